@@ -1,0 +1,27 @@
+# Sourced by scripts/demo and scripts/test: makes .venv in the repository and installs interp with the extras named in $1.
+# A stamp holds the digest of what was installed, so that a second run installs nothing.
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+python_for_venv() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3 python3.11 python3.12 python3.13; do
+        if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    echo "interp needs Python 3.11 or later: install one, or name it with PYTHON=/path/to/python." >&2
+    exit 2
+}
+
+install_interp() {
+    local extras="$1" stamp
+    stamp=".venv/installed-${extras:-plain}-$(cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)"
+    [ -f "$stamp" ] && return
+    [ -x .venv/bin/python ] || "$(python_for_venv)" -m venv .venv || exit 5
+    # torch first and by itself: pip must not choose another build of it for the sake of a dependency.
+    .venv/bin/python -m pip install --quiet --requirement constraints.txt || exit 5
+    .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".${extras:+[$extras]}" || exit 5
+    touch "$stamp"
+}

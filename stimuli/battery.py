@@ -1,0 +1,126 @@
+"""Stimulus and Battery: texts in matched pairs, the input of every analysis.
+
+A *scenario* (`group`) is told in several *arms*. Its `keyword_free` text evokes an emotion without naming it; its `neutral`
+text is the same scene with the affective turn taken out by a small edit. These two are *twins* and share `pair`.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from interp.errors import DataError
+
+NEUTRAL = "neutral"
+"""The label and the arm of texts without an emotion."""
+
+ARMS = ("keyword_free", "neutral", "keyword_rich", "moderate", "complex_neutral", "counter_valence")
+"""keyword_free evokes, neutral does not, keyword_rich also names the feeling, moderate evokes mildly; complex_neutral is
+vivid and unemotional; counter_valence uses emotion words without the emotion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stimulus:
+    """One text. `pair` ties it to its twin, `group` is the unit of splitting and resampling (the scenario).
+
+    `fields` keeps whatever else the file said of it. Raises `DataError` for an empty id, text or emotion, or an unknown arm.
+    """
+
+    id: str
+    text: str
+    emotion: str
+    arm: str = "keyword_free"
+    pair: str | None = None
+    group: str = ""
+    intensity: str | None = None
+    domain: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.id.strip():
+            raise DataError(f"a stimulus has an empty id (text: {self.text[:40]!r}): give every item an id of its own.")
+        if not self.text.strip():
+            raise DataError(f"stimulus {self.id!r} has an empty text: write it or drop the row.")
+        if not self.emotion.strip():
+            raise DataError(f"stimulus {self.id!r} has no emotion: name one, or {NEUTRAL!r}.")
+        if self.arm not in ARMS:
+            raise DataError(f"stimulus {self.id!r} has the arm {self.arm!r}: expected one of {', '.join(ARMS)}.")
+        if not self.group:
+            object.__setattr__(self, "group", self.pair or self.id)
+
+
+class Pair(NamedTuple):
+    """Twins: the text that evokes the emotion and the same scene without it."""
+
+    affective: Stimulus
+    neutral: Stimulus
+
+
+@dataclass(frozen=True)
+class Battery:
+    """Stimuli with unique ids. `warnings` are findings that do not forbid use; they follow the battery into the report."""
+
+    name: str
+    items: tuple[Stimulus, ...]
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for item in self.items:
+            if item.id in seen:
+                raise DataError(f"battery {self.name!r}: the id {item.id!r} occurs twice; ids must be unique.")
+            seen.add(item.id)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Stimulus]:
+        return iter(self.items)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of all items' content, in order: two batteries with the same digest hold the same stimuli."""
+        digest = hashlib.sha256()
+        for item in self.items:
+            row = [item.id, item.text, item.emotion, item.arm, item.pair, item.group, item.intensity, item.domain]
+            digest.update(json.dumps([*row, dict(item.fields)], sort_keys=True, default=str).encode("utf-8") + b"\n")
+        return digest.hexdigest()
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The emotions that occur, neutral left out, sorted."""
+        return tuple(sorted({item.emotion for item in self.items} - {NEUTRAL}))
+
+    def where(self, *, arm: str | None = None, emotion: str | None = None) -> "Battery":
+        """The items of one arm, or one emotion, or both, in the same order."""
+        kept = [i for i in self.items if arm in (None, i.arm) and emotion in (None, i.emotion)]
+        return Battery(self.name, tuple(kept), self.warnings)
+
+    def pairs(self) -> list[Pair]:
+        """Twins in order of first appearance. Raises `DataError` naming up to ten pairs that are not one text of each kind."""
+        members: dict[str, list[Stimulus]] = defaultdict(list)
+        for item in self.items:
+            if item.pair is not None:
+                members[item.pair].append(item)
+        broken = [pair for pair, items in members.items() if not _matched(items)]
+        if broken:
+            raise DataError(
+                f"battery {self.name!r}: {len(broken)} of {len(members)} pairs are not one affective and one neutral text: "
+                f"{', '.join(map(repr, broken[:10]))}. Mend them, or drop them with --drop-unmatched."
+            )
+        return [Pair(*sorted(items, key=lambda item: item.emotion == NEUTRAL)) for items in members.values()]
+
+    def split(self, *, by: str = "group") -> list[tuple[str, tuple[Stimulus, ...]]]:
+        """Items gathered by a field of theirs (`group`, `emotion`, `domain`, ...), in order of first appearance."""
+        gathered: dict[str, list[Stimulus]] = defaultdict(list)
+        for item in self.items:
+            value = getattr(item, by) if by in Stimulus.__dataclass_fields__ else item.fields.get(by)
+            gathered[str(value)].append(item)
+        return [(value, tuple(items)) for value, items in gathered.items()]
+
+
+def _matched(items: list[Stimulus]) -> bool:
+    return len(items) == 2 and sum(item.emotion == NEUTRAL for item in items) == 1
