@@ -1,0 +1,13 @@
+"""Stimuli: batteries of emotional texts and their neutral twins, word lists and prompts, and readers of others' formats."""
+
+from stimuli.battery import Battery, Pair, Stimulus
+from stimuli.labels import relabel, scheme
+from stimuli.reading import load, names
+from stimuli.rows import Limits
+from stimuli.words import lexicon, lexicon_names, prompt_names, prompts
+from stimuli.writing import save
+
+__all__ = [
+    "Battery", "Limits", "Pair", "Stimulus", "lexicon", "lexicon_names", "load",
+    "names", "prompt_names", "prompts", "relabel", "save", "scheme",
+]  # fmt: skip

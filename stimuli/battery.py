@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -61,11 +61,15 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Battery:
-    """Stimuli with unique ids. `warnings` are findings that do not forbid use; they follow the battery into the report."""
+    """Stimuli with unique ids. `warnings` are findings that do not forbid use; they follow the battery into the report.
+
+    `notes` say how it came about: its file's format, what was normalised, what was dropped.
+    """
 
     name: str
     items: tuple[Stimulus, ...]
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -97,7 +101,7 @@ class Battery:
     def where(self, *, arm: str | None = None, emotion: str | None = None) -> "Battery":
         """The items of one arm, or one emotion, or both, in the same order."""
         kept = [i for i in self.items if arm in (None, i.arm) and emotion in (None, i.emotion)]
-        return Battery(self.name, tuple(kept), self.warnings)
+        return replace(self, items=tuple(kept))
 
     def pairs(self) -> list[Pair]:
         """Twins in order of first appearance. Raises `DataError` naming up to ten pairs that are not one text of each kind."""

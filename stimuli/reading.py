@@ -1,0 +1,121 @@
+"""`load`: a battery from any file that holds stimuli, or a clear account of why not."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from interp.errors import DataError, ResourceError, UsageError
+from stimuli import review
+from stimuli.battery import Battery, Stimulus
+from stimuli.formats import Draft, drafts, tie_controls
+from stimuli.parsing import printable
+from stimuli.rows import Ledger, Limits, shown
+from stimuli.screen import check_characters, check_types, normalise_newlines
+
+_HERE = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """The batteries that come with the package."""
+    return sorted(path.stem for path in _HERE.glob("*.jsonl"))
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    drop_unmatched: bool = False,
+    normalise_labels: bool = False,
+    dedupe: bool = False,
+    allow_control: bool = False,
+    strict: bool = False,
+    emotions: Sequence[str] | None = None,
+    limits: Limits | None = None,
+) -> Battery:
+    """The battery of this name, or in this file or folder: ours, AIPsy-Affect, affect-reception, SEV, RepE, GoEmotions, plain.
+
+    The format is told by content. Columns that are not ours are kept in `fields`. `drop_unmatched` leaves out pairs that
+    are not one affective and one neutral text; `normalise_labels` merges spellings of a label; `dedupe` drops identical
+    rows; `allow_control` lets control characters pass; `strict` makes every warning an error; `emotions` keeps these
+    emotions (and neutral texts) and declares their labels as meant; `limits` caps what the file may ask for.
+    Raises `DataError` at file:line:column, `UsageError` for an unknown name, `ResourceError` for an unreadable file.
+    """
+    path = _resolve(name_or_path)
+    ledger = Ledger()
+    found = _read(path, limits or Limits(), ledger, allow_control=allow_control)
+    if normalise_labels:
+        review.normalise(found, ledger)
+    found = review.check_ids(found, ledger, dedupe=dedupe)
+    if found:
+        review.check_labels(found, emotions or ())
+    found = review.keep_emotions(found, emotions or (), ledger)
+    found = review.check_twins(found, ledger, drop_unmatched=drop_unmatched)
+    review.join_repeats(found, ledger)
+    review.weigh_forms(found, ledger)
+    review.weigh_lengths(found, ledger)
+    if not found:
+        raise DataError(_nothing_left(path, ledger))
+    return _battery(path, found, ledger, strict=strict)
+
+
+def _resolve(name_or_path: str | Path) -> Path:
+    if isinstance(name_or_path, str) and name_or_path in names():
+        return _HERE / f"{name_or_path}.jsonl"
+    path = Path(name_or_path)
+    try:
+        exists = path.exists()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"'{shown(path)[:100]}' is no path: {printable(str(error))[:100]}.") from error
+    if not exists:
+        near = get_close_matches(str(name_or_path), names(), n=3)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(
+            f"no battery and no file is named '{shown(path)}'.{meant} Batteries here: {', '.join(names()) or 'none'}."
+        )
+    return path
+
+
+def _read(path: Path, limits: Limits, ledger: Ledger, *, allow_control: bool) -> list[Draft]:
+    found = []
+    try:
+        for draft in drafts(path, limits, ledger):
+            draft.values = check_types(draft)
+            draft.values["text"] = normalise_newlines(draft.values["text"])
+            check_characters(draft, draft.values, ledger, allow_control=allow_control)
+            found.append(draft)
+    except OSError as error:
+        raise ResourceError(f"cannot read {shown(path)}: {error.strerror or error}.") from error
+    tie_controls(found)
+    return found
+
+
+def _nothing_left(path: Path, ledger: Ledger) -> str:
+    reasons = "; ".join(f"{count} {reason}" for reason, count in ledger.dropped.items())
+    told = f"{ledger.read} read, {sum(ledger.dropped.values())} dropped: {reasons}" if reasons else "the file has no rows"
+    return f"0 usable {'pairs' if any('pair' in reason for reason in ledger.dropped) else 'texts'} in {shown(path)} ({told})."
+
+
+def _battery(path: Path, found: Sequence[Draft], ledger: Ledger, *, strict: bool) -> Battery:
+    warnings = ledger.warnings() + tuple(
+        f"left out {count} of {ledger.read} rows: they {reason}"
+        for reason, count in ledger.dropped.items()
+        if "unmatched" not in reason
+    )
+    if strict and warnings:
+        raise DataError(f"{shown(path)}: --strict refuses what would be a warning: {'; '.join(warnings)}.")
+    items = []
+    for draft in found:
+        values = draft.values
+        items.append(
+            Stimulus(
+                id=values["id"],
+                text=values["text"],
+                emotion=values["emotion"],
+                arm=values["arm"],
+                pair=values.get("pair"),
+                group=values.get("group") or "",
+                intensity=values.get("intensity"),
+                domain=values.get("domain"),
+                fields=review.kept_fields(draft),
+            )
+        )
+    return Battery(path.stem, tuple(items), warnings, tuple(ledger.notes))

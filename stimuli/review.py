@@ -1,0 +1,214 @@
+"""Looking at all rows together: labels, ids, twins, repeated texts, lengths.
+
+Each check takes the drafts that are left and returns those that stay; what it refuses it names, and what it lets pass with
+a doubt it leaves in the ledger.
+"""
+
+import statistics
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from interp.errors import DataError
+from stimuli.battery import NEUTRAL
+from stimuli.formats import OURS, Draft
+from stimuli.labels import did_you_mean, known_labels, nearest, plain_label, slip
+from stimuli.rows import Ledger
+
+_SPLITS = {"train", "training", "test", "testing", "dev", "val", "valid", "validation"}
+_LARGE_EFFECT = 0.5
+_FEWEST_PAIRS = 8
+_UNEQUAL = 1.5
+
+
+def normalise(found: Sequence[Draft], ledger: Ledger) -> None:
+    """Give every label its plain spelling: that of a known label where there is one, else lower case without edge blanks."""
+    known = {plain_label(label): label for label in known_labels()}
+    changed: Counter[str] = Counter()
+    for draft in found:
+        label = draft.values["emotion"]
+        plain = known.get(plain_label(label), plain_label(label))
+        if plain != label:
+            changed[f"{label!r} -> {plain!r}"] += 1
+            draft.values["emotion"] = plain
+            if plain == NEUTRAL and draft.values["arm"] == "keyword_free":
+                draft.values["arm"] = NEUTRAL
+    for change, count in changed.items():
+        ledger.note(f"label {change} ({count} rows)")
+
+
+def check_labels(found: Sequence[Draft], emotions: Collection[str]) -> None:
+    """Raise `DataError` at the first row whose label is a slip (see `stimuli.labels`), with the label that was meant."""
+    counts = Counter(draft.values["emotion"] for draft in found)
+    slips = {label: fault for label in counts if (fault := slip(label, counts, emotions))}
+    for draft in found:
+        label = draft.values["emotion"]
+        if label not in slips:
+            continue
+        kind, meant = slips[label]
+        fix = "merge spellings with --normalise-labels" if kind == "variant" else "correct it"
+        draft.fail(
+            "emotion",
+            f"unknown emotion {label!r} ({counts[label]} rows){did_you_mean(meant)} "
+            f"Either {fix}, or declare it as meant by naming it in --emotions.",
+        )
+    missing = [emotion for emotion in emotions if emotion not in counts]
+    if missing:
+        near = did_you_mean(nearest(missing[0], counts))
+        raise DataError(f"no text is labelled {missing[0]!r}{near} The labels here are {', '.join(map(repr, sorted(counts)))}.")
+
+
+def keep_emotions(found: list[Draft], emotions: Collection[str], ledger: Ledger) -> list[Draft]:
+    """The texts of the named emotions and those neutral texts that are not the twin of another emotion's."""
+    if not emotions:
+        return found
+    unwanted = {d.values.get("pair") or d.values["id"] for d in found if d.values["emotion"] not in {*emotions, NEUTRAL}}
+    kept = [draft for draft in found if (draft.values.get("pair") or draft.values["id"]) not in unwanted]
+    if len(kept) < len(found):
+        ledger.dropped["are of other emotions"] += len(found) - len(kept)
+    return kept
+
+
+def check_ids(found: list[Draft], ledger: Ledger, *, dedupe: bool) -> list[Draft]:
+    """Each id once. Raises `DataError` with both places; copies alike in everything are dropped when `dedupe` is set."""
+    first: dict[str, Draft] = {}
+    for draft in found:
+        known = first.setdefault(draft.values["id"], draft)
+        if known is draft:
+            continue
+        same = known.values == draft.values
+        if not (same and dedupe):
+            fix = "the rows are identical: --dedupe keeps one" if same else "the rows differ: give one another id"
+            draft.fail("id", f"the id {draft.values['id']!r} stands already at {known.at('id')}; {fix}.")
+        ledger.dropped["repeat a row"] += 1
+    return list(first.values())
+
+
+def check_twins(found: list[Draft], ledger: Ledger, *, drop_unmatched: bool) -> list[Draft]:
+    """Every pair is one affective and one neutral text, and the two differ.
+
+    Raises `DataError` for the first ten unmatched pairs, unless `drop_unmatched` puts them aside, counted and named.
+    """
+    pairs = members(found)
+    broken = {name: drafts for name, drafts in pairs.items() if not _matched(drafts)}
+    if broken and not drop_unmatched:
+        told = "; ".join(f"{name!r} ({_composition(drafts)})" for name, drafts in list(broken.items())[:10])
+        raise DataError(
+            f"{next(iter(broken.values()))[0].at('pair')}: {len(broken)} of {len(pairs)} pairs are not one affective and one "
+            f"neutral text: {told}. Mend them, or leave them out with --drop-unmatched."
+        )
+    for name, drafts in pairs.items():
+        if name not in broken and len({squeezed(draft.values["text"]) for draft in drafts}) == 1:
+            drafts[1].fail(
+                "text", f"both texts of pair {name!r} are identical (the other at {drafts[0].at('text')}): no difference."
+            )
+    for name, drafts in broken.items():
+        ledger.find("unmatched pairs were left out", f"{name!r} ({_composition(drafts)})")
+        ledger.dropped["belong to an unmatched pair"] += len(drafts)
+    return [draft for draft in found if draft.values.get("pair") not in broken]
+
+
+def members(found: Iterable[Draft]) -> dict[str, list[Draft]]:
+    """Drafts by pair, those without one left out."""
+    pairs: dict[str, list[Draft]] = defaultdict(list)
+    for draft in found:
+        if draft.values.get("pair") is not None:
+            pairs[draft.values["pair"]].append(draft)
+    return pairs
+
+
+def _matched(drafts: Sequence[Draft]) -> bool:
+    return len(drafts) == 2 and sum(draft.values["emotion"] == NEUTRAL for draft in drafts) == 1
+
+
+def _composition(drafts: Sequence[Draft]) -> str:
+    neutral = sum(draft.values["emotion"] == NEUTRAL for draft in drafts)
+    return f"{len(drafts) - neutral} affective, {neutral} neutral"
+
+
+def squeezed(text: str) -> str:
+    """The text up to Unicode form and white space: two texts alike in this are one text to a reader."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def join_repeats(found: Sequence[Draft], ledger: Ledger) -> None:
+    """Texts that occur under several ids get one common group, so that no split puts them on both sides.
+
+    Raises `DataError` when the file itself puts such texts into different splits (its column `split`).
+    """
+    parent: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        while (above := parent.setdefault(group, group)) != group:
+            group = above
+        return group
+
+    for drafts in _by_text(found).values():
+        if len(drafts) == 1:
+            continue
+        _check_leak(drafts)
+        ledger.find("texts that occur more than once (kept as one group)", " = ".join(repr(d.values["id"]) for d in drafts[:3]))
+        for draft in drafts[1:]:
+            parent[root(_group(draft))] = root(_group(drafts[0]))
+    if parent:
+        for draft in found:
+            draft.values["group"] = root(_group(draft))
+
+
+def _by_text(found: Iterable[Draft]) -> dict[str, list[Draft]]:
+    texts: dict[str, list[Draft]] = defaultdict(list)
+    for draft in found:
+        texts[squeezed(draft.values["text"]).casefold()].append(draft)
+    return texts
+
+
+def _group(draft: Draft) -> str:
+    values = draft.values
+    return str(values.get("group") or values.get("pair") or values["id"])
+
+
+def _check_leak(drafts: Sequence[Draft]) -> None:
+    splits = {split: draft for draft in drafts if (split := str(draft.values.get("split"))) in _SPLITS}
+    if len(splits) > 1:
+        one, other = list(splits.values())[:2]
+        other.fail(
+            "text",
+            f"leak: this text is in split {other.values['split']!r} and in split {one.values['split']!r} "
+            f"(at {one.at('text')}); keep it in one of them.",
+        )
+
+
+def weigh_forms(found: Sequence[Draft], ledger: Ledger) -> None:
+    """Find twins written in different Unicode forms: they differ to a tokenizer where they look alike."""
+    for name, drafts in members(found).items():
+        forms = {unicodedata.is_normalized("NFC", draft.values["text"]) for draft in drafts}
+        if len(forms) > 1:
+            ledger.find("pairs with one text in NFC and one not (tokens differ for an invisible reason)", repr(name))
+
+
+def weigh_lengths(found: Sequence[Draft], ledger: Ledger) -> None:
+    """Find a difference in length (words) between affective and neutral twins: Cohen's d of .5 or more, and unequal pairs."""
+    lengths = [[len(d.values["text"].split()) for d in sorted(ds, key=_is_neutral)] for ds in members(found).values()]
+    for name, pair in zip(members(found), lengths, strict=True):
+        if max(pair) > _UNEQUAL * min(pair):
+            ledger.find(
+                f"pairs in which one text is over {_UNEQUAL} times as long", f"{name!r} ({pair[0]} and {pair[1]} words)"
+            )
+    if len(lengths) < _FEWEST_PAIRS:
+        return
+    affective, neutral = zip(*lengths, strict=True)
+    spread = ((statistics.variance(affective) + statistics.variance(neutral)) / 2) ** 0.5
+    difference = statistics.fmean(affective) - statistics.fmean(neutral)
+    effect = difference / spread if spread else (0.0 if difference == 0 else float("inf"))
+    if abs(effect) >= _LARGE_EFFECT:
+        told = f"d = {effect:.2f}, {statistics.fmean(affective):.1f} words against {statistics.fmean(neutral):.1f}"
+        ledger.find("length alone tells affective from neutral texts", told)
+
+
+def _is_neutral(draft: Draft) -> bool:
+    return bool(draft.values["emotion"] == NEUTRAL)
+
+
+def kept_fields(draft: Draft) -> dict[str, object]:
+    """The columns that are none of ours."""
+    return {str(name): value for name, value in draft.values.items() if name not in OURS}
