@@ -1,0 +1,225 @@
+"""What a run found, in plain words: headline numbers beside their baselines and controls.
+
+A number stands here only with its interval (or the statement that it has none), its n and its comparison. Where a
+condition is invalid (nothing measured, continuations that nobody can read) no number is given, and the reason is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from interp.errors import DataError
+from interp.reporting.causes import head_name, patching_scores
+from interp.reporting.representation import text_baselines_of
+from interp.reporting.rows import (
+    beside,
+    best,
+    column,
+    groups,
+    holds,
+    least,
+    mean,
+    measured,
+    numbers,
+    numeral,
+    place,
+    pooled,
+    select,
+    word,
+)
+from interp.reporting.text import number, p_value, whole
+
+VALID_NEEDED = 0.5
+"""Below this share of readable continuations no success is reported."""
+
+_TASKS = {
+    "reception": "tells emotional texts from their neutral twins",
+    "categorisation": "tells which emotion a text is about",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One headline: the stage, a sentence, its number (empty where none may be given), n, and what to hold it against."""
+
+    stage: str
+    sentence: str
+    value: str
+    n: int
+    beside: tuple[tuple[str, str], ...] = ()
+
+
+def findings(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
+    """The headlines of all stages in `tables`; a stage whose table holds nothing measured says so instead of a number."""
+    found: list[Finding] = []
+    for stage, tell in _TELL.items():
+        if stage not in tables:
+            continue
+        try:
+            found += tell(tables[stage])
+        except DataError as error:
+            found.append(Finding(stage, f"No number can be given: {error}", "", 0))
+    return found
+
+
+def _row(stage: str, sentence: str, row: pd.DataFrame, *compared: tuple[str, str]) -> Finding:
+    return Finding(stage, sentence, measured(row), int(numeral(row, "n")), compared)
+
+
+def _probes(table: pd.DataFrame) -> list[Finding]:
+    found = []
+    for task, rows in groups(select(table, metric="auroc", control=""), ["task"]):
+        top = best(rows)
+        compared = [("chance", "0.5"), *_baseline(table, top), *_control_task(table, top)]
+        compared += _significance(top, len(rows))
+        what = _TASKS.get(task, f"answers {task}")
+        found.append(
+            _row("probes", f"A linear probe at {place(top)} {what} (AUROC; the best of {len(rows)} places).", top, *compared)
+        )
+    return found
+
+
+def _baseline(table: pd.DataFrame, top: pd.DataFrame) -> list[tuple[str, str]]:
+    rows = text_baselines_of(select(table, metric="auroc", task=word(top, "task")))
+    return [(f"best text baseline, {word(best(rows), 'control')}", measured(best(rows)))] if len(rows) else []
+
+
+def _control_task(table: pd.DataFrame, top: pd.DataFrame) -> list[tuple[str, str]]:
+    metrics = {"control task": "auroc", "selectivity": "selectivity"}
+    found = {name: beside(table, top, control="control_task", metric=metric) for name, metric in metrics.items()}
+    return [(f"{name}, same place", measured(row)) for name, row in found.items() if row is not None]
+
+
+def _significance(top: pd.DataFrame, n_places: int) -> list[tuple[str, str]]:
+    """The p-value that allows for having picked the best place, where the table has one; max-T before Benjamini-Hochberg."""
+    for name, told in (
+        ("p_max_t", f"largest of {n_places} places (max-T)"),
+        ("p_corrected", f"corrected for {n_places} places"),
+    ):
+        if name in top and not numbers(top, name).isna().all():
+            return [(told, p_value(numeral(top, name)))]
+    return []
+
+
+def _directions(table: pd.DataFrame) -> list[Finding]:
+    tops = [best(rows) for _, rows in groups(select(table, metric="separation_auroc"), ["emotion"])]
+    tops.sort(key=lambda top: numeral(top, "value"))
+    found = []
+    for name, top in {"weakest": tops[0], "strongest": tops[-1]}.items():
+        stable = beside(table, top, metric="split_half_cosine")
+        compared = [("chance", "0.5")] + ([("cosine between halves", measured(stable))] if stable is not None else [])
+        sentence = (
+            f"The {name} of {len(tops)} directions, {word(top, 'emotion')}, separates held-out texts at {place(top)} (AUROC)."
+        )
+        found.append(_row("directions", sentence, top, *compared))
+    return found
+
+
+def _patching(table: pd.DataFrame) -> list[Finding]:
+    if not holds(table, metric="restoration", control=""):
+        effect = (
+            [("difference (nats)", measured(select(table, metric="total_effect")))]
+            if holds(table, metric="total_effect")
+            else []
+        )
+        told = "The readout does not tell the twins apart, so there is nothing to restore."
+        return [Finding("patching", told, "", 0, tuple(effect))]
+    rows, _ = pooled(select(patching_scores(table)[0], control=""))
+    found = []
+    for name, own in groups(rows, ["position", "mode"]):
+        top = best(own)
+        control = beside(table, top, control="random_source")
+        whole_effect = beside(table, top, metric="total_effect", position="", site="", layer="")
+        compared = [("random source, same place", measured(control))] if control is not None else []
+        compared += [("difference to restore (nats)", measured(whole_effect))] if whole_effect is not None else []
+        over = "all emotions" if word(top, "emotion") in ("", "all") else word(top, "emotion")
+        sentence = (
+            f"Patching {place(top)} at {name} restores this share of the readout's difference ({over}; the best of {len(own)})."
+        )
+        found.append(_row("patching", sentence, top, *compared))
+    return found
+
+
+def _contributions(table: pd.DataFrame) -> list[Finding]:
+    found = []
+    for kind, rows in groups(select(table, metric="contribution"), ["component"]):
+        top = best(rows)
+        others = rows[(column(rows, "emotion") == word(top, "emotion")) & (rows.index != top.index[0])]
+        compared = [("next for this emotion", measured(best(others)))] if len(others) else []
+        name = head_name(top) if kind == "head" else f"{whole(numeral(top, 'index'))} of layer {whole(numeral(top, 'layer'))}"
+        sentence = f"The {kind} that writes most is {name}, for {word(top, 'emotion')} (along the direction, residual units)."
+        found.append(_row("contributions", sentence, top, *compared))
+    return found
+
+
+def _ablation(table: pd.DataFrame) -> list[Finding]:
+    own = table[column(table, "emotion") == column(table, "target")]
+    found = []
+    for kind, rows in groups(select(own, metric="projection_drop", control=""), ["component", "mode"]):
+        most = rows[numbers(rows, "k") == numbers(rows, "k").max()]
+        top, low = best(most), least(most)
+        random = beside(own, top, control="random")
+        compared = [] if random is None else [(f"random {kind}s, {word(top, 'emotion')}", measured(random))]
+        compared.append((f"weakest, {word(low, 'emotion')}", measured(low)))
+        share = f"the top {whole(numeral(top, 'k'))} {kind}s takes this many natural lengths from the projection"
+        found.append(_row("ablation", f"Ablating {share} (strongest: {word(top, 'emotion')}).", top, *compared))
+    return found
+
+
+def _steering(table: pd.DataFrame) -> list[Finding]:
+    found = []
+    if holds(table, metric="success", control=""):
+        found += [_success(rows) for _, rows in groups(select(table, metric=("success", "valid")), ["judge"])]
+    if holds(table, metric="label_logprob", control=""):
+        found.append(_dose(select(table, metric="label_logprob")))
+    if not found:
+        raise DataError("the table holds neither success nor label_logprob.")
+    return found
+
+
+def _success(rows: pd.DataFrame) -> Finding:
+    half = "report" if holds(rows, half="report", metric="success", control="") else word(rows, "half")
+    told = select(rows, half=half)
+    at = numeral(best(select(told, metric="success", control="")), "scale")
+    told = told[numbers(told, "scale").isin((0, at))]
+    steered = select(told[numbers(told, "scale") == at], metric="success", control="")
+    valid = mean(told[numbers(told, "scale") == at], metric="valid", control="")
+    arms = [(name, mean(told, metric="success", control=name)) for name in ("unsteered", "random")]
+    compared = [(name, number(value)) for name, value in arms if value is not None]
+    compared += [] if valid is None else [("valid share", number(valid))]
+    what = f"Steering at strength {whole(at)}, judged by {word(steered, 'judge')}"
+    if valid is not None and valid < VALID_NEEDED:
+        return Finding(
+            "steering", f"{what}: too few continuations can be read, so no success is reported.", "", 0, tuple(compared[-1:])
+        )
+    low, high = least(steered), best(steered)
+    compared += [(f"{name}, {word(row, 'emotion')}", measured(row)) for name, row in (("weakest", low), ("strongest", high))]
+    n = int(steered["n"].sum())
+    over = f"{len(steered)} emotions" + (", on prompts that did not choose the strength" if half == "report" else "")
+    sentence = f"{what}, reaches the target emotion in this share of continuations (mean over {over})."
+    return Finding("steering", sentence, f"{number(float(steered['value'].mean()))} (a mean)", n, tuple(compared))
+
+
+def _dose(rows: pd.DataFrame) -> Finding:
+    steered = select(rows, control="")
+    at = min(numbers(steered, "scale"), key=lambda scale: abs(scale - 1))
+    top = best(steered[numbers(steered, "scale") == at])
+    arms = {
+        name: select(rows, emotion=word(top, "emotion"), control=name)
+        for name in ("unsteered", "random")
+        if holds(rows, control=name)
+    }
+    compared = [(name, measured(arm[numbers(arm, "scale").isin((0, at))])) for name, arm in arms.items()]
+    sentence = f"At strength {whole(at)} the words of {word(top, 'emotion')} reach this log-probability (nats; the highest)."
+    return _row("steering", sentence, top, *compared)
+
+
+_TELL: dict[str, Callable[[pd.DataFrame], list[Finding]]] = {
+    "probes": _probes,
+    "directions": _directions,
+    "patching": _patching,
+    "contributions": _contributions,
+    "ablation": _ablation,
+    "steering": _steering,
+}

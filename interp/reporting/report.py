@@ -1,0 +1,142 @@
+"""One self-contained HTML page out of a results folder: warnings first, then the findings, the stages, and the provenance.
+
+The page holds its figures and style and runs nothing: no script, no request, and a content policy that forbids both.
+Every string of the run is shown as text, with invisible characters as code points.
+"""
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from interp.errors import ArtefactError
+from interp.files import write_atomic
+from interp.reporting.doubts import doubts
+from interp.reporting.figures import FIGURES
+from interp.reporting.findings import findings
+from interp.reporting.rows import best, column, groups, holds, measured, select
+from interp.reporting.stages import READING, STAGES, Stage
+from interp.reporting.text import visible
+from interp.results import RunRecord, read_record, read_table
+
+MOST_ROWS = 24
+"""How many rows of a table are printed; the rest is one click away, in the CSV file."""
+
+_LONGEST = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure in the page: its text alternative, how to read it, and its image as a data address (empty: not drawn)."""
+
+    name: str
+    alt: str
+    reading: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The printed rows of a table: headings, cells, and how many rows the CSV file holds."""
+
+    headings: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    total: int
+    file: str
+
+
+def write_report(run_dir: Path) -> Path:
+    """Read run.json, tables/*.csv and figures/*.svg of a results folder and write its report.html; the path written.
+
+    A stage without a table is told to be not run. The same folder gives the same bytes.
+    Raises `ArtefactError` when the folder holds no run record, or a file in it cannot be trusted.
+    """
+    record_file = run_dir / "run.json"
+    if not record_file.is_file():
+        raise ArtefactError(f"{run_dir} is no results folder: it has no run.json. Give the --out of an `interp run`.")
+    record = read_record(record_file)
+    names = dict.fromkeys(name for stage in STAGES for name in stage.tables)
+    tables = {name: read_table(path) for name in names if (path := run_dir / "tables" / f"{name}.csv").is_file()}
+    page = render(record, tables, pictures=_pictures(run_dir / "figures"))
+    path = run_dir / "report.html"
+    write_atomic(path, page.encode("utf-8"))
+    return path
+
+
+def render(record: RunRecord, tables: Mapping[str, pd.DataFrame], *, pictures: Mapping[str, Picture]) -> str:
+    """The report as HTML text."""
+    found = findings(tables)
+    sections = [
+        {
+            "stage": stage,
+            "ran": stage.tables[0] in tables,
+            "found": [finding for finding in found if finding.stage == stage.name],
+            "pictures": [pictures[name] for name, (table, _) in FIGURES.items() if table in stage.tables and name in pictures],
+            "rows": key_rows(tables[stage.tables[0]], stage) if stage.tables[0] in tables else None,
+        }
+        for stage in STAGES
+    ]
+    return _template().render(
+        record=record,
+        warnings=[*record.warnings, *doubts(tables)],
+        found=found,
+        sections=sections,
+        missing=[stage for stage in STAGES if stage.tables[0] not in tables],
+        provenance=list(_flat(asdict(record))),
+    )
+
+
+def key_rows(table: pd.DataFrame, stage: Stage) -> Rows:
+    """The rows of a stage's table that the report prints: of each group of `stage.per`, the one with the highest value."""
+    file = f"tables/{stage.tables[0]}.csv"
+    headings = (*stage.per, *(name for name in ("site", "layer", "method", "metric") if name not in stage.per), "value", "n")
+    if not holds(table, metric=stage.metrics):
+        return Rows(headings, (), len(table), file)
+    tops = [best(rows) for _, rows in groups(select(table, metric=stage.metrics), stage.per) if rows["value"].notna().any()]
+    if not tops:
+        return Rows(headings, (), len(table), file)
+    shown = pd.concat(tops[:MOST_ROWS])
+    cells = tuple(zip(*(_column_cells(shown, name) for name in headings), strict=True))
+    return Rows(headings, cells, len(table), file)
+
+
+def _column_cells(rows: pd.DataFrame, name: str) -> list[str]:
+    if name == "value":
+        return [measured(rows.iloc[[at]]) for at in range(len(rows))]
+    return column(rows, name).tolist()
+
+
+def _pictures(folder: Path) -> dict[str, Picture]:
+    """The figures of a folder; only those that `FIGURES` names, as images, in which a browser runs nothing."""
+    found = {}
+    for name, (stage, draw) in FIGURES.items():
+        path = folder / f"{name}.svg"
+        if path.is_file():
+            source = "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+            found[name] = Picture(name, f"Figure of the stage {stage}. {draw.__doc__}".split("\n")[0], READING[name], source)
+    return found
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """The leaves of nested mappings as (dotted path, text); long ones are cut, and run.json has them whole."""
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _flat(inner, f"{path}.{name}" if path else str(name))
+        return
+    text = str(value)
+    yield path, text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters; whole in run.json)"
+
+
+def _template() -> Any:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(resources.files("interp.reporting").joinpath("report.html.j2").read_text(encoding="utf-8"))
+
+
+def _shown(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

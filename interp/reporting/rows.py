@@ -1,0 +1,139 @@
+"""Choosing rows of a tidy table, so that a choice that matches nothing is an error and never an empty picture."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import pandas as pd
+
+from interp.errors import DataError
+from interp.reporting.text import interval, site_name, whole
+
+POOLED = ("", "all")
+"""What column `emotion` says in a row that speaks of all emotions together."""
+
+NOT_BASELINES = ("", "control_task", "random", "unsteered", "random_source")
+"""What column `control` says in a probe's table when the row is no text baseline."""
+
+
+_PLACE = (
+    "emotion", "metric", "layer", "task", "target", "position", "mode", "site", "component", "k", "scale", "half", "judge",
+)  # fmt: skip
+
+
+def select(table: pd.DataFrame, **wanted: str | Collection[str]) -> pd.DataFrame:
+    """The rows whose columns hold the wanted value (or one of several); raises `DataError` when there are none.
+
+    A column that the table lacks counts as empty text. The error names the choice and what the table holds instead.
+    """
+    found = _matching(table, wanted)
+    if found.empty:
+        asked = ", ".join(f"{name}={value!r}" for name, value in wanted.items()) or "any row"
+        held = "; ".join(f"{name}: {sorted(set(column(table, name)))[:8]}" for name in wanted) or "no rows"
+        raise DataError(f"no row of the table matches {asked}; it holds {held}. Run the stage that makes these rows.")
+    return found
+
+
+def holds(table: pd.DataFrame, **wanted: str | Collection[str]) -> bool:
+    """Whether `select` would find a row."""
+    return not _matching(table, wanted).empty
+
+
+def _matching(table: pd.DataFrame, wanted: Mapping[str, str | Collection[str]]) -> pd.DataFrame:
+    for name, value in wanted.items():
+        table = table[column(table, name).isin([value] if isinstance(value, str) else list(value))]
+    return table
+
+
+def column(table: pd.DataFrame, name: str) -> "pd.Series[str]":
+    """A text column; empty text where the table lacks it or the cell. Sites are written in their short form."""
+    if name not in table:
+        return pd.Series("", index=table.index, dtype=object)
+    texts = table[name].astype(object).where(table[name].notna(), "")
+    texts = texts.map(lambda cell: cell if isinstance(cell, str) else whole(float(cell)))
+    return texts.map(site_name) if name == "site" else texts
+
+
+def numbers(table: pd.DataFrame, name: str) -> "pd.Series[float]":
+    """A number column as floats (a method's own columns come back from CSV as text); NaN where empty.
+
+    Raises `DataError` when the column is missing or a cell is no number.
+    """
+    if name not in table:
+        raise DataError(f"the table has no column {name!r}; it has {list(table.columns)}. Make the table again.")
+    try:
+        return pd.to_numeric(table[name].replace("", float("nan")), errors="raise").astype(float)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"column {name!r} must hold numbers: {error}.") from error
+
+
+def groups(table: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of each combination of the columns `by`, in order of appearance, named by the columns that vary.
+
+    Where none varies, the name is the first column's value.
+    """
+    keys = pd.DataFrame({name: column(table, name) for name in by})
+    varying = [name for name in by if keys[name].nunique() > 1] or list(by[:1])
+    found = []
+    for _, own in keys.groupby(list(by), sort=False):
+        name = ", ".join(filter(None, own.iloc[0][varying]))
+        found.append((name, table.loc[own.index]))
+    return found
+
+
+def pooled(table: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    """The rows that speak of all emotions together where the table has them, else all rows; and whether it has them."""
+    if holds(table, emotion=POOLED):
+        return select(table, emotion=POOLED), True
+    return table, False
+
+
+def best(rows: pd.DataFrame) -> pd.DataFrame:
+    """The one row with the highest value; raises `DataError` when no row has one."""
+    measured = rows[rows["value"].notna()]
+    if measured.empty:
+        raise DataError("none of the rows holds a measured value. Run the stage again; its warnings say why.")
+    return measured.iloc[[int(measured["value"].to_numpy().argmax())]]
+
+
+def least(rows: pd.DataFrame) -> pd.DataFrame:
+    """The one row with the lowest value; raises `DataError` when no row has one."""
+    return rows.loc[best(rows.assign(value=-rows["value"])).index]
+
+
+def word(rows: pd.DataFrame, name: str) -> str:
+    """What the first row says in a text column."""
+    return str(column(rows, name).iloc[0])
+
+
+def numeral(rows: pd.DataFrame, name: str) -> float:
+    """What the first row says in a number column."""
+    return float(numbers(rows, name).iloc[0])
+
+
+def measured(row: pd.DataFrame) -> str:
+    """The first row's value with its interval, as text."""
+    return interval(numeral(row, "value"), numeral(row, "ci_low"), numeral(row, "ci_high"))
+
+
+def place(row: pd.DataFrame) -> str:
+    """Where the first row was measured, as text: `resid_post, layer 3`."""
+    return f"{word(row, 'site')}, layer {whole(numeral(row, 'layer'))}"
+
+
+def counted(rows: pd.DataFrame) -> str:
+    """The rows' n as text: `n = 120`, or `n = 60 to 120`."""
+    low, high = int(rows["n"].min()), int(rows["n"].max())
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
+
+
+def beside(table: pd.DataFrame, row: pd.DataFrame, **changed: str) -> pd.DataFrame | None:
+    """The row (of a control, another metric) that differs from `row` only in the columns `changed`; None if not measured."""
+    wanted = {name: word(row, name) for name in _PLACE} | changed
+    if not holds(table, **wanted):
+        return None
+    found = select(table, **wanted)
+    return None if found["value"].isna().all() else found
+
+
+def mean(rows: pd.DataFrame, **wanted: str) -> float | None:
+    """The mean value of the rows that `select` would find; None where it would find none."""
+    return float(select(rows, **wanted)["value"].mean()) if holds(rows, **wanted) else None

@@ -1,0 +1,138 @@
+"""Tables as a run would leave them, with known numbers, for the tests of figures and report."""
+
+import numpy as np
+import pandas as pd
+
+from interp.results import RunRecord, table
+
+EMOTIONS = ("joy", "trust", "fear", "surprise", "sadness", "disgust", "anger", "anticipation")
+SITES = ("resid_post", "attn_out", "mlp_out")
+N_LAYERS = 6
+RECORD = RunRecord(
+    run="r1", model="storyworld", battery="storyworld", seed=0, config={"sites": list(SITES), "seed": 0},
+    provenance={"model": {"sha256": "ab" * 32, "dtype": "float32"}, "battery": {"sha256": "cd" * 32, "pairs": 480}},
+    warnings=("12 texts hold an emotion word.",),
+)  # fmt: skip
+
+
+def row(value: float, margin: float, **columns) -> dict:
+    place = {"layer": columns["layer"], "depth": (columns["layer"] + 1) / N_LAYERS} if "layer" in columns else {}
+    return RECORD.row(value=value, ci_low=value - margin, ci_high=value + margin, n=120, **{**columns, **place})
+
+
+def probes(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+    rows = []
+    for task, top in (("reception", 0.97), ("categorisation", 0.93)):
+        for name, value in (("bag_of_words", 0.58), ("tfidf", 0.6), ("char", 0.62), ("length", 0.5), ("negation", 0.49)):
+            rows.append(row(value, 0.05, task=task, position="", control=name, site="", method=name, metric="auroc"))
+        for i, site in enumerate(SITES):
+            for layer in range(N_LAYERS):
+                at = {"task": task, "position": "last", "site": site, "layer": layer, "method": "logistic"}
+                value = 0.55 + (top - 0.55 - 0.04 * i) * (1 - np.exp(-layer)) / (1 - np.exp(-N_LAYERS + 1.0))
+                rows.append(row(value, 0.025, **at, control="", metric="auroc", p=0.001, p_corrected=0.004))
+                rows.append(row(value - 0.1, 0.03, **at, control="", metric="accuracy"))
+                chosen = 0.5 + 0.01 * i
+                rows.append(row(chosen, 0.04, **at, control="control_task", metric="auroc"))
+                rows.append(row(value - chosen, 0.05, **at, control="control_task", metric="selectivity"))
+    return table(rows)
+
+
+def directions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+    rows = []
+    for i, emotion in enumerate(emotions):
+        for j, site in enumerate(SITES[:2]):
+            for layer in range(N_LAYERS):
+                at = {"emotion": emotion, "position": "last", "site": site, "layer": layer, "method": "paired"}
+                grown = (1 - 0.2 * j) * (1 - np.exp(-layer * (0.5 + 0.1 * i)))
+                rows.append(row(0.55 + 0.42 * grown, 0.03, **at, metric="separation_auroc"))
+                rows.append(row(0.1 + 0.85 * grown, 0.05, **at, metric="split_half_cosine"))
+                rows.append(row(3 * grown, 0.2, **at, metric="d_prime"))
+    return table(rows)
+
+
+def cosines(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+    angle = np.linspace(0, 1.8, len(emotions))
+    at = {"site": "resid_post", "layer": 4, "method": "paired", "metric": "cosine", "position": "last"}
+    pairs = [(i, j) for i in range(len(emotions)) for j in range(len(emotions))]
+    return table(row(np.cos(angle[i] - angle[j]), 0.0, emotion=emotions[i], target=emotions[j], **at) for i, j in pairs)
+
+
+def patching(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+    rows = []
+    for i, emotion in enumerate([*emotions, "all"]):
+        common = {"emotion": emotion, "mode": "denoise", "method": "patch"}
+        rows.append(row(4.0, 0.5, **common, position="", control="", site="", metric="total_effect"))
+        for site in SITES:
+            for layer in range(N_LAYERS):
+                for position in ("last", "edit"):
+                    share = layer / (N_LAYERS - 1) if position == "last" else 1 - layer / (N_LAYERS - 1)
+                    value = share * (1 if site == "resid_post" else 0.3) * (1 - 0.03 * i)
+                    at = {**common, "position": position, "site": site, "layer": layer}
+                    rows.append(row(value, 0.06, **at, control="", metric="restoration"))
+                    rows.append(row(4 * value, 0.3, **at, control="", metric="logit_diff"))
+                    rows.append(row(0.02, 0.05, **at, control="random_source", metric="restoration"))
+                    rows.append(row(0.1, 0.2, **at, control="random_source", metric="logit_diff"))
+    return table(rows)
+
+
+def contributions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+    rng, rows = np.random.default_rng(0), []
+    for i, emotion in enumerate(emotions):
+        for component, width in (("head", 8), ("neuron", 64)):
+            values = rng.normal(0, 0.05, (N_LAYERS, width))
+            values[2, i % width] = 2.5 - 0.1 * i
+            ranks = np.argsort(np.argsort(-np.abs(values), axis=None)).reshape(values.shape)
+            for (layer, index), value in np.ndenumerate(values):
+                at = {"emotion": emotion, "component": component, "index": index, "rank": int(ranks[layer, index]) + 1}
+                rows.append(row(value, 0.02, layer=layer, site="z", method="exact", metric="contribution", **at))
+    return table(rows)
+
+
+def ablation(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+    rows = []
+    for i, emotion in enumerate(emotions):
+        for j, component in enumerate(("head", "neuron")):
+            for k in (1, 2, 4, 8, 16):
+                for control, reach in (("", 1.0), ("random", 0.1)):
+                    at = {"emotion": emotion, "component": component, "k": k, "control": control, "mode": "resample"}
+                    taken = reach * (1 - 0.03 * i - 0.3 * j) * k / (k + 2)
+                    rows.append(row(taken, 0.06, target=emotion, method="ablate", metric="projection_drop", **at))
+                    for target in emotions:
+                        change = -2 * taken if target == emotion else -0.1 * reach
+                        rows.append(row(change, 0.1, target=target, method="ablate", metric="label_logprob_change", **at))
+    return table(rows)
+
+
+def steering(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+    rows = []
+    for i, emotion in enumerate(emotions):
+        at = {"emotion": emotion, "judge": "oracle", "site": "resid_post", "layer": 3, "method": "steer"}
+        for half, scales in (("choose", (0.5, 1.0, 2.0, 4.0)), ("report", (2.0,))):
+            rows.append(row(0.05, 0.04, scale=0.0, control="unsteered", half=half, metric="success", **at))
+            for scale in scales:
+                success = 0.9 * scale / (scale + 0.4) * (1 - 0.03 * i) if scale < 4 else 0.3
+                success -= 0.04 * (half == "report")
+                valid = 0.99 if scale < 4 else 0.4
+                rows.append(row(success, 0.05, scale=scale, control="", half=half, metric="success", **at))
+                rows.append(row(valid, 0.01, scale=scale, control="", half=half, metric="valid", **at))
+                rows.append(row(0.08, 0.05, scale=scale, control="random", half=half, metric="success", **at))
+        rows += dose(i, {**at, "judge": "readout", "half": "", "metric": "label_logprob"})
+    return table(rows)
+
+
+def dose(i: int, at: dict) -> list[dict]:
+    rows = [row(-6.0, 0.2, scale=0.0, control="unsteered", **at)]
+    for scale in (0.5, 1.0, 2.0, 4.0, 8.0):
+        rows.append(row(-6.0 + scale / 2 - 0.1 * i, 0.2, scale=scale, control="", **at))
+        rows.append(row(-6.1, 0.2, scale=scale, control="random", **at))
+    return rows
+
+
+MAKERS = {
+    "probes": probes, "directions": directions, "cosines": cosines, "patching": patching,
+    "contributions": contributions, "ablation": ablation, "steering": steering,
+}  # fmt: skip
+
+
+def all_tables(emotions: tuple[str, ...] = EMOTIONS) -> dict[str, pd.DataFrame]:
+    return {stage: make(emotions) for stage, make in MAKERS.items()}

@@ -1,0 +1,271 @@
+"""Figures show the table's numbers, refuse to show nothing, and are the same bytes for the same table."""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from reporting_tables import EMOTIONS, MAKERS, N_LAYERS, SITES, all_tables
+
+from interp.errors import DataError, UsageError
+from interp.reporting.figures import FIGURES, NEEDS, as_bytes, draw, draw_all
+from interp.reporting.stages import READING, STAGES
+from interp.reporting.style import look
+
+TWO = EMOTIONS[:2]
+TABLES = all_tables(TWO)
+HOSTILE = ("<script>alert(1)</script>", "$\\frac{1}{", "_jo\u202ey\u200b")
+
+
+def line(figure: Figure, panel: int, text: str) -> tuple[np.ndarray, np.ndarray]:
+    (found,) = [each for each in figure.axes[panel].lines if each.get_label() == text]
+    return np.asarray(found.get_xdata()), np.asarray(found.get_ydata())
+
+
+def rows(table: pd.DataFrame, **wanted) -> pd.DataFrame:
+    keep = np.logical_and.reduce([table[name] == value for name, value in wanted.items()])
+    return table[keep]
+
+
+def words(figure: Figure) -> str:
+    return " ".join(each.get_text() for each in figure.findobj(mpl.text.Text))
+
+
+def test_probe_curves_show_the_table():
+    table = TABLES["probes"].sample(frac=1, random_state=1)  # a table's order of rows must not matter
+    figure = draw("probe_curves", table)
+    for panel in (0, 1):
+        task = figure.axes[panel].get_title(loc="left").split("\n")[0]
+        for site in SITES:
+            own = rows(table, task=task, site=site, metric="auroc", control="").sort_values("layer")
+            depth, value = line(figure, panel, site)
+            np.testing.assert_allclose(depth, (own["layer"] + 1) / N_LAYERS)
+            np.testing.assert_allclose(value, own["value"])
+            control = rows(table, task=task, site=site, control="control_task", metric="auroc").sort_values("layer")
+            np.testing.assert_allclose(line(figure, panel, f"{site}, control task")[1], control["value"])
+        assert set(line(figure, panel, "best text baseline")[1]) == {0.62}
+        assert set(line(figure, panel, "chance 0.5")[1]) == {0.5}
+    assert "char 0.620 [0.570, 0.670]" in words(figure)
+    assert "n = 120" in words(figure)
+
+
+def test_bands_are_the_intervals():
+    figure = draw("probe_curves", TABLES["probes"])
+    own = rows(TABLES["probes"], task="reception", site="resid_post", metric="auroc", control="")
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    for depth, low, high in zip(own["depth"], own["ci_low"], own["ci_high"], strict=True):
+        at = band[np.isclose(band[:, 0], depth), 1]
+        assert at.min() == pytest.approx(low)
+        assert at.max() == pytest.approx(high)
+
+
+def test_text_baselines_are_sorted_beside_the_best_probe():
+    figure = draw("text_baselines", TABLES["probes"])
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    np.testing.assert_allclose(widths, [0.97, 0.62, 0.6, 0.58, 0.5, 0.49])
+    names = [each.get_text() for each in figure.axes[0].get_yticklabels()]
+    assert names == ["probe: resid_post, layer 5", "char", "tfidf", "bag_of_words", "length", "negation"]
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"), [("direction_separation", "separation_auroc"), ("direction_stability", "split_half_cosine")]
+)
+def test_direction_figures_show_the_table(name, metric):
+    figure = draw(name, TABLES["directions"])
+    for panel, emotion in enumerate(TWO):
+        for site in SITES[:2]:
+            own = rows(TABLES["directions"], emotion=emotion, site=site, metric=metric)
+            np.testing.assert_allclose(line(figure, panel, site)[1], own["value"])
+
+
+def test_cosine_matrix_shows_the_table_and_its_mean():
+    table = MAKERS["cosines"]()
+    figure = draw("direction_cosines", table)
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    np.testing.assert_allclose(shown, table["value"].to_numpy().reshape(8, 8))
+    off = table[table["emotion"] != table["target"]]["value"].mean()
+    assert f"mean off the diagonal {off:.3f}" in words(figure)
+    assert "group-centred" not in words(figure)
+    assert "forces a mean of -0.143 on 8" in words(draw("direction_cosines", table.assign(method="group_centred"))).replace(
+        "\n", " "
+    )
+
+
+def test_patching_map_shows_all_emotions_together_where_the_table_has_them():
+    table = TABLES["patching"]
+    shown = np.asarray(draw("patching_map", table).axes[0].images[0].get_array())
+    own = rows(table, emotion="all", position="last", control="", metric="restoration")
+    np.testing.assert_allclose(shown, own["value"].to_numpy().reshape(len(SITES), N_LAYERS))
+    alone = table[table["emotion"] != "all"]
+    figure = draw("patching_map", alone)
+    own = rows(alone, position="edit", control="", metric="restoration").groupby(["site", "layer"])["value"].mean()
+    np.testing.assert_allclose(np.asarray(figure.axes[1].images[0].get_array())[0], own["resid_post"])
+    assert "Mean over 2 emotions" in words(figure)
+
+
+def test_patching_without_an_effect_shows_logit_differences_and_says_so():
+    table = TABLES["patching"][TABLES["patching"]["metric"] != "restoration"]
+    figure = draw("patching_curves", table)
+    own = rows(table, emotion="all", site="resid_post", position="last", metric="logit_diff", control="")
+    np.testing.assert_allclose(line(figure, 0, "last")[1], own["value"])
+    assert figure.axes[0].get_ylabel() == "logit difference (nats)"
+    assert "no share to restore" in words(figure).replace("\n", " ")
+
+
+def test_head_map_shows_each_head_in_its_place():
+    figure = draw("head_contributions", TABLES["contributions"])
+    own = rows(TABLES["contributions"], emotion="joy", component="head").set_index(["layer", "index"])["value"]
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    for (layer, head), value in own.items():
+        assert shown[N_LAYERS - 1 - layer, head] == pytest.approx(value)
+    assert "joy: L2H0 +2.50" in words(figure)
+
+
+def test_heads_that_the_table_does_not_list_are_grey_and_not_zero():
+    table = TABLES["contributions"]
+    figure = draw("head_contributions", table[~((table["layer"] == 5) & (table["index"] == 3))])
+    assert np.isnan(np.ma.filled(figure.axes[0].images[0].get_array(), np.nan)[0, 3])
+
+
+def test_neuron_tail_falls_through_the_sorted_sizes():
+    ranks, sizes = line(draw("neuron_tail", TABLES["contributions"]), 0, "trust")
+    own = np.sort(rows(TABLES["contributions"], emotion="trust", component="neuron")["value"].abs())[::-1]
+    np.testing.assert_allclose(sizes, own[ranks - 1])
+    assert (ranks[0], ranks[-1], len(own)) == (1, 384, 384)
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"), [("ablation_projection", "projection_drop"), ("ablation_label", "label_logprob_change")]
+)
+def test_ablation_curves_show_the_emotions_own_effect_beside_random(name, metric):
+    figure = draw(name, TABLES["ablation"])
+    for control, text in (("", "neuron"), ("random", "neuron, random")):
+        own = rows(TABLES["ablation"], emotion="trust", target="trust", component="neuron", metric=metric, control=control)
+        k, value = line(figure, 1, text)
+        np.testing.assert_allclose(k, own["k"])
+        np.testing.assert_allclose(value, own["value"])
+
+
+def test_specificity_is_taken_at_the_largest_k():
+    figure = draw("ablation_specificity", TABLES["ablation"])
+    own = rows(TABLES["ablation"], component="head", metric="label_logprob_change", control="", k=16)
+    np.testing.assert_allclose(np.asarray(figure.axes[0].images[0].get_array()), own["value"].to_numpy().reshape(2, 2))
+
+
+def test_steering_keeps_the_half_that_chose_apart_from_the_half_that_reports():
+    table = TABLES["steering"]
+    figure = draw("steering_success", table)
+    chosen = rows(table, emotion="joy", metric="success", control="", half="choose")
+    np.testing.assert_allclose(line(figure, 0, "steered"), [chosen["scale"], chosen["value"]])
+    reported = rows(table, emotion="joy", metric="success", control="", half="report")
+    np.testing.assert_allclose(line(figure, 0, "steered, other half"), [reported["scale"], reported["value"]])
+    valid = rows(table, emotion="joy", metric="valid", half="choose")
+    np.testing.assert_allclose(line(figure, 0, "valid, steered")[1], valid["value"])
+    assert set(line(figure, 0, "unsteered")[1]) == {0.05}
+
+
+def test_steering_without_halves_and_its_dose_show_the_table():
+    table = TABLES["steering"]
+    alone = table[table["half"] != "report"].assign(half="")
+    own = rows(alone, emotion="joy", metric="success", control="")
+    np.testing.assert_allclose(line(draw("steering_success", alone), 0, "steered")[1], own["value"])
+    own = rows(table, emotion="trust", metric="label_logprob", control="")
+    np.testing.assert_allclose(line(draw("steering_dose", table), 1, "steered")[1], own["value"])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_empty_table_is_an_error_and_no_empty_axes(name):
+    table = TABLES[FIGURES[name][0]]
+    with pytest.raises(DataError, match="no row of the table matches"):
+        draw(name, table.iloc[:0])
+    with pytest.raises(DataError, match=r"it holds metric: \['other'\]"):
+        draw(name, table.assign(metric="other"))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_table_in_which_nothing_was_measured_is_an_error(name):
+    with pytest.raises(DataError):
+        draw(name, TABLES[FIGURES[name][0]].assign(value=np.nan, ci_low=np.nan, ci_high=np.nan))
+
+
+def test_a_value_not_measured_leaves_a_gap():
+    table = TABLES["directions"].copy()
+    place = rows(table, emotion="joy", site="resid_post", metric="separation_auroc").index[2]
+    table.loc[place, ["value", "ci_low", "ci_high"]] = np.nan
+    assert np.isnan(line(draw("direction_separation", table), 0, "resid_post")[1]).tolist() == [
+        False,
+        False,
+        True,
+        *[False] * 3,
+    ]
+
+
+def test_two_runs_in_one_table_are_refused():
+    with pytest.raises(DataError, match="several values at depth"):
+        draw("probe_curves", pd.concat([TABLES["probes"], TABLES["probes"]], ignore_index=True))
+
+
+def test_equal_tables_give_equal_bytes_whatever_the_readers_settings():
+    table, settings = TABLES["probes"], dict(mpl.rcParams)
+    first = [as_bytes(draw("probe_curves", table), form) for form in ("svg", "png")]
+    with mpl.rc_context({"font.size": 30, "svg.hashsalt": "other", "axes.grid": False}):
+        second = [as_bytes(draw("probe_curves", table), form) for form in ("svg", "png")]
+    assert first == second
+    assert dict(mpl.rcParams) == settings
+    assert b"date" not in first[0].lower()
+    other = table.assign(value=table["value"] - 0.01)
+    assert as_bytes(draw("probe_curves", other), "svg") != first[0]
+
+
+def test_nothing_is_kept_in_pyplot():
+    code = "import sys, interp.reporting.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", [name for name, (stage, _) in FIGURES.items() if stage not in ("probes",)])
+def test_hostile_names_are_text(name):
+    figure = draw(name, MAKERS[FIGURES[name][0]](HOSTILE))
+    svg = as_bytes(figure, "svg").decode()
+    shown = " ".join(ET.fromstring(svg).itertext())
+    assert "<script" not in svg
+    assert "\u202e" not in svg
+    if name not in ("patching_map", "patching_curves"):  # these pool the emotions
+        assert "<script>alert(1)</script>" in shown
+        assert "$\\frac{1}{" in shown
+        assert "_jo⟨U+202E⟩y⟨U+200B⟩" in shown
+
+
+def test_draw_all_writes_what_ran_and_names_what_did_not(tmp_path):
+    steering = TABLES["steering"][TABLES["steering"]["metric"] != "label_logprob"]
+    said: list[str] = []
+    written = draw_all({"cosines": TABLES["cosines"], "steering": steering}, tmp_path / "figures", say=said.append)
+    names = ["direction_cosines", "steering_success"]
+    assert [path.name for path in written] == [f"{name}.{form}" for name in names for form in ("svg", "png")]
+    assert all(path.stat().st_size > 5000 for path in written)
+    assert "figure probe_curves skipped: the stage probes did not run" in said
+    assert "figure steering_dose skipped: the stage steering did not measure label_logprob" in said
+    assert len(said) == len(FIGURES) - len(names)
+
+
+def test_draw_all_does_not_hide_a_stage_that_made_no_rows(tmp_path):
+    with pytest.raises(DataError):
+        draw_all({"ablation": TABLES["ablation"].iloc[:0]}, tmp_path)
+
+
+def test_an_unknown_figure_is_named_with_those_there_are():
+    with pytest.raises(UsageError, match="probe_curves"):
+        draw("probe_curve", TABLES["probes"])
+
+
+def test_every_figure_has_its_reading_and_its_stage():
+    assert set(READING) == set(FIGURES)
+    assert {stage for stage, _ in FIGURES.values()} == {name for stage in STAGES for name in stage.tables}
+    assert set(NEEDS) <= set(FIGURES)
+
+
+def test_sixteen_things_look_different():
+    assert len({look(place) for place in range(16)}) == 16

@@ -1,0 +1,301 @@
+"""The report: warnings first, numbers equal to the tables', every string as text, nothing that runs."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from reporting_tables import EMOTIONS, MAKERS, RECORD, all_tables
+
+from interp.errors import ArtefactError
+from interp.files import write_atomic
+from interp.reporting.doubts import doubts
+from interp.reporting.figures import draw_all
+from interp.reporting.findings import findings
+from interp.reporting.report import MOST_ROWS, write_report
+from interp.reporting.text import interval, number, p_value, visible
+from interp.results import RunRecord, write_table
+
+TABLES = all_tables(EMOTIONS[:2])
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and checks that every tag is closed where it should be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def folder(path: Path, tables: dict[str, pd.DataFrame], record: RunRecord = RECORD) -> Path:
+    (path / "tables").mkdir(parents=True)
+    for name, table in tables.items():
+        write_table(table, path / "tables" / f"{name}.csv")
+    record.write(path / "run.json")
+    return path
+
+
+def page(path: Path) -> Page:
+    return Page(write_report(path).read_text(encoding="utf-8"))
+
+
+def changed(table: pd.DataFrame, value: float, **wanted) -> pd.DataFrame:
+    keep = np.logical_and.reduce([table[name] == of for name, of in wanted.items()])
+    assert keep.any()
+    return table.assign(
+        value=table["value"].mask(keep, value),
+        ci_low=table["ci_low"].mask(keep, value),
+        ci_high=table["ci_high"].mask(keep, value),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A results folder of all stages, with the figures of one."""
+    path = folder(tmp_path_factory.mktemp("run") / "out", TABLES)
+    draw_all({"probes": TABLES["probes"]}, path / "figures")
+    return path
+
+
+@pytest.fixture(scope="module")
+def read(whole):
+    return page(whole)
+
+
+def test_the_report_reads_from_warnings_to_provenance(read):
+    text = read.text
+    order = ["Warnings", "12 texts hold an emotion word.", "What was found", "Probes:", "Directions:", "Patching:"]
+    order += ["Contributions:", "Ablation:", "Steering:", "Provenance", "ab" * 32]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+    assert text.startswith("interp report: storyworld on storyworld Emotion in storyworld")
+
+
+def told(row: pd.Series) -> str:
+    return f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+
+
+def top(stage: str, **wanted) -> pd.Series:
+    table = TABLES[stage]
+    keep = np.logical_and.reduce([table[name] == value for name, value in wanted.items()])
+    return table.loc[table[keep]["value"].idxmax()]
+
+
+HEADLINES = {
+    "probes": [
+        {"task": "reception", "metric": "auroc", "control": ""},
+        {"task": "categorisation", "metric": "auroc", "control": ""},
+    ],
+    "directions": [{"emotion": "joy", "metric": "separation_auroc"}, {"emotion": "trust", "metric": "separation_auroc"}],
+    "patching": [{"emotion": "all", "metric": "restoration", "control": "", "position": where} for where in ("last", "edit")],
+    "contributions": [{"component": "head"}, {"component": "neuron"}],
+    "ablation": [{"component": kind, "metric": "projection_drop", "control": ""} for kind in ("head", "neuron")],
+    "steering": [{"emotion": "joy", "metric": "success", "control": "", "half": "report"}],
+}
+
+
+@pytest.mark.parametrize("stage", HEADLINES)
+def test_headline_numbers_are_the_tables(read, stage):
+    own = findings({stage: TABLES[stage]})
+    for wanted in HEADLINES[stage]:
+        expected = told(top(stage, **wanted))
+        assert any(expected in (each.value, *dict(each.beside).values()) for each in own), expected
+        assert expected in read.text
+
+
+def test_every_headline_has_what_it_is_held_against():
+    held = {finding.stage: dict(finding.beside) for finding in findings(TABLES)}
+    assert held["probes"]["best text baseline, char"] == "0.620 [0.570, 0.670]"
+    assert held["probes"]["control task, same place"] == "0.500 [0.460, 0.540]"
+    assert held["probes"]["selectivity, same place"] == "0.430 [0.380, 0.480]"
+    assert held["probes"]["corrected for 18 places"] == "p = 0.004"
+    peak = findings({"probes": TABLES["probes"].assign(p_max_t=0.0004)})
+    assert dict(peak[0].beside)["largest of 18 places (max-T)"] == "p < 0.001"
+    assert held["patching"]["random source, same place"] == "0.020 [-0.030, 0.070]"
+    assert held["patching"]["difference to restore (nats)"] == "4.000 [3.500, 4.500]"
+    assert held["ablation"]["random neurons, joy"] == "0.062 [0.002, 0.122]"
+    success = next(each for each in findings(TABLES) if "judged by oracle" in each.sentence)
+    steered = TABLES["steering"].query("metric == 'success' and control == '' and half == 'report'")["value"]
+    assert success.value == f"{steered.mean():.3f} (a mean)"
+    assert dict(success.beside)["unsteered"] == "0.050"
+    assert dict(success.beside)["random"] == "0.080"
+    assert dict(success.beside)["valid share"] == "0.990"
+    assert "did not choose the strength" in success.sentence
+
+
+def test_a_sound_run_raises_no_doubt():
+    assert doubts(TABLES) == []
+
+
+@pytest.mark.parametrize(("value", "warned"), [(0.951, True), (0.949, False)])
+def test_a_baseline_as_good_as_the_probe_is_a_warning(tmp_path, value, warned):
+    probes = changed(TABLES["probes"], value, task="reception", control="bag_of_words")
+    text = page(folder(tmp_path / "out", {"probes": probes})).text
+    assert ("reception: the text baseline bag_of_words reaches" in text.split("What was found")[0]) == warned
+    assert "categorisation: the text baseline" not in text
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "warning"),
+    [
+        ("probes", {"value": 0.96, "task": "reception", "control": "control_task"}, "it has no selectivity"),
+        ("directions", {"value": 0.3, "emotion": "joy", "metric": "split_half_cosine"}, "joy's best direction is unstable"),
+        (
+            "ablation",
+            {"value": 2.0, "control": "random", "emotion": "joy", "component": "head"},
+            "for joy random heads take as much",
+        ),
+        ("steering", {"value": 0.8, "metric": "valid"}, "only 0.800 of the steered continuations"),
+        (
+            "steering",
+            {"value": 0.9, "metric": "success", "control": "random", "emotion": "trust"},
+            "toward trust a random direction",
+        ),
+    ],
+)
+def test_numbers_that_a_control_reaches_are_doubted(stage, change, warning):
+    (doubt,) = doubts({stage: changed(TABLES[stage], change.pop("value"), **change)})
+    assert warning in doubt
+
+
+def test_missing_baselines_few_pairs_and_unmeasured_rows_are_doubted():
+    probes = TABLES["probes"]
+    alone = probes[probes["control"].isin(["", "control_task"])]
+    assert sum("no text baseline was measured" in doubt for doubt in doubts({"probes": alone})) == 2
+    assert "rest on 5 pairs" in doubts({"patching": TABLES["patching"].assign(n=5)})[0]
+    hole = changed(TABLES["contributions"], np.nan, component="head", emotion="joy")
+    assert doubts({"contributions": hole}) == [
+        "contributions: 48 of 864 rows were not measured; figures and headlines leave them out."
+    ]
+
+
+def test_no_score_stands_beside_an_invalid_condition(tmp_path):
+    unread = changed(TABLES["steering"], 0.3, metric="valid")
+    first = next(finding for finding in findings({"steering": unread}) if "judged by oracle" in finding.sentence)
+    assert first.value == ""
+    assert dict(first.beside) == {"valid share": "0.300"}
+    nothing = TABLES["probes"].assign(value=np.nan, ci_low=np.nan, ci_high=np.nan)
+    (said,) = findings({"probes": nothing})
+    assert said.value == ""
+    assert "No number can be given" in page(folder(tmp_path / "out", {"probes": nothing})).text
+
+
+def test_patching_without_an_effect_is_told_without_a_number():
+    table = TABLES["patching"]
+    (said,) = findings({"patching": table[table["metric"] != "restoration"]})
+    assert (said.value, said.beside) == ("", (("difference (nats)", "4.000 [3.500, 4.500]"),))
+
+
+def test_a_stage_that_did_not_run_is_said_to_be_missing(tmp_path):
+    text = page(folder(tmp_path / "out", {"probes": TABLES["probes"]})).text
+    assert "Not run: steering." in text.split("What was found")[0]
+    assert "Not run: this folder has no tables/steering.csv." in text
+    assert "No figure was drawn for this stage." in text
+    assert "No stage was run." in page(folder(tmp_path / "empty", {})).text
+
+
+def test_hostile_strings_are_shown_and_never_run(tmp_path):
+    evil = '<script>alert("x")</script>'
+    names = (evil, "jo\u202ey", "=HYPERLINK(1)")
+    record = RunRecord(
+        run="\x1b[31mr", model=f'"><img src=x onerror=alert(1)>{evil}', battery="{{ 7 * 7 }}\ud800", seed=0,
+        provenance={"model": {evil: "</table>\u200b"}}, warnings=(evil,),
+    )  # fmt: skip
+    steering = MAKERS["steering"](names)
+    found = page(folder(tmp_path / "out", {"steering": steering}, record))
+    assert not [tag for tag, _ in found.tags if tag in ("script", "iframe", "object", "img", "svg", "link")]
+    assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
+    assert found.text.count(evil) >= 4
+    assert "jo⟨U+202E⟩y" in found.text
+    assert "'=HYPERLINK(1)" in found.text
+    assert "{{ 7 * 7 }}⟨U+D800⟩" in found.text
+    assert "⟨U+001B⟩[31mr" in found.text
+    assert "</table>⟨U+200B⟩" in found.text
+
+
+def test_a_figure_with_a_script_is_only_ever_an_image(tmp_path):
+    path = folder(tmp_path / "out", {"cosines": TABLES["cosines"], "directions": TABLES["directions"]})
+    (path / "figures").mkdir()
+    write_atomic(
+        path / "figures" / "direction_cosines.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+    )
+    write_atomic(path / "figures" / "stranger.svg", b"<svg/>")
+    text = write_report(path).read_text()
+    assert "alert(1)" not in text
+    assert "stranger" not in text
+    assert text.count("data:image/svg+xml;base64,") == 1
+
+
+def test_the_page_is_whole_accessible_and_asks_for_nothing(whole, read):
+    found = read
+    images = [attributes for tag, attributes in found.tags if tag == "img"]
+    assert [image["alt"].split(".")[0] for image in images] == ["Figure of the stage probes"] * 2
+    assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in images)
+    assert "default-src 'none'" in next(a["content"] for tag, a in found.tags if a.get("http-equiv"))
+    levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert max(np.diff(levels)) == 1
+    ids = [a["id"] for _, a in found.tags if "id" in a]
+    links = [a["href"] for tag, a in found.tags if tag == "a"]
+    assert len(ids) == len(set(ids))
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+    assert all((whole / link).exists() for link in links if not link.startswith("#"))
+    assert all("scope" in a for tag, a in found.tags if tag == "th")
+
+
+def test_long_tables_and_long_strings_are_cut_with_a_way_to_the_rest(tmp_path):
+    record = RunRecord(run="r", model="m", battery="b", seed=0, provenance={"ids": ["x" * 20] * 100})
+    path = folder(tmp_path / "out", {"steering": MAKERS["steering"]()}, record)
+    found = page(path)
+    assert f"{MOST_ROWS} of {len(MAKERS['steering']())} rows; all are in tables/steering.csv" in found.text
+    assert "whole in run.json" in found.text
+    assert len(found.text) < 12_000
+
+
+def test_the_same_folder_gives_the_same_page(whole, read):
+    first = (whole / "report.html").read_bytes()
+    assert write_report(whole).read_bytes() == first
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ArtefactError, match=r"run\.json"):
+        write_report(tmp_path)
+    path = folder(tmp_path / "out", {"probes": TABLES["probes"]})
+    (path / "tables" / "probes.csv").write_text("run,value\nr1,0.5\n")
+    with pytest.raises(ArtefactError, match=r"probes\.csv is not a table"):
+        write_report(path)
+    assert not (path / "report.html").exists()
+
+
+def test_numbers_are_printed_one_way():
+    assert number(0.98765) == "0.988"
+    assert number(1234.5) == "1234"
+    assert number(float("nan")) == "not measured"
+    assert number(float("-inf")) == "minus infinite"
+    assert interval(0.5, float("nan"), float("nan")) == "0.500 (no interval)"
+    assert p_value(0.0002) == "p < 0.001"
+    assert visible("a\nb\u2066c") == "a b⟨U+2066⟩c"
