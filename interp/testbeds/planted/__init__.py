@@ -1,0 +1,18 @@
+"""A transformer whose emotion circuit is written by hand, so that what a method finds can be held against the truth."""
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from interp.testbeds.planted.known import Truth, truth
+from interp.testbeds.planted.spec import PlantedSpec
+from interp.testbeds.planted.texts import build_tokenizer, readout, stimuli
+from interp.testbeds.planted.weights import build_model
+
+__all__ = ["SPECS", "PlantedSpec", "Truth", "build", "readout", "stimuli", "truth"]
+
+SPECS = {"planted": PlantedSpec(), "planted_null": PlantedSpec(circuit=False)}
+"""The models that have names: `interp.models.load("planted")`."""
+
+
+def build(spec: PlantedSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The Hugging Face model and tokenizer of `spec`, in memory, in about a second."""
+    return build_model(spec), build_tokenizer(spec)
