@@ -1,0 +1,75 @@
+"""Bed: a planted model at work, with its battery, what it computed on it, and what is true of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.analysis.directions import Direction, fit
+from interp.capture import ActivationStore, capture
+from interp.causal.readout import Readout
+from interp.causal.twins import halves
+from interp.errors import InternalError
+from interp.evaluation.readouts import readout_for
+from interp.models import LanguageModel, load
+from interp.sites import Site
+from interp.testbeds import planted
+from stimuli.battery import NEUTRAL, Battery, Pair
+
+CAPTURED = ("resid_post", "z", "post")
+
+
+@dataclass(frozen=True)
+class Bed:
+    """A planted model, its battery and activations (last token), and the pairs in two halves: one fits, the other scores."""
+
+    model: LanguageModel
+    truth: planted.Truth
+    battery: Battery
+    store: ActivationStore
+    readout: Readout
+    fitting: Sequence[Pair]
+    scoring: Sequence[Pair]
+
+    @property
+    def final(self) -> Site:
+        """The residual stream behind the last layer."""
+        return Site("resid_post", self.model.dims.n_layers - 1)
+
+    def values(self, site: Site, pairs: Sequence[Pair]) -> tuple[Float[np.ndarray, "pair ..."], Float[np.ndarray, "pair ..."]]:
+        """What the site holds at the last token of the pairs' affective and of their neutral texts."""
+        activations = self.store.read(site)
+        row = {item: place for place, item in enumerate(activations.items)}
+        affective = [row[pair.affective.id] for pair in pairs]
+        return activations.x[affective], activations.x[[row[pair.neutral.id] for pair in pairs]]
+
+    def direction(self, emotion: str, site: Site, *, method: str = "paired") -> Direction:
+        """The direction of `emotion` that `method` finds at `site` on the fitting half."""
+        affective, neutral = self.values(site, of(emotion, self.fitting))
+        provenance = self.model.provenance
+        return fit(affective, neutral, site=site, labels=(emotion, NEUTRAL), method=method, provenance=provenance)
+
+    def true_direction(self, emotion: str, site: Site) -> Direction:
+        """The direction that was planted. Raises `InternalError` where none was."""
+        vector = self.truth.direction(emotion, site)
+        if vector is None:
+            raise InternalError(f"no direction of {emotion} was planted at {site}.")
+        return Direction(
+            vector=vector, site=site, method="planted", labels=(emotion, NEUTRAL), scale=1.0, spread=0.0,
+            provenance=self.model.provenance,
+        )  # fmt: skip
+
+
+def of(emotion: str, pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs of one emotion."""
+    return [pair for pair in pairs if pair.affective.emotion == emotion]
+
+
+def open_bed(name: str, *, seed: int = 0) -> Bed:
+    """The planted model `name` (planted, planted_null), run on a battery and split in halves by `seed`."""
+    spec = planted.SPECS[name]
+    model, battery = load(name), planted.stimuli(spec, seed=seed)
+    store = capture(model, battery, sites=CAPTURED, positions=("last",))
+    fitting, scoring = halves(battery.pairs(), seed=seed)
+    return Bed(model, planted.truth(spec), battery, store, readout_for(name, spec.emotions), fitting, scoring)

@@ -1,0 +1,111 @@
+"""Judges: which emotion a continuation expresses, by more than one way of telling, and how far two ways agree.
+
+A judge takes continuations and gives for each the emotion it expresses, `MIXED` for a proper sentence that expresses no one
+emotion, or None for what is no sentence of the model's language. To add a judge, write its maker and its line in `JUDGES`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from sklearn.metrics import cohen_kappa_score
+
+from interp.causal.passes import batches, encode, run
+from interp.causal.readout import Readout
+from interp.errors import StatisticsError, UsageError
+from interp.models import LanguageModel
+from interp.testbeds import planted, storyworld
+from stimuli.battery import NEUTRAL, Stimulus
+
+Judge = Callable[[Sequence[str]], list[str | None]]
+
+MIXED = "mixed"
+"""The verdict on a sentence that speaks of several emotions, or of somebody else's."""
+
+
+def oracle(model: LanguageModel, readout: Readout) -> Judge:
+    """The testbed's own reader of its language, which knows the grammar and does not ask the model.
+
+    Raises `UsageError` for a model that is no testbed: nobody knows its language.
+    """
+    judge = judge_for(model.name)
+    if judge is None:
+        raise UsageError(f"{model.name} has no oracle: only testbeds do. Judges for any model: {', '.join(JUDGES)}.")
+    return judge
+
+
+def judge_for(name: str) -> Judge | None:
+    """The oracle of the testbed called `name`; None for a model whose language nobody knows."""
+    if name in planted.SPECS:
+        return word_judge(Readout(planted.readout(planted.SPECS[name]), ""))
+    return storyworld_oracle if name == "storyworld" else None
+
+
+def storyworld_oracle(continuations: Sequence[str]) -> list[str | None]:
+    """The emotion of each continuation's first sentence, as the grammar of the story world reads it."""
+    readings = [storyworld.read(continuation) for continuation in continuations]
+    return [reading.emotion or (MIXED if reading.sentence_of_world else None) for reading in readings]
+
+
+def word_judge(readout: Readout) -> Judge:
+    """A judge by the readout's words: the emotion whose words stand most often in the continuation.
+
+    `neutral` where none stands, `MIXED` where two emotions tie, None for an empty continuation.
+    """
+    emotion_of = {word.lower(): emotion for emotion, words in readout.words.items() for word in words}
+
+    def verdict(continuation: str) -> str | None:
+        words = re.findall(r"\w+", continuation.lower())
+        counts = Counter(emotion_of[word] for word in words if word in emotion_of)
+        if not counts:
+            return NEUTRAL if words else None
+        (first, most), *others = counts.most_common(2)
+        return MIXED if others and others[0][1] == most else first
+
+    def oracle_by_words(continuations: Sequence[str]) -> list[str | None]:
+        return [verdict(continuation) for continuation in continuations]
+
+    return oracle_by_words
+
+
+def forced_choice(model: LanguageModel, readout: Readout) -> Judge:
+    """A judge by the model's own, unsteered expectation: the emotion whose words it finds likeliest after the continuation.
+
+    It must choose: every continuation that has a token gets one of the readout's emotions. None for an empty one.
+    """
+    bound = readout.bind(model)
+
+    def forced_choice_by_model(continuations: Sequence[str]) -> list[str | None]:
+        verdicts: list[str | None] = [None] * len(continuations)
+        kept = [place for place, continuation in enumerate(continuations) if continuation.strip()]
+        asked = [Stimulus(f"continuation {place}", continuations[place], NEUTRAL) for place in kept]
+        encoded = encode(model, asked, readout)
+        with torch.inference_mode():
+            for batch in batches(encoded):
+                best = bound.scores(run(model, [encoded[i] for i in batch]).logits).argmax(-1).tolist()
+                for i, choice in zip(batch, best, strict=True):
+                    verdicts[kept[i]] = bound.emotions[choice]
+        return verdicts
+
+    return forced_choice_by_model
+
+
+JUDGES: dict[str, Callable[[LanguageModel, Readout], Judge]] = {"oracle": oracle, "forced_choice": forced_choice}
+"""Makers of judges by name. A maker takes the unsteered model and the readout that names the emotions."""
+
+
+def agreement(first: Sequence[str | None], second: Sequence[str | None]) -> dict[str, Any]:
+    """Cohen's kappa of two judges' verdicts on the same continuations: 1 agree, 0 no more than by chance. "No verdict" counts
+    as a verdict of its own. Cohen (1960).
+
+    Returns `metric`, `value`, `n`. Raises `StatisticsError` for lists of unequal length or none, or when both judges give one
+    and the same verdict throughout, since chance agreement is then complete and kappa undefined.
+    """
+    if len(first) != len(second) or not first:
+        raise StatisticsError(f"agreement needs two verdicts on each text, and there are {len(first)} and {len(second)}.")
+    a, b = (["no verdict" if verdict is None else verdict for verdict in given] for given in (first, second))
+    if len({*a, *b}) == 1:
+        raise StatisticsError(f"both judges say {a[0]!r} of all {len(a)} texts: kappa is undefined; judge texts that differ.")
+    return {"metric": "kappa", "value": float(cohen_kappa_score(a, b)), "n": len(a)}

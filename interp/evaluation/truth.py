@@ -1,0 +1,206 @@
+"""check_truth: every method run on models whose circuit is known, and how much of it each recovers.
+
+`planted` has the circuit: directions, heads, neurons, layers and positions are compared with what was planted, ablation with
+its closed form, steering with the emotion's words. `planted_null` has none: there, nothing may be found. Everything that is
+fitted is fitted on one half of the scenarios and scored on the other. Values are the worst over the emotions.
+
+To let a further method be checked, write a function from the two beds to rows, and its line in `CHECKS`.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from interp.analysis.controls import permutation_null, relabellings
+from interp.analysis.directions import DIRECTIONS
+from interp.analysis.folds import grouped_folds
+from interp.analysis.probes import PROBES, cross_validate, score
+from interp.analysis.stats import auroc, benjamini_hochberg
+from interp.causal.ablation import Bench, Plan, measure
+from interp.causal.attribution import KINDS, METHOD, Component, contributions
+from interp.causal.patching import patch_pairs
+from interp.causal.steering import steer
+from interp.causal.twins import balanced
+from interp.evaluation.bed import Bed, of, open_bed
+from interp.evaluation.judges import oracle
+from interp.sites import Site
+from stimuli.battery import NEUTRAL, Stimulus
+
+Row = dict[str, Any]
+
+PAIRS_PATCHED = 3
+"""Pairs of each emotion that are patched."""
+
+PROMPTS = 8
+NEW_TOKENS = 4
+
+
+def check_truth(*, seed: int = 0) -> list[Row]:
+    """Rows of all checks: `what` was looked for, by which `method`, the `metric` and its `value`, and `where`.
+
+    Metrics: cosine (with the planted direction), auroc (planted components against distractors), error (relative, for
+    ablation; in layers, for layer), rate (share of cases that came out as planted), p (corrected over layers). `seed` draws
+    the texts and all that is random in the methods; the models stay the same.
+    """
+    bed, null = open_bed("planted", seed=seed), open_bed("planted_null", seed=seed)
+    return [row for check in CHECKS.values() for row in check(bed, null, seed)]
+
+
+def _row(what: str, method: str, metric: str, value: float, where: object = "") -> Row:
+    return {"what": what, "method": method, "metric": metric, "value": float(value), "where": str(where)}
+
+
+def directions(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+    """The cosine of each method's direction with the planted one, at each layer from the planted one on."""
+    for method in DIRECTIONS:
+        for layer in range(bed.truth.head_layer, bed.model.dims.n_layers):
+            site = Site("resid_post", layer)
+            found = {emotion: bed.direction(emotion, site, method=method).vector for emotion in bed.truth.emotions}
+            worst = min(vector @ bed.true_direction(emotion, site).vector for emotion, vector in found.items())
+            yield _row("direction", method, "cosine", worst, site)
+
+
+def components(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+    """How well contributions to the direction that was found rank planted heads and neurons above all distractors."""
+    for kind, planted_ones in (("head", bed.truth.heads), ("neuron", bed.truth.neurons)):
+        worst = 1.0
+        for emotion in bed.truth.emotions:
+            pushes = _pushes(bed, KINDS[kind], emotion)
+            positive = np.array([key in planted_ones[emotion] for key in pushes])
+            worst = min(worst, auroc(np.array(list(pushes.values())), positive))
+        yield _row(kind, METHOD, "auroc", worst, bed.final)
+
+
+def _pushes(bed: Bed, name: str, emotion: str) -> dict[tuple[int, int], float]:
+    """Mean paired contribution of each component, on the scoring half, to the direction of the fitting half."""
+    vector, pairs = bed.direction(emotion, bed.final).vector, of(emotion, bed.scoring)
+    found = {}
+    for layer in range(bed.model.dims.n_layers):
+        site = Site(name, layer)
+        affective, neutral = (contributions(bed.model, site, x, vector) for x in bed.values(site, pairs))
+        found.update({(layer, i): float(push) for i, push in enumerate((affective - neutral).mean(axis=0))})
+    return found
+
+
+def patching(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+    """Where patching peaks: the layers of heads and neurons, and the token that decides after each layer."""
+    pairs = balanced(bed.scoring, n=PAIRS_PATCHED * len(bed.truth.emotions), seed=seed)
+    rows = [
+        row
+        for sites, positions in ((("resid_post",), ("last", "edit")), (("attn_out", "mlp_out"), ("last",)))
+        for row in patch_pairs(bed.model, pairs, bed.readout, sites=sites, positions=positions, modes=("denoise",), seed=seed)
+    ]
+    table = pd.DataFrame(rows).query("metric == 'restoration' and control == '' and emotion != 'all'")
+    cells = table.set_index(["site", "position", "emotion", "layer"])["value"].to_dict()
+    layers = range(bed.model.dims.n_layers)
+
+    def restored(site: str, position: str, emotion: str, layer: int) -> float:
+        return float(cells.get((site, position, emotion, layer), 0.0))  # where nothing is to restore, nothing was restored
+
+    def peak(site: str, emotion: str) -> int:
+        return max(layers, key=lambda layer: restored(site, "last", emotion, layer))
+
+    def decides(emotion: str, layer: int) -> str:
+        return max(("edit", "last"), key=lambda position: restored("resid_post", position, emotion, layer))
+
+    for site, layer in (("attn_out", bed.truth.head_layer), ("mlp_out", bed.truth.neuron_layer)):
+        worst = max(abs(peak(site, emotion) - layer) for emotion in bed.truth.emotions)
+        yield _row("layer", "activation_patching", "error", float(worst), site)
+    right = [decides(emotion, layer) == bed.truth.position(layer) for emotion in bed.truth.emotions for layer in layers]
+    yield _row("position", "activation_patching", "rate", float(np.mean(right)), "resid_post")
+
+
+def ablation(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+    """How far each planted head's or neuron's ablation lets the projection fall, against the closed form, relative to it."""
+    true = {emotion: bed.true_direction(emotion, bed.final) for emotion in bed.truth.emotions}
+    bench = Bench(bed.model, bed.scoring, true, bed.readout)
+    for mode in ("zero", "resample"):
+        for kind, planted_ones in (("head", bed.truth.heads), ("neuron", bed.truth.neurons)):
+            cases = [(emotion, rank, where) for emotion in planted_ones for rank, where in enumerate(planted_ones[emotion])]
+            plans = [Plan((), tuple(range(len(bench.pairs))))]
+            for emotion, _, where in cases:
+                own = tuple(i for i, pair in enumerate(bench.pairs) if pair.affective.emotion == emotion)
+                plans.append(Plan((Component(KINDS[kind], *where),), own))
+            whole, *left = measure(bench, plans, mode=mode).projection
+            worst = 0.0
+            for (_, rank, _), plan, ablated in zip(cases, plans[1:], left, strict=True):
+                for i in plan.pairs:
+                    expected = _fall(bed, bench.pairs[i].affective, kind, rank, mode)
+                    worst = max(worst, abs(whole[i] - ablated[i] - expected) / expected)
+            yield _row("ablation", f"{mode}_{kind}", "error", worst, bed.final)
+
+
+def _fall(bed: Bed, text: Stimulus, kind: str, rank: int, mode: str) -> float:
+    """The closed form of how far one ablation lets the projection fall."""
+    whole = bed.truth.projection(text, text.emotion)
+    if kind == "head":
+        return whole - bed.truth.without_head(text, text.emotion)
+    return whole - bed.truth.without_neuron(text, text.emotion, rank=rank, mode=mode)
+
+
+def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+    """The share of neutral texts continued with the emotion's words: steered by the direction found, and unsteered."""
+    judge = oracle(bed.model, bed.readout)
+    prompts = [pair.neutral.text for pair in balanced(bed.scoring, n=PROMPTS, seed=seed)]
+
+    def rate(emotion: str, layer: int, scale: float) -> float:
+        direction = bed.direction(emotion, Site("resid_post", layer))
+        written = steer(bed.model, prompts, direction, scale=scale, max_new_tokens=NEW_TOKENS, seed=seed)
+        return judge(written).count(emotion) / len(prompts)
+
+    for layer in (bed.truth.head_layer, bed.final.layer):
+        yield _row(
+            "steering", "paired", "rate", min(rate(e, layer, 1.0) for e in bed.truth.emotions), Site("resid_post", layer)
+        )
+    yield _row("steering", "unsteered", "rate", max(rate(e, bed.final.layer, 0.0) for e in bed.truth.emotions), bed.final)
+
+
+def reception(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+    """Probes for affective against neutral: significant where the circuit acts, and nowhere in the model without it."""
+    found, nothing = _reception_p(bed, seed), _reception_p(null, seed)
+    yield _row("null", "permutation", "p", min(nothing), "planted_null, every layer")
+    yield _row("layer", "permutation", "p", max(found[bed.truth.head_layer :]), "planted, from the head layer on")
+    yield _row("null", "permutation", "p", min(found[: bed.truth.head_layer]), "planted, before the head layer")
+    for probe in PROBES:
+        yield _row("layer", probe, "auroc", _auroc(bed, Site("resid_post", bed.truth.head_layer), probe, seed), "planted")
+        yield _row("null", probe, "auroc", _auroc(null, null.final, probe, seed), "planted_null")
+
+
+def _reception_p(bed: Bed, seed: int) -> list[float]:
+    """The probe's permutation p at each layer's residual stream, corrected over layers."""
+    y, groups = _labels(bed)
+    folds = grouped_folds(y, groups, seed=seed)
+    labellings = relabellings(y, groups, folds=folds, seed=seed)
+    layers = range(bed.model.dims.n_layers)
+    p = [permutation_null(_stacked(bed, Site("resid_post", layer)), labellings, folds=folds).p for layer in layers]
+    return benjamini_hochberg(np.array(p)).tolist()
+
+
+def _auroc(bed: Bed, site: Site, probe: str, seed: int) -> float:
+    y, groups = _labels(bed)
+    predictions = cross_validate(_stacked(bed, site), y, groups, folds=grouped_folds(y, groups, seed=seed), probe=probe)
+    return next(row["value"] for row in score(predictions, n_boot=100, seed=seed) if row["metric"] == "auroc")
+
+
+def _labels(bed: Bed) -> tuple[list[str], list[str]]:
+    pairs = bed.battery.pairs()
+    return ["affective"] * len(pairs) + [NEUTRAL] * len(pairs), [pair.affective.group for pair in pairs] * 2
+
+
+def _stacked(bed: Bed, site: Site) -> Float[np.ndarray, "item d_model"]:
+    """All affective texts, then all neutral ones."""
+    return np.concatenate(bed.values(site, bed.battery.pairs())).astype(np.float64)
+
+
+CHECKS: dict[str, Callable[[Bed, Bed, int], Iterator[Row]]] = {
+    "directions": directions,
+    "components": components,
+    "patching": patching,
+    "ablation": ablation,
+    "steering": steering,
+    "reception": reception,
+}
+"""The checks by name, each a function of the model with the circuit, the model without, and the seed."""

@@ -1,0 +1,140 @@
+"""check_truth: every method recovers the planted circuit, and none of them finds it in a model that does not have it."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from interp.analysis.directions import DIRECTIONS
+from interp.errors import InternalError
+from interp.evaluation import truth
+from interp.evaluation.bed import open_bed
+from interp.sites import Site
+
+WHATS = {"direction", "head", "neuron", "layer", "position", "ablation", "steering", "null"}
+METRICS = {"cosine", "auroc", "error", "p", "rate"}
+
+
+@pytest.fixture(scope="module")
+def beds():
+    return open_bed("planted"), open_bed("planted_null")
+
+
+@pytest.fixture(scope="module")
+def found(beds):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(truth, "open_bed", lambda name, seed: beds[name == "planted_null"])
+        return pd.DataFrame(truth.check_truth(seed=0))
+
+
+def values(table, **where):
+    chosen = table
+    for column, value in where.items():
+        chosen = chosen[chosen[column] == value]
+    assert len(chosen), where
+    return chosen["value"]
+
+
+def test_every_check_answers_in_the_table_s_form(found):
+    assert list(found.columns) == ["what", "method", "metric", "value", "where"]
+    assert set(found["what"]) == WHATS
+    assert set(found["metric"]) == METRICS
+    assert found["value"].notna().all()
+    assert not found.duplicated(["what", "method", "metric", "where"]).any()
+
+
+@pytest.mark.parametrize("method", ["paired", "group_centred", "pca"])
+def test_directions_from_the_planted_layer_on(found, method):
+    cosines = values(found, what="direction", method=method)
+    assert len(cosines) == 3
+    assert cosines.min() >= 0.99
+
+
+def test_every_direction_method_is_checked_and_beats_chance(found):
+    assert set(found[found["what"] == "direction"]["method"]) == set(DIRECTIONS)
+    assert values(found, what="direction").min() > 0.3  # a random unit vector of 128 dimensions: .09 on average
+
+
+def test_heads_and_neurons_rank_above_every_distractor(found):
+    assert values(found, what="head", metric="auroc").tolist() == [1.0]
+    assert values(found, what="neuron", metric="auroc").tolist() == [1.0]
+
+
+def test_patching_peaks_at_the_planted_layers_and_positions(found):
+    assert values(found, what="layer", method="activation_patching").tolist() == [0.0, 0.0]
+    assert values(found, what="position").tolist() == [1.0]
+
+
+def test_ablations_follow_their_closed_form(found):
+    errors = values(found, what="ablation", metric="error")
+    assert len(errors) == 4
+    assert errors.max() < 0.01
+
+
+def test_steering_reaches_the_emotion_s_words(found):
+    assert values(found, what="steering", method="paired").min() >= 0.95
+    assert values(found, what="steering", method="unsteered").max() <= 0.05
+
+
+def test_nothing_is_significant_where_nothing_is(found):
+    assert values(found, what="null", metric="p").min() > 0.05
+    assert values(found, what="null", metric="auroc").max() < 0.65
+    assert values(found, what="layer", metric="p").max() < 0.01
+    assert values(found, what="layer", metric="auroc").min() > 0.95
+
+
+class TestModelWithoutTheCircuit:
+    """The null model, held against the truth of the other: what every check must then say."""
+
+    @pytest.fixture(scope="class")
+    def rows(self, beds):
+        impostor = replace(beds[1], truth=beds[0].truth)
+        return pd.DataFrame([row for check in truth.CHECKS.values() for row in check(impostor, impostor, 0)])
+
+    def test_has_no_direction(self, rows):
+        assert values(rows, what="direction").max() < 0.3
+
+    def test_has_no_components(self, rows):
+        assert values(rows, what="head").max() < 0.9
+        assert values(rows, what="neuron").max() < 0.9
+
+    def test_restores_nothing_anywhere(self, rows):
+        assert values(rows, what="layer", method="activation_patching").min() > 0
+        assert values(rows, what="position").max() < 0.5
+
+    def test_loses_nothing_by_ablation(self, rows):
+        assert values(rows, what="ablation").min() == pytest.approx(1.0, abs=0.05)
+
+    def test_cannot_be_steered(self, rows):
+        assert values(rows, what="steering").max() < 0.2
+
+    def test_is_not_received(self, rows):
+        assert values(rows, what="layer", metric="p").min() > 0.05
+
+
+def test_labels_shuffled_within_pairs_lose_the_direction(beds):
+    bed, site = beds[0], Site("resid_post", 2)
+
+    class Shuffled(type(bed)):
+        def values(self, site, pairs):
+            affective, neutral = super().values(site, pairs)
+            affective[::2], neutral[::2] = neutral[::2].copy(), affective[::2].copy()
+            return affective, neutral
+
+    shuffled = Shuffled(**{name: getattr(bed, name) for name in bed.__dataclass_fields__})
+    for emotion in bed.truth.emotions:
+        true = bed.true_direction(emotion, site).vector
+        assert bed.direction(emotion, site).vector @ true > 0.99
+        assert abs(shuffled.direction(emotion, site).vector @ true) < 0.9
+
+
+def test_halves_share_no_scenario(beds):
+    bed = beds[0]
+    groups = [{pair.affective.group for pair in half} for half in (bed.fitting, bed.scoring)]
+    assert groups[0].isdisjoint(groups[1])
+    assert len(groups[0]) == len(groups[1]) == 80
+
+
+def test_no_direction_was_planted_before_the_head_layer(beds):
+    with pytest.raises(InternalError, match="no direction of joy"):
+        beds[0].true_direction("joy", Site("resid_post", 0))
