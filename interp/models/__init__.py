@@ -1,0 +1,8 @@
+"""Language models: load one by name, read and edit what it computes, and know whether it can be trusted."""
+
+from interp.models.language_model import LanguageModel
+from interp.models.loading import load
+from interp.models.sizes import Dims
+from interp.models.tokens import Batch
+
+__all__ = ["Batch", "Dims", "LanguageModel", "load"]

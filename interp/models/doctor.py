@@ -1,0 +1,239 @@
+"""Self-checks of a loaded model: are its sites what their names say, and do masks, cache and hooks behave?
+
+Each check is a row {check, passed, value, bound}; `value` is a count, or the worst error found, relative to the largest
+magnitude of what it is held against. The brief ones run each time a model is loaded.
+
+1. residual identity: resid_pre + attn_out + mlp_out == resid_post, in each block.
+2. shapes: each site's tensor has the shape that `LanguageModel.sites` announces.
+3. batched == alone, padded on the right and on the left.
+4. hooks: none is left after an exception inside the forward pass.
+5. (thorough) heads: z @ W_O, summed over heads, plus b_O, through the post-norm, is attn_out; 6. neurons likewise mlp_out.
+7. (thorough) an edit at each site changes the logits.
+8. (thorough) generation under an intervention gives the same tokens with and without the cache.
+9. (thorough) logits equal those of the plain Hugging Face model.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp.errors import InternalError
+from interp.models.language_model import LanguageModel
+from interp.models.sizes import site_shape
+from interp.models.tokens import Batch
+from interp.sites import SITE_NAMES, Site
+
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 9e-4, torch.bfloat16: 7e-3}
+"""Largest relative difference between two ways to compute one activation, by precision."""
+
+LENGTHS = (11, 7, 4)
+"""Lengths of the probe's rows: unequal, so that each batch of them holds padding."""
+
+PLAIN_LIMIT = 500_000_000
+"""Models with more parameters are not loaded a second time to be compared with plain Hugging Face."""
+
+Row = dict[str, Any]
+
+
+def confirm(model: LanguageModel) -> None:
+    """Run the brief checks; raise `InternalError` with check, value and bound when one fails."""
+    failed = [row for row in examine(model, thorough=False) if not row["passed"]]
+    if failed:
+        told = "; ".join(
+            f"{row['check']} self-check failed {row['value']:.1e} > {row['bound']:.0e}: {row['means']}" for row in failed
+        )
+        raise InternalError(f"{model.name}: {told}. `interp doctor {model.name}` shows all checks.")
+
+
+def examine(model: LanguageModel, *, thorough: bool = True) -> list[Row]:
+    """Rows {check, passed, value, bound, means}, one a check; `means` says what a failure points to."""
+    probe = _probe(model)
+    seen = _record(model, probe)
+    rows = [
+        _row("residual identity", _residual(model, seen), _bound(model), "attn_out and mlp_out are not what is added"),
+        _row("shapes", _shapes(model, seen, probe), 0, "a site's tensor is not what its name says"),
+        _row("batch, right padding", _alone(model, probe, "right"), _bound(model), "padding/mask bug"),
+        _row("batch, left padding", _alone(model, probe, "left"), _bound(model), "padding/mask bug"),
+        _row("hooks removed", _hooks_left(model, probe), 0, "hooks stay after an exception"),
+    ]
+    if not thorough:
+        return rows
+    if model.offers(Site("z", 0)):
+        rows.append(_row("head sum", _heads(model, seen), _bound(model), "z @ W_O is not attn_out"))
+    if model.offers(Site("post", 0)):
+        rows.append(_row("neuron sum", _neurons(model, seen), _bound(model), "post @ W_out is not mlp_out"))
+    rows.append(_row("edits act", _silent_edits(model, seen, probe), 0, "a site can be edited without effect"))
+    rows.append(_row("cache under an edit", _cache(model, seen, probe), 0, "generation depends on the cache"))
+    if sum(weight.numel() for weight in model.bridge.original_model.parameters()) <= PLAIN_LIMIT:
+        rows.append(_row("plain Hugging Face", _plain(model, probe), _bound(model), "the bridge changes the model"))
+    return rows
+
+
+def _row(check: str, value: float | int, bound: float | int, means: str) -> Row:
+    return {"check": check, "passed": bool(value <= bound), "value": float(value), "bound": float(bound), "means": means}
+
+
+def _bound(model: LanguageModel) -> float:
+    return TOLERANCE[model.dtype]
+
+
+def _error(found: Tensor, expected: Tensor) -> float:
+    """Largest difference relative to the largest magnitude; infinite when anything is not finite."""
+    found, expected = found.float(), expected.float()
+    gap = (found - expected).abs().max() / expected.abs().max().clamp(min=1e-30)
+    return float(gap) if torch.isfinite(gap) else float("inf")
+
+
+def _probe(model: LanguageModel) -> list[list[int]]:
+    """Rows of random token ids, the same each time: what is checked does not depend on what the text says."""
+    draw = torch.Generator().manual_seed(0)
+    lengths = [min(length, model.dims.n_ctx) for length in LENGTHS]
+    return [torch.randint(model.dims.d_vocab, (length,), generator=draw).tolist() for length in lengths]
+
+
+def _offered(model: LanguageModel, layers: Sequence[int]) -> list[Site]:
+    sites = [Site(name, layer) for layer in layers for name in SITE_NAMES]
+    return [site for site in sites if model.offers(site)]
+
+
+def _record(model: LanguageModel, probe: Sequence[Sequence[int]]) -> dict[Site, Tensor]:
+    """What passes each site when the probe's longest row runs alone."""
+    seen: dict[Site, Tensor] = {}
+
+    def reader(site: Site) -> tuple[str, Callable[..., None]]:
+        return site.hook, lambda tensor, hook: seen.__setitem__(site, tensor.detach())
+
+    model.forward(model.pad(probe[:1]), hooks=[reader(site) for site in _offered(model, range(model.dims.n_layers))])
+    return seen
+
+
+def _residual(model: LanguageModel, seen: dict[Site, Tensor]) -> float:
+    def at(name: str, layer: int) -> Tensor:
+        return seen[Site(name, layer)].float()
+
+    layers = range(model.dims.n_layers)
+    sums = [at("resid_pre", layer) + at("attn_out", layer) + at("mlp_out", layer) for layer in layers]
+    return max(_error(total, at("resid_post", layer)) for layer, total in zip(layers, sums, strict=True))
+
+
+def _shapes(model: LanguageModel, seen: dict[Site, Tensor], probe: Sequence[Sequence[int]]) -> int:
+    """How many sites are silent or of another shape than announced."""
+    pos = len(probe[0])
+    sizes = {"batch": 1, "pos": pos, "query_pos": pos, "key_pos": pos}
+    wrong = 0
+    for site in _offered(model, range(model.dims.n_layers)):
+        expected = tuple(sizes[axis] if axis in sizes else int(axis) for axis in site_shape(model.dims, site.name))
+        wrong += site not in seen or tuple(seen[site].shape) != expected
+    return wrong
+
+
+def _alone(model: LanguageModel, probe: Sequence[Sequence[int]], side: Any) -> float:
+    """Worst error of the last residual stream on real tokens, rows in a batch against rows alone."""
+    depth = model.dims.n_layers
+    batch = model.pad(probe, side=side)
+    together = model.forward(batch, stop_at_layer=depth)
+    alone = [model.forward(model.pad([row]), stop_at_layer=depth)[0] for row in probe]
+    return max(_error(together[place][batch.mask[place]], one) for place, one in enumerate(alone))
+
+
+def _hooks_left(model: LanguageModel, probe: Sequence[Sequence[int]]) -> int:
+    """How many hooks are on the model after one of them raised."""
+
+    def fail(tensor: Tensor, hook: Any) -> None:
+        raise _Planned
+
+    before = model.count_hooks()
+    try:
+        model.forward(model.pad(probe[-1:]), hooks=[(Site("resid_pre", 0).hook, fail), (Site("resid_post", 0).hook, fail)])
+    except _Planned:
+        return abs(model.count_hooks() - before)
+    raise InternalError(f"{model.name}: an exception inside a hook did not leave the forward pass.")
+
+
+class _Planned(Exception):
+    """What the hook check raises inside the forward pass."""
+
+
+def _heads(model: LanguageModel, seen: dict[Site, Tensor]) -> float:
+    def one(layer: int) -> float:
+        total = torch.einsum("bphd,hdm->bpm", seen[Site("z", layer)], model.W_O(layer)) + model.b_O(layer)
+        return _error(_normed(model, layer, "attn", total), seen[Site("attn_out", layer)])
+
+    return max(one(layer) for layer in range(model.dims.n_layers))
+
+
+def _neurons(model: LanguageModel, seen: dict[Site, Tensor]) -> float:
+    def one(layer: int) -> float:
+        total = seen[Site("post", layer)] @ model.W_out(layer) + model.b_out(layer)
+        return _error(_normed(model, layer, "mlp", total), seen[Site("mlp_out", layer)])
+
+    return max(one(layer) for layer in range(model.dims.n_layers))
+
+
+def _normed(model: LanguageModel, layer: int, sublayer: Any, total: Tensor) -> Tensor:
+    norm = model.post_norm(layer, sublayer)
+    with torch.no_grad():
+        return total if norm is None else norm(total)
+
+
+def _silent_edits(model: LanguageModel, seen: dict[Site, Tensor], probe: Sequence[Sequence[int]]) -> int:
+    """How many sites, of the first, middle and last layer, can be overwritten with noise without a change of the logits.
+
+    Sites that the model announces as read-only are left out.
+    """
+    batch = model.pad(probe[:1])
+    clean = model.forward(batch)
+    draw = torch.Generator().manual_seed(1)
+
+    def disturbed(site: Site) -> Tensor:
+        noise = torch.randn(seen[site].shape, generator=draw).to(seen[site]) * _spread(seen[site])
+        return model.forward(batch, hooks=[(site.hook, lambda tensor, hook: tensor + noise)])
+
+    layers = sorted({0, model.dims.n_layers // 2, model.dims.n_layers - 1})
+    sites = [site for site in _offered(model, layers) if site in seen and site.name not in model.read_only]
+    return sum(_error(disturbed(site), clean) == 0 for site in sites)
+
+
+def _spread(tensor: Tensor) -> Tensor:
+    return tensor.float().std().clamp(min=1e-3).to(tensor)
+
+
+def _cache(model: LanguageModel, seen: dict[Site, Tensor], probe: Sequence[Sequence[int]]) -> int:
+    """How many rows get other tokens with the cache than without, while a vector is added at absolute positions >= 3."""
+    steps = min(8, model.dims.n_ctx - max(map(len, probe)))
+    site = Site("resid_post", model.dims.n_layers // 2)
+    draw = torch.Generator().manual_seed(2)
+    vector = torch.randn(model.dims.d_model, generator=draw).to(seen[site]) * _spread(seen[site])
+    prompts = model.pad(probe, side="left")
+
+    def generate(use_cache: bool) -> list[list[int]]:
+        hooks = [(site.hook, _AddFrom(3, vector, prompts))]
+        return model.generate(probe, max_new_tokens=steps, hooks=hooks, use_cache=use_cache)
+
+    return sum(one != other for one, other in zip(generate(True), generate(False), strict=True)) if steps > 0 else 0
+
+
+class _AddFrom:
+    """A hook that adds `vector` at absolute positions >= `first`, counted over the calls that a cache makes of one text."""
+
+    def __init__(self, first: int, vector: Tensor, prompts: Batch) -> None:
+        self.first, self.vector, self.pads = first, vector, prompts.pads.unsqueeze(1)
+        self.prompt, self.done = prompts.ids.shape[1], 0
+
+    def __call__(self, tensor: Tensor, hook: Any) -> Tensor:
+        start = self.done if tensor.shape[1] < self.prompt else 0
+        self.done = start + tensor.shape[1]
+        chosen = torch.arange(start, self.done) - self.pads >= self.first
+        return tensor + chosen.unsqueeze(-1).to(tensor) * self.vector
+
+
+def _plain(model: LanguageModel, probe: Sequence[Sequence[int]]) -> float:
+    """Worst error of the logits against the same weights in Hugging Face's own classes, eager attention."""
+    plain: Any = model.plain().eval()
+    plain.to(device=model.device, dtype=model.dtype)
+    batch = model.pad(probe[:1])
+    with torch.no_grad():
+        expected = plain(batch.ids.to(model.device)).logits
+    return _error(model.forward(batch), expected)

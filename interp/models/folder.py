@@ -1,0 +1,133 @@
+"""What a Hugging Face folder must hold before anything of it is loaded: checks on small files, without torch.
+
+Only safetensors weights and transformers' own architectures are accepted: a `.bin` file is a pickle, and code that comes
+with a model would run on this machine.
+"""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from interp.errors import ArtefactError, UsageError
+
+FAMILIES = (
+    "gpt2",
+    "gpt_neo",
+    "gpt_neox",
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "phi",
+    "olmo",
+)
+"""Families to name when another is refused; any decoder-only model that TransformerLens's bridge takes will do."""
+
+_GENERATIVE = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+"""How transformers ends the names of classes that write text."""
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
+
+
+def check_folder(folder: Path) -> dict[str, Any]:
+    """The configuration of the model in `folder`, once it is known that the folder can be loaded.
+
+    Raises `ArtefactError` (exit 4) for files that are missing, broken or not to be trusted, `UsageError` (exit 2) for a kind
+    of model that interp does not read.
+    """
+    config = read_json(folder / "config.json", "a Hugging Face model folder has one")
+    check_config(config, folder)
+    tokenizer = folder / "tokenizer_config.json"
+    if tokenizer.is_file():
+        refuse_code(read_json(tokenizer, "it describes the tokenizer"), tokenizer)
+    present = {entry.name for entry in folder.iterdir()}
+    check_weight_names(present, folder)
+    if not present & set(TOKENIZER_FILES):
+        raise ArtefactError(f"{folder} holds no tokenizer (looked for {', '.join(TOKENIZER_FILES)}): save it beside the model.")
+    weight_files(folder)
+    return config
+
+
+def check_config(config: dict[str, Any], where: Path | str) -> None:
+    """Raise unless `config` describes a decoder-only language model that needs no code of its own."""
+    if not isinstance(config.get("model_type"), str):
+        raise ArtefactError(f"{where}: config.json names no model_type; it must be one of transformers' own, such as gpt2.")
+    refuse_code(config, where)
+    if config.get("is_encoder_decoder"):
+        raise unsupported(where, f"{config['model_type']}, an encoder-decoder")
+    named = config.get("architectures") or []
+    if named and not str(named[0]).endswith(_GENERATIVE):
+        raise unsupported(where, str(named[0]))
+
+
+def unsupported(where: Path | str, kind: str) -> UsageError:
+    """The error for a kind of model that interp does not read."""
+    return UsageError(
+        f"{where} is of a kind that interp does not read ({kind}). It reads decoder-only language models: "
+        f"{', '.join(FAMILIES)} and others like them."
+    )
+
+
+def refuse_code(config: dict[str, Any], where: Path | str) -> None:
+    """Raise `ArtefactError` when a configuration asks for Python code that comes with the model."""
+    if config.get("auto_map"):
+        raise ArtefactError(
+            f"{where} needs Python code that comes with it ({', '.join(sorted(map(str, config['auto_map'])))}), which would "
+            "run on this machine with your rights. interp runs none: use a revision in one of transformers' own architectures."
+        )
+
+
+def check_weight_names(names: Collection[str], where: Path | str) -> None:
+    """Raise `ArtefactError` unless safetensors weights are among the file `names`."""
+    if SINGLE in names or INDEX in names:
+        return
+    pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
+    if pickled:
+        raise ArtefactError(
+            f"{where} has its weights only as {pickled[0]}, a pickle, which can run code when it is read. Use a revision "
+            "with safetensors (many hub models have one under refs/pr), or convert it in a sandbox."
+        )
+    raise ArtefactError(f"{where} holds no weights: expected {SINGLE} or {INDEX}.")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that hold the model in `folder`; raises `ArtefactError` when one is missing or empty."""
+    names = [SINGLE]
+    if (folder / INDEX).is_file():
+        names = shard_names(read_json(folder / INDEX, "it lists the weight files"), folder / INDEX)
+    for name in names:
+        path = folder / name
+        if not path.is_file() or path.stat().st_size == 0:
+            raise ArtefactError(f"{path} is missing or empty: download the model again.")
+    return [folder / name for name in names]
+
+
+def shard_names(index: dict[str, Any], where: Path | str) -> list[str]:
+    """The weight files that an index names; raises `ArtefactError` for a name that leaves the folder."""
+    shards = index.get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        raise ArtefactError(f"{where} has no weight_map: download the model again.")
+    names = sorted({str(name) for name in shards.values()})
+    outside = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
+    if outside:
+        raise ArtefactError(f"{where} names the weight file {outside[0]!r}: expected a .safetensors file beside the index.")
+    return names
+
+
+def read_json(path: Path, why: str) -> dict[str, Any]:
+    """The object in a JSON file; raises `ArtefactError` when it is missing or no JSON object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{path} does not exist: {why}.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtefactError(f"{path} is not valid JSON ({error}): download or write it again.") from error
+    if not isinstance(content, dict):
+        raise ArtefactError(f"{path} holds a {type(content).__name__}, expected a JSON object.")
+    return content

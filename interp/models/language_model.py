@@ -1,0 +1,323 @@
+"""LanguageModel: a causal language model whose inner activations can be read and edited, and its tokenizer.
+
+It stands on TransformerLens's `TransformerBridge` in the raw basis: the weights and the residual stream are Hugging Face's
+own, nothing is folded or centred. The model is in evaluation mode and records no gradient.
+"""
+
+import difflib
+import inspect
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, Literal, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from interp.errors import DataError, InternalError, UsageError
+from interp.models.generation import check_generation, choose, until
+from interp.models.sizes import Dims, site_rows
+from interp.models.tokens import Batch, Tokens, cut, encode, leading_specials, pad_rows
+from interp.sites import Site
+
+Hook = tuple[str, Callable[..., Tensor | None]]
+"""A full hook name and what runs there: `fn(tensor, hook)` returns None to read, a new tensor to edit."""
+
+
+_LAYER = re.compile(r"blocks\.(\d+)\.")
+_GATED = ("hook_result", "hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input", "hook_mlp_in")
+"""Names that the bridge lists and does not compute unless a flag is set: a hook there would never fire."""
+
+
+class LanguageModel:
+    """A model, its tokenizer, its sizes and where it came from. Made by `interp.models.load`.
+
+    `provenance` is what `RunRecord` keeps of it; `plain` builds the same model once more without the bridge.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        bridge: TransformerBridge,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        dims: Dims,
+        provenance: Mapping[str, Any],
+        plain: Callable[[], PreTrainedModel],
+    ) -> None:
+        self.name = name
+        self.bridge = bridge
+        self.tokenizer = tokenizer
+        self.dims = dims
+        self.provenance = dict(provenance)
+        self.plain = plain
+        weight = next(bridge.original_model.parameters())
+        self.device: torch.device = weight.device
+        self.dtype: torch.dtype = weight.dtype
+        self._leading = leading_specials(tokenizer)
+        self._names = frozenset(bridge.hook_dict)
+        self._points = tuple(bridge.hook_points())
+        self._keeps_logits = "logits_to_keep" in inspect.signature(bridge.original_model.forward).parameters
+
+    def tokenize(
+        self,
+        texts: Sequence[str],
+        *,
+        ids: Sequence[str] | None = None,
+        truncate: str | None = None,
+        allow_special: bool = False,
+    ) -> list[list[int]]:
+        """Token ids of each text, the tokenizer's own special tokens (BOS) added once; `ids` name the texts in messages.
+
+        Raises `DataError` for a text that is longer than the model's context (unless `truncate` says which end to cut), that
+        has no token, or that holds special tokens (unless `allow_special`).
+        """
+        return [row.ids for row in self._encode(texts, ids=ids, truncate=truncate, allow_special=allow_special)]
+
+    def offsets(
+        self, texts: Sequence[str], *, truncate: str | None = None, allow_special: bool = False
+    ) -> list[list[tuple[int, int]]]:
+        """For each token of `tokenize`, the span of characters [start, end) it covers; (0, 0) for special tokens added."""
+        return [row.spans for row in self._encode(texts, ids=None, truncate=truncate, allow_special=allow_special)]
+
+    def _encode(
+        self, texts: Sequence[str], *, ids: Sequence[str] | None, truncate: str | None, allow_special: bool
+    ) -> list[Tokens]:
+        if isinstance(texts, str) or truncate not in (None, "left", "right"):
+            raise UsageError("tokenize takes a list of texts, and truncate is None, 'left' or 'right'.")
+        names = list(ids) if ids is not None else [f"text {place}" for place in range(len(texts))]
+        rows = encode(self.tokenizer, texts, names=names, allow_special=allow_special)
+        limit = self.dims.n_ctx
+        if truncate is not None:
+            return [cut(row, limit=limit, side=truncate, leading=self._leading) for row in rows]
+        for name, row in zip(names, rows, strict=True):
+            if len(row.ids) > limit:
+                raise DataError(
+                    f"{name}: the text has {len(row.ids)} tokens and the context of {self.name} holds {limit} (n_ctx): "
+                    "shorten it, or pass --truncate left|right to cut that end."
+                )
+        return rows
+
+    def pad(self, rows: Sequence[Sequence[int]], *, side: str = "right") -> Batch:
+        """`rows` as one batch; the mask comes from their lengths. Raises `UsageError` for ids outside the vocabulary."""
+        pad = self.tokenizer.pad_token_id
+        filler = pad if pad is not None and pad < self.dims.d_vocab else 0
+        return pad_rows(rows, side=side, filler=filler, d_vocab=self.dims.d_vocab)
+
+    def forward(
+        self, batch: Batch, *, hooks: Sequence[Hook] = (), stop_at_layer: int | None = None
+    ) -> Float[Tensor, "batch pos width"]:
+        """Logits [batch pos d_vocab] of `batch` under `hooks`, in the model's dtype; values on padding mean nothing.
+
+        With `stop_at_layer` = l, only blocks 0..l-1 run, and the residual stream [batch pos d_model] after them is returned
+        (l = n_layers: before the final norm, without unembedding). Raises `UsageError` for an unknown hook name or layer,
+        `DataError` for a batch longer than the context.
+        """
+        self._check_width(batch.ids.shape[1])
+        if stop_at_layer is None:
+            with self.hooked(hooks):
+                return self._run(batch.ids, batch.mask)
+        if not 0 <= stop_at_layer <= self.dims.n_layers:
+            raise UsageError(f"stop_at_layer {stop_at_layer}: expected 0..{self.dims.n_layers}, the number of blocks to run.")
+        site = Site("resid_post", stop_at_layer - 1) if stop_at_layer else Site("resid_pre", 0)
+        with self.hooked([*hooks, (site.hook, _stop)]):
+            try:
+                self._run(batch.ids, batch.mask)
+            except _Stopped as stopped:
+                return stopped.residual
+        raise InternalError(f"{self.name}: the forward pass did not reach layer {stop_at_layer}.")
+
+    def last_logits(self, batch: Batch, *, hooks: Sequence[Hook] = ()) -> Float[Tensor, "batch d_vocab"]:
+        """Logits at each row's last real token; where the model can, no other position is unembedded."""
+        self._check_width(batch.ids.shape[1])
+        columns, place = torch.unique(batch.last, return_inverse=True)
+        with self.hooked(hooks):
+            logits = self._run(batch.ids, batch.mask, logits_to_keep=columns.to(self.device))
+        place = place if logits.shape[1] == len(columns) else batch.last
+        return logits[torch.arange(len(batch.lengths)), place.to(logits.device)]
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        seed: int = 0,
+        temperature: float = 0.0,
+        hooks: Sequence[Hook] = (),
+        use_cache: bool = True,
+    ) -> list[list[int]]:
+        """New tokens after each prompt (ids), up to and without the end-of-text token; temperature 0 is greedy.
+
+        Prompts run as one left-padded batch. With the cache a hook sees `[batch, prompt, ...]` once and then one position a
+        call; without, all positions each time. Sampling draws from its own generator, seeded by `seed`.
+        Raises `UsageError` for settings that generate nothing or have no meaning, `DataError` for a prompt too long.
+        """
+        check_generation(max_new_tokens, temperature)
+        batch = self.pad(prompts, side="left")
+        self._check_width(batch.ids.shape[1] + max_new_tokens, what=f"the longest prompt and its {max_new_tokens} new tokens")
+        draw = torch.Generator().manual_seed(seed)
+        ends = self.end_tokens
+        ids, mask, cache = batch.ids, batch.mask, None
+        ended = torch.zeros(len(prompts), dtype=torch.bool)
+        with self.hooked(hooks):
+            for _ in range(max_new_tokens):
+                logits, cache = self._step(ids, mask, cache, use_cache=use_cache)
+                chosen = choose(logits, temperature=temperature, draw=draw)
+                ids = torch.cat([ids, chosen.unsqueeze(1)], dim=1)
+                mask = torch.cat([mask, torch.ones(len(prompts), 1, dtype=torch.bool)], dim=1)
+                ended |= torch.isin(chosen, torch.tensor(sorted(ends), dtype=torch.long))
+                if ended.all():
+                    break
+        return [until(ends, row) for row in ids[:, batch.ids.shape[1] :].tolist()]
+
+    def resume(
+        self, ids: Int[Tensor, "batch new"], mask: Bool[Tensor, "batch pos"], cache: Any = None, *, hooks: Sequence[Hook] = ()
+    ) -> tuple[Float[Tensor, "batch d_vocab"], Any]:
+        """Read the columns `ids` of a left-padded batch behind those that `cache` holds (None: from the first column).
+
+        `mask` covers cached and new columns. Gives the logits behind the last column and the key-value cache up to there; the
+        cache given is extended in place. Raises as `forward` does.
+        """
+        self._check_width(mask.shape[1])
+        options = {"use_cache": True} if cache is None else {"past_key_values": cache}
+        with self.hooked(hooks):
+            logits, cache = self._run(ids, mask, logits_to_keep=1, return_type="logits_and_cache", **options)
+        return logits[:, -1], cache
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of `tokens`, special tokens left out, spaces as the tokenizer has them."""
+        return cast(str, self.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Ids that end a text: the tokenizer's end-of-text token and those the model's configuration names."""
+        named: Any = getattr(self.bridge.original_model.config, "eos_token_id", None)
+        listed = named if isinstance(named, list) else [named]
+        return frozenset(int(token) for token in [*listed, self.tokenizer.eos_token_id] if token is not None)
+
+    @contextmanager
+    def hooked(self, hooks: Sequence[Hook]) -> Iterator[None]:
+        """Keep `hooks` on the model for a while; they are gone afterwards, after an exception too.
+
+        Raises `UsageError` for a name the model lacks, `InternalError` when a hook is left behind.
+        """
+        for name, _ in hooks:
+            self._check_hook(name)
+        before = self.count_hooks()
+        with torch.no_grad(), self.bridge.hooks(fwd_hooks=list(hooks)):
+            yield
+        if self.count_hooks() != before:
+            raise InternalError(f"{self.name}: hooks were left on the model (had {before}, has {self.count_hooks()}).")
+
+    def hooks_clean(self) -> bool:
+        """Whether no hook sits on the model."""
+        return self.count_hooks() == 0
+
+    def W_O(self, layer: int) -> Float[Tensor, "n_heads d_head d_model"]:
+        """Output matrices of the heads of `layer`: z[head] @ W_O[head], summed, plus b_O is what attention computes."""
+        return self.block(layer).attn.W_O.detach()
+
+    def b_O(self, layer: int) -> Float[Tensor, "d_model"]:
+        """Bias of attention's output; zeros where the model has none."""
+        return self._bias(getattr(self.block(layer).attn, "b_O", None))
+
+    def W_out(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
+        """Output matrix of the MLP: post @ W_out plus b_out is what the MLP computes."""
+        return self.block(layer).mlp.W_out.detach()
+
+    def b_out(self, layer: int) -> Float[Tensor, "d_model"]:
+        """Bias of the MLP's output; zeros where the model has none."""
+        return self._bias(getattr(self.block(layer).mlp, "b_out", None))
+
+    @property
+    def W_U(self) -> Float[Tensor, "d_model d_vocab"]:
+        """Unembedding, applied to the residual stream after the final norm."""
+        return self.bridge.W_U.detach()
+
+    @property
+    def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
+        """Token embedding, as stored (Gemma scales it by sqrt(d_model) when it embeds)."""
+        return self.bridge.W_E.detach()
+
+    def post_norm(self, layer: int, sublayer: Literal["attn", "mlp"]) -> nn.Module | None:
+        """The norm that a sublayer's output passes before it is added to the residual stream (Gemma-2), or None."""
+        own = dict(self.block(layer).named_children())
+        return own.get({"attn": "ln1_post", "mlp": "ln2_post"}[sublayer])
+
+    def block(self, layer: int) -> Any:
+        """The bridge's block `layer`; raises `UsageError` when the model has no such layer."""
+        if not 0 <= layer < self.dims.n_layers:
+            raise UsageError(f"layer {layer} is out of range. {self.name} has layers 0..{self.dims.n_layers - 1}.")
+        return self.bridge.blocks[layer]
+
+    def offers(self, site: Site) -> bool:
+        """Whether the model has this site."""
+        return site.hook in self._names
+
+    @cached_property
+    def read_only(self) -> frozenset[str]:
+        """Sites that can be recorded and not edited: attention patterns that Hugging Face's module has already used (GPT-Neo).
+
+        Found by trying: halving the pattern of the first layer leaves the logits as they were.
+        """
+        site = Site("pattern", 0)
+        if not self.offers(site):
+            return frozenset()
+        batch = self.pad([[0, 1, 2]])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the bridge says so too, in words that may change
+            edited = self.forward(batch, hooks=[(site.hook, lambda tensor, hook: tensor * 0.5)])
+        return frozenset({site.name}) if torch.equal(edited, self.forward(batch)) else frozenset()
+
+    def sites(self) -> list[dict[str, Any]]:
+        """A row a kind of site: its name, hook, layers, shape with this model's numbers, and the analyses that accept it."""
+        return site_rows(self.dims, self.offers, read_only=self.read_only)
+
+    def _bias(self, bias: Tensor | None) -> Float[Tensor, "d_model"]:
+        return torch.zeros(self.dims.d_model, device=self.device, dtype=self.dtype) if bias is None else bias.detach()
+
+    def _run(self, ids: Tensor, mask: Tensor, **options: Any) -> Any:
+        if not self._keeps_logits:
+            options.pop("logits_to_keep", None)
+        return self.bridge(ids.to(self.device), attention_mask=mask.long().to(self.device), **options)
+
+    def _step(self, ids: Tensor, mask: Tensor, cache: Any, *, use_cache: bool) -> tuple[Float[Tensor, "batch d_vocab"], Any]:
+        """Logits of the next token, and the cache that holds everything up to here (None without one)."""
+        if not use_cache:
+            return self._run(ids, mask, logits_to_keep=1, use_cache=False)[:, -1], None
+        return self.resume(ids if cache is None else ids[:, -1:], mask, cache)
+
+    def _check_width(self, width: int, *, what: str = "the batch") -> None:
+        if width > self.dims.n_ctx:
+            raise DataError(f"{what} has {width} positions and the context of {self.name} holds {self.dims.n_ctx} (n_ctx).")
+
+    def _check_hook(self, name: str) -> None:
+        if name in self._names and not name.endswith(_GATED):
+            return
+        if match := _LAYER.match(name):
+            self.block(int(match[1]))
+        near = difflib.get_close_matches(name, sorted(self._names), n=3, cutoff=0.3)
+        raise UsageError(
+            f"{self.name} has no site {name!r} to hook: did you mean {', '.join(near)}? `interp sites {self.name}` lists them."
+        )
+
+    def count_hooks(self) -> int:
+        """How many hooks sit on the model."""
+        return sum(len(point.fwd_hooks) + len(point.bwd_hooks) for point in self._points)
+
+
+class _Stopped(Exception):
+    """Leaves the forward pass with the residual stream at the layer asked for."""
+
+    def __init__(self, residual: Tensor) -> None:
+        super().__init__()
+        self.residual = residual
+
+
+def _stop(tensor: Tensor, hook: Any) -> None:
+    raise _Stopped(tensor)

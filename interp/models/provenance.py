@@ -1,0 +1,82 @@
+"""Where a model came from: enough to load the same one again, and to refuse what was made with another."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from interp.files import sha256_bytes, sha256_file
+from interp.models.folder import weight_files
+from interp.results import software
+
+
+def describe(
+    name: str,
+    kind: str,
+    hf_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    folder: Path | None,
+    revision: str | None,
+) -> dict[str, Any]:
+    """Identity of model, tokenizer and arithmetic, as plain JSON values.
+
+    `digest` is one SHA-256 over weights, configuration and tokenizer: equal digests mean the same function on the same texts.
+    `weights` has a digest a file, or one of all tensors for a model built in memory. `revision` is a hub commit (40 hex) or
+    None.
+    """
+    config = _config_digest(hf_model)
+    words = tokenizer_digest(tokenizer)
+    weights = (
+        {path.name: sha256_file(path) for path in weight_files(folder)} if folder else {"memory": _tensor_digest(hf_model)}
+    )
+    weight = next(hf_model.parameters())
+    return {
+        "model": name,
+        "source": kind,
+        "revision": revision,
+        "digest": _digest({"weights": weights, "config": config, "tokenizer": words}),
+        "weights": weights,
+        "config_digest": config,
+        "tokenizer_digest": words,
+        "special_tokens": {key: str(token) for key, token in tokenizer.special_tokens_map.items()},
+        "pad_token": "an arbitrary id, masked by length" if tokenizer.pad_token is None else tokenizer.pad_token,
+        "chat_template_digest": _digest(tokenizer.chat_template) if tokenizer.chat_template else None,
+        "architecture": type(hf_model).__name__,
+        "dtype": str(weight.dtype).removeprefix("torch."),
+        "quantisation": None,
+        "attention": "eager",
+        "device": str(weight.device),
+        "threads": torch.get_num_threads(),
+        "software": software(),
+    }
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of everything that decides how a text is tokenised."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        return _digest(json.loads(backend.to_str()))
+    return _digest({"vocab": tokenizer.get_vocab(), "special": {k: str(v) for k, v in tokenizer.special_tokens_map.items()}})
+
+
+def _config_digest(hf_model: PreTrainedModel) -> str:
+    content = hf_model.config.to_dict()
+    for key in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
+        content.pop(key, None)
+    return _digest(content)
+
+
+def _tensor_digest(hf_model: PreTrainedModel) -> str:
+    digest = hashlib.sha256()
+    for key, tensor in sorted(hf_model.state_dict().items()):
+        digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _digest(content: Any) -> str:
+    return sha256_bytes(json.dumps(content, sort_keys=True, default=str).encode())

@@ -1,0 +1,152 @@
+"""Texts to token ids and ids to padded batches, with nothing cut, added or masked behind the caller's back.
+
+The tokenizer adds its own special tokens (a BOS, where it has one) once. Masks come from lengths, never from comparing ids
+with a padding id: many tokenizers have none, and in others it is an ordinary token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from interp.errors import ArtefactError, DataError, UsageError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids padded to one length. `mask` is True on real tokens; `lengths` counts them in each row.
+
+    Raises `UsageError` when ids, mask, lengths and side do not agree.
+    """
+
+    ids: Int[Tensor, "batch pos"]
+    mask: Bool[Tensor, "batch pos"]
+    lengths: tuple[int, ...]
+    side: str = "right"
+
+    def __post_init__(self) -> None:
+        if self.ids.shape != self.mask.shape or not torch.equal(self.mask, mask_of(self.lengths, self.ids.shape[1], self.side)):
+            raise UsageError(
+                f"a batch of shape {tuple(self.ids.shape)} does not agree with its mask and lengths {self.lengths}."
+            )
+
+    @property
+    def pads(self) -> Int[Tensor, "batch"]:
+        """How many padding tokens stand before each row's text: the absolute position of column c is c - pads."""
+        if self.side == "right":
+            return torch.zeros(len(self.lengths), dtype=torch.long)
+        return self.ids.shape[1] - torch.tensor(self.lengths)
+
+    @property
+    def last(self) -> Int[Tensor, "batch"]:
+        """The column of each row's last real token."""
+        return self.pads + torch.tensor(self.lengths) - 1
+
+
+def mask_of(lengths: Sequence[int], width: int, side: str) -> Bool[Tensor, "batch pos"]:
+    """True on the first (`right` padding) or last (`left`) `lengths[row]` of `width` columns."""
+    column, count = torch.arange(width), torch.tensor(list(lengths)).unsqueeze(1)
+    return column < count if side == "right" else column >= width - count
+
+
+def pad_rows(rows: Sequence[Sequence[int]], *, side: str, filler: int, d_vocab: int) -> Batch:
+    """`rows` as one batch, padded with the id `filler`, which nobody reads.
+
+    Raises `UsageError` for no rows, an empty row, or an id outside the vocabulary.
+    """
+    if side not in ("left", "right"):
+        raise UsageError(f"padding side {side!r}: expected 'left' or 'right'.")
+    if not rows or not all(len(row) for row in rows):
+        raise UsageError("cannot pad: there is no row, or a row has no token.")
+    largest, smallest = max(max(row) for row in rows), min(min(row) for row in rows)
+    if smallest < 0 or largest >= d_vocab:
+        raise UsageError(f"token ids run from {smallest} to {largest}: the model's vocabulary has ids 0..{d_vocab - 1}.")
+    lengths = tuple(len(row) for row in rows)
+    width = max(lengths)
+    ids = torch.full((len(rows), width), filler, dtype=torch.long)
+    for place, row in enumerate(rows):
+        start = 0 if side == "right" else width - len(row)
+        ids[place, start : start + len(row)] = torch.tensor(list(row), dtype=torch.long)
+    return Batch(ids, mask_of(lengths, width, side), lengths, side)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One text's token ids and, for each, the characters it covers ((0, 0) for tokens that the tokenizer added)."""
+
+    ids: list[int]
+    spans: list[tuple[int, int]]
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, names: Sequence[str], allow_special: bool
+) -> list[Tokens]:
+    """`texts` as the tokenizer writes them, uncut; `names` (the items' ids) are for the messages.
+
+    Raises `DataError` for a text that holds a special token (unless `allow_special`), has no token of its own, or ends up
+    with its first special token doubled; `ArtefactError` for a tokenizer that cannot say which characters a token covers.
+    """
+    if not tokenizer.is_fast:
+        raise ArtefactError(
+            f"the tokenizer {type(tokenizer).__name__} gives no character offsets: use a model with a tokenizer.json."
+        )
+    if not allow_special:
+        _refuse_special(tokenizer, texts, names)
+    if not texts:
+        return []
+    encoded: Any = tokenizer(list(texts), return_offsets_mapping=True, truncation=False, padding=False, verbose=False)
+    added = tokenizer.num_special_tokens_to_add()
+    found = []
+    for name, ids, spans in zip(names, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        if len(ids) <= added:
+            raise DataError(f"{name}: the text has no token once special tokens are set aside: write it, or drop the row.")
+        if added:
+            _refuse_doubled(tokenizer, ids, name)
+        found.append(Tokens(list(ids), [(int(start), int(end)) for start, end in spans]))
+    return found
+
+
+def special_strings(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Strings that this tokenizer reads as control tokens wherever they stand in a text."""
+    marked = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return sorted(marked | set(tokenizer.all_special_tokens))
+
+
+def cut(tokens: Tokens, *, limit: int, side: str, leading: int) -> Tokens:
+    """At most `limit` tokens: the text's end (`right`) or beginning (`left`) goes; the `leading` special tokens stay."""
+    if len(tokens.ids) <= limit:
+        return tokens
+    if side == "right":
+        return Tokens(tokens.ids[:limit], tokens.spans[:limit])
+    kept = limit - leading
+    return Tokens(tokens.ids[:leading] + tokens.ids[-kept:], tokens.spans[:leading] + tokens.spans[-kept:])
+
+
+def leading_specials(tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many special tokens the tokenizer puts before a text."""
+    empty: Any = tokenizer("", verbose=False)["input_ids"]
+    filled: Any = tokenizer("a", verbose=False)["input_ids"]
+    same = [a == b for a, b in zip(empty, filled, strict=False)]
+    return same.index(False) if False in same else len(same)
+
+
+def _refuse_special(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], names: Sequence[str]) -> None:
+    special = special_strings(tokenizer)
+    for name, text in zip(names, texts, strict=True):
+        inside = [token for token in special if token in text]
+        if inside:
+            raise DataError(
+                f"{name}: the text holds the special token {inside[0]!r}, which the model reads as a command and not as "
+                "text: take it out, or pass --allow-special (allow_special=True) if it is meant."
+            )
+
+
+def _refuse_doubled(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], name: str) -> None:
+    bos = tokenizer.bos_token_id
+    if bos is not None and list(ids[:2]) == [bos, bos]:
+        first = tokenizer.convert_ids_to_tokens(list(ids[:8]))
+        raise DataError(f"{name}: the text begins with two BOS tokens, the tokenizer adds one itself. First tokens: {first}.")

@@ -1,0 +1,32 @@
+"""Fixtures that many tests share: tiny models, built once a session."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`tiny_folder(family)` is the Hugging Face folder of a tiny random model; read it, never write in it."""
+    from tiny_models import make_folder
+
+    @cache
+    def folder(family: str) -> Path:
+        return make_folder(family, tmp_path_factory.mktemp("models") / family)
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_folder: Callable[[str], Path]) -> Callable[[str], Any]:
+    """`tiny_model(family)` is that model, loaded and checked; leave it as you found it."""
+    from interp.models import load
+
+    @cache
+    def model(family: str) -> Any:
+        return load(str(tiny_folder(family)))
+
+    return model
