@@ -1,0 +1,294 @@
+"""Linear probes of activations: what a site tells about the emotion, scored on scenarios that the probe has not seen.
+
+1. Outer grouped folds hold scenarios out; standardisation is learned on the fold's training rows.
+2. Inner grouped folds, inside the training rows, choose the regularisation by log-loss.
+3. The held-out probabilities are kept (`Predictions`), and `score` turns them into metrics with intervals over scenarios.
+
+Two questions are asked of every site and kept apart: *reception* (affective text or its neutral twin?) and *categorisation*
+(which emotion?). Chance for the macro one-vs-rest AUROC is .5 in both.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from interp.analysis.folds import Fold, Folds, fold_of, grouped_folds, plain_folds, straddling, transfer_folds
+from interp.analysis.stats import Labels, Statistic, cluster_bootstrap, composition, weighted_auroc
+from interp.errors import DataError, StatisticsError, UsageError
+
+__all__ = [
+    "CV_INFLATION", "GRIDS", "PROBES", "Predictions", "cross_validate",
+    "grouped_folds", "plain_folds", "score", "transfer_folds",
+]  # fmt: skip
+
+CV_INFLATION = float(np.sqrt(2))
+"""How much wider an interval of K-fold scores must be than the bootstrap of the held-out predictions says.
+
+Every test scenario also trains the other folds' probes, so the folds' scores correlate. For labels without signal the
+correlation of two folds is 1/(K-1), hence Var(mean) = (1 + (K-1)/(K-1)) / K = 2/K times a fold's, whatever K and the width of
+x; the bootstrap sees 1/K. With signal the true factor lies between 1 and 2, so that the interval errs on the wide side
+(compare Bates, Hastie & Tibshirani 2024)."""
+
+_SMALLEST_SPREAD = 1e-8
+_RARE = 0.1
+
+
+def _logistic(seed: int) -> LogisticRegression:
+    # A warm start makes the second and third setting of an inner fold cost half; the last fit always starts from zero.
+    return LogisticRegression(tol=1e-3, max_iter=1000, random_state=seed, warm_start=True)
+
+
+def _lda(seed: int) -> LinearDiscriminantAnalysis:
+    del seed  # closed form: nothing is random
+    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+
+
+PROBES: dict[str, Callable[[int], Any]] = {"logistic": _logistic, "lda": _lda}
+"""Name -> seed -> a scikit-learn classifier with `predict_proba`."""
+
+Grid = tuple[Mapping[str, float], ...]
+
+GRIDS: dict[str, Grid] = {"logistic": ({"C": 0.01}, {"C": 0.1}, {"C": 1.0}), "lda": ({},)}
+"""The settings among which inner folds choose; the middle one is used where the rows are too few to choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Held-out probabilities, one row a tested item; `rows` are the items' numbers in x, `fold` says which fold tested each.
+
+    `chosen` is the setting that the inner folds picked, one an outer fold. `warnings` belong beside every figure of these.
+    """
+
+    probability: Float[np.ndarray, "item class"]
+    classes: tuple[str, ...]
+    y: Shaped[np.ndarray, " item"]
+    groups: Shaped[np.ndarray, " item"]
+    fold: Int[np.ndarray, " item"]
+    rows: Int[np.ndarray, " item"]
+    chosen: tuple[Mapping[str, float], ...]
+    warnings: tuple[str, ...] = ()
+
+
+def cross_validate(
+    x: Float[np.ndarray, "item feature"],
+    y: Labels,
+    groups: Labels,
+    *,
+    folds: Folds,
+    probe: str = "logistic",
+    settings: Sequence[Mapping[str, float]] | None = None,
+) -> Predictions:
+    """Fit `probe` on each fold's training rows and predict its test rows; inner folds choose its setting, unless `settings`
+    (one a fold) gives it.
+
+    Raises `DataError` when x is not finite or all zero, `StatisticsError` for one class or when a group lies on both sides of
+    a fold (folds made by `plain_folds` are let through with a warning), `UsageError` for an unknown probe.
+    """
+    if probe not in PROBES:
+        raise UsageError(f"unknown probe {probe!r}: choose one of {', '.join(PROBES)}.")
+    found = check_features(x, np.asarray(y).astype(str))
+    if min(len(fold.train) for fold in folds) < x.shape[1]:
+        found.add(
+            f"fewer training items than the {x.shape[1]} dimensions: any labelling of them can be separated, so only the "
+            f"penalty ({GRIDS[probe]}), the held-out score and the permutation p speak."
+        )
+    grids = [(setting,) for setting in settings] if settings else [GRIDS[probe]] * len(folds)
+    told = predict_folds(lambda fold: standardiser(x[fold.train])(x), y, groups, folds=folds, make=PROBES[probe], grids=grids)
+    return replace(told, warnings=tuple(sorted(found.union(told.warnings))))
+
+
+def predict_folds(
+    prepare: Callable[[Fold], Float[np.ndarray, "item feature"]],
+    y: Labels,
+    groups: Labels,
+    *,
+    folds: Folds,
+    make: Callable[[int], Any],
+    grids: Sequence[Grid],
+) -> Predictions:
+    """Held-out predictions of the classifier `make(seed)`, one grid of settings a fold, on features made fold by fold.
+
+    `prepare(fold)` returns the features of all items, having learned (a mean, a vocabulary) from the fold's training rows only.
+    """
+    labels, names = np.asarray(y).astype(str), np.asarray(groups).astype(str)
+    found = _check_leak(folds, names)
+    classes = np.unique(labels)
+    probability, chosen = np.zeros((len(labels), len(classes))), []
+    for fold, grid in zip(folds, grids, strict=True):
+        z = prepare(fold)
+        setting = _choose(z, labels, fold, make, grid, found)
+        fitted = _fit_predict(z, labels, (fold.train, fold.test), make, (setting,), found)[0]
+        probability[fold.test[:, None], np.searchsorted(classes, fitted.classes)] = fitted.probability
+        chosen.append(setting)
+    number = fold_of(folds, len(labels))
+    rows = np.flatnonzero(number >= 0)
+    told = tuple(str(one) for one in classes)
+    return Predictions(
+        probability[rows], told, labels[rows], names[rows], number[rows], rows, tuple(chosen), tuple(sorted(found))
+    )
+
+
+def check_features(x: Float[np.ndarray, "item feature"], y: Shaped[np.ndarray, " item"]) -> set[str]:
+    """Refuse features that no probe can use; return what is odd about the rest as warnings.
+
+    Raises `DataError` (lengths differ, not finite, all zero) and `StatisticsError` (one class).
+    """
+    if len(x) != len(y):
+        raise DataError(f"{len(x)} rows of features came with {len(y)} labels: one label belongs to every row.")
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    if len(bad):
+        raise DataError(f"{len(bad)} rows of the features are not finite, first row {bad[0]}: quarantine the pair or mend it.")
+    if not x.any():
+        raise DataError("all features are zero: the hook at this site did not fire.")
+    classes, counts = np.unique(y, return_counts=True)
+    if len(classes) < 2:
+        raise StatisticsError(f"only {', '.join(repr(str(c)) for c in classes) or 'nothing'} present; need >= 2 classes.")
+    found = set()
+    constant = int((np.ptp(x, axis=0) == 0).sum())
+    if constant:
+        found.add(f"{constant} of {x.shape[1]} features are constant and tell nothing.")
+    if counts.min() < _RARE * counts.max():
+        rare, common = str(classes[counts.argmin()]), str(classes[counts.argmax()])
+        found.add(
+            f"classes are unbalanced ({rare!r} {counts.min()}, {common!r} {counts.max()}): always saying {common!r} "
+            f"scores accuracy {counts.max() / counts.sum():.2f}; read the AUROC and the balanced accuracy."
+        )
+    return found
+
+
+def _check_leak(folds: Folds, groups: Shaped[np.ndarray, " item"]) -> set[str]:
+    shared = straddling(folds, groups)
+    if not shared:
+        return set()
+    if not all(fold.ungrouped for fold in folds):
+        raise StatisticsError(
+            f"{len(shared)} scenarios lie on both sides of a fold (first: {shared[0]!r}), so that the probe is tested on what "
+            "it has seen: use grouped_folds, or plain_folds if you mean it (random labels on twins score .93 that way)."
+        )
+    return {f"UNGROUPED folds: {len(shared)} scenarios lie on both sides of a fold; the score is inflated."}
+
+
+def score(predictions: Predictions, *, n_boot: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows (metric, value, ci_low, ci_high, n) for auroc (macro one-vs-rest), accuracy, balanced_accuracy and log_loss.
+
+    Scores of different folds are never compared: an AUROC counts positive-negative pairs inside folds. Intervals are a
+    cluster bootstrap over groups, stretched by `CV_INFLATION` when there is more than one fold; n is the number of items.
+    """
+    statistics: dict[str, tuple[Statistic, float, float]] = {
+        "auroc": (auroc_statistic(predictions), 0.0, 1.0),
+        "accuracy": (_mean_statistic(_hits(predictions)), 0.0, 1.0),
+        "balanced_accuracy": (_balanced_statistic(predictions), 0.0, 1.0),
+        "log_loss": (_mean_statistic(_losses(predictions)), 0.0, np.inf),
+    }
+    strata = composition(predictions.y, predictions.groups)
+    inflation = CV_INFLATION if predictions.fold.max() > 0 else 1.0
+    rows = []
+    for metric, (statistic, least, most) in statistics.items():
+        found = cluster_bootstrap(statistic, predictions.groups, n_boot=n_boot, seed=seed, strata=strata, inflation=inflation)
+        low, high = max(least, found.ci_low), min(most, found.ci_high)
+        rows.append({"metric": metric, "value": found.value, "ci_low": low, "ci_high": high, "n": len(predictions.y)})
+    return rows
+
+
+def auroc_statistic(predictions: Predictions) -> Statistic:
+    """Macro one-vs-rest AUROC inside folds, as a function of item weights; classes that no tested item has are left out."""
+    tested = [place for place, one in enumerate(predictions.classes) if (predictions.y == one).any()]
+    # For two classes the second one-vs-rest problem mirrors the first.
+    places = tested[-1:] if len(predictions.classes) == 2 else tested
+
+    def statistic(weights: Float[np.ndarray, "draw item"]) -> Float[np.ndarray, " draw"]:
+        total = np.zeros(len(weights))
+        for place in places:
+            truth = predictions.y == predictions.classes[place]
+            scores = predictions.probability[:, place]
+            total += weighted_auroc(scores, weights * truth, weights * ~truth, strata=predictions.fold)
+        return total / len(places)
+
+    return statistic
+
+
+def _hits(predictions: Predictions) -> np.ndarray:
+    told = np.array(predictions.classes)[predictions.probability.argmax(axis=1)]
+    return (told == predictions.y).astype(float)
+
+
+def _losses(predictions: Predictions) -> np.ndarray:
+    place = np.searchsorted(np.array(predictions.classes), predictions.y)
+    return _log_loss(predictions.probability, place)
+
+
+def _log_loss(probability: np.ndarray, place: np.ndarray) -> np.ndarray:
+    return -np.log(np.maximum(probability[np.arange(len(place)), place], 1e-12))
+
+
+def _mean_statistic(values: np.ndarray) -> Statistic:
+    return lambda weights: weights @ values / weights.sum(axis=1)
+
+
+def _balanced_statistic(predictions: Predictions) -> Statistic:
+    hits, member = _hits(predictions), predictions.y[:, None] == np.unique(predictions.y)
+
+    def statistic(weights: Float[np.ndarray, "draw item"]) -> Float[np.ndarray, " draw"]:
+        of_class = weights @ member
+        right = weights @ (member * hits[:, None])
+        return np.divide(right, of_class, out=np.full(of_class.shape, np.nan), where=of_class > 0).mean(axis=1)
+
+    return statistic
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    probability: np.ndarray
+    classes: np.ndarray
+
+
+def standardiser(x: Float[np.ndarray, "item feature"]) -> Callable[[np.ndarray], np.ndarray]:
+    """The map to zero mean and unit spread learned on `x`; a feature that is constant there is only centred."""
+    centre, spread = x.mean(axis=0), x.std(axis=0)
+    scale = np.where(spread > _SMALLEST_SPREAD * (1 + np.abs(centre)), spread, 1.0)
+    return lambda rows: (rows - centre) / scale
+
+
+def _fit_predict(
+    z: np.ndarray,
+    labels: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray],
+    make: Callable[[int], Any],
+    grid: Grid,
+    found: set[str],
+) -> list[_Fitted]:
+    """The test rows' probabilities under each setting; what went wrong is added to `found`."""
+    train, test = rows
+    estimator, fitted = make(0), []
+    for setting in grid:
+        estimator.set_params(**setting)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it is told in `found`, once
+            estimator.fit(z[train], labels[train])
+        if np.max(getattr(estimator, "n_iter_", 0)) >= getattr(estimator, "max_iter", np.inf):
+            found.add(f"the probe did not converge with {dict(setting)} in {estimator.max_iter} iterations.")
+        fitted.append(_Fitted(estimator.predict_proba(z[test]), estimator.classes_))
+    return fitted
+
+
+def _choose(
+    z: np.ndarray, labels: np.ndarray, fold: Fold, make: Callable[[int], Any], grid: Grid, found: set[str]
+) -> Mapping[str, float]:
+    """The setting of the grid with the least log-loss over the inner folds."""
+    if len(grid) == 1:
+        return grid[0]
+    if not fold.inner:
+        found.add(f"too few scenarios to choose among {grid} on inner folds: {grid[len(grid) // 2]} was taken.")
+        return grid[len(grid) // 2]
+    losses = np.zeros(len(grid))
+    for rows in fold.inner:
+        for place, fitted in enumerate(_fit_predict(z, labels, rows, make, grid, found)):
+            losses[place] += _log_loss(fitted.probability, np.searchsorted(fitted.classes, labels[rows[1]])).sum()
+    return grid[int(losses.argmin())]

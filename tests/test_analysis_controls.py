@@ -1,0 +1,139 @@
+"""p-values from relabelled data are uniform on nothing; the control task shows a probe that memorises scenarios."""
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from interp.analysis import controls, probes
+from interp.analysis.stats import permutation_p, relabel
+from interp.analysis.sweep import prepare, probe_rows, sweep, text_rows
+from interp.errors import StatisticsError, UsageError
+
+
+def twins(n_pairs: int, d: int, signal: float, seed: int, shared: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(n_pairs), 2)
+    y = np.tile(["affective", "neutral"], n_pairs)
+    x = shared * random.normal(size=(n_pairs, d))[groups] + random.normal(size=(2 * n_pairs, d))
+    x[y == "affective", 0] += signal
+    return x, y, groups
+
+
+def p_of(x: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 0) -> float:
+    folds = probes.grouped_folds(y, groups, seed=seed)
+    drawn = controls.relabellings(y, groups, folds=folds, n_perm=100, seed=seed)
+    return controls.permutation_null(x, drawn, folds=folds).p
+
+
+@pytest.mark.parametrize("kind", ["reception", "categorisation"])
+def test_p_is_uniform_on_nothing(kind: str) -> None:
+    found = []
+    for seed in range(200):
+        x, y, groups = twins(24, 6, 0.0, seed)
+        if kind == "categorisation":
+            x, groups = x[::2], groups[::2]
+            y = np.tile(["joy", "fear", "anger", "trust"], 6)
+        found.append(p_of(x, y, groups, seed))
+    assert kstest(found, "uniform").pvalue > 0.01
+
+
+def test_shuffling_held_out_labels_without_refitting_is_not_uniform() -> None:
+    """Why the null refits: swapping the twins' labels of cross-validated scores rejects nothing far too often."""
+    rejected = 0
+    for seed in range(200):
+        x, y, groups = twins(60, 8, 0.0, seed, shared=0.0)
+        side, held_out = np.where(y == "affective", 1.0, -1.0), np.zeros(len(y))
+        for fold in probes.grouped_folds(y, groups, seed=seed):
+            held_out[fold.test] = controls.ridge_hat(x[fold.train], x[fold.test]) @ side[fold.train]
+        swapped = np.where(relabel(y, groups, n_perm=100, seed=seed) == 0, 1.0, -1.0)
+        rejected += permutation_p(float(side @ held_out), swapped @ held_out) <= 0.05
+    assert rejected / 200 > 0.09
+
+
+def test_a_planted_signal_has_a_small_p() -> None:
+    assert p_of(*twins(40, 10, 2.0, 1)) == pytest.approx(1 / 101)
+
+
+def test_the_closed_form_is_ridge_regression() -> None:
+    """The hat matrix against a plain least-squares solve with the penalty as extra rows, wide and narrow."""
+    random = np.random.default_rng(2)
+    for d in (5, 50):
+        x, labels = random.normal(size=(30, d)), random.integers(0, 2, 24).astype(float)
+        train, test = x[:24], x[24:]
+        z = (train - train.mean(axis=0)) / train.std(axis=0)
+        held = (test - train.mean(axis=0)) / train.std(axis=0)
+        rows = np.vstack([z, np.sqrt(controls.RIDGE * 24) * np.eye(d)])
+        weights = np.linalg.lstsq(rows, np.append(labels - labels.mean(), np.zeros(d)), rcond=None)[0]
+        assert controls.ridge_hat(train, test) @ (labels - labels.mean()) == pytest.approx(held @ weights, abs=1e-5)
+
+
+def test_a_constant_score_correlates_with_nothing() -> None:
+    """Twins with equal activations: every held-out score ties, and the p-value is 1, not NaN."""
+    x, y, groups = twins(20, 4, 0.0, 3)
+    x[1::2] = x[::2]
+    assert p_of(x, y, groups) > 0.4
+
+
+def test_refitting_the_probe_itself_agrees() -> None:
+    x, y, groups = twins(20, 4, 4.0, 4)
+    folds = probes.grouped_folds(y, groups)
+    null = controls.refit_null(x, y, groups, folds=folds, probe="lda", n_perm=30)
+    assert null.p == pytest.approx(1 / 31)
+    assert null.draws.mean() == pytest.approx(0.5, abs=0.1)
+    with pytest.raises(UsageError, match="n_perm is 0"):
+        controls.refit_null(x, y, groups, folds=folds, n_perm=0)
+
+
+def test_control_task_shows_memorised_scenarios() -> None:
+    """Strong scenario vectors in many dimensions: random labels tied to scenarios are memorised, the task stays unselective."""
+    x, y, groups = twins(40, 100, 0.0, 5, shared=4.0)
+    told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
+    rows = {row["metric"]: row for row in controls.control_task(x, told)}
+    assert rows["auroc"]["value"] > 0.9
+    assert rows["selectivity"]["ci_high"] < 0
+
+
+def test_selectivity_is_high_where_the_label_is_linear_and_scenarios_are_not_seen() -> None:
+    x, y, groups = twins(80, 4, 3.0, 6, shared=0.0)
+    told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
+    rows = {row["metric"]: row for row in controls.control_task(x, told)}
+    assert rows["auroc"]["value"] == pytest.approx(0.5, abs=0.12)
+    assert rows["selectivity"]["value"] == pytest.approx(probes.score(told)[0]["value"] - rows["auroc"]["value"])
+    assert rows["selectivity"]["ci_low"] > 0.25
+
+
+def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
+    task = prepare("reception", *twins(40, 8, 0.0, 0)[1:], n_perm=400)
+    sites = [({"site": f"s{k}", "layer": k}, twins(40, 8, 3.0 if k == 3 else 0.0, 50 + k)[0]) for k in range(6)]
+    found = sweep(sites, task, n_boot=100)
+    headlines = {row["site"]: row for row in found.rows if row["metric"] == "auroc" and row["control"] == ""}
+    assert len(headlines) == 6
+    assert headlines["s3"]["value"] > 0.85
+    for correction in ("p_corrected", "p_max_t"):
+        assert [site for site, row in headlines.items() if row[correction] < 0.05] == ["s3"]
+    controls_of = [row for row in found.rows if row["control"] == "control_task"]
+    assert {row["metric"] for row in controls_of} == {"auroc", "selectivity"}
+    assert all(np.isnan(row["p"]) and np.isnan(row["p_corrected"]) for row in controls_of)
+    with pytest.raises(StatisticsError, match="at least one site"):
+        sweep([], task)
+
+
+def test_control_can_be_left_out_and_warnings_name_the_task() -> None:
+    x, y, groups = twins(12, 30, 0.0, 8)
+    task = prepare("reception", y, groups, n_splits=3, n_perm=20, seed=4)
+    rows, null, told = probe_rows(x, task, control=False, n_boot=20)
+    assert {row["control"] for row in rows} == {""}
+    assert len(null.draws) == 20
+    assert "fewer training items" in told[0]
+    assert sweep([({}, x)], task, control=False, n_boot=20).warnings[0].startswith("reception: ")
+
+
+def test_text_rows_stand_on_the_same_folds() -> None:
+    _, y, groups = twins(15, 1, 0.0, 9)
+    texts = [f"{'no' if one == 'neutral' else 'yes'} word {group}" for one, group in zip(y, groups, strict=True)]
+    task = prepare("reception", y, groups, n_perm=10)
+    rows = text_rows(texts, task, lexicons={"negation": ["no"], "function_words": ["the"]})
+    found = {row["control"]: row["value"] for row in rows if row["metric"] == "auroc"}
+    assert found["negation"] == found["bag_of_words"] == 1.0
+    assert found["function_words"] == 0.5
+    assert {row["task"] for row in rows} == {"reception"}

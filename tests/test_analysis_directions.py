@@ -1,0 +1,219 @@
+"""Directions recover a planted vector, keep sign and length, survive the disk unchanged and nothing else does."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interp.analysis import directions
+from interp.analysis.cards import card_path
+from interp.analysis.directions import DIRECTIONS, Direction, fit, fit_groups, separation
+from interp.errors import ArtefactError, DataError, StatisticsError, UsageError
+from interp.sites import Site
+
+SITE = Site("resid_post", 3)
+LABELS = ("joy", "neutral")
+
+
+def twins(n: int, d: int, scale: float, seed: int, spread: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Twins that share a scenario and differ by about scale * v; returns (affective, neutral, v)."""
+    random = np.random.default_rng(seed)
+    v = random.normal(size=d)
+    v /= np.linalg.norm(v)
+    neutral = 3 * random.normal(size=(n, d))
+    noise = 0.1 * random.normal(size=(n, d))
+    return neutral + (scale + spread * random.normal(size=(n, 1))) * v + noise, neutral, v
+
+
+@pytest.mark.parametrize("method", list(DIRECTIONS))
+def test_every_method_recovers_the_planted_direction_sign_and_length(method: str) -> None:
+    affective, neutral, v = twins(600, 10, 4.0, 0)
+    found = fit(affective, neutral, site=SITE, labels=LABELS, method=method)
+    assert found.vector @ v > (0.999 if method in ("paired", "group_centred", "pca") else 0.97)
+    assert found.scale == pytest.approx(4.0, rel=0.05)
+    assert found.spread == pytest.approx(0.51, rel=0.1)
+    turned = fit(neutral, affective, site=SITE, labels=("neutral", "joy"), method=method)
+    assert turned.vector == pytest.approx(-found.vector, abs=1e-3)
+
+
+def test_scale_times_vector_is_the_paired_mean_difference() -> None:
+    affective, neutral, _ = twins(50, 6, 2.0, 1)
+    found = fit(affective, neutral, site=SITE, labels=LABELS)
+    assert found.scale * found.vector == pytest.approx((affective - neutral).mean(axis=0))
+
+
+def test_centring_the_paired_differences_would_lose_the_signal() -> None:
+    """Why `pca` does not centre: the constant shift is exactly what centring takes away."""
+    affective, neutral, v = twins(300, 10, 4.0, 2, spread=0.0)
+    difference = affective - neutral
+    centred = np.linalg.svd(difference - difference.mean(axis=0))[2][0]
+    assert abs(centred @ v) < 0.9
+    assert abs(directions.pca(affective, neutral) @ v) > 0.999
+
+
+def test_lda_sees_through_correlated_noise_that_the_mean_difference_mistakes() -> None:
+    """Noise along one axis is large and adds to the difference by accident; whitening discounts it."""
+    random = np.random.default_rng(3)
+    noise = np.diag([30.0, 1, 1, 1])
+    neutral, affective = (random.normal(size=(60, 4)) @ noise for _ in range(2))
+    affective[:, 1] += 2
+    axis = np.eye(4)[1]
+    plain, whitened = (fit(affective, neutral, site=SITE, labels=LABELS, method=m).vector for m in ("paired", "lda"))
+    assert whitened @ axis > 0.95
+    assert whitened @ axis > plain @ axis + 0.1
+
+
+def test_group_centred_emotions_sum_to_zero_and_repel() -> None:
+    random = np.random.default_rng(4)
+    emotions, n_groups, d = ["anger", "fear", "joy", "trust"], 200, 30
+    means = np.linalg.qr(random.normal(size=(d, 4)))[0].T * 5
+    y = np.tile(emotions, n_groups)
+    groups = np.repeat(np.arange(n_groups), 4)
+    x = means[np.tile(np.arange(4), n_groups)] + 4 * random.normal(size=(n_groups, d))[groups] + random.normal(size=(len(y), d))
+    keep = np.arange(len(y)) != 2  # the first scenario lacks joy, and must not count
+    found = fit_groups(x[keep], y[keep], groups[keep], site=SITE)
+    whole = x.reshape(n_groups, 4, d)[1:]
+    expected = (whole - whole.mean(axis=1, keepdims=True)).mean(axis=0)
+    for place, name in enumerate(emotions):
+        assert found[name].vector * np.linalg.norm(expected[place]) == pytest.approx(expected[place])
+    vectors = np.stack([found[name].vector for name in emotions])
+    cosines = (vectors @ vectors.T)[np.triu_indices(4, 1)]
+    assert cosines.mean() == pytest.approx(-1 / 3, abs=0.02)
+    with pytest.raises(StatisticsError, match="0 groups hold each of 4 emotions once"):
+        fit_groups(x, y, np.arange(len(y)), site=SITE)
+
+
+def test_separation_is_held_out() -> None:
+    """Strong signal: the closed form of d'. Noise in many dimensions: perfect on its own pairs, chance on held-out ones."""
+    random = np.random.default_rng(5)
+    affective, neutral = random.normal(size=(200, 5)), random.normal(size=(200, 5))
+    affective[:, 0] += 2
+    rows = {row["metric"]: row for row in separation(affective, neutral, np.arange(200))}
+    assert rows["d_prime"]["value"] == pytest.approx(2, abs=0.3)
+    assert rows["separation_auroc"]["value"] == pytest.approx(0.921, abs=0.035)
+    assert rows["split_half_cosine"]["value"] > 0.9
+    assert rows["norm"]["value"] == pytest.approx(np.linalg.norm((affective - neutral).mean(axis=0)))
+    nothing = random.normal(size=(2, 60, 200))
+    own = (nothing[0] - nothing[1]) @ fit(nothing[0], nothing[1], site=SITE, labels=LABELS).vector
+    assert (own > 0).mean() > 0.95
+    rows = {row["metric"]: row for row in separation(nothing[0], nothing[1], np.arange(60))}
+    assert rows["separation_auroc"]["ci_low"] < 0.5 < rows["separation_auroc"]["ci_high"]
+    assert rows["split_half_cosine"]["value"] == pytest.approx(0, abs=0.15)
+    assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows.values())
+
+
+def test_retellings_of_a_scenario_stay_together() -> None:
+    """Copies of scenarios whose differences are noise: only grouping by scenario shows that nothing generalises."""
+    random = np.random.default_rng(6)
+    groups = np.repeat(np.arange(30), 4)
+    difference = random.normal(size=(30, 200))[groups]
+    neutral = 0.01 * random.normal(size=(120, 200))
+    apart = separation(neutral + difference, neutral, np.arange(120))[0]["value"]
+    together = separation(neutral + difference, neutral, groups)[0]["value"]
+    assert apart > 0.9
+    assert together == pytest.approx(0.5, abs=0.25)
+
+
+def test_sign_is_anchored_on_held_out_twins_with_a_warning() -> None:
+    affective, neutral, _ = twins(20, 5, 3.0, 7)
+    found = fit(affective, neutral, site=SITE, labels=LABELS)
+    assert directions.anchored(found, affective, neutral) is found
+    turned = directions.anchored(found, neutral, affective)
+    assert turned.vector == pytest.approx(-found.vector)
+    assert "sign turned" in turned.provenance["warnings"][0]
+
+
+def test_a_saved_direction_comes_back_equal(tmp_path: Path) -> None:
+    affective, neutral, _ = twins(20, 5, 3.0, 8)
+    found = fit(affective, neutral, site=SITE, labels=LABELS, provenance={"model": "planted", "revision": "0" * 40})
+    found.save(tmp_path / "joy.safetensors")
+    back = Direction.load(tmp_path / "joy.safetensors")
+    assert (back.vector == found.vector).all()
+    assert (back.site, back.method, back.labels, back.scale, back.spread, back.provenance) == (
+        found.site, found.method, found.labels, found.scale, found.spread, found.provenance,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="read-only"):
+        back.vector[0] = 1
+
+
+def test_every_flipped_bit_and_truncation_is_refused(tmp_path: Path) -> None:
+    affective, neutral, _ = twins(20, 3, 3.0, 9)
+    path = tmp_path / "v.safetensors"
+    fit(affective, neutral, site=SITE, labels=LABELS, provenance={"model": "m"}).save(path)
+    random = np.random.default_rng(0)
+    for file in (path, card_path(path)):
+        whole = file.read_bytes()
+        for place in random.choice(len(whole) * 8, 150, replace=False).tolist():
+            spoilt = bytearray(whole)
+            spoilt[place // 8] ^= 1 << (place % 8)
+            file.write_bytes(bytes(spoilt))
+            if file == path or _means_something_else(bytes(spoilt), whole):
+                with pytest.raises(ArtefactError):
+                    Direction.load(path)
+        for length in (0, 7, len(whole) // 2, len(whole) - 1):
+            file.write_bytes(whole[:length])
+            if file == path or length < len(whole) - 1:
+                with pytest.raises(ArtefactError):
+                    Direction.load(path)
+        file.write_bytes(whole)
+    Direction.load(path)
+
+
+def _means_something_else(spoilt: bytes, whole: bytes) -> bool:
+    """A flip of white space into other white space says the same and may be read."""
+    try:
+        return json.loads(spoilt) != json.loads(whole)
+    except ValueError:
+        return True
+
+
+def test_newer_and_foreign_and_missing_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "v.safetensors"
+    with pytest.raises(ArtefactError, match="cannot read"):
+        Direction.load(path)
+    directions.cards.write(path, {"vector": np.ones(2)}, {"schema": 99})
+    with pytest.raises(ArtefactError, match="newer interp"):
+        Direction.load(path)
+    directions.cards.write(path, {"other": np.ones(2)}, {})
+    with pytest.raises(ArtefactError, match="does not hold a direction"):
+        Direction.load(path)
+    zero = {"site": str(SITE), "method": "paired", "labels": ["a", "b"], "scale": 1.0, "spread": 0.0, "provenance": {}}
+    directions.cards.write(path, {"vector": np.zeros(2)}, zero)
+    with pytest.raises(ArtefactError, match="norm 0"):
+        Direction.load(path)
+    os.truncate(path, directions.cards.MOST_BYTES + 1)
+    with pytest.raises(ArtefactError, match="more than"):
+        Direction.load(path)
+
+
+@pytest.mark.parametrize(
+    ("vector", "scale", "message"),
+    [
+        (np.zeros(3), 1.0, "norm 0, expected 1"),
+        (np.array([np.nan, 0, 1]), 1.0, "not finite: 1 of its numbers"),
+        (np.array([1.0, 0, 0]), np.inf, "scale inf"),
+        (np.array([1.0, 0, 0]), -1.0, "scale -1"),
+        (np.array([2.0, 0, 0]), 1.0, "norm 2, expected 1"),
+    ],
+)
+def test_impossible_directions_are_refused(vector: np.ndarray, scale: float, message: str) -> None:
+    with pytest.raises(ArtefactError, match=message):
+        Direction(vector, SITE, "paired", LABELS, scale, 0.0)
+
+
+def test_bad_rows_are_refused() -> None:
+    affective, neutral, _ = twins(10, 4, 1.0, 10)
+    with pytest.raises(UsageError, match="unknown direction method 'ica'"):
+        fit(affective, neutral, site=SITE, labels=LABELS, method="ica")
+    with pytest.raises(ArtefactError, match="twins do not differ"):
+        fit(neutral, neutral, site=SITE, labels=LABELS)
+    with pytest.raises(StatisticsError, match="at least 2 pairs, there is 1"):
+        fit(affective[:1], neutral[:1], site=SITE, labels=LABELS)
+    with pytest.raises(StatisticsError, match="at least 4 scenarios"):
+        separation(affective[:3], neutral[:3], np.arange(3), n_splits=3)
+    spoilt = neutral.copy()
+    spoilt[4, 0] = np.inf
+    with pytest.raises(DataError, match="1 neutral rows are not finite, first pair 4"):
+        fit(affective, spoilt, site=SITE, labels=LABELS)
