@@ -1,0 +1,116 @@
+"""Texts with a readout's suffix as tokens, batches of them by token budget, and one forward pass that reads and edits."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.causal.interventions import Intervention, applied
+from interp.causal.readout import Readout
+from interp.errors import DataError
+from interp.models import LanguageModel
+from interp.sites import Site
+from stimuli.battery import Stimulus
+
+TOKEN_BUDGET = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Tokens of text + suffix, cut after the suffix; `end` is the position of the text's own last token."""
+
+    tokens: tuple[int, ...]
+    end: int
+
+    @property
+    def story(self) -> tuple[int, ...]:
+        """The tokens of the text alone (with the tokenizer's own opening token, if it has one)."""
+        return self.tokens[: self.end + 1]
+
+
+class Pass(NamedTuple):
+    """What one forward pass gave: logits behind each row's last token, and the activations of the sites asked for.
+
+    `origin` is, a row, the column of its position 0 in those activations (negative when the pass began behind it).
+    """
+
+    logits: Float[Tensor, "row d_vocab"]
+    sites: dict[Site, Tensor]
+    origin: Int[Tensor, "row"]
+
+    def at(self, site: Site, positions: Sequence[int]) -> Float[Tensor, "row *site"]:
+        """A site's activations at one absolute position a row."""
+        x = self.sites[site]
+        return x[torch.arange(len(x)), self.origin + torch.tensor(positions)]
+
+
+def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) -> list[Encoded]:
+    """Each stimulus's text and suffix, tokenised as one string; the text ends at its last token that does not reach into the
+    suffix. Raises `DataError` for a text that has no token of its own.
+    """
+    texts = [stimulus.text + readout.suffix_for(stimulus) for stimulus in stimuli]
+    rows = model.tokenize(texts, ids=[stimulus.id for stimulus in stimuli])
+    encoded = []
+    for stimulus, row, spans in zip(stimuli, rows, model.offsets(texts), strict=True):
+        real = [place for place, (start, end) in enumerate(spans) if end > start]
+        ends = [place for place in real if spans[place][1] <= len(stimulus.text)]
+        if not ends:
+            raise DataError(
+                f"stimulus {stimulus.id!r}: no token of the text ends before the suffix; put a space before the suffix."
+            )
+        encoded.append(Encoded(tuple(row[: real[-1] + 1]), ends[-1]))
+    return encoded
+
+
+def batches(
+    rows: Sequence[Encoded], *, budget: int = TOKEN_BUDGET, sizes: Sequence[int] | None = None
+) -> list[Int[np.ndarray, "row"]]:
+    """Indices of `rows` in batches, each of at most `budget` tokens with padding (or one row); rows of similar length come
+    together, or of similar `sizes` where these are given.
+    """
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].tokens) if sizes is None else sizes[i])
+    found: list[list[int]] = []
+    for i in order:
+        longest = max((len(rows[j].tokens) for j in [i, *found[-1]]), default=0) if found else 0
+        if not found or (len(found[-1]) + 1) * longest > budget:
+            found.append([])
+        found[-1].append(i)
+    return [np.array(batch) for batch in found]
+
+
+def run(
+    model: LanguageModel, rows: Sequence[Encoded], *, interventions: Sequence[Intervention] = (), read: Sequence[Site] = ()
+) -> Pass:
+    """One right-padded forward pass over `rows` under `interventions`; the `read` sites are recorded after the edits."""
+    batch = model.pad([row.tokens for row in rows], side="right")
+    kept: dict[Site, Tensor] = {}
+    with applied(model, interventions, lengths=batch.lengths, side="right"):
+        logits = model.last_logits(batch, hooks=readers(read, kept))
+    require_finite(model, logits, rows)
+    return Pass(logits, kept, torch.zeros(len(rows), dtype=torch.long))
+
+
+def readers(sites: Sequence[Site], kept: dict[Site, Tensor]) -> list[tuple[str, Callable[..., None]]]:
+    """Hooks that put what passes at `sites` into `kept`."""
+
+    def reader(site: Site) -> Callable[..., None]:
+        def keep(x: Tensor, hook: Any = None) -> None:
+            kept[site] = x if site.head is None else x[:, :, site.head]
+
+        return keep
+
+    return [(site.hook, reader(site)) for site in sites]
+
+
+def require_finite(model: LanguageModel, logits: Float[Tensor, "row d_vocab"], rows: Sequence[Encoded]) -> None:
+    """Raise `DataError` naming the first text on which the logits are not finite."""
+    broken = (~logits.isfinite().all(dim=-1)).nonzero().flatten().tolist()
+    if broken:
+        start = model.decode(rows[broken[0]].tokens)[:60]
+        raise DataError(
+            f"{model.name} gives logits that are not finite on {len(broken)} texts, the first {start!r}: try float32."
+        )

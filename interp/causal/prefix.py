@@ -1,0 +1,75 @@
+"""Prefix: the part of a batch that no edit touches, run once and kept as a key-value cache.
+
+In a causal model an edit at a position changes nothing before it. A sweep that edits the same texts many times therefore runs
+the columns before the first edited one once, and only what follows again for each edit.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from interp.causal.interventions import Intervention, applied
+from interp.causal.passes import Encoded, Pass, readers, require_finite
+from interp.errors import InternalError
+from interp.models import LanguageModel
+from interp.sites import Site
+
+
+class Prefix:
+    """Texts, left-padded to one width, read up to the first column that an edit may touch.
+
+    `starts` is the first position of each text that later edits may touch; the text's last token is never part of the prefix.
+    """
+
+    def __init__(self, model: LanguageModel, rows: Sequence[Encoded], starts: Sequence[int]) -> None:
+        self.model, self.texts = model, tuple(rows)
+        self.batch = model.pad([row.tokens for row in rows], side="left")
+        self.pads = self.batch.ids.shape[1] - torch.tensor(self.batch.lengths)
+        firsts = [min(start, length - 1) for start, length in zip(starts, self.batch.lengths, strict=True)]
+        self.column = int((self.pads + torch.tensor(firsts)).min())
+        self._cache: Any = None
+        if self.column:
+            _, self._cache = model.resume(self.batch.ids[:, : self.column], self.batch.mask[:, : self.column])
+
+    def run(
+        self,
+        interventions: Sequence[Intervention],
+        *,
+        read: Sequence[Site] = (),
+        rows: Sequence[int] | None = None,
+    ) -> Pass:
+        """The rest of the texts under `interventions`, whose rows are `rows`: indices of the texts, any number of times each
+        (None: all once). Equal to a whole pass as long as nothing before `starts` is edited: a mask that asks for it raises
+        `InternalError`; a word such as `all` means the rest of the text.
+        """
+        chosen = torch.tensor(range(len(self.texts)) if rows is None else rows, dtype=torch.long)
+        ids, mask = self.batch.ids[chosen, self.column :], self.batch.mask[chosen]
+        lengths = [self.batch.lengths[i] for i in chosen.tolist()]
+        self._require_reached(interventions, self.column - self.pads[chosen])
+        kept: dict[Site, Tensor] = {}
+        with applied(self.model, interventions, lengths=lengths, side="left", start=self.column):
+            logits, _ = self.model.resume(ids, mask, _of_rows(self._cache, chosen), hooks=readers(read, kept))
+        require_finite(self.model, logits, [self.texts[i] for i in chosen.tolist()])
+        return Pass(logits, kept, self.pads[chosen] - self.column)
+
+    def _require_reached(self, interventions: Sequence[Intervention], first: Int[Tensor, "row"]) -> None:
+        for intervention in interventions:
+            where = intervention.where
+            if isinstance(where, Tensor) and bool((where & (torch.arange(where.shape[1]) < first[: len(where), None])).any()):
+                raise InternalError(f"an edit at {intervention.site} asks for a position of the prefix, which has been run.")
+
+
+def _of_rows(cache: Any, rows: Int[Tensor, "row"]) -> Any:
+    """A copy of the cache that holds `rows` of it; extending the copy leaves the original as it was."""
+    if cache is None:
+        return None
+    fresh = copy.copy(cache)
+    fresh.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in fresh.layers:
+        own = rows.to(layer.keys.device)
+        layer.keys, layer.values = layer.keys[own], layer.values[own]
+    return fresh

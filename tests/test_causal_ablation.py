@@ -1,0 +1,174 @@
+"""Ablation against the planted model's closed form, and against hooks on plain Hugging Face modules."""
+
+import numpy as np
+import pytest
+import torch
+from test_causal_attribution import Made
+
+from interp.causal.ablation import Bench, Plan, ablate, measure
+from interp.causal.attribution import Component
+from interp.causal.readout import Readout
+from interp.causal.twins import align
+from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
+from interp.models import load
+from interp.sites import Site
+from interp.testbeds import planted
+from stimuli.battery import NEUTRAL, Pair, Stimulus
+
+SPEC = planted.SPECS["planted"]
+TRUTH = planted.truth(SPEC)
+FINAL = Site("resid_post", SPEC.n_layers - 1)
+
+
+def component(name, found):
+    return Component(name, *found)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    directions = {e: Made(TRUTH.direction(e, FINAL), FINAL, scale=2.0) for e in SPEC.emotions}
+    pairs = planted.stimuli(SPEC, n=3).pairs()
+    return Bench(load("planted", check=False), pairs, directions, Readout(planted.readout(SPEC), ""))
+
+
+@pytest.mark.parametrize("mode", ["zero", "resample"])
+def test_knocking_out_the_planted_head_or_neuron_is_the_closed_form(bench, mode):
+    cases, plans = [], [Plan((), tuple(range(len(bench.pairs))))]
+    for i, pair in list(enumerate(bench.pairs))[::4]:
+        told, emotion = pair.affective, pair.affective.emotion
+        knocked = [("z", TRUTH.heads[emotion][0], TRUTH.without_head(told, emotion))]
+        for rank in (0, 3):
+            left = TRUTH.without_neuron(told, emotion, rank=rank, mode=mode)
+            knocked.append(("post", TRUTH.neurons[emotion][rank], left))
+        cases += [(i, TRUTH.projection(told, emotion), left) for _, _, left in knocked]
+        plans += [Plan((component(name, found),), (i,)) for name, found, _ in knocked]
+    found = measure(bench, plans, mode=mode).projection
+    for row, (i, plain, left) in enumerate(cases, start=1):
+        assert found[0, i] == pytest.approx(plain, rel=0.01)
+        assert found[0, i] - found[row, i] == pytest.approx(plain - left, rel=0.01, abs=0.005 * plain)
+        assert np.isnan(np.delete(found[row], i)).all()
+
+
+def test_the_specificity_matrix_is_the_planted_one(bench):
+    rows = ablate(bench, {e: [component("post", n) for n in TRUTH.neurons[e]] for e in ("joy", "fear")}, ks=(4,), n_draws=9)
+    top = {(r["emotion"], r["target"], r["metric"]): r for r in rows if not r["control"]}
+    assert len(top) == 2 * len(SPEC.emotions) * 2
+    for (emotion, target, metric), row in top.items():
+        own = emotion == target
+        if metric == "projection_drop":
+            told = [p.affective for p in bench.pairs if p.affective.emotion == target]
+            lost = [
+                sum(TRUTH.projection(s, target) - TRUTH.without_neuron(s, target, rank=r, mode="resample") for r in range(4))
+                for s in told
+            ]
+            assert row["value"] == pytest.approx(own * np.mean(lost) / 2.0, rel=0.01, abs=0.01)
+        else:
+            assert (row["value"] < -3) if own else abs(row["value"]) < 0.05
+        assert ("p" in row) == own
+        assert not own or row["p"] == pytest.approx(0.1)
+        assert (row["n"], row["k"], row["mode"], row["component"]) == (3, 4, "resample", "neuron")
+    random = [r for r in rows if r["control"] == "random"]
+    assert {(r["emotion"], r["target"]) for r in random} == {("joy", "joy"), ("fear", "fear")}
+    assert all(abs(r["value"]) < 0.5 and r["n"] == 9 and r["ci_low"] <= r["value"] <= r["ci_high"] for r in random)
+
+
+def test_distractors_do_nothing_and_have_no_small_p(bench):
+    heads = {h for found in TRUTH.heads.values() for _, h in found}
+    idle = [Component("z", TRUTH.head_layer, h) for h in range(SPEC.n_heads) if h not in heads]
+    rows = ablate(bench, {"joy": idle}, ks=(1,), n_draws=9)
+    own = next(r for r in rows if r["target"] == "joy" and r["metric"] == "projection_drop" and not r["control"])
+    assert abs(own["value"]) < 0.02
+    assert own["p"] > 0.1
+
+
+def test_ks_beyond_what_there_is(bench):
+    order = [component("post", n) for n in TRUTH.neurons["joy"]]
+    ks = {r["k"] for r in ablate(bench, {"joy": order}, ks=(1, 4, 64), n_draws=1)}
+    assert ks == {1, 4}
+    assert {r["k"] for r in ablate(bench, {"joy": order[:3]}, ks=(8, 64), n_draws=1)} == {3}
+
+
+WORDS = {"joy": ["happy"], "fear": ["afraid"], "anger": ["angry"]}
+STORY = Pair(
+    Stimulus("a", "the dog bit the small child and ran", "fear", "keyword_free", "p", "g"),
+    Stimulus("n", "the dog saw the child and ran", NEUTRAL, "neutral", "p", "g"),
+)
+HEADS = (Component("z", 1, 0), Component("z", 1, 3))
+NEURONS = (Component("post", 1, 5), Component("post", 1, 40))
+
+
+@pytest.fixture(scope="module")
+def llama(tiny_folder):
+    return load(str(tiny_folder("llama")), check=False)
+
+
+@pytest.mark.parametrize("components", [HEADS, NEURONS], ids=["heads", "neurons"])
+@pytest.mark.parametrize("mode", ["resample", "mean", "zero"])
+def test_every_mode_equals_hooks_on_plain_modules(llama, mode, components):
+    site = Site("resid_post", 2)
+    v = np.random.default_rng(0).standard_normal(32)
+    readout = Readout(WORDS, " . he feels")
+    bench = Bench(llama, [STORY], {"fear": Made(v, site)}, readout)
+    effects = measure(bench, [Plan((), (0,)), Plan(components, (0,))], mode=mode)
+
+    hf = llama.plain().eval()
+    layer = hf.model.layers[1]
+    module = layer.self_attn.o_proj if components is HEADS else layer.mlp.down_proj
+    width = llama.dims.d_head if components is HEADS else 1
+    columns = [c.index * width + i for c in components for i in range(width)]
+    text, twin = (torch.tensor(llama.tokenize([s.text + " . he feels"])) for s in STORY)
+    seen = []
+    handle = module.register_forward_pre_hook(lambda m, x: seen.append(x[0][0].clone()))
+    with torch.no_grad():
+        clean = hf(text)
+        hf(twin)
+    handle.remove()
+    source = align(twin[0].tolist(), text[0].tolist()).source_of
+    new = {"resample": seen[1][source], "mean": torch.cat(seen).mean(0).expand_as(seen[0]), "zero": torch.zeros_like(seen[0])}[
+        mode
+    ]
+
+    def swap(m, x):
+        changed = x[0].clone()
+        changed[0][:, columns] = new[:, columns]
+        return (changed,)
+
+    kept = []
+    handles = [
+        module.register_forward_pre_hook(swap),
+        hf.model.layers[2].register_forward_hook(lambda m, x, y: kept.append(y[0] if isinstance(y, tuple) else y)),
+    ]
+    with torch.no_grad():
+        logits = hf(text).logits[0, -1]
+    for handle in handles:
+        handle.remove()
+    token = llama.tokenizer.convert_tokens_to_ids("afraid")
+    end = len(llama.tokenize([STORY.affective.text])[0]) - 1
+    last = kept[0].reshape(-1, 32)[end].double().numpy()
+    assert effects.score[1, 0] == pytest.approx(float(logits.log_softmax(-1)[token]), abs=1e-4)
+    assert effects.score[0, 0] == pytest.approx(float(clean.logits[0, -1].log_softmax(-1)[token]), abs=1e-4)
+    assert effects.projection[1, 0] == pytest.approx(last @ v, abs=1e-3)
+    assert abs(effects.score[1, 0] - effects.score[0, 0]) > 1e-3
+
+
+def test_what_cannot_be_ablated(bench, llama):
+    head = component("z", TRUTH.heads["joy"][0])
+    with pytest.raises(InternalError, match="ablated twice"):
+        ablate(bench, {"joy": [head, head]}, ks=(2,))
+    with pytest.raises(UsageError, match="modes are resample"):
+        ablate(bench, {"joy": [head]}, mode="shuffle")
+    with pytest.raises(UsageError, match="counts start at 1"):
+        ablate(bench, {"joy": [head]}, ks=(0,))
+    with pytest.raises(UsageError, match="n_draws 0"):
+        ablate(bench, {"joy": [head]}, n_draws=0)
+    with pytest.raises(UsageError, match="no components are given for joy"):
+        ablate(bench, {"joy": []})
+    for wrong in (Component("z", 9, 0), Component("z", 0, 4), Component("q", 0, 0)):
+        with pytest.raises(UsageError, match="planted has no"):
+            measure(bench, [Plan((wrong,), (0,))])
+    with pytest.raises(StatisticsError, match="at least one pair"):
+        Bench(bench.model, [], bench.directions, bench.readout)
+    with pytest.raises(UsageError, match="no direction is given for joy"):
+        Bench(bench.model, bench.pairs, {e: d for e, d in bench.directions.items() if e != "joy"}, bench.readout)
+    with pytest.raises(ArtefactError, match=r"128 wide and .* is 32 wide"):
+        Bench(llama, [STORY], {"fear": bench.directions["fear"]}, bench.readout)

@@ -1,0 +1,147 @@
+"""Contributions: they sum to what the sublayer adds along the direction, equal what knocking out does, and find the planted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import FAMILIES
+
+from interp.causal.attribution import Component, contribution_rows, contributions, post_norm_gain, ranked
+from interp.causal.edits import zero
+from interp.causal.interventions import Intervention, applied
+from interp.causal.passes import batches, encode, run
+from interp.causal.readout import Readout
+from interp.errors import ArtefactError, UsageError
+from interp.models import load
+from interp.sites import Site
+from interp.testbeds import planted
+
+SPEC = planted.SPECS["planted"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A direction as this room needs it."""
+
+    vector: np.ndarray
+    site: Site
+    scale: float = 1.0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request, tiny_folder):
+    return load(str(tiny_folder(request.param)), check=False)
+
+
+@pytest.fixture(scope="module")
+def circuit():
+    return load("planted", check=False)
+
+
+def last_token(model, sites, texts=("the cold dog ran home", "anna lost the old letter . she cried")):
+    kept = {}
+    batch = model.pad(model.tokenize(list(texts)))
+    hooks = [(site.hook, lambda x, hook, site=site: kept.__setitem__(site, x)) for site in sites]
+    model.forward(batch, hooks=hooks)
+    return {site: x[torch.arange(len(texts)), batch.last].numpy() for site, x in kept.items()}
+
+
+@pytest.mark.parametrize(("name", "added", "sublayer"), [("z", "attn_out", "attn"), ("post", "mlp_out", "mlp")])
+def test_contributions_sum_to_what_the_sublayer_adds(model, name, added, sublayer):
+    v = np.random.default_rng(0).standard_normal(model.dims.d_model)
+    v /= np.linalg.norm(v)
+    site, out = Site(name, 1), Site(added, 1)
+    at = last_token(model, [site, out])
+    bias = (model.b_O if sublayer == "attn" else model.b_out)(1).numpy()
+    if model.post_norm(1, sublayer) is not None:
+        assert np.abs(bias).max() == 0
+    found = contributions(model, site, at[site], v)
+    assert np.allclose(found.sum(axis=1), (at[out] - bias) @ v, atol=1e-5)
+    assert found.shape[1] == (model.dims.n_heads if name == "z" else model.dims.d_mlp)
+
+
+def test_a_head_contributes_what_zeroing_it_takes_away(tiny_folder):
+    model, v = load(str(tiny_folder("qwen3")), check=False), np.random.default_rng(1).standard_normal(32)
+    site, out = Site("z", 2), Site("attn_out", 2)
+    at = last_token(model, [site, out], ["the dog ran"])
+    found = contributions(model, site, at[site], v)[0]
+    batch = model.pad(model.tokenize(["the dog ran"]))
+    for head in range(model.dims.n_heads):
+        kept = []
+        with applied(model, [Intervention(Site("z", 2, head), zero(), "last")], lengths=batch.lengths):
+            model.forward(batch, hooks=[(out.hook, lambda x, hook, kept=kept: kept.append(x[0, -1].numpy()))])
+        assert found[head] == pytest.approx((at[out][0] - kept[0]) @ v, abs=1e-4)
+
+
+def test_the_gain_of_a_post_norm_is_exact_and_other_norms_are_refused():
+    x = torch.randn(5, 12) * 3
+    norm = torch.nn.RMSNorm(12, eps=1e-6)
+    torch.nn.init.normal_(norm.weight)
+    assert torch.allclose(post_norm_gain(norm, x) * x, norm(x), atol=1e-5)
+    with pytest.raises(UsageError, match="RMS norm"):
+        post_norm_gain(torch.nn.LayerNorm(12), x)
+    biased = torch.nn.RMSNorm(12)
+    with pytest.raises(UsageError, match="RMS norm"):
+        post_norm_gain(lambda y: biased(y) + 1, x)
+
+
+def test_only_what_writes_before_the_site_counts(circuit):
+    sites = [Site(name, layer) for layer in range(4) for name in ("z", "post")]
+    at = last_token(circuit, sites, ["the old road .", "the green lamp ."])
+    reach = {
+        Site("resid_pre", 2): (1, 1), Site("resid_mid", 2): (2, 1), Site("resid_post", 2): (2, 2),
+        Site("attn_out", 2): (2, None), Site("mlp_out", 2): (None, 2),
+    }  # fmt: skip
+    v = np.eye(128)[5]
+    for target, (attention, mlp) in reach.items():
+        rows = contribution_rows(circuit, at, np.array([[0, 1]]), Made(v, target), emotion="joy", top=999)
+        layers = {kind: [row["layer"] for row in rows if row["component"] == kind] for kind in ("head", "neuron")}
+        assert max(layers["head"], default=None) == attention
+        assert max(layers["neuron"], default=None) == mlp
+        if target.name.endswith("_out"):
+            assert set(layers["head"]) | set(layers["neuron"]) == {2}
+    with pytest.raises(UsageError, match="not there"):
+        contribution_rows(circuit, at, np.array([[0, 1]]), Made(v, Site("z", 3)), emotion="joy")
+
+
+def test_the_planted_heads_and_neurons_rank_first(circuit):
+    truth, readout = planted.truth(SPEC), Readout(planted.readout(SPEC), "")
+    pairs = planted.stimuli(SPEC, n=10).pairs()
+    rows = encode(circuit, [twin for pair in pairs for twin in pair], readout)
+    sites = [Site(name, layer) for layer in range(4) for name in ("z", "post")]
+    values = {site: [None] * len(rows) for site in sites}
+    for batch in batches(rows):
+        found = run(circuit, [rows[i] for i in batch], read=sites).sites
+        for site in sites:
+            for row, i in enumerate(batch):
+                values[site][i] = found[site][row, rows[i].end].numpy()
+    arrays = {site: np.stack(found) for site, found in values.items()}
+    for emotion in truth.emotions:
+        twins = np.array([[2 * i, 2 * i + 1] for i, pair in enumerate(pairs) if pair.affective.emotion == emotion])
+        direction = Made(truth.direction(emotion, Site("resid_post", 3)), Site("resid_post", 3))
+        table = contribution_rows(circuit, arrays, twins, direction, emotion=emotion, top=20)
+        heads, neurons = (ranked(table, component=kind, emotion=emotion) for kind in ("head", "neuron"))
+        assert [(c.layer, c.index) for c in heads[:1]] == list(truth.heads[emotion])
+        assert [(c.layer, c.index) for c in neurons[: SPEC.neurons]] == list(truth.neurons[emotion])
+        first = next(row for row in table if row["component"] == "neuron")
+        assert first["ci_low"] > 0.5 * first["value"] > 0
+        assert (first["rank"], first["n"], first["metric"]) == (1, len(twins), "contribution")
+        assert (len(neurons), len(heads)) == (20, 16)
+        head = next(row for row in table if row["component"] == "head")
+        assert (head["site"], head["head"], head["index"]) == ("z", heads[0].index, heads[0].index)
+        assert ranked(table, component="head", emotion="nobody") == []
+
+
+def test_other_sites_and_widths_are_refused(circuit):
+    at = np.zeros((2, 4, 32))
+    with pytest.raises(UsageError, match="z or post"):
+        contributions(circuit, Site("attn_out", 0), at[:, 0], np.ones(128))
+    with pytest.raises(UsageError, match="all heads"):
+        contributions(circuit, Site("z", 0, 1), at[:, 0], np.ones(128))
+    with pytest.raises(ArtefactError, match="64 wide and planted is 128"):
+        contributions(circuit, Site("z", 0), at, np.ones(64))
+    assert Component("z", 0, 1) < Component("z", 1, 0)

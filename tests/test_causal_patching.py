@@ -1,0 +1,186 @@
+"""Patching: finds the planted layer and position, nothing without a circuit, and equals hooks on a plain Hugging Face model."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from interp.causal.patching import patch_pairs
+from interp.causal.readout import Readout
+from interp.causal.twins import align, balanced
+from interp.errors import DataError, StatisticsError, UsageError
+from interp.models import load
+from interp.results import table
+from interp.testbeds import planted
+from stimuli.battery import NEUTRAL, Pair, Stimulus
+
+SPEC, NULL = planted.SPECS["planted"], planted.SPECS["planted_null"]
+TRUTH = planted.truth(SPEC)
+READOUT = Readout(planted.readout(SPEC), "")
+
+
+def planted_pairs(spec, n):
+    return balanced(planted.stimuli(spec, n=20).pairs(), n=n)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    head = f"blocks.{TRUTH.head_layer}.attn.hook_z[{TRUTH.heads['joy'][0][1]}]"
+    return table(patch_pairs(load("planted", check=False), planted_pairs(SPEC, 24), READOUT, sites=("resid_post", head)))
+
+
+def pick(rows, **where):
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
+@pytest.mark.parametrize("mode", ["denoise", "noise"])
+@pytest.mark.parametrize("control", ["", "random_source"])
+def test_restoration_peaks_at_the_planted_layer_and_position(rows, mode, control):
+    found = pick(rows, metric="restoration", emotion="all", mode=mode, control=control, site="resid_post")
+    assert len(found) == SPEC.n_layers * 2
+    for _, row in found.iterrows():
+        there = TRUTH.position(int(row["layer"])) == row["position"]
+        assert row["value"] == pytest.approx(float(there), abs=0.01 if control == "" else 0.1)
+        assert row["ci_low"] <= row["value"] <= row["ci_high"]
+        assert row["n"] == 24
+
+
+def test_a_patched_head_restores_the_emotions_it_carries_and_no_other(rows):
+    planted_head = TRUTH.heads["joy"][0]
+    found = pick(rows, metric="restoration", site="z", position="last", mode="denoise", control="")
+    assert len(found) == len(SPEC.emotions) + 1
+    for _, row in found[found["emotion"] != "all"].iterrows():
+        assert row["value"] == pytest.approx(float(TRUTH.heads[row["emotion"]][0] == planted_head), abs=0.05)
+
+
+def test_the_copy_at_the_last_layer_has_no_divergence_from_its_source(rows):
+    found = pick(rows, metric="kl", emotion="all", position="last", site="resid_post", control="", mode="denoise")
+    by_layer = found.set_index("layer")["value"]
+    assert by_layer[SPEC.n_layers - 1] < 1e-6
+    assert by_layer[0] > 1
+
+
+def test_the_total_effect_stands_beside(rows):
+    found = pick(rows, metric="total_effect", emotion="all")
+    denoise, noise = (pick(found, mode=mode)["value"].item() for mode in ("denoise", "noise"))
+    assert denoise > 5
+    assert noise == pytest.approx(-denoise)
+    clean = pick(rows, metric="logit_diff", emotion="all", position="last", site="resid_post", layer=3, control="")
+    moved = dict(zip(clean["mode"], clean["value"], strict=True))
+    assert moved["denoise"] - moved["noise"] == pytest.approx(denoise, rel=1e-3)
+
+
+def test_without_a_circuit_nothing_is_restored():
+    found = table(patch_pairs(load("planted_null", check=False), planted_pairs(NULL, 24), READOUT, modes=("denoise",)))
+    effect = pick(found, metric="total_effect", emotion="all").iloc[0]
+    assert effect["ci_low"] <= 0 <= effect["ci_high"]
+    assert pick(found, metric="restoration", emotion="all").empty
+    assert len(pick(found, metric="logit_diff", emotion="all", control="")) == SPEC.n_layers * 2
+
+
+WORDS = {"joy": ["happy"], "fear": ["afraid"], "anger": ["angry"]}
+SUFFIX = " . he feels"
+
+
+def story(n, affective, neutral, emotion="fear"):
+    return Pair(
+        Stimulus(f"{n}a", affective, emotion, "keyword_free", f"p{n}", f"g{n}"),
+        Stimulus(f"{n}n", neutral, NEUTRAL, "neutral", f"p{n}", f"g{n}"),
+    )
+
+
+UNEQUAL = [
+    story(0, "the dog bit the small child and ran", "the dog saw the child and ran"),
+    story(1, "anna lost the old key near the river", "anna kept the old key near the river today"),
+]
+
+
+@pytest.fixture(scope="module")
+def llama(tiny_folder):
+    return load(str(tiny_folder("llama")), check=False)
+
+
+def by_hand(llama, hf, source, target, *, layer, position):
+    """Logits behind the target when a torch hook puts the source's block output at one position's tokens."""
+    kept = []
+    handle = hf.model.layers[layer].register_forward_hook(lambda m, x, y: kept.append(y[0] if isinstance(y, tuple) else y))
+    ids = [torch.tensor(llama.tokenize([s.text + SUFFIX])) for s in (source, target)]
+    with torch.no_grad():
+        goal = hf(ids[0]).logits[0, -1]
+    handle.remove()
+    taken = kept[0].reshape(-1, 32)
+    alone = [llama.tokenize([s.text])[0] for s in (source, target)]
+    moves = [(len(alone[0]) - 1, len(alone[1]) - 1)]
+    if position == "edit":
+        found = align(*alone)
+        moves = [(int(found.source_of[i]), i) for i in range(*found.target_edit)]
+
+    def put(module, inputs, output):
+        hidden = (output[0] if isinstance(output, tuple) else output).clone()
+        for come, go in moves:
+            hidden.reshape(-1, 32)[go] = taken[come]
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    handle = hf.model.layers[layer].register_forward_hook(put)
+    with torch.no_grad():
+        logits = hf(ids[1]).logits[0, -1]
+    handle.remove()
+    return logits.log_softmax(-1), goal.log_softmax(-1)
+
+
+@pytest.mark.parametrize("mode", ["denoise", "noise"])
+@pytest.mark.parametrize("position", ["last", "edit"])
+def test_twins_of_unequal_length_equal_hooks_on_the_plain_model(llama, mode, position):
+    found = table(
+        patch_pairs(llama, UNEQUAL, Readout(WORDS, SUFFIX), sites=("resid_post@1",), positions=(position,), modes=(mode,))
+    )
+    hf = llama.plain().eval()
+    tokens = [llama.tokenizer.convert_tokens_to_ids(words[0]) for words in WORDS.values()]
+    for control in ("", "random_source"):
+        differences, divergences = [], []
+        for i, pair in enumerate(UNEQUAL):
+            source, target = (pair.affective, pair.neutral) if mode == "denoise" else (pair.neutral, pair.affective)
+            if control:
+                if position == "edit":
+                    continue
+                source = UNEQUAL[1 - i].affective if mode == "denoise" else UNEQUAL[1 - i].neutral
+            patched, _ = by_hand(llama, hf, source, target, layer=1, position=position)
+            twin = pair.affective if mode == "denoise" else pair.neutral
+            _, goal = by_hand(llama, hf, twin, target, layer=1, position="last")
+            scores = patched[tokens].numpy()
+            differences.append(scores[1] - (scores[0] + scores[2]) / 2)
+            divergences.append(float((patched.exp() * (patched - goal)).sum()))
+        row = pick(found, emotion="fear", control=control, site="resid_post").set_index("metric")["value"]
+        if differences:
+            assert row["logit_diff"] == pytest.approx(np.mean(differences), abs=1e-4)
+            assert row["kl"] == pytest.approx(np.mean(divergences), abs=1e-4)
+
+
+def test_an_emotion_with_one_scenario_has_no_control(llama):
+    pairs = [*UNEQUAL, story(2, "ben won the big cake", "ben saw the big cake", "joy")]
+    found = table(
+        patch_pairs(llama, pairs, Readout(WORDS, SUFFIX), sites=("resid_post@2",), positions=("last",), modes=("denoise",))
+    )
+    counts = pick(found, metric="kl").set_index(["emotion", "control"])["n"]
+    assert counts.to_dict() == {
+        ("fear", ""): 2, ("fear", "random_source"): 2, ("joy", ""): 1, ("all", ""): 3, ("all", "random_source"): 2,
+    }  # fmt: skip
+    assert isinstance(found, pd.DataFrame)
+
+
+def test_what_cannot_be_patched(llama):
+    readout = Readout(WORDS, SUFFIX)
+    with pytest.raises(UsageError, match="unknown position 'first'"):
+        patch_pairs(llama, UNEQUAL, readout, positions=("first",))
+    with pytest.raises(UsageError, match=r"unknown mode \(none given\)"):
+        patch_pairs(llama, UNEQUAL, readout, modes=())
+    with pytest.raises(UsageError, match="out of range"):
+        patch_pairs(llama, UNEQUAL, readout, sites=("resid_post@7",))
+    with pytest.raises(StatisticsError, match="at least one pair"):
+        patch_pairs(llama, [], readout)
+    with pytest.raises(UsageError, match="no words for 'sadness'"):
+        patch_pairs(llama, [story(0, "the dog ran", "the dog sat", "sadness")], readout)
+    with pytest.raises(DataError, match="same tokens"):
+        patch_pairs(llama, [story(0, "the dog zzz", "the dog yyy")], readout)

@@ -1,0 +1,79 @@
+"""A prefix run once and resumed equals the whole pass, on six families, past their attention windows too."""
+
+import pytest
+import torch
+from tiny_models import FAMILIES
+
+from interp.causal.edits import add, zero
+from interp.causal.interventions import Intervention
+from interp.causal.passes import Encoded, run
+from interp.causal.prefix import Prefix
+from interp.errors import InternalError
+from interp.models import load
+from interp.sites import Site
+
+SITE, LATER = Site("resid_post", 0), Site("resid_post", 1)
+LENGTHS = (40, 25, 31, 22)
+STARTS = (30, 20, 22, 21)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request, tiny_folder):
+    return load(str(tiny_folder(request.param)), check=False)
+
+
+def texts(model):
+    draw = torch.Generator().manual_seed(0)
+    return [Encoded(tuple(torch.randint(5, model.dims.d_vocab, (n,), generator=draw).tolist()), n - 2) for n in LENGTHS]
+
+
+def push(model, starts, width=40):
+    mask = torch.arange(width) >= torch.tensor(starts)[:, None]
+    v = torch.randn(len(starts), model.dims.d_model, generator=torch.Generator().manual_seed(1)) * 3
+    return Intervention(SITE, add(v), mask)
+
+
+def test_resuming_equals_the_whole_pass(model):
+    rows, edit = texts(model), push(model, STARTS)
+    whole = run(model, rows, interventions=[edit], read=[LATER])
+    prefix = Prefix(model, rows, STARTS)
+    assert prefix.column == 30  # of 40: the first of the starts, counted from the common end
+    resumed = prefix.run([edit], read=[LATER])
+    assert torch.allclose(resumed.logits, whole.logits, atol=2e-4)
+    ends = [row.end for row in rows]
+    assert torch.allclose(resumed.at(LATER, ends), whole.at(LATER, ends), atol=2e-4)
+    assert (whole.logits - run(model, rows).logits).abs().max() > 0.1
+
+
+def test_a_prefix_serves_many_edits_and_rows(model):
+    rows, prefix = texts(model), Prefix(model, texts(model), STARTS)
+    first = prefix.run([])
+    chosen = [2, 0, 2]
+    edit = push(model, [STARTS[i] for i in chosen])
+    some = prefix.run([edit], rows=chosen)
+    assert torch.allclose(some.logits, run(model, [rows[i] for i in chosen], interventions=[edit]).logits, atol=2e-4)
+    assert torch.equal(prefix.run([]).logits, first.logits)
+    assert torch.allclose(first.logits, run(model, rows).logits, atol=2e-4)
+
+
+def test_starts_at_the_beginning_or_behind_the_end(model):
+    rows, edit = texts(model), push(model, [0] * 4)
+    from_first = Prefix(model, rows, [0] * 4)
+    assert from_first.column == 0
+    expected = run(model, rows, interventions=[edit]).logits
+    assert torch.allclose(from_first.run([edit]).logits, expected, atol=2e-4)
+    last = Prefix(model, rows, [99] * 4)
+    assert last.column == 39
+    assert torch.allclose(last.run([]).logits, run(model, rows).logits, atol=2e-4)
+
+
+def test_an_edit_of_what_was_run_already_is_refused(model):
+    prefix = Prefix(model, texts(model), STARTS)
+    early = push(model, [29, 20, 22, 21])
+    with pytest.raises(InternalError, match="position of the prefix"):
+        prefix.run([early])
+    everywhere, rest = (
+        Intervention(SITE, zero()),
+        Intervention(SITE, zero(), torch.arange(40) >= torch.tensor([[30], [15], [21], [12]])),
+    )
+    assert torch.equal(prefix.run([everywhere]).logits, prefix.run([rest]).logits)

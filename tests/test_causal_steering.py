@@ -1,0 +1,222 @@
+"""Steering: reaches the planted emotion's words, equals a hand-written loop, and refuses what would be void."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from test_causal_attribution import Made
+
+from interp.causal.readout import Readout
+from interp.causal.steering import check_direction, choose_scale, dose_response, steer, sweep
+from interp.errors import ArtefactError, StatisticsError, UsageError
+from interp.models import load
+from interp.results import table
+from interp.sites import Site
+from interp.testbeds import planted
+
+SPEC = planted.SPECS["planted"]
+TRUTH = planted.truth(SPEC)
+SITE = Site("resid_post", SPEC.neuron_layer)
+WORDS = {word: emotion for emotion, words in planted.readout(SPEC).items() for word in words}
+NEUTRAL = [pair.neutral for pair in planted.stimuli(SPEC, n=2).pairs()]
+PROMPTS = [stimulus.text for stimulus in NEUTRAL]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load("planted", check=False)
+
+
+@pytest.fixture(scope="module")
+def directions(model):
+    return {e: Made(TRUTH.direction(e, SITE), SITE, 5.0, model.provenance) for e in SPEC.emotions}
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_folder):
+    return load(str(tiny_folder("gpt2")), check=False)
+
+
+def oracle(texts):
+    return [next((WORDS[word] for word in text.split() if word in WORDS), None) for text in texts]
+
+
+def test_steering_reaches_the_emotions_words(model, directions):
+    for emotion, direction in directions.items():
+        assert oracle(steer(model, PROMPTS[:4], direction, scale=2.0, max_new_tokens=2)) == [emotion] * 4
+    assert oracle(steer(model, PROMPTS[:4], directions["joy"], scale=-2.0, max_new_tokens=2)) == [None] * 4
+
+
+def test_scale_zero_is_the_unsteered_text_alone_and_in_a_mixed_batch(model, directions):
+    unsteered = [model.decode(row) for row in model.generate(model.tokenize(PROMPTS[:3]), max_new_tokens=4)]
+    assert steer(model, PROMPTS[:3], directions["joy"], scale=0.0, max_new_tokens=4) == unsteered
+    mixed = steer(model, PROMPTS[:3], directions["joy"], scale=[0.0, 3.0, 0.0], max_new_tokens=4)
+    assert (mixed[0], mixed[2]) == (unsteered[0], unsteered[2])
+    assert mixed[1] != unsteered[1]
+    assert mixed[1] == steer(model, PROMPTS[1:2], directions["joy"], scale=3.0, max_new_tokens=4)[0]
+
+
+@pytest.mark.parametrize("where", ["last", ("last", "generated")])
+def test_steering_equals_a_loop_by_hand(tiny, where):
+    v = np.random.default_rng(0).standard_normal(32)
+    made = Made(v / np.linalg.norm(v), Site("resid_post", 1), 6.0, tiny.provenance)
+    found = steer(tiny, ["the dog ran home", "anna"], made, scale=1.5, where=where, max_new_tokens=5)
+    hf = tiny.plain().eval()
+    for prompt, text in zip(["the dog ran home", "anna"], found, strict=True):
+        [ids] = tiny.tokenize([prompt])
+        first = len(ids) - 1
+
+        def push(module, inputs, output, first=first):
+            hidden = (output[0] if isinstance(output, tuple) else output).clone()
+            stop = first + 1 if where == "last" else None
+            hidden[:, first:stop] += torch.from_numpy(1.5 * 6.0 * made.vector).float()
+            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+        handle = hf.transformer.h[1].register_forward_hook(push)
+        written = []
+        with torch.no_grad():
+            while len(written) < 5 and not (written and written[-1] in tiny.end_tokens):
+                written.append(int(hf(torch.tensor([ids + written])).logits[0, -1].argmax()))
+        handle.remove()
+        assert text == tiny.decode([token for token in written if token not in tiny.end_tokens])
+
+
+def test_a_seed_means_the_same_sample_again(tiny):
+    made = Made(np.eye(32)[3], SITE, 1.0, tiny.provenance)
+    drawn = [steer(tiny, ["the dog"], made, temperature=1.0, seed=seed, max_new_tokens=8) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.fixture(scope="module")
+def swept(model, directions):
+    chosen = {e: directions[e] for e in ("joy", "fear", "anger")}
+    return table(sweep(model, PROMPTS, chosen, oracle, scales=(0.25, 2.0, 4.0), max_new_tokens=2))
+
+
+def test_a_sweep_chooses_on_one_half_and_reports_on_the_other(swept):
+    def value(**where):
+        rows = swept
+        for column, wanted in where.items():
+            rows = rows[rows[column] == wanted]
+        return rows["value"]
+
+    assert set(swept[swept["half"] == "report"]["scale"]) == {0.0, 2.0}  # 2 and 4 both reach all: the smaller
+    for half in ("choose", "report"):
+        assert (value(half=half, control="", metric="success", scale=2.0) == 1).all()
+        assert (value(half=half, control="unsteered", metric="success") == 0).all()
+        assert (value(half=half, control="random", metric="success", scale=2.0) <= 0.25).all()
+    assert (value(half="choose", control="", metric="success", scale=0.25) == 0).all()
+    assert (value(half="report", control="", metric="valid") == 1).all()
+    assert set(swept["n"]) == {8}
+    assert len(swept) == 3 * 2 * (7 + 3)
+    assert set(swept["judge"]) == {"oracle"}
+
+
+def test_the_halves_share_no_prompt_and_all_arms_share_theirs(model, directions):
+    seen = []
+
+    def listening(texts):
+        seen.append(len(texts))
+        return ["joy"] * len(texts)
+
+    rows = sweep(model, PROMPTS[:5], {"joy": directions["joy"]}, listening, scales=(1.0,), max_new_tokens=1)
+    assert seen == [3 * 3, 2 * 3]
+    assert {(row["half"], row["n"]) for row in rows} == {("choose", 3), ("report", 2)}
+
+
+def test_the_best_scale_is_the_best_mean_and_the_smallest_of_equals():
+    def row(scale, value, **other):
+        return {"half": "choose", "control": "", "metric": "success", "scale": scale, "value": value, **other}
+
+    rows = [row(1.0, 0.9), row(1.0, 0.1), row(4.0, 0.6), row(4.0, 0.6), row(2.0, 0.6), row(2.0, 0.6)]
+    assert choose_scale(rows) == 2.0
+    assert choose_scale([*rows, row(8.0, 1.0, half="report"), row(8.0, 1.0, control="random")]) == 2.0
+
+
+def test_the_dose_response_is_the_readout_under_the_vector(model, directions):
+    readout = Readout(planted.readout(SPEC), "")
+    rows = table(dose_response(model, NEUTRAL[:6], {"joy": directions["joy"]}, readout, scales=(0.5, 1.0, 2.0)))
+    means = rows.set_index(["control", "scale"])["value"]
+    assert means["", 0.5] < means["", 1.0] < means["", 2.0]
+    assert means["", 2.0] - means["unsteered", 0.0] > 3
+    assert abs(means["random", 2.0] - means["unsteered", 0.0]) < 1.5
+    hf, tokens = model.plain().eval(), readout.bind(model).tokens["joy"]
+    expected = []
+    for ids in model.tokenize([s.text for s in NEUTRAL[:6]]):
+
+        def push(module, inputs, output):
+            hidden = (output[0] if isinstance(output, tuple) else output).clone()
+            hidden[:, -1] += torch.from_numpy(5.0 * directions["joy"].vector).float()
+            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+        handle = hf.transformer.h[SITE.layer].register_forward_hook(push)
+        with torch.no_grad():
+            expected.append(float(hf(torch.tensor([ids])).logits[0, -1].log_softmax(-1)[list(tokens)].logsumexp(-1)))
+        handle.remove()
+    assert means["", 1.0] == pytest.approx(np.mean(expected), abs=1e-3)
+    with pytest.raises(UsageError, match="no words for 'envy'"):
+        dose_response(model, NEUTRAL[:2], {"envy": directions["joy"]}, readout)
+
+
+def test_a_direction_of_another_width_or_model_is_refused(model, tiny, directions):
+    with pytest.raises(ArtefactError, match=r"128 wide, made for planted .* is 32 wide"):
+        steer(tiny, ["the dog"], directions["joy"])
+    joy = directions["joy"]
+    for made_for in ({"model": "other", "revision": None}, {"model": "planted", "digest": "0" * 64}, {}):
+        foreign = Made(joy.vector, SITE, 5.0, made_for)
+        with pytest.raises(ArtefactError, match="--allow-foreign"):
+            steer(model, PROMPTS[:1], foreign)
+        with pytest.raises(ArtefactError, match="made for"):
+            sweep(model, PROMPTS, {"joy": foreign}, oracle)
+        assert steer(model, PROMPTS[:1], foreign, max_new_tokens=1, allow_foreign=True)
+    revision = {"model": "planted", "revision": "f" * 40}
+    with pytest.raises(ArtefactError, match="f" * 40):
+        check_direction(model, Made(joy.vector, SITE, 5.0, revision))
+    check_direction(model, Made(joy.vector, SITE, 5.0, {"model": "planted", "revision": None}))
+    check_direction(model, Made(joy.vector, SITE, 5.0, {"model": "renamed", "digest": model.provenance["digest"]}))
+
+
+@pytest.mark.parametrize(
+    ("vector", "scale"), [(np.zeros(128), 1.0), (np.full(128, np.nan), 1.0), (np.ones(128), 0.0), (np.ones(128), math.inf)]
+)
+def test_a_direction_without_a_finite_length_is_refused(model, vector, scale):
+    with pytest.raises(ArtefactError, match="has length"):
+        steer(model, PROMPTS[:1], Made(vector, SITE, scale, model.provenance))
+
+
+@pytest.mark.parametrize("scale", [math.inf, -math.inf, math.nan, [1.0, math.nan]])
+def test_a_strength_that_is_not_finite_is_refused(model, directions, scale):
+    with pytest.raises(UsageError, match="finite"):
+        steer(model, PROMPTS[:2], directions["joy"], scale=scale)
+
+
+def test_a_huge_vector_is_warned_of_with_its_ratio(tiny):
+    made = Made(np.eye(32)[0], Site("resid_post", 0), 1.0, tiny.provenance)
+    with pytest.warns(UserWarning, match=r"length 1e\+06 .* times the stream's own"):
+        steer(tiny, ["the dog"], made, scale=1e6, max_new_tokens=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        steer(tiny, ["the dog"], made, scale=1.0, max_new_tokens=1)
+
+
+def test_settings_that_make_the_comparison_void_are_refused(model, directions):
+    joy = directions["joy"]
+    for settings in ({"max_new_tokens": 0}, {"temperature": -1.0}, {"temperature": math.nan}):
+        with pytest.raises(UsageError, match=r"max_new_tokens|temperature"):
+            steer(model, PROMPTS[:1], joy, **settings)
+    with pytest.raises(UsageError, match="3 prompts and 2 scales"):
+        steer(model, PROMPTS[:3], joy, scale=[1.0, 2.0])
+    with pytest.raises(UsageError, match="0 prompts"):
+        steer(model, [], joy)
+    for scales in ((), (0.0, 1.0), (math.inf,), (-1.0,)):
+        with pytest.raises(UsageError, match="above 0"):
+            sweep(model, PROMPTS, {"joy": joy}, oracle, scales=scales)
+        with pytest.raises(UsageError, match="above 0"):
+            dose_response(model, NEUTRAL, {"joy": joy}, Readout(planted.readout(SPEC), ""), scales=scales)
+    with pytest.raises(StatisticsError, match="two prompts"):
+        sweep(model, PROMPTS[:1], {"joy": joy}, oracle)
+    with pytest.raises(UsageError, match="not in the residual stream"):
+        steer(model, PROMPTS[:1], Made(joy.vector, Site("post", 1), 1.0, model.provenance))
+    assert model.hooks_clean()
