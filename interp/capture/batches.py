@@ -1,0 +1,200 @@
+"""Running batches: halved where memory is short, checked for non-finite values, joined into shards."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp.capture.engine import Engine
+from interp.capture.plan import Plan
+from interp.capture.pooling import Pooler, is_ragged
+from interp.capture.shard import Shard, overflows
+from interp.errors import DataError, InternalError, ResourceError
+from interp.models import LanguageModel
+from interp.sites import Site
+
+
+@dataclass
+class Recorded:
+    """What some batches gave: arrays by `SITE/POSITION`, places of the texts, shapes really run, items refused."""
+
+    places: list[int] = field(default_factory=list)
+    arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    shapes: list[tuple[int, int]] = field(default_factory=list)
+    refused: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, other: "Recorded") -> None:
+        """Append another's batches."""
+        self.places += other.places
+        self.shapes += other.shapes
+        self.refused += other.refused
+        for name, pieces in other.arrays.items():
+            self.arrays.setdefault(name, []).extend(pieces)
+
+    def shard(self, plan: Plan) -> Shard:
+        """The joined batches."""
+        lengths = [len(plan.texts[place].tokens) for place in self.places]
+        arrays = self.joined()
+        tokens = np.concatenate([np.array(plan.texts[place].tokens, dtype=np.int32) for place in self.places])
+        chosen = {}
+        for number, rule in enumerate(rule for rule in plan.positions if rule.pooled):
+            marks = [np.zeros(length, dtype=np.int8) for length in lengths]
+            for mark, place in zip(marks, self.places, strict=True):
+                mark[plan.texts[place].selected[number]] = 1
+            chosen[str(rule)] = np.concatenate(marks)
+        return Shard(np.array(self.places, dtype=np.int64), np.array(lengths, dtype=np.int64), arrays, tokens, chosen)
+
+    def joined(self) -> dict[str, np.ndarray]:
+        """Arrays by `SITE/POSITION`, all batches in one."""
+        return {name: pieces[0] if len(pieces) == 1 else np.concatenate(pieces) for name, pieces in self.arrays.items()}
+
+
+def run_batch(model: LanguageModel, engine: Engine, plan: Plan, places: Sequence[int]) -> Recorded:
+    """Activations of the texts at `places`, run as one batch, or as halves where that does not fit in memory.
+
+    Raises `DataError` for a non-finite activation (unless it is quarantined), `ResourceError` for a text too large alone.
+    """
+    recorded = _run_halving(model, engine, plan, list(places))
+    bad = _nonfinite(recorded, plan)
+    for place in bad:
+        found = _locate(model, engine, plan, place)
+        if plan.options.on_nonfinite == "stop":
+            raise DataError(
+                f"text {found['id']!r}: {found['reason']}. Its activations cannot be used: drop the text, load the model in "
+                "float32, or give --on-nonfinite quarantine to leave out the pair."
+            )
+        recorded.refused.append(found)
+    if bad:
+        _blank(recorded, plan, bad)
+    return recorded
+
+
+def _run_halving(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) -> Recorded:
+    try:
+        return _run(model, engine, plan, places)
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(places) == 1:
+        text = plan.texts[places[0]]
+        raise ResourceError(f"text {text.id!r} ({len(text.tokens)} tokens) does not fit in memory, even alone: shorten it.")
+    middle = len(places) // 2
+    halves = _run_halving(model, engine, plan, places[:middle])
+    halves.add(_run_halving(model, engine, plan, places[middle:]))
+    return halves
+
+
+def _run(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) -> Recorded:
+    batch = model.pad([plan.texts[place].tokens for place in places])
+    pooler = Pooler(plan, places, batch, model.device)
+
+    def keep(site: Site) -> Any:
+        return lambda tensor: pooler.sink(site, tensor)
+
+    engine.run(batch, {site: keep(site) for site in plan.sites})
+    arrays = {name: [array] for name, array in pooler.arrays().items()}
+    return Recorded(places, arrays, [(len(places), int(batch.ids.shape[1]))])
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    told = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in told or "can't allocate memory" in told
+
+
+def text_rows(name: str, lengths: Sequence[int]) -> list[slice]:
+    """The rows of each text in an array of `SITE/POSITION`."""
+    if not is_ragged(name):
+        return [slice(place, place + 1) for place in range(len(lengths))]
+    ends = np.cumsum(lengths)
+    return [slice(int(end) - length, int(end)) for end, length in zip(ends, lengths, strict=True)]
+
+
+def _nonfinite(recorded: Recorded, plan: Plan) -> list[int]:
+    """Places of texts with a value that is not a number or infinite, in any array."""
+    lengths = [len(plan.texts[place].tokens) for place in recorded.places]
+    bad: set[int] = set()
+    for name, pieces in recorded.arrays.items():
+        if all(math.isfinite(float(piece.sum(dtype=np.float64))) for piece in pieces):
+            continue
+        whole = np.concatenate(pieces)
+        rows = text_rows(name, lengths)
+        bad.update(place for place, where in zip(recorded.places, rows, strict=True) if not np.isfinite(whole[where]).all())
+    return sorted(bad)
+
+
+def _blank(recorded: Recorded, plan: Plan, bad: Sequence[int]) -> None:
+    """Replace the rows of refused texts by NaN everywhere, so that no half of them can be read."""
+    lengths = [len(plan.texts[place].tokens) for place in recorded.places]
+    for name, array in recorded.joined().items():
+        for place, where in zip(recorded.places, text_rows(name, lengths), strict=True):
+            if place in bad:
+                array[where] = np.nan
+        recorded.arrays[name] = [array]
+
+
+def _locate(model: LanguageModel, engine: Engine, plan: Plan, place: int) -> dict[str, Any]:
+    """Run one text alone and name the first site, layer and token with a non-finite value."""
+    text = plan.texts[place]
+    found: list[tuple[Site, int]] = []
+
+    def look(site: Site) -> Any:
+        def sink(tensor: Tensor) -> None:
+            axis = 1 + (site.name == "pattern" and site.head is None)
+            bad = ~torch.isfinite(tensor.movedim(axis, 1)[0].flatten(1)).all(dim=1)
+            if not found and bool(bad.any()):
+                found.append((site, int(bad.nonzero()[0, 0])))
+
+        return sink
+
+    engine.run(model.pad([text.tokens]), {site: look(site) for site in plan.sites})
+    row: dict[str, Any] = {"id": text.id, "twin": text.twin, "site": "", "layer": -1, "token": -1}
+    if not found:
+        return {**row, "reason": "its activations are not finite in its batch, and finite alone"}
+    site, token = found[0]
+    reason = (
+        f"non-finite activation at {site} (layer {site.layer}), first at token {token} ({model.decode([text.tokens[token]])!r})"
+    )
+    return {**row, "site": str(site), "layer": site.layer, "token": token, "reason": reason}
+
+
+def describe(shard: Shard, plan: Plan) -> tuple[dict[str, tuple[float, float]], list[str]]:
+    """(Largest magnitude, mean norm of rows) of each array over its finite rows, and warnings about them."""
+    statistics: dict[str, tuple[float, float]] = {}
+    warned: list[str] = []
+    for name, array in shard.arrays.items():
+        rows = array.reshape(len(array), -1)
+        rows = rows if math.isfinite(float(rows.sum(dtype=np.float64))) else rows[np.isfinite(rows).all(axis=1)]
+        most = max(float(rows.max()), -float(rows.min())) if rows.size else 0.0
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)) if rows.size else np.zeros(1)
+        statistics[name] = (most, float(norms.mean()))
+        if plan.options.storage == "float16" and overflows(array):
+            warned.append(f"{name} reaches {most:.3g}, beyond float16: this shard keeps it as float32")
+        if rows.size and most == 0.0:
+            warned.append(f"{name} is zero for every text of this shard: the model computes nothing there")
+    return statistics, warned
+
+
+def check_alone(model: LanguageModel, engine: Engine, plan: Plan, *, bound: float) -> float:
+    """Largest relative difference of the shortest text alone and beside the longest one; `InternalError` above `bound`."""
+    order = sorted(range(len(plan.texts)), key=lambda place: (len(plan.texts[place].tokens), place))
+    short, long = order[0], order[-1]
+    if short == long:
+        return 0.0
+    alone = _run_halving(model, engine, plan, [short]).shard(plan)
+    beside = _run_halving(model, engine, plan, [long, short]).shard(plan)
+    worst = 0.0
+    for name, array in alone.arrays.items():
+        where = text_rows(name, beside.lengths.tolist())[1]
+        scale = max(float(np.abs(array).max()), 1e-30)
+        worst = max(worst, float(np.abs(beside.arrays[name][where] - array).max()) / scale)
+    if worst > bound:
+        raise InternalError(
+            f"batch self-check failed: {worst:.1e} > {bound:.0e} between a text alone and in a batch: a padding bug."
+        )
+    return worst

@@ -1,0 +1,228 @@
+"""Executors: who computes the shards of a plan. `Recorder.run_shard` is idempotent, so any of them may, and the tree of
+shards is the same byte for byte.
+
+| text | meaning |
+|---|---|
+| `serial` | this process, one shard after another |
+| `processes:N` | N processes of this machine, each with its own copy of the model |
+| `shard:i/N` | only every N-th shard, beginning with i (0 to N - 1): one call of N that share a folder (Slurm arrays) |
+| `ray:N` | N Ray actors, on one machine or a cluster that shares the folder (extra `ray`) |
+"""
+
+import logging
+import multiprocessing
+import re
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from interp.capture.lock import Lock, locked
+from interp.capture.plan import IDENTITY, Plan
+from interp.capture.recorder import Recorder, how_to_resume
+from interp.capture.run_folder import LOCK, RunFolder
+from interp.capture.stopping import watched_signals
+from interp.capture.store import ActivationStore
+from interp.errors import ArtefactError, BusyError, InterpError, ResourceError, UsageError
+from interp.models import load
+from interp.progress import track
+
+_TEXT = re.compile(r"(serial)|(processes|ray):([1-9]\d{0,3})|shard:(\d{1,6})/([1-9]\d{0,5})")
+
+
+def execute(recorder: Recorder, out: Path | None, *, executor: str = "serial") -> ActivationStore:
+    """Compute a plan's missing shards into `out` (memory, if None) by the executor named, and open the store.
+
+    Raises `UsageError` for an executor that does not exist, and what computing raises. A `shard:i/N` call that ends before
+    the others raises `BusyError` saying how many shards are still missing.
+    """
+    match = _TEXT.fullmatch(executor)
+    if match is None or (match[4] is not None and int(match[4]) >= int(match[5])):
+        raise UsageError(f"unknown executor {executor!r}: write serial, processes:2, ray:2, or shard:0/4 (of 0..3).")
+    if out is None:
+        if match[1] is None:
+            raise UsageError(f"executor {executor!r} needs a folder (--out): only serial keeps activations in memory.")
+        return recorder.in_memory()
+    if match[4] is not None:
+        return _one_of_many(recorder, out, index=int(match[4]), count=int(match[5]))
+    with locked(out / LOCK) as lock:
+        folder = RunFolder.begin(out, recorder.head)
+        folder.clean()
+        if match[1]:
+            recorder.write(folder, range(len(recorder.plan.shards)), lock=lock)
+        else:
+            work = {"processes": run_in_processes, "ray": run_in_ray}[match[2]]
+            work(recorder, folder, lock, workers=int(match[3]))
+            folder.reload()
+        folder.finish()
+    return ActivationStore.open(out)
+
+
+def _one_of_many(recorder: Recorder, out: Path, *, index: int, count: int) -> ActivationStore:
+    with locked(out / LOCK, shared=True), locked(out / f"{LOCK}.{index}-of-{count}") as lock:
+        folder = RunFolder.begin(out, recorder.head)
+        recorder.write(folder, range(index, len(recorder.plan.shards), count), lock=lock)
+        folder.reload()
+        missing = len(recorder.plan.shards) - len(folder.records)
+    if missing:
+        raise BusyError(f"worker {index} of {count} has done its part; {missing} shards of other workers are missing in {out}.")
+    try:
+        with locked(out / LOCK):
+            folder.finish()
+            for leftover in out.glob(f"{LOCK}.*-of-*"):
+                leftover.unlink(missing_ok=True)
+    except BusyError:
+        pass  # another worker finished at the same moment and puts the folder in order
+    return ActivationStore.open(out)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker needs to compute shards: the plan, the folder, and how to load the same model."""
+
+    plan: Plan
+    out: Path
+    model: str
+    device: str
+    dtype: str
+    threads: int
+
+    @classmethod
+    def of(cls, recorder: Recorder, folder: RunFolder) -> "_Work":
+        model = recorder.model
+        dtype = str(model.dtype).removeprefix("torch.")
+        return cls(recorder.plan, folder.path, model.name, str(model.device), dtype, torch.get_num_threads())
+
+    def recorder(self) -> Recorder:
+        """The model loaded anew, as many threads as its planner had; `ArtefactError` when it is not the same model."""
+        torch.set_num_threads(self.threads)
+        model = load(self.model, device=self.device, dtype=self.dtype, offline=True, check=False)
+        found = {key: model.provenance[key] for key in IDENTITY if key in model.provenance}
+        if found != self.plan.config["model"]:
+            raise ArtefactError(f"worker: the model {self.model!r} is not the one that the capture was planned with.")
+        return Recorder(model, self.plan)
+
+
+_RECORDERS: list[Recorder] = []
+
+
+def _start(work: _Work) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    _RECORDERS[:] = [work.recorder()]
+
+
+def _compute(out: Path, index: int) -> int:
+    _RECORDERS[0].run_shard(RunFolder(out), index)
+    return index
+
+
+def run_in_processes(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: int) -> None:
+    """Compute what the folder lacks in `workers` processes. `BusyError` when one dies: what was committed is kept."""
+    lacking = recorder.missing(folder, range(len(recorder.plan.shards)))
+    if not lacking:
+        return
+    work = _Work.of(recorder, folder)
+    context = multiprocessing.get_context("spawn")
+    with (
+        watched_signals() as stopping,
+        ProcessPoolExecutor(min(workers, len(lacking)), mp_context=context, initializer=_start, initargs=(work,)) as pool,
+    ):
+        futures = [pool.submit(_compute, folder.path, index) for index in lacking]
+        try:
+            for future in track(_settled(futures, lock, lambda: stopping.signal is not None), "capture", total=len(lacking)):
+                future.result()
+        except BrokenProcessPool as error:
+            folder.reload()
+            raise BusyError(f"a worker died (memory?); {how_to_resume(folder)}") from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            folder.reload()
+        stopping.check(how_to_resume(folder))
+
+
+def _settled(futures: Iterable[Future[int]], lock: Lock, stop: Callable[[], bool]) -> Iterator[Future[int]]:
+    """Futures as they end, the lock kept alive; ends early when a signal asks for it."""
+    pending = set(futures)
+    while pending and not stop():
+        lock.beat()
+        try:
+            for future in as_completed(pending, timeout=0.5):
+                pending.discard(future)
+                yield future
+        except TimeoutError:
+            continue
+
+
+def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: int) -> None:
+    """Compute what the folder lacks with `workers` Ray actors, each holding the model.
+
+    An actor that dies is started again up to three times and its shard tried again twice; an error of ours (a poison row)
+    ends the run with its own name.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ResourceError("executor ray needs the extra `ray`: pip install 'emotion-interp[ray]'.") from error
+    lacking = recorder.missing(folder, range(len(recorder.plan.shards)))
+    if not lacking:
+        return
+    work = _Work.of(recorder, folder)
+    started = not ray.is_initialized()
+    if started:
+        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        gpus = 1 if work.device.startswith("cuda") else 0
+        actor: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=3, max_task_retries=2)(_Actor)
+        actors = [actor.remote(work) for _ in range(min(workers, len(lacking)))]
+        with watched_signals() as stopping:
+            _share_out(ray, actors, lacking, lock, stop=lambda: stopping.signal is not None)
+            folder.reload()
+            stopping.check(how_to_resume(folder))
+    finally:
+        if started:
+            ray.shutdown()
+
+
+class _Actor:
+    """A Ray worker: holds the model, computes one shard a call; an error of ours comes back as its class and message."""
+
+    def __init__(self, work: _Work) -> None:
+        self._out = work.out
+        self._recorder = work.recorder()
+
+    def compute(self, index: int) -> tuple[str, str] | None:
+        """Compute a shard; None, or the name and message of an error of ours."""
+        try:
+            self._recorder.run_shard(RunFolder(self._out), index)
+        except InterpError as error:
+            return type(error).__name__, str(error)
+        return None
+
+
+def _share_out(ray: Any, actors: list[Any], lacking: list[int], lock: Lock, *, stop: Callable[[], bool]) -> None:
+    """Give each actor its next shard when it has finished one."""
+    waiting = list(reversed(lacking))
+    running = {actor.compute.remote(waiting.pop()): actor for actor in actors if waiting}
+    while running:
+        lock.beat()
+        done, _ = ray.wait(list(running), timeout=0.5)
+        for reference in done:
+            actor = running.pop(reference)
+            try:
+                failure = ray.get(reference)
+            except ray.exceptions.RayActorError as error:
+                raise BusyError(f"a Ray worker died again and again: {error}. The same command resumes.") from error
+            if failure is not None:
+                import interp.errors
+
+                raise getattr(interp.errors, failure[0])(failure[1])
+            if waiting and not stop():
+                running[actor.compute.remote(waiting.pop())] = actor
+        if not done:
+            time.sleep(0.01)

@@ -1,0 +1,62 @@
+"""Pooling inside the hook: of each site only what the position rules keep is copied, the rest is never held."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.capture.plan import Plan
+from interp.capture.positions import pooling_weights
+from interp.models import Batch
+from interp.sites import Site
+
+
+class Pooler:
+    """Collects one batch: `sink` takes a site's tensor, `arrays` gives what was kept as float32 numpy arrays."""
+
+    def __init__(self, plan: Plan, rows: Sequence[int], batch: Batch, device: torch.device | str) -> None:
+        self.rules = plan.positions
+        self.lengths = batch.lengths
+        pooled = [place for place, rule in enumerate(r for r in plan.positions if r.pooled)]
+        selected = [[plan.texts[row].selected[place] for row in rows] for place in pooled]
+        width = int(batch.ids.shape[1])
+        self.weights = torch.stack([pooling_weights(s, width=width) for s in selected], dim=1).to(device) if pooled else None
+        self.kept: dict[str, list[Tensor]] = {}
+
+    def sink(self, site: Site, tensor: Float[Tensor, "batch pos *rest"]) -> None:
+        """Keep what the rules want of a site's tensor (axes: `site.axes`)."""
+        pooled = iter(self._pool(site, tensor))
+        for rule in self.rules:
+            name = f"{site}/{rule}"
+            if not rule.pooled:
+                self.kept[name] = [row[:length].float().clone() for row, length in zip(tensor, self.lengths, strict=True)]
+            elif site.name == "pattern":  # the key axis first, cut to the text: ragged like tokens
+                keyed = next(pooled).movedim(-1, 1)
+                self.kept[name] = [row[:length] for row, length in zip(keyed, self.lengths, strict=True)]
+            else:
+                self.kept[name] = [next(pooled)]
+
+    def _pool(self, site: Site, tensor: Tensor) -> Sequence[Tensor]:
+        """One pooled tensor [batch, ...] a pooled rule: a batched product with the weights."""
+        if self.weights is None:
+            return []
+        if site.name == "pattern" and site.head is None:
+            tensor = tensor.movedim(2, 1)
+        flat = tensor.flatten(2).to(torch.float32)
+        pooled = torch.bmm(self.weights, flat)
+        return [pooled[:, rule].unflatten(-1, tensor.shape[2:]) for rule in range(pooled.shape[1])]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What was kept, by `SITE/POSITION`: [text, ...], or ragged [token, ...]."""
+        found = {}
+        for name, pieces in self.kept.items():
+            whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+            found[name] = np.ascontiguousarray(whole.cpu().numpy())
+        return found
+
+
+def is_ragged(name: str) -> bool:
+    """Whether the dataset `SITE/POSITION` has a row a token instead of a row a text."""
+    return name.endswith("/all") or ".hook_pattern" in name

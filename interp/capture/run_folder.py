@@ -1,0 +1,271 @@
+"""The folder of a capture: who may write it, what is committed in it, and that both survive a crash at any moment.
+
+```
+run.json            configuration, its digest, the plan's digest, provenance; written once
+shards/00017-3fa9c1d2.h5    immutable; the name carries the content's digest
+manifest.jsonl      one sealed line a committed shard; a shard that it does not name does not exist
+quarantine.jsonl    one sealed line an item refused, with the reason
+LOCK                advice only
+```
+A shard is committed by: unique temporary, fsync, rename, fsync of the folder, then its line appended to the manifest, fsync.
+"""
+
+import fcntl
+import hashlib
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from interp.capture.sealed import MOST_BYTES, differences, seal, unseal
+from interp.capture.shard import SCHEMA, open_regular
+from interp.errors import ArtefactError
+from interp.files import make_folder, resource_error, sha256_bytes, sync_folder, write_atomic
+
+RUN, MANIFEST, QUARANTINE, SHARDS, LOCK = "run.json", "manifest.jsonl", "quarantine.jsonl", "shards", "LOCK"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRecord:
+    """A manifest line. `part` marks the first batches of a shard that a signal cut short; a resumed run continues it.
+
+    `batches` are the (texts, tokens a text) really run, after any halving; `statistics` maps `SITE/POSITION` to the largest
+    magnitude and the mean norm of its finite rows; `nonfinite` names items whose rows are NaN.
+    """
+
+    index: int
+    file: str
+    bytes: int
+    sha256: str
+    items: tuple[str, ...]
+    places: tuple[int, ...]
+    batches: tuple[tuple[int, int], ...]
+    statistics: Mapping[str, tuple[float, float]]
+    nonfinite: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    part: bool = False
+
+    @property
+    def max_abs(self) -> float:
+        """The largest magnitude in the shard."""
+        return max((most for most, _ in self.statistics.values()), default=0.0)
+
+    def check(self, stream: BinaryIO) -> None:
+        """Raise `ArtefactError` unless the stream holds the bytes that were committed."""
+        digest = hashlib.sha256()
+        size = 0
+        while piece := stream.read(1 << 20):
+            size += len(piece)
+            digest.update(piece)
+            if size > self.bytes:
+                break
+        if size != self.bytes or digest.hexdigest() != self.sha256:
+            what = f"{size} bytes instead of {self.bytes}" if size != self.bytes else "a content that is not the one committed"
+            raise ArtefactError(f"shard {self.file} has {what}: it is damaged. `interp capture --repair` computes it again.")
+
+
+class RunFolder:
+    """A capture's folder at `path`: `head` (run.json), `records` by shard number, `parts`, `quarantined` by item id."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.head = _read_head(path / RUN)
+        self.records: dict[int, ShardRecord] = {}
+        self.parts: dict[int, ShardRecord] = {}
+        self.quarantined: dict[str, dict[str, Any]] = {}
+        self.reload()
+
+    @classmethod
+    def begin(cls, path: Path, head: Mapping[str, Any]) -> "RunFolder":
+        """Open the folder for writing `head`'s plan: new, or holding the same plan.
+
+        Raises `ArtefactError` (exit 4) with the fields that differ when the folder belongs to another plan, `ResourceError`
+        (exit 5) when it cannot be written.
+        """
+        make_folder(path)
+        if (path / RUN).exists():
+            found = _read_head(path / RUN)
+            if found["plan"] != head["plan"]:
+                told = differences(found["config"], head["config"]) or [f"plan: {found['plan']} -> {head['plan']}"]
+                raise ArtefactError(
+                    f"{path} holds a capture of another configuration; {'; '.join(told)}. Choose another --out."
+                )
+        elif (path / MANIFEST).exists() or any((path / SHARDS).glob("*.h5")):
+            raise ArtefactError(f"{path} holds shards without a {RUN}: it is damaged, or not a capture. Choose another --out.")
+        if not (path / RUN).exists():
+            write_atomic(path / RUN, (seal({"schema": SCHEMA, **head}) + "\n").encode())
+        make_folder(path / SHARDS)
+        return cls(path)
+
+    def reload(self) -> None:
+        """Read manifest and quarantine anew. Of two lines for one shard the later counts."""
+        self.records.clear()
+        self.parts.clear()
+        for line in _sealed_lines(self.path / MANIFEST):
+            record = _record(line, self.path / MANIFEST, n_shards=self.head["n_shards"])
+            if record.part:
+                self.parts[record.index] = record
+            else:
+                self.records[record.index] = record
+        self.parts = {index: part for index, part in self.parts.items() if index not in self.records}
+        lines = list(_sealed_lines(self.path / QUARANTINE))
+        if not all(isinstance(line.get("id"), str) for line in lines):
+            raise ArtefactError(f"{self.path / QUARANTINE} holds a line without an item's id.")
+        self.quarantined = {line["id"]: line for line in lines}
+
+    def shard_path(self, record: ShardRecord) -> Path:
+        """Where a record's bytes lie."""
+        return self.path / SHARDS / record.file
+
+    def verify(self, record: ShardRecord) -> None:
+        """Raise `ArtefactError` unless a shard's file holds the bytes that were committed."""
+        with open_regular(self.shard_path(record)) as stream:
+            record.check(stream)
+
+    def commit(self, data: bytes, record: Mapping[str, Any]) -> ShardRecord:
+        """Write a shard durably and only then name it in the manifest."""
+        digest = sha256_bytes(data)
+        kind = ".part" if record.get("part") else ""
+        whole = ShardRecord(file=f"{record['index']:05d}{kind}-{digest[:8]}.h5", bytes=len(data), sha256=digest, **record)
+        write_atomic(self.path / SHARDS / whole.file, data)
+        _append(self.path / MANIFEST, [asdict(whole)])
+        (self.parts if whole.part else self.records)[whole.index] = whole
+        return whole
+
+    def quarantine(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Record items refused, durably; an item already there stays as it is."""
+        new = [dict(row) for row in rows if row["id"] not in self.quarantined]
+        if new:
+            _append(self.path / QUARANTINE, new)
+            self.quarantined.update({row["id"]: row for row in new})
+
+    def drop(self, indices: Iterable[int]) -> None:
+        """Forget committed shards, so that the next run computes them again."""
+        for index in indices:
+            self.records.pop(index, None)
+        self._rewrite()
+
+    def clean(self) -> None:
+        """Remove what crashed writers left: temporaries, and a torn last line. Only for the holder of the whole lock."""
+        for folder in (self.path, self.path / SHARDS):
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
+        for name in (MANIFEST, QUARANTINE):
+            if (self.path / name).exists():
+                _append(self.path / name, [])
+
+    def finish(self) -> None:
+        """Put a complete run in its canonical form: manifest and quarantine sorted, no shard file that the manifest lacks."""
+        self.parts = {}
+        self._rewrite()
+        if self.quarantined:
+            ordered = sorted(self.quarantined.values(), key=lambda row: str(row["id"]))
+            write_atomic(self.path / QUARANTINE, "".join(seal(row) + "\n" for row in ordered).encode())
+        named = {record.file for record in self.records.values()}
+        for path in (self.path / SHARDS).glob("*.h5"):
+            if path.name not in named:
+                path.unlink()
+
+    def _rewrite(self) -> None:
+        kept = [*(self.records[index] for index in sorted(self.records)), *(self.parts[index] for index in sorted(self.parts))]
+        data = "".join(seal(asdict(record)) + "\n" for record in kept).encode()
+        path = self.path / MANIFEST
+        if not path.exists() or path.read_bytes() != data:
+            write_atomic(path, data)
+
+
+def _read_head(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ArtefactError(f"{path} is {path.stat().st_size} bytes long, and none of ours is.")
+        head = unseal(path.read_bytes(), path=path)
+    except OSError as error:
+        raise ArtefactError(f"{path.parent} is not a capture: {path.name} cannot be read ({error.strerror}).") from error
+    if not isinstance(head.get("schema"), int) or head["schema"] > SCHEMA:
+        raise ArtefactError(
+            f"{path} was written by a newer interp (schema {head.get('schema')}, this one reads {SCHEMA}): update."
+        )
+    types = {"plan": str, "config": dict, "provenance": dict, "n_items": int, "n_shards": int}
+    wrong = [key for key, kind in types.items() if not isinstance(head.get(key), kind)]
+    wrong += [key for key in ("sites", "positions") if not wrong and not isinstance(head["config"].get(key), list)]
+    if wrong:
+        raise ArtefactError(f"{path} lacks {', '.join(wrong)}, or holds another type there.")
+    return head
+
+
+def _sealed_lines(path: Path) -> Iterable[dict[str, Any]]:
+    """The lines of a sealed file; a last line without its newline was torn by a crash and does not count."""
+    if not path.exists():
+        return
+    with path.open("rb") as stream:
+        while line := stream.readline(MOST_BYTES):
+            if line.endswith(b"\n"):
+                yield unseal(line, path=path)
+            elif len(line) >= MOST_BYTES:
+                raise ArtefactError(f"{path} holds a line above {MOST_BYTES} bytes, and none of ours is.")
+
+
+def _record(content: Mapping[str, Any], path: Path, *, n_shards: int) -> ShardRecord:
+    """A manifest line as a record; raises `ArtefactError` for wrong fields and for a file name that could lead elsewhere."""
+    try:
+        record = ShardRecord(
+            **{
+                **content,
+                "items": tuple(map(str, content["items"])),
+                "places": tuple(map(int, content["places"])),
+                "batches": tuple((int(texts), int(tokens)) for texts, tokens in content["batches"]),
+                "statistics": {str(k): (float(most), float(norm)) for k, (most, norm) in content["statistics"].items()},
+                "nonfinite": tuple(content["nonfinite"]),
+                "warnings": tuple(content["warnings"]),
+            }
+        )
+        kind = ".part" if record.part else ""
+        named = record.file == f"{record.index:05d}{kind}-{record.sha256[:8]}.h5" and "/" not in record.file
+        sizes = len(record.items) == len(record.places) > 0 and record.bytes > 0
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtefactError(f"{path} holds a line that is not a shard's record: {error}.") from error
+    if not named or not sizes or not 0 <= record.index < n_shards or not all(map(math.isfinite, (record.max_abs,))):
+        raise ArtefactError(f"{path} names shard {record.index} as {record.file!r}, which no run of ours writes.")
+    return record
+
+
+def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append sealed lines durably, cutting off a torn last line first; safe among several writers."""
+    data = "".join(seal(row) + "\n" for row in rows).encode()
+    existed = path.exists()
+    try:
+        with path.open("ab+", buffering=0) as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            before = _cut_torn_line(stream)
+            try:
+                written = 0
+                while written < len(data):
+                    written += stream.write(data[written:])
+                os.fsync(stream.fileno())
+            except BaseException:
+                stream.truncate(before)
+                raise
+        if not existed:
+            sync_folder(path.parent)
+    except OSError as error:
+        raise resource_error(path, error) from error
+
+
+def _cut_torn_line(stream: Any) -> int:
+    """Truncate a file to its last newline; its length then."""
+    size = stream.seek(0, os.SEEK_END)
+    end = size
+    while end > 0:
+        start = max(0, end - (1 << 16))
+        stream.seek(start)
+        found = stream.read(end - start).rfind(b"\n")
+        if found >= 0:
+            end = start + found + 1
+            break
+        end = start
+    if end != size:
+        stream.truncate(end)
+    stream.seek(0, os.SEEK_END)
+    return end

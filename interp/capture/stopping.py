@@ -1,0 +1,52 @@
+"""Signals: the first asks the work to stop at the next safe place, the second leaves at once."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from interp.errors import Interrupted
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+_EXIT_CODE = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 75}
+"""SIGUSR1 is how schedulers announce preemption: temporary, run again."""
+
+
+class Stopping:
+    """Whether a signal asked for the end; `check` raises `Interrupted` when one did."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    def check(self, message: str) -> None:
+        """Raise `Interrupted` (130 for Ctrl-C, 143 for SIGTERM, 75 for SIGUSR1) with `message` if a signal came."""
+        if self.signal is not None:
+            raise Interrupted(f"stopped by {self.signal.name}: {message}", _EXIT_CODE[self.signal])
+
+
+@contextmanager
+def watched_signals() -> Iterator[Stopping]:
+    """Note the first SIGINT, SIGTERM or SIGUSR1 instead of dying of it; the handlers found are back afterwards.
+
+    Outside the main thread, where Python allows no handlers, signals are left to the main thread.
+    """
+    stopping = Stopping()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping
+        return
+    found = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stopping.signal = signal.Signals(number)
+        for each in _SIGNALS:
+            signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
+
+    for number in _SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield stopping
+    finally:
+        for number, handler in found.items():
+            signal.signal(number, handler)

@@ -1,0 +1,146 @@
+"""Executors: whoever computes, the tree of shards is the same byte for byte."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from capture_cases import FEW, battery, tree, write_store
+
+from interp.capture import capture, recorder
+from interp.capture.run_folder import RunFolder
+from interp.errors import ArtefactError, BusyError, DataError
+from interp.models import load
+
+
+@pytest.fixture(scope="module")
+def model(tiny_folder):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield load(str(tiny_folder("llama")), check=False)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def clean(model, tmp_path_factory):
+    out = tmp_path_factory.mktemp("clean") / "run"
+    write_store(model, out).close()
+    return tree(out)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_workers_that_share_a_folder_make_the_serial_tree(model, clean, tmp_path, count):
+    out = tmp_path / "run"
+    for index in reversed(range(count)):
+        if index:
+            with pytest.raises(BusyError, match=f"worker {index} of {count} has done its part; \\d+ shards of other workers"):
+                write_store(model, out, executor=f"shard:{index}/{count}")
+        else:
+            assert len(write_store(model, out, executor=f"shard:0/{count}").items) == len(battery())
+    assert tree(out) == clean
+    assert [path.name for path in out.glob("LOCK*")] == ["LOCK"]
+
+
+def test_a_worker_and_a_whole_run_do_not_mix(model, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    seen = []
+
+    def during(*args):
+        if not seen:
+            for executor in ("serial", "shard:0/2"):
+                with pytest.raises(BusyError, match="held by pid"):
+                    write_store(model, out, executor=executor)
+                seen.append(executor)
+        return run_batch(*args)
+
+    run_batch = recorder.run_batch
+    monkeypatch.setattr(recorder, "run_batch", during)
+    with pytest.raises(BusyError, match="shards of other workers"):
+        write_store(model, out, executor="shard:0/2")
+    assert seen == ["serial", "shard:0/2"]
+
+
+def test_run_shard_is_idempotent(model, clean, tmp_path):
+    out = tmp_path / "run"
+    write_store(model, out).close()
+    from interp.capture.plan import Options, make_plan
+
+    plan = make_plan(
+        model, battery(), sites=FEW, positions=("last", "mean_content"), options=Options(token_budget=48, shard_batches=1)
+    )
+    worker = recorder.Recorder(model, plan)
+    folder = RunFolder(out)
+    assert worker.run_shard(folder, 1) == folder.records[1]
+    folder.records.pop(1)
+    worker.run_shard(folder, 1)
+    folder.finish()
+    assert tree(out) == clean
+
+
+@pytest.mark.slow
+def test_processes_make_the_serial_tree(model, clean, tmp_path):
+    out = tmp_path / "run"
+    write_store(model, out, executor="processes:2").close()
+    assert tree(out) == clean
+    write_store(model, out, executor="processes:2").close()
+
+
+def test_a_worker_refuses_another_model(model, tiny_folder, tmp_path):
+    from interp.capture.executors import _Work
+    from interp.capture.plan import Options, make_plan
+
+    plan = make_plan(model, battery(), sites=FEW, positions=("last",), options=Options())
+    work = _Work(plan, tmp_path, str(tiny_folder("mistral")), "cpu", "float32", 1)
+    with pytest.raises(ArtefactError, match="is not the one that the capture was planned with"):
+        work.recorder()
+
+
+@pytest.fixture
+def cluster():
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error", configure_logging=False)
+    yield ray
+    ray.shutdown()
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+def test_ray_makes_the_serial_tree_with_a_worker_killed_and_names_a_poison_row(model, clean, tmp_path, cluster, tiny_folder):
+    out = tmp_path / "run"
+    killed = []
+
+    def kill_one():
+        """Kill the first worker there is, found by the title that Ray gives its process."""
+        while not killed and time.monotonic() < end:
+            for process in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    if b"ray::_Actor" in (process / "cmdline").read_bytes()[:64]:
+                        os.kill(int(process.name), signal.SIGKILL)
+                        killed.append(int(process.name))
+                        break
+            time.sleep(0.005)
+
+    end = time.monotonic() + 120
+    thread = threading.Thread(target=kill_one)
+    thread.start()
+    write_store(model, out, executor="ray:2").close()
+    thread.join()
+    assert killed
+    assert tree(out) == clean
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "poisoned"
+    shutil.copytree(tiny_folder("llama"), folder)
+    weights = load_file(folder / "model.safetensors")
+    row = load(str(folder), check=False).tokenize([battery().items[4].text])[0][1]
+    weights["model.embed_tokens.weight"][row] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DataError, match=r"text '\d-\w+': non-finite activation at blocks.0.hook_resid_post"):
+        capture(load(str(folder), check=False), battery(), sites=FEW, out=tmp_path / "bad", executor="ray:2")

@@ -1,0 +1,307 @@
+"""The proof of reliability: crashes at every step, failing disks, kills, signals, two writers, memory that runs out."""
+
+import os
+import random
+import resource
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+import torch
+from capture_cases import FEW, battery, tree, write_store
+from capture_faults import ERRORS, NAME, Disk, after_crash, truth, watched_disk, write_run
+
+from interp.capture import ActivationStore, capture
+from interp.capture.lock import locked
+from interp.capture.run_folder import RunFolder
+from interp.errors import ArtefactError, BusyError, InterpError, Interrupted, ResourceError
+from interp.models import load
+
+POST = "blocks.1.hook_resid_post"
+
+
+@pytest.fixture(scope="module")
+def model(tiny_folder):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield load(str(tiny_folder("llama")), check=False)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def clean(model, tmp_path_factory):
+    out = tmp_path_factory.mktemp("clean") / "run"
+    write_store(model, out).close()
+    return tree(out)
+
+
+def logged_run(tmp_path, monkeypatch):
+    root = tmp_path / "logged"
+    root.mkdir()
+    with watched_disk(monkeypatch, Disk(root)) as disk:
+        write_run(root)
+    return disk.events, tree(root)
+
+
+@pytest.mark.parametrize("keep_unsynced", ["all", "half", "none", "zeros"])
+def test_no_crash_point_is_silently_wrong(tmp_path, monkeypatch, keep_unsynced):
+    events, whole = logged_run(tmp_path, monkeypatch)
+    events = [event for event in events if ".probe." not in event[1]]
+    assert len(events) > 25
+    for crash in range(len(events) + 1):
+        root = tmp_path / f"crash-{crash}"
+        (root / "shards").mkdir(parents=True)
+        for name, data in after_crash(events[:crash], keep_unsynced=keep_unsynced).items():
+            (root / name).write_bytes(data)
+        if (root / "run.json").exists():
+            folder = RunFolder(root)
+            for record in folder.records.values():
+                folder.verify(record)
+        write_run(root)
+        assert tree(root) == whole, f"crash after step {crash}: {events[crash - 1][:2]}"
+        with ActivationStore.open(root) as store:
+            np.testing.assert_array_equal(store.read("blocks.0.hook_resid_post").x, truth())
+
+
+def test_the_crash_test_sees_a_writer_that_forgets_to_sync(tmp_path, monkeypatch):
+    """Without fsync the same enumeration finds shards that the manifest names and that are not there: the test can fail."""
+    events, _ = logged_run(tmp_path, monkeypatch)
+    events = [event for event in events if ".probe." not in event[1] and not (event[0] == "fsync" and "shards" in event[1])]
+    broken = 0
+    for crash in range(len(events) + 1):
+        root = tmp_path / f"crash-{crash}"
+        (root / "shards").mkdir(parents=True)
+        for name, data in after_crash(events[:crash], keep_unsynced="zeros").items():
+            (root / name).write_bytes(data)
+        if (root / "run.json").exists():
+            folder = RunFolder(root)
+            for record in folder.records.values():
+                try:
+                    folder.verify(record)
+                except ArtefactError:
+                    broken += 1
+    assert broken > 0
+
+
+@pytest.mark.parametrize("error", [*ERRORS.values(), KeyboardInterrupt()], ids=[*ERRORS, "KeyboardInterrupt"])
+def test_every_step_may_fail(tmp_path, monkeypatch, error):
+    events, whole = logged_run(tmp_path, monkeypatch)
+    for failing in range(len(events)):
+        root = tmp_path / f"fail-{failing}"
+        root.mkdir()
+        left = [failing]
+
+        def fail(step, path, left=left):
+            left[0] -= 1
+            if left[0] == -1:
+                raise error
+
+        expected = ResourceError if isinstance(error, OSError) else KeyboardInterrupt
+        with watched_disk(monkeypatch, Disk(root, before=fail)), pytest.raises(expected):
+            write_run(root)
+        assert not [path for path in root.rglob("*.tmp") if ".probe." not in path.name], f"leftover after step {failing}"
+        if (root / "run.json").exists():
+            folder = RunFolder(root)
+            for record in folder.records.values():
+                folder.verify(record)
+        write_run(root)
+        assert tree(root) == whole
+
+
+def in_child(act):
+    """Run `act` in a forked child; its exit status as the shell would tell it."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            act()
+            code = 0
+        except InterpError as error:
+            code = error.exit_code
+        finally:
+            os._exit(code)
+    return pid
+
+
+def test_twenty_kills_and_a_resume_give_the_clean_bytes(model, clean, tmp_path):
+    out = tmp_path / "run"
+    moment = random.Random(3)
+    killed = 0
+    for _ in range(20):
+        pid = in_child(lambda: write_store(model, out))
+        time.sleep(moment.uniform(0.0, 0.12))
+        os.kill(pid, signal.SIGKILL)
+        killed += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    assert killed > 5
+    write_store(model, out).close()
+    assert tree(out) == clean
+
+
+def test_a_small_disk_is_an_error_and_not_a_core_dump(model, tmp_path):
+    out = tmp_path / "run"
+
+    def starved():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+        write_store(model, out, positions=("last", "all"), shard_batches=64)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(in_child(starved), 0)[1]) == 5
+    assert not list(out.rglob("*.tmp"))
+    with pytest.raises(ArtefactError, match="1 of 1 shards are missing"):
+        ActivationStore.open(out)
+
+
+class Sender:
+    """Sends signals to this process at chosen batches."""
+
+    def __init__(self, monkeypatch, number, at):
+        from interp.capture import recorder
+
+        self.batches = 0
+        inner = recorder.run_batch
+
+        def run_batch(*args):
+            self.batches += 1
+            for batch in at:
+                if batch == self.batches:
+                    signal.raise_signal(number)
+            return inner(*args)
+
+        monkeypatch.setattr(recorder, "run_batch", run_batch)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
+@pytest.mark.parametrize("shard_batches", [1, 4])
+def test_the_first_signal_ends_the_batch_and_keeps_what_is_done(model, tmp_path, monkeypatch, number, code, shard_batches):
+    before = signal.getsignal(number)
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        sender = Sender(patch, number, at=[3])
+        with pytest.raises(Interrupted, match="the same command resumes") as stopped:
+            write_store(model, out, shard_batches=shard_batches)
+    assert stopped.value.exit_code == code
+    assert sender.batches == 3
+    assert signal.getsignal(number) is before
+    folder = RunFolder(out)
+    assert sum(len(r.batches) for r in [*folder.records.values(), *folder.parts.values()]) == 3
+    with monkeypatch.context() as patch:
+        again = Sender(patch, number, at=[])
+        write_store(model, out, shard_batches=shard_batches).close()
+    write_store(model, tmp_path / "whole", shard_batches=shard_batches).close()
+    assert again.batches == sum(len(r.batches) for r in RunFolder(tmp_path / "whole").records.values()) - 3
+    assert tree(out) == tree(tmp_path / "whole")
+
+
+def test_the_second_signal_leaves_at_once_and_loses_nothing(model, clean, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        Sender(patch, signal.SIGINT, at=[2, 2])
+        with pytest.raises(KeyboardInterrupt):
+            write_store(model, out)
+    assert len(RunFolder(out).records) == 1
+    write_store(model, out).close()
+    assert tree(out) == clean
+
+
+def test_a_signal_without_a_folder_says_that_nothing_is_kept(model, monkeypatch):
+    Sender(monkeypatch, signal.SIGTERM, at=[2])
+    with pytest.raises(Interrupted, match="nothing was kept") as stopped:
+        capture(model, battery(), sites=FEW, token_budget=48)
+    assert stopped.value.exit_code == 143
+
+
+def test_the_second_writer_is_told_who_holds_the_run(model, tmp_path, clean):
+    out = tmp_path / "run"
+    out.mkdir()
+    with locked(out / "LOCK"), pytest.raises(BusyError, match=rf"held by pid {os.getpid()} on {socket.gethostname()} since"):
+        write_store(model, out)
+    write_store(model, out).close()
+    assert tree(out) == clean
+
+
+def note(pid, host, age):
+    seen = time.time() - age
+    return f'{{"host": "{host}", "pid": {pid}, "start": {seen - 60}, "heartbeat": {seen}}}'
+
+
+@pytest.mark.parametrize(
+    ("holder", "busy"),
+    [
+        ((2**22 - 1, socket.gethostname(), 5), False),
+        ((4242, "node7", 5), True),
+        ((4242, "node7", 500), False),
+        ("{torn", False),
+        ('["list"]', False),
+    ],
+    ids=["dead process here", "alive elsewhere", "dead elsewhere", "torn", "foreign"],
+)
+def test_a_stale_lock_is_seen_as_such(tmp_path, holder, busy):
+    path = tmp_path / "LOCK"
+    path.write_text(holder if isinstance(holder, str) else note(*holder))
+    if busy:
+        with pytest.raises(BusyError, match="held by pid 4242 on node7"), locked(path):
+            pass
+    else:
+        with locked(path) as lock:
+            lock.beat()
+    assert busy or path.read_text() == ""
+
+
+def test_two_writers_without_locks_still_give_right_shards(model, clean, tmp_path, monkeypatch):
+    monkeypatch.setattr("interp.capture.lock.fcntl.flock", lambda descriptor, flag: None)
+    out = tmp_path / "run"
+    children = [in_child(lambda: write_store(model, out)) for _ in range(2)]
+    for child in children:
+        os.waitpid(child, 0)
+    write_store(model, out).close()
+    assert tree(out) == clean
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(model, tmp_path, monkeypatch):
+    from interp.capture import batches
+
+    run = batches._run
+
+    def starving(model, engine, plan, places):
+        if len(places) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return run(model, engine, plan, places)
+
+    with capture(model, battery(), sites=FEW, token_budget=200) as whole:
+        monkeypatch.setattr(batches, "_run", starving)
+        with capture(model, battery(), sites=FEW, token_budget=200, out=tmp_path / "run") as halved:
+            a, b = (store.read(POST).x for store in (whole, halved))
+    assert np.abs(a - b).max() <= 1e-5 * np.abs(b).max()
+    shapes = [shape for record in RunFolder(tmp_path / "run").records.values() for shape in record.batches]
+    assert max(texts for texts, _ in shapes) == 2
+    assert sum(texts for texts, _ in shapes) == len(battery())
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_text_too_large_alone_is_named(model, monkeypatch, error):
+    from interp.capture import batches
+
+    def starving(*_):
+        raise error
+
+    monkeypatch.setattr(batches, "_run", starving)
+    with pytest.raises(ResourceError, match=r"text '\d-\w+' \(\d+ tokens\) does not fit in memory, even alone"):
+        capture(model, battery(), sites=FEW)
+
+
+def test_another_error_of_the_model_is_not_taken_for_memory(model, monkeypatch):
+    from interp.capture import batches
+
+    def broken(*_):
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr(batches, "_run", broken)
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        capture(model, battery(), sites=FEW)
+
+
+def test_the_synthetic_store_reads_its_truth(tmp_path):
+    write_run(tmp_path / "run")
+    with ActivationStore.open(tmp_path / "run") as store:
+        np.testing.assert_array_equal(store.read(*NAME.split("/")).x, truth())

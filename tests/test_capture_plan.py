@@ -1,0 +1,166 @@
+"""The plan: the same batches always, nothing packed over the budget, and requests refused before any forward."""
+
+import pytest
+from capture_cases import FEW, battery, write_store
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interp.capture import capture
+from interp.capture.plan import Options, budget_batches, gather_shards, make_plan
+from interp.capture.upkeep import estimate
+from interp.errors import ArtefactError, DataError, ResourceError, UsageError
+from interp.models import load
+from stimuli.battery import Battery, Stimulus
+
+
+@pytest.fixture(scope="module")
+def model(tiny_folder):
+    return load(str(tiny_folder("llama")), check=False)
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=60), st.integers(1, 200))
+def test_batches_hold_each_text_once_within_the_budget(lengths, budget):
+    batches = budget_batches(lengths, token_budget=budget)
+    assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
+    for batch in batches:
+        longest = max(lengths[place] for place in batch)
+        assert len(batch) == 1 or len(batch) * longest <= budget
+    flat = [lengths[place] for batch in batches for place in batch]
+    assert flat == sorted(flat, reverse=True)
+
+
+def test_shards_end_by_bytes_or_batches():
+    options = Options(shard_bytes=100, shard_batches=3)
+    assert gather_shards([60, 60, 10, 10, 10, 10, 500, 1], options=options) == ((0,), (1, 2, 3), (4, 5), (6,), (7,))
+
+
+def test_sorting_by_length_saves_padding(model):
+    lengths = [4, 30] * 20
+    sorted_plan = estimate(lengths, model.dims, sites=["resid_post"], positions=["last"], token_budget=120)
+    as_they_come = [lengths[i : i + 4] for i in range(0, 40, 4)]
+    naive = 1 - sum(lengths) / sum(len(b) * max(b) for b in as_they_come)
+    assert sorted_plan["padding"] < 0.1 < naive
+
+
+def test_the_digest_follows_everything_that_matters(model, tiny_folder):
+    def plan(texts=None, *, sites=("resid_post",), positions=("last",), by=model, **options):
+        texts = texts or battery(3)
+        return make_plan(by, texts, sites=sites, positions=positions, options=Options(**options)).digest
+
+    same = plan()
+    other = load(str(tiny_folder("mistral")), check=False)
+    assert plan() == same == plan(by=load(str(tiny_folder("llama")), check=False))
+    changed = [
+        plan(battery(4)),
+        plan(sites=("resid_pre",)),
+        plan(positions=("mean_content",)),
+        plan(token_budget=77),
+        plan(storage="float16"),
+        plan(by=other),
+    ]
+    assert same not in changed
+    assert len(set(changed)) == len(changed)
+
+
+def test_estimate_counts_what_a_capture_makes(model, tmp_path):
+    texts = battery()
+    lengths = [len(row) for row in model.tokenize([item.text for item in texts])]
+    told = estimate(lengths, model.dims, sites=FEW, positions=("last", "all"), token_budget=48, shard_batches=1)
+    with write_store(model, tmp_path / "run", positions=("last", "all")) as store:
+        arrays = [store.read(site, p).x for site in store.sites for p in store.positions]
+        assert told["bytes"] == sum(x.nbytes for x in arrays)
+        assert (told["rows"], told["tokens"], told["shards"]) == (len(texts), sum(lengths), store.head["n_shards"])
+    half = estimate(lengths, model.dims, sites=FEW, positions=("last", "all"), storage="float16")
+    assert half["bytes"] == told["bytes"] // 2
+    deep = estimate(lengths, model.dims, sites=("resid_post@2",), positions=("last",))
+    shallow = estimate(lengths, model.dims, sites=("resid_post@0",), positions=("last",))
+    assert deep["seconds"] == pytest.approx(3 * shallow["seconds"])
+
+
+def one(text, **fields):
+    return Battery("one", (Stimulus("odd one", text, "joy", fields=fields),))
+
+
+LONG = " ".join(["dog"] * 200)
+
+
+@pytest.mark.parametrize(
+    ("texts", "request_", "error", "message"),
+    [
+        (one(LONG), {}, DataError, r"odd one.*201 tokens.*128"),
+        (one("dog <eos> cat"), {}, DataError, "odd one.*<eos>"),
+        (one("a dog"), {"positions": ("mean_from(20)",)}, DataError, "no token of text 'odd one'"),
+        (one("a dog", seen=[9, 9]), {"positions": ("span(seen)",)}, DataError, "odd one.*inside the text"),
+        (Battery("none", ()), {}, DataError, "0 texts"),
+        (one("a dog"), {"sites": ("resid_pots",)}, UsageError, "did you mean resid_post"),
+        (one("a dog"), {"sites": ("resid_post@12",)}, UsageError, r"layers 0\.\.2"),
+        (one("a dog"), {"sites": ("resid_post@2-1",)}, UsageError, "backwards"),
+        (one("a dog"), {"sites": ()}, UsageError, "nothing to capture"),
+        (one("a dog"), {"sites": ("blocks.0.attn.hook_k[2]",)}, UsageError, r"heads 0\.\.1"),
+        (one("a dog"), {"sites": ("pattern",), "positions": ("all",)}, UsageError, "pooled query"),
+        (one("a dog"), {"positions": ("middle",)}, UsageError, "unknown position rule"),
+        (one("a dog"), {"storage": "float8"}, UsageError, "float32, float16"),
+        (one("a dog"), {"truncate": "middle"}, UsageError, "left, right"),
+        (one("a dog"), {"attention": "flash"}, UsageError, "fast, eager"),
+        (one("a dog"), {"on_nonfinite": "ignore"}, UsageError, "stop, quarantine"),
+        (one("a dog"), {"token_budget": 0}, UsageError, "at least 1"),
+        (one("a dog"), {"executor": "slurm"}, UsageError, "unknown executor"),
+        (one("a dog"), {"executor": "shard:4/4"}, UsageError, "of 0..3"),
+        (one("a dog"), {"executor": "processes:2"}, UsageError, "needs a folder"),
+    ],
+)
+def test_a_bad_request_is_refused_before_any_forward(model, monkeypatch, texts, request_, error, message):
+    monkeypatch.setattr(model.bridge, "forward", lambda *a, **k: pytest.fail("the model ran"))
+    with pytest.raises(error, match=message):
+        capture(model, texts, **{"sites": ("resid_post",), "positions": ("last",), **request_})
+
+
+def test_duplicate_layers_are_one(model):
+    with capture(model, battery(2), sites=("resid_post", "resid_post@1,1"), positions=("last", "last")) as store:
+        assert len(store.sites) == model.dims.n_layers
+        assert store.positions == ("last",)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_truncation_is_explicit_and_recorded(model, side):
+    text = "anna " + " ".join(["dog"] * 200) + " ben"
+    with capture(model, one(text), sites=("resid_post",), positions=("all", "mean_content"), truncate=side) as store:
+        assert store.read("blocks.0.hook_resid_post", "all").lengths == (128,)
+        assert store.provenance["options"]["truncate"] == side
+        kept = {"left": "dog " * 126 + "ben", "right": "anna " + "dog " * 126}[side].strip()
+        with capture(model, one(kept), sites=("resid_post",), positions=("mean_content",)) as short:
+            a, b = (s.read("blocks.2.hook_resid_post", "mean_content").x for s in (store, short))
+            assert abs(a - b).max() < 1e-5
+
+
+def test_special_tokens_are_accepted_when_meant(model):
+    with capture(model, one("dog <eos> cat"), sites=("resid_post",), positions=("all",), allow_special=True) as store:
+        assert store.read("blocks.0.hook_resid_post", "all").lengths == (4,)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_planning(model, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for out in (tmp_path / "file", tmp_path / ("x" * 300)):
+        with pytest.raises(ResourceError):
+            write_store(model, out)
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(ResourceError):
+        write_store(model, loop / "run")
+
+
+def test_a_full_disk_is_foreseen(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("interp.capture.recorder.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr("interp.capture.batches.run_batch", lambda *a: pytest.fail("the model ran"))
+    with pytest.raises(ResourceError, match=r"needs .* GB \+ 10 %, and 0.00 GB are free"):
+        write_store(model, tmp_path / "run")
+
+
+def test_a_folder_of_another_capture_is_refused_with_the_difference(model, tmp_path):
+    write_store(model, tmp_path / "run").close()
+    with pytest.raises(ArtefactError, match=r"another configuration.*options.storage: \"float32\" -> \"float16\".*positions"):
+        write_store(model, tmp_path / "run", storage="float16", positions=("last",))
+    (tmp_path / "odd" / "shards").mkdir(parents=True)
+    (tmp_path / "odd" / "shards" / "00000-3fa9c1d2.h5").touch()
+    with pytest.raises(ArtefactError, match=r"shards without a run\.json"):
+        write_store(model, tmp_path / "odd")
