@@ -71,11 +71,16 @@ def read_record(path: Path) -> RunRecord:
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows (see `RunRecord.row`) as a checked table: `COLUMNS` first, missing ones empty, numbers as numbers."""
+    """Rows (see `RunRecord.row`) as a checked table: `COLUMNS` first, numbers as numbers; what a row lacks is NaN or ""."""
     frame = pd.DataFrame(list(rows))
     for column in COLUMNS:
         if column not in frame:
             frame[column] = math.nan if column in _NUMBERS else ""
+    for column in frame.columns:
+        if not pd.api.types.is_numeric_dtype(frame[column]) and column not in _NUMBERS:
+            frame[column] = frame[column].fillna("")
+    if frame.empty:
+        frame = frame.astype(dict.fromkeys(_NUMBERS, float))
     frame = frame[[*COLUMNS, *(column for column in frame.columns if column not in COLUMNS)]]
     check_table(frame)
     return frame
@@ -93,7 +98,7 @@ def check_table(frame: pd.DataFrame) -> None:
         raise InternalError("every row of a table needs its method, metric and n.")
     outside = frame["ci_low"].gt(frame["ci_high"])
     if outside.any():
-        raise InternalError(f"ci_low is above ci_high in row {int(outside.idxmax())}.")
+        raise InternalError(f"ci_low is above ci_high in row {int(outside.to_numpy().argmax())}.")
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
@@ -112,6 +117,10 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read a table back; raises `ArtefactError` when the file is not one."""
     try:
         frame = pd.read_csv(path, keep_default_na=False, na_values={column: [""] for column in _NUMBERS})
+        if frame.empty:
+            frame = frame.astype({column: float for column in _NUMBERS if column in frame})
+        for column in frame.columns.difference(list(COLUMNS)):
+            frame[column] = _as_numbers(frame[column])
         check_table(frame)
     except (InternalError, ValueError, UnicodeDecodeError) as error:
         raise ArtefactError(f"{path} is not a table of interp: {error}") from error
@@ -130,5 +139,16 @@ def software() -> dict[str, str]:
     return found
 
 
+def _as_numbers(column: pd.Series) -> pd.Series:
+    """A method's own column (p, k, scale) of which some rows have no number: numbers with NaN there, not text."""
+    filled = column.astype(str) != ""
+    numbers = pd.to_numeric(column.where(filled), errors="coerce")
+    return numbers if filled.any() and numbers.notna().equals(filled) else column
+
+
 def _defuse(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    safe = f"'{value}" if value.startswith(_FORMULA) else value
+    # A bare carriage return inside a cell would end the row for most readers of CSV.
+    return safe.replace("\r\n", "\n").replace("\r", "\n")

@@ -99,10 +99,10 @@ def expand(texts: Iterable[str], *, n_layers: int) -> tuple[Site, ...]:
         if text.startswith("blocks."):
             found.add(Site.parse(text))
             continue
-        name, _, layers = text.partition("@")
+        name, at, layers = text.partition("@")
         if name not in _PREFIX:
             raise UsageError(_unknown(text))
-        found.update(Site(name, layer) for layer in parse_layers(layers or f"0-{n_layers - 1}", n_layers=n_layers))
+        found.update(Site(name, layer) for layer in parse_layers(layers if at else f"0-{n_layers - 1}", n_layers=n_layers))
     for site in found:
         _check_layer(site.layer, n_layers)
     order = {name: place for place, name in enumerate(SITE_NAMES)}

@@ -1,0 +1,101 @@
+"""The stages of the model half: patching, contributions, ablation, steering.
+
+Everything chosen (the layer, the components, the strength) is chosen on one half of the scenarios; what is reported was
+measured on the other.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from interp.analysis.directions import Direction
+from interp.causal.ablation import Bench, ablate
+from interp.causal.attribution import Component, contribution_rows, ranked
+from interp.causal.patching import patch_pairs
+from interp.causal.readout import Readout
+from interp.causal.steering import dose_response, sweep
+from interp.causal.twins import balanced, halves
+from interp.evaluation.judges import judge_for
+from interp.evaluation.readouts import readout_for
+from interp.sites import Site
+from interp.study.representation import choose_site, fit_direction
+from interp.study.settings import Study
+from stimuli.battery import Pair
+
+PATCHED = ("resid_pre@0", "attn_out", "mlp_out", "resid_post")
+PAIRS_PER_EMOTION = 8
+"""Pairs of each emotion in a causal stage: the fewest for which a cell of the patching map is worth an interval."""
+PROMPTS = 48
+SCALES = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)
+LISTED = 60
+"""Components of each kind that the contributions table lists for each emotion, the strongest first."""
+
+Rows = list[dict[str, Any]]
+
+
+def patching(study: Study) -> Rows:
+    """Activation patching between twins, sites x layers, at the text's last token and at the edit."""
+    pairs = _some(study, study.pairs)
+    return patch_pairs(study.model, pairs, _readout(study), sites=PATCHED, seed=study.settings.seed)
+
+
+def contributions(study: Study) -> Rows:
+    """Exact contributions of heads and neurons to each emotion's direction, on the half that chooses."""
+    chosen, _ = halves(study.pairs, seed=study.settings.seed)
+    return [row for emotion in study.emotions for row in _contributions(study, chosen, emotion, top=LISTED)]
+
+
+def ablation(study: Study) -> Rows:
+    """The top k heads and neurons of the choosing half, knocked out in the other half, beside random k of the same layers."""
+    chosen, reported = halves(study.pairs, seed=study.settings.seed)
+    vectors = _directions(study, chosen)
+    bench = Bench(study.model, _some(study, reported), vectors, _readout(study))
+    rows: Rows = []
+    for kind in ("head", "neuron"):
+        order: dict[str, list[Component]] = {}
+        for emotion in study.emotions:
+            listed = _contributions(study, chosen, emotion, top=LISTED)
+            order[emotion] = ranked(listed, component=kind, emotion=emotion)
+        rows += ablate(bench, order, seed=study.settings.seed)
+    return rows
+
+
+def steering(study: Study) -> Rows:
+    """Each emotion's direction, fitted on the choosing half, added while the model reads and continues neutral texts.
+
+    Where a judge knows the model's language (a testbed's oracle), continuations are generated and judged; for every model the
+    readout's log-probability of the emotion's words is measured against the strength.
+    """
+    chosen, reported = halves(study.pairs, seed=study.settings.seed)
+    vectors = _directions(study, chosen)
+    neutral = [pair.neutral for pair in balanced(reported, n=PROMPTS, seed=study.settings.seed)]
+    rows = dose_response(study.model, neutral, vectors, _readout(study), scales=SCALES, seed=study.settings.seed)
+    judge = judge_for(study.settings.model)
+    if judge is not None:
+        texts = [stimulus.text for stimulus in neutral]
+        rows += sweep(study.model, texts, vectors, judge, scales=SCALES, seed=study.settings.seed)
+    return rows
+
+
+def _some(study: Study, pairs: Sequence[Pair]) -> list[Pair]:
+    return balanced(pairs, n=PAIRS_PER_EMOTION * len(study.emotions), seed=study.settings.seed)
+
+
+def _readout(study: Study) -> Readout:
+    return readout_for(study.settings.model, study.emotions)
+
+
+def _directions(study: Study, pairs: Sequence[Pair]) -> dict[str, Direction]:
+    site = choose_site(study, pairs)
+    return {emotion: fit_direction(study, pairs, emotion, site) for emotion in study.emotions}
+
+
+def _contributions(study: Study, pairs: Sequence[Pair], emotion: str, *, top: int) -> Rows:
+    mine = [pair for pair in pairs if pair.affective.emotion == emotion]
+    direction = fit_direction(study, pairs, emotion, choose_site(study, pairs))
+    layers = range(direction.site.layer + 1)
+    sites = [Site(name, layer) for layer in layers for name in ("z", "post")]
+    activations = {site: study.values(site, "last") for site in sites}
+    rows = np.array([[study.row_of[pair.affective.id], study.row_of[pair.neutral.id]] for pair in mine])
+    return contribution_rows(study.model, activations, rows, direction, emotion=emotion, top=top)

@@ -1,0 +1,186 @@
+"""The stages of the array half: capture, probes, directions, and the cosines between directions."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from threadpoolctl import threadpool_limits
+
+import stimuli
+from interp.analysis.baselines import Lexicons
+from interp.analysis.directions import Direction, fit, held_out_projections, separation
+from interp.analysis.stats import weighted_auroc
+from interp.analysis.sweep import Task, prepare, sweep, text_rows
+from interp.errors import StatisticsError
+from interp.files import make_folder
+from interp.progress import track
+from interp.sites import RESIDUAL_WIDE, Site
+from interp.study.settings import Study
+from stimuli.battery import NEUTRAL, Pair, Stimulus
+
+Rows = list[dict[str, Any]]
+
+STREAM = "resid_post"
+"""Where directions are fitted: the residual stream after a block, which every later block reads."""
+
+SATURATED = 0.01
+"""A site tells as much as the best one when its mean separation is within this of the highest (in AUROC)."""
+
+
+def capture(study: Study) -> Rows:
+    """Record every site of the settings. The result is the store, so there are no rows."""
+    if not study.pairs:
+        raise StatisticsError(f"battery {study.battery.name!r} has no pair of an affective and a neutral text.")
+    return []
+
+
+def probes(study: Study) -> Rows:
+    """Reception and categorisation at every residual-wide site, beside the text baselines on the same folds: all sites under
+    the first position rule, the stream under the others too.
+
+    A battery with one emotion, or with too few scenarios of one, has no categorisation; that is a warning.
+    """
+    free = [item for pair in study.pairs for item in pair]
+    rows = _probe_task(study, _task(study, "reception", free, ["affective", "neutral"] * len(study.pairs)), free)
+    evoking = [pair.affective for pair in study.pairs]
+    try:
+        task = _task(study, "categorisation", evoking, [item.emotion for item in evoking])
+    except StatisticsError as error:
+        warnings.warn(f"categorisation was not asked: {error}", stacklevel=2)
+        return rows
+    return rows + _probe_task(study, task, evoking)
+
+
+def directions(study: Study) -> Rows:
+    """The paired direction of each emotion at every layer of the stream, its separation of held-out twins, its stability.
+
+    The directions themselves are written to `directions/`, fitted on all pairs.
+    """
+    folder = make_folder(study.out / "directions")
+    places = [(emotion, site) for emotion in study.emotions for site in _stream(study)]
+    rows: Rows = []
+    for emotion, site in track(places, "directions", unit="site"):
+        pairs = _of(study.pairs, emotion)
+        common = {"site": site.name, "layer": site.layer, "emotion": emotion, "position": "last", "method": "paired"}
+        rows += [{**common, **row} for row in _separation(study, pairs, site)]
+        fit_direction(study, pairs, emotion, site).save(folder / f"{_file_name(study, emotion)}-{site.layer:02d}.safetensors")
+    return rows
+
+
+def cosines(study: Study) -> Rows:
+    """Cosines between the emotions' directions at the site where separation saturates. They are differences of twins, so the
+    stream's common mean is out of them; what they share beyond that is what all emotions share against neutral.
+    """
+    site = choose_site(study, study.pairs)
+    fitted = {emotion: fit_direction(study, study.pairs, emotion, site) for emotion in study.emotions}
+    common = {"site": site.name, "layer": site.layer, "position": "last", "method": "paired", "metric": "cosine"}
+    return [
+        {**common, "emotion": one, "target": other, "value": float(a.vector @ b.vector), "n": len(_of(study.pairs, one))}
+        for one, a in fitted.items()
+        for other, b in fitted.items()
+    ]
+
+
+def choose_site(study: Study, pairs: Sequence[Pair]) -> Site:
+    """The first layer of the stream whose separation, averaged over emotions on `pairs`, is within `SATURATED` of the best."""
+    key = tuple(pair.affective.id for pair in pairs)
+    if key not in study.chosen:
+        means = {
+            site: np.mean([_told_apart(study, _of(pairs, one), site) for one in study.emotions]) for site in _stream(study)
+        }
+        best = max(means.values())
+        study.chosen[key] = next(site for site, mean in means.items() if mean >= best - SATURATED)
+    return study.chosen[key]
+
+
+def fit_direction(study: Study, pairs: Sequence[Pair], emotion: str, site: Site) -> Direction:
+    """The paired direction of `emotion` on those of `pairs` that evoke it, with the provenance an intervention asks for."""
+    affective, neutral = _twin_rows(study, _of(pairs, emotion), site)
+    model = study.model.provenance
+    provenance = {
+        "model": model.get("model"),
+        "revision": model.get("revision"),
+        "digest": model.get("digest"),
+        "battery": study.battery.sha256,
+        "position": "last",
+        "operation": "add scale * vector to the residual stream",
+        "pairs": len(affective),
+    }
+    return fit(affective, neutral, site=site, labels=(emotion, NEUTRAL), provenance=provenance)
+
+
+def lexicons() -> Lexicons:
+    """The word lists that the text baselines count."""
+    negations, function = stimuli.lexicon("negations"), stimuli.lexicon("function_words")
+    return {
+        "negation": [*negations["plain"], *negations["contracted"]],
+        "function_words": [word for words in function.values() for word in words],
+    }
+
+
+def _task(study: Study, name: str, items: Sequence[Stimulus], labels: Sequence[str]) -> Task:
+    groups = [item.group for item in items]
+    return prepare(name, labels, groups, n_splits=study.settings.folds, seed=study.settings.seed)
+
+
+def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
+    rows = np.array([study.row_of[item.id] for item in items])
+
+    def sites() -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+        first, *others = study.settings.positions
+        cells = [(site, first) for site in study.store.sites if site.name in RESIDUAL_WIDE]
+        cells += [(site, position) for position in others for site in _stream(study)]
+        for site, position in track(cells, f"probes ({task.name})", unit="site"):
+            yield {"site": site.name, "layer": site.layer, "position": position}, study.values(site, position)[rows]
+
+    with threadpool_limits(1):  # the fits are small: a second thread waits more than it works
+        swept = sweep(sites(), task)
+    for warning in swept.warnings:
+        warnings.warn(warning, stacklevel=2)
+    texts = text_rows([item.text for item in items], task, lexicons=lexicons())
+    return swept.rows + [{"site": "", "position": "", **row} for row in texts]
+
+
+def _separation(study: Study, pairs: Sequence[Pair], site: Site) -> Rows:
+    affective, neutral = _twin_rows(study, pairs, site)
+    groups = [pair.affective.group for pair in pairs]
+    return separation(affective, neutral, groups, n_splits=_folds(study, groups), seed=study.settings.seed)
+
+
+def _told_apart(study: Study, pairs: Sequence[Pair], site: Site) -> float:
+    """How often a held-out affective text projects higher than a held-out neutral one of its fold (AUROC)."""
+    affective, neutral = _twin_rows(study, pairs, site)
+    groups = [pair.affective.group for pair in pairs]
+    projection, fold = held_out_projections(
+        affective, neutral, groups, n_splits=_folds(study, groups), seed=study.settings.seed
+    )
+    truth = np.repeat([1.0, 0.0], len(pairs))[None]
+    return float(weighted_auroc(projection, truth, 1 - truth, strata=fold)[0])
+
+
+def _folds(study: Study, groups: Sequence[str]) -> int:
+    return min(study.settings.folds, len(set(groups)))
+
+
+def _twin_rows(
+    study: Study, pairs: Sequence[Pair], site: Site
+) -> tuple[Float[np.ndarray, "pair d"], Float[np.ndarray, "pair d"]]:
+    x = study.values(site, "last")
+    rows = np.array([[study.row_of[pair.affective.id], study.row_of[pair.neutral.id]] for pair in pairs])
+    return x[rows[:, 0]], x[rows[:, 1]]
+
+
+def _stream(study: Study) -> list[Site]:
+    return [site for site in study.store.sites if site.name == STREAM]
+
+
+def _of(pairs: Sequence[Pair], emotion: str) -> list[Pair]:
+    return [pair for pair in pairs if pair.affective.emotion == emotion]
+
+
+def _file_name(study: Study, emotion: str) -> str:
+    """A file name that no label can turn into a path: the emotion's place in the sorted list, and its plain letters."""
+    plain = "".join(letter for letter in emotion if letter.isascii() and letter.isalnum())[:20]
+    return f"{study.emotions.index(emotion):02d}-{plain or 'emotion'}"

@@ -1,0 +1,105 @@
+"""The stages in their order: run what is missing, record what could not be answered, draw, report."""
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from interp.errors import ArtefactError, StatisticsError, UsageError
+from interp.files import make_folder
+from interp.reporting.figures import draw_all
+from interp.reporting.findings import findings
+from interp.reporting.report import write_report
+from interp.results import read_record, read_table, table, write_table
+from interp.study import causes, representation
+from interp.study.settings import Settings, Study
+
+Stage = Callable[[Study], list[dict[str, Any]]]
+
+STAGES: dict[str, Stage] = {
+    "capture": representation.capture,
+    "probes": representation.probes,
+    "directions": representation.directions,
+    "cosines": representation.cosines,
+    "patching": causes.patching,
+    "contributions": causes.contributions,
+    "ablation": causes.ablation,
+    "steering": causes.steering,
+}
+"""The stages of `interp run`, in order; each gives the rows of its table (capture gives none, its result is the store)."""
+
+
+def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str, Any]:
+    """Run `stages` (all by default) of a study and write its tables, figures and report; what is there already is kept.
+
+    In a whole run, a stage that this battery cannot answer (one class only, no words for an emotion) is recorded as a warning
+    and left out; asked for by name, it raises. Returns the folder, the findings, the warnings and the report's path.
+    """
+    study = Study(settings)
+    for name in STAGES if stages is None else stages:
+        try:
+            _run_stage(study, name)
+        except (StatisticsError, UsageError) as error:
+            if stages is not None:
+                raise
+            _warn(study, f"{name} was not run: {error}")
+    path = report(study.out) if stages is None else None
+    return {
+        "out": str(study.out),
+        "report": None if path is None else str(path),
+        "warnings": list(study.record.warnings),
+        "findings": [asdict(finding) for finding in findings(_tables(study.out))],
+    }
+
+
+def report(out: Path) -> Path:
+    """Draw every figure of the run in `out` again and write its report; raises `ArtefactError` where there is no run."""
+    if not (out / "run.json").is_file():
+        raise ArtefactError(f"{out} holds no run: there is no run.json. Name the folder that `interp run --out` was given.")
+    read_record(out / "run.json")
+    draw_all(_tables(out), make_folder(out / "figures"))
+    return write_report(out)
+
+
+def estimate(settings: Settings) -> list[dict[str, Any]]:
+    """What a run would do: items, pairs and emotions of the battery, and the stages still to run. Loads no model."""
+    battery = settings.read_battery()
+    done = set(_tables(settings.out)) if settings.out.is_dir() else set()
+    return [
+        {"what": "items", "value": len(battery)},
+        {"what": "pairs", "value": len(battery.pairs())},
+        {"what": "emotions", "value": ", ".join(battery.emotions)},
+        {"what": "words", "value": sum(len(item.text.split()) for item in battery)},
+        {"what": "stages to run", "value": ", ".join(name for name in STAGES if name not in done)},
+    ]
+
+
+def _run_stage(study: Study, name: str) -> None:
+    path = study.tables / f"{name}.csv"
+    if path.exists():
+        return
+    start = time.monotonic()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rows = STAGES[name](study)
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        _warn(study, f"{name}: {message}")
+    if rows:
+        depth = {"depth": lambda frame: (frame["layer"] + 1) / study.model.dims.n_layers}
+        write_table(table(study.record.row(**row) for row in rows).assign(**depth), path)
+    seconds = {**study.record.provenance.get("seconds", {}), name: round(time.monotonic() - start, 2)}
+    study.update(provenance={**study.record.provenance, "seconds": seconds})
+
+
+def _warn(study: Study, message: str) -> None:
+    if message not in study.record.warnings:
+        study.update(warnings=(*study.record.warnings, message))
+        warnings.warn(message, stacklevel=3)
+
+
+def _tables(out: Path) -> dict[str, pd.DataFrame]:
+    return {name: read_table(path) for name in STAGES if (path := out / "tables" / f"{name}.csv").exists()}

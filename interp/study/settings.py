@@ -1,0 +1,196 @@
+"""What a person asks of a study, and the folder that answers: opened new, or resumed when it was asked the same."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+import stimuli
+from interp.capture import ActivationStore, capture
+from interp.errors import ArtefactError
+from interp.files import make_folder
+from interp.models import LanguageModel, load
+from interp.results import RunRecord, read_record, software
+from interp.sites import Site, expand
+from stimuli.battery import Battery, Pair, Stimulus
+
+DEFAULT_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "post")
+DEFAULT_POSITIONS = ("last", "mean_content")
+
+FEWEST = 4
+"""Scenarios that an emotion needs: two to choose on and two to report on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The arguments of `interp run`; everything that can change a number is in `identity`."""
+
+    model: str
+    stimuli: str
+    out: Path
+    seed: int = 0
+    folds: int = 5
+    sites: tuple[str, ...] = DEFAULT_SITES
+    positions: tuple[str, ...] = DEFAULT_POSITIONS
+    truncate: Literal["left", "right"] | None = None
+    allow_special: bool = False
+    device: str = "cpu"
+    offline: bool = False
+    drop_unmatched: bool = False
+    normalise_labels: bool = False
+    dedupe: bool = False
+    allow_control: bool = False
+    strict: bool = False
+    emotions: tuple[str, ...] = ()
+    executor: str = "serial"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that a resumed run must share with the first one."""
+        values = {key: value for key, value in asdict(self).items() if key not in ("out", "offline", "executor")}
+        return json.loads(json.dumps(values))
+
+    def read_battery(self) -> Battery:
+        """The battery, read with these settings' reading options."""
+        return stimuli.load(
+            self.stimuli,
+            drop_unmatched=self.drop_unmatched,
+            normalise_labels=self.normalise_labels,
+            dedupe=self.dedupe,
+            allow_control=self.allow_control,
+            strict=self.strict,
+            emotions=self.emotions or None,
+        )
+
+
+class Study:
+    """One results folder at work: its settings, battery, record, and, when first asked for, the model and the store."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.battery = settings.read_battery()
+        self.out = make_folder(settings.out)
+        self.tables = make_folder(self.out / "tables")
+        self.record = self._open_record()
+        self.chosen: dict[tuple[str, ...], Site] = {}
+        """The site that a set of pairs (their ids) chose, so that it is chosen once."""
+        self._values: dict[tuple[Site, str], np.ndarray] = {}
+
+    @cached_property
+    def model(self) -> LanguageModel:
+        """The language model, checked by its doctor; refused when a resumed run began with other weights."""
+        model = load(self.settings.model, device=self.settings.device, offline=self.settings.offline)
+        known = self.record.provenance.get("model")
+        found = json.loads(json.dumps(model.provenance, default=str))
+        if known is not None and known.get("weights") != found.get("weights"):
+            raise ArtefactError(
+                f"{self.out} was begun with other weights of {self.settings.model!r}: {known.get('weights')} then, "
+                f"{found.get('weights')} now. Choose another --out."
+            )
+        self.update(provenance={**self.record.provenance, "model": found})
+        return model
+
+    @cached_property
+    def store(self) -> ActivationStore:
+        """The captured activations, in `out/activations`; what is missing there is captured first."""
+        settings = self.settings
+        known = [site for site in expand(settings.sites, n_layers=self.model.dims.n_layers) if self.model.offers(site)]
+        return capture(
+            self.model,
+            self.battery,
+            sites=known,
+            positions=settings.positions,
+            out=self.out / "activations",
+            executor=settings.executor,
+            truncate=settings.truncate,
+            allow_special=settings.allow_special,
+        )
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each item in what `values` gives."""
+        return {item: row for row, item in enumerate(self.store.items)}
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """The battery's twins that every stage works on. Left out, with a warning: those the capture put in quarantine, those
+        that are the same tokens to this model, and those of an emotion with fewer than `FEWEST` scenarios.
+        """
+        found = [pair for pair in self.battery.pairs() if {pair.affective.id, pair.neutral.id} <= self.row_of.keys()]
+        tokens = self._tokens([pair.affective for pair in found]), self._tokens([pair.neutral for pair in found])
+        same = [pair.affective.id for pair, one, other in zip(found, *tokens, strict=True) if one == other]
+        _warn_of(same, "are the same tokens to this model as their twin")
+        found = [pair for pair in found if pair.affective.id not in same]
+        scenarios = {e: {p.affective.group for p in found if p.affective.emotion == e} for e in self.battery.emotions}
+        rare = [emotion for emotion, groups in scenarios.items() if 0 < len(groups) < FEWEST]
+        _warn_of(rare, f"have fewer than {FEWEST} scenarios")
+        return [pair for pair in found if pair.affective.emotion not in rare]
+
+    @cached_property
+    def emotions(self) -> tuple[str, ...]:
+        """The emotions of `pairs`, sorted."""
+        return tuple(sorted({pair.affective.emotion for pair in self.pairs}))
+
+    def _tokens(self, items: Sequence[Stimulus]) -> list[list[int]]:
+        settings = self.settings
+        return self.model.tokenize(
+            [item.text for item in items],
+            ids=[item.id for item in items],
+            truncate=settings.truncate,
+            allow_special=settings.allow_special,
+        )
+
+    def values(self, site: Site, position: str) -> Float[np.ndarray, "item ..."]:
+        """The activations of all items at a site, by a position rule; kept in memory, since every stage reads them again."""
+        key = (site, position)
+        if key not in self._values:
+            self._values[key] = self.store.read(site, position).x
+        return self._values[key]
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of the record and write it."""
+        self.record = RunRecord(**{**{name: getattr(self.record, name) for name in RunRecord.__slots__}, **changes})
+        self.record.write(self.out / "run.json")
+
+    def _open_record(self) -> RunRecord:
+        path = self.out / "run.json"
+        config = {**self.settings.identity, "battery_sha256": self.battery.sha256}
+        if path.exists():
+            record = read_record(path)
+            _refuse_other_config(self.out, record.config, config)
+            return record
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+        record = RunRecord(
+            run=digest[:12],
+            model=self.settings.model,
+            battery=self.battery.name,
+            seed=self.settings.seed,
+            config=config,
+            provenance={"software": software(), "battery": _identify(self.battery)},
+            warnings=self.battery.warnings,
+        )
+        record.write(path)
+        return record
+
+
+def _warn_of(names: Sequence[str], reason: str) -> None:
+    if names:
+        warnings.warn(f"left out, since they {reason}: {len(names)} ({', '.join(map(repr, names[:10]))}).", stacklevel=3)
+
+
+def _identify(battery: Battery) -> dict[str, Any]:
+    return {"sha256": battery.sha256, "items": len(battery), "notes": list(battery.notes)}
+
+
+def _refuse_other_config(out: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    different = [key for key in sorted({*known, *asked}) if known.get(key) != asked.get(key)]
+    if different:
+        lines = "; ".join(f"{key}: {known.get(key)!r} there, {asked.get(key)!r} now" for key in different)
+        raise ArtefactError(f"{out} holds a run with other settings ({lines}). Choose another --out, or repeat its settings.")

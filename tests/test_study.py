@@ -1,0 +1,109 @@
+"""`interp run`: every stage on every family, resumed without computing again, and honest about what it could not do."""
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import matched_pairs
+import pandas as pd
+import pytest
+from tiny_models import FAMILIES
+
+from interp import study
+from interp.results import read_record, read_table
+
+pytestmark = pytest.mark.slow
+TABLES = ("probes", "directions", "cosines", "patching", "contributions", "ablation", "steering")
+
+
+def conduct(settings: study.Settings) -> dict:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # they are recorded in run.json, where the tests read them
+        return study.run(settings)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_run_goes_through_on_every_family(family, tiny_folder, tmp_path):
+    stimuli = matched_pairs.write(tmp_path / "pairs.jsonl")
+    summary = conduct(study.Settings(model=str(tiny_folder(family)), stimuli=str(stimuli), out=tmp_path / "run"))
+    tables = {name: read_table(tmp_path / "run" / "tables" / f"{name}.csv") for name in TABLES}
+    assert not [warning for warning in summary["warnings"] if "was not run" in warning]
+    assert all(len(frame) for frame in tables.values())
+    assert Path(summary["report"]).read_text(encoding="utf-8").count("<img") >= 10
+    assert {"reception", "categorisation"} == set(tables["probes"]["task"])
+
+
+@pytest.fixture(scope="module")
+def planted_run(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("planted") / "run"
+    conduct(study.Settings(model="planted", stimuli="planted", out=out))
+    return out
+
+
+def test_the_planted_truth_is_found(planted_run):
+    probes = read_table(planted_run / "tables" / "probes.csv")
+    reception = probes[(probes["task"] == "reception") & (probes["metric"] == "auroc")]
+    stream = reception[(reception["site"] == "resid_post") & (reception["position"] == "last") & (reception["control"] == "")]
+    assert stream.set_index("layer")["value"][[1, 2, 3]].min() == 1.0
+    texts = reception[reception["site"] == ""]
+    assert texts["value"].max() < 0.7
+    steering = read_table(planted_run / "tables" / "steering.csv")
+    success = steering[(steering["metric"] == "success") & (steering["half"] == "report")]
+    means = success.groupby("control")["value"].mean()
+    assert means[""] == 1.0
+    assert means["unsteered"] == means["random"] == 0.0
+
+
+def test_the_same_command_resumes_and_computes_nothing_again(planted_run, monkeypatch):
+    before = {path: path.read_bytes() for path in (planted_run / "tables").glob("*.csv")}
+    monkeypatch.setattr("interp.causal.steering.steer", None)
+    report = (planted_run / "report.html").read_bytes()
+    again = conduct(study.Settings(model="planted", stimuli="planted", out=planted_run))
+    assert {path: path.read_bytes() for path in before} == before
+    assert Path(again["report"]).read_bytes() == report
+
+
+def test_a_lost_stage_is_computed_to_the_same_numbers(planted_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(planted_run, copy)
+    lost = copy / "tables" / "contributions.csv"
+    before = lost.read_bytes()
+    lost.unlink()
+    conduct(study.Settings(model="planted", stimuli="planted", out=copy))
+    assert lost.read_bytes() == before
+
+
+def test_one_emotion_is_received_but_not_categorised(tiny_folder, tmp_path):
+    joy = [row for row in matched_pairs.rows(40) if int(row["pair"][1:]) % 4 == 0]
+    stimuli = matched_pairs.write(tmp_path / "joy.jsonl", joy)
+    with pytest.warns(UserWarning, match="only 'joy' present"):
+        study.run(study.Settings(model=str(tiny_folder("gpt2")), stimuli=str(stimuli), out=tmp_path / "run"), stages=["probes"])
+    probes = read_table(tmp_path / "run" / "tables" / "probes.csv")
+    assert set(probes["task"]) == {"reception"}
+
+
+def test_what_a_model_cannot_answer_is_recorded_as_not_run(tiny_folder, tmp_path):
+    rows = [
+        {**row, "emotion": {"joy": "zzq", "sadness": "qqz"}.get(row["emotion"], row["emotion"])} for row in matched_pairs.rows()
+    ]
+    kept = [
+        row
+        for row in rows
+        if row["emotion"] in ("zzq", "qqz") or any(r["pair"] == row["pair"] and r["emotion"] in ("zzq", "qqz") for r in rows)
+    ]
+    stimuli = matched_pairs.write(tmp_path / "pairs.jsonl", kept)
+    summary = conduct(study.Settings(model=str(tiny_folder("gpt2")), stimuli=str(stimuli), out=tmp_path / "run"))
+    assert [warning for warning in summary["warnings"] if warning.startswith("patching was not run: the readout's words for")]
+    assert not (tmp_path / "run" / "tables" / "patching.csv").exists()
+    assert "not run" in Path(summary["report"]).read_text(encoding="utf-8")
+
+
+def test_the_record_says_what_made_the_run(planted_run):
+    record = read_record(planted_run / "run.json")
+    assert record.provenance["model"]["model"] == "planted"
+    assert record.config["battery_sha256"] == record.provenance["battery"]["sha256"]
+    seconds = record.provenance["seconds"]
+    assert set(seconds) == {"capture", *TABLES}
+    assert json.loads((planted_run / "run.json").read_text(encoding="utf-8"))["schema"] == 1
+    assert isinstance(read_table(planted_run / "tables" / "probes.csv"), pd.DataFrame)
