@@ -217,7 +217,7 @@ def separation(
 
 def held_out_projections(
     affective: Rows, neutral: Rows, groups: Labels, *, method: str = "paired", n_splits: int = 5, seed: int = 0
-) -> tuple[Float[np.ndarray, " item"], Int[np.ndarray, " item"]]:
+) -> tuple[Float[np.ndarray, " row"], Int[np.ndarray, " row"]]:
     """Projections of all affective, then all neutral rows on directions fitted without their scenarios, and each row's fold.
 
     A fold's projections are centred on its training rows. Raises as `fit` and `grouped_folds`.

@@ -11,13 +11,15 @@ def readout_for(model: str, emotions: Sequence[str]) -> Readout:
     """The readout of `emotions` for the model of this name.
 
     `storyworld` is asked behind its own cue ("... Then Mara" + " felt"), the planted models directly; any other model by the
-    suffix and words of `stimuli/prompts/readout.json`. An emotion that has no words there is asked for by its own name.
+    entry of `stimuli/prompts/readout.json` that knows most of the labels (the first of equals). An emotion that has no words
+    there is asked for by its own name.
     """
     if model in planted.SPECS:
         known, suffix = planted.readout(planted.SPECS[model]), ""
     elif model == "storyworld":
         known, suffix = {emotion: list(storyworld.feelings(emotion)) for emotion in storyworld.EMOTIONS}, " felt"
     else:
-        default = prompts("readout")["default"]
-        known, suffix = default["words"], default["suffix"]
+        entries = [entry for entry in prompts("readout").values() if isinstance(entry, dict)]
+        best = max(entries, key=lambda entry: len(set(emotions) & set(entry["words"])))
+        known, suffix = best["words"], best["suffix"]
     return Readout({emotion: known.get(emotion, [emotion]) for emotion in emotions}, suffix)
