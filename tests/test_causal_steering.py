@@ -9,7 +9,8 @@ import torch
 from test_causal_attribution import Made
 
 from interp.causal.readout import Readout
-from interp.causal.steering import check_direction, choose_scale, dose_response, steer, sweep
+from interp.causal.steering import check_direction, dose_response, steer
+from interp.causal.sweeping import Place, choose_scale, sweep, sweep_places
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import load
 from interp.results import table
@@ -124,6 +125,24 @@ def test_the_halves_share_no_prompt_and_all_arms_share_theirs(model, directions)
     rows = sweep(model, PROMPTS[:5], {"joy": directions["joy"]}, listening, scales=(1.0,), max_new_tokens=1)
     assert seen == [3 * 3, 2 * 3]
     assert {(row["half"], row["n"]) for row in rows} == {("choose", 3), ("report", 2)}
+
+
+def test_where_to_steer_is_chosen_on_one_half(model, directions):
+    late = {"joy": directions["joy"]}
+    deaf = Place({"joy": Made(-directions["joy"].vector, SITE, directions["joy"].scale, directions["joy"].provenance)})
+    rows = table(sweep_places(model, PROMPTS, [deaf, Place(late, ("last",))], oracle, scales=(1.0, 2.0), max_new_tokens=2))
+    assert set(rows[rows["half"] == "place"]["where"]) == {"last+generated", "last"}
+    reported = rows[(rows["half"] == "report") & (rows["control"] == "") & (rows["metric"] == "success")]
+    assert set(reported["where"]) == {"last"}
+    assert (reported["value"] == 1).all()
+    assert not set(rows["half"]) - {"place", "choose", "report"}
+
+
+def test_one_place_is_not_tried_and_none_is_refused(model, directions):
+    rows = sweep_places(model, PROMPTS, [Place({"joy": directions["joy"]})], oracle, scales=(1.0,), max_new_tokens=1)
+    assert {row["half"] for row in rows} == {"choose", "report"}
+    with pytest.raises(StatisticsError, match="no place"):
+        sweep_places(model, PROMPTS, [], oracle)
 
 
 def test_the_best_scale_is_the_best_mean_and_the_smallest_of_equals():

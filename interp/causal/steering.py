@@ -8,7 +8,7 @@ chosen on one half of the prompts and reported on the other, beside unsteered te
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ from jaxtyping import Bool, Float
 
 from interp.causal.attribution import DirectionLike
 from interp.causal.edits import add
-from interp.causal.intervals import bootstrap_weights, mean_interval, place, wilson
+from interp.causal.intervals import bootstrap_weights, mean_interval, place
 from interp.causal.interventions import Intervention, Where, applied
 from interp.causal.passes import Encoded, batches, encode, run
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
-from interp.errors import ArtefactError, StatisticsError, UsageError
+from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
 from interp.progress import track
 from interp.sites import RESIDUAL_WIDE, Site
@@ -35,9 +35,6 @@ ROWS_AT_ONCE = 256
 
 HUGE = 20.0
 """A vector longer than this many times the stream itself is warned of: the text is then the vector's, not the model's."""
-
-Judge = Callable[[list[str]], list[str | None]]
-"""Continuations in, one emotion each out; None for one that it cannot judge (no sentence, no emotion)."""
 
 
 def steer(
@@ -64,48 +61,7 @@ def steer(
     warn_if_huge(model, tokens, direction, float(np.abs(strength).max()))
     added = np.tile(np.asarray(direction.vector) * direction.scale, (len(prompts), 1))
     decoding = {"max_new_tokens": max_new_tokens, "seed": seed, "temperature": temperature}
-    return _write(model, tokens, direction.site, added, strength, where=where, decoding=decoding)
-
-
-def sweep(
-    model: LanguageModel,
-    prompts: Sequence[str],
-    directions: Mapping[str, DirectionLike],
-    judge: Judge,
-    *,
-    scales: Sequence[float] = SCALES,
-    max_new_tokens: int = 20,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """Rows of greedily steering all prompts towards all emotions: `success` (judged as the target), `valid` (judged at all).
-
-    Half `choose` has all scales. The one scale with the best mean success over emotions there (the smallest of equals) is run
-    on half `report`, which has rows for it alone. Controls on both: `unsteered` (scale 0), and `random` (for each prompt and
-    scale a random vector of its own, as long as what it stands in for). Intervals are Wilson's.
-    Raises `UsageError` for scales that are not finite and positive, `StatisticsError` for fewer than two prompts.
-    """
-    _check_scales(scales)
-    if len(prompts) < 2 or not directions:
-        raise StatisticsError(
-            "a sweep chooses on half of the prompts and reports on the rest: give two prompts and a direction."
-        )
-    order = np.random.default_rng(seed).permutation(len(prompts))
-    choose, report = (model.tokenize([prompts[i] for i in order[half::2]]) for half in (0, 1))
-    for direction in directions.values():
-        check_direction(model, direction)
-        warn_if_huge(model, choose, direction, max(scales))
-    rows = list(_judged(model, choose, directions, judge, scales=scales, max_new_tokens=max_new_tokens, seed=seed))
-    chosen = [{**row, "half": "choose"} for row in rows]
-    best = [choose_scale(chosen)]
-    rows = list(_judged(model, report, directions, judge, scales=best, max_new_tokens=max_new_tokens, seed=seed + 1))
-    return chosen + [{**row, "half": "report"} for row in rows]
-
-
-def choose_scale(rows: Sequence[Mapping[str, Any]]) -> float:
-    """The scale with the highest mean success over emotions on half `choose`; of equals the smallest."""
-    steered = [row for row in rows if row["half"] == "choose" and row["control"] == "" and row["metric"] == "success"]
-    means = {s: np.mean([row["value"] for row in steered if row["scale"] == s]) for s in {row["scale"] for row in steered}}
-    return float(max(sorted(means), key=lambda scale: means[scale]))
+    return write(model, tokens, direction.site, added, strength, where=where, decoding=decoding)
 
 
 def dose_response(
@@ -122,7 +78,7 @@ def dose_response(
     At each scale, with the controls `random` (same length) and `unsteered`. Nothing is generated and nothing judged, so that
     any model will do. Intervals are bootstrapped over groups of stimuli. Raises as `steer` does.
     """
-    _check_scales(scales)
+    check_scales(scales)
     bound, encoded = readout.bind(model), encode(model, stimuli, readout)
     weights = bootstrap_weights([stimulus.group for stimulus in stimuli], seed=seed)
     rng = np.random.default_rng(seed)
@@ -133,8 +89,8 @@ def dose_response(
         check_direction(model, direction)
         column = bound.column(emotion)
         own = np.tile(np.asarray(direction.vector) * direction.scale, (len(stimuli), 1))
-        for control, scale in _doses(scales):
-            vectors = _random_like(own, rng) if control == "random" else own
+        for control, scale in doses(scales):
+            vectors = random_like(own, rng) if control == "random" else own
             values = np.empty(len(stimuli))
             for chunk, prefix in zip(chunks, prefixes, strict=True):
                 edit = Intervention(direction.site, add(vectors[chunk], scale=scale), _from_end(prefix.texts))
@@ -186,36 +142,7 @@ def warn_if_huge(model: LanguageModel, tokens: Sequence[Sequence[int]], directio
         )
 
 
-def _judged(
-    model: LanguageModel,
-    tokens: Sequence[Sequence[int]],
-    directions: Mapping[str, DirectionLike],
-    judge: Judge,
-    *,
-    scales: Sequence[float],
-    max_new_tokens: int,
-    seed: int,
-) -> Iterator[dict[str, Any]]:
-    """Rows of all arms on these prompts. All arms of an emotion, every strength among them, are written together."""
-    n, rng = len(tokens), np.random.default_rng(seed)
-    doses = _doses(scales)
-    strength = np.repeat([scale for _, scale in doses], n)
-    decoding = {"max_new_tokens": max_new_tokens, "seed": seed, "temperature": 0.0}
-    for emotion, direction in track(list(directions.items()), "steering", unit="emotion"):
-        own = np.tile(np.asarray(direction.vector) * direction.scale, (n, 1))
-        added = np.concatenate([_random_like(own, rng) if control == "random" else own for control, _ in doses])
-        texts = _write(model, [*tokens] * len(doses), direction.site, added, strength, where=WHERE, decoding=decoding)
-        verdicts = judge(texts)
-        for arm, (control, scale) in enumerate(doses):
-            mine = verdicts[arm * n : (arm + 1) * n]
-            counts = {"success": mine.count(emotion), "valid": n - mine.count(None)}
-            common = {**place(direction.site), "method": METHOD, "emotion": emotion, "scale": scale, "control": control}
-            for metric, count in counts.items():
-                judged = {"judge": getattr(judge, "__name__", "judge")}
-                yield {**common, **judged, "metric": metric, **wilson(count, n)._asdict()}
-
-
-def _write(
+def write(
     model: LanguageModel,
     tokens: Sequence[Sequence[int]],
     site: Site,
@@ -235,12 +162,18 @@ def _write(
     return texts
 
 
-def _doses(scales: Sequence[float]) -> list[tuple[str, float]]:
+def doses(scales: Sequence[float]) -> list[tuple[str, float]]:
     """The arms of a sweep as (control, scale)."""
     return [("unsteered", 0.0), *(("", float(s)) for s in scales), *(("random", float(s)) for s in scales)]
 
 
-def _random_like(vectors: Float[np.ndarray, "row d_model"], rng: np.random.Generator) -> Float[np.ndarray, "row d_model"]:
+def check_scales(scales: Sequence[float]) -> None:
+    """Raise `UsageError` unless the scales of a sweep are finite and above 0."""
+    if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
+        raise UsageError(f"the scales of a sweep are {tuple(scales)}: give finite numbers above 0; 0 is run as `unsteered`.")
+
+
+def random_like(vectors: Float[np.ndarray, "row d_model"], rng: np.random.Generator) -> Float[np.ndarray, "row d_model"]:
     """Random directions, each as long as its row."""
     noise = rng.standard_normal(vectors.shape)
     return noise * np.linalg.norm(vectors, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
@@ -259,11 +192,6 @@ def _one_a_prompt(scale: float | Sequence[float], n: int) -> Float[np.ndarray, "
     if not np.isfinite(given).all():
         raise UsageError(f"the scale is {scale}: give a finite number; 0 leaves the text as it is.")
     return np.broadcast_to(given, (n,)).copy()
-
-
-def _check_scales(scales: Sequence[float]) -> None:
-    if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
-        raise UsageError(f"the scales of a sweep are {tuple(scales)}: give finite numbers above 0; 0 is run as `unsteered`.")
 
 
 def _same_origin(made_for: Mapping[str, Any], here: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ def steering_success(table: pd.DataFrame) -> Figure:
     Lines are the half of the prompts that chose the strength; the star is the other half, at the strength chosen.
     """
     rows = select(table, metric=("success", "valid"))
+    rows = rows[column(rows, "half") != "place"]  # the trials that chose the layer and the positions
     success = select(rows, metric="success")
     panels = groups(select(success, control=""), ["judge", "emotion"])
     figure, axes = facets(len(panels), columns=4, height=1.9)
@@ -34,7 +35,7 @@ def steering_success(table: pd.DataFrame) -> Figure:
         figure,
         title="How often steering makes the model express the emotion",
         caption=f"{counted(success)} continuations a point; bands and whiskers are 95 % intervals. Strength 1 adds the "
-        "direction at its natural length. The strength is chosen on one half of the prompts and reported (star) on the other. "
+        "direction at its natural length. Layer, positions and strength are chosen on one half of the prompts and reported (star) on the other. "
         "Valid: the judge finds a feeling it can name in the continuation; where this falls, success means nothing.",
     )
     return figure

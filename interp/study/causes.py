@@ -14,20 +14,24 @@ from interp.causal.ablation import Bench, ablate
 from interp.causal.attribution import Component, contribution_rows, ranked
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
-from interp.causal.steering import dose_response, sweep
+from interp.causal.steering import dose_response
+from interp.causal.sweeping import Place, sweep_places
 from interp.causal.twins import balanced, halves
 from interp.evaluation.judges import judge_for
 from interp.evaluation.readouts import readout_for
 from interp.sites import Site
-from interp.study.representation import choose_site, fit_direction
+from interp.study.representation import choose_site, fit_direction, saturated_sites
 from interp.study.settings import Study
 from stimuli.battery import Pair
 
 PATCHED = ("resid_pre@0", "attn_out", "mlp_out", "resid_post")
 PAIRS_PER_EMOTION = 8
 """Pairs of each emotion in a causal stage: the fewest for which a cell of the patching map is worth an interval."""
-PROMPTS = 48
-SCALES = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)
+PROMPTS = 32
+SCALES = (0.5, 1.0, 1.5, 2.0, 3.0)
+NEW_TOKENS = 12
+RANDOM_DRAWS = 12
+"""Random choices of as many components that each ablation stands beside; p cannot fall below 1 / 13."""
 LISTED = 60
 """Components of each kind that the contributions table lists for each emotion, the strongest first."""
 
@@ -57,15 +61,16 @@ def ablation(study: Study) -> Rows:
         for emotion in study.emotions:
             listed = _contributions(study, chosen, emotion, top=LISTED)
             order[emotion] = ranked(listed, component=kind, emotion=emotion)
-        rows += ablate(bench, order, seed=study.settings.seed)
+        rows += ablate(bench, order, n_draws=RANDOM_DRAWS, seed=study.settings.seed)
     return rows
 
 
 def steering(study: Study) -> Rows:
     """Each emotion's direction, fitted on the choosing half, added while the model reads and continues neutral texts.
 
-    Where a judge knows the model's language (a testbed's oracle), continuations are generated and judged; for every model the
-    readout's log-probability of the emotion's words is measured against the strength.
+    Where a judge knows the model's language (a testbed's oracle), continuations are generated and judged, and layer, positions
+    and strength are chosen on half of the prompts; for every model the readout's log-probability of the emotion's words is
+    measured against the strength, at the layer where separation saturates.
     """
     chosen, reported = halves(study.pairs, seed=study.settings.seed)
     vectors = _directions(study, chosen)
@@ -74,8 +79,25 @@ def steering(study: Study) -> Rows:
     judge = judge_for(study.settings.model)
     if judge is not None:
         texts = [stimulus.text for stimulus in neutral]
-        rows += sweep(study.model, texts, vectors, judge, scales=SCALES, seed=study.settings.seed)
+        rows += sweep_places(
+            study.model,
+            texts,
+            _places(study, chosen),
+            judge,
+            scales=SCALES,
+            max_new_tokens=NEW_TOKENS,
+            seed=study.settings.seed,
+        )
     return rows
+
+
+def _places(study: Study, pairs: Sequence[Pair]) -> list[Place]:
+    """Where steering is tried: the layers that tell twins apart best, at the last token alone or at all from there."""
+    return [
+        Place({emotion: fit_direction(study, pairs, emotion, site) for emotion in study.emotions}, where)
+        for site in saturated_sites(study, pairs)
+        for where in (("last",), ("last", "generated"))
+    ]
 
 
 def _some(study: Study, pairs: Sequence[Pair]) -> list[Pair]:

@@ -84,14 +84,19 @@ def cosines(study: Study) -> Rows:
 
 
 def choose_site(study: Study, pairs: Sequence[Pair]) -> Site:
-    """The first layer of the stream whose separation, averaged over emotions on `pairs`, is within `SATURATED` of the best."""
+    """The first of `saturated_sites`."""
+    return saturated_sites(study, pairs)[0]
+
+
+def saturated_sites(study: Study, pairs: Sequence[Pair]) -> tuple[Site, ...]:
+    """The layers of the stream whose separation, averaged over emotions on `pairs`, is within `SATURATED` of the best one's."""
     key = tuple(pair.affective.id for pair in pairs)
     if key not in study.chosen:
         means = {
             site: np.mean([_told_apart(study, _of(pairs, one), site) for one in study.emotions]) for site in _stream(study)
         }
-        best = max(means.values())
-        study.chosen[key] = next(site for site, mean in means.items() if mean >= best - SATURATED)
+        least = max(means.values()) - SATURATED
+        study.chosen[key] = tuple(site for site, mean in means.items() if mean >= least)
     return study.chosen[key]
 
 

@@ -79,8 +79,8 @@ class Study:
         self.out = make_folder(settings.out)
         self.tables = make_folder(self.out / "tables")
         self.record = self._open_record()
-        self.chosen: dict[tuple[str, ...], Site] = {}
-        """The site that a set of pairs (their ids) chose, so that it is chosen once."""
+        self.chosen: dict[tuple[str, ...], tuple[Site, ...]] = {}
+        """The sites that a set of pairs (their ids) chose, so that they are chosen once."""
         self._values: dict[tuple[Site, str], np.ndarray] = {}
 
     @cached_property

@@ -1,0 +1,151 @@
+"""The steering sweep: how often the model writes the emotion it is steered to, beside what it writes otherwise.
+
+1. The prompts are split: half `choose`, half `report`.
+2. Where to steer is chosen on `choose`: each `Place` (a layer's directions, and the positions where they are added) is tried at
+   every strength, and the one with the best mean success over emotions wins; those trials are kept as half `place`.
+3. `sweep` runs the winner with its controls at every strength on `choose`, and at the best strength alone on `report`.
+Controls: unsteered text, and for each prompt and strength a random vector as long as what it stands in for.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from interp.causal.attribution import DirectionLike
+from interp.causal.intervals import place, wilson
+from interp.causal.interventions import Where
+from interp.causal.steering import METHOD, SCALES, WHERE, check_direction, check_scales, doses, random_like, warn_if_huge, write
+from interp.errors import StatisticsError
+from interp.models import LanguageModel
+from interp.progress import track
+
+Judge = Callable[[list[str]], list[str | None]]
+"""Continuations in, one emotion each out; None for one that it cannot judge (no sentence, no emotion)."""
+
+Rows = list[dict[str, Any]]
+
+
+class Place(NamedTuple):
+    """A way to steer: a direction an emotion, all of one layer, and the positions where they are added."""
+
+    directions: Mapping[str, DirectionLike]
+    where: Where = WHERE
+
+
+def sweep_places(
+    model: LanguageModel,
+    prompts: Sequence[str],
+    places: Sequence[Place],
+    judge: Judge,
+    *,
+    scales: Sequence[float] = SCALES,
+    max_new_tokens: int = 20,
+    seed: int = 0,
+) -> Rows:
+    """Rows of `sweep` at the best of `places`, and, where there are several, the trials that chose it (half `place`).
+
+    The report half takes no part in the choice. Raises as `sweep`; `StatisticsError` for no place.
+    """
+    if not places:
+        raise StatisticsError("there is no place to steer at: give at least one.")
+    best = places[0]
+    trials: Rows = []
+    if len(places) > 1:
+        check_scales(scales)
+        choose, _ = _halves(model, prompts, seed)
+        arms = [("", float(scale)) for scale in scales]
+        tried = [
+            list(_judged(model, choose, one, judge, arms=arms, max_new_tokens=max_new_tokens, seed=seed)) for one in places
+        ]
+        best = places[int(np.argmax([max(_mean_success(rows).values()) for rows in tried]))]
+        trials = [{**row, "half": "place"} for rows in tried for row in rows]
+    found = sweep(
+        model, prompts, best.directions, judge, scales=scales, where=best.where, max_new_tokens=max_new_tokens, seed=seed
+    )
+    return trials + found
+
+
+def sweep(
+    model: LanguageModel,
+    prompts: Sequence[str],
+    directions: Mapping[str, DirectionLike],
+    judge: Judge,
+    *,
+    scales: Sequence[float] = SCALES,
+    where: Where = WHERE,
+    max_new_tokens: int = 20,
+    seed: int = 0,
+) -> Rows:
+    """Rows of greedily steering all prompts towards all emotions: `success` (judged as the target), `valid` (judged at all).
+
+    Half `choose` has all scales. The one scale with the best mean success over emotions there (the smallest of equals) is run
+    on half `report`, which has rows for it alone. Controls on both: `unsteered` (scale 0), and `random` (for each prompt and
+    scale a random vector of its own, as long as what it stands in for). Intervals are Wilson's.
+    Raises `UsageError` for scales that are not finite and positive, `StatisticsError` for fewer than two prompts.
+    """
+    check_scales(scales)
+    if not directions:
+        raise StatisticsError("there is no direction to steer along: give at least one.")
+    choose, report = _halves(model, prompts, seed)
+    for direction in directions.values():
+        check_direction(model, direction)
+        warn_if_huge(model, choose, direction, max(scales))
+    at, options = Place(directions, where), {"max_new_tokens": max_new_tokens}
+    chosen = [{**row, "half": "choose"} for row in _judged(model, choose, at, judge, arms=doses(scales), seed=seed, **options)]
+    best = doses([choose_scale(chosen)])
+    reported = _judged(model, report, at, judge, arms=best, seed=seed + 1, **options)
+    return chosen + [{**row, "half": "report"} for row in reported]
+
+
+def choose_scale(rows: Sequence[Mapping[str, Any]]) -> float:
+    """The scale with the highest mean success over emotions on half `choose`; of equals the smallest."""
+    means = _mean_success([row for row in rows if row["half"] == "choose"])
+    return max(sorted(means), key=lambda scale: means[scale])
+
+
+def _mean_success(rows: Sequence[Mapping[str, Any]]) -> dict[float, float]:
+    """The mean success over emotions at each scale."""
+    steered = [row for row in rows if row["control"] == "" and row["metric"] == "success"]
+    scales = {float(row["scale"]) for row in steered}
+    return {scale: float(np.mean([row["value"] for row in steered if row["scale"] == scale])) for scale in scales}
+
+
+def _halves(model: LanguageModel, prompts: Sequence[str], seed: int) -> tuple[list[list[int]], list[list[int]]]:
+    """The prompts' tokens, shuffled and dealt in two."""
+    if len(prompts) < 2:
+        raise StatisticsError("a sweep chooses on half of the prompts and reports on the rest: give at least two prompts.")
+    order = np.random.default_rng(seed).permutation(len(prompts))
+    choose, report = (model.tokenize([prompts[i] for i in order[half::2]]) for half in (0, 1))
+    return choose, report
+
+
+def _judged(
+    model: LanguageModel,
+    tokens: Sequence[Sequence[int]],
+    at: Place,
+    judge: Judge,
+    *,
+    arms: Sequence[tuple[str, float]],
+    max_new_tokens: int,
+    seed: int,
+) -> Iterator[dict[str, Any]]:
+    """Rows of the arms (control, scale) on these prompts. All arms of an emotion are written together."""
+    n, rng = len(tokens), np.random.default_rng(seed)
+    strength = np.repeat([scale for _, scale in arms], n)
+    decoding = {"max_new_tokens": max_new_tokens, "seed": seed, "temperature": 0.0}
+    where = "+".join(map(str, at.where)) if isinstance(at.where, tuple) else str(at.where)
+    for direction in at.directions.values():
+        check_direction(model, direction)
+    for emotion, direction in track(list(at.directions.items()), f"steering ({where})", unit="emotion"):
+        own = np.tile(np.asarray(direction.vector) * direction.scale, (n, 1))
+        added = np.concatenate([random_like(own, rng) if control == "random" else own for control, _ in arms])
+        texts = write(model, [*tokens] * len(arms), direction.site, added, strength, where=at.where, decoding=decoding)
+        verdicts = judge(texts)
+        for arm, (control, scale) in enumerate(arms):
+            mine = verdicts[arm * n : (arm + 1) * n]
+            counts = {"success": mine.count(emotion), "valid": n - mine.count(None)}
+            common = {**place(direction.site), "method": METHOD, "emotion": emotion, "scale": scale, "control": control}
+            common |= {"where": where, "judge": getattr(judge, "__name__", "judge")}
+            for metric, count in counts.items():
+                yield {**common, "metric": metric, **wilson(count, n)._asdict()}
