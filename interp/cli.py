@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 import interp
-from interp.errors import ArtefactError, InterpError, UsageError
+from interp.errors import ArtefactError, DataError, InterpError, UsageError
 
 Command = Callable[..., Any]
 
@@ -276,7 +276,7 @@ def inspect(path: Path, as_json: bool) -> None:
 
 @cli.group()
 def stimuli() -> None:
-    """Batteries of texts: list, show, convert."""
+    """Batteries of texts: list, show, convert, audit."""
 
 
 @stimuli.command("list")
@@ -317,3 +317,24 @@ def convert_stimuli(battery: str, target: Path, **reading: Any) -> None:
         raise UsageError(f"cannot write {target.name}: the target must end in .jsonl or .csv.")
     batteries.save(batteries.load(battery, **reading), target)
     click.echo(target)
+
+
+@stimuli.command("audit")
+@click.argument("battery")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for audit.csv, audit.svg and audit.png.")
+@seed
+@reading_options
+@as_json
+def audit_stimuli(battery: str, out: Path | None, seed: int, as_json: bool, **reading: Any) -> None:
+    """Put a battery through the gate: do its words alone give the answer away? Exit code 3 when a rule fails."""
+    from interp.study import audit
+
+    result = audit.audit_battery(battery, seed=seed, **reading)
+    if as_json:
+        click.echo(json.dumps(audit.content(result), indent=1))
+    else:
+        show((rule.row() for rule in result.rules), as_json=False)
+        show(result.baselines, as_json=False)
+    for line in [*(audit.write_audit(result, out, seed=seed) if out else ()), *audit.verdict(result)]:
+        click.echo(printable(str(line)), err=True)
+    sys.exit(0 if result.passed else DataError.exit_code)

@@ -19,13 +19,15 @@
 # a neutral twin made of the same words in another order, so a bag of words cannot tell them apart. Can the model?
 
 # %%
+from IPython.display import Image
+
 import stimuli
 from interp.analysis.directions import fit
 from interp.analysis.sweep import prepare, sweep, text_rows
 from interp.capture import capture
 from interp.causal.steering import steer
 from interp.models import load
-from interp.reporting.figures import draw
+from interp.reporting.figures import as_bytes, draw
 from interp.results import RunRecord, table
 from interp.study.representation import lexicons
 
@@ -57,17 +59,16 @@ probed = sweep(((place(site), store.read(site).x) for site in store.sites), task
 texts = text_rows([item.text for item in twins], task, lexicons=lexicons())
 record = RunRecord(run="quickstart", model=model.name, battery=battery.name, seed=0)
 rows = [*probed.rows, *({"site": "", "position": "", **row} for row in texts)]
-figure = draw("probe_curves", table(record.row(**row) for row in rows))
-figure
+Image(as_bytes(draw("probe_curves", table(record.row(**row) for row in rows)), "png"))
 
 # %% [markdown]
 # ## Steering
 #
-# The mean difference of the twins is a direction. Added while the model continues a *neutral* story, it should decide what
-# the protagonist does. `scale` 1 adds as much as the twins differ by; 0 is the unsteered text.
+# The mean difference of the twins is a direction. Added at the last token of a *neutral* story, it should decide what the
+# protagonist does next. `scale` 1 adds as much as the twins differ by; 0 is the unsteered text.
 
 # %%
-site = store.sites[n_layers - 2]
+site = store.sites[-1]  # the last layer, where the emotion itself is told apart and not only that there is one
 activations = store.read(site)
 angry = [pair for pair in pairs if pair.affective.emotion == "anger"]
 anger = fit(
@@ -78,6 +79,6 @@ anger = fit(
     provenance=model.provenance,
 )
 prompts = [pair.neutral.text for pair in pairs if pair.affective.emotion == "trust"][:5]
-plain, steered = (steer(model, prompts, anger, scale=scale, max_new_tokens=12) for scale in (0.0, 2.0))
+plain, steered = (steer(model, prompts, anger, scale=scale, where="last", max_new_tokens=12) for scale in (0.0, 1.5))
 for prompt, before, after in zip(prompts, plain, steered, strict=True):
     print(f"{prompt}\n   unsteered: {before.partition('.')[0]}.\n   steered:   {after.partition('.')[0]}.\n")

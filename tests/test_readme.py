@@ -1,7 +1,10 @@
 """The README's example runs as it stands, and is as short as it says."""
 
+import ast
 import re
 from pathlib import Path
+
+from interp.testbeds import storyworld
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -17,8 +20,11 @@ def test_the_example_is_under_twenty_lines_and_steers(capsys):
     assert len([line for line in code.splitlines() if line.strip() and not line.startswith(("import", "from"))]) < 20
     exec(compile(code, str(README), "exec"), {})
     *_, unsteered, steered = capsys.readouterr().out.strip().splitlines()
-    assert unsteered.startswith("0 [") and steered.startswith("2 [")
-    assert unsteered[2:] != steered[2:]
+    assert unsteered.startswith("0 [")
+    assert steered.startswith("1.5 [")
+    read = [storyworld.read(text).emotion for text in ast.literal_eval(steered.removeprefix("1.5 "))]
+    assert read == ["anger"] * 4
+    assert "anger" not in [storyworld.read(text).emotion for text in ast.literal_eval(unsteered.removeprefix("0 "))]
 
 
 def test_the_readme_names_only_files_that_are_there():

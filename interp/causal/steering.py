@@ -42,7 +42,7 @@ def steer(
     prompts: Sequence[str],
     direction: DirectionLike,
     *,
-    scale: float | Sequence[float] = 1.0,
+    scale: float | int | Sequence[float] = 1.0,
     where: Where = WHERE,
     max_new_tokens: int = 20,
     seed: int = 0,
@@ -185,7 +185,7 @@ def _from_end(rows: Sequence[Encoded]) -> Bool[torch.Tensor, "row pos"]:
     return torch.arange(width) >= torch.tensor([row.end for row in rows])[:, None]
 
 
-def _one_a_prompt(scale: float | Sequence[float], n: int) -> Float[np.ndarray, "row"]:
+def _one_a_prompt(scale: float | int | Sequence[float], n: int) -> Float[np.ndarray, "row"]:
     given = np.asarray(scale, dtype=float)
     if not n or given.shape not in ((), (n,)):
         raise UsageError(f"{n} prompts and {given.size} scales: give at least one prompt, and one scale for all or one each.")

@@ -35,7 +35,8 @@ def steering_success(table: pd.DataFrame) -> Figure:
         figure,
         title="How often steering makes the model express the emotion",
         caption=f"{counted(success)} continuations a point; bands and whiskers are 95 % intervals. Strength 1 adds the "
-        "direction at its natural length. Layer, positions and strength are chosen on one half of the prompts and reported (star) on the other. "
+        "direction at its natural length. Layer, positions and strength are chosen on one half of the prompts and reported "
+        "(star) on the other. "
         "Valid: the judge finds a feeling it can name in the continuation; where this falls, success means nothing.",
     )
     return figure

@@ -42,7 +42,8 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
     study = Study(settings)
     for name in STAGES if stages is None else stages:
         try:
-            _run_stage(study, name)
+            if not _is_done(study, name, asked=stages is not None):
+                _run_stage(study, name)
         except (StatisticsError, UsageError) as error:
             if stages is not None:
                 raise
@@ -78,10 +79,14 @@ def estimate(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
+def _is_done(study: Study, name: str, *, asked: bool) -> bool:
+    """Whether a stage's table is there. Capture has none: it was done once, unless it is asked for by name."""
+    if name == "capture":
+        return not asked and name in study.record.provenance.get("seconds", {})
+    return (study.tables / f"{name}.csv").exists()
+
+
 def _run_stage(study: Study, name: str) -> None:
-    path = study.tables / f"{name}.csv"
-    if path.exists():
-        return
     start = time.monotonic()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -90,7 +95,8 @@ def _run_stage(study: Study, name: str) -> None:
         _warn(study, f"{name}: {message}")
     if rows:
         depth = {"depth": lambda frame: (frame["layer"] + 1) / study.model.dims.n_layers}
-        write_table(table(study.record.row(**row) for row in rows).assign(**depth), path)
+        frame = table(study.record.row(**row) for row in rows).assign(**depth)
+        write_table(frame, study.tables / f"{name}.csv")
     seconds = {**study.record.provenance.get("seconds", {}), name: round(time.monotonic() - start, 2)}
     study.update(provenance={**study.record.provenance, "seconds": seconds})
 
