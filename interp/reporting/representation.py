@@ -3,6 +3,8 @@
 Each function takes a stage's tidy table and returns a figure, and does nothing else.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -25,6 +27,7 @@ from interp.reporting.rows import (
 from interp.reporting.style import (
     COLOURS,
     GREY,
+    Look,
     chance,
     colour_bar,
     curve,
@@ -60,8 +63,9 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     columns = len(set(column(probes, "task")))
     figure, axes = facets(len(panels), columns=columns, height=3.1)
     controlled = holds(scores, control="control_task")
+    lines = {_line(line): (name, look(at)) for at, (name, line) in enumerate(groups(probes, _SITES))}
     for panel, (name, rows) in zip(axes, panels, strict=True):
-        _probe_panel(panel, rows, scores, name)
+        _probe_panel(panel, rows, scores, name, lines)
     outer_labels(axes, columns=columns, x=DEPTH, y="AUROC (macro, held out)")
     key(figure)
     told = "The table holds no control task."
@@ -76,13 +80,21 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _probe_panel(panel: Axes, rows: pd.DataFrame, scores: pd.DataFrame, name: str) -> None:
+def _line(rows: pd.DataFrame) -> tuple[str, str]:
+    return word(rows, "site"), word(rows, "method")
+
+
+def _probe_panel(
+    panel: Axes, rows: pd.DataFrame, scores: pd.DataFrame, name: str, lines: Mapping[tuple[str, str], tuple[str, Look]]
+) -> None:
+    """A task at a position; a site has the same name and look in every panel, also where it stands alone."""
     task, position = word(rows, "task"), word(rows, "position")
-    for at, (site, line) in enumerate(groups(rows, _SITES)):
-        curve(panel, line, x="depth", look=look(at), text=site)
+    for _, line in groups(rows, _SITES):
+        site, drawn = lines[_line(line)]
+        curve(panel, line, x="depth", look=drawn, text=site)
         if holds(scores, task=task, position=position, control="control_task", site=word(line, "site")):
             control = select(scores, task=task, position=position, control="control_task", site=word(line, "site"))
-            curve(panel, control, x="depth", look=look(at), text=f"{site}, control task", line=":")
+            curve(panel, control, x="depth", look=drawn, text=f"{site}, control task", line=":")
     chance(panel, 0.5, "chance 0.5")
     baselines = text_baselines_of(select(scores, task=task))
     told = "no text baseline in the table"
@@ -91,7 +103,7 @@ def _probe_panel(panel: Axes, rows: pd.DataFrame, scores: pd.DataFrame, name: st
         panel.axhspan(numeral(top, "ci_low"), numeral(top, "ci_high"), color="black", alpha=0.07, linewidth=0)
         panel.axhline(numeral(top, "value"), color="black", linewidth=1.2, linestyle="-.", label="best text baseline")
         told = f"{label(word(top, 'control'))} {measured(top)}"
-    panel.set_title(f"{label(name)}\nbest text baseline: {told}")
+    panel.set_title(f"{label(name)}\ntext alone: {told}")
 
 
 @styled

@@ -70,17 +70,19 @@ def directions(study: Study) -> Rows:
 
 
 def cosines(study: Study) -> Rows:
-    """Cosines between the emotions' directions at the site where separation saturates. They are differences of twins, so the
+    """Cosines between the emotions' directions at each layer where separation saturates. They are differences of twins, so the
     stream's common mean is out of them; what they share beyond that is what all emotions share against neutral.
     """
-    site = choose_site(study, study.pairs)
-    fitted = {emotion: fit_direction(study, study.pairs, emotion, site) for emotion in study.emotions}
-    common = {"site": site.name, "layer": site.layer, "position": "last", "method": "paired", "metric": "cosine"}
-    return [
-        {**common, "emotion": one, "target": other, "value": float(a.vector @ b.vector), "n": len(_of(study.pairs, one))}
-        for one, a in fitted.items()
-        for other, b in fitted.items()
-    ]
+    rows: Rows = []
+    for site in saturated_sites(study, study.pairs):
+        fitted = {emotion: fit_direction(study, study.pairs, emotion, site) for emotion in study.emotions}
+        common = {"site": site.name, "layer": site.layer, "position": "last", "method": "paired", "metric": "cosine"}
+        rows += [
+            {**common, "emotion": one, "target": other, "value": float(a.vector @ b.vector), "n": len(_of(study.pairs, one))}
+            for one, a in fitted.items()
+            for other, b in fitted.items()
+        ]
+    return rows
 
 
 def choose_site(study: Study, pairs: Sequence[Pair]) -> Site:
