@@ -145,7 +145,7 @@ def _study(stages: tuple[str, ...] | None, *, dry_run: bool, as_json: bool, **se
         click.echo(json.dumps(summary, indent=1, default=str))
     else:
         for finding in summary["findings"]:
-            click.echo(f"{finding['stage']}: {printable(finding['sentence'])}")
+            click.echo(f"{finding['stage']}: {printable(finding['sentence'])} {finding['value']}".rstrip())
         click.echo(summary["report"] or summary["out"])
 
 
