@@ -58,7 +58,7 @@ def text_rules(
         Rule("ids_unique", True, 0.0, 0.0),  # a Battery cannot be made otherwise
         pairs_complete(battery),
         arms_aligned(battery),
-        labels_agree(battery, emotion_words),
+        labels_agree(battery, emotion_words, lexicons.get("everyday_senses", ())),
         duplicates(battery),
         near_duplicates(battery),
         *emotion_word_rules(battery, emotion_words, lexicons.get("everyday_senses", ())),
@@ -103,11 +103,13 @@ def arms_aligned(battery: Battery) -> Rule:
     return _counted("arms_aligned", faults)
 
 
-def labels_agree(battery: Battery, emotion_words: Mapping[str, Sequence[str]]) -> Rule:
+def labels_agree(battery: Battery, emotion_words: Mapping[str, Sequence[str]], everyday: Iterable[str]) -> Rule:
     """Arm and label say the same; the arms of a scenario agree on its emotion; keyword_rich texts name their own emotion.
 
-    A keyword_rich text is at fault when it names feelings of other emotions and none of its own.
+    A keyword_rich text is at fault when it names feelings of other emotions (words of `everyday` name none) and none of its
+    own.
     """
+    excused = set(everyday)
     faults = []
     told: dict[str, set[str]] = defaultdict(set)
     for item in battery:
@@ -120,8 +122,9 @@ def labels_agree(battery: Battery, emotion_words: Mapping[str, Sequence[str]]) -
         if item.arm in ("keyword_rich", "moderate") and others and item.emotion not in others:
             faults.append(f"{item.id}: {item.emotion} in a scenario of {', '.join(sorted(others))}")
         elif item.arm == "keyword_rich" and item.emotion in emotion_words:
-            named = {name for name, listed in emotion_words.items() if count_listed(item.text, listed)}
-            if named and item.emotion not in named:
+            own = count_listed(item.text, emotion_words[item.emotion])
+            named = {name for name, listed in emotion_words.items() if count_listed(item.text, [*set(listed) - excused])}
+            if named and not own:
                 faults.append(f"{item.id}: {item.emotion}, but it names {', '.join(sorted(named))}")
     return _counted("labels_agree", faults)
 

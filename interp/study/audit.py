@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 import stimuli
@@ -42,13 +43,15 @@ def audit_battery(name: str, *, seed: int = 0, **reading: Any) -> AuditResult:
     """
     battery = stimuli.load(name, **reading)
     everyday = stimuli.lexicon("everyday_senses")["words"]
-    return audit(
-        battery,
-        emotion_words=emotion_words(),
-        lexicons={**lexicons(), "everyday_senses": everyday},
-        count_tokens=token_counters([item.text for item in battery]),
-        seed=seed,
-    )
+    # The matrices are small: several threads a product would wait for one another longer than they compute.
+    with threadpool_limits(1):
+        return audit(
+            battery,
+            emotion_words=emotion_words(),
+            lexicons={**lexicons(), "everyday_senses": everyday},
+            count_tokens=token_counters([item.text for item in battery]),
+            seed=seed,
+        )
 
 
 def token_counters(texts: Sequence[str]) -> dict[str, Callable[[str], int]]:
