@@ -42,7 +42,7 @@ _RARE = 0.1
 
 def _logistic(seed: int) -> LogisticRegression:
     # A warm start makes the second and third setting of an inner fold cost half; the last fit always starts from zero.
-    return LogisticRegression(tol=1e-3, max_iter=1000, random_state=seed, warm_start=True)
+    return LogisticRegression(tol=1e-5, max_iter=1000, random_state=seed, warm_start=True)
 
 
 def _lda(seed: int) -> LinearDiscriminantAnalysis:
