@@ -156,11 +156,11 @@ def run(**settings: Any) -> None:
     _study(None, **settings)
 
 
-def _stage_command(name: str, stage: str, text: str) -> None:
+def _stage_command(name: str, stages: tuple[str, ...], text: str) -> None:
     @cli.command(name, help=text)
     @study_options
     def command(**settings: Any) -> None:
-        _study((stage,), **settings)
+        _study(stages, **settings)
 
 
 @cli.command()
@@ -213,11 +213,13 @@ def export(path: Path, target: Path) -> None:
     click.echo(export_hdf5(path, target))
 
 
-_stage_command("probe", "probes", "Linear probes beside text baselines and a control task.")
-_stage_command("directions", "directions", "Emotion directions and how well they separate held-out twins.")
-_stage_command("patch", "patching", "Activation patching between twins: site x layer, at two positions.")
-_stage_command("ablate", "ablation", "Contributions of heads and neurons; ablation of the top k against random k.")
-_stage_command("steer", "steering", "Steer neutral texts along each direction, over strengths.")
+_stage_command("probe", ("probes",), "Linear probes beside text baselines and a control task.")
+_stage_command("directions", ("directions", "cosines"), "Emotion directions and how well they separate held-out twins.")
+_stage_command("patch", ("patching",), "Activation patching between twins: site x layer, at two positions.")
+_stage_command(
+    "ablate", ("contributions", "ablation"), "Contributions of heads and neurons; ablation of the top k against random k."
+)
+_stage_command("steer", ("steering",), "Steer neutral texts along each direction, over strengths.")
 
 
 @cli.command()
