@@ -94,7 +94,12 @@ def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 seed = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
 offline = click.option("--offline", is_flag=True, help="Never touch the network.")
-device = click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps.")
+device = click.option(
+    "--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps, or auto: spread over all GPUs, then CPU memory."
+)
+chat_template = click.option(
+    "--chat-template", help="Give texts as chat turns: on (the tokenizer's template), off, or a file with a Jinja template."
+)
 model_argument = click.argument("model")
 model_options = options(offline, device)
 reading_options = options(
@@ -111,10 +116,26 @@ study_options = options(
     click.option("--out", required=True, type=click.Path(path_type=Path), help="The run's folder; given again, it resumes."),
     click.option("--folds", default=5, show_default=True, help="Grouped cross-validation folds."),
     click.option("--sites", callback=_split, default="", help="Sites, such as resid_post,z or resid_post@0-3. All by default."),
-    click.option("--positions", callback=_split, default="", help="Position rules: last, mean_content, mean_from(20), ..."),
+    click.option("--positions", callback=_split, default="", help="Position rules: last, mean_content, role(user), ..."),
     click.option("--truncate", type=click.Choice(["left", "right"]), help="Cut texts longer than the context on this side."),
     click.option("--allow-special", is_flag=True, help="Accept texts that contain the tokenizer's special tokens."),
+    chat_template,
+    click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True),
+    click.option(
+        "--storage", type=click.Choice(["float32", "float16"]), default="float32", show_default=True, help="As what to store."
+    ),
+    click.option(
+        "--on-nonfinite",
+        type=click.Choice(["stop", "quarantine"]),
+        default="stop",
+        show_default=True,
+        help="What becomes of a text whose activations are not finite; quarantine leaves out its pair.",
+    ),
+    click.option("--token-budget", type=click.IntRange(1), default=1024, show_default=True, help="Tokens a batch."),
+    click.option("--shard-mb", type=click.IntRange(1), default=64, show_default=True, help="MiB a shard, as float32."),
+    click.option("--reuse", type=click.Path(path_type=Path), multiple=True, help="Folder of an earlier capture to copy from."),
     click.option("--dry-run", is_flag=True, help="Say what would be done and how much it is; compute nothing."),
+    click.option("--teraflops", type=click.FloatRange(0, min_open=True), help="With --dry-run: what the device reaches."),
     seed,
     as_json,
     model_options,
@@ -133,13 +154,15 @@ def cli() -> None:
     """
 
 
-def _study(stages: tuple[str, ...] | None, *, dry_run: bool, as_json: bool, **settings: Any) -> None:
+def _study(stages: tuple[str, ...] | None, *, dry_run: bool, teraflops: float | None, as_json: bool, **settings: Any) -> None:
     from interp import study
 
     arguments = study.Settings(**{key: value for key, value in settings.items() if value != ()})
     if dry_run:
-        show(study.estimate(arguments), as_json=as_json)
+        show(study.estimate(arguments, teraflops=teraflops), as_json=as_json)
         return
+    if teraflops is not None:
+        raise UsageError("--teraflops is for --dry-run, which it tells how fast the device is.")
     summary = study.run(arguments, stages=stages)
     if as_json:
         click.echo(json.dumps(summary, indent=1, default=str))
@@ -187,9 +210,10 @@ def capture(executor: str, workers: int, shard: str | None, repair: bool, **sett
     "--recompute", default=0.01, show_default=True, type=click.FloatRange(0, 1), help="Share of texts to compute again, alone."
 )
 @click.option("--model", help="The model to compute them with; without it only files are checked.")
+@chat_template
 @model_options
 @as_json
-def verify(path: Path, recompute: float, model: str | None, offline: bool, device: str, as_json: bool) -> None:
+def verify(path: Path, recompute: float, model: str | None, as_json: bool, **how: Any) -> None:
     """Check every shard of a capture, and a sample of texts computed again; exit code 4 when something is wrong."""
     from interp.capture import upkeep
 
@@ -197,7 +221,7 @@ def verify(path: Path, recompute: float, model: str | None, offline: bool, devic
     if model is not None:
         from interp import models
 
-        loaded = models.load(model, device=device, offline=offline)
+        loaded = models.load(model, **how)
     checks = upkeep.verify(path, recompute=recompute, model=loaded)
     show(checks, as_json=as_json)
     sys.exit(0 if all(check["passed"] for check in checks) else ArtefactError.exit_code)
@@ -240,7 +264,7 @@ def doctor(model: str, offline: bool, device: str, as_json: bool) -> None:
     from interp import models
     from interp.models.doctor import examine
 
-    checks = examine(models.load(model, device=device, offline=offline, check=False), thorough=True)
+    checks = examine(models.load(model, device=device, offline=offline, check=False, chat_template="off"), thorough=True)
     show(checks, as_json=as_json)
     sys.exit(0 if all(check["passed"] for check in checks) else 1)
 
@@ -253,7 +277,7 @@ def sites(model: str, offline: bool, device: str, as_json: bool) -> None:
     """List the sites a model offers, with their shapes."""
     from interp import models
 
-    show(models.load(model, device=device, offline=offline).sites(), as_json=as_json)
+    show(models.load(model, device=device, offline=offline, chat_template="off").sites(), as_json=as_json)
 
 
 @cli.command()

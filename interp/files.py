@@ -15,7 +15,7 @@ from interp.errors import ResourceError
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def sha256_bytes(data: bytes) -> str:
+def sha256_bytes(data: bytes | memoryview) -> str:
     """The SHA-256 of `data`, as 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
 

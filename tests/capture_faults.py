@@ -26,7 +26,7 @@ def values(index: int) -> np.ndarray:
     return np.random.default_rng(index).normal(size=(4, 8)).astype(np.float32)
 
 
-def encoded(index: int) -> tuple[bytes, dict[str, object]]:
+def encoded(index: int) -> tuple[Callable[[], bytes], dict[str, object]]:
     places = np.arange(4 * index, 4 * index + 4)
     shard = Shard(places, np.ones(4, np.int64), {NAME: values(index)}, np.ones(4, np.int32), {"last": np.ones(4, np.int8)})
     record = {
@@ -36,7 +36,7 @@ def encoded(index: int) -> tuple[bytes, dict[str, object]]:
         "batches": ((4, 1),),
         "statistics": {NAME: (float(np.abs(values(index)).max()), 1.0)},
     }
-    return encode(shard, plan="f" * 64, storage="float32"), record
+    return lambda: encode(shard, plan="f" * 64, storage="float32"), record
 
 
 def write_run(path: Path) -> RunFolder:

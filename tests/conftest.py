@@ -30,3 +30,11 @@ def tiny_model(tiny_folder: Callable[[str], Path]) -> Callable[[str], Any]:
         return load(str(tiny_folder(family)))
 
     return model
+
+
+@pytest.fixture(scope="session")
+def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny Llama whose tokenizer carries the chat template `tiny_models.CHAT`; read it, never write in it."""
+    from tiny_models import CHAT, make_folder
+
+    return make_folder("llama", tmp_path_factory.mktemp("chat") / "model", chat=CHAT)

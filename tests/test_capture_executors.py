@@ -1,6 +1,7 @@
 """Executors: whoever computes, the tree of shards is the same byte for byte."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -57,8 +58,8 @@ def test_a_worker_and_a_whole_run_do_not_mix(model, tmp_path, monkeypatch):
                 seen.append(executor)
         return run_batch(*args)
 
-    run_batch = recorder.run_batch
-    monkeypatch.setattr(recorder, "run_batch", during)
+    run_batch = recorder.launch
+    monkeypatch.setattr(recorder, "launch", during)
     with pytest.raises(BusyError, match="shards of other workers"):
         write_store(model, out, executor="shard:0/2")
     assert seen == ["serial", "shard:0/2"]
@@ -87,6 +88,37 @@ def test_processes_make_the_serial_tree(model, clean, tmp_path):
     write_store(model, out, executor="processes:2").close()
     assert tree(out) == clean
     write_store(model, out, executor="processes:2").close()
+
+
+@pytest.mark.slow
+def test_a_worker_killed_in_the_middle_costs_no_shard_that_was_committed(model, tmp_path):
+    """SIGKILL, as the kernel does it when memory runs out: exit 75, and the same command goes on where it stood."""
+    out, whole, asked = tmp_path / "run", tmp_path / "whole", {"sites": FEW, "token_budget": 48, "shard_batches": 1}
+    capture(model, battery(60), out=whole, **asked).close()
+    killed: list[int] = []
+
+    def kill_one_after_the_first_shard() -> None:
+        while not killed and time.monotonic() < end:
+            committed = (out / "manifest.jsonl").is_file() and (out / "manifest.jsonl").read_bytes().count(b"\n")
+            workers = multiprocessing.active_children()
+            if committed and workers:
+                os.kill(workers[0].pid, signal.SIGKILL)
+                killed.append(workers[0].pid)
+            time.sleep(0.001)
+
+    end = time.monotonic() + 120
+    thread = threading.Thread(target=kill_one_after_the_first_shard)
+    thread.start()
+    with pytest.raises(BusyError, match=r"a worker died .*; \d+ of \d+ shards are in .*; the same command resumes") as error:
+        capture(model, battery(60), out=out, executor="processes:2", **asked)
+    thread.join()
+    assert killed
+    assert error.value.exit_code == 75
+    kept = {name: data for name, data in tree(out).items() if name.startswith("shards/") and name.endswith(".h5")}
+    assert 0 < len(kept) < len(list((whole / "shards").iterdir()))
+    assert kept.items() <= tree(whole).items()
+    capture(model, battery(60), out=out, executor="processes:2", **asked).close()
+    assert tree(out) == tree(whole)
 
 
 def test_a_worker_refuses_another_model(model, tiny_folder, tmp_path):

@@ -159,7 +159,7 @@ class Sender:
         from interp.capture import recorder
 
         self.batches = 0
-        inner = recorder.run_batch
+        inner = recorder.launch
 
         def run_batch(*args):
             self.batches += 1
@@ -168,7 +168,7 @@ class Sender:
                     signal.raise_signal(number)
             return inner(*args)
 
-        monkeypatch.setattr(recorder, "run_batch", run_batch)
+        monkeypatch.setattr(recorder, "launch", run_batch)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75)])

@@ -15,8 +15,10 @@ import pytest
 from capture_faults import NAME, encoded, head, truth, write_run
 
 from interp.capture import ActivationStore
+from interp.capture.blocks import block_digests
 from interp.capture.run_folder import RunFolder
 from interp.capture.sealed import seal
+from interp.capture.shard import SCHEMA
 from interp.errors import ArtefactError
 
 
@@ -69,7 +71,8 @@ def swap_in(run: Path, data: bytes, **changes: object) -> None:
     digest = hashlib.sha256(data).hexdigest()
     lines = (run / "manifest.jsonl").read_text().splitlines()
     record = json.loads(lines[0])["content"]
-    record |= {"file": f"00000-{digest[:8]}.h5", "bytes": len(data), "sha256": digest, **changes}
+    record |= {"file": f"00000-{digest[:8]}.h5", "bytes": len(data), "sha256": digest, "blocks": block_digests(data)}
+    record |= changes
     (run / "manifest.jsonl").write_text("\n".join([seal(record), *lines[1:]]) + "\n")
     if "/" not in str(record["file"]):
         (run / "shards" / str(record["file"])).write_bytes(data)
@@ -78,7 +81,7 @@ def swap_in(run: Path, data: bytes, **changes: object) -> None:
 def hostile(build, *, libver=None) -> bytes:
     """A shard like an honest one, but for what `build` does to the dataset under test."""
     with h5py.File.in_memory(**({"libver": libver} if libver else {})) as file:
-        file.attrs.create("schema", np.int64(1))
+        file.attrs.create("schema", np.int64(SCHEMA))
         file.attrs.create("plan", np.bytes_("f" * 64))
         for name, data in (("item", np.arange(4)), ("length", np.ones(4, np.int64)), ("token", np.ones(4, np.int32))):
             file.create_dataset(name, data=data, chunks=(4,), fletcher32=True)
@@ -296,7 +299,7 @@ def test_bytes_that_are_no_shard_are_refused(run, name):
     ids=str,
 )
 def test_a_manifest_that_lies_is_refused(run, changes):
-    swap_in(run, encoded(0)[0], **changes)
+    swap_in(run, encoded(0)[0](), **changes)
     assert refused(run) == 0
 
 
@@ -337,18 +340,19 @@ def test_json_that_is_not_ours_is_refused(run, name, text):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 2}, "newer interp"),
+        ({"schema": SCHEMA + 1}, "newer interp"),
+        ({"schema": SCHEMA - 1}, "older interp.*capture again"),
         ({"schema": "1"}, "newer interp"),
         ({"n_shards": "3"}, "lacks n_shards"),
         ({"config": {}}, "lacks sites, positions"),
     ],
 )
 def test_a_run_of_another_kind_is_refused(run, changes, message):
-    (run / "run.json").write_text(seal({"schema": 1, **head(), **changes}) + "\n")
+    (run / "run.json").write_text(seal({"schema": SCHEMA, **head(), **changes}) + "\n")
     with pytest.raises(ArtefactError, match=message):
         RunFolder(run)
 
 
 def test_unknown_keys_are_kept(run):
-    (run / "run.json").write_text(seal({"schema": 1, **head(), "later": {"a": 1}}) + "\n")
+    (run / "run.json").write_text(seal({"schema": SCHEMA, **head(), "later": {"a": 1}}) + "\n")
     assert RunFolder(run).head["later"] == {"a": 1}

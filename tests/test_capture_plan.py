@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interp.capture import capture
+from interp.capture.estimate import estimate
 from interp.capture.plan import Options, budget_batches, gather_shards, make_plan
-from interp.capture.upkeep import estimate
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
@@ -18,13 +18,17 @@ def model(tiny_folder):
     return load(str(tiny_folder("llama")), check=False)
 
 
-@given(st.lists(st.integers(1, 90), min_size=1, max_size=60), st.integers(1, 200))
-def test_batches_hold_each_text_once_within_the_budget(lengths, budget):
-    batches = budget_batches(lengths, token_budget=budget)
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=60), st.integers(1, 200), st.integers(1, 900))
+def test_batches_hold_each_text_once_within_the_budget_and_a_shard(lengths, budget, most):
+    held = [10 * length for length in lengths]
+    batches = budget_batches(lengths, held, token_budget=budget, most_bytes=most)
     assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
-    for batch in batches:
+    for batch, following in zip(batches, [*batches[1:], ()], strict=True):
         longest = max(lengths[place] for place in batch)
-        assert len(batch) == 1 or len(batch) * longest <= budget
+        kept = sum(held[place] for place in batch)
+        assert len(batch) == 1 or (len(batch) * longest <= budget and kept <= most)
+        if following:
+            assert (len(batch) + 1) * longest > budget or kept + held[following[0]] > most
     flat = [lengths[place] for batch in batches for place in batch]
     assert flat == sorted(flat, reverse=True)
 
@@ -35,11 +39,12 @@ def test_shards_end_by_bytes_or_batches():
 
 
 def test_sorting_by_length_saves_padding(model):
-    lengths = [4, 30] * 20
-    sorted_plan = estimate(lengths, model.dims, sites=["resid_post"], positions=["last"], token_budget=120)
+    texts = Battery("mixed", tuple(Stimulus(f"t{k}", " ".join(["dog"] * (4 + 26 * (k % 2))), "joy") for k in range(40)))
+    lengths = [len(row) for row in model.tokenize([item.text for item in texts])]
+    told = estimate(model, texts, sites=["resid_post"], positions=["last"], token_budget=120, teraflops=1.0)
     as_they_come = [lengths[i : i + 4] for i in range(0, 40, 4)]
     naive = 1 - sum(lengths) / sum(len(b) * max(b) for b in as_they_come)
-    assert sorted_plan["padding"] < 0.1 < naive
+    assert told["padding"] < 0.1 < naive
 
 
 def test_the_digest_follows_everything_that_matters(model, tiny_folder):
@@ -64,17 +69,35 @@ def test_the_digest_follows_everything_that_matters(model, tiny_folder):
 
 def test_estimate_counts_what_a_capture_makes(model, tmp_path):
     texts = battery()
-    lengths = [len(row) for row in model.tokenize([item.text for item in texts])]
-    told = estimate(lengths, model.dims, sites=FEW, positions=("last", "all"), token_budget=48, shard_batches=1)
+    settings = {"sites": FEW, "positions": ("last", "all"), "token_budget": 48, "shard_batches": 1}
+    told = estimate(model, texts, teraflops=1.0, **settings)
     with write_store(model, tmp_path / "run", positions=("last", "all")) as store:
         arrays = [store.read(site, p).x for site in store.sites for p in store.positions]
         assert told["bytes"] == sum(x.nbytes for x in arrays)
+        lengths = store.read(FEW[1], "all").lengths
         assert (told["rows"], told["tokens"], told["shards"]) == (len(texts), sum(lengths), store.head["n_shards"])
-    half = estimate(lengths, model.dims, sites=FEW, positions=("last", "all"), storage="float16")
+    half = estimate(model, texts, teraflops=1.0, storage="float16", **settings)
     assert half["bytes"] == told["bytes"] // 2
-    deep = estimate(lengths, model.dims, sites=("resid_post@2",), positions=("last",))
-    shallow = estimate(lengths, model.dims, sites=("resid_post@0",), positions=("last",))
-    assert deep["seconds"] == pytest.approx(3 * shallow["seconds"])
+
+
+def test_the_time_is_two_operations_a_weight_and_token_up_to_the_last_layer(model):
+    def seconds(site, teraflops=1.0):
+        return estimate(model, battery(), sites=(site,), positions=("last",), teraflops=teraflops)["seconds"]
+
+    told = estimate(model, battery(), sites=("resid_post",), positions=("last",), teraflops=1.0)
+    dims, tokens = model.dims, round(told["tokens"] / (1 - told["padding"]))
+    matrices = dims.n_layers * (4 * dims.d_model**2 + 2 * dims.d_model * dims.d_mlp)
+    assert told["seconds"] == pytest.approx(2 * matrices * tokens / 1e12, rel=0.25)  # biases, norms and positions come on top
+    assert seconds("resid_post@2") == pytest.approx(3 * seconds("resid_post@0"))
+    assert seconds("resid_post@2", 2.0) == pytest.approx(seconds("resid_post@2") / 2)
+    weights = sum(weight.numel() for weight in model.plain().parameters())
+    assert told["weights_bytes"] == 4 * weights
+
+
+def test_without_a_speed_this_machines_own_is_measured(model):
+    told = estimate(model, battery(), sites=("resid_post",), positions=("last",))
+    assert 0 < told["seconds"] < 60
+    assert 1e-4 < told["teraflops"] < 1e3
 
 
 def one(text, **fields):
@@ -151,7 +174,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_planning(model, tmp_p
 
 def test_a_full_disk_is_foreseen(model, tmp_path, monkeypatch):
     monkeypatch.setattr("interp.capture.recorder.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    monkeypatch.setattr("interp.capture.batches.run_batch", lambda *a: pytest.fail("the model ran"))
+    monkeypatch.setattr("interp.capture.recorder.launch", lambda *a: pytest.fail("the model ran"))
     with pytest.raises(ResourceError, match=r"needs .* GB \+ 10 %, and 0.00 GB are free"):
         write_store(model, tmp_path / "run")
 

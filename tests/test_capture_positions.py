@@ -13,6 +13,7 @@ TEXT = TokenisedText(
     (1, 10, 11, 12, 13, 5, 2),
     ((0, 0), (0, 3), (3, 7), (7, 11), (11, 15), (3, 4), (0, 0)),
     {"who": "dog", "range": [4, 7], "ranges": [[0, 3], [12, 15]], "tokens": {"tokens": [2, 4]}, "the": "o", "gap": [3, 4]},
+    (("user", 0, 7), ("assistant", 7, 15)),
 )
 
 
@@ -28,6 +29,8 @@ TEXT = TokenisedText(
         ("span(range)", [2]),
         ("span(ranges)", [1, 4]),
         ("span(tokens)", [2, 3]),
+        ("role(user)", [1, 2, 5]),
+        ("role(assistant)", [3, 4]),
         ("all", [0, 1, 2, 3, 4, 5, 6]),
     ],
 )
@@ -49,7 +52,7 @@ def test_weights_pool_by_mean_and_never_touch_padding():
 
 
 @pytest.mark.parametrize(
-    "bad", ["first", "last()", "mean_from", "mean_from(-1)", "mean_from(x)", "span", "span()", "", "last(3)"]
+    "bad", ["first", "last()", "mean_from", "mean_from(-1)", "mean_from(x)", "span", "span()", "", "last(3)", "role", "role()"]
 )
 def test_an_unknown_rule_is_refused(bad):
     with pytest.raises(UsageError, match="position rule"):
@@ -62,6 +65,7 @@ def test_an_unknown_rule_is_refused(bad):
         ("mean_from(7)", "selects no token of text 't1'"),
         ("span(nothing)", "has no field 'nothing'"),
         ("span(the)", "occurs 2 times"),
+        ("role(system)", "no turn of the role 'system' .* its turns are of: user, assistant"),
     ],
 )
 def test_a_rule_without_a_token_names_the_text(rule, message):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from capture_cases import FEW, SITES, battery, tree, write_store
 
-from interp.capture import ActivationStore, capture
+from interp.capture import ActivationStore, capture, pooling
+from interp.capture.blocks import block_digests
 from interp.capture.sealed import seal
-from interp.capture.shard import Shard, encode, opened, overflows
+from interp.capture.shard import Shard, encode, overflows
 from interp.capture.upkeep import export_hdf5, inspect, layer_rows, repair, verify
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
@@ -60,7 +61,7 @@ def test_the_same_capture_gives_the_same_bytes_and_a_second_call_computes_nothin
     again = tmp_path / "again"
     write_store(model, again, positions=("last", "mean_content", "all"))
     assert tree(again) == tree(run)
-    monkeypatch.setattr("interp.capture.recorder.run_batch", lambda *a: pytest.fail("computed again"))
+    monkeypatch.setattr("interp.capture.recorder.launch", lambda *a: pytest.fail("computed again"))
     write_store(model, again, positions=("last", "mean_content", "all"))
 
 
@@ -101,16 +102,14 @@ def test_float16_is_kept_where_it_fits_and_only_there(model, tmp_path):
     assert not overflows(np.array([np.nan, 6e4]))
 
 
+def scale_by(monkeypatch, factor):
+    """Multiply the activations `SITE/POSITION` of a model by `factor(name)`."""
+    send = pooling.send_to_host
+    monkeypatch.setattr(pooling, "send_to_host", lambda found: send({name: x * factor(name) for name, x in found.items()}))
+
+
 def test_what_float16_cannot_hold_stays_float32_with_a_warning(model, tmp_path, monkeypatch):
-    from interp.capture.pooling import Pooler
-
-    arrays = Pooler.arrays
-
-    def grown(self):
-        found = arrays(self)
-        return {name: x * (1e6 if name.startswith(f"{POST}/") else 1) for name, x in found.items()}
-
-    monkeypatch.setattr(Pooler, "arrays", grown)
+    scale_by(monkeypatch, lambda name: 1e6 if name.startswith(f"{POST}/") else 1)
     with pytest.warns(UserWarning, match=f"{re.escape(POST)}/last reaches .*beyond float16"):
         store = write_store(model, tmp_path / "run", storage="float16", positions=("last",))
     assert np.isfinite(store.read(POST).x).all()
@@ -120,12 +119,16 @@ def test_what_float16_cannot_hold_stays_float32_with_a_warning(model, tmp_path, 
 
 
 def test_a_site_that_is_zero_is_told(model, monkeypatch):
-    from interp.capture.pooling import Pooler
-
-    arrays = Pooler.arrays
-    monkeypatch.setattr(Pooler, "arrays", lambda self: {n: x * ("attn" not in n) for n, x in arrays(self).items()})
-    with pytest.warns(UserWarning, match="hook_z/last is zero for every text"):
+    scale_by(monkeypatch, lambda name: 0 if "blocks.1.attn.hook_z" in name else 1)
+    with pytest.warns(UserWarning, match=r"blocks\.1\.attn\.hook_z/last is zero for every text"):
         capture(model, battery(1), sites=("z",), positions=("last",))
+
+
+def test_a_kind_of_site_that_is_zero_in_every_layer_is_refused_before_anything_is_written(model, tmp_path, monkeypatch):
+    scale_by(monkeypatch, lambda name: 0 if "hook_z" in name else 1)
+    with pytest.raises(DataError, match=r"z is zero in every layer asked for.*its hook does not fire"):
+        write_store(model, tmp_path / "run", sites=("resid_post", "z"))
+    assert not list((tmp_path / "run" / "shards").iterdir())
 
 
 def test_what_was_not_captured_is_named(memory):
@@ -162,7 +165,7 @@ def test_verify_finds_values_that_no_model_gives(run, model):
     lines = (run / "manifest.jsonl").read_text().splitlines()
     record = json.loads(lines[0])["content"]
     path = run / "shards" / record["file"]
-    with opened(path, check=lambda stream: None) as file:
+    with h5py.File(path) as file:
         arrays = {f"{g}/{n}": file[g][n][...] * np.float32(1.01) for g in file if g.startswith("blocks") for n in file[g]}
         chosen = {name: file["chosen"][name][...] for name in file["chosen"]}
         shard = Shard(file["item"][...], file["length"][...], arrays, file["token"][...], chosen)
@@ -170,7 +173,12 @@ def test_verify_finds_values_that_no_model_gives(run, model):
     import hashlib
 
     digest = hashlib.sha256(data).hexdigest()
-    record |= {"sha256": digest, "bytes": len(data), "file": f"{record['index']:05d}-{digest[:8]}.h5"}
+    record |= {
+        "sha256": digest,
+        "blocks": block_digests(data),
+        "bytes": len(data),
+        "file": f"{record['index']:05d}-{digest[:8]}.h5",
+    }
     (run / "shards" / record["file"]).write_bytes(data)
     (run / "manifest.jsonl").write_text("\n".join([seal(record), *lines[1:]]) + "\n")
     assert all(row["passed"] for row in verify(run))
@@ -194,8 +202,8 @@ def test_repair_computes_only_what_is_damaged(run, model, tmp_path, monkeypatch)
         ActivationStore.open(run)
     from interp.capture import recorder
 
-    computed, run_batch = [], recorder.run_batch
-    monkeypatch.setattr(recorder, "run_batch", lambda *a: (computed.append(a[3]), run_batch(*a))[1])
+    computed, run_batch = [], recorder.launch
+    monkeypatch.setattr(recorder, "launch", lambda *a: (computed.append(a[3]), run_batch(*a))[1])
     write_store(model, run, positions=("last", "mean_content", "all"))
     assert len(computed) == 3
     assert tree(run) == clean

@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from tiny_models import make_folder
 
 from interp.errors import ArtefactError, ResourceError, UsageError
-from interp.models import load
+from interp.models import load, outline
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -143,3 +143,10 @@ def test_network_down_names_the_cached_copy(hub, monkeypatch):
         load("org/tiny")
     with pytest.raises(ResourceError, match="No cached copy is here"):
         load("org/other")
+
+
+def test_an_outline_fetches_no_weights_and_says_what_the_model_would(hub):
+    shape = outline("org/tiny")
+    assert not any("safetensors" in path for path in hub.asked)
+    assert shape.dims == load("org/tiny", check=False).dims
+    assert any("safetensors" in path for path in hub.asked)

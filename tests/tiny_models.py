@@ -30,6 +30,15 @@ N_CTX = 128
 
 WORDS = tuple((Path(__file__).parent / "tiny_words.txt").read_text(encoding="utf-8").split())
 
+CHAT = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message.role not in ('system', 'user', 'assistant') %}{{ raise_exception('no such role') }}{% endif %}"
+    "<{{ message.role }}> {{ message.content | trim }} <end>\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+"""A chat template: of each turn, `<role>` opens it and `<end>` closes it; white space around contents goes."""
+
+TURNS = ("<system>", "<user>", "<assistant>", "<end>")
+
 _BOTH = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 3, "max_position_embeddings": N_CTX}
 _GROUPED = {**_BOTH, "intermediate_size": 48, "num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
 _GPT = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": None}
@@ -47,10 +56,16 @@ _CONFIGS: dict[str, Callable[[int], PretrainedConfig]] = {
 }  # fmt: skip
 
 
-def make_folder(family: str, path: Path) -> Path:
-    """A folder at `path` with config, safetensors weights and tokenizer of a random model of `family`."""
+def make_folder(family: str, path: Path, *, chat: str | None = None) -> Path:
+    """A folder at `path` with config, safetensors weights and tokenizer of a random model of `family`.
+
+    With a `chat` template the tokenizer carries it, and knows the tokens of `TURNS`.
+    """
     path.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(family)
+    if chat is not None:
+        tokenizer.add_tokens(list(TURNS), special_tokens=True)
+        tokenizer.chat_template = chat
     tokenizer.save_pretrained(path)
     config = _CONFIGS[family](len(tokenizer))
     generator = torch.Generator().manual_seed(20 + FAMILIES.index(family))

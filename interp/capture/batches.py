@@ -1,7 +1,7 @@
 """Running batches: halved where memory is short, checked for non-finite values, joined into shards."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,25 +20,30 @@ from interp.sites import Site
 
 @dataclass
 class Recorded:
-    """What some batches gave: arrays by `SITE/POSITION`, places of the texts, shapes really run, items refused."""
+    """What some batches gave: arrays by `SITE/POSITION`, places of the texts, shapes really run, items refused.
+
+    `reused` are the ids of items that were copied from an earlier capture.
+    """
 
     places: list[int] = field(default_factory=list)
     arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
     shapes: list[tuple[int, int]] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
 
     def add(self, other: "Recorded") -> None:
         """Append another's batches."""
         self.places += other.places
         self.shapes += other.shapes
         self.refused += other.refused
+        self.reused += other.reused
         for name, pieces in other.arrays.items():
             self.arrays.setdefault(name, []).extend(pieces)
 
     def shard(self, plan: Plan) -> Shard:
-        """The joined batches."""
+        """The joined batches; the pieces are given up one by one, so that no more than one array is there twice."""
         lengths = [len(plan.texts[place].tokens) for place in self.places]
-        arrays = self.joined()
+        arrays = {name: _join(self.arrays.pop(name)) for name in list(self.arrays)}
         tokens = np.concatenate([np.array(plan.texts[place].tokens, dtype=np.int32) for place in self.places])
         chosen = {}
         for number, rule in enumerate(rule for rule in plan.positions if rule.pooled):
@@ -50,15 +55,52 @@ class Recorded:
 
     def joined(self) -> dict[str, np.ndarray]:
         """Arrays by `SITE/POSITION`, all batches in one."""
-        return {name: pieces[0] if len(pieces) == 1 else np.concatenate(pieces) for name, pieces in self.arrays.items()}
+        return {name: _join(pieces) for name, pieces in self.arrays.items()}
+
+
+def _join(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """Texts whose forward has run and whose activations are on their way to the host; `arrive` waits for them."""
+
+    places: list[int]
+    shape: tuple[int, int]
+    arrive: Callable[[], dict[str, np.ndarray]]
 
 
 def run_batch(model: LanguageModel, engine: Engine, plan: Plan, places: Sequence[int]) -> Recorded:
-    """Activations of the texts at `places`, run as one batch, or as halves where that does not fit in memory.
+    """Activations of the texts at `places`, run as one batch: `launch`, then `finish`."""
+    return finish(model, engine, plan, launch(model, engine, plan, list(places)))
 
-    Raises `DataError` for a non-finite activation (unless it is quarantined), `ResourceError` for a text too large alone.
+
+def launch(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) -> list[Underway]:
+    """Run the texts at `places` as one batch, or as halves where that does not fit in memory, without waiting for copies.
+
+    Raises `ResourceError` for a text too large alone.
     """
-    recorded = _run_halving(model, engine, plan, list(places))
+    try:
+        return [_run(model, engine, plan, places)]
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(places) == 1:
+        text = plan.texts[places[0]]
+        raise ResourceError(f"text {text.id!r} ({len(text.tokens)} tokens) does not fit in memory, even alone: shorten it.")
+    middle = len(places) // 2
+    return [*launch(model, engine, plan, places[:middle]), *launch(model, engine, plan, places[middle:])]
+
+
+def finish(model: LanguageModel, engine: Engine, plan: Plan, underway: Sequence[Underway]) -> Recorded:
+    """What a launched batch gave, checked for values that are no numbers.
+
+    Raises `DataError` for a non-finite activation, unless it is quarantined.
+    """
+    recorded = _arrived(underway)
     bad = _nonfinite(recorded, plan)
     for place in bad:
         found = _locate(model, engine, plan, place)
@@ -73,24 +115,14 @@ def run_batch(model: LanguageModel, engine: Engine, plan: Plan, places: Sequence
     return recorded
 
 
-def _run_halving(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) -> Recorded:
-    try:
-        return _run(model, engine, plan, places)
-    except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
-            raise
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if len(places) == 1:
-        text = plan.texts[places[0]]
-        raise ResourceError(f"text {text.id!r} ({len(text.tokens)} tokens) does not fit in memory, even alone: shorten it.")
-    middle = len(places) // 2
-    halves = _run_halving(model, engine, plan, places[:middle])
-    halves.add(_run_halving(model, engine, plan, places[middle:]))
-    return halves
+def _arrived(underway: Sequence[Underway]) -> Recorded:
+    recorded = Recorded()
+    for part in underway:
+        recorded.add(Recorded(part.places, {name: [array] for name, array in part.arrive().items()}, [part.shape]))
+    return recorded
 
 
-def _run(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) -> Recorded:
+def _run(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) -> Underway:
     batch = model.pad([plan.texts[place].tokens for place in places])
     pooler = Pooler(plan, places, batch, model.device)
 
@@ -98,8 +130,7 @@ def _run(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) ->
         return lambda tensor: pooler.sink(site, tensor)
 
     engine.run(batch, {site: keep(site) for site in plan.sites})
-    arrays = {name: [array] for name, array in pooler.arrays().items()}
-    return Recorded(places, arrays, [(len(places), int(batch.ids.shape[1]))])
+    return Underway(places, (len(places), int(batch.ids.shape[1])), pooler.leave())
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -181,13 +212,17 @@ def describe(shard: Shard, plan: Plan) -> tuple[dict[str, tuple[float, float]], 
 
 
 def check_alone(model: LanguageModel, engine: Engine, plan: Plan, *, bound: float) -> float:
-    """Largest relative difference of the shortest text alone and beside the longest one; `InternalError` above `bound`."""
+    """Largest relative difference of the shortest text alone and beside the longest one; `InternalError` above `bound`.
+
+    Raises `DataError` when a kind of site is zero in every layer asked for: its hook does not fire, or nothing is there.
+    """
     order = sorted(range(len(plan.texts)), key=lambda place: (len(plan.texts[place].tokens), place))
     short, long = order[0], order[-1]
+    alone = _arrived(launch(model, engine, plan, [short])).shard(plan)
+    _refuse_zero(alone, plan)
     if short == long:
         return 0.0
-    alone = _run_halving(model, engine, plan, [short]).shard(plan)
-    beside = _run_halving(model, engine, plan, [long, short]).shard(plan)
+    beside = _arrived(launch(model, engine, plan, [long, short])).shard(plan)
     worst = 0.0
     for name, array in alone.arrays.items():
         where = text_rows(name, beside.lengths.tolist())[1]
@@ -198,3 +233,13 @@ def check_alone(model: LanguageModel, engine: Engine, plan: Plan, *, bound: floa
             f"batch self-check failed: {worst:.1e} > {bound:.0e} between a text alone and in a batch: a padding bug."
         )
     return worst
+
+
+def _refuse_zero(shard: Shard, plan: Plan) -> None:
+    for name in dict.fromkeys(site.name for site in plan.sites):
+        hooks = {str(site) for site in plan.sites if site.name == name}
+        if not any(array.any() for key, array in shard.arrays.items() if key.rpartition("/")[0] in hooks):
+            raise DataError(
+                f"{name} is zero in every layer asked for ({len(hooks)}) on the first text tried: the model computes nothing "
+                "there, or its hook does not fire. Leave the site out; `interp doctor` says which sites can be trusted."
+            )

@@ -62,9 +62,14 @@ def _reader(sites: Sequence[Site], wanted: dict[Site, Sink]) -> Callable[..., No
 def choose_engine(model: LanguageModel, sites: Sequence[Site], *, attention: str = "fast") -> tuple[Engine, str]:
     """The engine for these sites, and why: plain where it gives the bridge's values at every site, the bridge otherwise.
 
-    The comparison is made on two short texts in one batch, relative to each site's largest magnitude.
+    The comparison is made on two short texts in one batch, relative to each site's largest magnitude. A model that is spread
+    over devices, or quantised, runs on the bridge: plain modules around its weights would lack what moves or unpacks them.
     """
     bridge = BridgeEngine(model)
+    if model.spread:
+        return bridge, "the model is spread over several devices, and only its own modules know where each part lies"
+    if model.quantised:
+        return bridge, "the model is quantised, and only its own modules know how to unpack its matrices"
     if attention == "eager" or any(site.name == "pattern" for site in sites):
         return bridge, "attention patterns or eager attention were asked for"
     try:
@@ -72,15 +77,15 @@ def choose_engine(model: LanguageModel, sites: Sequence[Site], *, attention: str
         error = largest_difference(model, plain, bridge, sites)
     except (InternalError, AttributeError, KeyError, TypeError, RuntimeError, ValueError) as reason:
         return bridge, f"the plain modules do not offer these sites ({reason})"
-    bound = tolerance(model.dtype)
+    bound = tolerance(model.precision)
     if not error <= bound:
         return bridge, f"the plain modules differ from the bridge by {error:.1e} > {bound:.0e}"
     return plain, f"the plain modules give the bridge's values within {bound:.0e}"
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Largest relative difference that batching and kernels may cause in a precision."""
-    return {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 4e-3}.get(dtype, 3e-2)
+    """Largest relative difference that batching and kernels may cause in a precision (float8: a quantised model's)."""
+    return {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 4e-3, torch.float8_e4m3fn: 1e-1}.get(dtype, 3e-2)
 
 
 def largest_difference(model: LanguageModel, one: Engine, other: Engine, sites: Sequence[Site]) -> float:

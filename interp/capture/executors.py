@@ -26,11 +26,14 @@ import torch
 from interp.capture.lock import Lock, locked
 from interp.capture.plan import IDENTITY, Plan
 from interp.capture.recorder import Recorder, how_to_resume
+from interp.capture.reuse import Reuse
 from interp.capture.run_folder import LOCK, RunFolder
 from interp.capture.stopping import watched_signals
 from interp.capture.store import ActivationStore
 from interp.errors import ArtefactError, BusyError, InterpError, ResourceError, UsageError
 from interp.models import load
+from interp.models.chat import OFF
+from interp.models.placement import Placement
 from interp.progress import track
 
 _TEXT = re.compile(r"(serial)|(processes|ray):([1-9]\d{0,3})|shard:(\d{1,6})/([1-9]\d{0,5})")
@@ -84,29 +87,37 @@ def _one_of_many(recorder: Recorder, out: Path, *, index: int, count: int) -> Ac
 
 @dataclass(frozen=True)
 class _Work:
-    """What a worker needs to compute shards: the plan, the folder, and how to load the same model."""
+    """What a worker needs to compute shards: the plan, the folder, and how to load the same model (on how many GPUs)."""
 
     plan: Plan
     out: Path
     model: str
-    device: str
+    device: Placement
     dtype: str
     threads: int
+    gpus: int = 0
+    chat_template: str = OFF
+    reuse: Reuse | None = None
 
     @classmethod
     def of(cls, recorder: Recorder, folder: RunFolder) -> "_Work":
         model = recorder.model
         dtype = str(model.dtype).removeprefix("torch.")
-        return cls(recorder.plan, folder.path, model.name, str(model.device), dtype, torch.get_num_threads())
+        threads, lying = torch.get_num_threads(), model.provenance["device_map"]
+        gpus = {where for where in [str(model.device), *(lying["bytes"] if lying else ())] if where.startswith("cuda")}
+        chat = model.chat.source if model.chat else OFF
+        return cls(recorder.plan, folder.path, model.name, model.placement, dtype, threads, len(gpus), chat, recorder.reuse)
 
     def recorder(self) -> Recorder:
         """The model loaded anew, as many threads as its planner had; `ArtefactError` when it is not the same model."""
         torch.set_num_threads(self.threads)
-        model = load(self.model, device=self.device, dtype=self.dtype, offline=True, check=False)
+        model = load(
+            self.model, device=self.device, dtype=self.dtype, offline=True, check=False, chat_template=self.chat_template
+        )
         found = {key: model.provenance[key] for key in IDENTITY if key in model.provenance}
         if found != self.plan.config["model"]:
             raise ArtefactError(f"worker: the model {self.model!r} is not the one that the capture was planned with.")
-        return Recorder(model, self.plan)
+        return Recorder(model, self.plan, self.reuse)
 
 
 _RECORDERS: list[Recorder] = []
@@ -177,8 +188,7 @@ def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: in
     if started:
         ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        gpus = 1 if work.device.startswith("cuda") else 0
-        actor: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=3, max_task_retries=2)(_Actor)
+        actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, max_restarts=3, max_task_retries=2)(_Actor)
         actors = [actor.remote(work) for _ in range(min(workers, len(lacking)))]
         with watched_signals() as stopping:
             _share_out(ray, actors, lacking, lock, stop=lambda: stopping.signal is not None)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.activations import NewGELUActivation
 
 from interp.errors import InternalError
 from interp.models import Batch, LanguageModel
@@ -51,7 +52,8 @@ class PlainEngine:
         self.module = unwrapped(model)
         self.name = f"plain-{self.module.config._attn_implementation}"
         self._modules = dict(self.module.named_modules())
-        self._taps = {site: find_tap(model, site) for site in sites}
+        paths = plain_paths(model)
+        self._taps = {site: find_tap(model, site, paths) for site in sites}
         missing = [str(site) for site, tap in self._taps.items() if tap is None or tap.path not in self._modules]
         if missing:
             raise InternalError(f"{', '.join(missing[:3])}: no module of {model.name!r} has this as its input or output.")
@@ -93,12 +95,17 @@ class PlainEngine:
         return headed if site.head is None else headed[:, :, site.head]
 
 
-def find_tap(model: LanguageModel, site: Site) -> Tap | None:
+def plain_paths(model: LanguageModel) -> dict[int, str]:
+    """The path of each module in the Hugging Face model, by the `id` of the module that the bridge wraps."""
+    bridge: Any = model.bridge
+    return {id(module): path for path, module in _plain_modules(bridge.original_model)}
+
+
+def find_tap(model: LanguageModel, site: Site, paths: Mapping[int, str]) -> Tap | None:
     """The plain module that a site is the input or output of; None where it has no module of its own."""
     bridge: Any = model.bridge
     point = bridge.hook_dict.get(site.hook)
     block = bridge.blocks[site.layer]
-    paths = {id(module): path for path, module in _plain_modules(bridge.original_model)}
     for component in [block, *_components(block)]:
         path = paths.get(id(component.original_component))
         for attribute, is_input in (("hook_in", True), ("hook_out", False)):
@@ -136,6 +143,10 @@ def unwrapped(model: LanguageModel) -> Any:
 
     Attention is sdpa where the architecture has it and caps no scores (sdpa would drop the cap); its head stays empty.
     """
+    if model.spread or model.quantised:
+        raise InternalError(
+            f"{model.name!r} is spread over devices or quantised: its weights cannot be shared with plain modules."
+        )
     wrapped: Any = model.bridge.original_model
     config = type(wrapped.config).from_dict(wrapped.config.to_dict())
     softcap = getattr(config.get_text_config(), "attn_logit_softcapping", None)
@@ -152,4 +163,13 @@ def unwrapped(model: LanguageModel) -> Any:
                 if tensor is None:
                     raise InternalError(f"the weights of {model.name!r} have no {path}.{name} to share.")
                 tensors[name] = tensor
+    _fuse_activations(plain)
     return plain.eval()
+
+
+def _fuse_activations(module: nn.Module) -> None:
+    """Put torch's one-pass tanh GELU where transformers writes the same formula as eight passes over memory."""
+    for parent in module.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(parent, name, nn.GELU(approximate="tanh"))

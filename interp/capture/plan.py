@@ -7,7 +7,7 @@ the last digits of activations, so what is missing is never repacked.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -18,13 +18,17 @@ from jaxtyping import Int
 from interp.capture.positions import PositionRule, TokenisedText, parse_position
 from interp.errors import DataError, UsageError
 from interp.models import Dims, LanguageModel
+from interp.models.conversations import prompt_of, text_of, turns_of
 from interp.sites import Site, expand
-from stimuli.battery import Battery
+from stimuli.battery import Battery, Stimulus
 
 STORAGE = ("float32", "float16")
 ON_NONFINITE = ("stop", "quarantine")
 
-IDENTITY = ("weights", "config_digest", "tokenizer_digest", "architecture", "dtype", "quantisation")
+_AT_ONCE = 4096
+"""Texts tokenised at once."""
+
+IDENTITY = ("weights", "config_digest", "tokenizer_digest", "architecture", "dtype", "quantisation", "chat_template")
 """What of a model's provenance decides its activations; where its files lie does not."""
 
 
@@ -32,10 +36,11 @@ IDENTITY = ("weights", "config_digest", "tokenizer_digest", "architecture", "dty
 class Options:
     """How a capture is made. All of them are part of the plan.
 
-    `token_budget`: tokens a batch, padding counted. `storage`: float32 or float16 (values beyond float16 stay float32).
-    `on_nonfinite`: stop with an error, or quarantine the pair. `truncate`: cut texts longer than the context on this side
-    (left or right; None refuses them). `allow_special`: accept special tokens inside texts. `shard_bytes`, `shard_batches`:
-    a shard ends at whichever comes first. `attention`: fast (no pattern is computed) or eager.
+    `token_budget`: tokens a batch, padding counted; a batch keeps no more than a shard's bytes either. `storage`: float32 or
+    float16 (values beyond float16 stay float32). `on_nonfinite`: stop with an error, or quarantine the pair. `truncate`: cut
+    texts longer than the context on this side (left or right; None refuses them). `allow_special`: accept special tokens
+    inside texts. `shard_bytes` (as float32), `shard_batches`: a shard ends at whichever comes first. `attention`: fast (no
+    pattern is computed) or eager.
     """
 
     token_budget: int = 1024
@@ -114,13 +119,18 @@ def make_plan(
     wanted = expand([str(site) for site in sites], n_layers=model.dims.n_layers)
     rules = parse_positions(positions)
     _check_request(wanted, rules, model.dims, battery)
-    texts = tokenise(model, battery, options=options)
+    texts = tuple(_planned(model, battery, rules, options))
+    batches, shards, _ = lay_out([len(text.tokens) for text in texts], wanted, rules, model.dims, options=options)
+    return Plan(texts, batches, shards, wanted, rules, options, _config(model, battery, wanted, rules, options, texts))
+
+
+def _planned(model: LanguageModel, battery: Battery, rules: Sequence[PositionRule], options: Options) -> Iterator[PlannedText]:
+    """The battery's texts, some thousands at a time: where each token stands in its text is forgotten as soon as it can be."""
     twins = _twins(battery)
     pooled = [rule for rule in rules if rule.pooled]
-    planned = tuple(PlannedText(t.id, twins.get(t.id), t.tokens, tuple(rule.select(t) for rule in pooled)) for t in texts)
-    lengths = [len(text.tokens) for text in planned]
-    batches, shards, _ = lay_out(lengths, wanted, rules, model.dims, options=options)
-    return Plan(planned, batches, shards, wanted, rules, options, _config(model, battery, wanted, rules, options, texts))
+    for start in range(0, len(battery), _AT_ONCE):
+        for text in tokenise(model, battery.items[start : start + _AT_ONCE], options=options):
+            yield PlannedText(text.id, twins.get(text.id), text.tokens, tuple(rule.select(text) for rule in pooled))
 
 
 def parse_positions(texts: Sequence[str]) -> tuple[PositionRule, ...]:
@@ -135,33 +145,44 @@ def lay_out(
     lengths: Sequence[int], sites: Sequence[Site], rules: Sequence[PositionRule], dims: Dims, *, options: Options
 ) -> tuple[Numbers, Numbers, list[int]]:
     """Batches of places, shards of batches, and bytes (float32) a batch, for texts of `lengths` tokens."""
-    batches = budget_batches(lengths, token_budget=options.token_budget)
-    sizes = [sum(text_bytes(sites, rules, dims, lengths[place]) for place in batch) for batch in batches]
+    held = texts_bytes(lengths, sites, rules, dims)
+    batches = budget_batches(lengths, held, token_budget=options.token_budget, most_bytes=options.shard_bytes)
+    sizes = [sum(held[place] for place in batch) for batch in batches]
     return batches, gather_shards(sizes, options=options), sizes
 
 
-def tokenise(model: LanguageModel, battery: Battery, *, options: Options) -> list[TokenisedText]:
-    """The battery's texts as the model sees them, with the characters each token stands for."""
-    ids = [item.id for item in battery]
-    texts = [item.text for item in battery]
+def tokenise(model: LanguageModel, items: Battery | Sequence[Stimulus], *, options: Options) -> list[TokenisedText]:
+    """The items' texts as the model sees them, with the characters each token stands for.
+
+    An item with a field `messages` is that conversation: its text is the messages' contents, joined by newlines.
+    """
+    ids = [item.id for item in items]
+    prompts = [prompt_of(item.text, item.fields, name=item.id) for item in items]
     truncate = cast(Literal["left", "right"] | None, options.truncate)
-    rows = model.tokenize(texts, ids=ids, truncate=truncate, allow_special=options.allow_special)
-    spans = model.offsets(texts, truncate=truncate, allow_special=options.allow_special)
+    rows = model.tokenize(prompts, ids=ids, truncate=truncate, allow_special=options.allow_special)
+    spans = model.offsets(prompts, truncate=truncate, allow_special=options.allow_special)
     return [
-        TokenisedText(item.id, item.text, tuple(row), tuple(span), item.fields)
-        for item, row, span in zip(battery, rows, spans, strict=True)
+        TokenisedText(item.id, text_of(prompt), tuple(row), tuple(span), item.fields, turns_of(prompt) if model.chat else ())
+        for item, prompt, row, span in zip(items, prompts, rows, spans, strict=True)
     ]
 
 
-def budget_batches(lengths: Sequence[int], *, token_budget: int) -> tuple[tuple[int, ...], ...]:
-    """Places of `lengths`, longest first, cut so that texts x longest stays within the budget (one text always fits)."""
+def budget_batches(
+    lengths: Sequence[int], held: Sequence[int], *, token_budget: int, most_bytes: int
+) -> tuple[tuple[int, ...], ...]:
+    """Places of `lengths`, longest first, cut so that texts x longest stays within the token budget and what is kept of them
+    (`held` bytes a text) within a shard; one text always fits.
+    """
     batches: list[tuple[int, ...]] = []
     current: list[int] = []
+    kept = 0
     for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
-        if current and (len(current) + 1) * lengths[current[0]] > token_budget:
+        full = current and ((len(current) + 1) * lengths[current[0]] > token_budget or kept + held[place] > most_bytes)
+        if full:
             batches.append(tuple(current))
-            current = []
+            current, kept = [], 0
         current.append(place)
+        kept += held[place]
     return (*batches, tuple(current)) if current else tuple(batches)
 
 
@@ -177,6 +198,12 @@ def gather_shards(sizes: Sequence[int], *, options: Options) -> tuple[tuple[int,
         current.append(number)
         held += size
     return (*shards, tuple(current)) if current else tuple(shards)
+
+
+def texts_bytes(lengths: Sequence[int], sites: Sequence[Site], rules: Sequence[PositionRule], dims: Dims) -> list[int]:
+    """Bytes of float32 that each text of `lengths` tokens gives."""
+    known = {length: text_bytes(sites, rules, dims, length) for length in set(lengths)}
+    return [known[length] for length in lengths]
 
 
 def text_bytes(sites: Sequence[Site], rules: Sequence[PositionRule], dims: Dims, length: int) -> int:
@@ -230,7 +257,7 @@ def _config(
     sites: Sequence[Site],
     rules: Sequence[PositionRule],
     options: Options,
-    texts: Sequence[TokenisedText],
+    texts: Sequence[PlannedText],
 ) -> dict[str, Any]:
     digest = hashlib.sha256()
     for text in texts:

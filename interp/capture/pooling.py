@@ -1,6 +1,6 @@
 """Pooling inside the hook: of each site only what the position rules keep is copied, the rest is never held."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -45,16 +45,44 @@ class Pooler:
         if site.name == "pattern" and site.head is None:
             tensor = tensor.movedim(2, 1)
         flat = tensor.flatten(2).to(torch.float32)
-        pooled = torch.bmm(self.weights, flat)
+        pooled = torch.bmm(self.weights.to(flat.device), flat)
         return [pooled[:, rule].unflatten(-1, tensor.shape[2:]) for rule in range(pooled.shape[1])]
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What was kept, by `SITE/POSITION`: [text, ...], or ragged [token, ...]."""
-        found = {}
-        for name, pieces in self.kept.items():
-            whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-            found[name] = np.ascontiguousarray(whole.cpu().numpy())
-        return found
+    def leave(self) -> Callable[[], dict[str, np.ndarray]]:
+        """Send what was kept to the host's memory; the function returned waits for it and gives it by `SITE/POSITION`.
+
+        Arrays are [text, ...], or ragged [token, ...].
+        """
+        whole = {name: pieces[0] if len(pieces) == 1 else torch.cat(pieces) for name, pieces in self.kept.items()}
+        self.kept = {}
+        return send_to_host(whole)
+
+
+def send_to_host(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, np.ndarray]]:
+    """Begin copying `tensors`; the function returned waits and gives the arrays.
+
+    From a CUDA device the copies go through pinned memory on a stream of their own, so that the device computes the next batch
+    meanwhile; elsewhere nothing is left to wait for.
+    """
+    streams: dict[torch.device, torch.cuda.Stream] = {}
+    host: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if not tensor.is_cuda:
+            host[name] = tensor.cpu()
+            continue
+        if tensor.device not in streams:
+            streams[tensor.device] = torch.cuda.Stream(tensor.device)
+            streams[tensor.device].wait_stream(torch.cuda.current_stream(tensor.device))
+        with torch.cuda.stream(streams[tensor.device]):
+            host[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+        tensor.record_stream(streams[tensor.device])
+
+    def arrive() -> dict[str, np.ndarray]:
+        for stream in streams.values():
+            stream.synchronize()
+        return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in host.items()}
+
+    return arrive
 
 
 def is_ragged(name: str) -> bool:

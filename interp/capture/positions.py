@@ -4,15 +4,16 @@ Positions are absolute: 0 is the first token that the tokenizer made, its own sp
 
 | rule | tokens |
 |---|---|
-| `last` | the last token |
-| `last_content` | the last token that belongs to the text: not added by the tokenizer, not only white space |
+| `last` | the last token (under a chat template, one that closes the last turn) |
+| `last_content` | the last token that belongs to the text: not added by tokenizer or template, not only white space |
 | `mean_content` | the mean over all tokens that belong to the text |
 | `mean_from(k)` | the mean over tokens k, k + 1, ... (the first k tokens are left out) |
 | `span(field)` | the mean over the tokens that the item's field marks |
+| `role(assistant)` | the mean over the tokens of all turns of that role (user, system, ...), without the template's own |
 | `all` | every token, unpooled |
 
 The field of `span` holds a substring that occurs once, a character range `[start, end]`, a list of such ranges, or a token
-range `{"tokens": [start, end]}`; ends are exclusive.
+range `{"tokens": [start, end]}`; ends are exclusive. Roles need a chat template; under one, a text is a user turn.
 """
 
 import re
@@ -27,22 +28,26 @@ from torch import Tensor
 
 from interp.errors import DataError, UsageError
 
-KINDS = ("last", "last_content", "mean_content", "mean_from", "span", "all")
-"""The names of rules; `mean_from` and `span` take an argument in parentheses."""
+KINDS = ("last", "last_content", "mean_content", "mean_from", "span", "role", "all")
+"""The names of rules; `mean_from`, `span` and `role` take an argument in parentheses."""
 
 _RULE = re.compile(r"(\w+)(?:\(([^()]*)\))?")
-_ARGUMENT = ("mean_from", "span")
+_ARGUMENT = ("mean_from", "span", "role")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenisedText:
-    """A text as a model sees it: its token ids and the characters `[start, end)` each stands for ((0, 0) for specials)."""
+    """A text as a model sees it: its token ids and the characters `[start, end)` each stands for ((0, 0) for specials).
+
+    `turns` are the role and the characters of each turn; there are none where no chat template is on.
+    """
 
     id: str
     text: str
     tokens: tuple[int, ...]
     offsets: tuple[tuple[int, int], ...]
     fields: Mapping[str, Any] = field(default_factory=dict)
+    turns: tuple[tuple[str, int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.tokens) != len(self.offsets):
@@ -50,7 +55,7 @@ class TokenisedText:
 
     @property
     def content(self) -> Int[np.ndarray, "token"]:
-        """Positions of the tokens that belong to the text: not added by the tokenizer, not only white space."""
+        """Positions of the tokens that belong to the text: not added by tokenizer or template, not only white space."""
         return np.array([p for p, (a, b) in enumerate(self.offsets) if self.text[a:b].strip()], dtype=np.int64)
 
 
@@ -74,6 +79,8 @@ class PositionRule:
         length = len(text.tokens)
         if self.kind == "span":
             found = _spanned(text, str(self.argument))
+        elif self.kind == "role":
+            found = _spoken(text, str(self.argument))
         elif self.kind in ("last_content", "mean_content"):
             found = text.content[-1:] if self.kind == "last_content" else text.content
         else:
@@ -93,7 +100,8 @@ def parse_position(text: str) -> PositionRule:
     kind, argument = (match[1], match[2]) if match else ("", None)
     if kind not in KINDS or (argument is None) != (kind not in _ARGUMENT) or argument == "":
         raise UsageError(
-            f"unknown position rule {text!r}: write last, last_content, mean_content, mean_from(20), span(field) or all."
+            f"unknown position rule {text!r}: write last, last_content, mean_content, mean_from(20), span(field), "
+            "role(assistant) or all."
         )
     if kind != "mean_from":
         return PositionRule(kind, argument)
@@ -125,7 +133,27 @@ def _spanned(text: TokenisedText, name: str) -> Int[np.ndarray, "token"]:
     if isinstance(value, Mapping) and _is_range(value.get("tokens")):
         start, end = value["tokens"]
         return np.arange(max(start, 0), min(end, len(text.tokens)), dtype=np.int64)
-    ranges = _character_ranges(text, name, value)
+    return _overlapping(text, _character_ranges(text, name, value))
+
+
+def _spoken(text: TokenisedText, role: str) -> Int[np.ndarray, "token"]:
+    turns = [(start, end) for speaker, start, end in text.turns if speaker == role]
+    if not text.turns:
+        raise DataError(
+            f"text {text.id!r} has no turns for role({role}): the model is given plain texts. Say --chat-template on "
+            "(chat_template='on'), or choose another rule."
+        )
+    if not turns:
+        speakers = ", ".join(dict.fromkeys(speaker for speaker, _, _ in text.turns))
+        raise DataError(
+            f"text {text.id!r} has no turn of the role {role!r} for role({role}); its turns are of: {speakers}. Give its "
+            "messages one, drop it, or choose another rule."
+        )
+    return _overlapping(text, turns)
+
+
+def _overlapping(text: TokenisedText, ranges: Sequence[tuple[int, int]]) -> Int[np.ndarray, "token"]:
+    """Positions of the tokens that reach into one of the character ranges."""
     overlap = [any(a < end and b > start for start, end in ranges) and b > a for a, b in text.offsets]
     return np.flatnonzero(np.array(overlap, dtype=bool)).astype(np.int64)
 

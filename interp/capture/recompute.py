@@ -8,6 +8,7 @@ from interp.capture.batches import run_batch, text_rows
 from interp.capture.engine import choose_engine, tolerance
 from interp.capture.plan import IDENTITY, Options, Plan, PlannedText, parse_positions
 from interp.capture.run_folder import RunFolder
+from interp.capture.sealed import differences
 from interp.capture.shard import CHOSEN, opened
 from interp.capture.store import ActivationStore
 from interp.errors import ArtefactError
@@ -22,14 +23,18 @@ def recompute_alone(store: ActivationStore, folder: RunFolder, model: LanguageMo
     found = {key: model.provenance[key] for key in IDENTITY if key in model.provenance}
     if found != folder.head["config"]["model"]:
         told = f"{folder.head['provenance'].get('model', {}).get('model')!r} was captured and {model.name!r} was given"
-        raise ArtefactError(f"cannot recompute {folder.path}: {told}, with other weights, tokenizer or precision.")
+        others = "; ".join(differences(folder.head["config"]["model"], found))
+        raise ArtefactError(
+            f"cannot recompute {folder.path}: {told}; then and now, {others}. Give the model as it was captured: the same "
+            "weights, precision and --chat-template."
+        )
     options = Options(**folder.head["config"]["options"])
     rules = parse_positions(store.positions)
     wanted = set(store.items[:: max(1, round(1 / share))])
     worst, where, n = 0.0, "", 0
     engine, _ = choose_engine(model, store.sites, attention=options.attention)
     for record in folder.records.values():
-        with opened(folder.shard_path(record), check=record.check) as file:
+        with opened(folder.shard_path(record), verified=record.verified) as file:
             lengths = [int(n) for n in file["length"][...]]
             for number, (item, rows) in enumerate(zip(record.items, text_rows("/all", lengths), strict=True)):
                 if item not in wanted:
@@ -42,7 +47,7 @@ def recompute_alone(store: ActivationStore, folder: RunFolder, model: LanguageMo
                     stored = np.asarray(file[name][text_rows(name, lengths)[number]], dtype=np.float32)
                     error = float(np.abs(stored - array).max() / max(float(np.abs(array).max()), 1e-30))
                     worst, where = max((worst, where), (error, f"{item} at {name}"))
-    bound = max(tolerance(model.dtype), 1e-3 if options.storage == "float16" else 0.0)
+    bound = max(tolerance(model.precision), 1e-3 if options.storage == "float16" else 0.0)
     return {
         "check": "recompute",
         "passed": worst <= bound,

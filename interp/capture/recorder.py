@@ -1,20 +1,26 @@
-"""Recorder: computes the shards of a plan with a model, in memory or into a folder, and continues what was interrupted."""
+"""Recorder: computes the shards of a plan with a model, in memory or into a folder, and continues what was interrupted.
+
+Three things go on at once where the machine allows it: a batch is computed, the one before it is copied from the device, and
+the shard before theirs is written.
+"""
 
 import json
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from shutil import disk_usage
 from typing import Any
 
 import torch
 
 import interp
-from interp.capture.batches import Recorded, check_alone, describe, run_batch
+from interp.capture.batches import Recorded, Underway, check_alone, describe, finish, launch
 from interp.capture.engine import Engine, choose_engine, tolerance
+from interp.capture.in_order import InOrder
 from interp.capture.lock import Lock
-from interp.capture.plan import Plan, text_bytes
+from interp.capture.plan import Plan, texts_bytes
+from interp.capture.reuse import Reuse
 from interp.capture.run_folder import RunFolder, ShardRecord
 from interp.capture.shard import Shard, encode, opened
 from interp.capture.stopping import Stopping, watched_signals
@@ -27,16 +33,17 @@ from interp.results import software
 
 @dataclass(frozen=True)
 class Recorder:
-    """Computes a plan's shards with a model."""
+    """Computes a plan's shards with a model; what `reuse` holds is copied."""
 
     model: LanguageModel
     plan: Plan
+    reuse: Reuse | None = None
 
     @cached_property
     def engine(self) -> Engine:
         """What runs the batches, proven against the bridge and, alone against batched, against itself."""
         engine, _ = self._choice
-        check_alone(self.model, engine, self.plan, bound=tolerance(self.model.dtype))
+        check_alone(self.model, engine, self.plan, bound=tolerance(self.model.precision))
         return engine
 
     @cached_property
@@ -66,13 +73,11 @@ class Recorder:
         refused: list[dict[str, Any]] = []
         with watched_signals() as stopping:
             for index in range(len(self.plan.shards)):
-                recorded = Recorded()
-                for batch in self.plan.shards[index]:
-                    recorded.add(run_batch(self.model, self.engine, self.plan, self.plan.batches[batch]))
-                    stopping.check("nothing was kept, since no folder was given.")
+                recorded = self._computed(index, Recorded(), stopping=stopping)
+                stopping.check("nothing was kept, since no folder was given.")
                 shards[index] = recorded.shard(self.plan)
                 fields = self._fields(index, recorded, shards[index])
-                records.append(ShardRecord(file="", bytes=0, sha256="", **fields))
+                records.append(ShardRecord(file="", bytes=0, sha256="", blocks="", **fields))
                 refused += recorded.refused
         return ActivationStore({**self.head, "quarantined": refused}, records=records, folder=None, shards=shards)
 
@@ -89,42 +94,60 @@ class Recorder:
         return lacking
 
     def write(self, folder: RunFolder, indices: Iterable[int], *, lock: Lock | None = None) -> None:
-        """Compute and commit those of the shards `indices` that the folder lacks."""
-        lacking = self.missing(folder, indices)
-        with watched_signals() as stopping:
-            for index in track(lacking, f"capture {self.model.name}", total=len(lacking), unit="shard") if lacking else ():
-                self.run_shard(folder, index, stopping=stopping, lock=lock)
+        """Compute and commit those of the shards `indices` that the folder lacks; one is written while the next is computed.
 
-    def run_shard(
-        self, folder: RunFolder, index: int, *, stopping: Stopping | None = None, lock: Lock | None = None
-    ) -> ShardRecord:
-        """Compute one shard and commit it; idempotent: the same plan gives the same bytes, whoever runs it.
-
-        On a signal the batch ends, what is finished of the shard is committed as a part, and `Interrupted` is raised.
+        On a signal the batch ends, what is finished of its shard is committed as a part, and `Interrupted` is raised.
         """
+        lacking = self.missing(folder, indices)
+        with watched_signals() as stopping, InOrder() as writing:
+            for index in track(lacking, f"capture {self.model.name}", total=len(lacking), unit="shard") if lacking else ():
+                recorded = self._computed(index, self._continued(folder, index), stopping=stopping, lock=lock)
+                writing.put(partial(folder.commit, **self._commitment(index, recorded)))
+                if stopping.signal is not None:
+                    writing.wait()
+                    stopping.check(how_to_resume(folder))
+
+    def run_shard(self, folder: RunFolder, index: int) -> ShardRecord:
+        """Compute one shard and commit it; idempotent: the same plan gives the same bytes, whoever runs it."""
         if index in folder.records:
             return folder.records[index]
-        recorded = self._continued(folder, index)
-        batches = self.plan.shards[index]
-        done = _batches_done(self.plan, index, recorded)
-        for number, batch in enumerate(batches[done:], start=done + 1):
-            recorded.add(run_batch(self.model, self.engine, self.plan, self.plan.batches[batch]))
+        recorded = self._computed(index, self._continued(folder, index))
+        return folder.commit(**self._commitment(index, recorded))
+
+    def _computed(
+        self, index: int, recorded: Recorded, *, stopping: Stopping | None = None, lock: Lock | None = None
+    ) -> Recorded:
+        """`recorded` and what it lacks of a shard, copied or computed; less than that when a signal came.
+
+        A batch is computed while the one before it is on its way from the device.
+        """
+        held = set(recorded.places)
+        if self.reuse is not None:
+            copied = self.reuse.recorded(self.plan, [place for place in self.plan.places(index) if place not in held])
+            recorded.add(copied)
+            held.update(copied.places)
+        before: list[Underway] = []
+        for batch in self.plan.shards[index]:
+            lacking = [place for place in self.plan.batches[batch] if place not in held]
+            if lacking and (stopping is None or stopping.signal is None or (not recorded.places and not before)):
+                underway = launch(self.model, self.engine, self.plan, lacking)
+                recorded.add(finish(self.model, self.engine, self.plan, before))
+                before = underway
             if lock is not None:
                 lock.beat()
-            if stopping is not None and stopping.signal is not None and number < len(batches):
-                self._commit(folder, index, recorded, part=True)
-                stopping.check(how_to_resume(folder))
-        record = self._commit(folder, index, recorded, part=False)
-        if stopping is not None:
-            stopping.check(how_to_resume(folder))
-        return record
+        recorded.add(finish(self.model, self.engine, self.plan, before))
+        return recorded
 
-    def _commit(self, folder: RunFolder, index: int, recorded: Recorded, *, part: bool) -> ShardRecord:
+    def _commitment(self, index: int, recorded: Recorded) -> dict[str, Any]:
+        """What `RunFolder.commit` is given: how to make the bytes, what the manifest says of them, and the items refused."""
         shard = recorded.shard(self.plan)
-        folder.quarantine(recorded.refused)
+        part = len(recorded.places) < len(self.plan.places(index))
         storage = "float32" if part else self.plan.options.storage
-        data = encode(shard, plan=self.plan.digest, storage=storage)
-        return folder.commit(data, {**self._fields(index, recorded, shard), "part": part})
+        return {
+            "data": partial(encode, shard, plan=self.plan.digest, storage=storage),
+            "record": {**self._fields(index, recorded, shard), "part": part},
+            "refused": recorded.refused,
+        }
 
     def _fields(self, index: int, recorded: Recorded, shard: Shard) -> dict[str, Any]:
         statistics, warned = describe(shard, self.plan)
@@ -137,6 +160,7 @@ class Recorder:
             "batches": tuple(recorded.shapes),
             "statistics": statistics,
             "nonfinite": tuple(row["id"] for row in recorded.refused),
+            "reused": tuple(recorded.reused),
             "warnings": tuple(warned),
         }
 
@@ -145,12 +169,12 @@ class Recorder:
         part = folder.parts.get(index)
         if part is None:
             return Recorded()
-        with opened(folder.shard_path(part), check=part.check) as file:
+        with opened(folder.shard_path(part), verified=part.verified) as file:
             arrays = {
                 f"{site}/{rule}": [file[f"{site}/{rule}"][...]] for site in self.plan.sites for rule in self.plan.positions
             }
         refused = [folder.quarantined[item] for item in part.nonfinite]
-        return Recorded(list(part.places), arrays, list(part.batches), refused)
+        return Recorded(list(part.places), arrays, list(part.batches), refused, list(part.reused))
 
     def _check_disk(self, folder: RunFolder, missing: Sequence[int]) -> None:
         """Refuse before any forward what the disk cannot hold."""
@@ -164,8 +188,9 @@ class Recorder:
 
     def shard_bytes(self, index: int) -> int:
         """Bytes of a shard's arrays, as stored."""
-        dims, plan = self.model.dims, self.plan
-        whole = sum(text_bytes(plan.sites, plan.positions, dims, len(plan.texts[place].tokens)) for place in plan.places(index))
+        plan = self.plan
+        lengths = [len(plan.texts[place].tokens) for place in plan.places(index)]
+        whole = sum(texts_bytes(lengths, plan.sites, plan.positions, self.model.dims))
         return whole // 2 if plan.options.storage == "float16" else whole
 
 
@@ -173,13 +198,3 @@ def how_to_resume(folder: RunFolder) -> str:
     """What a stopped run tells: how much is done, and how to go on."""
     done = len(folder.records)
     return f"{done} of {folder.head['n_shards']} shards are in {folder.path}; the same command resumes there."
-
-
-def _batches_done(plan: Plan, index: int, recorded: Recorded) -> int:
-    """How many whole batches of a shard `recorded` holds."""
-    held = len(recorded.places)
-    for done, batch in enumerate(plan.shards[index]):
-        if held == 0:
-            return done
-        held -= len(plan.batches[batch])
-    return len(plan.shards[index])

@@ -7,6 +7,7 @@ from typing import Any
 from interp.capture.executors import execute
 from interp.capture.plan import Options, make_plan
 from interp.capture.recorder import Recorder
+from interp.capture.reuse import Reuse
 from interp.capture.store import ActivationStore
 from interp.files import make_folder
 from interp.models import LanguageModel
@@ -22,19 +23,23 @@ def capture(
     positions: Sequence[str] = ("last", "mean_content"),
     out: Path | str | None = None,
     executor: str = "serial",
+    reuse: Sequence[Path | str] = (),
     **options: Any,
 ) -> ActivationStore:
     """Activations of every text of `battery` at `sites` under each position rule, as a store that reads them by name.
 
     With `out` they are written there as shards while the work goes on, and the same call resumes it; without, they stay in
     memory. `executor` says who computes (see `executors`): serial, processes:2, ray:2, or shard:0/4, one of four workers that
-    share `out`. `options` are the fields of `Options` (token_budget, storage, on_nonfinite, truncate, ...).
+    share `out`. Texts that the captures in the folders `reuse` hold are copied from there (see `reuse`). `options` are the
+    fields of `Options` (token_budget, storage, on_nonfinite, truncate, ...).
 
     Raises before the first forward: `UsageError` (unknown site, layer, rule), `DataError` (text too long, rule without a
-    token), `ArtefactError` (`out` holds another plan), `ResourceError` (cannot write, disk too small), `BusyError` (another
-    process writes there). During the work: `DataError` (non-finite), `Interrupted` (a signal; what is finished is kept).
+    token), `ArtefactError` (`out` holds another plan, or `reuse` cannot serve this one), `ResourceError` (cannot write, disk
+    too small), `BusyError` (another process writes there). During the work: `DataError` (non-finite), `Interrupted` (a
+    signal; what is finished is kept).
     """
     if out is not None:
         make_folder(Path(out))
     plan = make_plan(model, battery, sites=sites, positions=positions, options=Options(**options))
-    return execute(Recorder(model, plan), Path(out) if out is not None else None, executor=executor)
+    held = Reuse.find(plan, reuse) if reuse else None
+    return execute(Recorder(model, plan, held), Path(out) if out is not None else None, executor=executor)

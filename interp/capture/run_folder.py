@@ -14,11 +14,12 @@ import fcntl
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from interp.capture.blocks import VerifiedFile, block_digests, fits
 from interp.capture.sealed import MOST_BYTES, differences, seal, unseal
 from interp.capture.shard import SCHEMA, open_regular
 from interp.errors import ArtefactError
@@ -32,7 +33,8 @@ class ShardRecord:
     """A manifest line. `part` marks the first batches of a shard that a signal cut short; a resumed run continues it.
 
     `batches` are the (texts, tokens a text) really run, after any halving; `statistics` maps `SITE/POSITION` to the largest
-    magnitude and the mean norm of its finite rows; `nonfinite` names items whose rows are NaN.
+    magnitude and the mean norm of its finite rows; `blocks` has a digest a block of the file, for reading a part of it;
+    `nonfinite` names items whose rows are NaN, `reused` those copied from an earlier capture.
     """
 
     index: int
@@ -43,8 +45,10 @@ class ShardRecord:
     places: tuple[int, ...]
     batches: tuple[tuple[int, int], ...]
     statistics: Mapping[str, tuple[float, float]]
+    blocks: str
     nonfinite: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    reused: tuple[str, ...] = ()
     part: bool = False
 
     @property
@@ -64,6 +68,10 @@ class ShardRecord:
         if size != self.bytes or digest.hexdigest() != self.sha256:
             what = f"{size} bytes instead of {self.bytes}" if size != self.bytes else "a content that is not the one committed"
             raise ArtefactError(f"shard {self.file} has {what}: it is damaged. `interp capture --repair` computes it again.")
+
+    def verified(self, stream: BinaryIO) -> VerifiedFile:
+        """The stream, of which only bytes that were committed can be read."""
+        return VerifiedFile(stream, size=self.bytes, digests=self.blocks, name=self.file)
 
 
 class RunFolder:
@@ -124,12 +132,17 @@ class RunFolder:
         with open_regular(self.shard_path(record)) as stream:
             record.check(stream)
 
-    def commit(self, data: bytes, record: Mapping[str, Any]) -> ShardRecord:
-        """Write a shard durably and only then name it in the manifest."""
-        digest = sha256_bytes(data)
+    def commit(
+        self, data: Callable[[], bytes], record: Mapping[str, Any], refused: Iterable[Mapping[str, Any]] = ()
+    ) -> ShardRecord:
+        """Write what `data` makes durably and only then name it in the manifest; items refused are in quarantine before."""
+        self.quarantine(refused)
+        made = data()
+        digest = sha256_bytes(made)
         kind = ".part" if record.get("part") else ""
-        whole = ShardRecord(file=f"{record['index']:05d}{kind}-{digest[:8]}.h5", bytes=len(data), sha256=digest, **record)
-        write_atomic(self.path / SHARDS / whole.file, data)
+        file = f"{record['index']:05d}{kind}-{digest[:8]}.h5"
+        whole = ShardRecord(file=file, bytes=len(made), sha256=digest, blocks=block_digests(made), **record)
+        write_atomic(self.path / SHARDS / whole.file, made)
         _append(self.path / MANIFEST, [asdict(whole)])
         (self.parts if whole.part else self.records)[whole.index] = whole
         return whole
@@ -183,9 +196,11 @@ def _read_head(path: Path) -> dict[str, Any]:
         head = unseal(path.read_bytes(), path=path)
     except OSError as error:
         raise ArtefactError(f"{path.parent} is not a capture: {path.name} cannot be read ({error.strerror}).") from error
-    if not isinstance(head.get("schema"), int) or head["schema"] > SCHEMA:
+    if head.get("schema") != SCHEMA:
+        older = isinstance(head.get("schema"), int) and head["schema"] < SCHEMA
+        what, then = ("an older", "capture again into another --out") if older else ("a newer", "update")
         raise ArtefactError(
-            f"{path} was written by a newer interp (schema {head.get('schema')}, this one reads {SCHEMA}): update."
+            f"{path} was written by {what} interp (schema {head.get('schema')}, this one reads {SCHEMA}): {then}."
         )
     types = {"plan": str, "config": dict, "provenance": dict, "n_items": int, "n_shards": int}
     wrong = [key for key, kind in types.items() if not isinstance(head.get(key), kind)]
@@ -219,11 +234,12 @@ def _record(content: Mapping[str, Any], path: Path, *, n_shards: int) -> ShardRe
                 "statistics": {str(k): (float(most), float(norm)) for k, (most, norm) in content["statistics"].items()},
                 "nonfinite": tuple(content["nonfinite"]),
                 "warnings": tuple(content["warnings"]),
+                "reused": tuple(content["reused"]),
             }
         )
         kind = ".part" if record.part else ""
         named = record.file == f"{record.index:05d}{kind}-{record.sha256[:8]}.h5" and "/" not in record.file
-        sizes = len(record.items) == len(record.places) > 0 and record.bytes > 0
+        sizes = len(record.items) == len(record.places) > 0 and record.bytes > 0 and fits(record.blocks, record.bytes)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtefactError(f"{path} holds a line that is not a shard's record: {error}.") from error
     if not named or not sizes or not 0 <= record.index < n_shards or not all(map(math.isfinite, (record.max_abs,))):

@@ -25,9 +25,10 @@ import h5py
 import numpy as np
 from jaxtyping import Int
 
+from interp.capture.blocks import VerifiedFile
 from interp.errors import ArtefactError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the shard's layout, of the manifest and of run.json."""
 
 CHOSEN = "chosen"
@@ -35,6 +36,9 @@ CHOSEN = "chosen"
 FLOAT16_MOST = float(np.finfo(np.float16).max)
 
 _CHUNK_BYTES = 1 << 20
+_META_BYTES = 1 << 19
+"""Headers and indices lie together in stretches of this size, so that finding a dataset does not touch the others' data."""
+
 _NAME = re.compile(r"[A-Za-z0-9_.()\[\]-]{1,128}")
 _MOST_OBJECTS = 20_000
 _TYPES = ("<f4", "<f2", "<i8", "<i4", "|i1")
@@ -56,7 +60,7 @@ class Shard:
 
 def encode(shard: Shard, *, plan: str, storage: str) -> bytes:
     """The shard as HDF5 bytes, arrays as `storage` ("float32", or "float16" where its range holds all values)."""
-    with h5py.File.in_memory(block_size=_CHUNK_BYTES) as file:
+    with h5py.File.in_memory(block_size=_CHUNK_BYTES, meta_block_size=_META_BYTES) as file:
         file.attrs.create("schema", np.int64(SCHEMA))
         file.attrs.create("plan", np.bytes_(plan))
         _write(file, "item", shard.places.astype(np.int64))
@@ -99,17 +103,17 @@ def _write(file: h5py.File, name: str, array: np.ndarray) -> None:
 
 
 @contextmanager
-def opened(path: Path, *, check: Callable[[BinaryIO], None]) -> Iterator[h5py.File]:
-    """The audited shard at `path`; `check` sees its bytes (size, digest) before HDF5 parses one of them.
+def opened(path: Path, *, verified: Callable[[BinaryIO], VerifiedFile], audit: bool = True) -> Iterator[h5py.File]:
+    """The shard at `path`; HDF5 parses only bytes that `verified` lets through, and nothing before the audit.
 
-    What is checked is what is read: one descriptor serves both. Raises `ArtefactError` naming the file and the broken rule.
+    `audit=False` is for a shard whose audit was passed before: digests say that it is the same. Raises `ArtefactError` naming
+    the file and the broken rule.
     """
     with open_regular(path) as stream:
-        check(stream)
-        stream.seek(0)
         try:
-            with h5py.File(stream, "r") as file:
-                _audit(file, path, os.fstat(stream.fileno()).st_size)
+            with h5py.File(verified(stream), "r") as file:
+                if audit:
+                    _audit(file, path, os.fstat(stream.fileno()).st_size)
                 yield file
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise ArtefactError(

@@ -80,7 +80,7 @@ class ActivationStore:
         self._records = list(records)
         self._folder = folder
         self._shards = shards
-        self._checked: set[str] = set()
+        self._audited: set[str] = set()
         self._ids = _ids(records, n_items=head["n_items"], where=str(self.path or "this capture"))
         self.quarantined = self._find_quarantined()
         self._places = np.array([place for place, name in enumerate(self._ids) if name not in self.quarantined], dtype=np.int64)
@@ -88,7 +88,7 @@ class ActivationStore:
 
     @classmethod
     def open(cls, path: Path | str) -> "ActivationStore":
-        """The store in a folder; manifest and sizes are checked now, each shard's digest when it is first read.
+        """The store in a folder; manifest and sizes are checked now, the digest of what is read when it is read.
 
         Raises `ArtefactError` (exit 4) when the folder is no capture, is damaged, newer than this interp, or incomplete.
         """
@@ -180,15 +180,10 @@ class ActivationStore:
             yield {**shard.arrays, "length": shard.lengths}
             return
         path = self._folder.shard_path(record)
-
-        def check(stream: Any) -> None:
-            if record.file not in self._checked:
-                record.check(stream)
-
-        with opened(path, check=check) as file:
+        with opened(path, verified=record.verified, audit=record.file not in self._audited) as file:
             if bytes(file.attrs["plan"]).decode() != self.head["plan"] or not np.array_equal(file["item"][...], record.places):
                 raise ArtefactError(f"{path} belongs to another plan, or to other items, than its manifest says.")
-            self._checked.add(record.file)
+            self._audited.add(record.file)
             yield _Named(file, path)
 
     def _find_quarantined(self) -> dict[str, str]:

@@ -1,8 +1,7 @@
-"""Looking after a capture: say what it holds, verify it, repair it, estimate one before it is made, export it as one file."""
+"""Looking after a capture: say what it holds, verify it, repair it, export it as one file."""
 
 import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
 from shutil import disk_usage
@@ -95,7 +94,8 @@ def _shard_row(folder: RunFolder, record: ShardRecord) -> dict[str, Any]:
 def check_shard(folder: RunFolder, record: ShardRecord) -> None:
     """Raise `ArtefactError` unless a shard has its digest, passes the audit, and lacks no row that is not in quarantine."""
     lost = len(record.nonfinite)
-    with opened(folder.shard_path(record), check=record.check) as file:
+    folder.verify(record)
+    with opened(folder.shard_path(record), verified=record.verified) as file:
         if not np.array_equal(file["item"][...], record.places):
             raise ArtefactError(f"{record.file} holds other items than the manifest says.")
         for name in record.statistics:
@@ -217,43 +217,3 @@ def _copy(store: ActivationStore, file: h5py.File) -> None:
             file.create_dataset(f"{site}/{position}", data=found.x, fletcher32=True, chunks=True, track_times=False)
             if found.lengths is not None and "length" not in file:
                 file.create_dataset("length", data=found.lengths, track_times=False)
-
-
-def estimate(
-    lengths: Sequence[int],
-    dims: Any,
-    *,
-    sites: Sequence[str],
-    positions: Sequence[str],
-    flops_per_second: float = 1e11,
-    **options: Any,
-) -> dict[str, Any]:
-    """What a capture of texts of `lengths` tokens would be: rows, tokens, batches, padding, shards, bytes, seconds.
-
-    `seconds` takes two operations a parameter and token at `flops_per_second`, in the blocks up to the last wanted layer.
-    """
-    from interp.capture.plan import Options, lay_out, parse_positions
-    from interp.sites import expand
-
-    wanted = expand(sites, n_layers=dims.n_layers)
-    rules = parse_positions(positions)
-    chosen = Options(**options)
-    batches, shards, sizes = lay_out(lengths, wanted, rules, dims, options=chosen)
-    padded = sum(len(batch) * lengths[batch[0]] for batch in batches)
-    layers = max(site.layer for site in wanted) + 1
-    total = sum(sizes) // (2 if chosen.storage == "float16" else 1)
-    return {
-        "rows": len(lengths),
-        "tokens": sum(lengths),
-        "padding": 1 - sum(lengths) / max(padded, 1),
-        "batches": len(batches),
-        "shards": len(shards),
-        "bytes": total,
-        "seconds": 2 * layers * _block_parameters(dims) * padded / flops_per_second,
-    }
-
-
-def _block_parameters(dims: Any) -> int:
-    """About the weights of one block: four attention matrices and a gated MLP's three."""
-    attention = 2 * dims.d_model * dims.d_head * (dims.n_heads + dims.n_key_value_heads)
-    return int(attention + 3 * dims.d_model * dims.d_mlp)

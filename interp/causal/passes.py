@@ -13,6 +13,7 @@ from interp.causal.interventions import Intervention, applied
 from interp.causal.readout import Readout
 from interp.errors import DataError
 from interp.models import LanguageModel
+from interp.models.conversations import followed_by, prompt_of, text_of
 from interp.sites import Site
 from stimuli.battery import Stimulus
 
@@ -28,7 +29,7 @@ class Encoded:
 
     @property
     def story(self) -> tuple[int, ...]:
-        """The tokens of the text alone (with the tokenizer's own opening token, if it has one)."""
+        """The tokens of the text alone (with what the tokenizer, or a chat template, puts before it)."""
         return self.tokens[: self.end + 1]
 
 
@@ -49,15 +50,17 @@ class Pass(NamedTuple):
 
 
 def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) -> list[Encoded]:
-    """Each stimulus's text and suffix, tokenised as one string; the text ends at its last token that does not reach into the
-    suffix. Raises `DataError` for a text that has no token of its own.
+    """Each stimulus's text (or conversation) and suffix, tokenised as one string; the text ends at its last token that does not
+    reach into the suffix. Under a chat template the turn stays open: what would close it is cut off. Raises `DataError` for a
+    text that has no token of its own.
     """
-    texts = [stimulus.text + readout.suffix_for(stimulus) for stimulus in stimuli]
-    rows = model.tokenize(texts, ids=[stimulus.id for stimulus in stimuli])
+    given = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in stimuli]
+    prompts = [followed_by(prompt, readout.suffix_for(one)) for prompt, one in zip(given, stimuli, strict=True)]
+    rows = model.tokenize(prompts, ids=[stimulus.id for stimulus in stimuli])
     encoded = []
-    for stimulus, row, spans in zip(stimuli, rows, model.offsets(texts), strict=True):
+    for stimulus, prompt, row, spans in zip(stimuli, given, rows, model.offsets(prompts), strict=True):
         real = [place for place, (start, end) in enumerate(spans) if end > start]
-        ends = [place for place in real if spans[place][1] <= len(stimulus.text)]
+        ends = [place for place in real if spans[place][1] <= len(text_of(prompt))]
         if not ends:
             raise DataError(
                 f"stimulus {stimulus.id!r}: no token of the text ends before the suffix; put a space before the suffix."

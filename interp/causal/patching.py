@@ -26,6 +26,7 @@ from interp.causal.readout import Readout, TokenReadout
 from interp.causal.twins import align, map_positions, strangers
 from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
+from interp.models.quantised import warn_of_rounding
 from interp.progress import track
 from interp.sites import Site, expand
 from stimuli.battery import Pair
@@ -63,7 +64,8 @@ def patch_pairs(
     for each site, position, mode, control ("" or `random_source`) and emotion, and for all emotions together (`all`).
 
     Rows without a site and with metric `total_effect` give mean(LD_source - LD_target); where its interval covers zero there is
-    nothing to restore, and no restoration is reported. `sites` are texts as `interp.sites.expand` reads them.
+    nothing to restore, and no restoration is reported. `sites` are texts as `interp.sites.expand` reads them. Warns on a
+    quantised model.
     Raises `UsageError` for an unknown position, mode or site, or an emotion without words; `StatisticsError` for no pairs;
     `DataError` for twins of the same tokens.
     """
@@ -71,6 +73,8 @@ def patch_pairs(
     _require(modes, MODES, "mode")
     if not pairs:
         raise StatisticsError("patching needs at least one pair of twins, and none was given.")
+    if model.quantised:
+        warn_of_rounding(model.provenance, "patching")
     swept = expand(sites, n_layers=model.dims.n_layers)
     bound = readout.bind(model)
     for emotion in {pair.affective.emotion for pair in pairs}:

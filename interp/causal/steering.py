@@ -24,6 +24,8 @@ from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
 from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
+from interp.models.conversations import Prompt
+from interp.models.quantised import warn_of_rounding
 from interp.progress import track
 from interp.sites import RESIDUAL_WIDE, Site
 from stimuli.battery import Stimulus
@@ -39,7 +41,7 @@ HUGE = 20.0
 
 def steer(
     model: LanguageModel,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     direction: DirectionLike,
     *,
     scale: float | int | Sequence[float] = 1.0,
@@ -51,13 +53,16 @@ def steer(
 ) -> list[str]:
     """The continuation of each prompt under `direction`; one `scale` for all or one a prompt, 0 gives the unsteered text.
 
+    Under a chat template each prompt is a conversation (a text is a user turn), and what is written is the assistant's turn.
     Raises `ArtefactError` for a direction of another width, of length zero, or of another model (`allow_foreign` lets the last
     through); `UsageError` for a scale that is not finite, no new tokens, a negative temperature, or no prompts. Warns when what
-    is added is more than 20 times as long as the stream.
+    is added is more than 20 times as long as the stream, and on a quantised model.
     """
     check_direction(model, direction, allow_foreign=allow_foreign)
+    if model.quantised:
+        warn_of_rounding(model.provenance, "steering")
     strength = _one_a_prompt(scale, len(prompts))
-    tokens = model.tokenize(list(prompts))
+    tokens = model.tokenize(list(prompts), open_turn=True)
     warn_if_huge(model, tokens, direction, float(np.abs(strength).max()))
     added = np.tile(np.asarray(direction.vector) * direction.scale, (len(prompts), 1))
     decoding = {"max_new_tokens": max_new_tokens, "seed": seed, "temperature": temperature}
@@ -79,6 +84,8 @@ def dose_response(
     any model will do. Intervals are bootstrapped over groups of stimuli. Raises as `steer` does.
     """
     check_scales(scales)
+    if model.quantised:
+        warn_of_rounding(model.provenance, "steering")
     bound, encoded = readout.bind(model), encode(model, stimuli, readout)
     weights = bootstrap_weights([stimulus.group for stimulus in stimuli], seed=seed)
     rng = np.random.default_rng(seed)

@@ -18,6 +18,8 @@ from interp.causal.interventions import Where
 from interp.causal.steering import METHOD, SCALES, WHERE, check_direction, check_scales, doses, random_like, warn_if_huge, write
 from interp.errors import StatisticsError
 from interp.models import LanguageModel
+from interp.models.conversations import Prompt
+from interp.models.quantised import warn_of_rounding
 from interp.progress import track
 
 Judge = Callable[[list[str]], list[str | None]]
@@ -35,7 +37,7 @@ class Place(NamedTuple):
 
 def sweep_places(
     model: LanguageModel,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     places: Sequence[Place],
     judge: Judge,
     *,
@@ -68,7 +70,7 @@ def sweep_places(
 
 def sweep(
     model: LanguageModel,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     directions: Mapping[str, DirectionLike],
     judge: Judge,
     *,
@@ -87,6 +89,8 @@ def sweep(
     check_scales(scales)
     if not directions:
         raise StatisticsError("there is no direction to steer along: give at least one.")
+    if model.quantised:
+        warn_of_rounding(model.provenance, "steering")
     choose, report = _halves(model, prompts, seed)
     for direction in directions.values():
         check_direction(model, direction)
@@ -111,12 +115,12 @@ def _mean_success(rows: Sequence[Mapping[str, Any]]) -> dict[float, float]:
     return {scale: float(np.mean([row["value"] for row in steered if row["scale"] == scale])) for scale in scales}
 
 
-def _halves(model: LanguageModel, prompts: Sequence[str], seed: int) -> tuple[list[list[int]], list[list[int]]]:
+def _halves(model: LanguageModel, prompts: Sequence[Prompt], seed: int) -> tuple[list[list[int]], list[list[int]]]:
     """The prompts' tokens, shuffled and dealt in two."""
     if len(prompts) < 2:
         raise StatisticsError("a sweep chooses on half of the prompts and reports on the rest: give at least two prompts.")
     order = np.random.default_rng(seed).permutation(len(prompts))
-    choose, report = (model.tokenize([prompts[i] for i in order[half::2]]) for half in (0, 1))
+    choose, report = (model.tokenize([prompts[i] for i in order[half::2]], open_turn=True) for half in (0, 1))
     return choose, report
 
 

@@ -41,16 +41,23 @@ def check_folder(folder: Path) -> dict[str, Any]:
     Raises `ArtefactError` (exit 4) for files that are missing, broken or not to be trusted, `UsageError` (exit 2) for a kind
     of model that interp does not read.
     """
+    config = check_description(folder)
+    check_weight_names({entry.name for entry in folder.iterdir()}, folder)
+    weight_files(folder)
+    return config
+
+
+def check_description(folder: Path) -> dict[str, Any]:
+    """The configuration of the model in `folder`, once configuration and tokenizer are known to be there; raises as
+    `check_folder` does.
+    """
     config = read_json(folder / "config.json", "a Hugging Face model folder has one")
     check_config(config, folder)
     tokenizer = folder / "tokenizer_config.json"
     if tokenizer.is_file():
         refuse_code(read_json(tokenizer, "it describes the tokenizer"), tokenizer)
-    present = {entry.name for entry in folder.iterdir()}
-    check_weight_names(present, folder)
-    if not present & set(TOKENIZER_FILES):
+    if not {entry.name for entry in folder.iterdir()} & set(TOKENIZER_FILES):
         raise ArtefactError(f"{folder} holds no tokenizer (looked for {', '.join(TOKENIZER_FILES)}): save it beside the model.")
-    weight_files(folder)
     return config
 
 

@@ -19,12 +19,12 @@ SMALL = (".json", ".model", ".txt", ".jinja")
 _YES = {"1", "ON", "YES", "TRUE"}
 
 
-def fetch(name: str, *, offline: bool) -> tuple[Path, str]:
+def fetch(name: str, *, offline: bool, weights: bool = True) -> tuple[Path, str]:
     """Folder and commit (40 hex digits) of the hub model `name` (`org/name` or `org/name@revision`).
 
-    The configuration is checked before weights are downloaded. `offline`, or HF_HUB_OFFLINE, uses the cached copy and opens
-    no connection. Raises `ResourceError` when access is gated, the network is down or nothing is cached, `UsageError` for a
-    repository or revision that does not exist.
+    The configuration is checked before weights are downloaded; without `weights`, none are. `offline`, or HF_HUB_OFFLINE, uses
+    the cached copy and opens no connection. Raises `ResourceError` when access is gated, the network is down or nothing is
+    cached, `UsageError` for a repository or revision that does not exist.
     """
     repository, revision = split_hub_id(name)
     with _without_bars():
@@ -32,14 +32,14 @@ def fetch(name: str, *, offline: bool) -> tuple[Path, str]:
             folder = _cached(name, repository, revision)
             return folder, folder.name
         try:
-            return _download(name, repository, revision)
+            return _download(name, repository, revision, weights=weights)
         except InterpError:
             raise
         except Exception as error:  # the hub client's network errors have no root of their own
             raise _refused(name, repository, error) from error
 
 
-def _download(name: str, repository: str, revision: str | None) -> tuple[Path, str]:
+def _download(name: str, repository: str, revision: str | None, *, weights: bool) -> tuple[Path, str]:
     """1. The commit and its file list. 2. The configuration, checked. 3. The files that are needed, and no others."""
     api = HfApi()
     info = api.model_info(repository, revision=revision)
@@ -49,7 +49,9 @@ def _download(name: str, repository: str, revision: str | None) -> tuple[Path, s
         check_config(read_json(Path(config), "a model has one"), name)
     check_weight_names(files, name)
     wanted = {file for file in files if file.endswith(SMALL)}
-    if INDEX in files:
+    if not weights:
+        wanted.discard(INDEX)
+    elif INDEX in files:
         index = Path(api.hf_hub_download(repository, INDEX, revision=commit, cache_dir=cache_folder()))
         wanted.update(shard_names(read_json(index, "it lists the weights"), index))
     else:

@@ -20,9 +20,14 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.errors import DataError, InternalError, UsageError
+from interp.models.chat import UNCUT, ChatTemplate, encode_prompts
+from interp.models.conversations import Prompt
 from interp.models.generation import check_generation, choose, until
+from interp.models.placement import Placement, home, is_spread
+from interp.models.quantised import is_quantised
 from interp.models.sizes import Dims, site_rows
-from interp.models.tokens import Batch, Tokens, cut, encode, leading_specials, pad_rows
+from interp.models.tokens import Batch, Tokens, cut, leading_specials, pad_rows
+from interp.models.weights import weight_of, working_dtype
 from interp.sites import Site
 
 Hook = tuple[str, Callable[..., Tensor | None]]
@@ -37,7 +42,10 @@ _GATED = ("hook_result", "hook_attn_in", "hook_q_input", "hook_k_input", "hook_v
 class LanguageModel:
     """A model, its tokenizer, its sizes and where it came from. Made by `interp.models.load`.
 
-    `provenance` is what `RunRecord` keeps of it; `plain` builds the same model once more without the bridge.
+    `provenance` is what `RunRecord` keeps of it; `plain` builds the same model once more without the bridge; `chat` is the
+    template that its texts are given under, or None. `placement` is what `load` was told of devices; token ids go to `device`,
+    and weights are handed out there. `spread`: it lies on several devices; `quantised`: its matrices are kept in few bits;
+    `precision`: the coarsest arithmetic in it (float8 stands for that of quantised kernels).
     """
 
     def __init__(
@@ -49,6 +57,8 @@ class LanguageModel:
         dims: Dims,
         provenance: Mapping[str, Any],
         plain: Callable[[], PreTrainedModel],
+        placement: Placement,
+        chat: ChatTemplate | None = None,
     ) -> None:
         self.name = name
         self.bridge = bridge
@@ -56,9 +66,14 @@ class LanguageModel:
         self.dims = dims
         self.provenance = dict(provenance)
         self.plain = plain
-        weight = next(bridge.original_model.parameters())
-        self.device: torch.device = weight.device
-        self.dtype: torch.dtype = weight.dtype
+        self.placement = placement
+        self.chat = chat
+        wrapped: Any = bridge.original_model
+        self.device: torch.device = home(wrapped.get_input_embeddings())
+        self.dtype: torch.dtype = working_dtype(wrapped)
+        self.quantised: bool = is_quantised(wrapped)
+        self.precision: torch.dtype = torch.float8_e4m3fn if self.quantised else self.dtype
+        self.spread: bool = is_spread(wrapped)
         self._leading = leading_specials(tokenizer)
         self._names = frozenset(bridge.hook_dict)
         self._points = tuple(bridge.hook_points())
@@ -66,40 +81,53 @@ class LanguageModel:
 
     def tokenize(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Prompt],
         *,
         ids: Sequence[str] | None = None,
         truncate: str | None = None,
         allow_special: bool = False,
+        open_turn: bool = False,
     ) -> list[list[int]]:
         """Token ids of each text, the tokenizer's own special tokens (BOS) added once; `ids` name the texts in messages.
 
+        Under a chat template a text is one user turn, a list of messages the conversation it is, and the template alone writes
+        what stands around them; `open_turn` opens the assistant's turn behind them, for texts that are to be continued.
         Raises `DataError` for a text that is longer than the model's context (unless `truncate` says which end to cut), that
-        has no token, or that holds special tokens (unless `allow_special`).
+        has no token, or that holds special tokens (unless `allow_special`), and for messages without a template; `UsageError`
+        for `truncate` under a template.
         """
-        return [row.ids for row in self._encode(texts, ids=ids, truncate=truncate, allow_special=allow_special)]
+        rows = self._encode(texts, ids=ids, truncate=truncate, allow_special=allow_special, open_turn=open_turn)
+        return [row.ids for row in rows]
 
     def offsets(
-        self, texts: Sequence[str], *, truncate: str | None = None, allow_special: bool = False
+        self, texts: Sequence[Prompt], *, truncate: str | None = None, allow_special: bool = False, open_turn: bool = False
     ) -> list[list[tuple[int, int]]]:
-        """For each token of `tokenize`, the span of characters [start, end) it covers; (0, 0) for special tokens added."""
-        return [row.spans for row in self._encode(texts, ids=None, truncate=truncate, allow_special=allow_special)]
+        """For each token of `tokenize`, the span of characters [start, end) it covers; (0, 0) for special tokens added.
+
+        It speaks of the text itself: all that a chat template writes has (0, 0), and the text of a conversation is its
+        contents, joined by newlines.
+        """
+        rows = self._encode(texts, ids=None, truncate=truncate, allow_special=allow_special, open_turn=open_turn)
+        return [row.spans for row in rows]
 
     def _encode(
-        self, texts: Sequence[str], *, ids: Sequence[str] | None, truncate: str | None, allow_special: bool
+        self, texts: Sequence[Prompt], *, ids: Sequence[str] | None, truncate: str | None, allow_special: bool, open_turn: bool
     ) -> list[Tokens]:
         if isinstance(texts, str) or truncate not in (None, "left", "right"):
             raise UsageError("tokenize takes a list of texts, and truncate is None, 'left' or 'right'.")
         names = list(ids) if ids is not None else [f"text {place}" for place in range(len(texts))]
-        rows = encode(self.tokenizer, texts, names=names, allow_special=allow_special)
+        if truncate is not None and self.chat is not None:
+            raise UsageError(UNCUT)
+        rows = encode_prompts(self.tokenizer, self.chat, texts, names=names, allow_special=allow_special, open_turn=open_turn)
         limit = self.dims.n_ctx
         if truncate is not None:
             return [cut(row, limit=limit, side=truncate, leading=self._leading) for row in rows]
+        or_cut = "" if self.chat else ", or pass --truncate left|right to cut that end"
         for name, row in zip(names, rows, strict=True):
             if len(row.ids) > limit:
                 raise DataError(
                     f"{name}: the text has {len(row.ids)} tokens and the context of {self.name} holds {limit} (n_ctx): "
-                    "shorten it, or pass --truncate left|right to cut that end."
+                    f"shorten it{or_cut}."
                 )
         return rows
 
@@ -136,8 +164,12 @@ class LanguageModel:
         """Logits at each row's last real token; where the model can, no other position is unembedded."""
         self._check_width(batch.ids.shape[1])
         columns, place = torch.unique(batch.last, return_inverse=True)
+        keep: int | Tensor = columns.to(self.device)
+        if self.spread:  # their list would lie on the first device and what it picks from on the last: a tail is kept instead
+            columns = torch.arange(int(columns[0]), batch.ids.shape[1])
+            place, keep = batch.last - columns[0], len(columns)
         with self.hooked(hooks):
-            logits = self._run(batch.ids, batch.mask, logits_to_keep=columns.to(self.device))
+            logits = self._run(batch.ids, batch.mask, logits_to_keep=keep)
         place = place if logits.shape[1] == len(columns) else batch.last
         return logits[torch.arange(len(batch.lengths)), place.to(logits.device)]
 
@@ -195,10 +227,15 @@ class LanguageModel:
 
     @property
     def end_tokens(self) -> frozenset[int]:
-        """Ids that end a text: the tokenizer's end-of-text token and those the model's configuration names."""
-        named: Any = getattr(self.bridge.original_model.config, "eos_token_id", None)
-        listed = named if isinstance(named, list) else [named]
-        return frozenset(int(token) for token in [*listed, self.tokenizer.eos_token_id] if token is not None)
+        """Ids that end a text: the tokenizer's end-of-text token, and those that the model's configurations name (for
+        generation, a chat model names its end of turn).
+        """
+        wrapped: Any = self.bridge.original_model
+        found = [self.tokenizer.eos_token_id]
+        for config in (wrapped.config, getattr(wrapped, "generation_config", None)):
+            named = getattr(config, "eos_token_id", None)
+            found += named if isinstance(named, list) else [named]
+        return frozenset(int(token) for token in found if token is not None)
 
     @contextmanager
     def hooked(self, hooks: Sequence[Hook]) -> Iterator[None]:
@@ -220,34 +257,36 @@ class LanguageModel:
 
     def W_O(self, layer: int) -> Float[Tensor, "n_heads d_head d_model"]:
         """Output matrices of the heads of `layer`: z[head] @ W_O[head], summed, plus b_O is what attention computes."""
-        return self.block(layer).attn.W_O.detach()
+        return self._matrix(self.block(layer).attn, "W_O")
 
     def b_O(self, layer: int) -> Float[Tensor, "d_model"]:
         """Bias of attention's output; zeros where the model has none."""
-        return self._bias(getattr(self.block(layer).attn, "b_O", None))
+        return self._bias(self.block(layer).attn, "b_O")
 
     def W_out(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
         """Output matrix of the MLP: post @ W_out plus b_out is what the MLP computes."""
-        return self.block(layer).mlp.W_out.detach()
+        return self._matrix(self.block(layer).mlp, "W_out")
 
     def b_out(self, layer: int) -> Float[Tensor, "d_model"]:
         """Bias of the MLP's output; zeros where the model has none."""
-        return self._bias(getattr(self.block(layer).mlp, "b_out", None))
+        mlp = self.block(layer).mlp
+        return self._bias(getattr(mlp, "out", mlp), "bias")  # mlp.b_out is what the bias was when the bridge was built
 
     @property
     def W_U(self) -> Float[Tensor, "d_model d_vocab"]:
         """Unembedding, applied to the residual stream after the final norm."""
-        return self.bridge.W_U.detach()
+        return self._matrix(self.bridge.unembed, "W_U")
 
     @property
     def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
         """Token embedding, as stored (Gemma scales it by sqrt(d_model) when it embeds)."""
-        return self.bridge.W_E.detach()
+        return self._matrix(self.bridge.embed, "W_E")
 
-    def post_norm(self, layer: int, sublayer: Literal["attn", "mlp"]) -> nn.Module | None:
+    def post_norm(self, layer: int, sublayer: Literal["attn", "mlp"]) -> Callable[[Tensor], Tensor] | None:
         """The norm that a sublayer's output passes before it is added to the residual stream (Gemma-2), or None."""
         own = dict(self.block(layer).named_children())
-        return own.get({"attn": "ln1_post", "mlp": "ln2_post"}[sublayer])
+        norm: Any = own.get({"attn": "ln1_post", "mlp": "ln2_post"}[sublayer])
+        return None if norm is None else lambda x: norm(x.to(home(norm))).to(x.device)
 
     def block(self, layer: int) -> Any:
         """The bridge's block `layer`; raises `UsageError` when the model has no such layer."""
@@ -278,8 +317,16 @@ class LanguageModel:
         """A row a kind of site: its name, hook, layers, shape with this model's numbers, and the analyses that accept it."""
         return site_rows(self.dims, self.offers, read_only=self.read_only)
 
-    def _bias(self, bias: Tensor | None) -> Float[Tensor, "d_model"]:
-        return torch.zeros(self.dims.d_model, device=self.device, dtype=self.dtype) if bias is None else bias.detach()
+    def _matrix(self, component: nn.Module, name: str) -> Tensor:
+        """A weight, on `device`. Raises as `weight_of`, and `UsageError` where the model has none."""
+        weight = weight_of(component, name)
+        if weight is None:
+            raise UsageError(f"{self.name} has no {name} there: contributions cannot be read off this kind of layer.")
+        return weight.to(self.device)
+
+    def _bias(self, component: nn.Module, name: str) -> Float[Tensor, "d_model"]:
+        bias = weight_of(component, name)
+        return torch.zeros(self.dims.d_model, device=self.device, dtype=self.dtype) if bias is None else bias.to(self.device)
 
     def _run(self, ids: Tensor, mask: Tensor, **options: Any) -> Any:
         if not self._keeps_logits:

@@ -6,29 +6,26 @@
 4. The doctor's brief checks run, so that a model whose sites cannot be trusted is refused here.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+import warnings
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import build_bridge_from_module
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.errors import ArtefactError, ResourceError, UsageError
-from interp.models import names
+from interp.models.arithmetic import doubt
+from interp.models.chat import choose_template, read_template
 from interp.models.doctor import confirm
-from interp.models.folder import check_folder, unsupported
-from interp.models.hub import fetch
+from interp.models.folder import unsupported
 from interp.models.language_model import LanguageModel
+from interp.models.placement import Placement, check_placement, home
 from interp.models.provenance import describe
+from interp.models.quantised import OTHERWISE, is_quantised
 from interp.models.sizes import Dims
+from interp.models.sources import first_line, open_source
+from interp.models.weights import weight_of, working_dtype
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -36,100 +33,72 @@ NEEDED = ("hook_resid_pre", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
 """Sites that a block must have for any analysis here."""
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where a model's parts come from: `weights` builds the Hugging Face model anew at each call."""
-
-    kind: str
-    folder: Path | None
-    revision: str | None
-    weights: Callable[[], PreTrainedModel]
-    tokenizer: PreTrainedTokenizerBase
-
-
-def load(name: str, *, device: str = "cpu", dtype: str = "float32", offline: bool = False, check: bool = True) -> LanguageModel:
+def load(
+    name: str,
+    *,
+    device: Placement = "cpu",
+    dtype: str = "float32",
+    offline: bool = False,
+    check: bool = True,
+    chat_template: str | None = None,
+) -> LanguageModel:
     """The model called `name`: a testbed (planted, planted_null, storyworld), a folder, or a hub id `org/name@revision`.
 
-    In evaluation mode, raw basis, without gradients, eager attention. `offline` never touches the network; `check` runs the
-    doctor's brief checks. Raises `UsageError` for an unknown name, device, dtype or kind of model, `ArtefactError` for a
-    folder that is broken or not to be trusted, `ResourceError` when the hub cannot serve, `InternalError` when a check fails.
+    In evaluation mode, raw basis, without gradients, eager attention. `device` is cpu, cuda, cuda:1, mps, or auto: the model is
+    spread over the machine's GPUs and, where they do not suffice, its CPU memory and disk (a map from modules to devices says
+    it in full). `offline` never touches the network; `check` runs the doctor's brief checks. `chat_template`: "on" (the
+    tokenizer's own), a file with a Jinja template, or "off" (texts are given plain, as when nothing is said).
+
+    Raises `UsageError` for an unknown name, device, dtype, kind of model or chat template, `ArtefactError` for a folder that is
+    broken or not to be trusted, `ResourceError` for a device or package that is missing or a hub that cannot serve,
+    `InternalError` when a check fails. Warns when a GPU's float32 is not float32 (TF32), and when a chat model is given plain
+    texts without having been told to.
     """
     if dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
-    target = _device(device)
-    source = _source(name, dtype=DTYPES[dtype], offline=offline)
-    hf_model: Any = source.weights()
-    hf_model.to(device=target, dtype=DTYPES[dtype])
+    check_placement(device)
+    written = read_template(chat_template)
+    source = open_source(name, device, dtype=DTYPES[dtype], offline=offline)
+    chat = choose_template(chat_template, written, source.tokenizer, name=name)
+    hf_model = source.weights()
     _check_vocabulary(source.tokenizer, hf_model, name)
-    folder, revision = source.folder, source.revision
-    provenance = describe(name, source.kind, hf_model, source.tokenizer, folder=folder, revision=revision)
-    bridge = _bridge(hf_model, name)
-    dims = _dims(bridge, hf_model)
-    model = LanguageModel(name, bridge, source.tokenizer, dims=dims, provenance=provenance, plain=source.weights)
+    provenance = describe(
+        name,
+        source.kind,
+        hf_model,
+        source.tokenizer,
+        folder=source.folder,
+        revision=source.revision,
+        quantisation=source.quantisation,
+    ) | {"chat_template": chat and chat.sha256}
+    doubtful = doubt(home(hf_model.get_input_embeddings()), working_dtype(hf_model))
+    if doubtful is not None:
+        warnings.warn(doubtful, stacklevel=2)
+    bridge = put_bridge(hf_model, name)
+    dims = sizes(bridge, hf_model)
+    model = LanguageModel(
+        name, bridge, source.tokenizer, dims=dims, provenance=provenance, plain=source.weights, placement=device, chat=chat
+    )
     if check:
         confirm(model)
     return model
 
 
-def _source(name: str, *, dtype: torch.dtype, offline: bool) -> _Source:
-    kind = names.resolve(name)
-    if kind == "testbed":
-        built = names.TESTBEDS[name]()
-        if not isinstance(built, Path):
-            return _Source(kind, None, None, lambda: names.TESTBEDS[name]()[0], built[1])
-        folder, revision = built, None
-    elif kind == "folder":
-        folder, revision = Path(name), None
-    else:
-        folder, revision = fetch(name, offline=offline)
-    config = check_folder(folder)
-    if config["model_type"] not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise unsupported(folder, config["model_type"])
-    with _quiet():
-        return _Source(kind, folder, revision, partial(_weights, folder, dtype), _tokenizer(folder))
-
-
-def _weights(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The plain Hugging Face model of a folder. Raises `ArtefactError` when weights are broken, missing or of another shape."""
-    try:
-        with _quiet():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=dtype,
-                attn_implementation="eager",
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except SafetensorError as error:
-        raise ArtefactError(f"the weights in {folder} are corrupt ({error}): download the model again.") from error
-    except (ValueError, KeyError, RuntimeError, OSError) as error:
-        raise _unreadable(folder, error) from error
-    model, report = loaded
-    missing = sorted(report["missing_keys"]) + sorted(str(row) for row in report["mismatched_keys"])
-    if missing:
-        raise ArtefactError(
-            f"the weights in {folder} lack {len(missing)} tensors of the right shape, the first {missing[0]}: they would "
-            "be random. Download the model again."
-        )
-    return model.eval()
-
-
-def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # the tokenizers library raises bare Exception on a broken file
-        raise ArtefactError(f"the tokenizer in {folder} cannot be read ({_first_line(error)}): download it again.") from error
-
-
-def _bridge(hf_model: PreTrainedModel, name: str) -> TransformerBridge:
+def put_bridge(hf_model: PreTrainedModel, name: str) -> TransformerBridge:
     """TransformerLens's bridge around `hf_model`, which it changes in place (its modules get hooks; weights stay)."""
     hf_model.set_attn_implementation("eager")
     hf_model.requires_grad_(False)
     config = hf_model.config
+    device = str(home(hf_model.get_input_embeddings()))
     try:
-        bridge = build_bridge_from_module(hf_model, type(hf_model).__name__, hf_config=config, model_name=name)
+        bridge = build_bridge_from_module(
+            hf_model, type(hf_model).__name__, hf_config=config, model_name=name, dtype=working_dtype(hf_model), device=device
+        )
     except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        if is_quantised(hf_model):
+            raise UsageError(
+                f"{name} is quantised, and TransformerLens cannot take it apart ({first_line(error)}): {OTHERWISE}"
+            ) from error
         raise unsupported(name, config.model_type) from error
     bridge.eval()
     known = bridge.hook_dict
@@ -139,20 +108,29 @@ def _bridge(hf_model: PreTrainedModel, name: str) -> TransformerBridge:
     return bridge
 
 
-def _dims(bridge: TransformerBridge, hf_model: PreTrainedModel) -> Dims:
+def sizes(bridge: TransformerBridge, hf_model: PreTrainedModel) -> Dims:
+    """The sizes of a model that has its bridge."""
     cfg = bridge.cfg
-    mlp = getattr(bridge.blocks[0], "mlp", None)
-    matrix = getattr(mlp, "W_out", None)
     return Dims(
         n_layers=len(bridge.blocks),
         d_model=int(cfg.d_model),
         n_heads=int(cfg.n_heads),
         n_key_value_heads=int(cfg.n_key_value_heads or cfg.n_heads),
         d_head=int(cfg.d_head),
-        d_mlp=int(matrix.shape[0] if matrix is not None else cfg.d_mlp or 0),
+        d_mlp=_mlp_width(bridge),
         d_vocab=_rows(hf_model),
         n_ctx=int(cfg.n_ctx),
     )
+
+
+def _mlp_width(bridge: TransformerBridge) -> int:
+    """Neurons of the first block's MLP; what the configuration says where its matrix cannot be read."""
+    mlp = getattr(bridge.blocks[0], "mlp", None)
+    try:
+        matrix = weight_of(mlp, "W_out") if mlp is not None else None
+    except (UsageError, ResourceError):
+        matrix = None
+    return int(matrix.shape[0] if matrix is not None else bridge.cfg.d_mlp or 0)
 
 
 def _rows(hf_model: PreTrainedModel) -> int:
@@ -167,38 +145,3 @@ def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, hf_model: PreTrainedMo
             f"{name}: the tokenizer's ids go up to {largest} and the model embeds 0..{rows - 1}: this tokenizer belongs to "
             "another model. Put the model's own tokenizer beside its weights."
         )
-
-
-def _device(device: str) -> torch.device:
-    try:
-        target = torch.device(device)
-    except RuntimeError as error:
-        raise UsageError(f"unknown device {device!r}: expected cpu, cuda, cuda:1 or mps.") from error
-    usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not usable.get(target.type, False):
-        raise ResourceError(
-            f"the device {device!r} is not there: this machine offers {', '.join(k for k, v in usable.items() if v)}."
-        )
-    return target
-
-
-def _unreadable(folder: Path, error: BaseException) -> Exception:
-    return ArtefactError(f"the model in {folder} cannot be loaded ({_first_line(error)}): its files do not fit together.")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Transformers' progress bars and advice stay off the terminal meanwhile; what matters is raised or recorded."""
-    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -9,7 +9,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.files import sha256_bytes, sha256_file
+from interp.models.arithmetic import arithmetic
 from interp.models.folder import weight_files
+from interp.models.placement import home, spread
+from interp.models.quantised import is_quantised
+from interp.models.weights import working_dtype
 from interp.results import software
 
 
@@ -21,19 +25,22 @@ def describe(
     *,
     folder: Path | None,
     revision: str | None,
+    quantisation: str | None = None,
 ) -> dict[str, Any]:
     """Identity of model, tokenizer and arithmetic, as plain JSON values.
 
     `digest` is one SHA-256 over weights, configuration and tokenizer: equal digests mean the same function on the same texts.
     `weights` has a digest a file, or one of all tensors for a model built in memory. `revision` is a hub commit (40 hex) or
-    None.
+    None. `quantisation` is the checkpoint's method, and says so where it was undone while loading. `device_map` says where a
+    model that is spread over several devices lies, which does not decide what it computes.
     """
     config = _config_digest(hf_model)
     words = tokenizer_digest(tokenizer)
     weights = (
         {path.name: sha256_file(path) for path in weight_files(folder)} if folder else {"memory": _tensor_digest(hf_model)}
     )
-    weight = next(hf_model.parameters())
+    device = home(hf_model.get_input_embeddings())
+    undone = quantisation is not None and not is_quantised(hf_model)
     return {
         "model": name,
         "source": kind,
@@ -46,10 +53,12 @@ def describe(
         "pad_token": "an arbitrary id, masked by length" if tokenizer.pad_token is None else tokenizer.pad_token,
         "chat_template_digest": _digest(tokenizer.chat_template) if tokenizer.chat_template else None,
         "architecture": type(hf_model).__name__,
-        "dtype": str(weight.dtype).removeprefix("torch."),
-        "quantisation": None,
+        "dtype": str(working_dtype(hf_model)).removeprefix("torch."),
+        "quantisation": f"{quantisation}, undone while loading" if undone else quantisation,
         "attention": "eager",
-        "device": str(weight.device),
+        "device": str(device),
+        "device_map": spread(hf_model),
+        "arithmetic": arithmetic(device),
         "threads": torch.get_num_threads(),
         "software": software(),
     }

@@ -90,12 +90,9 @@ def encode(
     Raises `DataError` for a text that holds a special token (unless `allow_special`), has no token of its own, or ends up
     with its first special token doubled; `ArtefactError` for a tokenizer that cannot say which characters a token covers.
     """
-    if not tokenizer.is_fast:
-        raise ArtefactError(
-            f"the tokenizer {type(tokenizer).__name__} gives no character offsets: use a model with a tokenizer.json."
-        )
+    require_offsets(tokenizer)
     if not allow_special:
-        _refuse_special(tokenizer, texts, names)
+        refuse_special(tokenizer, texts, names)
     if not texts:
         return []
     encoded: Any = tokenizer(list(texts), return_offsets_mapping=True, truncation=False, padding=False, verbose=False)
@@ -105,7 +102,7 @@ def encode(
         if len(ids) <= added:
             raise DataError(f"{name}: the text has no token once special tokens are set aside: write it, or drop the row.")
         if added:
-            _refuse_doubled(tokenizer, ids, name)
+            refuse_doubled(tokenizer, ids, name, writer="the tokenizer adds one itself")
         found.append(Tokens(list(ids), [(int(start), int(end)) for start, end in spans]))
     return found
 
@@ -126,6 +123,14 @@ def cut(tokens: Tokens, *, limit: int, side: str, leading: int) -> Tokens:
     return Tokens(tokens.ids[:leading] + tokens.ids[-kept:], tokens.spans[:leading] + tokens.spans[-kept:])
 
 
+def require_offsets(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise `ArtefactError` for a tokenizer that cannot say which characters a token covers."""
+    if not tokenizer.is_fast:
+        raise ArtefactError(
+            f"the tokenizer {type(tokenizer).__name__} gives no character offsets: use a model with a tokenizer.json."
+        )
+
+
 def leading_specials(tokenizer: PreTrainedTokenizerBase) -> int:
     """How many special tokens the tokenizer puts before a text."""
     empty: Any = tokenizer("", verbose=False)["input_ids"]
@@ -134,7 +139,8 @@ def leading_specials(tokenizer: PreTrainedTokenizerBase) -> int:
     return same.index(False) if False in same else len(same)
 
 
-def _refuse_special(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], names: Sequence[str]) -> None:
+def refuse_special(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], names: Sequence[str]) -> None:
+    """Raise `DataError` naming the first text that holds a special token."""
     special = special_strings(tokenizer)
     for name, text in zip(names, texts, strict=True):
         inside = [token for token in special if token in text]
@@ -145,8 +151,9 @@ def _refuse_special(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], na
             )
 
 
-def _refuse_doubled(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], name: str) -> None:
+def refuse_doubled(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], name: str, *, writer: str) -> None:
+    """Raise `DataError` for ids that begin with two BOS tokens; `writer` says where one of them comes from."""
     bos = tokenizer.bos_token_id
     if bos is not None and list(ids[:2]) == [bos, bos]:
         first = tokenizer.convert_ids_to_tokens(list(ids[:8]))
-        raise DataError(f"{name}: the text begins with two BOS tokens, the tokenizer adds one itself. First tokens: {first}.")
+        raise DataError(f"{name}: the text begins with two BOS tokens, {writer}. First tokens: {first}.")

@@ -19,6 +19,7 @@ from interp.causal.sweeping import Place, sweep_places
 from interp.causal.twins import balanced, halves
 from interp.evaluation.judges import judge_for
 from interp.evaluation.readouts import readout_for
+from interp.models.conversations import prompt_of
 from interp.sites import Site
 from interp.study.representation import choose_site, fit_direction, saturated_sites
 from interp.study.settings import Study
@@ -78,10 +79,10 @@ def steering(study: Study) -> Rows:
     rows = dose_response(study.model, neutral, vectors, _readout(study), scales=SCALES, seed=study.settings.seed)
     judge = judge_for(study.settings.model)
     if judge is not None:
-        texts = [stimulus.text for stimulus in neutral]
+        prompts = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in neutral]
         rows += sweep_places(
             study.model,
-            texts,
+            prompts,
             _places(study, chosen),
             judge,
             scales=SCALES,
@@ -118,6 +119,6 @@ def _contributions(study: Study, pairs: Sequence[Pair], emotion: str, *, top: in
     direction = fit_direction(study, pairs, emotion, choose_site(study, pairs))
     layers = range(direction.site.layer + 1)
     sites = [Site(name, layer) for layer in layers for name in ("z", "post")]
-    activations = {site: study.values(site, "last") for site in sites}
+    activations = {site: study.values(site, study.position) for site in sites}
     rows = np.array([[study.row_of[pair.affective.id], study.row_of[pair.neutral.id]] for pair in mine])
     return contribution_rows(study.model, activations, rows, direction, emotion=emotion, top=top)

@@ -63,7 +63,7 @@ def directions(study: Study) -> Rows:
     rows: Rows = []
     for emotion, site in track(places, "directions", unit="site"):
         pairs = _of(study.pairs, emotion)
-        common = {"site": site.name, "layer": site.layer, "emotion": emotion, "position": "last", "method": "paired"}
+        common = {"site": site.name, "layer": site.layer, "emotion": emotion, "position": study.position, "method": "paired"}
         rows += [{**common, **row} for row in _separation(study, pairs, site)]
         fit_direction(study, pairs, emotion, site).save(folder / f"{_file_name(study, emotion)}-{site.layer:02d}.safetensors")
     return rows
@@ -76,7 +76,7 @@ def cosines(study: Study) -> Rows:
     rows: Rows = []
     for site in saturated_sites(study, study.pairs):
         fitted = {emotion: fit_direction(study, study.pairs, emotion, site) for emotion in study.emotions}
-        common = {"site": site.name, "layer": site.layer, "position": "last", "method": "paired", "metric": "cosine"}
+        common = {"site": site.name, "layer": site.layer, "position": study.position, "method": "paired", "metric": "cosine"}
         rows += [
             {**common, "emotion": one, "target": other, "value": float(a.vector @ b.vector), "n": len(_of(study.pairs, one))}
             for one, a in fitted.items()
@@ -110,8 +110,9 @@ def fit_direction(study: Study, pairs: Sequence[Pair], emotion: str, site: Site)
         "model": model.get("model"),
         "revision": model.get("revision"),
         "digest": model.get("digest"),
+        "chat_template": model.get("chat_template"),
         "battery": study.battery.sha256,
-        "position": "last",
+        "position": study.position,
         "operation": "add scale * vector to the residual stream",
         "pairs": len(affective),
     }
@@ -134,11 +135,12 @@ def _task(study: Study, name: str, items: Sequence[Stimulus], labels: Sequence[s
 
 def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
     rows = np.array([study.row_of[item.id] for item in items])
+    wide = study.sites_among(RESIDUAL_WIDE, "probes")
 
     def sites() -> Iterator[tuple[dict[str, Any], np.ndarray]]:
         first, *others = study.settings.positions
-        cells = [(site, first) for site in study.store.sites if site.name in RESIDUAL_WIDE]
-        cells += [(site, position) for position in others for site in _stream(study)]
+        cells = [(site, first) for site in wide]
+        cells += [(site, position) for position in others for site in wide if site.name == STREAM]
         for site, position in track(cells, f"probes ({task.name})", unit="site"):
             yield {"site": site.name, "layer": site.layer, "position": position}, study.values(site, position)[rows]
 
@@ -174,13 +176,13 @@ def _folds(study: Study, groups: Sequence[str]) -> int:
 def _twin_rows(
     study: Study, pairs: Sequence[Pair], site: Site
 ) -> tuple[Float[np.ndarray, "pair d"], Float[np.ndarray, "pair d"]]:
-    x = study.values(site, "last")
+    x = study.values(site, study.position)
     rows = np.array([[study.row_of[pair.affective.id], study.row_of[pair.neutral.id]] for pair in pairs])
     return x[rows[:, 0]], x[rows[:, 1]]
 
 
 def _stream(study: Study) -> list[Site]:
-    return [site for site in study.store.sites if site.name == STREAM]
+    return study.sites_among((STREAM,), "directions")
 
 
 def _of(pairs: Sequence[Pair], emotion: str) -> list[Pair]:

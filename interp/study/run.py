@@ -5,12 +5,15 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import pandas as pd
 
+from interp.capture.estimate import estimate as plan_in_numbers
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.files import make_folder
+from interp.models import outline
 from interp.reporting.figures import draw_all
 from interp.reporting.findings import findings
 from interp.reporting.report import write_report
@@ -37,7 +40,8 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
     """Run `stages` (all by default) of a study and write its tables, figures and report; what is there already is kept.
 
     In a whole run, a stage that this battery cannot answer (one class only, no words for an emotion) is recorded as a warning
-    and left out; asked for by name, it raises. Returns the folder, the findings, the warnings and the report's path.
+    and left out; asked for by name, it raises, as does a model that cannot be loaded. Returns the folder, the findings, the
+    warnings and the report's path.
     """
     study = Study(settings)
     for name in STAGES if stages is None else stages:
@@ -45,7 +49,7 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
             if not _is_done(study, name, asked=stages is not None):
                 _run_stage(study, name)
         except (StatisticsError, UsageError) as error:
-            if stages is not None:
+            if stages is not None or not study.loaded:
                 raise
             _warn(study, f"{name} was not run: {error}")
     path = report(study.out) if stages is None else None
@@ -66,17 +70,29 @@ def report(out: Path) -> Path:
     return write_report(out)
 
 
-def estimate(settings: Settings) -> list[dict[str, Any]]:
-    """What a run would do: items, pairs and emotions of the battery, and the stages still to run. Loads no model."""
+def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict[str, Any]]:
+    """What a run would do: the battery, the stages still to run, and the capture in numbers. No weights are read or fetched."""
     battery = settings.read_battery()
+    model = outline(settings.model, dtype=settings.dtype, offline=settings.offline, chat_template=settings.chat_template)
+    sites, positions = settings.sites_of(model), settings.positions_of(model)
+    captured = plan_in_numbers(
+        model, battery, sites=sites, positions=positions, teraflops=teraflops, **settings.capture_options
+    )
     done = set(_tables(settings.out)) if settings.out.is_dir() else set()
-    return [
-        {"what": "items", "value": len(battery)},
-        {"what": "pairs", "value": len(battery.pairs())},
-        {"what": "emotions", "value": ", ".join(battery.emotions)},
-        {"what": "words", "value": sum(len(item.text.split()) for item in battery)},
-        {"what": "stages to run", "value": ", ".join(name for name in STAGES if name not in done)},
-    ]
+    told = {
+        "items": len(battery),
+        "pairs": len(battery.pairs()),
+        "emotions": ", ".join(battery.emotions),
+        **captured,
+        "bytes free": disk_usage(_existing(settings.out)).free,
+        "stages to run": ", ".join(name for name in STAGES if name not in done),
+    }
+    return [{"what": what, "value": value} for what, value in told.items()]
+
+
+def _existing(path: Path) -> Path:
+    """The folder nearest above `path` that is there."""
+    return next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
 
 
 def _is_done(study: Study, name: str, *, asked: bool) -> bool:

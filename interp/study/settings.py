@@ -14,9 +14,11 @@ from jaxtyping import Float
 
 import stimuli
 from interp.capture import ActivationStore, capture
-from interp.errors import ArtefactError
-from interp.files import make_folder
+from interp.errors import ArtefactError, UsageError
+from interp.files import make_folder, sha256_bytes
 from interp.models import LanguageModel, load
+from interp.models.chat import OFF, UNCUT, read_template
+from interp.models.conversations import prompt_of
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site, expand
 from stimuli.battery import Battery, Pair, Stimulus
@@ -50,12 +52,51 @@ class Settings:
     strict: bool = False
     emotions: tuple[str, ...] = ()
     executor: str = "serial"
+    chat_template: str | None = None
+    dtype: str = "float32"
+    storage: str = "float32"
+    on_nonfinite: str = "stop"
+    token_budget: int = 1024
+    shard_mb: int = 64
+    reuse: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        read_template(self.chat_template)  # a file that is not there is told before anything is made
+        if self.truncate is not None and self.chat_template not in (None, OFF):
+            raise UsageError(UNCUT)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings that a resumed run must share with the first one."""
-        values = {key: value for key, value in asdict(self).items() if key not in ("out", "offline", "executor")}
+        """The settings that a resumed run must share with the first one; of a template's file it is the content that counts."""
+        values = {key: value for key, value in asdict(self).items() if key not in ("out", "offline", "executor", "reuse")}
+        written = read_template(self.chat_template)
+        if written is not None:
+            values["chat_template"] = f"sha256 {sha256_bytes(written.encode())}"
+        elif self.chat_template == OFF:
+            values["chat_template"] = None  # plain texts, as when nothing is said
         return json.loads(json.dumps(values))
+
+    @property
+    def capture_options(self) -> dict[str, Any]:
+        """What these settings say to a capture's `Options`."""
+        return {
+            "truncate": self.truncate,
+            "allow_special": self.allow_special,
+            "storage": self.storage,
+            "on_nonfinite": self.on_nonfinite,
+            "token_budget": self.token_budget,
+            "shard_bytes": self.shard_mb << 20,
+        }
+
+    def sites_of(self, model: LanguageModel) -> list[Site]:
+        """The sites to capture: of the usual ones those that the model has; what was named is taken as it is."""
+        wanted = expand(self.sites, n_layers=model.dims.n_layers)
+        return [site for site in wanted if model.offers(site)] if self.sites == DEFAULT_SITES else list(wanted)
+
+    def positions_of(self, model: LanguageModel) -> tuple[str, ...]:
+        """The position rules to capture; where a chat template ends every text, its own last token is among them."""
+        own = (last_token(model),) if "last" in self.positions else ()
+        return tuple(dict.fromkeys((*self.positions, *own)))
 
     def read_battery(self) -> Battery:
         """The battery, read with these settings' reading options."""
@@ -68,6 +109,11 @@ class Settings:
             strict=self.strict,
             emotions=self.emotions or None,
         )
+
+
+def last_token(model: LanguageModel) -> str:
+    """The rule for a text's own last token."""
+    return "last" if model.chat is None else "last_content"
 
 
 class Study:
@@ -86,7 +132,14 @@ class Study:
     @cached_property
     def model(self) -> LanguageModel:
         """The language model, checked by its doctor; refused when a resumed run began with other weights."""
-        model = load(self.settings.model, device=self.settings.device, offline=self.settings.offline)
+        settings = self.settings
+        model = load(
+            settings.model,
+            device=settings.device,
+            dtype=settings.dtype,
+            offline=settings.offline,
+            chat_template=settings.chat_template,
+        )
         known = self.record.provenance.get("model")
         found = json.loads(json.dumps(model.provenance, default=str))
         if known is not None and known.get("weights") != found.get("weights"):
@@ -97,21 +150,32 @@ class Study:
         self.update(provenance={**self.record.provenance, "model": found})
         return model
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the model was loaded."""
+        return "model" in self.__dict__
+
     @cached_property
     def store(self) -> ActivationStore:
         """The captured activations, in `out/activations`; what is missing there is captured first."""
         settings = self.settings
-        known = [site for site in expand(settings.sites, n_layers=self.model.dims.n_layers) if self.model.offers(site)]
         return capture(
             self.model,
             self.battery,
-            sites=known,
-            positions=settings.positions,
+            sites=settings.sites_of(self.model),
+            positions=settings.positions_of(self.model),
             out=self.out / "activations",
             executor=settings.executor,
-            truncate=settings.truncate,
-            allow_special=settings.allow_special,
+            reuse=settings.reuse,
+            **settings.capture_options,
         )
+
+    @property
+    def position(self) -> str:
+        """The rule that directions are read by: the text's last token, which is where the causal stages edit it. Under a chat
+        template that is not the last token there is.
+        """
+        return last_token(self.model)
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -141,11 +205,23 @@ class Study:
     def _tokens(self, items: Sequence[Stimulus]) -> list[list[int]]:
         settings = self.settings
         return self.model.tokenize(
-            [item.text for item in items],
+            [prompt_of(item.text, item.fields, name=item.id) for item in items],
             ids=[item.id for item in items],
             truncate=settings.truncate,
             allow_special=settings.allow_special,
         )
+
+    def sites_among(self, names: Sequence[str], what: str) -> list[Site]:
+        """The captured sites of these names, which `what` reads; raises `UsageError` with the others' shapes if there is none."""
+        found = [site for site in self.store.sites if site.name in names]
+        if not found:
+            kinds = {row["site"]: row for row in self.model.sites()}
+            here = [
+                f"{name} {kinds[name]['shape']} ({kinds[name]['accepted_by']})"
+                for name in dict.fromkeys(site.name for site in self.store.sites)
+            ]
+            raise UsageError(f"{what} read {' or '.join(names)}; captured were {'; '.join(here)}. Add --sites {names[-1]}.")
+        return found
 
     def values(self, site: Site, position: str) -> Float[np.ndarray, "item ..."]:
         """The activations of all items at a site, by a position rule; kept in memory, since every stage reads them again."""

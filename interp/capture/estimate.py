@@ -1,0 +1,72 @@
+"""estimate: what a capture would be, in texts, tokens, bytes, shards and time, from its plan alone."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from interp.capture.plan import Options, make_plan, texts_bytes
+from interp.models import LanguageModel
+from interp.sites import Site
+from stimuli.battery import Battery
+
+_SIDE = 2048
+_ROUNDS = 3
+
+
+def estimate(
+    model: LanguageModel,
+    battery: Battery,
+    *,
+    sites: Sequence[str | Site],
+    positions: Sequence[str],
+    teraflops: float | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """The capture's plan in numbers; `model` may be an outline, without weights.
+
+    `bytes` are those of the arrays as stored, `weights_bytes` those of the model, `padding` the share of tokens computed that
+    are padding. `seconds` is two operations a weight and token computed, in the blocks up to the last wanted layer, at
+    `teraflops` (10^12 operations a second; without it, what a matrix product reaches on this machine's CPU just now).
+    Attention's own products and the writing are not in it. Raises as planning a capture does.
+    """
+    plan = make_plan(model, battery, sites=sites, positions=positions, options=Options(**options))
+    lengths = plan.lengths
+    computed = sum(len(batch) * lengths[batch[0]] for batch in plan.batches)
+    held = sum(texts_bytes(lengths, plan.sites, plan.positions, model.dims))
+    share = (max(site.layer for site in plan.sites) + 1) / model.dims.n_layers
+    all_weights, block_weights = _count_weights(model)
+    speed = teraflops if teraflops is not None else measure_teraflops(model.dtype)
+    return {
+        "rows": len(plan.texts),
+        "tokens": sum(lengths),
+        "padding": 1 - sum(lengths) / max(computed, 1),
+        "batches": len(plan.batches),
+        "shards": len(plan.shards),
+        "bytes": held // 2 if plan.options.storage == "float16" else held,
+        "weights_bytes": all_weights * model.dtype.itemsize,
+        "teraflops": speed,
+        "seconds": 2 * block_weights * share * computed / (speed * 1e12),
+    }
+
+
+def measure_teraflops(dtype: torch.dtype) -> float:
+    """10^12 operations a second that a matrix product of `dtype` reaches on this machine's CPU (the best of a few)."""
+    matrix = torch.ones(_SIDE, _SIDE, dtype=dtype)
+    taken = []
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        matrix @ matrix
+        taken.append(time.perf_counter() - start)
+    return 2 * _SIDE**3 / min(taken) / 1e12
+
+
+def _count_weights(model: LanguageModel) -> tuple[int, int]:
+    """Weights of the whole model, and of its blocks alone: embedding and unembedding are looked up or never computed."""
+    wrapped: Any = model.bridge.original_model
+    with torch.device("meta"):
+        plain = type(wrapped)(type(wrapped.config).from_dict(wrapped.config.to_dict()))
+    whole = sum(weight.numel() for weight in plain.parameters())
+    ends = {id(end.weight): end.weight.numel() for end in (plain.get_input_embeddings(), plain.get_output_embeddings()) if end}
+    return whole, whole - sum(ends.values())

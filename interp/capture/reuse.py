@@ -1,0 +1,116 @@
+"""Reuse: what an earlier capture holds is copied instead of computed again.
+
+An activation is a function of the model (weights, configuration, precision), the tokens of the text, the site, and the tokens
+that the position rule looks at; of nothing else up to the last digits, which depend on the batch. So a text is found again by
+these, whatever its id, battery or place was then.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from interp.capture.batches import Recorded, text_rows
+from interp.capture.plan import Plan
+from interp.capture.run_folder import RunFolder, ShardRecord
+from interp.capture.sealed import differences
+from interp.capture.shard import CHOSEN, opened
+from interp.errors import ArtefactError
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Where a text's activations lie: the file of a shard of an earlier capture, and the text's number in it."""
+
+    path: Path
+    record: ShardRecord
+    number: int
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """The texts of a plan that earlier captures hold, by their places."""
+
+    held: Mapping[int, _Held]
+
+    @classmethod
+    def find(cls, plan: Plan, paths: Sequence[Path | str]) -> "Reuse":
+        """Look for the texts of `plan` in the captures at `paths`, complete or not; the first that holds one serves it.
+
+        Raises `ArtefactError` for a capture that cannot serve this plan at all: another model or kind of attention, a site or
+        position that it lacks, or float16 where float32 is asked for.
+        """
+        places: dict[str, list[int]] = {}
+        for place, text in enumerate(plan.texts):
+            places.setdefault(_key(text.tokens, text.selected), []).append(place)
+        held: dict[int, _Held] = {}
+        for path in paths:
+            folder = RunFolder(Path(path))
+            _check(plan, folder)
+            for record in folder.records.values():
+                for number, key in enumerate(_keys(plan, folder, record)):
+                    if record.items[number] not in record.nonfinite:
+                        for place in places.get(key, []):
+                            held.setdefault(place, _Held(folder.shard_path(record), record, number))
+        return cls(held)
+
+    def recorded(self, plan: Plan, places: Sequence[int]) -> Recorded:
+        """The activations of those of the texts at `places` that are held."""
+        wanted: dict[str, list[tuple[int, _Held]]] = {}
+        for place in places:
+            if place in self.held:
+                source = self.held[place]
+                wanted.setdefault(str(source.path), []).append((place, source))
+        recorded = Recorded()
+        for found in wanted.values():
+            recorded.add(_copied(plan, found))
+        return recorded
+
+
+def _copied(plan: Plan, found: Sequence[tuple[int, _Held]]) -> Recorded:
+    """Texts that lie in one shard."""
+    source = found[0][1]
+    names = [f"{site}/{rule}" for site in plan.sites for rule in plan.positions]
+    arrays: dict[str, list[np.ndarray]] = {}
+    with opened(source.path, verified=source.record.verified) as file:
+        lengths = file["length"][...].tolist()
+        for name in names:
+            whole, rows = file[name][...].astype(np.float32, copy=False), text_rows(name, lengths)
+            arrays[name] = [np.concatenate([whole[rows[held.number]] for _, held in found])]
+    places = [place for place, _ in found]
+    return Recorded(places, arrays, reused=[plan.texts[place].id for place in places])
+
+
+def _keys(plan: Plan, folder: RunFolder, record: ShardRecord) -> list[str]:
+    """The key of each text of a shard."""
+    rules = [rule for rule in plan.positions if rule.pooled]
+    with opened(folder.shard_path(record), verified=record.verified) as file:
+        tokens = file["token"][...]
+        chosen = [file[f"{CHOSEN}/{rule}"][...] for rule in rules]
+        rows = text_rows("/all", file["length"][...].tolist())
+    return [_key(tokens[row].tolist(), [np.flatnonzero(mark[row]) for mark in chosen]) for row in rows]
+
+
+def _key(tokens: Sequence[int], selected: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256(np.asarray(tokens, dtype="<i8").tobytes())
+    for positions in selected:
+        digest.update(b"|" + np.asarray(positions, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _check(plan: Plan, folder: RunFolder) -> None:
+    """Raise `ArtefactError` unless `folder` can serve `plan`."""
+    old, new = folder.head["config"], plan.config
+    told = differences(old["model"], new["model"], prefix="model.")
+    told += [f"no {site}" for site in new["sites"] if site not in old["sites"]]
+    told += [f"no position {rule}" for rule in new["positions"] if rule not in old["positions"]]
+    told += differences({"attention": old["options"]["attention"]}, {"attention": plan.options.attention})
+    if (old["options"]["storage"], plan.options.storage) == ("float16", "float32"):
+        told.append("float16 values, and float32 is asked for")
+    if told:
+        raise ArtefactError(
+            f"{folder.path} cannot be reused here: {'; '.join(told[:6])}{'; ...' if len(told) > 6 else ''}. Leave out --reuse, "
+            "or ask for what it holds."
+        )
