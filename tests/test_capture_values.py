@@ -45,7 +45,7 @@ def test_values_equal_hugging_face(models, family):
             for place, item in enumerate(texts):
                 truth = oracle(model, rows[place])[layer]
                 scale = np.abs(truth).max()
-                content = [p for p, (a, b) in enumerate(model.offsets([item.text])[0]) if b > a]
+                content = [p for p, (a, b) in enumerate(model.encode([item.text])[0].spans) if b > a]
                 assert np.abs(every.of(item.id) - truth).max() <= 1e-5 * scale
                 assert np.abs(last.x[place] - truth[-1]).max() <= 1e-5 * scale
                 assert np.abs(mean.x[place] - truth[content].mean(0)).max() <= 1e-5 * scale

@@ -36,19 +36,19 @@ def test_an_open_turn_ends_with_the_generation_prompt(model, tokenizer):
     (closed,), (opened,) = model.tokenize([TEXT]), model.tokenize([TEXT], open_turn=True)
     assert opened == [*closed, tokenizer.convert_tokens_to_ids("<assistant>")]
     assert closed[-1] == tokenizer.convert_tokens_to_ids("<end>")
-    assert model.offsets([TEXT], open_turn=True) == [[*model.offsets([TEXT])[0], (0, 0)]]
+    assert [row.spans for row in model.encode([TEXT], open_turn=True)] == [[*model.encode([TEXT])[0].spans, (0, 0)]]
 
 
 def test_offsets_are_the_words_of_the_text_and_nothing_of_the_template(model):
-    (spans,) = model.offsets([TEXT])
+    (spans,) = [row.spans for row in model.encode([TEXT])]
     assert [TEXT[start:end] for start, end in spans[2:-1]] == TEXT.split()
     assert (spans[:2], spans[-1:]) == ([(0, 0)] * 2, [(0, 0)])  # BOS, <user>; <end>
     plain = load(model.name, chat_template="off", check=False)
-    assert spans[2:-1] == plain.offsets([TEXT])[0][1:]
+    assert spans[2:-1] == plain.encode([TEXT])[0].spans[1:]
 
 
 def test_offsets_of_a_conversation_are_in_its_contents_joined_by_newlines(model):
-    (spans,) = model.offsets([TALK])
+    (spans,) = [row.spans for row in model.encode([TALK])]
     text = text_of(TALK)
     assert text == "We are calm .\nThe dog ran away\n \nIt was a good dog .\n\nThe dog ran away"
     own = [span for span in spans if span != (0, 0)]
@@ -62,7 +62,7 @@ def test_offsets_of_a_conversation_are_in_its_contents_joined_by_newlines(model)
 def test_a_text_that_also_stands_in_the_template_is_not_taken_for_it(model, text):
     """Looking for the text in what the template wrote finds the template's own `<user>` first."""
     string = model.chat.render(turn(text))
-    (spans,) = model.offsets([text])
+    (spans,) = [row.spans for row in model.encode([text])]
     assert [text[start:end] for start, end in spans if end > start] != []
     assert spans[:2] == [(0, 0)] * 2
     laid_out = model.chat.lay_out(turn(text))
@@ -73,7 +73,7 @@ def test_a_text_that_also_stands_in_the_template_is_not_taken_for_it(model, text
 
 def test_a_token_that_straddles_text_and_template_counts_by_its_part_in_the_text(chat_folder, tmp_path):
     glued = written(chat_folder, tmp_path, "{{ bos_token }}re{{ messages[0].content }}ed<end>")
-    (spans,) = glued.offsets(["dog barks hat"])
+    (spans,) = [row.spans for row in glued.encode(["dog barks hat"])]
     assert spans == [(0, 0), (0, 3), (4, 9), (10, 13), (0, 0)]
 
 
@@ -90,7 +90,7 @@ def test_parts_of_the_string_are_parts_of_the_text(start, end, expected):
 def test_a_template_that_moves_a_message_is_followed(chat_folder, tmp_path):
     last = "{{ bos_token }}{% for m in messages[1:] %}<user> {{ m.content }} {% endfor %}<system> {{ messages[0].content }}"
     model = written(chat_folder, tmp_path, last)
-    (spans,) = model.offsets([TALK[:2]])
+    (spans,) = [row.spans for row in model.encode([TALK[:2]])]
     text = text_of(TALK[:2])
     assert [text[start:end] for start, end in spans if end] == ["The", "dog", "ran", "away", "We", "are", "calm", "."]
 

@@ -187,6 +187,11 @@ def test_processes_make_the_serial_tree_of_a_spread_model(tiny_folder, tmp_path)
     assert tree(tmp_path / "processes") == tree(tmp_path / "serial")
 
 
+def test_spreading_says_nothing(tiny_folder, capfd):
+    load(str(tiny_folder("llama")), device=LLAMA)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_auto_is_the_machines_choice(tiny_folder):
     folder = str(tiny_folder("gpt2"))
     plain, auto = load(folder, check=False), load(folder, device="auto")

@@ -25,7 +25,7 @@ def test_long_text_is_refused_by_name_and_never_cut_silently(llama):
     with pytest.raises(DataError, match=rf"joy_7: the text has 241 tokens .* holds {N_CTX} \(n_ctx\).*--truncate"):
         llama.tokenize(["the dog", LONG], ids=["joy_6", "joy_7"])
     with pytest.raises(DataError, match="text 0: the text has 241"):
-        llama.offsets([LONG])
+        [row.spans for row in llama.encode([LONG])]
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -34,7 +34,7 @@ def test_cutting_keeps_bos_and_the_other_end(llama, side):
     (cut,) = llama.tokenize([LONG], truncate=side)
     expected = whole[:N_CTX] if side == "right" else [1, *whole[-(N_CTX - 1) :]]
     assert cut == expected
-    (spans,) = llama.offsets([LONG], truncate=side)
+    (spans,) = [row.spans for row in llama.encode([LONG], truncate=side)]
     last = len(LONG.rstrip()) if side == "left" else spans[-2][1]
     assert len(spans) == N_CTX
     assert spans[0] == (0, 0)
@@ -77,7 +77,7 @@ def test_no_texts_are_no_rows(llama):
 
 def test_offsets_are_the_words(llama):
     text = "Anna lost the zyzzyva , and cried ."
-    (row,), (spans,) = llama.tokenize([text]), llama.offsets([text])
+    (row,), (spans,) = llama.tokenize([text]), [row.spans for row in llama.encode([text])]
     assert len(row) == len(spans)
     assert [text[start:end] for start, end in spans[1:]] == text.split()
     assert row[spans.index((14, 21))] == llama.tokenizer.unk_token_id

@@ -159,11 +159,11 @@ def tokenise(model: LanguageModel, items: Battery | Sequence[Stimulus], *, optio
     ids = [item.id for item in items]
     prompts = [prompt_of(item.text, item.fields, name=item.id) for item in items]
     truncate = cast(Literal["left", "right"] | None, options.truncate)
-    rows = model.tokenize(prompts, ids=ids, truncate=truncate, allow_special=options.allow_special)
-    spans = model.offsets(prompts, truncate=truncate, allow_special=options.allow_special)
+    rows = model.encode(prompts, ids=ids, truncate=truncate, allow_special=options.allow_special)
+    turns = turns_of if model.chat else lambda prompt: ()
     return [
-        TokenisedText(item.id, text_of(prompt), tuple(row), tuple(span), item.fields, turns_of(prompt) if model.chat else ())
-        for item, prompt, row, span in zip(items, prompts, rows, spans, strict=True)
+        TokenisedText(item.id, text_of(prompt), tuple(row.ids), tuple(row.spans), item.fields, turns(prompt))
+        for item, prompt, row in zip(items, prompts, rows, strict=True)
     ]
 
 

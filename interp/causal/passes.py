@@ -56,16 +56,16 @@ def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) 
     """
     given = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in stimuli]
     prompts = [followed_by(prompt, readout.suffix_for(one)) for prompt, one in zip(given, stimuli, strict=True)]
-    rows = model.tokenize(prompts, ids=[stimulus.id for stimulus in stimuli])
+    rows = model.encode(prompts, ids=[stimulus.id for stimulus in stimuli])
     encoded = []
-    for stimulus, prompt, row, spans in zip(stimuli, given, rows, model.offsets(prompts), strict=True):
-        real = [place for place, (start, end) in enumerate(spans) if end > start]
-        ends = [place for place in real if spans[place][1] <= len(text_of(prompt))]
+    for stimulus, prompt, row in zip(stimuli, given, rows, strict=True):
+        real = [place for place, (start, end) in enumerate(row.spans) if end > start]
+        ends = [place for place in real if row.spans[place][1] <= len(text_of(prompt))]
         if not ends:
             raise DataError(
                 f"stimulus {stimulus.id!r}: no token of the text ends before the suffix; put a space before the suffix."
             )
-        encoded.append(Encoded(tuple(row[: real[-1] + 1]), ends[-1]))
+        encoded.append(Encoded(tuple(row.ids[: real[-1] + 1]), ends[-1]))
     return encoded
 
 

@@ -96,23 +96,23 @@ class LanguageModel:
         has no token, or that holds special tokens (unless `allow_special`), and for messages without a template; `UsageError`
         for `truncate` under a template.
         """
-        rows = self._encode(texts, ids=ids, truncate=truncate, allow_special=allow_special, open_turn=open_turn)
+        rows = self.encode(texts, ids=ids, truncate=truncate, allow_special=allow_special, open_turn=open_turn)
         return [row.ids for row in rows]
 
-    def offsets(
-        self, texts: Sequence[Prompt], *, truncate: str | None = None, allow_special: bool = False, open_turn: bool = False
-    ) -> list[list[tuple[int, int]]]:
-        """For each token of `tokenize`, the span of characters [start, end) it covers; (0, 0) for special tokens added.
-
-        It speaks of the text itself: all that a chat template writes has (0, 0), and the text of a conversation is its
-        contents, joined by newlines.
-        """
-        rows = self._encode(texts, ids=None, truncate=truncate, allow_special=allow_special, open_turn=open_turn)
-        return [row.spans for row in rows]
-
-    def _encode(
-        self, texts: Sequence[Prompt], *, ids: Sequence[str] | None, truncate: str | None, allow_special: bool, open_turn: bool
+    def encode(
+        self,
+        texts: Sequence[Prompt],
+        *,
+        ids: Sequence[str] | None = None,
+        truncate: str | None = None,
+        allow_special: bool = False,
+        open_turn: bool = False,
     ) -> list[Tokens]:
+        """The tokens of each text as `tokenize` gives them, with the span of characters [start, end) that each covers.
+
+        Spans speak of the text itself: what tokenizer and chat template write has (0, 0), and the text of a conversation is its
+        contents, joined by newlines. Raises as `tokenize` does.
+        """
         if isinstance(texts, str) or truncate not in (None, "left", "right"):
             raise UsageError("tokenize takes a list of texts, and truncate is None, 'left' or 'right'.")
         names = list(ids) if ids is not None else [f"text {place}" for place in range(len(texts))]

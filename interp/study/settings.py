@@ -212,7 +212,7 @@ class Study:
         )
 
     def sites_among(self, names: Sequence[str], what: str) -> list[Site]:
-        """The captured sites of these names, which `what` reads; raises `UsageError` with the others' shapes if there is none."""
+        """The captured sites of these names, which `what` reads; raises `UsageError` with the others' shapes if none is."""
         found = [site for site in self.store.sites if site.name in names]
         if not found:
             kinds = {row["site"]: row for row in self.model.sites()}
