@@ -11,6 +11,7 @@ import pytest
 from tiny_models import FAMILIES
 
 from interp import study
+from interp.errors import ArtefactError
 from interp.results import read_record, read_table
 
 pytestmark = pytest.mark.slow
@@ -110,3 +111,32 @@ def test_the_record_says_what_made_the_run(planted_run):
     assert set(seconds) == {"capture", *TABLES}
     assert json.loads((planted_run / "run.json").read_text(encoding="utf-8"))["schema"] == 1
     assert isinstance(read_table(planted_run / "tables" / "probes.csv"), pd.DataFrame)
+
+
+def test_a_name_that_stands_for_another_revision_or_other_weights_is_told(tiny_folder, tmp_path, monkeypatch):
+    stimuli = matched_pairs.write(tmp_path / "pairs.jsonl")
+    settings = study.Settings(
+        model=str(tiny_folder("gpt2")), stimuli=str(stimuli), out=tmp_path / "run", sites=("resid_post@2",)
+    )
+    load = study.settings.load
+
+    def changed(field, value):
+        def loaded(*args, **how):
+            model = load(*args, **how)
+            model.provenance[field] = value
+            return model
+
+        return loaded
+
+    with monkeypatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patch.setattr(study.settings, "load", changed("revision", "a" * 40))
+        study.run(settings, stages=["capture"])
+        study.run(settings, stages=["capture"])  # the same revision: nothing to tell
+    monkeypatch.setattr(study.settings, "load", changed("revision", "b" * 40))
+    with pytest.warns(UserWarning, match=f"another revision .*{'a' * 40} then, {'b' * 40} now.*pin it"):
+        again = study.run(settings, stages=["capture"])
+    assert any("another revision" in warning for warning in again["warnings"])
+    monkeypatch.setattr(study.settings, "load", changed("weights", {"memory": "other"}))
+    with pytest.raises(ArtefactError, match="begun with other weights"):
+        study.run(settings, stages=["capture"])

@@ -147,6 +147,12 @@ class Study:
                 f"{self.out} was begun with other weights of {self.settings.model!r}: {known.get('weights')} then, "
                 f"{found.get('weights')} now. Choose another --out."
             )
+        if known is not None and known.get("revision") != found.get("revision"):
+            warnings.warn(
+                f"{settings.model!r} stands for another revision than when this run began ({known.get('revision')} then, "
+                f"{found.get('revision')} now), with the same weights: pin it as NAME@REVISION.",
+                stacklevel=2,
+            )
         self.update(provenance={**self.record.provenance, "model": found})
         return model
 
