@@ -1,5 +1,6 @@
 """Fixtures that many tests share: tiny models, built once a session."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -38,3 +39,9 @@ def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_models import CHAT, make_folder
 
     return make_folder("llama", tmp_path_factory.mktemp("chat") / "model", chat=CHAT)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most slow tests first, so that two workers end together: a worker takes a file at a time."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
