@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from interp.analysis.directions import Direction
-from interp.cli import cli, printable
+from interp.cli import cli
+from interp.cli.printing import printable
 from interp.errors import InterpError
 from interp.sites import Site
 
