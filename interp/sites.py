@@ -88,6 +88,15 @@ class Site:
         return cls(_NAME_OF[match[2]], int(match[1]), None if match[3] is None else int(match[3]))
 
 
+def check_names(texts: Iterable[str]) -> None:
+    """Raise `UsageError` for the first text that names no site of any model; which layers a model has is not asked."""
+    for text in texts:
+        if text.startswith("blocks."):
+            Site.parse(text)
+        elif text.partition("@")[0] not in _PREFIX:
+            raise UsageError(_unknown(text))
+
+
 def expand(texts: Iterable[str], *, n_layers: int) -> tuple[Site, ...]:
     """Sites of a model with `n_layers` layers, from what a person types; sorted by layer, each once.
 
@@ -95,13 +104,13 @@ def expand(texts: Iterable[str], *, n_layers: int) -> tuple[Site, ...]:
     (`blocks.2.attn.hook_z`). Raises `UsageError` for an unknown name, a layer that the model lacks, or a reversed range.
     """
     found: set[Site] = set()
+    texts = tuple(texts)
+    check_names(texts)
     for text in texts:
         if text.startswith("blocks."):
             found.add(Site.parse(text))
             continue
         name, at, layers = text.partition("@")
-        if name not in _PREFIX:
-            raise UsageError(_unknown(text))
         found.update(Site(name, layer) for layer in parse_layers(layers if at else f"0-{n_layers - 1}", n_layers=n_layers))
     for site in found:
         _check_layer(site.layer, n_layers)

@@ -16,6 +16,7 @@ from capture_faults import ERRORS, NAME, Disk, after_crash, truth, watched_disk,
 from interp.capture import ActivationStore, capture
 from interp.capture.lock import locked
 from interp.capture.run_folder import RunFolder
+from interp.capture.upkeep import repair, verify
 from interp.errors import ArtefactError, BusyError, InterpError, Interrupted, ResourceError
 from interp.models import load
 
@@ -305,3 +306,64 @@ def test_the_synthetic_store_reads_its_truth(tmp_path):
     write_run(tmp_path / "run")
     with ActivationStore.open(tmp_path / "run") as store:
         np.testing.assert_array_equal(store.read(*NAME.split("/")).x, truth())
+
+
+def interrupted(model, out, monkeypatch, **options):
+    """A run stopped by SIGTERM in the middle of a shard: its folder holds a part."""
+    with monkeypatch.context() as patch:
+        Sender(patch, signal.SIGTERM, at=[2])
+        with pytest.raises(Interrupted):
+            write_store(model, out, shard_batches=4, **options)
+    (part,) = RunFolder(out).parts.values()
+    return part
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])])
+def test_a_part_that_is_damaged_is_told_by_verify_and_repair_and_computed_again(model, tmp_path, monkeypatch, damage):
+    out = tmp_path / "run"
+    part = interrupted(model, out, monkeypatch)
+    damage(out / "shards" / part.file)
+    assert not next(row for row in verify(out) if row["check"] == part.file)["passed"]
+    with pytest.warns(UserWarning, match=f"begun of shard {part.index} cannot be used, and is computed again"):
+        write_store(model, out, shard_batches=4).close()
+    write_store(model, tmp_path / "whole", shard_batches=4).close()
+    assert tree(out) == tree(tmp_path / "whole")
+    again = tmp_path / "again"
+    part = interrupted(model, again, monkeypatch)
+    damage(again / "shards" / part.file)
+    assert [row["file"] for row in repair(again)] == [part.file]
+    write_store(model, again, shard_batches=4).close()
+    assert tree(again) == tree(tmp_path / "whole")
+
+
+def test_a_part_whose_quarantine_is_lost_is_computed_again(model, tmp_path, monkeypatch):
+    from interp.capture import batches
+
+    longest = max(battery(), key=lambda item: len(item.text)).id
+    found = lambda recorded, plan: [place for place in recorded.places if plan.texts[place].id == longest]  # noqa: E731
+    monkeypatch.setattr(batches, "_nonfinite", found)
+    out, options = tmp_path / "run", {"on_nonfinite": "quarantine"}
+    part = interrupted(model, out, monkeypatch, **options)
+    assert part.nonfinite == (longest,)
+    (out / "quarantine.jsonl").unlink()
+    with pytest.warns(UserWarning, match="the quarantine does not name"):
+        write_store(model, out, shard_batches=4, **options).close()
+    write_store(model, tmp_path / "whole", shard_batches=4, **options).close()
+    assert tree(out) == tree(tmp_path / "whole")
+
+
+def test_a_signal_while_the_last_shard_is_written_is_not_lost(model, tmp_path, monkeypatch):
+    commit = RunFolder.commit
+
+    def late(self, *args, **record):
+        if record["record"]["index"] == self.head["n_shards"] - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+        return commit(self, *args, **record)
+
+    monkeypatch.setattr(RunFolder, "commit", late)
+    with pytest.raises(Interrupted, match="the same command resumes") as stopped:
+        write_store(model, tmp_path / "run")
+    assert stopped.value.exit_code == 143
+    folder = RunFolder(tmp_path / "run")
+    assert len(folder.records) == folder.head["n_shards"]

@@ -1,5 +1,7 @@
 """What goes on at once: a shard is written while the next is computed, a batch is copied while the next one runs."""
 
+import os
+import signal
 import threading
 import time
 
@@ -95,3 +97,18 @@ def test_a_batch_runs_before_the_one_ahead_of_it_has_arrived(model, monkeypatch)
     assert told == ["launch", *["launch", "finish"] * (n - 1), "finish"]
     with capture(model, battery(), sites=("resid_post",), token_budget=48) as again:
         np.testing.assert_array_equal(x, again.read("blocks.1.hook_resid_post").x)
+
+
+def test_ctrl_c_at_the_end_waits_for_what_is_being_written():
+    done: list[int] = []
+
+    def interrupt_twice_then_finish() -> None:
+        for _ in range(2):
+            time.sleep(0.1)
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        done.append(1)
+
+    with pytest.raises(KeyboardInterrupt), InOrder() as writing:
+        writing.put(interrupt_twice_then_finish)
+    assert done == [1]

@@ -187,3 +187,22 @@ def test_a_folder_of_another_capture_is_refused_with_the_difference(model, tmp_p
     (tmp_path / "odd" / "shards" / "00000-3fa9c1d2.h5").touch()
     with pytest.raises(ArtefactError, match=r"shards without a run\.json"):
         write_store(model, tmp_path / "odd")
+
+
+@pytest.mark.parametrize("name", ["my field", "a/b", "wörter", "x" * 90])
+def test_a_rule_whose_name_the_store_could_not_hold_is_refused(model, name):
+    with pytest.raises(UsageError, match=r"names data in the store\. Rename the field"):
+        capture(model, one("dog cat", **{name: "cat"}), sites=("resid_post",), positions=(f"span({name})",))
+
+
+def test_a_rule_written_twice_is_one(model):
+    rules = make_plan(
+        model, battery(), sites=FEW, positions=("last", " last", "mean_from(3)", "mean_from(03)"), options=Options()
+    ).positions
+    assert [str(rule) for rule in rules] == ["last", "mean_from(3)"]
+
+
+def test_a_site_that_the_model_lacks_is_refused_by_the_plan(model, monkeypatch):
+    monkeypatch.setattr(model, "offers", lambda site: site.name != "mlp_out")
+    with pytest.raises(UsageError, match=r"has no blocks\.0\.hook_mlp_out, .*interp sites"):
+        estimate(model, battery(), sites=("mlp_out",), positions=("last",), teraflops=1.0)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from capture_cases import FEW, battery, tree, write_store
 
 from interp.capture import ActivationStore, capture, recorder
 from interp.capture.run_folder import RunFolder
-from interp.errors import ArtefactError, DataError
+from interp.errors import ArtefactError, DataError, Interrupted
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
 
@@ -128,11 +130,43 @@ def test_quarantined_items_are_not_reused(model, tmp_path, monkeypatch):
     assert places == [0]
 
 
-def test_a_resumed_capture_needs_no_reuse_and_gives_the_same_bytes(model, earlier, tmp_path):
-    for name in ("a", "b"):
-        capture(model, longer(), out=tmp_path / name, reuse=[earlier], **SETTINGS).close()
-    capture(model, longer(), out=tmp_path / "a", **SETTINGS).close()
-    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+@pytest.mark.parametrize("at", [1, 2])
+def test_an_interrupted_capture_resumes_to_the_same_bytes_with_the_same_reuse(model, earlier, tmp_path, monkeypatch, at):
+    settings = {**SETTINGS, "token_budget": 24, "shard_batches": 2}
+    capture(model, longer(8), out=tmp_path / "whole", reuse=[earlier], **settings).close()
+    launch, seen = recorder.launch, []
+
+    def stopped(*args):
+        seen.append(args)
+        if len(seen) == at:
+            signal.raise_signal(signal.SIGTERM)
+        return launch(*args)
+
+    monkeypatch.setattr(recorder, "launch", stopped)
+    with pytest.raises(Interrupted):
+        capture(model, longer(8), out=tmp_path / "run", reuse=[earlier], **settings)
+    monkeypatch.undo()
+    assert tree(tmp_path / "run") != tree(tmp_path / "whole")
+    capture(model, longer(8), out=tmp_path / "run", reuse=[earlier], **settings).close()
+    assert tree(tmp_path / "run") == tree(tmp_path / "whole")
+
+
+def test_a_complete_capture_needs_its_sources_no_more_and_names_them(model, earlier, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(earlier, source)
+    capture(model, longer(), out=tmp_path / "run", reuse=[source], **SETTINGS).close()
+    shutil.rmtree(source)
+    with capture(model, longer(), out=tmp_path / "run", reuse=[source], **SETTINGS) as store:
+        assert store.provenance["reused_captures"] == [RunFolder(earlier).head["plan"]]
+
+
+def test_damage_in_a_source_is_told_as_the_sources(model, earlier, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(earlier, source)
+    shard = sorted((source / "shards").iterdir())[0]
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\0\0")
+    with pytest.raises(ArtefactError, match=r"source \(--reuse\) cannot be copied from: .*damaged"):
+        capture(model, longer(), out=tmp_path / "run", reuse=[source], **SETTINGS)
 
 
 def test_what_cannot_serve_is_refused_with_the_reason(model, earlier, tiny_folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -143,6 +144,13 @@ def test_network_down_names_the_cached_copy(hub, monkeypatch):
         load("org/tiny")
     with pytest.raises(ResourceError, match="No cached copy is here"):
         load("org/other")
+
+
+def test_an_outline_of_a_newer_revision_leaves_the_cached_model_usable_offline(hub, monkeypatch):
+    load("org/tiny", check=False)
+    monkeypatch.setattr(sys.modules[__name__], "COMMIT", "f" * 40)
+    outline("org/tiny")
+    assert load("org/tiny", offline=True, check=False).provenance["revision"] == "0123456789abcdef0123456789abcdef01234567"
 
 
 def test_an_outline_fetches_no_weights_and_says_what_the_model_would(hub):

@@ -140,3 +140,19 @@ def test_a_name_that_stands_for_another_revision_or_other_weights_is_told(tiny_f
     monkeypatch.setattr(study.settings, "load", changed("weights", {"memory": "other"}))
     with pytest.raises(ArtefactError, match="begun with other weights"):
         study.run(settings, stages=["capture"])
+
+
+def test_a_new_run_begins_beside_one_with_other_settings_and_resumes_its_own(tiny_folder, tmp_path):
+    stimuli = matched_pairs.write(tmp_path / "pairs.jsonl")
+    common = {"model": str(tiny_folder("gpt2")), "stimuli": str(stimuli), "out": tmp_path / "run", "sites": ("resid_post@2",)}
+    first, second, third = (study.Settings(**common, seed=seed) for seed in range(3))
+    assert study.new_run(first) == first
+    study.run(first, stages=["capture"])
+    assert study.new_run(first) == first
+    with pytest.raises(ArtefactError, match=r"seed: 0 there, 1 now.*--new-run"):
+        study.run(second, stages=["capture"])
+    beside = study.new_run(second)
+    assert beside.out == tmp_path / "run-2"
+    study.run(beside, stages=["capture"])
+    assert study.new_run(second) == beside
+    assert study.new_run(third).out == tmp_path / "run-3"

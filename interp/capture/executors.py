@@ -11,6 +11,7 @@ shards is the same byte for byte.
 
 import logging
 import multiprocessing
+import os
 import re
 import signal
 import time
@@ -77,6 +78,7 @@ def _one_of_many(recorder: Recorder, out: Path, *, index: int, count: int) -> Ac
         raise BusyError(f"worker {index} of {count} has done its part; {missing} shards of other workers are missing in {out}.")
     try:
         with locked(out / LOCK):
+            folder.clean()
             folder.finish()
             for leftover in out.glob(f"{LOCK}.*-of-*"):
                 leftover.unlink(missing_ok=True)
@@ -120,16 +122,17 @@ class _Work:
         return Recorder(model, self.plan, self.reuse)
 
 
-_RECORDERS: list[Recorder] = []
+_WORKER: list[tuple[Recorder, RunFolder]] = []
 
 
 def _start(work: _Work) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    _RECORDERS[:] = [work.recorder()]
+    _WORKER[:] = [(work.recorder(), RunFolder(work.out))]
 
 
-def _compute(out: Path, index: int) -> int:
-    _RECORDERS[0].run_shard(RunFolder(out), index)
+def _compute(index: int) -> int:
+    recorder, folder = _WORKER[0]
+    recorder.run_shard(folder, index)
     return index
 
 
@@ -144,7 +147,7 @@ def run_in_processes(recorder: Recorder, folder: RunFolder, lock: Lock, *, worke
         watched_signals() as stopping,
         ProcessPoolExecutor(min(workers, len(lacking)), mp_context=context, initializer=_start, initargs=(work,)) as pool,
     ):
-        futures = [pool.submit(_compute, folder.path, index) for index in lacking]
+        futures = [pool.submit(_compute, index) for index in lacking]
         try:
             for future in track(_settled(futures, lock, lambda: stopping.signal is not None), "capture", total=len(lacking)):
                 future.result()
@@ -186,7 +189,11 @@ def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: in
     work = _Work.of(recorder, folder)
     started = not ray.is_initialized()
     if started:
-        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        alone: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        try:
+            ray.init(**alone, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError) as error:
+            raise ResourceError(f"Ray cannot be started or joined ({error}): see RAY_ADDRESS.") from error
     try:
         actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, max_restarts=3, max_task_retries=2)(_Actor)
         actors = [actor.remote(work) for _ in range(min(workers, len(lacking)))]
@@ -203,13 +210,13 @@ class _Actor:
     """A Ray worker: holds the model, computes one shard a call; an error of ours comes back as its class and message."""
 
     def __init__(self, work: _Work) -> None:
-        self._out = work.out
+        self._folder = RunFolder(work.out)
         self._recorder = work.recorder()
 
     def compute(self, index: int) -> tuple[str, str] | None:
         """Compute a shard; None, or the name and message of an error of ours."""
         try:
-            self._recorder.run_shard(RunFolder(self._out), index)
+            self._recorder.run_shard(self._folder, index)
         except InterpError as error:
             return type(error).__name__, str(error)
         return None

@@ -1,7 +1,7 @@
 """InOrder: one thing at a time in a thread of its own, so that writing a shard costs no time while the next is computed."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 
 
@@ -14,11 +14,13 @@ class InOrder:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1)
         self._last: Future[object] | None = None
+        self._under_way: list[Future[object]] = []
 
     def put(self, act: Callable[[], object]) -> None:
         """Wait for what was given before, then do `act` in the background."""
         self.wait()
         self._last = self._pool.submit(act)
+        self._under_way = [self._last]
 
     def wait(self) -> None:
         """Return when nothing is left to do; raise what the background raised."""
@@ -34,4 +36,17 @@ class InOrder:
             if error is None:
                 self.wait()
         finally:
-            self._pool.shutdown(wait=True)
+            self._close()
+
+    def _close(self) -> None:
+        """Return when nothing is under way, however often Ctrl-C is pressed: what guards the work (a lock) goes after it."""
+        interrupted: KeyboardInterrupt | None = None
+        while True:
+            try:
+                wait(self._under_way)  # not the thread: a join that Ctrl-C breaks off takes its thread for ended
+                self._pool.shutdown(wait=False)
+                break
+            except KeyboardInterrupt as again:
+                interrupted = again
+        if interrupted is not None:
+            raise interrupted

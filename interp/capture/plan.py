@@ -119,6 +119,8 @@ def make_plan(
     wanted = expand([str(site) for site in sites], n_layers=model.dims.n_layers)
     rules = parse_positions(positions)
     _check_request(wanted, rules, model.dims, battery)
+    if absent := [str(site) for site in wanted if not model.offers(site)]:
+        raise UsageError(f"{model.name} has no {', '.join(absent[:3])}: `interp sites {model.name}` lists what it offers.")
     texts = tuple(_planned(model, battery, rules, options))
     batches, shards, _ = lay_out([len(text.tokens) for text in texts], wanted, rules, model.dims, options=options)
     return Plan(texts, batches, shards, wanted, rules, options, _config(model, battery, wanted, rules, options, texts))
@@ -135,7 +137,7 @@ def _planned(model: LanguageModel, battery: Battery, rules: Sequence[PositionRul
 
 def parse_positions(texts: Sequence[str]) -> tuple[PositionRule, ...]:
     """Position rules out of their texts, each once."""
-    return tuple(parse_position(str(text)) for text in dict.fromkeys(texts))
+    return tuple(dict.fromkeys(parse_position(str(text)) for text in texts))
 
 
 Numbers = tuple[tuple[int, ...], ...]

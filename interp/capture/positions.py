@@ -31,6 +31,7 @@ from interp.errors import DataError, UsageError
 KINDS = ("last", "last_content", "mean_content", "mean_from", "span", "role", "all")
 """The names of rules; `mean_from`, `span` and `role` take an argument in parentheses."""
 
+_STORABLE = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _RULE = re.compile(r"(\w+)(?:\(([^()]*)\))?")
 _ARGUMENT = ("mean_from", "span", "role")
 
@@ -98,6 +99,11 @@ def parse_position(text: str) -> PositionRule:
     """The rule whose `str` is `text`; raises `UsageError` with the rules there are."""
     match = _RULE.fullmatch(text.strip())
     kind, argument = (match[1], match[2]) if match else ("", None)
+    if kind in ("span", "role") and argument and not _STORABLE.fullmatch(argument):
+        raise UsageError(
+            f"position rule {text!r}: the name in parentheses may have up to 80 letters (a to z), digits and _ . -, since it "
+            "names data in the store. Rename the field."
+        )
     if kind not in KINDS or (argument is None) != (kind not in _ARGUMENT) or argument == "":
         raise UsageError(
             f"unknown position rule {text!r}: write last, last_content, mean_content, mean_from(20), span(field), "

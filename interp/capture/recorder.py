@@ -22,10 +22,10 @@ from interp.capture.lock import Lock
 from interp.capture.plan import Plan, texts_bytes
 from interp.capture.reuse import Reuse
 from interp.capture.run_folder import RunFolder, ShardRecord
-from interp.capture.shard import Shard, encode, opened
+from interp.capture.shard import OVERHEAD, Shard, encode, opened
 from interp.capture.stopping import Stopping, watched_signals
 from interp.capture.store import ActivationStore
-from interp.errors import ResourceError
+from interp.errors import ArtefactError, ResourceError
 from interp.models import LanguageModel
 from interp.progress import track
 from interp.results import software
@@ -62,6 +62,7 @@ class Recorder:
             "threads": torch.get_num_threads(),
             "engine": engine.name,
             "engine_reason": reason,
+            "reused_captures": list(self.reuse.sources) if self.reuse else [],
         }
         sizes = {"n_items": len(self.plan.texts), "n_shards": len(self.plan.shards)}
         return {"plan": self.plan.digest, "config": dict(self.plan.config), "provenance": provenance, **sizes}
@@ -104,8 +105,9 @@ class Recorder:
                 recorded = self._computed(index, self._continued(folder, index), stopping=stopping, lock=lock)
                 writing.put(partial(folder.commit, **self._commitment(index, recorded)))
                 if stopping.signal is not None:
-                    writing.wait()
-                    stopping.check(how_to_resume(folder))
+                    break
+            writing.wait()
+            stopping.check(how_to_resume(folder))
 
     def run_shard(self, folder: RunFolder, index: int) -> ShardRecord:
         """Compute one shard and commit it; idempotent: the same plan gives the same bytes, whoever runs it."""
@@ -169,6 +171,15 @@ class Recorder:
         part = folder.parts.get(index)
         if part is None:
             return Recorded()
+        try:
+            return self._part(folder, part)
+        except ArtefactError as error:
+            warnings.warn(f"what was begun of shard {index} cannot be used, and is computed again: {error}", stacklevel=2)
+            return Recorded()
+
+    def _part(self, folder: RunFolder, part: ShardRecord) -> Recorded:
+        if lost := [item for item in part.nonfinite if item not in folder.quarantined]:
+            raise ArtefactError(f"the quarantine does not name {', '.join(map(repr, lost[:5]))}.")
         with opened(folder.shard_path(part), verified=part.verified) as file:
             arrays = {
                 f"{site}/{rule}": [file[f"{site}/{rule}"][...]] for site in self.plan.sites for rule in self.plan.positions
@@ -178,7 +189,7 @@ class Recorder:
 
     def _check_disk(self, folder: RunFolder, missing: Sequence[int]) -> None:
         """Refuse before any forward what the disk cannot hold."""
-        needed = sum(self.shard_bytes(index) for index in missing)
+        needed = sum(self.shard_bytes(index) + OVERHEAD for index in missing)
         free = disk_usage(folder.path).free
         if needed * 1.1 > free:
             raise ResourceError(

@@ -6,7 +6,8 @@ these, whatever its id, battery or place was then.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from interp.capture.batches import Recorded, text_rows
 from interp.capture.plan import Plan
 from interp.capture.run_folder import RunFolder, ShardRecord
 from interp.capture.sealed import differences
-from interp.capture.shard import CHOSEN, opened
+from interp.capture.shard import CHOSEN, check_owner, opened, rows_of
 from interp.errors import ArtefactError
 
 
@@ -31,13 +32,15 @@ class _Held:
 
 @dataclass(frozen=True)
 class Reuse:
-    """The texts of a plan that earlier captures hold, by their places."""
+    """The texts of a plan that earlier captures hold, by their places; `sources` are the digests of these captures' plans."""
 
     held: Mapping[int, _Held]
+    sources: tuple[str, ...] = ()
 
     @classmethod
     def find(cls, plan: Plan, paths: Sequence[Path | str]) -> "Reuse":
-        """Look for the texts of `plan` in the captures at `paths`, complete or not; the first that holds one serves it.
+        """Look for the texts of `plan` in the captures at `paths`, complete or not; the first that holds one serves it. A run's
+        folder stands for the capture in it.
 
         Raises `ArtefactError` for a capture that cannot serve this plan at all: another model or kind of attention, a site or
         position that it lacks, or float16 where float32 is asked for.
@@ -46,15 +49,17 @@ class Reuse:
         for place, text in enumerate(plan.texts):
             places.setdefault(_key(text.tokens, text.selected), []).append(place)
         held: dict[int, _Held] = {}
+        sources = []
         for path in paths:
-            folder = RunFolder(Path(path))
+            folder = RunFolder(_capture_in(Path(path)))
             _check(plan, folder)
+            sources.append(folder.head["plan"])
             for record in folder.records.values():
                 for number, key in enumerate(_keys(plan, folder, record)):
                     if record.items[number] not in record.nonfinite:
                         for place in places.get(key, []):
                             held.setdefault(place, _Held(folder.shard_path(record), record, number))
-        return cls(held)
+        return cls(held, tuple(sources))
 
     def recorded(self, plan: Plan, places: Sequence[int]) -> Recorded:
         """The activations of those of the texts at `places` that are held."""
@@ -69,27 +74,46 @@ class Reuse:
         return recorded
 
 
+def _capture_in(path: Path) -> Path:
+    return path / "activations" if (path / "activations").is_dir() else path
+
+
 def _copied(plan: Plan, found: Sequence[tuple[int, _Held]]) -> Recorded:
     """Texts that lie in one shard."""
     source = found[0][1]
     names = [f"{site}/{rule}" for site in plan.sites for rule in plan.positions]
     arrays: dict[str, list[np.ndarray]] = {}
-    with opened(source.path, verified=source.record.verified) as file:
+    with _reading(source.path), opened(source.path, verified=source.record.verified) as file:
         lengths = file["length"][...].tolist()
         for name in names:
-            whole, rows = file[name][...].astype(np.float32, copy=False), text_rows(name, lengths)
+            whole, rows = rows_of(file, name, path=source.path)[...].astype(np.float32, copy=False), text_rows(name, lengths)
             arrays[name] = [np.concatenate([whole[rows[held.number]] for _, held in found])]
+            if not np.isfinite(arrays[name][0]).all():
+                raise ArtefactError(f"{name} holds rows that are not finite, and are not in quarantine.")
     places = [place for place, _ in found]
     return Recorded(places, arrays, reused=[plan.texts[place].id for place in places])
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Damage met inside is told as that of the capture reused, which its own run repairs."""
+    try:
+        yield
+    except ArtefactError as error:
+        raise ArtefactError(f"{path.parent.parent} (--reuse) cannot be copied from: {error}") from error
 
 
 def _keys(plan: Plan, folder: RunFolder, record: ShardRecord) -> list[str]:
     """The key of each text of a shard."""
     rules = [rule for rule in plan.positions if rule.pooled]
-    with opened(folder.shard_path(record), verified=record.verified) as file:
-        tokens = file["token"][...]
-        chosen = [file[f"{CHOSEN}/{rule}"][...] for rule in rules]
+    path = folder.shard_path(record)
+    with _reading(path), opened(path, verified=record.verified) as file:
+        check_owner(file, path, plan=folder.head["plan"], places=record.places)
+        tokens = rows_of(file, "token", path=path)[...]
+        chosen = [rows_of(file, f"{CHOSEN}/{rule}", path=path)[...] for rule in rules]
         rows = text_rows("/all", file["length"][...].tolist())
+    if len(rows) != len(record.items):
+        raise ArtefactError(f"{path} (--reuse) holds {len(rows)} texts, and its manifest names {len(record.items)}.")
     return [_key(tokens[row].tolist(), [np.flatnonzero(mark[row]) for mark in chosen]) for row in rows]
 
 
@@ -103,11 +127,12 @@ def _key(tokens: Sequence[int], selected: Sequence[np.ndarray]) -> str:
 def _check(plan: Plan, folder: RunFolder) -> None:
     """Raise `ArtefactError` unless `folder` can serve `plan`."""
     old, new = folder.head["config"], plan.config
-    told = differences(old["model"], new["model"], prefix="model.")
+    options = old.get("options", {})
+    told = differences(old.get("model", {}), new["model"], prefix="model.")
     told += [f"no {site}" for site in new["sites"] if site not in old["sites"]]
     told += [f"no position {rule}" for rule in new["positions"] if rule not in old["positions"]]
-    told += differences({"attention": old["options"]["attention"]}, {"attention": plan.options.attention})
-    if (old["options"]["storage"], plan.options.storage) == ("float16", "float32"):
+    told += differences({"attention": options.get("attention")}, {"attention": plan.options.attention})
+    if (options.get("storage"), plan.options.storage) == ("float16", "float32"):
         told.append("float16 values, and float32 is asked for")
     if told:
         raise ArtefactError(

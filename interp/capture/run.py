@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from interp.capture.executors import execute
-from interp.capture.plan import Options, make_plan
+from interp.capture.plan import Options, Plan, make_plan
 from interp.capture.recorder import Recorder
 from interp.capture.reuse import Reuse
+from interp.capture.run_folder import RUN, RunFolder
 from interp.capture.store import ActivationStore
 from interp.files import make_folder
 from interp.models import LanguageModel
@@ -41,5 +42,12 @@ def capture(
     if out is not None:
         make_folder(Path(out))
     plan = make_plan(model, battery, sites=sites, positions=positions, options=Options(**options))
-    held = Reuse.find(plan, reuse) if reuse else None
+    held = Reuse.find(plan, reuse) if reuse and not _is_complete(out, plan) else None
     return execute(Recorder(model, plan, held), Path(out) if out is not None else None, executor=executor)
+
+
+def _is_complete(out: Path | str | None, plan: Plan) -> bool:
+    """Whether `out` holds every shard of `plan` already."""
+    if out is None or not (Path(out) / RUN).exists():
+        return False
+    return len(RunFolder(Path(out)).records) == len(plan.shards)

@@ -155,9 +155,10 @@ class RunFolder:
             self.quarantined.update({row["id"]: row for row in new})
 
     def drop(self, indices: Iterable[int]) -> None:
-        """Forget committed shards, so that the next run computes them again."""
+        """Forget committed shards, and what was begun of them, so that the next run computes them again."""
         for index in indices:
             self.records.pop(index, None)
+            self.parts.pop(index, None)
         self._rewrite()
 
     def clean(self) -> None:
@@ -204,10 +205,14 @@ def _read_head(path: Path) -> dict[str, Any]:
         )
     types = {"plan": str, "config": dict, "provenance": dict, "n_items": int, "n_shards": int}
     wrong = [key for key, kind in types.items() if not isinstance(head.get(key), kind)]
-    wrong += [key for key in ("sites", "positions") if not wrong and not isinstance(head["config"].get(key), list)]
+    wrong += [key for key in ("sites", "positions") if not wrong and not _is_texts(head["config"].get(key))]
     if wrong:
         raise ArtefactError(f"{path} lacks {', '.join(wrong)}, or holds another type there.")
     return head
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _sealed_lines(path: Path) -> Iterable[dict[str, Any]]:
@@ -232,9 +237,9 @@ def _record(content: Mapping[str, Any], path: Path, *, n_shards: int) -> ShardRe
                 "places": tuple(map(int, content["places"])),
                 "batches": tuple((int(texts), int(tokens)) for texts, tokens in content["batches"]),
                 "statistics": {str(k): (float(most), float(norm)) for k, (most, norm) in content["statistics"].items()},
-                "nonfinite": tuple(content["nonfinite"]),
+                "nonfinite": tuple(map(str, content["nonfinite"])),
                 "warnings": tuple(content["warnings"]),
-                "reused": tuple(content["reused"]),
+                "reused": tuple(map(str, content["reused"])),
             }
         )
         kind = ".part" if record.part else ""

@@ -15,7 +15,7 @@ sizes, no filter but fletcher32, nothing stored elsewhere, nothing larger than t
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +36,11 @@ CHOSEN = "chosen"
 FLOAT16_MOST = float(np.finfo(np.float16).max)
 
 _CHUNK_BYTES = 1 << 20
-_META_BYTES = 1 << 19
-"""Headers and indices lie together in stretches of this size, so that finding a dataset does not touch the others' data."""
+_META_BYTES = 1 << 12
+"""Bytes a dataset, about, of headers and indices: they lie together, so that finding a dataset touches no other's data."""
+
+OVERHEAD = 1 << 20
+"""More than what a shard holds beside its arrays, for asking whether a disk has room."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.()\[\]-]{1,128}")
 _MOST_OBJECTS = 20_000
@@ -60,7 +63,8 @@ class Shard:
 
 def encode(shard: Shard, *, plan: str, storage: str) -> bytes:
     """The shard as HDF5 bytes, arrays as `storage` ("float32", or "float16" where its range holds all values)."""
-    with h5py.File.in_memory(block_size=_CHUNK_BYTES, meta_block_size=_META_BYTES) as file:
+    together = _META_BYTES * (len(shard.arrays) + len(shard.chosen) + 4)
+    with h5py.File.in_memory(block_size=_CHUNK_BYTES, meta_block_size=together) as file:
         file.attrs.create("schema", np.int64(SCHEMA))
         file.attrs.create("plan", np.bytes_(plan))
         _write(file, "item", shard.places.astype(np.int64))
@@ -199,6 +203,12 @@ def _audit_dataset(data: h5py.Dataset, name: str, refuse: Callable[[str], None])
             f"{name!r} claims {claimed} bytes in chunks of {chunk} and holds {data.id.get_storage_size()}, or has attributes"
         )
     return claimed
+
+
+def check_owner(file: h5py.File, path: Path, *, plan: str, places: Sequence[int]) -> None:
+    """Raise `ArtefactError` unless the shard belongs to this plan and holds the items at these places."""
+    if bytes(file.attrs["plan"]).decode() != plan or not np.array_equal(file["item"][...], places):
+        raise ArtefactError(f"{path} belongs to another plan, or to other items, than its manifest says.")
 
 
 def rows_of(file: h5py.File, name: str, *, path: Path) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.capture.run_folder import RunFolder, ShardRecord
-from interp.capture.shard import Shard, opened, rows_of
+from interp.capture.shard import Shard, check_owner, opened, rows_of
 from interp.errors import ArtefactError, UsageError
 from interp.sites import Site
 
@@ -181,8 +181,7 @@ class ActivationStore:
             return
         path = self._folder.shard_path(record)
         with opened(path, verified=record.verified, audit=record.file not in self._audited) as file:
-            if bytes(file.attrs["plan"]).decode() != self.head["plan"] or not np.array_equal(file["item"][...], record.places):
-                raise ArtefactError(f"{path} belongs to another plan, or to other items, than its manifest says.")
+            check_owner(file, path, plan=self.head["plan"], places=record.places)
             self._audited.add(record.file)
             yield _Named(file, path)
 
@@ -251,6 +250,6 @@ def _ids(records: Sequence[ShardRecord], *, n_items: int, where: str) -> list[st
     for record in records:
         found.update(zip(record.places, record.items, strict=True))
         total += len(record.places)
-    if sorted(found) != list(range(n_items)) or total != n_items:
+    if total != n_items or sorted(found) != list(range(n_items)):
         raise ArtefactError(f"{where} names {total} items, {len(found)} of them different, and its plan has {n_items}.")
     return [found[place] for place in range(n_items)]

@@ -68,7 +68,7 @@ def verify(path: Path | str, *, recompute: float = 0.01, model: Any = None) -> l
     explains. Rows have check, passed, value, bound, detail; nothing is raised for damage, so that all of it is listed.
     """
     folder = RunFolder(Path(path))
-    rows = [_shard_row(folder, record) for _, record in sorted(folder.records.items())]
+    rows = [_shard_row(folder, record) for record in _committed(folder)]
     missing = folder.head["n_shards"] - len(folder.records)
     rows.append(_row("complete", missing == 0, value=float(missing), bound=0.0, detail=f"{missing} shards missing"))
     if model is not None and recompute > 0 and all(row["passed"] for row in rows):
@@ -77,6 +77,11 @@ def verify(path: Path | str, *, recompute: float = 0.01, model: Any = None) -> l
         with ActivationStore.open(path) as store:
             rows.append(recompute_alone(store, folder, model, share=recompute))
     return rows
+
+
+def _committed(folder: RunFolder) -> list[ShardRecord]:
+    """Whole shards and those begun, by number; of a number there is one or the other."""
+    return [record for _, record in sorted({**folder.parts, **folder.records}.items())]
 
 
 def _row(check: str, passed: bool, *, value: float, bound: float, detail: str = "") -> dict[str, Any]:
@@ -119,16 +124,17 @@ def repair(path: Path | str) -> list[dict[str, Any]]:
             dropped = _drop_damaged_lines(path / name)
             rows += [{"file": name, "reason": reason} for reason in dropped]
         folder = RunFolder(path)
-        lost = {item for record in folder.records.values() for item in record.nonfinite} - set(folder.quarantined)
+        lost = {item for record in _committed(folder) for item in record.nonfinite} - set(folder.quarantined)
         damaged: dict[int, str] = {}
-        for index, record in folder.records.items():
+        for record in _committed(folder):
             try:
                 check_shard(folder, record)
             except ArtefactError as error:
-                damaged[index] = str(error)
+                damaged[record.index] = str(error)
             if lost & set(record.nonfinite):
-                damaged[index] = "its refused items are no longer in the quarantine"
-        rows += [{"file": folder.records[index].file, "reason": reason} for index, reason in damaged.items()]
+                damaged[record.index] = "its refused items are no longer in the quarantine"
+            if record.index in damaged:
+                rows.append({"file": record.file, "reason": damaged[record.index]})
         if rows:
             folder.drop(damaged)
     return rows

@@ -57,7 +57,9 @@ def _download(name: str, repository: str, revision: str | None, *, weights: bool
     else:
         wanted.add(SINGLE)
     # By the name that was asked for, so that the cache knows it when offline; the folder's name is the commit it stood for.
-    folder = api.snapshot_download(repository, revision=revision, allow_patterns=sorted(wanted), cache_dir=cache_folder())
+    # Without weights only by the commit: the name must not come to stand for a folder that cannot be loaded.
+    asked = revision if weights else commit
+    folder = api.snapshot_download(repository, revision=asked, allow_patterns=sorted(wanted), cache_dir=cache_folder())
     return Path(folder), Path(folder).name
 
 
@@ -92,7 +94,8 @@ def _refused(name: str, repository: str, error: Exception) -> InterpError:
 
 
 def _copy(repository: str) -> str:
-    present = (cache_folder() / f"models--{repository.replace('/', '--')}" / "snapshots").is_dir()
+    snapshots = cache_folder() / f"models--{repository.replace('/', '--')}" / "snapshots"
+    present = any(snapshots.glob("*/*.safetensors"))
     return " A cached copy is here: --offline uses it." if present else " No cached copy is here."
 
 

@@ -61,7 +61,7 @@ def load(
     source = open_source(name, device, dtype=DTYPES[dtype], offline=offline)
     chat = choose_template(chat_template, written, source.tokenizer, name=name)
     hf_model = source.weights()
-    _check_vocabulary(source.tokenizer, hf_model, name)
+    check_vocabulary(source.tokenizer, hf_model, name)
     provenance = describe(
         name,
         source.kind,
@@ -138,7 +138,8 @@ def _rows(hf_model: PreTrainedModel) -> int:
     return int(embedding.weight.shape[0])
 
 
-def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, hf_model: PreTrainedModel, name: str) -> None:
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, hf_model: PreTrainedModel, name: str) -> None:
+    """Raise `ArtefactError` for a tokenizer with ids that the model does not embed."""
     rows, largest = _rows(hf_model), max(tokenizer.get_vocab().values(), default=-1)
     if largest >= rows:
         raise ArtefactError(

@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from interp.errors import UsageError
 from interp.models import names
 from interp.models.chat import choose_template, read_template
-from interp.models.folder import check_description
+from interp.models.folder import check_description, unsupported
 from interp.models.hub import fetch
 from interp.models.language_model import LanguageModel
-from interp.models.loading import DTYPES, load, put_bridge, sizes
+from interp.models.loading import DTYPES, check_vocabulary, load, put_bridge, sizes
 from interp.models.sources import quietly, read_tokenizer
 
 
@@ -30,13 +31,16 @@ def outline(name: str, *, dtype: str = "float32", offline: bool = False, chat_te
     if kind == "testbed":
         return load(name, check=False, offline=offline, chat_template=chat_template)
     folder = Path(name) if kind == "folder" else fetch(name, offline=offline, weights=False)[0]
-    check_description(folder)
+    config = check_description(folder)
+    if config["model_type"] not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise unsupported(folder, config["model_type"])
     written = read_template(chat_template)
     tokenizer = read_tokenizer(folder)
     chat = choose_template(chat_template, written, tokenizer, name=name)
     shapes = partial(_shapes, folder, DTYPES[dtype])
     with FakeTensorMode():
         hf_model = shapes()
+        check_vocabulary(tokenizer, hf_model, name)
         bridge = put_bridge(hf_model, name)
         return LanguageModel(
             name,

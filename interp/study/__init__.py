@@ -2,6 +2,6 @@
 
 from interp.study.describe import describe
 from interp.study.run import STAGES, estimate, report, run
-from interp.study.settings import Settings
+from interp.study.settings import Settings, new_run
 
-__all__ = ["STAGES", "Settings", "describe", "estimate", "report", "run"]
+__all__ = ["STAGES", "Settings", "describe", "estimate", "new_run", "report", "run"]

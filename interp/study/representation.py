@@ -13,7 +13,7 @@ from interp.analysis.baselines import Lexicons
 from interp.analysis.directions import Direction, fit, held_out_projections, separation
 from interp.analysis.stats import weighted_auroc
 from interp.analysis.sweep import Task, prepare, sweep, text_rows
-from interp.errors import StatisticsError
+from interp.errors import StatisticsError, UsageError
 from interp.files import make_folder
 from interp.progress import track
 from interp.sites import RESIDUAL_WIDE, Site
@@ -32,7 +32,9 @@ SATURATED = 0.01
 def capture(study: Study) -> Rows:
     """Record every site of the settings. The result is the store, so there are no rows."""
     if not study.pairs:
-        raise StatisticsError(f"battery {study.battery.name!r} has no pair of an affective and a neutral text.")
+        raise StatisticsError(
+            f"battery {study.battery.name!r} has no pair of an affective and a neutral text that could be used."
+        )
     return []
 
 
@@ -42,6 +44,7 @@ def probes(study: Study) -> Rows:
 
     A battery with one emotion, or with too few scenarios of one, has no categorisation; that is a warning.
     """
+    _sites_among(study, RESIDUAL_WIDE, "probes")  # where there are none, that is told before anything is captured
     free = [item for pair in study.pairs for item in pair]
     rows = _probe_task(study, _task(study, "reception", free, ["affective", "neutral"] * len(study.pairs)), free)
     evoking = [pair.affective for pair in study.pairs]
@@ -58,8 +61,9 @@ def directions(study: Study) -> Rows:
 
     The directions themselves are written to `directions/`, fitted on all pairs.
     """
+    stream = _stream(study)
     folder = make_folder(study.out / "directions")
-    places = [(emotion, site) for emotion in study.emotions for site in _stream(study)]
+    places = [(emotion, site) for emotion in study.emotions for site in stream]
     rows: Rows = []
     for emotion, site in track(places, "directions", unit="site"):
         pairs = _of(study.pairs, emotion)
@@ -135,7 +139,7 @@ def _task(study: Study, name: str, items: Sequence[Stimulus], labels: Sequence[s
 
 def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
     rows = np.array([study.row_of[item.id] for item in items])
-    wide = study.sites_among(RESIDUAL_WIDE, "probes")
+    wide = _sites_among(study, RESIDUAL_WIDE, "probes")
 
     def sites() -> Iterator[tuple[dict[str, Any], np.ndarray]]:
         first, *others = study.settings.positions
@@ -182,7 +186,19 @@ def _twin_rows(
 
 
 def _stream(study: Study) -> list[Site]:
-    return study.sites_among((STREAM,), "directions")
+    return _sites_among(study, (STREAM,), "directions")
+
+
+def _sites_among(study: Study, names: Sequence[str], what: str) -> list[Site]:
+    """The study's sites of these names, which `what` reads; raises `UsageError` with the others' shapes if there is none."""
+    sites = study.settings.sites_of(study.model)
+    found = [site for site in sites if site.name in names]
+    if not found:
+        kinds = {row["site"]: row for row in study.model.sites()}
+        asked = dict.fromkeys(site.name for site in sites)
+        here = [f"{name} {kinds[name]['shape']} (accepted by {kinds[name]['accepted_by']})" for name in asked]
+        raise UsageError(f"{what} read {' or '.join(names)}; asked for were {'; '.join(here)}. Add --sites {STREAM}.")
+    return found
 
 
 def _of(pairs: Sequence[Pair], emotion: str) -> list[Pair]:

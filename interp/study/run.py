@@ -40,8 +40,8 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
     """Run `stages` (all by default) of a study and write its tables, figures and report; what is there already is kept.
 
     In a whole run, a stage that this battery cannot answer (one class only, no words for an emotion) is recorded as a warning
-    and left out; asked for by name, it raises, as does a model that cannot be loaded. Returns the folder, the findings, the
-    warnings and the report's path.
+    and left out; asked for by name, it raises, as does a model that cannot be loaded, or a capture, which every stage needs.
+    Returns the folder, the findings, the warnings and the report's path.
     """
     study = Study(settings)
     for name in STAGES if stages is None else stages:
@@ -49,7 +49,7 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
             if not _is_done(study, name, asked=stages is not None):
                 _run_stage(study, name)
         except (StatisticsError, UsageError) as error:
-            if stages is not None or not study.loaded:
+            if stages is not None or name == "capture" or not study.loaded:
                 raise
             _warn(study, f"{name} was not run: {error}")
     path = report(study.out) if stages is None else None
@@ -104,11 +104,13 @@ def _is_done(study: Study, name: str, *, asked: bool) -> bool:
 
 def _run_stage(study: Study, name: str) -> None:
     start = time.monotonic()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        rows = STAGES[name](study)
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
-        _warn(study, f"{name}: {message}")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            rows = STAGES[name](study)
+    finally:  # what was warned of may be why the stage failed
+        for message in dict.fromkeys(str(warning.message) for warning in caught):
+            _warn(study, f"{name}: {message}")
     if rows:
         depth = {"depth": lambda frame: (frame["layer"] + 1) / study.model.dims.n_layers}
         frame = table(study.record.row(**row) for row in rows).assign(**depth)

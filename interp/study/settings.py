@@ -4,8 +4,9 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +15,14 @@ from jaxtyping import Float
 
 import stimuli
 from interp.capture import ActivationStore, capture
-from interp.errors import ArtefactError, UsageError
+from interp.capture.plan import parse_positions
+from interp.errors import ArtefactError, InternalError, UsageError
 from interp.files import make_folder, sha256_bytes
 from interp.models import LanguageModel, load
 from interp.models.chat import OFF, UNCUT, read_template
 from interp.models.conversations import prompt_of
 from interp.results import RunRecord, read_record, software
-from interp.sites import Site, expand
+from interp.sites import Site, check_names, expand
 from stimuli.battery import Battery, Pair, Stimulus
 
 DEFAULT_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "post")
@@ -61,7 +63,10 @@ class Settings:
     reuse: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        read_template(self.chat_template)  # a file that is not there is told before anything is made
+        # What is wrong for any model is told before anything is made.
+        read_template(self.chat_template)
+        check_names(self.sites)
+        parse_positions(self.positions)
         if self.truncate is not None and self.chat_template not in (None, OFF):
             raise UsageError(UNCUT)
 
@@ -109,6 +114,21 @@ class Settings:
             strict=self.strict,
             emotions=self.emotions or None,
         )
+
+
+def new_run(settings: Settings) -> Settings:
+    """The same settings in the first of OUT, OUT-2, OUT-3, ... that is not there, or holds a run with these very settings."""
+    config = _asked(settings, settings.read_battery())
+    for number in count(1):
+        out = settings.out if number == 1 else settings.out.with_name(f"{settings.out.name}-{number}")
+        if not (out / "run.json").exists() or not _different(read_record(out / "run.json").config, config):
+            return replace(settings, out=out)
+    raise InternalError("numbers have come to an end.")
+
+
+def _asked(settings: Settings, battery: Battery) -> dict[str, Any]:
+    """What a run was asked, as its record keeps it."""
+    return {**settings.identity, "battery_sha256": battery.sha256}
 
 
 def last_token(model: LanguageModel) -> str:
@@ -193,6 +213,8 @@ class Study:
         """The battery's twins that every stage works on. Left out, with a warning: those the capture put in quarantine, those
         that are the same tokens to this model, and those of an emotion with fewer than `FEWEST` scenarios.
         """
+        refused = [item.id for item in self.battery if item.id in self.store.quarantined]
+        _warn_of(refused, "or their twins have activations that are not finite (activations/quarantine.jsonl says where)")
         found = [pair for pair in self.battery.pairs() if {pair.affective.id, pair.neutral.id} <= self.row_of.keys()]
         tokens = self._tokens([pair.affective for pair in found]), self._tokens([pair.neutral for pair in found])
         same = [pair.affective.id for pair, one, other in zip(found, *tokens, strict=True) if one == other]
@@ -217,18 +239,6 @@ class Study:
             allow_special=settings.allow_special,
         )
 
-    def sites_among(self, names: Sequence[str], what: str) -> list[Site]:
-        """The captured sites of these names, which `what` reads; raises `UsageError` with the others' shapes if none is."""
-        found = [site for site in self.store.sites if site.name in names]
-        if not found:
-            kinds = {row["site"]: row for row in self.model.sites()}
-            here = [
-                f"{name} {kinds[name]['shape']} ({kinds[name]['accepted_by']})"
-                for name in dict.fromkeys(site.name for site in self.store.sites)
-            ]
-            raise UsageError(f"{what} read {' or '.join(names)}; captured were {'; '.join(here)}. Add --sites {names[-1]}.")
-        return found
-
     def values(self, site: Site, position: str) -> Float[np.ndarray, "item ..."]:
         """The activations of all items at a site, by a position rule; kept in memory, since every stage reads them again."""
         key = (site, position)
@@ -243,7 +253,7 @@ class Study:
 
     def _open_record(self) -> RunRecord:
         path = self.out / "run.json"
-        config = {**self.settings.identity, "battery_sha256": self.battery.sha256}
+        config = _asked(self.settings, self.battery)
         if path.exists():
             record = read_record(path)
             _refuse_other_config(self.out, record.config, config)
@@ -272,7 +282,13 @@ def _identify(battery: Battery) -> dict[str, Any]:
 
 
 def _refuse_other_config(out: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    different = [key for key in sorted({*known, *asked}) if known.get(key) != asked.get(key)]
-    if different:
+    if different := _different(known, asked):
         lines = "; ".join(f"{key}: {known.get(key)!r} there, {asked.get(key)!r} now" for key in different)
-        raise ArtefactError(f"{out} holds a run with other settings ({lines}). Choose another --out, or repeat its settings.")
+        raise ArtefactError(
+            f"{out} holds a run with other settings ({lines}). Choose another --out, give --new-run to begin one beside it, or "
+            "repeat its settings."
+        )
+
+
+def _different(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    return [key for key in sorted({*known, *asked}) if known.get(key) != asked.get(key)]

@@ -1,0 +1,48 @@
+"""The command line: one command a question. A command reads its options, calls its room, and prints.
+
+Tables and JSON go to stdout, progress and warnings to stderr; an error of ours becomes one line and its exit code
+(0 done, 1 our bug, 2 usage, 3 stimuli or data, 4 artefact, 5 resource, 6 statistics, 75 try again, 130/143 stopped).
+Rooms are imported by the command that calls them, when it is called: `interp --help` waits for none of them.
+"""
+
+import os
+import signal
+import sys
+import warnings
+
+import click
+
+import interp
+from interp.cli import captures, models, stimuli, study
+from interp.cli.printing import printable, show_warning
+from interp.errors import InterpError
+
+COMMANDS = (*study.COMMANDS, *captures.COMMANDS, *models.COMMANDS, *stimuli.COMMANDS)
+
+
+@click.group(commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(interp.__version__, prog_name="interp")
+def cli() -> None:
+    """Does a language model represent emotion, or only the words for it? Where, and does it act on it?
+
+    \b
+    The whole study in one line:
+      interp run --model storyworld --stimuli storyworld --out runs/demo
+    """
+
+
+def main() -> None:
+    """Entry point of `interp`: run the command; turn errors of ours into one line on stderr and an exit code."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.showwarning = show_warning  # type: ignore[assignment]
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except InterpError as error:
+        click.echo(f"interp: {printable(str(error))}", err=True)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interp: stopped; what was finished is kept, and the same command resumes.", err=True)
+        sys.exit(128 + signal.SIGINT)

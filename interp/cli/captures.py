@@ -1,0 +1,57 @@
+"""Commands about what is on disk: check a capture, copy it into one file, say what any artefact holds."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from interp.cli.options import as_json, chat_template, model_options
+from interp.cli.printing import show
+from interp.errors import ArtefactError
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--recompute", default=0.01, show_default=True, type=click.FloatRange(0, 1), help="Share of texts to compute again, alone."
+)
+@click.option("--model", help="The model to compute them with; without it only files are checked.")
+@chat_template
+@model_options
+@as_json
+def verify(path: Path, recompute: float, model: str | None, as_json: bool, **how: Any) -> None:
+    """Check every shard of a capture, and a sample of texts computed again; exit code 4 when something is wrong."""
+    from interp.capture import upkeep
+
+    loaded = None
+    if model is not None:
+        from interp import models
+
+        loaded = models.load(model, **how)
+    checks = upkeep.verify(path, recompute=recompute, model=loaded)
+    show(checks, as_json=as_json)
+    sys.exit(0 if all(check["passed"] for check in checks) else ArtefactError.exit_code)
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@as_json
+def inspect(path: Path, as_json: bool) -> None:
+    """Say what an artefact holds: a run, a store of activations, a direction, a table."""
+    from interp.study import describe
+
+    show(describe(path), as_json=as_json)
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+def export(path: Path, target: Path) -> None:
+    """Copy a capture into one HDF5 file."""
+    from interp.capture.upkeep import export_hdf5
+
+    click.echo(export_hdf5(path, target))
+
+
+COMMANDS = (verify, inspect, export)

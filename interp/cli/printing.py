@@ -1,0 +1,44 @@
+"""What a command prints: rows as JSON or as a table for people, warnings as one line, and nothing that drives a terminal."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+
+def printable(text: str) -> str:
+    """`text` with control and bidirectional characters shown as code points, so that data cannot drive a terminal."""
+    return "".join(c if c == "\n" or c.isprintable() else f"<U+{ord(c):04X}>" for c in text)
+
+
+def show_warning(message: Warning | str, *_: Any) -> None:
+    """Print a warning on stderr as one line, without the place in our code that gave it."""
+    click.echo(f"interp: warning: {printable(str(message))}", err=True)
+
+
+def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print rows: a JSON list, or a table for people."""
+    rows = list(rows)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1, default=str, allow_nan=True))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=box.SIMPLE)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        grid.add_column(column)
+    for row in rows:
+        grid.add_row(*(Text(_cell(row.get(column))) for column in columns))
+    Console(width=None if sys.stdout.isatty() else 160).print(grid)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:  # NaN: nothing was measured
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))

@@ -1,0 +1,81 @@
+"""The group `stimuli`: batteries listed, shown, converted, audited."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from interp.cli.options import as_json, reading_options, seed
+from interp.cli.printing import printable, show
+from interp.errors import DataError, UsageError
+
+
+@click.group()
+def stimuli() -> None:
+    """Batteries of texts: list, show, convert, audit."""
+
+
+@stimuli.command("list")
+@as_json
+def list_stimuli(as_json: bool) -> None:
+    """The batteries in the package, with their sizes."""
+    import stimuli as batteries
+
+    loaded = [batteries.load(name) for name in batteries.names()]
+    show(
+        ({"name": b.name, "items": len(b), "pairs": len(b.pairs()), "emotions": len(b.emotions)} for b in loaded),
+        as_json=as_json,
+    )
+
+
+@stimuli.command("show")
+@click.argument("battery")
+@click.option("--most", default=5, show_default=True, help="How many items.")
+@reading_options
+@as_json
+def show_stimuli(battery: str, most: int, as_json: bool, **reading: Any) -> None:
+    """The first items of a battery."""
+    import stimuli as batteries
+
+    items = batteries.load(battery, **reading).items[:most]
+    show(({"id": i.id, "emotion": i.emotion, "arm": i.arm, "pair": i.pair, "text": i.text} for i in items), as_json=as_json)
+
+
+@stimuli.command("convert")
+@click.argument("battery")
+@click.argument("target", type=click.Path(path_type=Path))
+@reading_options
+def convert_stimuli(battery: str, target: Path, **reading: Any) -> None:
+    """Write any readable battery as interp's own JSONL (or CSV, by TARGET's ending)."""
+    import stimuli as batteries
+
+    if target.suffix not in (".jsonl", ".csv"):
+        raise UsageError(f"cannot write {target.name}: the target must end in .jsonl or .csv.")
+    batteries.save(batteries.load(battery, **reading), target)
+    click.echo(target)
+
+
+@stimuli.command("audit")
+@click.argument("battery")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for audit.csv, audit.svg and audit.png.")
+@seed
+@reading_options
+@as_json
+def audit_stimuli(battery: str, out: Path | None, seed: int, as_json: bool, **reading: Any) -> None:
+    """Put a battery through the gate: do its words alone give the answer away? Exit code 3 when a rule fails."""
+    from interp.study import audit
+
+    result = audit.audit_battery(battery, seed=seed, **reading)
+    if as_json:
+        click.echo(json.dumps(audit.content(result), indent=1))
+    else:
+        show((rule.row() for rule in result.rules), as_json=False)
+        show(result.baselines, as_json=False)
+    for line in [*(audit.write_audit(result, out, seed=seed) if out else ()), *audit.verdict(result)]:
+        click.echo(printable(str(line)), err=True)
+    sys.exit(0 if result.passed else DataError.exit_code)
+
+
+COMMANDS = (stimuli,)

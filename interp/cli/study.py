@@ -1,0 +1,95 @@
+"""The study's commands: all stages by `run`, one question by each of the others, and the report drawn again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from interp.cli.options import study_options
+from interp.cli.printing import printable, show
+from interp.errors import UsageError
+
+
+@click.command()
+@study_options
+def run(**settings: Any) -> None:
+    """Every stage on one model and one battery; ends with the path of the report. Run again to resume."""
+    _study(None, **settings)
+
+
+@click.command()
+@study_options
+@click.option(
+    "--executor", default="serial", show_default=True, type=click.Choice(["serial", "processes", "ray"]), help="Who computes."
+)
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Workers of processes and ray.")
+@click.option("--shard", metavar="I/N", help="Be worker I of N (from 0) that share OUT, as in a Slurm array.")
+@click.option("--repair", is_flag=True, help="Forget damaged shards first, so that only they are computed again.")
+def capture(executor: str, workers: int, shard: str | None, repair: bool, **settings: Any) -> None:
+    """Record hidden states at every site into OUT/activations."""
+    if repair:
+        from interp.capture.upkeep import repair as forget_damaged
+
+        show(forget_damaged(settings["out"] / "activations"), as_json=False)
+    chosen = f"shard:{shard}" if shard else executor if executor == "serial" else f"{executor}:{workers}"
+    _study(("capture",), executor=chosen, **settings)
+
+
+def _command(name: str, stages: tuple[str, ...], text: str) -> click.Command:
+    """The command `name`, which runs `stages`."""
+
+    @click.command(name, help=text)
+    @study_options
+    def command(**settings: Any) -> None:
+        _study(stages, **settings)
+
+    return command
+
+
+probe = _command("probe", ("probes",), "Linear probes beside text baselines and a control task.")
+directions = _command("directions", ("directions", "cosines"), "Emotion directions and how well they separate held-out twins.")
+patch = _command("patch", ("patching",), "Activation patching between twins: site x layer, at two positions.")
+ablate = _command(
+    "ablate", ("contributions", "ablation"), "Contributions of heads and neurons; ablation of the top k against random k."
+)
+steer = _command("steer", ("steering",), "Steer neutral texts along each direction, over strengths.")
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+def report(out: Path) -> None:
+    """Draw the figures of a run again and write OUT/report.html."""
+    from interp import study
+
+    click.echo(study.report(out))
+
+
+def _study(
+    stages: tuple[str, ...] | None,
+    *,
+    dry_run: bool,
+    new_run: bool,
+    teraflops: float | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    from interp import study
+
+    arguments = study.Settings(**{key: value for key, value in settings.items() if value != ()})
+    arguments = study.new_run(arguments) if new_run else arguments
+    if dry_run:
+        show(study.estimate(arguments, teraflops=teraflops), as_json=as_json)
+        return
+    if teraflops is not None:
+        raise UsageError("--teraflops is for --dry-run, which it tells how fast the device is.")
+    summary = study.run(arguments, stages=stages)
+    if as_json:
+        click.echo(json.dumps(summary, indent=1, default=str))
+    else:
+        for finding in summary["findings"]:
+            click.echo(f"{finding['stage']}: {printable(finding['sentence'])} {finding['value']}".rstrip())
+        click.echo(summary["report"] or summary["out"])
+
+
+COMMANDS = (run, capture, probe, directions, patch, ablate, steer, report)

@@ -1,0 +1,322 @@
+"""`interp capture`: precision, batches and shards, quarantine, reuse, dry runs; and sites that a question cannot use."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import h5py
+import matched_pairs
+import numpy as np
+import pytest
+from commands import outcome
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
+
+from interp.capture import ActivationStore, recorder
+from interp.capture.run_folder import RunFolder
+from interp.results import read_record, read_table
+
+POST = "blocks.2.hook_resid_post"
+PAIRS = 16
+WORD = "scream"
+"""A word of every text that evokes fear, and of no other."""
+
+
+@pytest.fixture
+def stimuli(tmp_path) -> Path:
+    return matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(PAIRS))
+
+
+@pytest.fixture
+def tiny(tiny_folder) -> Path:
+    return tiny_folder("gpt2")
+
+
+@pytest.fixture
+def command(stimuli, tiny, tmp_path):
+    """`command(out, *extra)`: capture the stream (or what `extra` says) into `tmp_path / out`; the run's folder."""
+
+    def capture(out: str, *extra: object, model: object = tiny) -> Path:
+        code, message = outcome(*line(out, *extra, model=model))
+        assert code == 0, message
+        return tmp_path / out
+
+    def line(out: str, *extra: object, model: object = tiny, name: str = "capture") -> tuple[object, ...]:
+        sites = () if "--sites" in extra else ("--sites", "resid_post")
+        return (name, "--model", model, "--stimuli", stimuli, "--out", tmp_path / out, *sites, *extra)
+
+    capture.line = line
+    return capture
+
+
+def shards(run: Path) -> list[Path]:
+    return sorted((run / "activations" / "shards").glob("*.h5"))
+
+
+def arrays(run: Path) -> dict[str, list[np.ndarray]]:
+    """The stored arrays of every shard, as h5py alone reads them."""
+    found: dict[str, list[np.ndarray]] = {}
+    for path in shards(run):
+        with h5py.File(path) as file:
+            names: list[str] = []
+            file.visititems(lambda name, thing, names=names: names.append(name) if isinstance(thing, h5py.Dataset) else None)
+            for name in names:
+                found.setdefault(name, []).append(file[name][...])
+    return found
+
+
+def activations(run: Path, position: str = "last") -> tuple[tuple[str, ...], np.ndarray]:
+    with ActivationStore.open(run / "activations") as store:
+        return store.items, store.read(POST, position).x
+
+
+def batches(run: Path) -> list[tuple[int, int]]:
+    """(Texts, tokens a text) of each batch that was run."""
+    return [shape for record in RunFolder(run / "activations").records.values() for shape in record.batches]
+
+
+def test_dtype_is_what_the_model_computes_in_and_the_provenance_says_so(command):
+    low = {}
+    for dtype in ("float32", "bfloat16"):
+        run = command(dtype, "--dtype", dtype)
+        for provenance in (
+            read_record(run / "run.json").provenance["model"],
+            RunFolder(run / "activations").head["config"]["model"],
+        ):
+            assert dtype in provenance["dtype"]
+        low[dtype] = activations(run)[1].view(np.uint32) & 0xFFFF  # the 16 bits that bfloat16 does not have
+    assert not low["bfloat16"].any()
+    assert (low["float32"] != 0).mean() > 0.9
+
+
+def test_storage_float16_halves_the_arrays_and_rounds_what_was_computed(command):
+    whole, half = command("whole"), command("half", "--storage", "float16")
+    sizes = {run: {a.dtype for name, found in arrays(run).items() if "hook" in name for a in found} for run in (whole, half)}
+    assert sizes == {whole: {np.dtype(np.float32)}, half: {np.dtype(np.float16)}}
+    (items, expected), (same, found) = activations(whole), activations(half)
+    assert items == same
+    np.testing.assert_array_equal(found, expected.astype(np.float16).astype(np.float32))
+
+
+def test_a_token_budget_bounds_every_batch_and_changes_no_value(command):
+    run, whole = command("small", "--token-budget", "60"), command("whole")
+    assert len(batches(whole)) == 1
+    assert all(texts * length <= 60 for texts, length in batches(run))
+    assert len(batches(run)) == PAIRS  # 22 to 25 tokens a text: two fit, three do not
+    np.testing.assert_allclose(activations(run)[1], activations(whole)[1], rtol=1e-4, atol=1e-5)
+
+
+def test_shards_are_as_large_as_asked(command):
+    everything = ("--sites", "resid_pre,resid_post,z,pre,post", "--positions", "all,last")
+    large, small = command("large", *everything), command("small", *everything, "--shard-mb", "1")
+    held = sum(array.nbytes for name, found in arrays(large).items() if "hook" in name for array in found)
+    assert len(shards(large)) == 1
+    assert len(shards(small)) == -(-held // 2**20) > 1
+    np.testing.assert_allclose(activations(small)[1], activations(large)[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def broken(tiny_folder, tmp_path):
+    """`broken(word)`: a model in which every text with that word is infinite from the embedding on."""
+
+    def make(word: str) -> Path:
+        folder = tmp_path / f"model-{word}"
+        shutil.copytree(tiny_folder("llama"), folder)
+        weights = load_file(folder / "model.safetensors")
+        weights["model.embed_tokens.weight"][AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(word)] = np.inf
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        return folder
+
+    return make
+
+
+FEAR = [row["id"] for row in matched_pairs.rows(PAIRS) if WORD in row["text"].split()]
+
+
+def test_a_value_that_is_not_finite_stops_the_capture_and_is_located(command, broken, tmp_path):
+    code, message = outcome(*command.line("out", "--sites", "resid_pre,resid_post", model=broken(WORD)))
+    assert code == 3
+    named = re.search(r"text '(.+?)': non-finite activation at blocks\.0\.hook_resid_pre .* token (\d+) \('(.+)'\)", message)
+    assert named is not None, message
+    text = next(row["text"] for row in matched_pairs.rows(PAIRS) if row["id"] == named[1])
+    words = ["<bos>", *re.findall(r"\w+|\.", text)]
+    assert (words[int(named[2])], named[3]) == (WORD, WORD)
+    assert not shards(tmp_path / "out")
+
+
+def test_quarantine_leaves_out_the_pair_and_names_it(command, broken, tiny_folder):
+    sites = ("--sites", "resid_pre,resid_post")
+    intact = command("intact", *sites, "--on-nonfinite", "quarantine", model=tiny_folder("llama"))
+    with pytest.warns(UserWarning, match="not finite") as told:
+        run = command("out", *sites, "--on-nonfinite", "quarantine", model=broken(WORD))
+    out = sorted(name for item in FEAR for name in (item, item.replace("-a", "-b")))
+    assert sorted(re.findall(r"'(\d+-\w)'", str(told[0].message))) == out
+    assert f"{len(out)} (" in str(told[0].message)
+    assert str(told[0].message) in read_record(run / "run.json").warnings
+    items, found = activations(run)
+    assert sorted({row["id"] for row in matched_pairs.rows(PAIRS)} - set(items)) == out
+    names, expected = activations(intact)
+    np.testing.assert_allclose(found, expected[[names.index(item) for item in items]], rtol=1e-4, atol=1e-5)
+    assert not read_record(intact / "run.json").warnings
+
+
+@pytest.mark.filterwarnings("ignore:directions. left out:UserWarning")
+def test_what_is_in_quarantine_is_in_no_stage(command, broken, tmp_path):
+    line = command.line("out", "--on-nonfinite", "quarantine", model=broken(WORD), name="directions")
+    assert outcome(*line)[0] == 0
+    assert set(read_table(tmp_path / "out" / "tables" / "directions.csv")["emotion"]) == {"joy", "sadness", "anger"}
+
+
+def test_a_capture_of_which_nothing_is_left_says_why(command, broken, tmp_path):
+    with pytest.warns(UserWarning, match=rf"not finite.*: {2 * PAIRS} \("):
+        code, message = outcome(*command.line("out", "--on-nonfinite", "quarantine", model=broken("morning")))
+    assert (code, "no pair" in message) == (6, True)
+    assert "not finite" in read_record(tmp_path / "out" / "run.json").warnings[0]
+
+
+@pytest.fixture
+def computed(monkeypatch) -> list[str]:
+    """The ids of the texts that a model really ran."""
+    ids: list[str] = []
+    inner = recorder.launch
+
+    def launch(model, engine, plan, places):
+        ids.extend(plan.texts[place].id for place in places)
+        return inner(model, engine, plan, places)
+
+    monkeypatch.setattr(recorder, "launch", launch)
+    return ids
+
+
+@pytest.mark.parametrize("folder", [".", "activations"])
+def test_reuse_computes_only_texts_that_no_earlier_run_holds(folder, command, stimuli, computed):
+    earlier = command("earlier")
+    matched_pairs.write(stimuli, matched_pairs.rows(PAIRS + 1))
+    computed.clear()
+    run = command("later", "--reuse", earlier / folder)
+    assert sorted(computed) == [f"{PAIRS}-a", f"{PAIRS}-b"]
+    (items, found), (before, held) = activations(run), activations(earlier)
+    np.testing.assert_array_equal(found[[items.index(item) for item in before]], held)
+    computed.clear()
+    np.testing.assert_allclose(found, activations(command("fresh"))[1], rtol=1e-4, atol=1e-5)
+    assert len(computed) == 2 * PAIRS + 2
+
+
+def test_reuse_of_another_models_run_is_refused_with_the_reason(command, tiny_folder):
+    earlier = command("earlier")
+    code, message = outcome(*command.line("later", "--reuse", earlier, model=tiny_folder("llama")))
+    assert code == 4
+    assert 'cannot be reused here: model.architecture: "GPT2LMHeadModel" -> "LlamaForCausalLM"' in message
+    code, message = outcome(*command.line("nothing", "--reuse", earlier.parent))
+    assert (code, "is not a capture" in message) == (4, True)
+
+
+def dry(line: tuple[object, ...]) -> dict[str, object]:
+    code, output = outcome(*line, "--dry-run", "--json")
+    assert code == 0, output
+    return {row["what"]: row["value"] for row in json.loads(output)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--token-budget", "60", "--dtype", "bfloat16"),
+        ("--storage", "float16", "--sites", "resid_pre,z,post", "--positions", "all,last", "--shard-mb", "1"),
+    ],
+)
+def test_a_dry_run_says_what_the_capture_then_makes(options, command, tmp_path):
+    told = dry(command.line("out", *options, "--teraflops", "2"))
+    assert not (tmp_path / "out").exists()
+    run = command("out", *options)
+    found = arrays(run)
+    made = {
+        "pairs": PAIRS,
+        "rows": sum(len(array) for array in found["length"]),
+        "tokens": sum(int(array.sum()) for array in found["length"]),
+        "bytes": sum(array.nbytes for name, pieces in found.items() if "hook" in name for array in pieces),
+        "shards": len(shards(run)),
+        "batches": len(batches(run)),
+        "padding": 1 - sum(int(array.sum()) for array in found["length"]) / sum(n * length for n, length in batches(run)),
+    }
+    assert {what: told[what] for what in made} == made
+
+
+def test_a_dry_run_needs_no_weights(command, tiny, tmp_path):
+    folder = tmp_path / "described"
+    shutil.copytree(tiny, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    before = sorted(tmp_path.rglob("*"))
+    free = "bytes free"
+    told = {where: dry(command.line("out", "--teraflops", "2", model=where)) for where in (tiny, folder)}
+    assert {**told[folder], free: 0} == {**told[tiny], free: 0}
+    assert sorted(tmp_path.rglob("*")) == before
+    assert outcome(*command.line("out", model=folder))[0] == 4
+
+
+def test_teraflops_is_the_speed_that_a_dry_run_reckons_with(command, tmp_path):
+    slow, fast = (dry(command.line("out", "--teraflops", speed)) for speed in (2, 8))
+    assert (slow["teraflops"], fast["teraflops"]) == (2, 8)
+    assert slow["seconds"] == pytest.approx(4 * fast["seconds"])
+    code, message = outcome(*command.line("out", "--teraflops", "2"))
+    assert (code, "--dry-run" in message) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "site", "told"),
+    [
+        ("probe", "pattern", ("pattern [batch, 4, query_pos, key_pos] (accepted by capture, patch)", "probes read resid_pre")),
+        ("directions", "z", ("z [batch, pos, 4, 8] (accepted by capture, patch, ablate", "directions read resid_post")),
+    ],
+)
+def test_a_site_that_a_question_cannot_use_is_told_with_its_shape_before_anything_is_captured(
+    name, site, told, command, tmp_path, computed
+):
+    code, message = outcome(*command.line("out", "--sites", site, name=name))
+    assert code == 2
+    assert all(part in message for part in told), message
+    assert "Add --sites resid_post" in message
+    assert computed == []
+    assert not (tmp_path / "out" / "activations").exists()
+
+
+WRONG = {
+    "name": (("--sites", "resid_pots"), "did you mean resid_post"),
+    "full name": (("--sites", "blocks.0.hook_resid"), "unknown site 'blocks.0.hook_resid'"),
+    "layer": (("--sites", "resid_post@99"), "layer 99 is out of range. The model has layers 0..2."),
+    "head": (("--sites", "blocks.0.attn.hook_z[9]"), "heads 0..3"),
+    "position": (("--positions", "first"), "unknown position rule 'first'"),
+}
+
+
+@pytest.mark.parametrize("name", ["capture", "run"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_place_that_is_not_there_ends_every_command_before_anything_is_computed(wrong, name, command, tmp_path, computed):
+    extra, fragment = WRONG[wrong]
+    code, message = outcome(*command.line("out", *extra, name=name))
+    assert (code, fragment in message) == (2, True), message
+    assert computed == []
+    assert not list(tmp_path.rglob("report.html"))
+    if wrong in ("name", "full name", "position"):  # what no model has is known before one is loaded
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_whole_run_answers_what_its_sites_allow_and_says_what_not(command, tmp_path):
+    code, output = outcome(*command.line("out", "--sites", "pattern", "--positions", "last", "--json", name="run"))
+    summary = json.loads(output)
+    assert code == 0
+    left_out = [warning.split()[0] for warning in summary["warnings"] if "was not run: " in warning]
+    assert left_out == ["probes", "directions", "cosines", "contributions", "ablation", "steering"]
+    assert [path.stem for path in (tmp_path / "out" / "tables").glob("*.csv")] == ["patching"]
+    assert "probes was not run" in Path(summary["report"]).read_text(encoding="utf-8")
+
+
+def test_new_run_begins_beside_a_run_with_other_settings(command, tmp_path):
+    command("run")
+    code, message = outcome(*command.line("run", "--seed", "1"))
+    assert code == 4
+    assert "--new-run" in message
+    code, message = outcome(*command.line("run", "--seed", "1", "--new-run"))
+    assert code == 0, message
+    assert read_record(tmp_path / "run-2" / "run.json").config["seed"] == 1
