@@ -17,6 +17,13 @@ def test_the_benchmark_prints_its_ratios(monkeypatch, capsys):
     assert min(told["peak_mb"].values()) > 0
 
 
+def test_peers_can_be_left_out(monkeypatch, capsys):
+    left = ["--without", "hidden_states", "transformer_lens_full", "nnsight"]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--shape", "small", "--texts", "2", "--rounds", "1", "--json", *left])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert set(json.loads(capsys.readouterr().out)["ratio"]) == {"transformer_lens_filtered", "floor", "store"}
+
+
 def test_ratios_are_medians_of_ratios_within_a_round():
     ratios = runpy.run_path(str(SCRIPT), run_name="bench")["ratios"]
     seconds = {"ours": [2.0, 4.0, 2.0], "memory": [1.0, 3.0, 1.0], "floor": [1.0, 2.0, 2.0], "peer": [4.0, 12.0, 5.0]}
