@@ -1,7 +1,7 @@
 """Fixtures that many tests share: tiny models, built once a session."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,51 @@ def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_models import CHAT, make_folder
 
     return make_folder("llama", tmp_path_factory.mktemp("chat") / "model", chat=CHAT)
+
+
+@pytest.fixture(scope="session")
+def chat_model(chat_folder: Path) -> Any:
+    """That model, its texts given under its own template; leave it as you found it."""
+    from interp.models import load
+
+    return load(str(chat_folder), chat_template="on", check=False)
+
+
+@pytest.fixture(scope="session")
+def chat_tokenizer(chat_folder: Path) -> Any:
+    """Hugging Face's own tokenizer of that model."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(chat_folder)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """torch computes with one thread, as workers are told to: equal digits need equal threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def llama(tiny_folder: Callable[[str], Path], one_thread: None) -> Any:
+    """A tiny Llama on one thread."""
+    from interp.models import load
+
+    return load(str(tiny_folder("llama")), check=False)
+
+
+@pytest.fixture(scope="module")
+def clean(llama: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The bytes of the tree that an undisturbed capture with that Llama leaves."""
+    from capture_cases import tree, write_store
+
+    out = tmp_path_factory.mktemp("clean") / "run"
+    write_store(llama, out).close()
+    return tree(out)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -48,11 +48,6 @@ def only(battery, *ids):
 
 
 @pytest.fixture(scope="module")
-def model(chat_folder):
-    return load(str(chat_folder), chat_template="on", check=False)
-
-
-@pytest.fixture(scope="module")
 def plain(chat_folder):
     return load(str(chat_folder), chat_template="off", check=False)
 
@@ -67,8 +62,8 @@ def states(chat_folder):
 
 
 @pytest.mark.parametrize("role", PLACES)
-def test_a_role_is_the_mean_over_its_turns_counted_by_hand(model, states, role):
-    with capture(model, only(talks(), "talk"), sites=SITES, positions=[f"role({role})", "mean_content"]) as store:
+def test_a_role_is_the_mean_over_its_turns_counted_by_hand(chat_model, states, role):
+    with capture(chat_model, only(talks(), "talk"), sites=SITES, positions=[f"role({role})", "mean_content"]) as store:
         for layer in (0, 1):
             found = store.read(f"blocks.{layer}.hook_resid_post", f"role({role})").x[0]
             everything = store.read(f"blocks.{layer}.hook_resid_post", "mean_content").x[0]
@@ -80,17 +75,17 @@ def test_a_role_is_the_mean_over_its_turns_counted_by_hand(model, states, role):
             assert np.abs(found - states[layer][with_openings].mean(axis=0)).max() > 1e-3  # the template's own tokens count not
 
 
-def test_other_rules_and_spans_speak_of_the_conversations_text(model, states):
+def test_other_rules_and_spans_speak_of_the_conversations_text(chat_model, states):
     texts = only(talks(seen="good dog", where=[18, 25]), "talk")  # "dog ran" in "We are calm .\nThe dog ran away\n..."
     rules = {"span(seen)": [17, 18], "span(where)": [9, 10], "last_content": [28], "last": [29]}
-    with capture(model, texts, sites=SITES, positions=list(rules)) as store:
+    with capture(chat_model, texts, sites=SITES, positions=list(rules)) as store:
         for rule, places in rules.items():
             found = store.read("blocks.1.hook_resid_post", rule).x[0]
             np.testing.assert_allclose(found, states[1][places].mean(axis=0), rtol=1e-5, atol=1e-5, err_msg=rule)
 
 
-def test_a_text_is_one_user_turn(model):
-    with capture(model, only(talks(), "text"), sites=SITES, positions=("role(user)", "mean_content", "all")) as store:
+def test_a_text_is_one_user_turn(chat_model):
+    with capture(chat_model, only(talks(), "text"), sites=SITES, positions=("role(user)", "mean_content", "all")) as store:
         site = "blocks.1.hook_resid_post"
         user, content, everything = (store.read(site, rule).x for rule in ("role(user)", "mean_content", "all"))
         assert len(everything) == 8
@@ -107,62 +102,55 @@ def test_without_a_template_there_are_no_turns(plain):
         capture(plain, talks(), sites=SITES)
 
 
-def test_a_role_that_never_speaks_is_told_with_those_that_do(model):
+def test_a_role_that_never_speaks_is_told_with_those_that_do(chat_model):
     with pytest.raises(DataError, match=r"text 'text' has no turn of the role 'assistant' .* its turns are of: user"):
-        capture(model, talks(), sites=SITES, positions=["role(assistant)"])
+        capture(chat_model, talks(), sites=SITES, positions=["role(assistant)"])
     for bad in ("role", "role()"):
         with pytest.raises(UsageError, match=r"role\(assistant\)"):
             parse_position(bad)
 
 
-def test_broken_messages_are_told_before_any_forward(model, monkeypatch):
-    monkeypatch.setattr(model.bridge, "forward", lambda *a, **k: pytest.fail("the model ran"))
+def test_broken_messages_are_told_before_any_forward(chat_model, monkeypatch):
+    monkeypatch.setattr(chat_model.bridge, "forward", lambda *a, **k: pytest.fail("the model ran"))
     broken = Battery("broken", (Stimulus("talk", "dog", "joy", fields={"messages": [{"role": "user"}]}),))
     with pytest.raises(DataError, match="talk: message 1 of 1 has no content"):
-        capture(model, broken, sites=SITES)
+        capture(chat_model, broken, sites=SITES)
     with pytest.raises(UsageError, match="are not cut"):
-        capture(model, talks(), sites=SITES, truncate="right")
+        capture(chat_model, talks(), sites=SITES, truncate="right")
 
 
-def test_our_reader_keeps_messages_as_they_are(tmp_path, model):
+def test_our_reader_keeps_messages_as_they_are(tmp_path, chat_model):
     row = {"id": "talk", "text": "The dog ran away", "emotion": "joy", "messages": TALK}
     found = stimuli.load(matched_pairs.write(tmp_path / "talks.jsonl", [row]))
     assert found.items[0].fields["messages"] == TALK
-    (text,) = tokenise(model, found, options=Options())
+    (text,) = tokenise(chat_model, found, options=Options())
     assert text.text == "\n".join(message["content"] for message in TALK)
     assert [role for role, _, _ in text.turns] == [message["role"] for message in TALK]
     stimuli.save(found, tmp_path / "again.jsonl")
     assert stimuli.load(tmp_path / "again.jsonl").sha256 == found.sha256
     stimuli.save(found, tmp_path / "again.csv")
     with pytest.raises(DataError, match=r"talk: messages is '\[\{"):  # a table has no lists
-        tokenise(model, stimuli.load(tmp_path / "again.csv"), options=Options())
+        tokenise(chat_model, stimuli.load(tmp_path / "again.csv"), options=Options())
 
 
-def test_a_store_has_one_template(model, plain, chat_folder, tmp_path):
+def test_a_store_has_one_template(chat_model, plain, chat_folder, tmp_path):
     out = tmp_path / "run"
-    capture(model, battery(2), sites=SITES, out=out).close()
+    capture(chat_model, battery(2), sites=SITES, out=out).close()
     before = tree(out)
     with pytest.raises(ArtefactError, match=r"another configuration.*model\.chat_template: \"\w+\" -> null") as error:
         capture(plain, battery(2), sites=SITES, out=out)
     assert error.value.exit_code == 4
     path = tmp_path / "other.jinja"
-    path.write_text(model.chat.text.replace("<assistant>", "<user>"), encoding="utf-8")  # the closed turns are the same tokens
+    swapped = chat_model.chat.text.replace("<assistant>", "<user>")  # the closed turns are the same tokens
+    path.write_text(swapped, encoding="utf-8")
     other = load(str(chat_folder), chat_template=str(path), check=False)
-    assert other.tokenize([battery(1).items[0].text]) == model.tokenize([battery(1).items[0].text])
+    assert other.tokenize([battery(1).items[0].text]) == chat_model.tokenize([battery(1).items[0].text])
     with pytest.raises(ArtefactError, match=r"model\.chat_template: \"\w+\" -> \"\w+\""):
         capture(other, battery(2), sites=SITES, out=out)
     assert tree(out) == before
-    assert verify(out, recompute=0.5, model=model)[-1]["passed"]
+    assert verify(out, recompute=0.5, model=chat_model)[-1]["passed"]
     with pytest.raises(ArtefactError, match=r"cannot recompute.*chat_template: \"\w+\" -> null.*--chat-template"):
         verify(out, recompute=0.5, model=plain)
-
-
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.slow
@@ -176,14 +164,14 @@ def test_processes_give_the_serial_tree(chat_folder, tmp_path, one_thread):
     assert tree(tmp_path / "serial") == tree(tmp_path / "processes:2")
 
 
-def test_a_worker_loads_the_template_of_its_planner_and_no_other(model, plain, tmp_path, one_thread):
-    for planner in (model, plain):
+def test_a_worker_loads_the_template_of_its_planner_and_no_other(chat_model, plain, tmp_path, one_thread):
+    for planner in (chat_model, plain):
         plan = make_plan(planner, battery(2), sites=SITES, positions=("last",), options=Options())
         recorder = Recorder(planner, plan)
-        work = _Work.of(recorder, RunFolder.begin(tmp_path / str(planner is model), recorder.head))
+        work = _Work.of(recorder, RunFolder.begin(tmp_path / str(planner is chat_model), recorder.head))
         assert work.recorder().model.provenance["chat_template"] == planner.provenance["chat_template"]
         with pytest.raises(ArtefactError, match="is not the one that the capture was planned with"):
-            replace(work, chat_template="off" if planner is model else "on").recorder()
+            replace(work, chat_template="off" if planner is chat_model else "on").recorder()
 
 
 def outcome(*arguments):

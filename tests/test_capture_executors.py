@@ -1,7 +1,6 @@
 """Executors: whoever computes, the tree of shards is the same byte for byte."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import threading
@@ -9,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from capture_cases import FEW, battery, tree, write_store
 
 from interp.capture import capture, recorder
@@ -18,35 +16,20 @@ from interp.errors import ArtefactError, BusyError, DataError
 from interp.models import load
 
 
-@pytest.fixture(scope="module")
-def model(tiny_folder):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield load(str(tiny_folder("llama")), check=False)
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def clean(model, tmp_path_factory):
-    out = tmp_path_factory.mktemp("clean") / "run"
-    write_store(model, out).close()
-    return tree(out)
-
-
 @pytest.mark.parametrize("count", [1, 3])
-def test_workers_that_share_a_folder_make_the_serial_tree(model, clean, tmp_path, count):
+def test_workers_that_share_a_folder_make_the_serial_tree(llama, clean, tmp_path, count):
     out = tmp_path / "run"
     for index in reversed(range(count)):
         if index:
             with pytest.raises(BusyError, match=f"worker {index} of {count} has done its part; \\d+ shards of other workers"):
-                write_store(model, out, executor=f"shard:{index}/{count}")
+                write_store(llama, out, executor=f"shard:{index}/{count}")
         else:
-            assert len(write_store(model, out, executor=f"shard:0/{count}").items) == len(battery())
+            assert len(write_store(llama, out, executor=f"shard:0/{count}").items) == len(battery())
     assert tree(out) == clean
     assert [path.name for path in out.glob("LOCK*")] == ["LOCK"]
 
 
-def test_a_worker_and_a_whole_run_do_not_mix(model, tmp_path, monkeypatch):
+def test_a_worker_and_a_whole_run_do_not_mix(llama, tmp_path, monkeypatch):
     out = tmp_path / "run"
     seen = []
 
@@ -54,26 +37,26 @@ def test_a_worker_and_a_whole_run_do_not_mix(model, tmp_path, monkeypatch):
         if not seen:
             for executor in ("serial", "shard:0/2"):
                 with pytest.raises(BusyError, match="held by pid"):
-                    write_store(model, out, executor=executor)
+                    write_store(llama, out, executor=executor)
                 seen.append(executor)
         return run_batch(*args)
 
     run_batch = recorder.launch
     monkeypatch.setattr(recorder, "launch", during)
     with pytest.raises(BusyError, match="shards of other workers"):
-        write_store(model, out, executor="shard:0/2")
+        write_store(llama, out, executor="shard:0/2")
     assert seen == ["serial", "shard:0/2"]
 
 
-def test_run_shard_is_idempotent(model, clean, tmp_path):
+def test_run_shard_is_idempotent(llama, clean, tmp_path):
     out = tmp_path / "run"
-    write_store(model, out).close()
+    write_store(llama, out).close()
     from interp.capture.plan import Options, make_plan
 
     plan = make_plan(
-        model, battery(), sites=FEW, positions=("last", "mean_content"), options=Options(token_budget=48, shard_batches=1)
+        llama, battery(), sites=FEW, positions=("last", "mean_content"), options=Options(token_budget=48, shard_batches=1)
     )
-    worker = recorder.Recorder(model, plan)
+    worker = recorder.Recorder(llama, plan)
     folder = RunFolder(out)
     assert worker.run_shard(folder, 1) == folder.records[1]
     folder.records.pop(1)
@@ -83,49 +66,18 @@ def test_run_shard_is_idempotent(model, clean, tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_make_the_serial_tree(model, clean, tmp_path):
+def test_processes_make_the_serial_tree(llama, clean, tmp_path):
     out = tmp_path / "run"
-    write_store(model, out, executor="processes:2").close()
+    write_store(llama, out, executor="processes:2").close()
     assert tree(out) == clean
-    write_store(model, out, executor="processes:2").close()
+    write_store(llama, out, executor="processes:2").close()
 
 
-@pytest.mark.slow
-def test_a_worker_killed_in_the_middle_costs_no_shard_that_was_committed(model, tmp_path):
-    """SIGKILL, as the kernel does it when memory runs out: exit 75, and the same command goes on where it stood."""
-    out, whole, asked = tmp_path / "run", tmp_path / "whole", {"sites": FEW, "token_budget": 48, "shard_batches": 1}
-    capture(model, battery(60), out=whole, **asked).close()
-    killed: list[int] = []
-
-    def kill_one_after_the_first_shard() -> None:
-        while not killed and time.monotonic() < end:
-            committed = (out / "manifest.jsonl").is_file() and (out / "manifest.jsonl").read_bytes().count(b"\n")
-            workers = multiprocessing.active_children()
-            if committed and workers:
-                os.kill(workers[0].pid, signal.SIGKILL)
-                killed.append(workers[0].pid)
-            time.sleep(0.001)
-
-    end = time.monotonic() + 120
-    thread = threading.Thread(target=kill_one_after_the_first_shard)
-    thread.start()
-    with pytest.raises(BusyError, match=r"a worker died .*; \d+ of \d+ shards are in .*; the same command resumes") as error:
-        capture(model, battery(60), out=out, executor="processes:2", **asked)
-    thread.join()
-    assert killed
-    assert error.value.exit_code == 75
-    kept = {name: data for name, data in tree(out).items() if name.startswith("shards/") and name.endswith(".h5")}
-    assert 0 < len(kept) < len(list((whole / "shards").iterdir()))
-    assert kept.items() <= tree(whole).items()
-    capture(model, battery(60), out=out, executor="processes:2", **asked).close()
-    assert tree(out) == tree(whole)
-
-
-def test_a_worker_refuses_another_model(model, tiny_folder, tmp_path):
+def test_a_worker_refuses_another_model(llama, tiny_folder, tmp_path):
     from interp.capture.executors import _Work
     from interp.capture.plan import Options, make_plan
 
-    plan = make_plan(model, battery(), sites=FEW, positions=("last",), options=Options())
+    plan = make_plan(llama, battery(), sites=FEW, positions=("last",), options=Options())
     work = _Work(plan, tmp_path, str(tiny_folder("mistral")), "cpu", "float32", 1)
     with pytest.raises(ArtefactError, match="is not the one that the capture was planned with"):
         work.recorder()
@@ -142,7 +94,7 @@ def cluster():
 
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore")
-def test_ray_makes_the_serial_tree_with_a_worker_killed_and_names_a_poison_row(model, clean, tmp_path, cluster, tiny_folder):
+def test_ray_makes_the_serial_tree_with_a_worker_killed_and_names_a_poison_row(llama, clean, tmp_path, cluster, tiny_folder):
     out = tmp_path / "run"
     killed = []
 
@@ -160,7 +112,7 @@ def test_ray_makes_the_serial_tree_with_a_worker_killed_and_names_a_poison_row(m
     end = time.monotonic() + 120
     thread = threading.Thread(target=kill_one)
     thread.start()
-    write_store(model, out, executor="ray:2").close()
+    write_store(llama, out, executor="ray:2").close()
     thread.join()
     assert killed
     assert tree(out) == clean

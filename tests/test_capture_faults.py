@@ -18,24 +18,8 @@ from interp.capture.lock import locked
 from interp.capture.run_folder import RunFolder
 from interp.capture.upkeep import repair, verify
 from interp.errors import ArtefactError, BusyError, InterpError, Interrupted, ResourceError
-from interp.models import load
 
 POST = "blocks.1.hook_resid_post"
-
-
-@pytest.fixture(scope="module")
-def model(tiny_folder):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield load(str(tiny_folder("llama")), check=False)
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def clean(model, tmp_path_factory):
-    out = tmp_path_factory.mktemp("clean") / "run"
-    write_store(model, out).close()
-    return tree(out)
 
 
 def logged_run(tmp_path, monkeypatch):
@@ -126,26 +110,26 @@ def in_child(act):
     return pid
 
 
-def test_twenty_kills_and_a_resume_give_the_clean_bytes(model, clean, tmp_path):
+def test_twenty_kills_and_a_resume_give_the_clean_bytes(llama, clean, tmp_path):
     out = tmp_path / "run"
     moment = random.Random(3)
     killed = 0
     for _ in range(20):
-        pid = in_child(lambda: write_store(model, out))
+        pid = in_child(lambda: write_store(llama, out))
         time.sleep(moment.uniform(0.0, 0.12))
         os.kill(pid, signal.SIGKILL)
         killed += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
     assert killed > 5
-    write_store(model, out).close()
+    write_store(llama, out).close()
     assert tree(out) == clean
 
 
-def test_a_small_disk_is_an_error_and_not_a_core_dump(model, tmp_path):
+def test_a_small_disk_is_an_error_and_not_a_core_dump(llama, tmp_path):
     out = tmp_path / "run"
 
     def starved():
         resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
-        write_store(model, out, positions=("last", "all"), shard_batches=64)
+        write_store(llama, out, positions=("last", "all"), shard_batches=64)
 
     assert os.waitstatus_to_exitcode(os.waitpid(in_child(starved), 0)[1]) == 5
     assert not list(out.rglob("*.tmp"))
@@ -174,13 +158,13 @@ class Sender:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
 @pytest.mark.parametrize("shard_batches", [1, 4])
-def test_the_first_signal_ends_the_batch_and_keeps_what_is_done(model, tmp_path, monkeypatch, number, code, shard_batches):
+def test_the_first_signal_ends_the_batch_and_keeps_what_is_done(llama, tmp_path, monkeypatch, number, code, shard_batches):
     before = signal.getsignal(number)
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         sender = Sender(patch, number, at=[3])
         with pytest.raises(Interrupted, match="the same command resumes") as stopped:
-            write_store(model, out, shard_batches=shard_batches)
+            write_store(llama, out, shard_batches=shard_batches)
     assert stopped.value.exit_code == code
     assert sender.batches == 3
     assert signal.getsignal(number) is before
@@ -188,36 +172,36 @@ def test_the_first_signal_ends_the_batch_and_keeps_what_is_done(model, tmp_path,
     assert sum(len(r.batches) for r in [*folder.records.values(), *folder.parts.values()]) == 3
     with monkeypatch.context() as patch:
         again = Sender(patch, number, at=[])
-        write_store(model, out, shard_batches=shard_batches).close()
-    write_store(model, tmp_path / "whole", shard_batches=shard_batches).close()
+        write_store(llama, out, shard_batches=shard_batches).close()
+    write_store(llama, tmp_path / "whole", shard_batches=shard_batches).close()
     assert again.batches == sum(len(r.batches) for r in RunFolder(tmp_path / "whole").records.values()) - 3
     assert tree(out) == tree(tmp_path / "whole")
 
 
-def test_the_second_signal_leaves_at_once_and_loses_nothing(model, clean, tmp_path, monkeypatch):
+def test_the_second_signal_leaves_at_once_and_loses_nothing(llama, clean, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         Sender(patch, signal.SIGINT, at=[2, 2])
         with pytest.raises(KeyboardInterrupt):
-            write_store(model, out)
+            write_store(llama, out)
     assert len(RunFolder(out).records) == 1
-    write_store(model, out).close()
+    write_store(llama, out).close()
     assert tree(out) == clean
 
 
-def test_a_signal_without_a_folder_says_that_nothing_is_kept(model, monkeypatch):
+def test_a_signal_without_a_folder_says_that_nothing_is_kept(llama, monkeypatch):
     Sender(monkeypatch, signal.SIGTERM, at=[2])
     with pytest.raises(Interrupted, match="nothing was kept") as stopped:
-        capture(model, battery(), sites=FEW, token_budget=48)
+        capture(llama, battery(), sites=FEW, token_budget=48)
     assert stopped.value.exit_code == 143
 
 
-def test_the_second_writer_is_told_who_holds_the_run(model, tmp_path, clean):
+def test_the_second_writer_is_told_who_holds_the_run(llama, tmp_path, clean):
     out = tmp_path / "run"
     out.mkdir()
     with locked(out / "LOCK"), pytest.raises(BusyError, match=rf"held by pid {os.getpid()} on {socket.gethostname()} since"):
-        write_store(model, out)
-    write_store(model, out).close()
+        write_store(llama, out)
+    write_store(llama, out).close()
     assert tree(out) == clean
 
 
@@ -249,29 +233,29 @@ def test_a_stale_lock_is_seen_as_such(tmp_path, holder, busy):
     assert busy or path.read_text() == ""
 
 
-def test_two_writers_without_locks_still_give_right_shards(model, clean, tmp_path, monkeypatch):
+def test_two_writers_without_locks_still_give_right_shards(llama, clean, tmp_path, monkeypatch):
     monkeypatch.setattr("interp.capture.lock.fcntl.flock", lambda descriptor, flag: None)
     out = tmp_path / "run"
-    children = [in_child(lambda: write_store(model, out)) for _ in range(2)]
+    children = [in_child(lambda: write_store(llama, out)) for _ in range(2)]
     for child in children:
         os.waitpid(child, 0)
-    write_store(model, out).close()
+    write_store(llama, out).close()
     assert tree(out) == clean
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(model, tmp_path, monkeypatch):
+def test_out_of_memory_halves_the_batch_and_goes_on(llama, tmp_path, monkeypatch):
     from interp.capture import batches
 
     run = batches._run
 
-    def starving(model, engine, plan, places):
+    def starving(llama, engine, plan, places):
         if len(places) > 2:
             raise torch.OutOfMemoryError("out of memory")
-        return run(model, engine, plan, places)
+        return run(llama, engine, plan, places)
 
-    with capture(model, battery(), sites=FEW, token_budget=200) as whole:
+    with capture(llama, battery(), sites=FEW, token_budget=200) as whole:
         monkeypatch.setattr(batches, "_run", starving)
-        with capture(model, battery(), sites=FEW, token_budget=200, out=tmp_path / "run") as halved:
+        with capture(llama, battery(), sites=FEW, token_budget=200, out=tmp_path / "run") as halved:
             a, b = (store.read(POST).x for store in (whole, halved))
     assert np.abs(a - b).max() <= 1e-5 * np.abs(b).max()
     shapes = [shape for record in RunFolder(tmp_path / "run").records.values() for shape in record.batches]
@@ -280,7 +264,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(model, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
-def test_a_text_too_large_alone_is_named(model, monkeypatch, error):
+def test_a_text_too_large_alone_is_named(llama, monkeypatch, error):
     from interp.capture import batches
 
     def starving(*_):
@@ -288,10 +272,10 @@ def test_a_text_too_large_alone_is_named(model, monkeypatch, error):
 
     monkeypatch.setattr(batches, "_run", starving)
     with pytest.raises(ResourceError, match=r"text '\d-\w+' \(\d+ tokens\) does not fit in memory, even alone"):
-        capture(model, battery(), sites=FEW)
+        capture(llama, battery(), sites=FEW)
 
 
-def test_another_error_of_the_model_is_not_taken_for_memory(model, monkeypatch):
+def test_another_error_of_the_model_is_not_taken_for_memory(llama, monkeypatch):
     from interp.capture import batches
 
     def broken(*_):
@@ -299,7 +283,7 @@ def test_another_error_of_the_model_is_not_taken_for_memory(model, monkeypatch):
 
     monkeypatch.setattr(batches, "_run", broken)
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        capture(model, battery(), sites=FEW)
+        capture(llama, battery(), sites=FEW)
 
 
 def test_the_synthetic_store_reads_its_truth(tmp_path):
@@ -308,51 +292,51 @@ def test_the_synthetic_store_reads_its_truth(tmp_path):
         np.testing.assert_array_equal(store.read(*NAME.split("/")).x, truth())
 
 
-def interrupted(model, out, monkeypatch, **options):
+def interrupted(llama, out, monkeypatch, **options):
     """A run stopped by SIGTERM in the middle of a shard: its folder holds a part."""
     with monkeypatch.context() as patch:
         Sender(patch, signal.SIGTERM, at=[2])
         with pytest.raises(Interrupted):
-            write_store(model, out, shard_batches=4, **options)
+            write_store(llama, out, shard_batches=4, **options)
     (part,) = RunFolder(out).parts.values()
     return part
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])])
-def test_a_part_that_is_damaged_is_told_by_verify_and_repair_and_computed_again(model, tmp_path, monkeypatch, damage):
+def test_a_part_that_is_damaged_is_told_by_verify_and_repair_and_computed_again(llama, tmp_path, monkeypatch, damage):
     out = tmp_path / "run"
-    part = interrupted(model, out, monkeypatch)
+    part = interrupted(llama, out, monkeypatch)
     damage(out / "shards" / part.file)
     assert not next(row for row in verify(out) if row["check"] == part.file)["passed"]
     with pytest.warns(UserWarning, match=f"begun of shard {part.index} cannot be used, and is computed again"):
-        write_store(model, out, shard_batches=4).close()
-    write_store(model, tmp_path / "whole", shard_batches=4).close()
+        write_store(llama, out, shard_batches=4).close()
+    write_store(llama, tmp_path / "whole", shard_batches=4).close()
     assert tree(out) == tree(tmp_path / "whole")
     again = tmp_path / "again"
-    part = interrupted(model, again, monkeypatch)
+    part = interrupted(llama, again, monkeypatch)
     damage(again / "shards" / part.file)
     assert [row["file"] for row in repair(again)] == [part.file]
-    write_store(model, again, shard_batches=4).close()
+    write_store(llama, again, shard_batches=4).close()
     assert tree(again) == tree(tmp_path / "whole")
 
 
-def test_a_part_whose_quarantine_is_lost_is_computed_again(model, tmp_path, monkeypatch):
+def test_a_part_whose_quarantine_is_lost_is_computed_again(llama, tmp_path, monkeypatch):
     from interp.capture import batches
 
     longest = max(battery(), key=lambda item: len(item.text)).id
     found = lambda recorded, plan: [place for place in recorded.places if plan.texts[place].id == longest]  # noqa: E731
     monkeypatch.setattr(batches, "_nonfinite", found)
     out, options = tmp_path / "run", {"on_nonfinite": "quarantine"}
-    part = interrupted(model, out, monkeypatch, **options)
+    part = interrupted(llama, out, monkeypatch, **options)
     assert part.nonfinite == (longest,)
     (out / "quarantine.jsonl").unlink()
     with pytest.warns(UserWarning, match="the quarantine does not name"):
-        write_store(model, out, shard_batches=4, **options).close()
-    write_store(model, tmp_path / "whole", shard_batches=4, **options).close()
+        write_store(llama, out, shard_batches=4, **options).close()
+    write_store(llama, tmp_path / "whole", shard_batches=4, **options).close()
     assert tree(out) == tree(tmp_path / "whole")
 
 
-def test_a_signal_while_the_last_shard_is_written_is_not_lost(model, tmp_path, monkeypatch):
+def test_a_signal_while_the_last_shard_is_written_is_not_lost(llama, tmp_path, monkeypatch):
     commit = RunFolder.commit
 
     def late(self, *args, **record):
@@ -363,7 +347,7 @@ def test_a_signal_while_the_last_shard_is_written_is_not_lost(model, tmp_path, m
 
     monkeypatch.setattr(RunFolder, "commit", late)
     with pytest.raises(Interrupted, match="the same command resumes") as stopped:
-        write_store(model, tmp_path / "run")
+        write_store(llama, tmp_path / "run")
     assert stopped.value.exit_code == 143
     folder = RunFolder(tmp_path / "run")
     assert len(folder.records) == folder.head["n_shards"]

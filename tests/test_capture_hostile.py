@@ -293,7 +293,7 @@ def test_bytes_that_are_no_shard_are_refused(run, name):
         {"places": [3, 2, 1, 0]},
         {"statistics": {NAME: ["x", 1]}},
         {"batches": 3},
-        {"unknown": 1},
+        {"reused": 1},
         {"sha256": "0" * 64},
     ],
     ids=str,

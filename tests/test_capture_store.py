@@ -11,6 +11,7 @@ from capture_cases import FEW, SITES, battery, tree, write_store
 
 from interp.capture import ActivationStore, capture, pooling
 from interp.capture.blocks import block_digests
+from interp.capture.run_folder import RunFolder
 from interp.capture.sealed import seal
 from interp.capture.shard import Shard, encode, overflows
 from interp.capture.upkeep import export_hdf5, inspect, layer_rows, repair, verify
@@ -185,6 +186,16 @@ def test_verify_finds_values_that_no_model_gives(run, model):
     failed = [row for row in verify(run, recompute=1.0, model=model) if not row["passed"]]
     assert [row["check"] for row in failed] == ["recompute"]
     assert failed[0]["value"] == pytest.approx(0.01, rel=0.05)
+
+
+def test_what_a_later_interp_may_add_to_a_record_is_kept(run):
+    lines = (run / "manifest.jsonl").read_text().splitlines()
+    added = {**json.loads(lines[0])["content"], "measured": {"watts": 7}}
+    (run / "manifest.jsonl").write_text("\n".join([seal(added), *lines[1:]]) + "\n")
+    folder = RunFolder(run)
+    assert folder.records[0].unknown == {"measured": {"watts": 7}}
+    folder.drop([1])  # writes the manifest anew
+    assert json.loads((run / "manifest.jsonl").read_text().splitlines()[0])["content"] == added
 
 
 def test_repair_computes_only_what_is_damaged(run, model, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from chat_cases import TALK, TEXT, turn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from interp.analysis.directions import Direction
 from interp.causal.passes import encode
@@ -18,24 +18,14 @@ from interp.sites import Site
 from stimuli.battery import Stimulus
 
 
-@pytest.fixture(scope="module")
-def tokenizer(chat_folder):
-    return AutoTokenizer.from_pretrained(chat_folder)
-
-
-@pytest.fixture(scope="module")
-def model(chat_folder):
-    return load(str(chat_folder), chat_template="on", check=False)
-
-
 @pytest.mark.parametrize("talk", [False, True])
-def test_texts_that_are_read_out_stay_in_their_open_turn(model, tokenizer, talk):
+def test_texts_that_are_read_out_stay_in_their_open_turn(chat_model, chat_tokenizer, talk):
     """The turn is not closed behind the suffix, and the text ends where it does, not where the template does."""
     fields = {"messages": TALK} if talk else {}
-    (found,) = encode(model, [Stimulus("s", TEXT, "joy", fields=fields)], Readout({"joy": ["happy"]}, " She felt"))
-    ids = tokenizer.convert_tokens_to_ids
+    (found,) = encode(chat_model, [Stimulus("s", TEXT, "joy", fields=fields)], Readout({"joy": ["happy"]}, " She felt"))
+    ids = chat_tokenizer.convert_tokens_to_ids
     if talk:
-        before = tokenizer.apply_chat_template(TALK[:3], tokenize=True)["input_ids"]
+        before = chat_tokenizer.apply_chat_template(TALK[:3], tokenize=True)["input_ids"]
         words = [*before, ids("<user>"), *ids(["the", "dog", "ran", "away"])]
     else:
         words = [ids("<bos>"), ids("<user>"), *ids(TEXT.lower().split())]
@@ -43,30 +33,30 @@ def test_texts_that_are_read_out_stay_in_their_open_turn(model, tokenizer, talk)
     assert found.story == tuple(words)
 
 
-def test_steered_texts_are_the_assistants_turn(model, chat_folder, tokenizer):
+def test_steered_texts_are_the_assistants_turn(chat_model, chat_folder, chat_tokenizer):
     """At strength 0, what `steer` writes is what Hugging Face's own greedy generation writes after its own template."""
-    direction = Direction(np.eye(32)[0], Site("resid_post", 1), "paired", ("joy", "neutral"), 1.0, 0.1, model.provenance)
+    direction = Direction(np.eye(32)[0], Site("resid_post", 1), "paired", ("joy", "neutral"), 1.0, 0.1, chat_model.provenance)
     plain = AutoModelForCausalLM.from_pretrained(chat_folder)
     for prompt in (TEXT, TALK):
         messages = turn(prompt) if isinstance(prompt, str) else prompt
-        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt")["input_ids"]
+        ids = chat_tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt")["input_ids"]
         whole = plain.generate(ids, max_new_tokens=6, do_sample=False)
-        expected = tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        assert steer(model, [prompt], direction, scale=0, max_new_tokens=6) == [expected]
+        expected = chat_tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert steer(chat_model, [prompt], direction, scale=0, max_new_tokens=6) == [expected]
 
 
-def test_a_sweep_continues_open_turns(model, tokenizer, monkeypatch):
+def test_a_sweep_continues_open_turns(chat_model, chat_tokenizer, monkeypatch):
     seen = []
-    generate = model.generate
-    monkeypatch.setattr(model, "generate", lambda rows, **how: (seen.extend(rows), generate(rows, **how))[1])
-    direction = Direction(np.eye(32)[0], Site("resid_post", 1), "paired", ("joy", "neutral"), 1.0, 0.1, model.provenance)
-    sweep(model, [TEXT, TALK], {"joy": direction}, lambda texts: [None] * len(texts), scales=(1.0,), max_new_tokens=2)
-    assert {row[-1] for row in seen} == {tokenizer.convert_tokens_to_ids("<assistant>")}
+    generate = chat_model.generate
+    monkeypatch.setattr(chat_model, "generate", lambda rows, **how: (seen.extend(rows), generate(rows, **how))[1])
+    direction = Direction(np.eye(32)[0], Site("resid_post", 1), "paired", ("joy", "neutral"), 1.0, 0.1, chat_model.provenance)
+    sweep(chat_model, [TEXT, TALK], {"joy": direction}, lambda texts: [None] * len(texts), scales=(1.0,), max_new_tokens=2)
+    assert {row[-1] for row in seen} == {chat_tokenizer.convert_tokens_to_ids("<assistant>")}
 
 
-def test_a_chat_models_end_of_turn_ends_its_text(chat_folder, tmp_path, tokenizer):
+def test_a_chat_models_end_of_turn_ends_its_text(chat_folder, tmp_path, chat_tokenizer):
     folder = shutil.copytree(chat_folder, tmp_path / "model")
-    end = tokenizer.convert_tokens_to_ids("<end>")
+    end = chat_tokenizer.convert_tokens_to_ids("<end>")
     path = folder / "generation_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "eos_token_id": [2, end]}))
     assert load(str(folder), chat_template="on", check=False).end_tokens == {2, end}

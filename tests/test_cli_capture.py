@@ -145,6 +145,15 @@ def test_a_value_that_is_not_finite_stops_the_capture_and_is_located(command, br
     assert not shards(tmp_path / "out")
 
 
+def test_a_capture_that_stopped_goes_on_with_the_quarantine_that_its_error_names(command, broken, tmp_path, computed):
+    model, small = broken(WORD), ("--token-budget", "60", "--shard-mb", "1")
+    code, message = outcome(*command.line("out", *small, model=model))
+    assert (code, "--on-nonfinite quarantine" in message) == (3, True)
+    with pytest.warns(UserWarning, match="not finite"):
+        run = command("out", *small, "--on-nonfinite", "quarantine", model=model)
+    assert len(activations(run)[0]) < 2 * PAIRS
+
+
 def test_quarantine_leaves_out_the_pair_and_names_it(command, broken, tiny_folder):
     sites = ("--sites", "resid_pre,resid_post")
     intact = command("intact", *sites, "--on-nonfinite", "quarantine", model=tiny_folder("llama"))
@@ -297,8 +306,26 @@ def test_a_place_that_is_not_there_ends_every_command_before_anything_is_compute
     assert (code, fragment in message) == (2, True), message
     assert computed == []
     assert not list(tmp_path.rglob("report.html"))
-    if wrong in ("name", "full name", "position"):  # what no model has is known before one is loaded
-        assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_command_put_right_begins_where_the_wrong_one_would_have(command, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert outcome(*command.line("out", "--sites", "resid_post@99"))[0] == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
+    run = command("out", "--sites", "resid_post@1")
+    code, message = outcome(*command.line("out", "--sites", "resid_post@99"))
+    assert (code, "holds a run with other settings" in message) == (4, True)
+    assert shards(run)  # what another command made is not taken back
+
+
+def test_a_dry_run_says_which_stages_are_left(command):
+    stages = "stages to run"
+    before = dry(command.line("out", "--teraflops", "2"))[stages]
+    assert before.startswith("capture, probes, directions")
+    command("out")
+    assert f"capture, {dry(command.line('out', '--teraflops', '2'))[stages]}" == before
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from interp.capture.plan import identity
 from interp.models import load, loading
 from interp.models.arithmetic import FALLBACK, arithmetic, doubt
 
@@ -77,3 +78,15 @@ def test_load_warns_once_and_the_provenance_keeps_the_flags(tiny_folder, monkeyp
 
 def test_the_cpu_has_no_such_flags(tiny_model):
     assert tiny_model("gpt2").provenance["arithmetic"] is None
+
+
+def test_tf32_is_part_of_what_a_capture_is_of(tiny_folder, monkeypatch):
+    """Three digits instead of seven: such activations must not continue, or be reused by, a capture in full float32."""
+    model = load(str(tiny_folder("gpt2")), check=False)
+    whole = identity(model)
+    assert "tf32" not in whole
+    torch.set_float32_matmul_precision("high")
+    monkeypatch.setitem(model.provenance, "arithmetic", arithmetic(CUDA))
+    assert identity(model) == {**whole, "tf32": True}
+    monkeypatch.setitem(model.provenance, "dtype", "bfloat16")
+    assert "tf32" not in identity(model)

@@ -3,7 +3,6 @@
 import pytest
 from chat_cases import TALK, TEXT, turn, written
 from tiny_models import CHAT, N_CTX
-from transformers import AutoTokenizer
 
 from interp.errors import DataError, UsageError
 from interp.models import load
@@ -11,44 +10,34 @@ from interp.models.chat import Rendered
 from interp.models.conversations import text_of, turns_of
 
 
-@pytest.fixture(scope="module")
-def tokenizer(chat_folder):
-    return AutoTokenizer.from_pretrained(chat_folder)
-
-
-@pytest.fixture(scope="module")
-def model(chat_folder):
-    return load(str(chat_folder), chat_template="on", check=False)
-
-
 @pytest.mark.parametrize("open_turn", [False, True])
 @pytest.mark.parametrize("prompt", [TEXT, TALK], ids=["text", "talk"])
-def test_ids_are_those_of_the_tokenizers_own_template(model, tokenizer, prompt, open_turn):
+def test_ids_are_those_of_the_tokenizers_own_template(chat_model, chat_tokenizer, prompt, open_turn):
     messages = turn(prompt) if isinstance(prompt, str) else prompt
-    (row,) = model.tokenize([prompt], open_turn=open_turn)
-    assert row == tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=open_turn)["input_ids"]
-    plain = load(model.name, chat_template="off", check=False)
-    assert plain.tokenize([TEXT]) == [tokenizer(TEXT)["input_ids"]]
-    assert plain.tokenize([TEXT]) != model.tokenize([TEXT])
+    (row,) = chat_model.tokenize([prompt], open_turn=open_turn)
+    assert row == chat_tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=open_turn)["input_ids"]
+    plain = load(chat_model.name, chat_template="off", check=False)
+    assert plain.tokenize([TEXT]) == [chat_tokenizer(TEXT)["input_ids"]]
+    assert plain.tokenize([TEXT]) != chat_model.tokenize([TEXT])
 
 
-def test_an_open_turn_ends_with_the_generation_prompt(model, tokenizer):
-    (closed,), (opened,) = model.tokenize([TEXT]), model.tokenize([TEXT], open_turn=True)
-    assert opened == [*closed, tokenizer.convert_tokens_to_ids("<assistant>")]
-    assert closed[-1] == tokenizer.convert_tokens_to_ids("<end>")
-    assert [row.spans for row in model.encode([TEXT], open_turn=True)] == [[*model.encode([TEXT])[0].spans, (0, 0)]]
+def test_an_open_turn_ends_with_the_generation_prompt(chat_model, chat_tokenizer):
+    (closed,), (opened,) = chat_model.tokenize([TEXT]), chat_model.tokenize([TEXT], open_turn=True)
+    assert opened == [*closed, chat_tokenizer.convert_tokens_to_ids("<assistant>")]
+    assert closed[-1] == chat_tokenizer.convert_tokens_to_ids("<end>")
+    assert [row.spans for row in chat_model.encode([TEXT], open_turn=True)] == [[*chat_model.encode([TEXT])[0].spans, (0, 0)]]
 
 
-def test_offsets_are_the_words_of_the_text_and_nothing_of_the_template(model):
-    (spans,) = [row.spans for row in model.encode([TEXT])]
+def test_offsets_are_the_words_of_the_text_and_nothing_of_the_template(chat_model):
+    (spans,) = [row.spans for row in chat_model.encode([TEXT])]
     assert [TEXT[start:end] for start, end in spans[2:-1]] == TEXT.split()
     assert (spans[:2], spans[-1:]) == ([(0, 0)] * 2, [(0, 0)])  # BOS, <user>; <end>
-    plain = load(model.name, chat_template="off", check=False)
+    plain = load(chat_model.name, chat_template="off", check=False)
     assert spans[2:-1] == plain.encode([TEXT])[0].spans[1:]
 
 
-def test_offsets_of_a_conversation_are_in_its_contents_joined_by_newlines(model):
-    (spans,) = [row.spans for row in model.encode([TALK])]
+def test_offsets_of_a_conversation_are_in_its_contents_joined_by_newlines(chat_model):
+    (spans,) = [row.spans for row in chat_model.encode([TALK])]
     text = text_of(TALK)
     assert text == "We are calm .\nThe dog ran away\n \nIt was a good dog .\n\nThe dog ran away"
     own = [span for span in spans if span != (0, 0)]
@@ -59,13 +48,13 @@ def test_offsets_of_a_conversation_are_in_its_contents_joined_by_newlines(model)
 
 
 @pytest.mark.parametrize("text", ["user", "end", "<user", "r", "0"])
-def test_a_text_that_also_stands_in_the_template_is_not_taken_for_it(model, text):
+def test_a_text_that_also_stands_in_the_template_is_not_taken_for_it(chat_model, text):
     """Looking for the text in what the template wrote finds the template's own `<user>` first."""
-    string = model.chat.render(turn(text))
-    (spans,) = [row.spans for row in model.encode([text])]
+    string = chat_model.chat.render(turn(text))
+    (spans,) = [row.spans for row in chat_model.encode([text])]
     assert [text[start:end] for start, end in spans if end > start] != []
     assert spans[:2] == [(0, 0)] * 2
-    laid_out = model.chat.lay_out(turn(text))
+    laid_out = chat_model.chat.lay_out(turn(text))
     assert laid_out.contents == ((len("<bos><user> "), len("<bos><user> ") + len(text), 0),)
     if text in ("user", "<user", "r"):
         assert string.find(text) < laid_out.contents[0][0]
@@ -130,44 +119,44 @@ def test_a_template_that_fails_names_the_item(chat_folder, tmp_path, template, t
         model.tokenize([TEXT], ids=["joy_1"])
 
 
-def test_a_role_that_the_template_refuses(model):
+def test_a_role_that_the_template_refuses(chat_model):
     with pytest.raises(DataError, match=r"joy_1: .*these turns \(user, tool\): no such role"):
-        model.tokenize([[*turn("why ?"), {"role": "tool", "content": "so"}]], ids=["joy_1"])
+        chat_model.tokenize([[*turn("why ?"), {"role": "tool", "content": "so"}]], ids=["joy_1"])
 
 
-def test_bos_is_never_doubled(model, tokenizer, chat_folder, tmp_path):
-    bos = tokenizer.bos_token_id
-    (row,) = model.tokenize([TEXT])
+def test_bos_is_never_doubled(chat_model, chat_tokenizer, chat_folder, tmp_path):
+    bos = chat_tokenizer.bos_token_id
+    (row,) = chat_model.tokenize([TEXT])
     assert row.count(bos) == 1
-    assert tokenizer(model.chat.render(turn(TEXT)))["input_ids"][:2] == [bos, bos]  # what writing it plainly would do
+    assert chat_tokenizer(chat_model.chat.render(turn(TEXT)))["input_ids"][:2] == [bos, bos]  # what writing it plainly would do
     twice = written(chat_folder, tmp_path, "{{ bos_token }}" + CHAT)
     first = r"\['<bos>', '<bos>', '<user>', 'anna', 'lost', 'the', 'old', 'dog'\]"
     with pytest.raises(DataError, match=rf"joy_1: .*two BOS tokens, the chat template writes one itself.*{first}"):
         twice.tokenize([TEXT], ids=["joy_1"])
 
 
-def test_special_tokens_in_a_content_are_refused_unless_meant(model, tokenizer):
+def test_special_tokens_in_a_content_are_refused_unless_meant(chat_model, chat_tokenizer):
     for prompt in ("the dog <end> cried", [*TALK, {"role": "assistant", "content": "the dog <end> cried"}]):
         with pytest.raises(DataError, match=r"joy_1: the text holds the special token '<end>'.*--allow-special"):
-            model.tokenize([prompt], ids=["joy_1"])
-    (row,) = model.tokenize(["the dog <end> cried"], allow_special=True)
-    assert row.count(tokenizer.convert_tokens_to_ids("<end>")) == 2
+            chat_model.tokenize([prompt], ids=["joy_1"])
+    (row,) = chat_model.tokenize(["the dog <end> cried"], allow_special=True)
+    assert row.count(chat_tokenizer.convert_tokens_to_ids("<end>")) == 2
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\n"])
-def test_a_text_without_tokens(model, text):
+def test_a_text_without_tokens(chat_model, text):
     with pytest.raises(DataError, match="sad_3: the text has no token once the template's are set aside"):
-        model.tokenize([text], ids=["sad_3"])
+        chat_model.tokenize([text], ids=["sad_3"])
 
 
-def test_no_texts_are_no_rows(model):
-    assert model.tokenize([]) == []
+def test_no_texts_are_no_rows(chat_model):
+    assert chat_model.tokenize([]) == []
 
 
-def test_texts_must_fit_and_are_not_cut(model):
+def test_texts_must_fit_and_are_not_cut(chat_model):
     long = "dog " * (N_CTX - 3)
-    assert len(model.tokenize(["dog " * (N_CTX - 4)])[0]) == N_CTX - 1
+    assert len(chat_model.tokenize(["dog " * (N_CTX - 4)])[0]) == N_CTX - 1
     with pytest.raises(DataError, match=rf"joy_7: the text has {N_CTX + 1} tokens .* shorten it\.$"):
-        model.tokenize([long + "dog"], ids=["joy_7"])
+        chat_model.tokenize([long + "dog"], ids=["joy_7"])
     with pytest.raises(UsageError, match="under a chat template are not cut"):
-        model.tokenize([long], truncate="right")
+        chat_model.tokenize([long], truncate="right")

@@ -58,7 +58,7 @@ def test_the_planted_truth_is_found(planted_run):
 
 def test_the_same_command_resumes_and_computes_nothing_again(planted_run, monkeypatch):
     before = {path: path.read_bytes() for path in (planted_run / "tables").glob("*.csv")}
-    monkeypatch.setattr("interp.study.settings.load", None)  # nothing may need the model
+    monkeypatch.setattr("interp.study.folder.load", None)  # nothing may need the model
     report = (planted_run / "report.html").read_bytes()
     again = conduct(study.Settings(model="planted", stimuli="planted", out=planted_run))
     assert {path: path.read_bytes() for path in before} == before
@@ -118,7 +118,7 @@ def test_a_name_that_stands_for_another_revision_or_other_weights_is_told(tiny_f
     settings = study.Settings(
         model=str(tiny_folder("gpt2")), stimuli=str(stimuli), out=tmp_path / "run", sites=("resid_post@2",)
     )
-    load = study.settings.load
+    load = study.folder.load
 
     def changed(field, value):
         def loaded(*args, **how):
@@ -130,14 +130,14 @@ def test_a_name_that_stands_for_another_revision_or_other_weights_is_told(tiny_f
 
     with monkeypatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("error")
-        patch.setattr(study.settings, "load", changed("revision", "a" * 40))
+        patch.setattr(study.folder, "load", changed("revision", "a" * 40))
         study.run(settings, stages=["capture"])
         study.run(settings, stages=["capture"])  # the same revision: nothing to tell
-    monkeypatch.setattr(study.settings, "load", changed("revision", "b" * 40))
+    monkeypatch.setattr(study.folder, "load", changed("revision", "b" * 40))
     with pytest.warns(UserWarning, match=f"another revision .*{'a' * 40} then, {'b' * 40} now.*pin it"):
         again = study.run(settings, stages=["capture"])
     assert any("another revision" in warning for warning in again["warnings"])
-    monkeypatch.setattr(study.settings, "load", changed("weights", {"memory": "other"}))
+    monkeypatch.setattr(study.folder, "load", changed("weights", {"memory": "other"}))
     with pytest.raises(ArtefactError, match="begun with other weights"):
         study.run(settings, stages=["capture"])
 

@@ -1,8 +1,8 @@
-"""Running batches: halved where memory is short, checked for non-finite values, joined into shards."""
+"""Running batches: halved where memory is short, checked for non-finite values, described as shards."""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,54 +12,11 @@ from torch import Tensor
 from interp.capture.engine import Engine
 from interp.capture.plan import Plan
 from interp.capture.pooling import Pooler, is_ragged
+from interp.capture.recorded import Gathering, Recorded
 from interp.capture.shard import Shard, overflows
 from interp.errors import DataError, InternalError, ResourceError
 from interp.models import LanguageModel
 from interp.sites import Site
-
-
-@dataclass
-class Recorded:
-    """What some batches gave: arrays by `SITE/POSITION`, places of the texts, shapes really run, items refused.
-
-    `reused` are the ids of items that were copied from an earlier capture.
-    """
-
-    places: list[int] = field(default_factory=list)
-    arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    shapes: list[tuple[int, int]] = field(default_factory=list)
-    refused: list[dict[str, Any]] = field(default_factory=list)
-    reused: list[str] = field(default_factory=list)
-
-    def add(self, other: "Recorded") -> None:
-        """Append another's batches."""
-        self.places += other.places
-        self.shapes += other.shapes
-        self.refused += other.refused
-        self.reused += other.reused
-        for name, pieces in other.arrays.items():
-            self.arrays.setdefault(name, []).extend(pieces)
-
-    def shard(self, plan: Plan) -> Shard:
-        """The joined batches; the pieces are given up one by one, so that no more than one array is there twice."""
-        lengths = [len(plan.texts[place].tokens) for place in self.places]
-        arrays = {name: _join(self.arrays.pop(name)) for name in list(self.arrays)}
-        tokens = np.concatenate([np.array(plan.texts[place].tokens, dtype=np.int32) for place in self.places])
-        chosen = {}
-        for number, rule in enumerate(rule for rule in plan.positions if rule.pooled):
-            marks = [np.zeros(length, dtype=np.int8) for length in lengths]
-            for mark, place in zip(marks, self.places, strict=True):
-                mark[plan.texts[place].selected[number]] = 1
-            chosen[str(rule)] = np.concatenate(marks)
-        return Shard(np.array(self.places, dtype=np.int64), np.array(lengths, dtype=np.int64), arrays, tokens, chosen)
-
-    def joined(self) -> dict[str, np.ndarray]:
-        """Arrays by `SITE/POSITION`, all batches in one."""
-        return {name: _join(pieces) for name, pieces in self.arrays.items()}
-
-
-def _join(pieces: Sequence[np.ndarray]) -> np.ndarray:
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +26,6 @@ class Underway:
     places: list[int]
     shape: tuple[int, int]
     arrive: Callable[[], dict[str, np.ndarray]]
-
-
-def run_batch(model: LanguageModel, engine: Engine, plan: Plan, places: Sequence[int]) -> Recorded:
-    """Activations of the texts at `places`, run as one batch: `launch`, then `finish`."""
-    return finish(model, engine, plan, launch(model, engine, plan, list(places)))
 
 
 def launch(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) -> list[Underway]:
@@ -95,8 +47,8 @@ def launch(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) 
     return [*launch(model, engine, plan, places[:middle]), *launch(model, engine, plan, places[middle:])]
 
 
-def finish(model: LanguageModel, engine: Engine, plan: Plan, underway: Sequence[Underway]) -> Recorded:
-    """What a launched batch gave, checked for values that are no numbers.
+def finish(model: LanguageModel, engine: Engine, plan: Plan, underway: Underway) -> Recorded:
+    """What launched texts gave, checked for values that are no numbers.
 
     Raises `DataError` for a non-finite activation, unless it is quarantined.
     """
@@ -115,11 +67,8 @@ def finish(model: LanguageModel, engine: Engine, plan: Plan, underway: Sequence[
     return recorded
 
 
-def _arrived(underway: Sequence[Underway]) -> Recorded:
-    recorded = Recorded()
-    for part in underway:
-        recorded.add(Recorded(part.places, {name: [array] for name, array in part.arrive().items()}, [part.shape]))
-    return recorded
+def _arrived(underway: Underway) -> Recorded:
+    return Recorded(underway.places, underway.arrive(), [underway.shape])
 
 
 def _run(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) -> Underway:
@@ -150,23 +99,21 @@ def _nonfinite(recorded: Recorded, plan: Plan) -> list[int]:
     """Places of texts with a value that is not a number or infinite, in any array."""
     lengths = [len(plan.texts[place].tokens) for place in recorded.places]
     bad: set[int] = set()
-    for name, pieces in recorded.arrays.items():
-        if all(math.isfinite(float(piece.sum(dtype=np.float64))) for piece in pieces):
+    for name, array in recorded.arrays.items():
+        if math.isfinite(float(array.sum(dtype=np.float64))):
             continue
-        whole = np.concatenate(pieces)
         rows = text_rows(name, lengths)
-        bad.update(place for place, where in zip(recorded.places, rows, strict=True) if not np.isfinite(whole[where]).all())
+        bad.update(place for place, where in zip(recorded.places, rows, strict=True) if not np.isfinite(array[where]).all())
     return sorted(bad)
 
 
 def _blank(recorded: Recorded, plan: Plan, bad: Sequence[int]) -> None:
     """Replace the rows of refused texts by NaN everywhere, so that no half of them can be read."""
     lengths = [len(plan.texts[place].tokens) for place in recorded.places]
-    for name, array in recorded.joined().items():
+    for name, array in recorded.arrays.items():
         for place, where in zip(recorded.places, text_rows(name, lengths), strict=True):
             if place in bad:
                 array[where] = np.nan
-        recorded.arrays[name] = [array]
 
 
 def _locate(model: LanguageModel, engine: Engine, plan: Plan, place: int) -> dict[str, Any]:
@@ -218,11 +165,11 @@ def check_alone(model: LanguageModel, engine: Engine, plan: Plan, *, bound: floa
     """
     order = sorted(range(len(plan.texts)), key=lambda place: (len(plan.texts[place].tokens), place))
     short, long = order[0], order[-1]
-    alone = _arrived(launch(model, engine, plan, [short])).shard(plan)
+    alone = _unchecked(model, engine, plan, [short])
     _refuse_zero(alone, plan)
     if short == long:
         return 0.0
-    beside = _arrived(launch(model, engine, plan, [long, short])).shard(plan)
+    beside = _unchecked(model, engine, plan, [long, short])
     worst = 0.0
     for name, array in alone.arrays.items():
         where = text_rows(name, beside.lengths.tolist())[1]
@@ -233,6 +180,14 @@ def check_alone(model: LanguageModel, engine: Engine, plan: Plan, *, bound: floa
             f"batch self-check failed: {worst:.1e} > {bound:.0e} between a text alone and in a batch: a padding bug."
         )
     return worst
+
+
+def _unchecked(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) -> Shard:
+    """The activations of the texts at `places` as one batch, whatever their values."""
+    gathering = Gathering(plan, places)
+    for underway in launch(model, engine, plan, places):
+        gathering.add(_arrived(underway))
+    return gathering.shard()
 
 
 def _refuse_zero(shard: Shard, plan: Plan) -> None:

@@ -27,10 +27,10 @@ def estimate(
     """The capture's plan in numbers; `model` may be an outline, without weights.
 
     `bytes` are those of the arrays as stored (an index of up to a MiB a shard comes on top), `weights_bytes` those of the model
-    in its dtype (a quantised checkpoint is smaller), `padding` the share of tokens computed that
-    are padding. `seconds` is two operations a weight and token computed, in the blocks up to the last wanted layer, at
-    `teraflops` (10^12 operations a second; without it, what a matrix product reaches on this machine's CPU just now).
-    Attention's own products and the writing are not in it. Raises as planning a capture does.
+    in its dtype (a quantised checkpoint is smaller), `padding` the share of tokens computed that are padding. `seconds` is two
+    operations a weight and token computed, in the blocks up to the last wanted layer, at `teraflops` (10^12 operations a
+    second; without it, what a matrix product reaches on this machine's CPU just now). Attention's own products and the writing
+    are not in it. Raises as planning a capture does.
     """
     plan = make_plan(model, battery, sites=sites, positions=positions, options=Options(**options))
     lengths = plan.lengths

@@ -14,8 +14,8 @@ import multiprocessing
 import os
 import re
 import signal
-import time
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -24,18 +24,25 @@ from typing import Any
 
 import torch
 
+import interp.errors
 from interp.capture.lock import Lock, locked
-from interp.capture.plan import IDENTITY, Plan
+from interp.capture.plan import Plan, identity
 from interp.capture.recorder import Recorder, how_to_resume
 from interp.capture.reuse import Reuse
 from interp.capture.run_folder import LOCK, RunFolder
-from interp.capture.stopping import watched_signals
+from interp.capture.stopping import SIGNALS, Stopping, watched_signals
 from interp.capture.store import ActivationStore
 from interp.errors import ArtefactError, BusyError, InterpError, ResourceError, UsageError
 from interp.models import load
 from interp.models.chat import OFF
 from interp.models.placement import Placement
 from interp.progress import track
+
+_LOOK_SECONDS = 0.1
+"""How often is looked whether a signal came, while workers are at work."""
+
+_PATIENCE_SECONDS = 60.0
+"""How long Ray's actors are waited for when one of them met an error: long enough for a batch."""
 
 _TEXT = re.compile(r"(serial)|(processes|ray):([1-9]\d{0,3})|shard:(\d{1,6})/([1-9]\d{0,5})")
 
@@ -116,8 +123,7 @@ class _Work:
         model = load(
             self.model, device=self.device, dtype=self.dtype, offline=True, check=False, chat_template=self.chat_template
         )
-        found = {key: model.provenance[key] for key in IDENTITY if key in model.provenance}
-        if found != self.plan.config["model"]:
+        if identity(model) != self.plan.config["model"]:
             raise ArtefactError(f"worker: the model {self.model!r} is not the one that the capture was planned with.")
         return Recorder(model, self.plan, self.reuse)
 
@@ -125,48 +131,70 @@ class _Work:
 _WORKER: list[tuple[Recorder, RunFolder]] = []
 
 
-def _start(work: _Work) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+def _start(parcels: Any) -> None:
+    """Begin as a worker, on the work that the parent hands over through the queue `parcels`."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # the parent, who is sent them too, decides what they mean
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    work: _Work = parcels.get()
     _WORKER[:] = [(work.recorder(), RunFolder(work.out))]
+
+
+def _leave_with_parent() -> None:
+    """End this process when its parent is gone: nobody is left who would ask it to."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(BusyError.exit_code)
 
 
 def _compute(index: int) -> int:
     recorder, folder = _WORKER[0]
-    recorder.run_shard(folder, index)
+    recorder.run_shard(folder, index, stop=folder.stop_asked)
     return index
 
 
 def run_in_processes(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: int) -> None:
-    """Compute what the folder lacks in `workers` processes. `BusyError` when one dies: what was committed is kept."""
+    """Compute what the folder lacks in `workers` processes. `BusyError` when one dies: what was committed is kept.
+
+    On a signal the workers end their batches and commit what is finished, and `Interrupted` is raised.
+    """
     lacking = recorder.missing(folder, range(len(recorder.plan.shards)))
     if not lacking:
         return
-    work = _Work.of(recorder, folder)
+    workers = min(workers, len(lacking))
     context = multiprocessing.get_context("spawn")
+    parcels = context.Queue()  # as an argument, a large plan would make each worker wait until the one before it had read it
+    for _ in range(workers):
+        parcels.put(_Work.of(recorder, folder))
+    parcels.cancel_join_thread()
     with (
         watched_signals() as stopping,
-        ProcessPoolExecutor(min(workers, len(lacking)), mp_context=context, initializer=_start, initargs=(work,)) as pool,
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(parcels,)) as pool,
     ):
         futures = [pool.submit(_compute, index) for index in lacking]
         try:
-            for future in track(_settled(futures, lock, lambda: stopping.signal is not None), "capture", total=len(lacking)):
+            for future in track(_settled(futures, lock, stopping), "capture", total=len(lacking)):
                 future.result()
         except BrokenProcessPool as error:
             folder.reload()
+            stopping.check(how_to_resume(folder))  # the signal came while a worker started, and ended it
             raise BusyError(f"a worker died (memory?); {how_to_resume(folder)}") from error
         finally:
+            folder.ask_to_stop()
             pool.shutdown(wait=True, cancel_futures=True)
+            folder.clean()
             folder.reload()
         stopping.check(how_to_resume(folder))
 
 
-def _settled(futures: Iterable[Future[int]], lock: Lock, stop: Callable[[], bool]) -> Iterator[Future[int]]:
+def _settled(futures: Iterable[Future[int]], lock: Lock, stopping: Stopping) -> Iterator[Future[int]]:
     """Futures as they end, the lock kept alive; ends early when a signal asks for it."""
     pending = set(futures)
-    while pending and not stop():
+    while pending and not stopping.asked():
         lock.beat()
         try:
-            for future in as_completed(pending, timeout=0.5):
+            for future in as_completed(pending, timeout=_LOOK_SECONDS):
                 pending.discard(future)
                 yield future
         except TimeoutError:
@@ -177,7 +205,7 @@ def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: in
     """Compute what the folder lacks with `workers` Ray actors, each holding the model.
 
     An actor that dies is started again up to three times and its shard tried again twice; an error of ours (a poison row)
-    ends the run with its own name.
+    ends the run with its own name. On a signal the actors end their batches and commit what is finished.
     """
     try:
         import ray
@@ -198,8 +226,7 @@ def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: in
         actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, max_restarts=3, max_task_retries=2)(_Actor)
         actors = [actor.remote(work) for _ in range(min(workers, len(lacking)))]
         with watched_signals() as stopping:
-            _share_out(ray, actors, lacking, lock, stop=lambda: stopping.signal is not None)
-            folder.reload()
+            _share_out(ray, actors, lacking, folder, lock, stopping)
             stopping.check(how_to_resume(folder))
     finally:
         if started:
@@ -216,30 +243,39 @@ class _Actor:
     def compute(self, index: int) -> tuple[str, str] | None:
         """Compute a shard; None, or the name and message of an error of ours."""
         try:
-            self._recorder.run_shard(self._folder, index)
+            self._recorder.run_shard(self._folder, index, stop=self._folder.stop_asked)
         except InterpError as error:
             return type(error).__name__, str(error)
         return None
 
 
-def _share_out(ray: Any, actors: list[Any], lacking: list[int], lock: Lock, *, stop: Callable[[], bool]) -> None:
-    """Give each actor its next shard when it has finished one."""
+def _share_out(ray: Any, actors: list[Any], lacking: list[int], folder: RunFolder, lock: Lock, stopping: Stopping) -> None:
+    """Give each actor its next shard when it has finished one; no actor is at work afterwards."""
     waiting = list(reversed(lacking))
     running = {actor.compute.remote(waiting.pop()): actor for actor in actors if waiting}
-    while running:
-        lock.beat()
-        done, _ = ray.wait(list(running), timeout=0.5)
-        for reference in done:
-            actor = running.pop(reference)
-            try:
-                failure = ray.get(reference)
-            except ray.exceptions.RayActorError as error:
-                raise BusyError(f"a Ray worker died again and again: {error}. The same command resumes.") from error
-            if failure is not None:
-                import interp.errors
+    try:
+        while running:
+            lock.beat()
+            if stopping.asked():
+                folder.ask_to_stop()
+            for reference in ray.wait(list(running), timeout=_LOOK_SECONDS)[0]:
+                actor = running.pop(reference)
+                _raise_failure(ray, reference)
+                if waiting and not stopping.asked():
+                    running[actor.compute.remote(waiting.pop())] = actor
+    finally:
+        folder.ask_to_stop()
+        if running:
+            ray.wait(list(running), num_returns=len(running), timeout=_PATIENCE_SECONDS)
+        folder.clean()
+        folder.reload()
 
-                raise getattr(interp.errors, failure[0])(failure[1])
-            if waiting and not stop():
-                running[actor.compute.remote(waiting.pop())] = actor
-        if not done:
-            time.sleep(0.01)
+
+def _raise_failure(ray: Any, reference: Any) -> None:
+    """Raise what an actor met: an error of ours by its own name, `BusyError` when it died too often."""
+    try:
+        failure = ray.get(reference)
+    except ray.exceptions.RayActorError as error:
+        raise BusyError(f"a Ray worker died again and again: {error}. The same command resumes.") from error
+    if failure is not None:
+        raise getattr(interp.errors, failure[0])(failure[1])

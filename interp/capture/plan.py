@@ -25,16 +25,19 @@ from stimuli.battery import Battery, Stimulus
 STORAGE = ("float32", "float16")
 ON_NONFINITE = ("stop", "quarantine")
 
+_OF_NO_WEIGHT = ("on_nonfinite",)
+"""Options that change no activation: a run that stopped at a bad text may go on without it."""
+
 _AT_ONCE = 4096
 """Texts tokenised at once."""
 
 IDENTITY = ("weights", "config_digest", "tokenizer_digest", "architecture", "dtype", "quantisation", "chat_template")
-"""What of a model's provenance decides its activations; where its files lie does not."""
+"""What of a model's provenance decides its activations; where its files lie, and which device computes, does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a capture is made. All of them are part of the plan.
+    """How a capture is made. All but `on_nonfinite` are part of the plan's identity.
 
     `token_budget`: tokens a batch, padding counted; a batch keeps no more than a shard's bytes either. `storage`: float32 or
     float16 (values beyond float16 stay float32). `on_nonfinite`: stop with an error, or quarantine the pair. `truncate`: cut
@@ -74,7 +77,7 @@ class PlannedText:
     id: str
     twin: str | None
     tokens: tuple[int, ...]
-    selected: tuple[Int[np.ndarray, "_"], ...]
+    selected: tuple[Int[np.ndarray, " _"], ...]
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,13 @@ def _planned(model: LanguageModel, battery: Battery, rules: Sequence[PositionRul
     for start in range(0, len(battery), _AT_ONCE):
         for text in tokenise(model, battery.items[start : start + _AT_ONCE], options=options):
             yield PlannedText(text.id, twins.get(text.id), text.tokens, tuple(rule.select(text) for rule in pooled))
+
+
+def identity(model: LanguageModel) -> dict[str, Any]:
+    """What decides `model`'s activations; `tf32` is among it where a GPU computes float32 with three digits, not seven."""
+    found = {key: model.provenance[key] for key in IDENTITY if key in model.provenance}
+    flags = model.provenance.get("arithmetic")
+    return {**found, "tf32": True} if flags and flags["tf32"] and found.get("dtype") == "float32" else found
 
 
 def parse_positions(texts: Sequence[str]) -> tuple[PositionRule, ...]:
@@ -264,11 +274,10 @@ def _config(
     digest = hashlib.sha256()
     for text in texts:
         digest.update(json.dumps([text.id, text.tokens]).encode())
-    identity = {key: model.provenance[key] for key in IDENTITY if key in model.provenance}
     return json.loads(
         json.dumps(
             {
-                "model": identity,
+                "model": identity(model),
                 "battery": {
                     "name": battery.name,
                     "sha256": battery.sha256,
@@ -277,7 +286,7 @@ def _config(
                 },
                 "sites": [str(site) for site in sites],
                 "positions": [str(rule) for rule in rules],
-                "options": asdict(options),
+                "options": {name: value for name, value in asdict(options).items() if name not in _OF_NO_WEIGHT},
             },
             default=str,
         )

@@ -55,7 +55,7 @@ class TokenisedText:
             raise DataError(f"text {self.id!r} has {len(self.tokens)} tokens and {len(self.offsets)} offsets.")
 
     @property
-    def content(self) -> Int[np.ndarray, "token"]:
+    def content(self) -> Int[np.ndarray, " token"]:
         """Positions of the tokens that belong to the text: not added by tokenizer or template, not only white space."""
         return np.array([p for p, (a, b) in enumerate(self.offsets) if self.text[a:b].strip()], dtype=np.int64)
 
@@ -75,7 +75,7 @@ class PositionRule:
         """Whether a text gives one vector (all rules but `all`)."""
         return self.kind != "all"
 
-    def select(self, text: TokenisedText) -> Int[np.ndarray, "token"]:
+    def select(self, text: TokenisedText) -> Int[np.ndarray, " token"]:
         """The positions of `text` that the rule speaks of, ascending; `DataError` names the text where there are none."""
         length = len(text.tokens)
         if self.kind == "span":
@@ -117,7 +117,7 @@ def parse_position(text: str) -> PositionRule:
 
 
 def pooling_weights(
-    selected: Sequence[Int[np.ndarray, "_"]], *, width: int, pads: Sequence[int] | None = None
+    selected: Sequence[Int[np.ndarray, " _"]], *, width: int, pads: Sequence[int] | None = None
 ) -> Float[Tensor, "batch pos"]:
     """Weights that pool a padded batch: 1/n at a text's n selected positions, 0 elsewhere, so that rows sum to 1.
 
@@ -130,7 +130,7 @@ def pooling_weights(
     return weights
 
 
-def _spanned(text: TokenisedText, name: str) -> Int[np.ndarray, "token"]:
+def _spanned(text: TokenisedText, name: str) -> Int[np.ndarray, " token"]:
     if name not in text.fields:
         raise DataError(
             f"text {text.id!r} has no field {name!r} for span({name}); it has {', '.join(sorted(text.fields)) or 'none'}."
@@ -142,7 +142,7 @@ def _spanned(text: TokenisedText, name: str) -> Int[np.ndarray, "token"]:
     return _overlapping(text, _character_ranges(text, name, value))
 
 
-def _spoken(text: TokenisedText, role: str) -> Int[np.ndarray, "token"]:
+def _spoken(text: TokenisedText, role: str) -> Int[np.ndarray, " token"]:
     turns = [(start, end) for speaker, start, end in text.turns if speaker == role]
     if not text.turns:
         raise DataError(
@@ -158,7 +158,7 @@ def _spoken(text: TokenisedText, role: str) -> Int[np.ndarray, "token"]:
     return _overlapping(text, turns)
 
 
-def _overlapping(text: TokenisedText, ranges: Sequence[tuple[int, int]]) -> Int[np.ndarray, "token"]:
+def _overlapping(text: TokenisedText, ranges: Sequence[tuple[int, int]]) -> Int[np.ndarray, " token"]:
     """Positions of the tokens that reach into one of the character ranges."""
     overlap = [any(a < end and b > start for start, end in ranges) and b > a for a, b in text.offsets]
     return np.flatnonzero(np.array(overlap, dtype=bool)).astype(np.int64)

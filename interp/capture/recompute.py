@@ -1,13 +1,15 @@
 """Recomputing a sample of a store's items alone, one text a batch: the proof that batching changed nothing."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from interp.capture.batches import run_batch, text_rows
+from interp.capture.batches import finish, launch, text_rows
 from interp.capture.engine import choose_engine, tolerance
-from interp.capture.plan import IDENTITY, Options, Plan, PlannedText, parse_positions
-from interp.capture.run_folder import RunFolder
+from interp.capture.plan import Options, Plan, PlannedText, identity, parse_positions
+from interp.capture.positions import PositionRule
+from interp.capture.run_folder import RunFolder, ShardRecord
 from interp.capture.sealed import differences
 from interp.capture.shard import CHOSEN, opened
 from interp.capture.store import ActivationStore
@@ -20,7 +22,7 @@ def recompute_alone(store: ActivationStore, folder: RunFolder, model: LanguageMo
 
     The sample is every n-th item of the store, at least one. Raises `ArtefactError` when `model` is not the one captured.
     """
-    found = {key: model.provenance[key] for key in IDENTITY if key in model.provenance}
+    found = identity(model)
     if found != folder.head["config"]["model"]:
         told = f"{folder.head['provenance'].get('model', {}).get('model')!r} was captured and {model.name!r} was given"
         others = "; ".join(differences(folder.head["config"]["model"], found))
@@ -34,19 +36,13 @@ def recompute_alone(store: ActivationStore, folder: RunFolder, model: LanguageMo
     worst, where, n = 0.0, "", 0
     engine, _ = choose_engine(model, store.sites, attention=options.attention)
     for record in folder.records.values():
-        with opened(folder.shard_path(record), verified=record.verified) as file:
-            lengths = [int(n) for n in file["length"][...]]
-            for number, (item, rows) in enumerate(zip(record.items, text_rows("/all", lengths), strict=True)):
-                if item not in wanted:
-                    continue
-                chosen = tuple(np.flatnonzero(file[f"{CHOSEN}/{rule}"][rows]) for rule in rules if rule.pooled)
-                text = PlannedText(item, None, tuple(int(token) for token in file["token"][rows]), chosen)
-                plan = Plan((text,), ((0,),), ((0,),), store.sites, rules, options, {})
-                n += 1
-                for name, array in run_batch(model, engine, plan, [0]).joined().items():
-                    stored = np.asarray(file[name][text_rows(name, lengths)[number]], dtype=np.float32)
-                    error = float(np.abs(stored - array).max() / max(float(np.abs(array).max()), 1e-30))
-                    worst, where = max((worst, where), (error, f"{item} at {name}"))
+        for text, stored in _stored(folder, record, [item for item in record.items if item in wanted], rules):
+            plan = Plan((text,), ((0,),), ((0,),), store.sites, rules, options, {})
+            n += 1
+            (underway,) = launch(model, engine, plan, [0])
+            for name, array in finish(model, engine, plan, underway).arrays.items():
+                error = float(np.abs(stored[name] - array).max() / max(float(np.abs(array).max()), 1e-30))
+                worst, where = max((worst, where), (error, f"{text.id} at {name}"))
     bound = max(tolerance(model.precision), 1e-3 if options.storage == "float16" else 0.0)
     return {
         "check": "recompute",
@@ -55,3 +51,19 @@ def recompute_alone(store: ActivationStore, folder: RunFolder, model: LanguageMo
         "bound": bound,
         "detail": f"{n} items computed alone; largest difference: {where or 'none'}",
     }
+
+
+def _stored(
+    folder: RunFolder, record: ShardRecord, items: Sequence[str], rules: Sequence[PositionRule]
+) -> list[tuple[PlannedText, dict[str, np.ndarray]]]:
+    """Those of a shard's texts named in `items`, each with its activations by `SITE/POSITION`."""
+    found = []
+    with opened(folder.shard_path(record), verified=record.verified) as file:
+        lengths = [int(length) for length in file["length"][...]]
+        rows = {name: text_rows(name, lengths) for name in [*record.statistics, "/all"]}
+        for number in (record.items.index(item) for item in items):
+            here = rows["/all"][number]
+            chosen = tuple(np.flatnonzero(file[f"{CHOSEN}/{rule}"][here]) for rule in rules if rule.pooled)
+            text = PlannedText(record.items[number], None, tuple(int(token) for token in file["token"][here]), chosen)
+            found.append((text, {name: file[name][rows[name][number]].astype(np.float32) for name in record.statistics}))
+    return found

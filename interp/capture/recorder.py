@@ -6,7 +6,7 @@ the shard before theirs is written.
 
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from shutil import disk_usage
@@ -15,15 +15,16 @@ from typing import Any
 import torch
 
 import interp
-from interp.capture.batches import Recorded, Underway, check_alone, describe, finish, launch
+from interp.capture.batches import Underway, check_alone, describe, finish, launch
 from interp.capture.engine import Engine, choose_engine, tolerance
 from interp.capture.in_order import InOrder
 from interp.capture.lock import Lock
 from interp.capture.plan import Plan, texts_bytes
+from interp.capture.recorded import Gathering, Recorded
 from interp.capture.reuse import Reuse
 from interp.capture.run_folder import RunFolder, ShardRecord
 from interp.capture.shard import OVERHEAD, Shard, encode, opened
-from interp.capture.stopping import Stopping, watched_signals
+from interp.capture.stopping import watched_signals
 from interp.capture.store import ActivationStore
 from interp.errors import ArtefactError, ResourceError
 from interp.models import LanguageModel
@@ -74,12 +75,12 @@ class Recorder:
         refused: list[dict[str, Any]] = []
         with watched_signals() as stopping:
             for index in range(len(self.plan.shards)):
-                recorded = self._computed(index, Recorded(), stopping=stopping)
+                gathered = self._computed(index, None, stop=stopping.asked)
                 stopping.check("nothing was kept, since no folder was given.")
-                shards[index] = recorded.shard(self.plan)
-                fields = self._fields(index, recorded, shards[index])
+                shards[index] = gathered.shard()
+                fields = self._fields(index, gathered, shards[index])
                 records.append(ShardRecord(file="", bytes=0, sha256="", blocks="", **fields))
-                refused += recorded.refused
+                refused += gathered.refused
         return ActivationStore({**self.head, "quarantined": refused}, records=records, folder=None, shards=shards)
 
     def missing(self, folder: RunFolder, indices: Iterable[int]) -> list[int]:
@@ -102,88 +103,95 @@ class Recorder:
         lacking = self.missing(folder, indices)
         with watched_signals() as stopping, InOrder() as writing:
             for index in track(lacking, f"capture {self.model.name}", total=len(lacking), unit="shard") if lacking else ():
-                recorded = self._computed(index, self._continued(folder, index), stopping=stopping, lock=lock)
-                writing.put(partial(folder.commit, **self._commitment(index, recorded)))
-                if stopping.signal is not None:
+                gathered = self._computed(index, self._begun(folder, index), stop=stopping.asked, lock=lock)
+                writing.put(partial(folder.commit, **self._commitment(index, gathered)))
+                if stopping.asked():
                     break
             writing.wait()
             stopping.check(how_to_resume(folder))
 
-    def run_shard(self, folder: RunFolder, index: int) -> ShardRecord:
-        """Compute one shard and commit it; idempotent: the same plan gives the same bytes, whoever runs it."""
+    def run_shard(self, folder: RunFolder, index: int, *, stop: Callable[[], bool] = lambda: False) -> ShardRecord:
+        """Compute one shard and commit it; idempotent: the same plan gives the same bytes, whoever runs it.
+
+        When `stop` says so the batch ends, and what is finished is committed as a part.
+        """
         if index in folder.records:
             return folder.records[index]
-        recorded = self._computed(index, self._continued(folder, index))
-        return folder.commit(**self._commitment(index, recorded))
+        gathered = self._computed(index, self._begun(folder, index), stop=stop)
+        return folder.commit(**self._commitment(index, gathered))
 
-    def _computed(
-        self, index: int, recorded: Recorded, *, stopping: Stopping | None = None, lock: Lock | None = None
-    ) -> Recorded:
-        """`recorded` and what it lacks of a shard, copied or computed; less than that when a signal came.
+    def _computed(self, index: int, begun: Recorded | None, *, stop: Callable[[], bool], lock: Lock | None = None) -> Gathering:
+        """A shard: what was begun of it, and what that lacks, copied or computed; less than that when `stop` says so.
 
         A batch is computed while the one before it is on its way from the device.
         """
-        held = set(recorded.places)
+        places = self.plan.places(index)
+        gathering = Gathering(self.plan, places)
+        if begun is not None:
+            gathering.add(begun)
         if self.reuse is not None:
-            copied = self.reuse.recorded(self.plan, [place for place in self.plan.places(index) if place not in held])
-            recorded.add(copied)
-            held.update(copied.places)
+            held = set(gathering.places)
+            for copied in self.reuse.recorded(self.plan, [place for place in places if place not in held]):
+                gathering.add(copied)
+        held = set(gathering.places)
         before: list[Underway] = []
         for batch in self.plan.shards[index]:
             lacking = [place for place in self.plan.batches[batch] if place not in held]
-            if lacking and (stopping is None or stopping.signal is None or (not recorded.places and not before)):
+            if lacking and (not stop() or (not gathering.places and not before)):
                 underway = launch(self.model, self.engine, self.plan, lacking)
-                recorded.add(finish(self.model, self.engine, self.plan, before))
+                self._gather(gathering, before)
                 before = underway
             if lock is not None:
                 lock.beat()
-        recorded.add(finish(self.model, self.engine, self.plan, before))
-        return recorded
+        self._gather(gathering, before)
+        return gathering
 
-    def _commitment(self, index: int, recorded: Recorded) -> dict[str, Any]:
+    def _gather(self, gathering: Gathering, launched: Sequence[Underway]) -> None:
+        for underway in launched:
+            gathering.add(finish(self.model, self.engine, self.plan, underway))
+
+    def _commitment(self, index: int, gathered: Gathering) -> dict[str, Any]:
         """What `RunFolder.commit` is given: how to make the bytes, what the manifest says of them, and the items refused."""
-        shard = recorded.shard(self.plan)
-        part = len(recorded.places) < len(self.plan.places(index))
+        shard = gathered.shard()
+        part = len(gathered.places) < len(self.plan.places(index))
         storage = "float32" if part else self.plan.options.storage
         return {
             "data": partial(encode, shard, plan=self.plan.digest, storage=storage),
-            "record": {**self._fields(index, recorded, shard), "part": part},
-            "refused": recorded.refused,
+            "record": {**self._fields(index, gathered, shard), "part": part},
+            "refused": gathered.refused,
         }
 
-    def _fields(self, index: int, recorded: Recorded, shard: Shard) -> dict[str, Any]:
+    def _fields(self, index: int, gathered: Gathering, shard: Shard) -> dict[str, Any]:
         statistics, warned = describe(shard, self.plan)
         for text in warned:
             warnings.warn(text, stacklevel=2)
         return {
             "index": index,
-            "items": tuple(self.plan.texts[place].id for place in recorded.places),
-            "places": tuple(recorded.places),
-            "batches": tuple(recorded.shapes),
+            "items": tuple(self.plan.texts[place].id for place in gathered.places),
+            "places": tuple(gathered.places),
+            "batches": tuple(gathered.shapes),
             "statistics": statistics,
-            "nonfinite": tuple(row["id"] for row in recorded.refused),
-            "reused": tuple(recorded.reused),
+            "nonfinite": tuple(row["id"] for row in gathered.refused),
+            "reused": tuple(gathered.reused),
             "warnings": tuple(warned),
         }
 
-    def _continued(self, folder: RunFolder, index: int) -> Recorded:
-        """What an interrupted run left of a shard, or nothing."""
+    def _begun(self, folder: RunFolder, index: int) -> Recorded | None:
+        """What an interrupted run left of a shard, if it can be used."""
         part = folder.parts.get(index)
         if part is None:
-            return Recorded()
+            return None
         try:
             return self._part(folder, part)
         except ArtefactError as error:
             warnings.warn(f"what was begun of shard {index} cannot be used, and is computed again: {error}", stacklevel=2)
-            return Recorded()
+            return None
 
     def _part(self, folder: RunFolder, part: ShardRecord) -> Recorded:
         if lost := [item for item in part.nonfinite if item not in folder.quarantined]:
             raise ArtefactError(f"the quarantine does not name {', '.join(map(repr, lost[:5]))}.")
         with opened(folder.shard_path(part), verified=part.verified) as file:
-            arrays = {
-                f"{site}/{rule}": [file[f"{site}/{rule}"][...]] for site in self.plan.sites for rule in self.plan.positions
-            }
+            arrays = {f"{site}/{rule}": file[f"{site}/{rule}"][...] for site in self.plan.sites for rule in self.plan.positions}
         refused = [folder.quarantined[item] for item in part.nonfinite]
         return Recorded(list(part.places), arrays, list(part.batches), refused, list(part.reused))
 

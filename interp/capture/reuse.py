@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from interp.capture.batches import Recorded, text_rows
+from interp.capture.batches import text_rows
 from interp.capture.plan import Plan
+from interp.capture.recorded import Recorded
 from interp.capture.run_folder import RunFolder, ShardRecord
 from interp.capture.sealed import differences
 from interp.capture.shard import CHOSEN, check_owner, opened, rows_of
@@ -61,17 +62,15 @@ class Reuse:
                             held.setdefault(place, _Held(folder.shard_path(record), record, number))
         return cls(held, tuple(sources))
 
-    def recorded(self, plan: Plan, places: Sequence[int]) -> Recorded:
-        """The activations of those of the texts at `places` that are held."""
+    def recorded(self, plan: Plan, places: Sequence[int]) -> Iterator[Recorded]:
+        """The activations of those of the texts at `places` that are held, a shard of theirs at a time."""
         wanted: dict[str, list[tuple[int, _Held]]] = {}
         for place in places:
             if place in self.held:
                 source = self.held[place]
                 wanted.setdefault(str(source.path), []).append((place, source))
-        recorded = Recorded()
         for found in wanted.values():
-            recorded.add(_copied(plan, found))
-        return recorded
+            yield _copied(plan, found)
 
 
 def _capture_in(path: Path) -> Path:
@@ -82,13 +81,13 @@ def _copied(plan: Plan, found: Sequence[tuple[int, _Held]]) -> Recorded:
     """Texts that lie in one shard."""
     source = found[0][1]
     names = [f"{site}/{rule}" for site in plan.sites for rule in plan.positions]
-    arrays: dict[str, list[np.ndarray]] = {}
+    arrays: dict[str, np.ndarray] = {}
     with _reading(source.path), opened(source.path, verified=source.record.verified) as file:
         lengths = file["length"][...].tolist()
         for name in names:
             whole, rows = rows_of(file, name, path=source.path)[...].astype(np.float32, copy=False), text_rows(name, lengths)
-            arrays[name] = [np.concatenate([whole[rows[held.number]] for _, held in found])]
-            if not np.isfinite(arrays[name][0]).all():
+            arrays[name] = np.concatenate([whole[rows[held.number]] for _, held in found])
+            if not np.isfinite(arrays[name]).all():
                 raise ArtefactError(f"{name} holds rows that are not finite, and are not in quarantine.")
     places = [place for place, _ in found]
     return Recorded(places, arrays, reused=[plan.texts[place].id for place in places])

@@ -6,6 +6,7 @@ shards/00017-3fa9c1d2.h5    immutable; the name carries the content's digest
 manifest.jsonl      one sealed line a committed shard; a shard that it does not name does not exist
 quarantine.jsonl    one sealed line an item refused, with the reason
 LOCK                advice only
+STOP                while it is there, workers end their batch, commit what they have of a shard, and leave
 ```
 A shard is committed by: unique temporary, fsync, rename, fsync of the folder, then its line appended to the manifest, fsync.
 """
@@ -15,7 +16,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,7 +26,8 @@ from interp.capture.shard import SCHEMA, open_regular
 from interp.errors import ArtefactError
 from interp.files import make_folder, resource_error, sha256_bytes, sync_folder, write_atomic
 
-RUN, MANIFEST, QUARANTINE, SHARDS, LOCK = "run.json", "manifest.jsonl", "quarantine.jsonl", "shards", "LOCK"
+RUN, MANIFEST, QUARANTINE, SHARDS = "run.json", "manifest.jsonl", "quarantine.jsonl", "shards"
+LOCK, STOP = "LOCK", "STOP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class ShardRecord:
 
     `batches` are the (texts, tokens a text) really run, after any halving; `statistics` maps `SITE/POSITION` to the largest
     magnitude and the mean norm of its finite rows; `blocks` has a digest a block of the file, for reading a part of it;
-    `nonfinite` names items whose rows are NaN, `reused` those copied from an earlier capture.
+    `nonfinite` names items whose rows are NaN, `reused` those copied from an earlier capture. `unknown` keeps what a later
+    interp of the same schema may have added.
     """
 
     index: int
@@ -50,6 +53,12 @@ class ShardRecord:
     warnings: tuple[str, ...] = ()
     reused: tuple[str, ...] = ()
     part: bool = False
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """The record as the manifest has it."""
+        return {**self.unknown, **{name: getattr(self, name) for name in _FIELDS}}
 
     @property
     def max_abs(self) -> float:
@@ -72,6 +81,9 @@ class ShardRecord:
     def verified(self, stream: BinaryIO) -> VerifiedFile:
         """The stream, of which only bytes that were committed can be read."""
         return VerifiedFile(stream, size=self.bytes, digests=self.blocks, name=self.file)
+
+
+_FIELDS = tuple(each.name for each in fields(ShardRecord) if each.name != "unknown")
 
 
 class RunFolder:
@@ -143,7 +155,7 @@ class RunFolder:
         file = f"{record['index']:05d}{kind}-{digest[:8]}.h5"
         whole = ShardRecord(file=file, bytes=len(made), sha256=digest, blocks=block_digests(made), **record)
         write_atomic(self.path / SHARDS / whole.file, made)
-        _append(self.path / MANIFEST, [asdict(whole)])
+        _append(self.path / MANIFEST, [whole.line])
         (self.parts if whole.part else self.records)[whole.index] = whole
         return whole
 
@@ -161,8 +173,17 @@ class RunFolder:
             self.parts.pop(index, None)
         self._rewrite()
 
+    def ask_to_stop(self) -> None:
+        """Tell the workers of this folder, wherever they run, to end their batch and leave."""
+        (self.path / STOP).touch()
+
+    def stop_asked(self) -> bool:
+        """Whether the workers of this folder were told to stop."""
+        return (self.path / STOP).exists()
+
     def clean(self) -> None:
-        """Remove what crashed writers left: temporaries, and a torn last line. Only for the holder of the whole lock."""
+        """Remove what others left: temporaries, a torn last line, a word to stop. Only for the holder of the whole lock."""
+        (self.path / STOP).unlink(missing_ok=True)
         for folder in (self.path, self.path / SHARDS):
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
@@ -184,7 +205,7 @@ class RunFolder:
 
     def _rewrite(self) -> None:
         kept = [*(self.records[index] for index in sorted(self.records)), *(self.parts[index] for index in sorted(self.parts))]
-        data = "".join(seal(asdict(record)) + "\n" for record in kept).encode()
+        data = "".join(seal(record.line) + "\n" for record in kept).encode()
         path = self.path / MANIFEST
         if not path.exists() or path.read_bytes() != data:
             write_atomic(path, data)
@@ -232,7 +253,7 @@ def _record(content: Mapping[str, Any], path: Path, *, n_shards: int) -> ShardRe
     try:
         record = ShardRecord(
             **{
-                **content,
+                **{key: value for key, value in content.items() if key in _FIELDS},
                 "items": tuple(map(str, content["items"])),
                 "places": tuple(map(int, content["places"])),
                 "batches": tuple((int(texts), int(tokens)) for texts, tokens in content["batches"]),
@@ -240,6 +261,7 @@ def _record(content: Mapping[str, Any], path: Path, *, n_shards: int) -> ShardRe
                 "nonfinite": tuple(map(str, content["nonfinite"])),
                 "warnings": tuple(content["warnings"]),
                 "reused": tuple(map(str, content["reused"])),
+                "unknown": {key: value for key, value in content.items() if key not in _FIELDS},
             }
         )
         kind = ".part" if record.part else ""

@@ -54,11 +54,11 @@ class Shard:
     `tokens` are the items' token ids, `chosen` (by rule) marks those that a pooled rule looked at.
     """
 
-    places: Int[np.ndarray, "item"]
-    lengths: Int[np.ndarray, "item"]
+    places: Int[np.ndarray, " item"]
+    lengths: Int[np.ndarray, " item"]
     arrays: Mapping[str, np.ndarray]
-    tokens: Int[np.ndarray, "token"]
-    chosen: Mapping[str, Int[np.ndarray, "token"]]
+    tokens: Int[np.ndarray, " token"]
+    chosen: Mapping[str, Int[np.ndarray, " token"]]
 
 
 def encode(shard: Shard, *, plan: str, storage: str) -> bytes:

@@ -8,17 +8,21 @@ from types import FrameType
 
 from interp.errors import Interrupted
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 _EXIT_CODE = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 75}
 """SIGUSR1 is how schedulers announce preemption: temporary, run again."""
 
 
 class Stopping:
-    """Whether a signal asked for the end; `check` raises `Interrupted` when one did."""
+    """Whether a signal asked for the end (`asked`); `check` raises `Interrupted` when one did."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+
+    def asked(self) -> bool:
+        """Whether a signal came."""
+        return self.signal is not None
 
     def check(self, message: str) -> None:
         """Raise `Interrupted` (130 for Ctrl-C, 143 for SIGTERM, 75 for SIGUSR1) with `message` if a signal came."""
@@ -36,14 +40,14 @@ def watched_signals() -> Iterator[Stopping]:
     if threading.current_thread() is not threading.main_thread():
         yield stopping
         return
-    found = {number: signal.getsignal(number) for number in _SIGNALS}
+    found = {number: signal.getsignal(number) for number in SIGNALS}
 
     def note(number: int, frame: FrameType | None) -> None:
         stopping.signal = signal.Signals(number)
-        for each in _SIGNALS:
+        for each in SIGNALS:
             signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
 
-    for number in _SIGNALS:
+    for number in SIGNALS:
         signal.signal(number, note)
     try:
         yield stopping

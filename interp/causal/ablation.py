@@ -266,7 +266,7 @@ def _top_rows(
     return rows
 
 
-def _p_value(observed: float, draws: Float[np.ndarray, "draw"], metric: str) -> float:
+def _p_value(observed: float, draws: Float[np.ndarray, " draw"], metric: str) -> float:
     """The share of random draws that do at least as much as the components chosen (a fall of the label's log-probability)."""
     sign = 1 if metric == "projection_drop" else -1
     return float((1 + (sign * draws >= sign * observed).sum()) / (1 + len(draws)))

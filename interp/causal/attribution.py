@@ -36,7 +36,7 @@ class DirectionLike(Protocol):
     """What this room needs of a direction: a unit vector at a site, its natural length, and where it came from."""
 
     @property
-    def vector(self) -> Float[np.ndarray, "d_model"]:
+    def vector(self) -> Float[np.ndarray, " d_model"]:
         """The unit vector."""
 
     @property
@@ -64,7 +64,7 @@ class Component:
 def head_contributions(
     z: Float[Tensor, "item head d_head"],
     W_O: Float[Tensor, "head d_head d_model"],
-    v: Float[Tensor, "d_model"] | Float[Tensor, "item d_model"],
+    v: Float[Tensor, " d_model"] | Float[Tensor, "item d_model"],
 ) -> Float[Tensor, "item head"]:
     """I_h = z_h . (W_O^h v) for each item; v may differ from item to item (a post-norm's gain)."""
     if v.ndim == 1:
@@ -75,7 +75,7 @@ def head_contributions(
 def neuron_contributions(
     post: Float[Tensor, "item d_mlp"],
     W_out: Float[Tensor, "d_mlp d_model"],
-    v: Float[Tensor, "d_model"] | Float[Tensor, "item d_model"],
+    v: Float[Tensor, " d_model"] | Float[Tensor, "item d_model"],
 ) -> Float[Tensor, "item d_mlp"]:
     """C_n = u_n (W_out v)_n for each item; v may differ from item to item (a post-norm's gain)."""
     return post * (v @ W_out.T)
@@ -95,7 +95,7 @@ def post_norm_gain(norm: Callable[[Tensor], Tensor], output: Float[Tensor, "item
 
 
 def contributions(
-    model: LanguageModel, site: Site, x: Float[np.ndarray, "item ..."], vector: Float[np.ndarray, "d_model"]
+    model: LanguageModel, site: Site, x: Float[np.ndarray, "item ..."], vector: Float[np.ndarray, " d_model"]
 ) -> Float[np.ndarray, "item component"]:
     """Contributions to `vector` of all heads (x at a `z` site) or all neurons (x at a `post` site) of a layer, at one token.
 

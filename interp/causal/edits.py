@@ -21,11 +21,11 @@ from interp.errors import ArtefactError, UsageError
 class Tokens(NamedTuple):
     """Where the selected tokens stand: their rows in the batch and their absolute positions (0 = the text's first token)."""
 
-    row: Int[Tensor, "token"]
-    position: Int[Tensor, "token"]
+    row: Int[Tensor, " token"]
+    position: Int[Tensor, " token"]
 
 
-Edit = Callable[[Float[Tensor, "token *site"], Tokens], Float[Tensor, "token *site"]]
+Edit = Callable[[Float[Tensor, " token *site"], Tokens], Float[Tensor, " token *site"]]
 Array = np.ndarray | Tensor
 
 
@@ -36,7 +36,7 @@ def add(vector: Array, *, scale: float | Sequence[float] | Array = 1.0) -> Edit:
     """
     v, coefficient = _finite("the vector", vector), _coefficients(scale)
 
-    def edit(x: Float[Tensor, "token *site"], at: Tokens) -> Float[Tensor, "token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
         c = _a_token(coefficient, x, at)
         return torch.where(c == 0, x, x + (c * _at(v, x, at).float()).to(x.dtype))
 
@@ -48,7 +48,7 @@ def set_to(vector: Array, *, value: float) -> Edit:
     u = _unit(vector)
     goal = _number("value", value)
 
-    def edit(x: Float[Tensor, "token *site"], at: Tokens) -> Float[Tensor, "token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
         direction, wide = _at(u, x, at).float(), x.float()
         along = (wide * direction).sum(-1, keepdim=True)
         return (wide + (goal - along) * direction).to(x.dtype)
@@ -64,7 +64,7 @@ def project_out(vectors: Array) -> Edit:
         raise ArtefactError("project_out: all vectors are zero, there is nothing to project out. Give a direction with a norm.")
     basis = left[:, size > size.max() * 1e-10].float()
 
-    def edit(x: Float[Tensor, "token *site"], at: Tokens) -> Float[Tensor, "token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
         _check_width(basis.shape[0], x)
         wide, q = x.float(), basis.to(x.device)
         return (wide - (wide @ q) @ q.T).to(x.dtype)
@@ -80,7 +80,7 @@ def erase(projection: Array, *, centre: Array) -> Edit:
             f"erase: the projection is {tuple(p.shape)} and the centre {tuple(mu.shape)}: expected (d, d) and (d,)."
         )
 
-    def edit(x: Float[Tensor, "token *site"], at: Tokens) -> Float[Tensor, "token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
         _check_width(len(mu), x)
         wide = x.float()
         return (wide - (wide - mu.to(x.device)) @ p.to(x.device).T).to(x.dtype)
@@ -97,7 +97,7 @@ def rotate(vector: Array, *, angle: float) -> Edit:
     if not 0 <= _number("angle", angle) <= math.pi:
         raise UsageError(f"rotate: the angle is {angle}; expected 0 to pi radians. To turn away from v give -v.")
 
-    def edit(x: Float[Tensor, "token *site"], at: Tokens) -> Float[Tensor, "token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
         direction, wide = _at(u, x, at).float(), x.float()
         norm = wide.norm(dim=-1, keepdim=True)
         along = (wide * direction).sum(-1, keepdim=True)
@@ -111,11 +111,11 @@ def rotate(vector: Array, *, angle: float) -> Edit:
     return edit
 
 
-def replace(values: Array, *, units: Bool[Tensor, "batch *unit"] | None = None) -> Edit:
+def replace(values: Array, *, units: Bool[Tensor, " batch *unit"] | None = None) -> Edit:
     """x exchanged for `values`. With `units`, only in the units (heads of z, neurons of post) that are True for the row."""
     new = _finite("the values", values)
 
-    def edit(x: Float[Tensor, "token *site"], at: Tokens) -> Float[Tensor, "token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
         value = _at(new, x, at).to(x.dtype).expand_as(x)
         if units is None:
             return value.clone()
@@ -129,13 +129,13 @@ def scale_by(factor: float | Sequence[float] | Array) -> Edit:
     """factor * x, with one factor or one a row of the batch; a row whose factor is 1 stays bit for bit what it was."""
     coefficient = _coefficients(factor)
 
-    def edit(x: Float[Tensor, "token *site"], at: Tokens) -> Float[Tensor, "token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
         return (x.float() * _a_token(coefficient, x, at)).to(x.dtype)
 
     return edit
 
 
-def mean(values: Float[np.ndarray, "item *site"] | Float[Tensor, "item *site"]) -> Edit:
+def mean(values: Float[np.ndarray, " item *site"] | Float[Tensor, " item *site"]) -> Edit:
     """x exchanged for the mean of `values` over their first axis (mean ablation)."""
     return replace(_finite("the values", values).float().mean(0))
 
@@ -143,7 +143,7 @@ def mean(values: Float[np.ndarray, "item *site"] | Float[Tensor, "item *site"]) 
 def zero() -> Edit:
     """x exchanged for zeros (zero ablation)."""
 
-    def edit(x: Float[Tensor, "token *site"], at: Tokens) -> Float[Tensor, "token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
         return torch.zeros_like(x)
 
     return edit

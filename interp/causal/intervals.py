@@ -32,13 +32,13 @@ def bootstrap_weights(groups: Sequence[str], *, seed: int = 0) -> Float[np.ndarr
     return draws[:, group_of_item].astype(np.float64)
 
 
-def mean_interval(values: Float[np.ndarray, "item"], weights: Float[np.ndarray, "draw item"]) -> Estimate:
+def mean_interval(values: Float[np.ndarray, " item"], weights: Float[np.ndarray, "draw item"]) -> Estimate:
     """The mean of `values` with its percentile bootstrap interval."""
     return ratio_interval(values, np.ones_like(values), weights)
 
 
 def ratio_interval(
-    above: Float[np.ndarray, "item"], below: Float[np.ndarray, "item"], weights: Float[np.ndarray, "draw item"]
+    above: Float[np.ndarray, " item"], below: Float[np.ndarray, " item"], weights: Float[np.ndarray, "draw item"]
 ) -> Estimate:
     """sum(above) / sum(below) with its percentile bootstrap interval: a ratio of means, which one item with `below` near
     zero cannot blow up as it would a mean of ratios. Raises `StatisticsError` when sum(below) is zero, in any resample too.

@@ -41,9 +41,9 @@ class Pass(NamedTuple):
 
     logits: Float[Tensor, "row d_vocab"]
     sites: dict[Site, Tensor]
-    origin: Int[Tensor, "row"]
+    origin: Int[Tensor, " row"]
 
-    def at(self, site: Site, positions: Sequence[int]) -> Float[Tensor, "row *site"]:
+    def at(self, site: Site, positions: Sequence[int]) -> Float[Tensor, " row *site"]:
         """A site's activations at one absolute position a row."""
         x = self.sites[site]
         return x[torch.arange(len(x)), self.origin + torch.tensor(positions)]
@@ -71,7 +71,7 @@ def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) 
 
 def batches(
     rows: Sequence[Encoded], *, budget: int = TOKEN_BUDGET, sizes: Sequence[int] | None = None
-) -> list[Int[np.ndarray, "row"]]:
+) -> list[Int[np.ndarray, " row"]]:
     """Indices of `rows` in batches, each of at most `budget` tokens with padding (or one row); rows of similar length come
     together, or of similar `sizes` where these are given.
     """

@@ -35,7 +35,7 @@ METHOD = "activation_patching"
 MODES = ("denoise", "noise")
 POSITIONS = ("last", "edit")
 CONTROL = "random_source"
-Moves = tuple[Int[np.ndarray, "_"], Int[np.ndarray, "_"]]
+Moves = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 """Source positions and the target positions that they go to."""
 
 
@@ -107,7 +107,7 @@ def _case(pair: Pair, i: int, source: Sequence[Encoded], target: Sequence[Encode
     return _Case(pair, target[i], source[i], source[other] if other >= 0 else None, moves)
 
 
-Cell = dict[str, Float[np.ndarray, "case *column"]]
+Cell = dict[str, Float[np.ndarray, " case *column"]]
 Key = tuple[Site | None, str, str]
 
 
@@ -166,7 +166,7 @@ def _patch(site: Site, source: Tensor, moves: Sequence[Moves], lengths: Sequence
     return Intervention(site, replace(values), mask)
 
 
-def _kl(logits: Float[Tensor, "row d_vocab"], goal: Float[Tensor, "row d_vocab"]) -> Float[Tensor, "row"]:
+def _kl(logits: Float[Tensor, "row d_vocab"], goal: Float[Tensor, "row d_vocab"]) -> Float[Tensor, " row"]:
     """KL(p || q) of the next-token distributions, p out of `logits`, q given as log-probabilities."""
     log_p = logits.float().log_softmax(-1)
     return (log_p.exp() * (log_p - goal)).sum(-1)

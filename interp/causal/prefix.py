@@ -56,14 +56,14 @@ class Prefix:
         require_finite(self.model, logits, [self.texts[i] for i in chosen.tolist()])
         return Pass(logits, kept, self.pads[chosen] - self.column)
 
-    def _require_reached(self, interventions: Sequence[Intervention], first: Int[Tensor, "row"]) -> None:
+    def _require_reached(self, interventions: Sequence[Intervention], first: Int[Tensor, " row"]) -> None:
         for intervention in interventions:
             where = intervention.where
             if isinstance(where, Tensor) and bool((where & (torch.arange(where.shape[1]) < first[: len(where), None])).any()):
                 raise InternalError(f"an edit at {intervention.site} asks for a position of the prefix, which has been run.")
 
 
-def _of_rows(cache: Any, rows: Int[Tensor, "row"]) -> Any:
+def _of_rows(cache: Any, rows: Int[Tensor, " row"]) -> Any:
     """A copy of the cache that holds `rows` of it; extending the copy leaves the original as it was."""
     if cache is None:
         return None

@@ -95,7 +95,7 @@ class TokenReadout:
             raise UsageError(f"the readout has no words for {emotion!r}; it knows {', '.join(self.emotions)}.")
         return self.emotions.index(emotion)
 
-    def contrast(self, scores: Float[np.ndarray, "item emotion"], emotions: Sequence[str]) -> Float[np.ndarray, "item"]:
+    def contrast(self, scores: Float[np.ndarray, "item emotion"], emotions: Sequence[str]) -> Float[np.ndarray, " item"]:
         """The logit difference of each item's emotion: its score minus that of the words for neutral, or, where the readout has
         none, minus the mean score of the other emotions. Raises as `column` does.
         """

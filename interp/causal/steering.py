@@ -154,7 +154,7 @@ def write(
     tokens: Sequence[Sequence[int]],
     site: Site,
     added: Float[np.ndarray, "row d_model"],
-    strength: Float[np.ndarray, "row"],
+    strength: Float[np.ndarray, " row"],
     *,
     where: Where,
     decoding: Mapping[str, Any],
@@ -192,7 +192,7 @@ def _from_end(rows: Sequence[Encoded]) -> Bool[torch.Tensor, "row pos"]:
     return torch.arange(width) >= torch.tensor([row.end for row in rows])[:, None]
 
 
-def _one_a_prompt(scale: float | int | Sequence[float], n: int) -> Float[np.ndarray, "row"]:
+def _one_a_prompt(scale: float | int | Sequence[float], n: int) -> Float[np.ndarray, " row"]:
     given = np.asarray(scale, dtype=float)
     if not n or given.shape not in ((), (n,)):
         raise UsageError(f"{n} prompts and {given.size} scales: give at least one prompt, and one scale for all or one each.")

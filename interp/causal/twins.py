@@ -21,7 +21,7 @@ from stimuli.battery import Pair
 class Alignment:
     """For each target token the source token that corresponds (`source_of`), and the edits as half-open ranges."""
 
-    source_of: Int[np.ndarray, "target_pos"]
+    source_of: Int[np.ndarray, " target_pos"]
     source_edit: tuple[int, int]
     target_edit: tuple[int, int]
 
@@ -44,7 +44,7 @@ def align(source: Sequence[int], target: Sequence[int]) -> Alignment:
 
 def map_positions(
     n_target: int, source_edit: tuple[int, int], target_edit: tuple[int, int], n_source: int
-) -> Int[np.ndarray, "target_pos"]:
+) -> Int[np.ndarray, " target_pos"]:
     """The source position of each of `n_target` target positions: from the front before the edit, from its end within it, and
     from the text's end behind it.
     """
@@ -80,7 +80,7 @@ def halves(pairs: Sequence[Pair], *, seed: int = 0) -> tuple[list[Pair], list[Pa
     return parts[0], parts[1]
 
 
-def strangers(pairs: Sequence[Pair], *, seed: int = 0) -> Int[np.ndarray, "pair"]:
+def strangers(pairs: Sequence[Pair], *, seed: int = 0) -> Int[np.ndarray, " pair"]:
     """For each pair the index of a random pair of the same emotion and another group, -1 where there is none."""
     rng = np.random.default_rng(seed)
     chosen = []

@@ -56,7 +56,13 @@ study_options = options(
     click.option("--truncate", type=click.Choice(["left", "right"]), help="Cut texts longer than the context on this side."),
     click.option("--allow-special", is_flag=True, help="Accept texts that contain the tokenizer's special tokens."),
     chat_template,
-    click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "bfloat16", "float16"]),
+        default="float32",
+        show_default=True,
+        help="What the model computes in.",
+    ),
     click.option(
         "--storage", type=click.Choice(["float32", "float16"]), default="float32", show_default=True, help="As what to store."
     ),

@@ -18,7 +18,7 @@ def check_generation(max_new_tokens: int, temperature: float) -> None:
         raise UsageError(f"temperature {temperature}: expected 0 (greedy) or a finite number above 0.")
 
 
-def choose(logits: Float[Tensor, "batch d_vocab"], *, temperature: float, draw: torch.Generator) -> Int[Tensor, "batch"]:
+def choose(logits: Float[Tensor, "batch d_vocab"], *, temperature: float, draw: torch.Generator) -> Int[Tensor, " batch"]:
     """The next token of each row: the most likely one (temperature 0), or one drawn from softmax(logits / temperature).
 
     The draw inverts the cumulative distribution at one uniform number a row, in float64 on the CPU, so that it does not

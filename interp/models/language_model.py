@@ -259,7 +259,7 @@ class LanguageModel:
         """Output matrices of the heads of `layer`: z[head] @ W_O[head], summed, plus b_O is what attention computes."""
         return self._matrix(self.block(layer).attn, "W_O")
 
-    def b_O(self, layer: int) -> Float[Tensor, "d_model"]:
+    def b_O(self, layer: int) -> Float[Tensor, " d_model"]:
         """Bias of attention's output; zeros where the model has none."""
         return self._bias(self.block(layer).attn, "b_O")
 
@@ -267,7 +267,7 @@ class LanguageModel:
         """Output matrix of the MLP: post @ W_out plus b_out is what the MLP computes."""
         return self._matrix(self.block(layer).mlp, "W_out")
 
-    def b_out(self, layer: int) -> Float[Tensor, "d_model"]:
+    def b_out(self, layer: int) -> Float[Tensor, " d_model"]:
         """Bias of the MLP's output; zeros where the model has none."""
         mlp = self.block(layer).mlp
         return self._bias(getattr(mlp, "out", mlp), "bias")  # mlp.b_out is what the bias was when the bridge was built
@@ -324,7 +324,7 @@ class LanguageModel:
             raise UsageError(f"{self.name} has no {name} there: contributions cannot be read off this kind of layer.")
         return weight.to(self.device)
 
-    def _bias(self, component: nn.Module, name: str) -> Float[Tensor, "d_model"]:
+    def _bias(self, component: nn.Module, name: str) -> Float[Tensor, " d_model"]:
         bias = weight_of(component, name)
         return torch.zeros(self.dims.d_model, device=self.device, dtype=self.dtype) if bias is None else bias.to(self.device)
 

@@ -35,14 +35,14 @@ class Batch:
             )
 
     @property
-    def pads(self) -> Int[Tensor, "batch"]:
+    def pads(self) -> Int[Tensor, " batch"]:
         """How many padding tokens stand before each row's text: the absolute position of column c is c - pads."""
         if self.side == "right":
             return torch.zeros(len(self.lengths), dtype=torch.long)
         return self.ids.shape[1] - torch.tensor(self.lengths)
 
     @property
-    def last(self) -> Int[Tensor, "batch"]:
+    def last(self) -> Int[Tensor, " batch"]:
         """The column of each row's last real token."""
         return self.pads + torch.tensor(self.lengths) - 1
 

@@ -1,7 +1,8 @@
 """The study: every stage on one model and one battery, into one folder, resumed by the same call."""
 
 from interp.study.describe import describe
+from interp.study.folder import new_run
 from interp.study.run import STAGES, estimate, report, run
-from interp.study.settings import Settings, new_run
+from interp.study.settings import Settings
 
 __all__ = ["STAGES", "Settings", "describe", "estimate", "new_run", "report", "run"]

@@ -21,8 +21,8 @@ from interp.evaluation.judges import judge_for
 from interp.evaluation.readouts import readout_for
 from interp.models.conversations import prompt_of
 from interp.sites import Site
+from interp.study.folder import Study
 from interp.study.representation import choose_site, fit_direction, saturated_sites
-from interp.study.settings import Study
 from stimuli.battery import Pair
 
 PATCHED = ("resid_pre@0", "attn_out", "mlp_out", "resid_post")

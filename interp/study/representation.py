@@ -17,7 +17,7 @@ from interp.errors import StatisticsError, UsageError
 from interp.files import make_folder
 from interp.progress import track
 from interp.sites import RESIDUAL_WIDE, Site
-from interp.study.settings import Study
+from interp.study.folder import Study
 from stimuli.battery import NEUTRAL, Pair, Stimulus
 
 Rows = list[dict[str, Any]]

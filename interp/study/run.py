@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from interp.capture.estimate import estimate as plan_in_numbers
-from interp.errors import ArtefactError, StatisticsError, UsageError
+from interp.errors import ArtefactError, InterpError, StatisticsError, UsageError
 from interp.files import make_folder
 from interp.models import outline
 from interp.reporting.figures import draw_all
@@ -19,7 +19,8 @@ from interp.reporting.findings import findings
 from interp.reporting.report import write_report
 from interp.results import read_record, read_table, table, write_table
 from interp.study import causes, representation
-from interp.study.settings import Settings, Study
+from interp.study.folder import Study
+from interp.study.settings import Settings
 
 Stage = Callable[[Study], list[dict[str, Any]]]
 
@@ -44,14 +45,12 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
     Returns the folder, the findings, the warnings and the report's path.
     """
     study = Study(settings)
-    for name in STAGES if stages is None else stages:
-        try:
-            if not _is_done(study, name, asked=stages is not None):
-                _run_stage(study, name)
-        except (StatisticsError, UsageError) as error:
-            if stages is not None or name == "capture" or not study.loaded:
-                raise
-            _warn(study, f"{name} was not run: {error}")
+    try:
+        for name in STAGES if stages is None else stages:
+            _run_or_leave_out(study, name, asked=stages is not None)
+    except InterpError:
+        study.take_back()
+        raise
     path = report(study.out) if stages is None else None
     return {
         "out": str(study.out),
@@ -78,14 +77,13 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
     captured = plan_in_numbers(
         model, battery, sites=sites, positions=positions, teraflops=teraflops, **settings.capture_options
     )
-    done = set(_tables(settings.out)) if settings.out.is_dir() else set()
     told = {
         "items": len(battery),
         "pairs": len(battery.pairs()),
         "emotions": ", ".join(battery.emotions),
         **captured,
         "bytes free": disk_usage(_existing(settings.out)).free,
-        "stages to run": ", ".join(name for name in STAGES if name not in done),
+        "stages to run": ", ".join(name for name in STAGES if name not in _done(settings.out)),
     }
     return [{"what": what, "value": value} for what, value in told.items()]
 
@@ -95,11 +93,25 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
 
 
-def _is_done(study: Study, name: str, *, asked: bool) -> bool:
-    """Whether a stage's table is there. Capture has none: it was done once, unless it is asked for by name."""
-    if name == "capture":
-        return not asked and name in study.record.provenance.get("seconds", {})
-    return (study.tables / f"{name}.csv").exists()
+def _done(out: Path) -> set[str]:
+    """The stages whose result is in `out`: their tables, and of capture, which has none, the word that it was done once."""
+    if not (out / "run.json").is_file():
+        return set()
+    captured = {"capture"} & read_record(out / "run.json").provenance.get("seconds", {}).keys()
+    return captured | {name for name in STAGES if (out / "tables" / f"{name}.csv").exists()}
+
+
+def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
+    """Run a stage that is not done; capture asked for by name looks at what is there again. What cannot be answered in a whole
+    run is warned of and left out.
+    """
+    try:
+        if name not in _done(study.out) or (asked and name == "capture"):
+            _run_stage(study, name)
+    except (StatisticsError, UsageError) as error:
+        if asked or name == "capture" or not study.loaded:
+            raise
+        _warn(study, f"{name} was not run: {error}")
 
 
 def _run_stage(study: Study, name: str) -> None:

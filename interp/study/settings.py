@@ -1,40 +1,30 @@
-"""What a person asks of a study, and the folder that answers: opened new, or resumed when it was asked the same."""
+"""Settings: what a person asks of a study, and which of it a resumed run must share."""
 
-import hashlib
 import json
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from itertools import count
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from jaxtyping import Float
-
 import stimuli
-from interp.capture import ActivationStore, capture
 from interp.capture.plan import parse_positions
-from interp.errors import ArtefactError, InternalError, UsageError
-from interp.files import make_folder, sha256_bytes
-from interp.models import LanguageModel, load
+from interp.errors import UsageError
+from interp.files import sha256_bytes
+from interp.models import LanguageModel
 from interp.models.chat import OFF, UNCUT, read_template
-from interp.models.conversations import prompt_of
-from interp.results import RunRecord, read_record, software
 from interp.sites import Site, check_names, expand
-from stimuli.battery import Battery, Pair, Stimulus
+from stimuli.battery import Battery
 
 DEFAULT_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "post")
 DEFAULT_POSITIONS = ("last", "mean_content")
 
-FEWEST = 4
-"""Scenarios that an emotion needs: two to choose on and two to report on."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The arguments of `interp run`; everything that can change a number is in `identity`."""
+    """The arguments of `interp run`.
+
+    `identity` has everything that can change a number by more than its last digits: who does the work (`executor`), and what
+    of it is copied (`reuse`), move those; `on_nonfinite` only says what becomes of texts that give no numbers.
+    """
 
     model: str
     stimuli: str
@@ -73,7 +63,8 @@ class Settings:
     @property
     def identity(self) -> dict[str, Any]:
         """The settings that a resumed run must share with the first one; of a template's file it is the content that counts."""
-        values = {key: value for key, value in asdict(self).items() if key not in ("out", "offline", "executor", "reuse")}
+        aside = ("out", "offline", "executor", "reuse", "on_nonfinite")
+        values = {key: value for key, value in asdict(self).items() if key not in aside}
         written = read_template(self.chat_template)
         if written is not None:
             values["chat_template"] = f"sha256 {sha256_bytes(written.encode())}"
@@ -116,179 +107,6 @@ class Settings:
         )
 
 
-def new_run(settings: Settings) -> Settings:
-    """The same settings in the first of OUT, OUT-2, OUT-3, ... that is not there, or holds a run with these very settings."""
-    config = _asked(settings, settings.read_battery())
-    for number in count(1):
-        out = settings.out if number == 1 else settings.out.with_name(f"{settings.out.name}-{number}")
-        if not (out / "run.json").exists() or not _different(read_record(out / "run.json").config, config):
-            return replace(settings, out=out)
-    raise InternalError("numbers have come to an end.")
-
-
-def _asked(settings: Settings, battery: Battery) -> dict[str, Any]:
-    """What a run was asked, as its record keeps it."""
-    return {**settings.identity, "battery_sha256": battery.sha256}
-
-
 def last_token(model: LanguageModel) -> str:
     """The rule for a text's own last token."""
     return "last" if model.chat is None else "last_content"
-
-
-class Study:
-    """One results folder at work: its settings, battery, record, and, when first asked for, the model and the store."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.battery = settings.read_battery()
-        self.out = make_folder(settings.out)
-        self.tables = make_folder(self.out / "tables")
-        self.record = self._open_record()
-        self.chosen: dict[tuple[str, ...], tuple[Site, ...]] = {}
-        """The sites that a set of pairs (their ids) chose, so that they are chosen once."""
-        self._values: dict[tuple[Site, str], np.ndarray] = {}
-
-    @cached_property
-    def model(self) -> LanguageModel:
-        """The language model, checked by its doctor; refused when a resumed run began with other weights."""
-        settings = self.settings
-        model = load(
-            settings.model,
-            device=settings.device,
-            dtype=settings.dtype,
-            offline=settings.offline,
-            chat_template=settings.chat_template,
-        )
-        known = self.record.provenance.get("model")
-        found = json.loads(json.dumps(model.provenance, default=str))
-        if known is not None and known.get("weights") != found.get("weights"):
-            raise ArtefactError(
-                f"{self.out} was begun with other weights of {self.settings.model!r}: {known.get('weights')} then, "
-                f"{found.get('weights')} now. Choose another --out."
-            )
-        if known is not None and known.get("revision") != found.get("revision"):
-            warnings.warn(
-                f"{settings.model!r} stands for another revision than when this run began ({known.get('revision')} then, "
-                f"{found.get('revision')} now), with the same weights: pin it as NAME@REVISION.",
-                stacklevel=2,
-            )
-        self.update(provenance={**self.record.provenance, "model": found})
-        return model
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the model was loaded."""
-        return "model" in self.__dict__
-
-    @cached_property
-    def store(self) -> ActivationStore:
-        """The captured activations, in `out/activations`; what is missing there is captured first."""
-        settings = self.settings
-        return capture(
-            self.model,
-            self.battery,
-            sites=settings.sites_of(self.model),
-            positions=settings.positions_of(self.model),
-            out=self.out / "activations",
-            executor=settings.executor,
-            reuse=settings.reuse,
-            **settings.capture_options,
-        )
-
-    @property
-    def position(self) -> str:
-        """The rule that directions are read by: the text's last token, which is where the causal stages edit it. Under a chat
-        template that is not the last token there is.
-        """
-        return last_token(self.model)
-
-    @cached_property
-    def row_of(self) -> dict[str, int]:
-        """The row of each item in what `values` gives."""
-        return {item: row for row, item in enumerate(self.store.items)}
-
-    @cached_property
-    def pairs(self) -> list[Pair]:
-        """The battery's twins that every stage works on. Left out, with a warning: those the capture put in quarantine, those
-        that are the same tokens to this model, and those of an emotion with fewer than `FEWEST` scenarios.
-        """
-        refused = [item.id for item in self.battery if item.id in self.store.quarantined]
-        _warn_of(refused, "or their twins have activations that are not finite (activations/quarantine.jsonl says where)")
-        found = [pair for pair in self.battery.pairs() if {pair.affective.id, pair.neutral.id} <= self.row_of.keys()]
-        tokens = self._tokens([pair.affective for pair in found]), self._tokens([pair.neutral for pair in found])
-        same = [pair.affective.id for pair, one, other in zip(found, *tokens, strict=True) if one == other]
-        _warn_of(same, "are the same tokens to this model as their twin")
-        found = [pair for pair in found if pair.affective.id not in same]
-        scenarios = {e: {p.affective.group for p in found if p.affective.emotion == e} for e in self.battery.emotions}
-        rare = [emotion for emotion, groups in scenarios.items() if 0 < len(groups) < FEWEST]
-        _warn_of(rare, f"have fewer than {FEWEST} scenarios")
-        return [pair for pair in found if pair.affective.emotion not in rare]
-
-    @cached_property
-    def emotions(self) -> tuple[str, ...]:
-        """The emotions of `pairs`, sorted."""
-        return tuple(sorted({pair.affective.emotion for pair in self.pairs}))
-
-    def _tokens(self, items: Sequence[Stimulus]) -> list[list[int]]:
-        settings = self.settings
-        return self.model.tokenize(
-            [prompt_of(item.text, item.fields, name=item.id) for item in items],
-            ids=[item.id for item in items],
-            truncate=settings.truncate,
-            allow_special=settings.allow_special,
-        )
-
-    def values(self, site: Site, position: str) -> Float[np.ndarray, "item ..."]:
-        """The activations of all items at a site, by a position rule; kept in memory, since every stage reads them again."""
-        key = (site, position)
-        if key not in self._values:
-            self._values[key] = self.store.read(site, position).x
-        return self._values[key]
-
-    def update(self, **changes: Any) -> None:
-        """Change fields of the record and write it."""
-        self.record = RunRecord(**{**{name: getattr(self.record, name) for name in RunRecord.__slots__}, **changes})
-        self.record.write(self.out / "run.json")
-
-    def _open_record(self) -> RunRecord:
-        path = self.out / "run.json"
-        config = _asked(self.settings, self.battery)
-        if path.exists():
-            record = read_record(path)
-            _refuse_other_config(self.out, record.config, config)
-            return record
-        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-        record = RunRecord(
-            run=digest[:12],
-            model=self.settings.model,
-            battery=self.battery.name,
-            seed=self.settings.seed,
-            config=config,
-            provenance={"software": software(), "battery": _identify(self.battery)},
-            warnings=self.battery.warnings,
-        )
-        record.write(path)
-        return record
-
-
-def _warn_of(names: Sequence[str], reason: str) -> None:
-    if names:
-        warnings.warn(f"left out, since they {reason}: {len(names)} ({', '.join(map(repr, names[:10]))}).", stacklevel=3)
-
-
-def _identify(battery: Battery) -> dict[str, Any]:
-    return {"sha256": battery.sha256, "items": len(battery), "notes": list(battery.notes)}
-
-
-def _refuse_other_config(out: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    if different := _different(known, asked):
-        lines = "; ".join(f"{key}: {known.get(key)!r} there, {asked.get(key)!r} now" for key in different)
-        raise ArtefactError(
-            f"{out} holds a run with other settings ({lines}). Choose another --out, give --new-run to begin one beside it, or "
-            "repeat its settings."
-        )
-
-
-def _different(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    return [key for key in sorted({*known, *asked}) if known.get(key) != asked.get(key)]

@@ -50,7 +50,7 @@ class Truth:
     neurons: Mapping[str, tuple[Component, ...]]
     strength: Mapping[str, float]
 
-    def direction(self, emotion: str, site: Site) -> Float[np.ndarray, "d_model"] | None:
+    def direction(self, emotion: str, site: Site) -> Float[np.ndarray, " d_model"] | None:
         """Unit vector along which the twins of `emotion` differ at `site`, last position; None where they do not.
 
         That difference is MOVE_GAIN x strength on the message axis from the head layer on, and READ_GAIN times as much on

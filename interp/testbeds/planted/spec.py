@@ -104,8 +104,8 @@ class PlantedSpec:
 class Subspaces:
     """Orthonormal axes of the residual stream, each row of unit length; see the module's head for their roles."""
 
-    rogue: Float[np.ndarray, "d_model"]
-    flag: Float[np.ndarray, "d_model"]
+    rogue: Float[np.ndarray, " d_model"]
+    flag: Float[np.ndarray, " d_model"]
     evidence: Float[np.ndarray, "emotion d_model"]
     message: Float[np.ndarray, "emotion d_model"]
     emotion: Float[np.ndarray, "emotion d_model"]
@@ -136,7 +136,7 @@ def planted_neurons(spec: PlantedSpec) -> Mapping[str, tuple[int, ...]]:
     return {emotion: tuple(int(n) for n in row) for emotion, row in zip(spec.emotions, chosen, strict=True)}
 
 
-def shares(spec: PlantedSpec) -> Float[np.ndarray, "neuron"]:
+def shares(spec: PlantedSpec) -> Float[np.ndarray, " neuron"]:
     """What each planted neuron of an emotion gives of the whole: 4 : 3 : 2 : 1 for four; their sum is 1."""
     weights = np.arange(spec.neurons, 0, -1, dtype=float)
     return weights / weights.sum()

@@ -125,10 +125,10 @@ def _attention(spec: PlantedSpec, layer: int) -> dict[str, Array]:
     }
 
 
-Query = tuple[tuple[Projection, Float[np.ndarray, "d_head"]], Projection]
+Query = tuple[tuple[Projection, Float[np.ndarray, " d_head"]], Projection]
 """((W_Q, b_Q), W_K) of a head."""
 
-Value = tuple[tuple[Projection, Float[np.ndarray, "d_head"]], Float[np.ndarray, "d_head d_model"]]
+Value = tuple[tuple[Projection, Float[np.ndarray, " d_head"]], Float[np.ndarray, "d_head d_model"]]
 """((W_V, b_V), W_O) of a head."""
 
 

@@ -1,0 +1,170 @@
+"""Workers of one run: killed, told to stop, left alone; what they had finished is kept, and nobody stays behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from capture_cases import FEW, battery, tree, write_store
+
+from interp.capture import capture
+from interp.capture.executors import _share_out
+from interp.capture.lock import locked
+from interp.capture.run_folder import RunFolder
+from interp.capture.stopping import Stopping
+from interp.errors import BusyError, Interrupted
+
+
+@pytest.mark.slow
+def test_a_worker_killed_in_the_middle_costs_no_shard_that_was_committed(llama, tmp_path):
+    """SIGKILL, as the kernel does it when memory runs out: exit 75, and the same command goes on where it stood."""
+    out, whole, asked = tmp_path / "run", tmp_path / "whole", {"sites": FEW, "token_budget": 48, "shard_batches": 1}
+    capture(llama, battery(60), out=whole, **asked).close()
+    killed: list[int] = []
+
+    def kill_one_after_the_first_shard() -> None:
+        while not killed and time.monotonic() < end:
+            committed = (out / "manifest.jsonl").is_file() and (out / "manifest.jsonl").read_bytes().count(b"\n")
+            workers = multiprocessing.active_children()
+            if committed and workers:
+                os.kill(workers[0].pid, signal.SIGKILL)
+                killed.append(workers[0].pid)
+            time.sleep(0.001)
+
+    end = time.monotonic() + 120
+    thread = threading.Thread(target=kill_one_after_the_first_shard)
+    thread.start()
+    with pytest.raises(BusyError, match=r"a worker died .*; \d+ of \d+ shards are in .*; the same command resumes") as error:
+        capture(llama, battery(60), out=out, executor="processes:2", **asked)
+    thread.join()
+    assert killed
+    assert error.value.exit_code == 75
+    kept = {name: data for name, data in tree(out).items() if name.startswith("shards/") and name.endswith(".h5")}
+    assert 0 < len(kept) < len(list((whole / "shards").iterdir()))
+    assert kept.items() <= tree(whole).items()
+    capture(llama, battery(60), out=out, executor="processes:2", **asked).close()
+    assert tree(out) == tree(whole)
+
+
+def _signal_when_the_first_shard_is_there(out: Path) -> threading.Thread:
+    """SIGTERM to this process and to its workers, as a scheduler sends it to all that it started."""
+
+    def send() -> None:
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            if (out / "manifest.jsonl").is_file() and (out / "manifest.jsonl").read_bytes().count(b"\n"):
+                for pid in [*(child.pid for child in multiprocessing.active_children()), os.getpid()]:
+                    os.kill(pid, signal.SIGTERM)
+                return
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
+
+
+@pytest.mark.slow
+def test_a_signal_to_all_workers_ends_their_batches_and_keeps_what_is_done(llama, tmp_path):
+    """More shards than workers, many batches a shard: when the first is there, another is under way."""
+    out, whole, asked = tmp_path / "run", tmp_path / "whole", {"sites": FEW, "token_budget": 48, "shard_batches": 120}
+    many = battery(700)
+    capture(llama, many, out=whole, **asked).close()
+    thread = _signal_when_the_first_shard_is_there(out)
+    with pytest.raises(
+        Interrupted, match=r"stopped by SIGTERM: \d+ of \d+ shards are in .*; the same command resumes"
+    ) as error:
+        capture(llama, many, out=out, executor="processes:2", **asked)
+    thread.join()
+    assert error.value.exit_code == 143
+    left = RunFolder(out)
+    assert left.parts  # what was under way was not thrown away
+    assert 0 < len(left.records) < left.head["n_shards"]
+    assert not (out / "STOP").exists()
+    capture(llama, many, out=out, **asked).close()
+    assert tree(out) == tree(whole)
+
+
+@pytest.mark.slow
+def test_workers_leave_when_their_parent_is_gone(tiny_folder, tmp_path):
+    """SIGKILL to the parent: no worker stays behind to hold memory and to write into a folder that another run may have."""
+    out = tmp_path / "run"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[3])\n"
+        "from capture_cases import FEW, battery\n"
+        "from interp.capture import capture\n"
+        "from interp.models import load\n"
+        "if __name__ == '__main__':\n"
+        "    asked = {'sites': FEW, 'token_budget': 48, 'shard_batches': 1}\n"
+        "    capture(load(sys.argv[1], check=False), battery(4000), out=sys.argv[2], executor='processes:2', **asked)\n"
+    )
+    script = tmp_path / "parent.py"
+    script.write_text(code)
+    tests = str(Path(__file__).parent)
+    command = [sys.executable, str(script), str(tiny_folder("llama")), str(out), tests]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as parent:
+        _wait_for(lambda: (out / "manifest.jsonl").is_file())
+        workers = _children(parent.pid)
+        parent.kill()
+    assert workers
+    _wait_for(lambda: not any(_is_alive(worker) for worker in workers))
+
+
+def _wait_for(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+class _FakeRay:
+    """Actors that are at work until the folder says stop; `given` are the shards that they were handed."""
+
+    class exceptions:  # noqa: N801 - the name that ray's module has
+        RayActorError = ConnectionError
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.given: list[int] = []
+
+    def remote(self, index: int) -> str:
+        self.given.append(index)
+        return f"shard {index}"
+
+    @property
+    def compute(self) -> "_FakeRay":
+        return self
+
+    def wait(self, running: list[str], **how: object) -> tuple[list[str], list[str]]:
+        return (running, []) if self.folder.stop_asked() else ([], running)
+
+    def get(self, reference: str) -> None:
+        return None
+
+
+def test_ray_actors_are_told_to_stop_and_given_nothing_more(llama, tmp_path):
+    out = tmp_path / "run"
+    write_store(llama, out).close()
+    folder = RunFolder(out)
+    ray, stopping = _FakeRay(folder), Stopping()
+    stopping.signal = signal.SIGUSR1
+    with locked(out / "LOCK") as lock:
+        _share_out(ray, [ray, ray], [4, 5, 6, 7], folder, lock, stopping)
+    assert ray.given == [4, 5]
+    assert not folder.stop_asked()
