@@ -1,5 +1,6 @@
 """What goes on at once: a shard is written while the next is computed, a batch is copied while the next one runs."""
 
+import dataclasses
 import os
 import signal
 import threading
@@ -85,16 +86,23 @@ def test_a_shard_is_written_while_the_next_is_computed(model, tmp_path, monkeypa
     assert tree(tmp_path / "run") == tree(tmp_path / "plain")
 
 
-def test_a_batch_runs_before_the_one_ahead_of_it_has_arrived(model, monkeypatch):
+@pytest.mark.parametrize("travels", [True, False])
+def test_a_batch_that_travels_arrives_while_the_next_is_computed_and_no_other_is_kept_waiting(model, monkeypatch, travels):
+    """From a device, that is; in the host's own memory, waiting would only keep it occupied."""
     told: list[str] = []
     launch, finish = recorder.launch, recorder.finish
-    monkeypatch.setattr(recorder, "launch", lambda *a: (told.append("launch"), launch(*a))[1])
-    monkeypatch.setattr(recorder, "finish", lambda *a: (told.extend(["finish"] * bool(a[3])), finish(*a))[1])
+
+    def launched(*args):
+        told.append("launch")
+        return [dataclasses.replace(part, travels=travels) for part in launch(*args)]
+
+    monkeypatch.setattr(recorder, "launch", launched)
+    monkeypatch.setattr(recorder, "finish", lambda *a: (told.append("finish"), finish(*a))[1])
     with capture(model, battery(), sites=("resid_post",), token_budget=48) as store:
         x = store.read("blocks.1.hook_resid_post").x
     n = told.count("launch")
     assert n > 2
-    assert told == ["launch", *["launch", "finish"] * (n - 1), "finish"]
+    assert told == (["launch", *["launch", "finish"] * (n - 1), "finish"] if travels else ["launch", "finish"] * n)
     with capture(model, battery(), sites=("resid_post",), token_budget=48) as again:
         np.testing.assert_array_equal(x, again.read("blocks.1.hook_resid_post").x)
 

@@ -21,11 +21,12 @@ from interp.sites import Site
 
 @dataclass(frozen=True, slots=True)
 class Underway:
-    """Texts whose forward has run and whose activations are on their way to the host; `arrive` waits for them."""
+    """Texts whose forward has run; `arrive` gives their activations, and waits for them where they travel from a device."""
 
     places: list[int]
     shape: tuple[int, int]
     arrive: Callable[[], dict[str, np.ndarray]]
+    travels: bool
 
 
 def launch(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) -> list[Underway]:
@@ -79,7 +80,7 @@ def _run(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) ->
         return lambda tensor: pooler.sink(site, tensor)
 
     engine.run(batch, {site: keep(site) for site in plan.sites})
-    return Underway(places, (len(places), int(batch.ids.shape[1])), pooler.leave())
+    return Underway(places, (len(places), int(batch.ids.shape[1])), *pooler.leave())
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

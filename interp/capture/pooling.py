@@ -48,8 +48,8 @@ class Pooler:
         pooled = torch.bmm(self.weights.to(flat.device), flat)
         return [pooled[:, rule].unflatten(-1, tensor.shape[2:]) for rule in range(pooled.shape[1])]
 
-    def leave(self) -> Callable[[], dict[str, np.ndarray]]:
-        """Send what was kept to the host's memory; the function returned waits for it and gives it by `SITE/POSITION`.
+    def leave(self) -> tuple[Callable[[], dict[str, np.ndarray]], bool]:
+        """Send what was kept to the host's memory, as `send_to_host` does, by `SITE/POSITION`.
 
         Arrays are [text, ...], or ragged [token, ...].
         """
@@ -58,8 +58,8 @@ class Pooler:
         return send_to_host(whole)
 
 
-def send_to_host(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, np.ndarray]]:
-    """Begin copying `tensors`; the function returned waits and gives the arrays.
+def send_to_host(tensors: Mapping[str, Tensor]) -> tuple[Callable[[], dict[str, np.ndarray]], bool]:
+    """Begin copying `tensors`: a function that waits and gives the arrays, and whether there is anything to wait for.
 
     From a CUDA device the copies go through pinned memory on a stream of their own, so that the device computes the next batch
     meanwhile; elsewhere nothing is left to wait for.
@@ -82,7 +82,7 @@ def send_to_host(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, np.nda
             stream.synchronize()
         return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in host.items()}
 
-    return arrive
+    return arrive, bool(streams)
 
 
 def is_ragged(name: str) -> bool:

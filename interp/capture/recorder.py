@@ -121,10 +121,7 @@ class Recorder:
         return folder.commit(**self._commitment(index, gathered))
 
     def _computed(self, index: int, begun: Recorded | None, *, stop: Callable[[], bool], lock: Lock | None = None) -> Gathering:
-        """A shard: what was begun of it, and what that lacks, copied or computed; less than that when `stop` says so.
-
-        A batch is computed while the one before it is on its way from the device.
-        """
+        """A shard: what was begun of it, and what that lacks, copied or computed; less than that when `stop` says so."""
         places = self.plan.places(index)
         gathering = Gathering(self.plan, places)
         if begun is not None:
@@ -138,13 +135,24 @@ class Recorder:
         for batch in self.plan.shards[index]:
             lacking = [place for place in self.plan.batches[batch] if place not in held]
             if lacking and (not stop() or (not gathering.places and not before)):
-                underway = launch(self.model, self.engine, self.plan, lacking)
-                self._gather(gathering, before)
-                before = underway
+                before = self._advance(gathering, before, lacking)
             if lock is not None:
                 lock.beat()
         self._gather(gathering, before)
         return gathering
+
+    def _advance(self, gathering: Gathering, before: Sequence[Underway], places: list[int]) -> list[Underway]:
+        """Run the texts at `places` and gather those `before` them; what is under way then.
+
+        What travels from a device is gathered when the next batch has been launched; what does not, at once, so that its memory
+        serves the next batch.
+        """
+        launched = launch(self.model, self.engine, self.plan, places)
+        self._gather(gathering, before)
+        if any(part.travels for part in launched):
+            return launched
+        self._gather(gathering, launched)
+        return []
 
     def _gather(self, gathering: Gathering, launched: Sequence[Underway]) -> None:
         for underway in launched:
