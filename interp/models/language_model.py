@@ -11,11 +11,11 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -27,7 +27,7 @@ from interp.models.placement import Placement, home, is_spread
 from interp.models.quantised import is_quantised
 from interp.models.sizes import Dims, site_rows
 from interp.models.tokens import Batch, Tokens, cut, leading_specials, pad_rows
-from interp.models.weights import weight_of, working_dtype
+from interp.models.weights import Weights, working_dtype
 from interp.sites import Site
 
 Hook = tuple[str, Callable[..., Tensor | None]]
@@ -39,7 +39,7 @@ _GATED = ("hook_result", "hook_attn_in", "hook_q_input", "hook_k_input", "hook_v
 """Names that the bridge lists and does not compute unless a flag is set: a hook there would never fire."""
 
 
-class LanguageModel:
+class LanguageModel(Weights):
     """A model, its tokenizer, its sizes and where it came from. Made by `interp.models.load`.
 
     `provenance` is what `RunRecord` keeps of it; `plain` builds the same model once more without the bridge; `chat` is the
@@ -255,45 +255,6 @@ class LanguageModel:
         """Whether no hook sits on the model."""
         return self.count_hooks() == 0
 
-    def W_O(self, layer: int) -> Float[Tensor, "n_heads d_head d_model"]:
-        """Output matrices of the heads of `layer`: z[head] @ W_O[head], summed, plus b_O is what attention computes."""
-        return self._matrix(self.block(layer).attn, "W_O")
-
-    def b_O(self, layer: int) -> Float[Tensor, " d_model"]:
-        """Bias of attention's output; zeros where the model has none."""
-        return self._bias(self.block(layer).attn, "b_O")
-
-    def W_out(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
-        """Output matrix of the MLP: post @ W_out plus b_out is what the MLP computes."""
-        return self._matrix(self.block(layer).mlp, "W_out")
-
-    def b_out(self, layer: int) -> Float[Tensor, " d_model"]:
-        """Bias of the MLP's output; zeros where the model has none."""
-        mlp = self.block(layer).mlp
-        return self._bias(getattr(mlp, "out", mlp), "bias")  # mlp.b_out is what the bias was when the bridge was built
-
-    @property
-    def W_U(self) -> Float[Tensor, "d_model d_vocab"]:
-        """Unembedding, applied to the residual stream after the final norm."""
-        return self._matrix(self.bridge.unembed, "W_U")
-
-    @property
-    def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
-        """Token embedding, as stored (Gemma scales it by sqrt(d_model) when it embeds)."""
-        return self._matrix(self.bridge.embed, "W_E")
-
-    def post_norm(self, layer: int, sublayer: Literal["attn", "mlp"]) -> Callable[[Tensor], Tensor] | None:
-        """The norm that a sublayer's output passes before it is added to the residual stream (Gemma-2), or None."""
-        own = dict(self.block(layer).named_children())
-        norm: Any = own.get({"attn": "ln1_post", "mlp": "ln2_post"}[sublayer])
-        return None if norm is None else lambda x: norm(x.to(home(norm))).to(x.device)
-
-    def block(self, layer: int) -> Any:
-        """The bridge's block `layer`; raises `UsageError` when the model has no such layer."""
-        if not 0 <= layer < self.dims.n_layers:
-            raise UsageError(f"layer {layer} is out of range. {self.name} has layers 0..{self.dims.n_layers - 1}.")
-        return self.bridge.blocks[layer]
-
     def offers(self, site: Site) -> bool:
         """Whether the model has this site."""
         return site.hook in self._names
@@ -316,17 +277,6 @@ class LanguageModel:
     def sites(self) -> list[dict[str, Any]]:
         """A row a kind of site: its name, hook, layers, shape with this model's numbers, and the analyses that accept it."""
         return site_rows(self.dims, self.offers, read_only=self.read_only)
-
-    def _matrix(self, component: nn.Module, name: str) -> Tensor:
-        """A weight, on `device`. Raises as `weight_of`, and `UsageError` where the model has none."""
-        weight = weight_of(component, name)
-        if weight is None:
-            raise UsageError(f"{self.name} has no {name} there: contributions cannot be read off this kind of layer.")
-        return weight.to(self.device)
-
-    def _bias(self, component: nn.Module, name: str) -> Float[Tensor, " d_model"]:
-        bias = weight_of(component, name)
-        return torch.zeros(self.dims.d_model, device=self.device, dtype=self.dtype) if bias is None else bias.to(self.device)
 
     def _run(self, ids: Tensor, mask: Tensor, **options: Any) -> Any:
         if not self._keeps_logits:
