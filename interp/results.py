@@ -130,13 +130,15 @@ def read_table(path: Path) -> pd.DataFrame:
 def software() -> dict[str, str]:
     """Versions of what computes: python, interp and the libraries whose numbers we report (missing ones left out)."""
     names = ("emotion-interp", "torch", "transformers", "transformer-lens", "numpy", "scipy", "scikit-learn", "h5py")
+    import h5py
+
     found = {"python": platform.python_version()}
     for name in names:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return {**found, "hdf5": h5py.version.hdf5_version}
 
 
 def _as_numbers(column: pd.Series) -> pd.Series:

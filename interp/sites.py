@@ -7,6 +7,8 @@ A site is where an activation is recorded and where it is edited: `blocks.5.hook
 
 import difflib
 import re
+import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -103,15 +105,18 @@ def expand(texts: Iterable[str], *, n_layers: int) -> tuple[Site, ...]:
     A text is a name (`resid_post`: all layers), a name with layers (`resid_post@0,3-5`), or a full name
     (`blocks.2.attn.hook_z`). Raises `UsageError` for an unknown name, a layer that the model lacks, or a reversed range.
     """
-    found: set[Site] = set()
+    named: list[Site] = []
     texts = tuple(texts)
     check_names(texts)
     for text in texts:
         if text.startswith("blocks."):
-            found.add(Site.parse(text))
+            named.append(Site.parse(text))
             continue
         name, at, layers = text.partition("@")
-        found.update(Site(name, layer) for layer in parse_layers(layers if at else f"0-{n_layers - 1}", n_layers=n_layers))
+        named += [Site(name, layer) for layer in parse_layers(layers if at else f"0-{n_layers - 1}", n_layers=n_layers)]
+    found = set(named)
+    if twice := [str(site) for site, times in Counter(named).items() if times > 1]:
+        warnings.warn(f"named twice, and taken once: {', '.join(twice[:5])}.", stacklevel=2)
     for site in found:
         _check_layer(site.layer, n_layers)
     order = {name: place for place, name in enumerate(SITE_NAMES)}

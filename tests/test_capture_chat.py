@@ -14,12 +14,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import stimuli
 from interp import study
 from interp.capture import capture
-from interp.capture.executors import _Work
 from interp.capture.plan import Options, make_plan, tokenise
 from interp.capture.positions import parse_position
 from interp.capture.recorder import Recorder
 from interp.capture.run_folder import RunFolder
 from interp.capture.upkeep import verify
+from interp.capture.workers import Work
 from interp.cli import cli
 from interp.errors import ArtefactError, DataError, InterpError, UsageError
 from interp.models import load
@@ -168,7 +168,7 @@ def test_a_worker_loads_the_template_of_its_planner_and_no_other(chat_model, pla
     for planner in (chat_model, plain):
         plan = make_plan(planner, battery(2), sites=SITES, positions=("last",), options=Options())
         recorder = Recorder(planner, plan)
-        work = _Work.of(recorder, RunFolder.begin(tmp_path / str(planner is chat_model), recorder.head))
+        work = Work.of(recorder, RunFolder.begin(tmp_path / str(planner is chat_model), recorder.head))
         assert work.recorder().model.provenance["chat_template"] == planner.provenance["chat_template"]
         with pytest.raises(ArtefactError, match="is not the one that the capture was planned with"):
             replace(work, chat_template="off" if planner is chat_model else "on").recorder()

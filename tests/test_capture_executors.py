@@ -74,11 +74,11 @@ def test_processes_make_the_serial_tree(llama, clean, tmp_path):
 
 
 def test_a_worker_refuses_another_model(llama, tiny_folder, tmp_path):
-    from interp.capture.executors import _Work
     from interp.capture.plan import Options, make_plan
+    from interp.capture.workers import Work
 
     plan = make_plan(llama, battery(), sites=FEW, positions=("last",), options=Options())
-    work = _Work(plan, tmp_path, str(tiny_folder("mistral")), "cpu", "float32", 1)
+    work = Work(plan, tmp_path, str(tiny_folder("mistral")), "cpu", "float32", 1)
     with pytest.raises(ArtefactError, match="is not the one that the capture was planned with"):
         work.recorder()
 

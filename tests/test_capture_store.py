@@ -11,10 +11,11 @@ from capture_cases import FEW, SITES, battery, tree, write_store
 
 from interp.capture import ActivationStore, capture, pooling
 from interp.capture.blocks import block_digests
+from interp.capture.export import export_hdf5
 from interp.capture.run_folder import RunFolder
 from interp.capture.sealed import seal
 from interp.capture.shard import Shard, encode, overflows
-from interp.capture.upkeep import export_hdf5, inspect, layer_rows, repair, verify
+from interp.capture.upkeep import inspect, layer_rows, repair, verify
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
@@ -129,7 +130,7 @@ def test_a_kind_of_site_that_is_zero_in_every_layer_is_refused_before_anything_i
     scale_by(monkeypatch, lambda name: 0 if "hook_z" in name else 1)
     with pytest.raises(DataError, match=r"z is zero in every layer asked for.*its hook does not fire"):
         write_store(model, tmp_path / "run", sites=("resid_post", "z"))
-    assert not list((tmp_path / "run" / "shards").iterdir())
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_what_was_not_captured_is_named(memory):
@@ -237,7 +238,7 @@ def test_export_is_the_whole_store_in_one_file(run, memory, tmp_path, monkeypatc
         np.testing.assert_array_equal(file[f"{POST}/all"][...], memory.read(POST, "all").x)
         assert tuple(file["length"][...]) == memory.read(POST, "all").lengths
         assert json.loads(file.attrs["run"])["plan"] == memory.head["plan"]
-    monkeypatch.setattr("interp.capture.upkeep.disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr("interp.capture.export.disk_usage", lambda path: type("Usage", (), {"free": 10})())
     with pytest.raises(ResourceError, match="are free"):
         export_hdf5(run, tmp_path / "two.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.h5", "run"]

@@ -14,10 +14,10 @@ import pytest
 from capture_cases import FEW, battery, tree, write_store
 
 from interp.capture import capture
-from interp.capture.executors import _share_out
 from interp.capture.lock import locked
 from interp.capture.run_folder import RunFolder
 from interp.capture.stopping import Stopping
+from interp.capture.workers import _share_out
 from interp.errors import BusyError, Interrupted
 
 

@@ -11,10 +11,10 @@ from safetensors import safe_open
 
 from interp.capture import capture
 from interp.capture.engine import BridgeEngine, choose_engine
-from interp.capture.executors import _Work
 from interp.capture.plain import PlainEngine
 from interp.capture.plan import IDENTITY
 from interp.capture.recorder import Recorder
+from interp.capture.workers import Work
 from interp.causal.attribution import contributions
 from interp.causal.edits import add
 from interp.causal.interventions import Intervention
@@ -167,7 +167,7 @@ def test_workers_load_the_model_as_it_was_loaded(tiny_folder, tmp_path):
 
     model = load(str(tiny_folder("llama")), device=LLAMA, check=False)
     recorder = Recorder(model, make_plan(model, battery(2), sites=FEW, positions=("last",), options=Options()))
-    work = _Work.of(recorder, RunFolder.begin(tmp_path, recorder.head))
+    work = Work.of(recorder, RunFolder.begin(tmp_path, recorder.head))
     assert (work.device, work.gpus) == (LLAMA, 0)
     again = work.recorder().model
     assert again.spread

@@ -138,7 +138,11 @@ def _spanned(text: TokenisedText, name: str) -> Int[np.ndarray, " token"]:
     value = text.fields[name]
     if isinstance(value, Mapping) and _is_range(value.get("tokens")):
         start, end = value["tokens"]
-        return np.arange(max(start, 0), min(end, len(text.tokens)), dtype=np.int64)
+        if not 0 <= start < end <= len(text.tokens):
+            raise DataError(
+                f"text {text.id!r}: field {name!r} asks for tokens {start} to {end}, and the text has 0 to {len(text.tokens)}."
+            )
+        return np.arange(start, end, dtype=np.int64)
     return _overlapping(text, _character_ranges(text, name, value))
 
 

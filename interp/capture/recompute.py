@@ -9,9 +9,10 @@ from interp.capture.batches import finish, launch, text_rows
 from interp.capture.engine import choose_engine, tolerance
 from interp.capture.plan import Options, Plan, PlannedText, identity, parse_positions
 from interp.capture.positions import PositionRule
-from interp.capture.run_folder import RunFolder, ShardRecord
+from interp.capture.run_folder import RunFolder
 from interp.capture.sealed import differences
 from interp.capture.shard import CHOSEN, opened
+from interp.capture.shard_record import ShardRecord
 from interp.capture.store import ActivationStore
 from interp.errors import ArtefactError
 from interp.models import LanguageModel

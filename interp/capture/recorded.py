@@ -9,13 +9,14 @@ import numpy as np
 from interp.capture.plan import Plan
 from interp.capture.pooling import is_ragged
 from interp.capture.shard import Shard
+from interp.errors import InternalError
 
 
 @dataclass
 class Recorded:
     """What some texts gave: their places, arrays by `SITE/POSITION`, shapes of batches really run, items refused.
 
-    `reused` are the ids of items that were copied from an earlier capture.
+    `reused` are the ids of items that were copied from earlier captures, `sources` the digests of those captures' plans.
     """
 
     places: list[int]
@@ -23,6 +24,7 @@ class Recorded:
     shapes: list[tuple[int, int]] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
 
 
 class Gathering:
@@ -37,6 +39,7 @@ class Gathering:
         self.shapes: list[tuple[int, int]] = []
         self.refused: list[dict[str, Any]] = []
         self.reused: list[str] = []
+        self.sources: list[str] = []
         self._plan = plan
         self._room = {False: len(places), True: sum(len(plan.texts[place].tokens) for place in places)}
         self._filled = {False: 0, True: 0}
@@ -44,16 +47,22 @@ class Gathering:
 
     def add(self, recorded: Recorded) -> None:
         """Take over what some more of the texts gave."""
+        rows = {False: len(recorded.places), True: sum(len(self._plan.texts[place].tokens) for place in recorded.places)}
         self._arrays = self._arrays or self._take_room(recorded.arrays)
+        wrong = {name for name, array in recorded.arrays.items() if len(array) != rows[is_ragged(name)]}
+        if wrong := wrong | (self._arrays.keys() ^ recorded.arrays.keys()):
+            raise InternalError(
+                f"{', '.join(sorted(wrong)[:5])}: a batch gave another number of rows than it has texts or tokens."
+            )
         for name, array in recorded.arrays.items():
             start = self._filled[is_ragged(name)]
             self._arrays[name][start : start + len(array)] = array
-        self._filled[False] += len(recorded.places)
-        self._filled[True] += sum(len(self._plan.texts[place].tokens) for place in recorded.places)
+        self._filled = {ragged: self._filled[ragged] + rows[ragged] for ragged in rows}
         self.places += recorded.places
         self.shapes += recorded.shapes
         self.refused += recorded.refused
         self.reused += recorded.reused
+        self.sources += [source for source in recorded.sources if source not in self.sources]
 
     def shard(self) -> Shard:
         """What was gathered, with the tokens of its texts and where the pooled rules looked."""

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
@@ -22,11 +23,12 @@ from interp.capture.lock import Lock
 from interp.capture.plan import Plan, texts_bytes
 from interp.capture.recorded import Gathering, Recorded
 from interp.capture.reuse import Reuse
-from interp.capture.run_folder import RunFolder, ShardRecord
+from interp.capture.run_folder import RunFolder
 from interp.capture.shard import OVERHEAD, Shard, encode, opened
+from interp.capture.shard_record import ShardRecord
 from interp.capture.stopping import watched_signals
 from interp.capture.store import ActivationStore
-from interp.errors import ArtefactError, ResourceError
+from interp.errors import ArtefactError, DataError, ResourceError
 from interp.models import LanguageModel
 from interp.progress import track
 from interp.results import software
@@ -63,7 +65,6 @@ class Recorder:
             "threads": torch.get_num_threads(),
             "engine": engine.name,
             "engine_reason": reason,
-            "reused_captures": list(self.reuse.sources) if self.reuse else [],
         }
         sizes = {"n_items": len(self.plan.texts), "n_shards": len(self.plan.shards)}
         return {"plan": self.plan.digest, "config": dict(self.plan.config), "provenance": provenance, **sizes}
@@ -86,13 +87,20 @@ class Recorder:
     def missing(self, folder: RunFolder, indices: Iterable[int]) -> list[int]:
         """Those of the shards `indices` that the folder lacks, after verifying those it has and the disk's space.
 
-        Raises `ArtefactError` for a damaged shard, `ResourceError` where the disk cannot hold what is missing.
+        Raises `ArtefactError` for a damaged shard, `ResourceError` where the disk cannot hold what is missing, `DataError`
+        where items are in quarantine and none may be.
         """
+        if folder.quarantined and self.plan.options.on_nonfinite == "stop":
+            names = ", ".join(map(repr, sorted(folder.quarantined)[:5]))
+            raise DataError(
+                f"{folder.path} has {len(folder.quarantined)} texts in quarantine ({names}), since their activations are not "
+                "finite: give --on-nonfinite quarantine to go on without their pairs, or another --out."
+            )
         wanted = list(indices)
         for index in [index for index in wanted if index in folder.records]:
             folder.verify(folder.records[index])
         lacking = [index for index in wanted if index not in folder.records]
-        self._check_disk(folder, lacking)
+        self.check_disk(folder.path, lacking)
         return lacking
 
     def write(self, folder: RunFolder, indices: Iterable[int], *, lock: Lock | None = None) -> None:
@@ -181,6 +189,7 @@ class Recorder:
             "statistics": statistics,
             "nonfinite": tuple(row["id"] for row in gathered.refused),
             "reused": tuple(gathered.reused),
+            "sources": tuple(gathered.sources),
             "warnings": tuple(warned),
         }
 
@@ -201,15 +210,19 @@ class Recorder:
         with opened(folder.shard_path(part), verified=part.verified) as file:
             arrays = {f"{site}/{rule}": file[f"{site}/{rule}"][...] for site in self.plan.sites for rule in self.plan.positions}
         refused = [folder.quarantined[item] for item in part.nonfinite]
-        return Recorded(list(part.places), arrays, list(part.batches), refused, list(part.reused))
+        return Recorded(list(part.places), arrays, list(part.batches), refused, list(part.reused), list(part.sources))
 
-    def _check_disk(self, folder: RunFolder, missing: Sequence[int]) -> None:
-        """Refuse before any forward what the disk cannot hold."""
+    def prove(self) -> None:
+        """Raise where the sites asked for cannot be trusted: `DataError`, `InternalError`."""
+        _ = self.engine
+
+    def check_disk(self, path: Path, missing: Sequence[int]) -> None:
+        """Raise `ResourceError` where the disk of `path` cannot hold the shards `missing`."""
         needed = sum(self.shard_bytes(index) + OVERHEAD for index in missing)
-        free = disk_usage(folder.path).free
+        free = disk_usage(path).free
         if needed * 1.1 > free:
             raise ResourceError(
-                f"{folder.path} needs {needed / 1e9:.2f} GB + 10 %, and {free / 1e9:.2f} GB are free: free space, capture "
+                f"{path} needs {needed / 1e9:.2f} GB + 10 %, and {free / 1e9:.2f} GB are free: free space, capture "
                 "fewer sites or positions, or choose another --out."
             )
 

@@ -16,27 +16,30 @@ import numpy as np
 from interp.capture.batches import text_rows
 from interp.capture.plan import Plan
 from interp.capture.recorded import Recorded
-from interp.capture.run_folder import RunFolder, ShardRecord
+from interp.capture.run_folder import RunFolder, capture_in
 from interp.capture.sealed import differences
 from interp.capture.shard import CHOSEN, check_owner, opened, rows_of
+from interp.capture.shard_record import ShardRecord
 from interp.errors import ArtefactError
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Where a text's activations lie: the file of a shard of an earlier capture, and the text's number in it."""
+    """Where a text's activations lie: the file of a shard of an earlier capture (by its plan's digest), and the text's number
+    in it.
+    """
 
     path: Path
     record: ShardRecord
     number: int
+    plan: str
 
 
 @dataclass(frozen=True)
 class Reuse:
-    """The texts of a plan that earlier captures hold, by their places; `sources` are the digests of these captures' plans."""
+    """The texts of a plan that earlier captures hold, by their places."""
 
     held: Mapping[int, _Held]
-    sources: tuple[str, ...] = ()
 
     @classmethod
     def find(cls, plan: Plan, paths: Sequence[Path | str]) -> "Reuse":
@@ -50,17 +53,15 @@ class Reuse:
         for place, text in enumerate(plan.texts):
             places.setdefault(_key(text.tokens, text.selected), []).append(place)
         held: dict[int, _Held] = {}
-        sources = []
         for path in paths:
-            folder = RunFolder(_capture_in(Path(path)))
+            folder = RunFolder(capture_in(path).resolve())
             _check(plan, folder)
-            sources.append(folder.head["plan"])
             for record in folder.records.values():
                 for number, key in enumerate(_keys(plan, folder, record)):
                     if record.items[number] not in record.nonfinite:
                         for place in places.get(key, []):
-                            held.setdefault(place, _Held(folder.shard_path(record), record, number))
-        return cls(held, tuple(sources))
+                            held.setdefault(place, _Held(folder.shard_path(record), record, number, folder.head["plan"]))
+        return cls(held)
 
     def recorded(self, plan: Plan, places: Sequence[int]) -> Iterator[Recorded]:
         """The activations of those of the texts at `places` that are held, a shard of theirs at a time."""
@@ -71,10 +72,6 @@ class Reuse:
                 wanted.setdefault(str(source.path), []).append((place, source))
         for found in wanted.values():
             yield _copied(plan, found)
-
-
-def _capture_in(path: Path) -> Path:
-    return path / "activations" if (path / "activations").is_dir() else path
 
 
 def _copied(plan: Plan, found: Sequence[tuple[int, _Held]]) -> Recorded:
@@ -90,7 +87,7 @@ def _copied(plan: Plan, found: Sequence[tuple[int, _Held]]) -> Recorded:
             if not np.isfinite(arrays[name]).all():
                 raise ArtefactError(f"{name} holds rows that are not finite, and are not in quarantine.")
     places = [place for place, _ in found]
-    return Recorded(places, arrays, reused=[plan.texts[place].id for place in places])
+    return Recorded(places, arrays, reused=[plan.texts[place].id for place in places], sources=[source.plan])
 
 
 @contextmanager

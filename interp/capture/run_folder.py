@@ -12,78 +12,21 @@ A shard is committed by: unique temporary, fsync, rename, fsync of the folder, t
 """
 
 import fcntl
-import hashlib
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from interp.capture.blocks import VerifiedFile, block_digests, fits
+from interp.capture.blocks import block_digests
 from interp.capture.sealed import MOST_BYTES, differences, seal, unseal
 from interp.capture.shard import SCHEMA, open_regular
-from interp.errors import ArtefactError
+from interp.capture.shard_record import ShardRecord, read_shard_record
+from interp.errors import ArtefactError, InternalError
 from interp.files import make_folder, resource_error, sha256_bytes, sync_folder, write_atomic
 
 RUN, MANIFEST, QUARANTINE, SHARDS = "run.json", "manifest.jsonl", "quarantine.jsonl", "shards"
 LOCK, STOP = "LOCK", "STOP"
-
-
-@dataclass(frozen=True, slots=True)
-class ShardRecord:
-    """A manifest line. `part` marks the first batches of a shard that a signal cut short; a resumed run continues it.
-
-    `batches` are the (texts, tokens a text) really run, after any halving; `statistics` maps `SITE/POSITION` to the largest
-    magnitude and the mean norm of its finite rows; `blocks` has a digest a block of the file, for reading a part of it;
-    `nonfinite` names items whose rows are NaN, `reused` those copied from an earlier capture. `unknown` keeps what a later
-    interp of the same schema may have added.
-    """
-
-    index: int
-    file: str
-    bytes: int
-    sha256: str
-    items: tuple[str, ...]
-    places: tuple[int, ...]
-    batches: tuple[tuple[int, int], ...]
-    statistics: Mapping[str, tuple[float, float]]
-    blocks: str
-    nonfinite: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    reused: tuple[str, ...] = ()
-    part: bool = False
-    unknown: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def line(self) -> dict[str, Any]:
-        """The record as the manifest has it."""
-        return {**self.unknown, **{name: getattr(self, name) for name in _FIELDS}}
-
-    @property
-    def max_abs(self) -> float:
-        """The largest magnitude in the shard."""
-        return max((most for most, _ in self.statistics.values()), default=0.0)
-
-    def check(self, stream: BinaryIO) -> None:
-        """Raise `ArtefactError` unless the stream holds the bytes that were committed."""
-        digest = hashlib.sha256()
-        size = 0
-        while piece := stream.read(1 << 20):
-            size += len(piece)
-            digest.update(piece)
-            if size > self.bytes:
-                break
-        if size != self.bytes or digest.hexdigest() != self.sha256:
-            what = f"{size} bytes instead of {self.bytes}" if size != self.bytes else "a content that is not the one committed"
-            raise ArtefactError(f"shard {self.file} has {what}: it is damaged. `interp capture --repair` computes it again.")
-
-    def verified(self, stream: BinaryIO) -> VerifiedFile:
-        """The stream, of which only bytes that were committed can be read."""
-        return VerifiedFile(stream, size=self.bytes, digests=self.blocks, name=self.file)
-
-
-_FIELDS = tuple(each.name for each in fields(ShardRecord) if each.name != "unknown")
 
 
 class RunFolder:
@@ -124,7 +67,7 @@ class RunFolder:
         self.records.clear()
         self.parts.clear()
         for line in _sealed_lines(self.path / MANIFEST):
-            record = _record(line, self.path / MANIFEST, n_shards=self.head["n_shards"])
+            record = read_shard_record(line, self.path / MANIFEST, n_shards=self.head["n_shards"])
             if record.part:
                 self.parts[record.index] = record
             else:
@@ -174,8 +117,17 @@ class RunFolder:
         self._rewrite()
 
     def ask_to_stop(self) -> None:
-        """Tell the workers of this folder, wherever they run, to end their batch and leave."""
-        (self.path / STOP).touch()
+        """Tell the workers of this folder, wherever they run, to end their batch and leave.
+
+        Where the word cannot be written (a full disk) they finish their shard, or meet the error themselves.
+        """
+        with suppress(OSError):
+            (self.path / STOP).touch()
+
+    def forget_stop(self) -> None:
+        """Take that word back."""
+        with suppress(OSError):
+            (self.path / STOP).unlink(missing_ok=True)
 
     def stop_asked(self) -> bool:
         """Whether the workers of this folder were told to stop."""
@@ -183,7 +135,7 @@ class RunFolder:
 
     def clean(self) -> None:
         """Remove what others left: temporaries, a torn last line, a word to stop. Only for the holder of the whole lock."""
-        (self.path / STOP).unlink(missing_ok=True)
+        self.forget_stop()
         for folder in (self.path, self.path / SHARDS):
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
@@ -193,6 +145,8 @@ class RunFolder:
 
     def finish(self) -> None:
         """Put a complete run in its canonical form: manifest and quarantine sorted, no shard file that the manifest lacks."""
+        if len(self.records) < self.head["n_shards"]:
+            raise InternalError(f"{self.path} lacks shards: it cannot be put in its final form.")
         self.parts = {}
         self._rewrite()
         if self.quarantined:
@@ -209,6 +163,11 @@ class RunFolder:
         path = self.path / MANIFEST
         if not path.exists() or path.read_bytes() != data:
             write_atomic(path, data)
+
+
+def capture_in(path: Path | str) -> Path:
+    """The folder of the capture that a run's folder, or itself, stands for."""
+    return Path(path) / "activations" if (Path(path) / "activations").is_dir() else Path(path)
 
 
 def _read_head(path: Path) -> dict[str, Any]:
@@ -246,32 +205,6 @@ def _sealed_lines(path: Path) -> Iterable[dict[str, Any]]:
                 yield unseal(line, path=path)
             elif len(line) >= MOST_BYTES:
                 raise ArtefactError(f"{path} holds a line above {MOST_BYTES} bytes, and none of ours is.")
-
-
-def _record(content: Mapping[str, Any], path: Path, *, n_shards: int) -> ShardRecord:
-    """A manifest line as a record; raises `ArtefactError` for wrong fields and for a file name that could lead elsewhere."""
-    try:
-        record = ShardRecord(
-            **{
-                **{key: value for key, value in content.items() if key in _FIELDS},
-                "items": tuple(map(str, content["items"])),
-                "places": tuple(map(int, content["places"])),
-                "batches": tuple((int(texts), int(tokens)) for texts, tokens in content["batches"]),
-                "statistics": {str(k): (float(most), float(norm)) for k, (most, norm) in content["statistics"].items()},
-                "nonfinite": tuple(map(str, content["nonfinite"])),
-                "warnings": tuple(content["warnings"]),
-                "reused": tuple(map(str, content["reused"])),
-                "unknown": {key: value for key, value in content.items() if key not in _FIELDS},
-            }
-        )
-        kind = ".part" if record.part else ""
-        named = record.file == f"{record.index:05d}{kind}-{record.sha256[:8]}.h5" and "/" not in record.file
-        sizes = len(record.items) == len(record.places) > 0 and record.bytes > 0 and fits(record.blocks, record.bytes)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ArtefactError(f"{path} holds a line that is not a shard's record: {error}.") from error
-    if not named or not sizes or not 0 <= record.index < n_shards or not all(map(math.isfinite, (record.max_abs,))):
-        raise ArtefactError(f"{path} names shard {record.index} as {record.file!r}, which no run of ours writes.")
-    return record
 
 
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.capture.run_folder import RunFolder, ShardRecord
+from interp.capture.run_folder import RunFolder
 from interp.capture.shard import Shard, check_owner, opened, rows_of
+from interp.capture.shard_record import ShardRecord
 from interp.errors import ArtefactError, UsageError
 from interp.sites import Site
 
@@ -75,7 +76,9 @@ class ActivationStore:
         self.head = head
         self.sites = tuple(Site.parse(text) for text in head["config"]["sites"])
         self.positions = tuple(map(str, head["config"]["positions"]))
-        self.provenance: Mapping[str, Any] = {**head["config"], **head["provenance"], "plan": head["plan"]}
+        sources = list(dict.fromkeys(source for record in records for source in record.sources))
+        known = {"plan": head["plan"], "reused_captures": sources}
+        self.provenance: Mapping[str, Any] = {**head["config"], **head["provenance"], **known}
         self.path = folder.path if folder else None
         self._records = list(records)
         self._folder = folder

@@ -1,28 +1,26 @@
-"""Looking after a capture: say what it holds, verify it, repair it, export it as one file."""
+"""Looking after a capture: say what it holds, verify it, repair it."""
 
 import math
-import os
 from pathlib import Path
-from secrets import token_hex
-from shutil import disk_usage
 from typing import Any
 
-import h5py
 import numpy as np
 
 from interp.capture.lock import locked
-from interp.capture.run_folder import LOCK, MANIFEST, QUARANTINE, RunFolder, ShardRecord
+from interp.capture.pooling import is_ragged
+from interp.capture.run_folder import LOCK, MANIFEST, QUARANTINE, RUN, RunFolder, capture_in
 from interp.capture.sealed import unseal
 from interp.capture.shard import opened
+from interp.capture.shard_record import ShardRecord
 from interp.capture.store import ActivationStore
-from interp.errors import ArtefactError, ResourceError
-from interp.files import resource_error, sync_folder, write_atomic
+from interp.errors import ArtefactError
+from interp.files import write_atomic
 from interp.sites import Site
 
 
 def inspect(path: Path | str) -> dict[str, Any]:
     """What a capture holds, complete or not: model, battery, sites, positions, items, shards done, bytes, warnings."""
-    folder = RunFolder(Path(path))
+    folder = RunFolder(capture_in(path))
     config, provenance = folder.head["config"], folder.head["provenance"]
     records = list(folder.records.values())
     return {
@@ -44,12 +42,15 @@ def inspect(path: Path | str) -> dict[str, Any]:
 
 
 def layer_rows(path: Path | str) -> list[dict[str, Any]]:
-    """A row a site and position: its largest magnitude, the mean norm of its rows, and how many items it has."""
-    folder = RunFolder(Path(path))
+    """A row a site and position: its largest magnitude, the mean norm of its rows, and how many rows are finite (`n`: texts, or
+    tokens where every token is kept).
+    """
+    folder = RunFolder(capture_in(path))
     gathered: dict[str, list[tuple[float, float, int]]] = {}
     for record in folder.records.values():
+        texts, tokens = _finite_rows(folder, record)
         for name, (most, norm) in record.statistics.items():
-            gathered.setdefault(name, []).append((most, norm, len(record.items) - len(record.nonfinite)))
+            gathered.setdefault(name, []).append((most, norm, tokens if is_ragged(name) else texts))
     rows = []
     for name, found in sorted(gathered.items(), key=lambda pair: (Site.parse(pair[0].split("/")[0]), pair[0])):
         site, position = name.split("/", 1)
@@ -61,20 +62,33 @@ def layer_rows(path: Path | str) -> list[dict[str, Any]]:
     return rows
 
 
+def _finite_rows(folder: RunFolder, record: ShardRecord) -> tuple[int, int]:
+    """Texts of a shard that are not in quarantine, and their tokens."""
+    with opened(folder.shard_path(record), verified=record.verified) as file:
+        lengths = file["length"][...].tolist()
+    kept = [length for item, length in zip(record.items, lengths, strict=True) if item not in record.nonfinite]
+    return len(kept), sum(kept)
+
+
+def captured_dtype(path: Path | str) -> str:
+    """What the captured model computed in: float32, bfloat16 or float16."""
+    return str(RunFolder(capture_in(path)).head["config"]["model"].get("dtype", "float32"))
+
+
 def verify(path: Path | str, *, recompute: float = 0.01, model: Any = None) -> list[dict[str, Any]]:
     """A row a check: every shard's size, digest, structure and finiteness; with `model`, a sample of texts computed alone.
 
     `recompute` is the share of items (at least one) whose largest relative difference is reported, with the bound that batching
     explains. Rows have check, passed, value, bound, detail; nothing is raised for damage, so that all of it is listed.
     """
-    folder = RunFolder(Path(path))
+    folder = RunFolder(capture_in(path))
     rows = [_shard_row(folder, record) for record in _committed(folder)]
     missing = folder.head["n_shards"] - len(folder.records)
     rows.append(_row("complete", missing == 0, value=float(missing), bound=0.0, detail=f"{missing} shards missing"))
     if model is not None and recompute > 0 and all(row["passed"] for row in rows):
         from interp.capture.recompute import recompute_alone
 
-        with ActivationStore.open(path) as store:
+        with ActivationStore.open(folder.path) as store:
             rows.append(recompute_alone(store, folder, model, share=recompute))
     return rows
 
@@ -117,7 +131,9 @@ def repair(path: Path | str) -> list[dict[str, Any]]:
 
     Raises `ArtefactError` when run.json itself is damaged: without it nothing can be trusted.
     """
-    path = Path(path)
+    path = capture_in(path)
+    if not (path / RUN).is_file():
+        raise ArtefactError(f"{path} is not a capture: there is no {RUN}. Nothing can be repaired there.")
     rows: list[dict[str, Any]] = []
     with locked(path / LOCK):
         for name in (MANIFEST, QUARANTINE):
@@ -153,73 +169,3 @@ def _drop_damaged_lines(path: Path) -> list[str]:
     if reasons:
         write_atomic(path, b"".join(kept))
     return reasons
-
-
-class _Guarded:
-    """A file whose first failure is kept for later: HDF5 does not survive being told that the disk is full."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-        self.failure: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        return int(self._try(lambda: self.stream.write(data)) or len(data))
-
-    def truncate(self, size: int | None = None) -> int:
-        return int(self._try(lambda: self.stream.truncate(size)) or 0)
-
-    def flush(self) -> None:
-        self._try(self.stream.flush)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-    def _try(self, act: Any) -> Any:
-        try:
-            return act() if self.failure is None else None
-        except OSError as error:
-            self.failure = error
-            return None
-
-
-def export_hdf5(path: Path | str, out: Path | str) -> Path:
-    """One HDF5 file with all of a capture: `SITE/POSITION` in battery order, `item` ids, run.json as the attribute `run`.
-
-    Raises `ResourceError` when the disk cannot hold it, `ArtefactError` for a damaged store.
-    """
-    import json
-
-    out = Path(out)
-    temporary = out.with_name(f".{out.name}.{token_hex(4)}.tmp")
-    with ActivationStore.open(path) as store:
-        needed = sum(record.bytes for record in RunFolder(Path(path)).records.values())
-        if needed * 1.1 > disk_usage(out.parent).free:
-            raise ResourceError(
-                f"{out} needs {needed / 1e9:.2f} GB + 10 %, and {disk_usage(out.parent).free / 1e9:.2f} GB are free."
-            )
-        try:
-            with temporary.open("x+b", buffering=0) as stream:
-                guarded = _Guarded(stream)
-                with h5py.File(guarded, "w") as file:
-                    file.attrs["run"] = json.dumps({**store.head, "quarantined": store.quarantined})
-                    _copy(store, file)
-                if guarded.failure is not None:
-                    raise guarded.failure
-                os.fsync(stream.fileno())
-            temporary.replace(out)
-            sync_folder(out.parent)
-        except OSError as error:
-            raise resource_error(out, error) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-    return out
-
-
-def _copy(store: ActivationStore, file: h5py.File) -> None:
-    file.create_dataset("item", data=[item.encode() for item in store.items], track_times=False)
-    for site in store.sites:
-        for position in store.positions:
-            found = store.read(site, position)
-            file.create_dataset(f"{site}/{position}", data=found.x, fletcher32=True, chunks=True, track_times=False)
-            if found.lengths is not None and "length" not in file:
-                file.create_dataset("length", data=found.lengths, track_times=False)

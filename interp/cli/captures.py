@@ -21,14 +21,16 @@ from interp.errors import ArtefactError
 @model_options
 @as_json
 def verify(path: Path, recompute: float, model: str | None, as_json: bool, **how: Any) -> None:
-    """Check every shard of a capture, and a sample of texts computed again; exit code 4 when something is wrong."""
+    """Check every shard of a capture, and a sample of texts computed again, in the precision of the capture; exit code 4 when
+    something is wrong.
+    """
     from interp.capture import upkeep
 
     loaded = None
     if model is not None:
         from interp import models
 
-        loaded = models.load(model, **how)
+        loaded = models.load(model, dtype=upkeep.captured_dtype(path), **how)
     checks = upkeep.verify(path, recompute=recompute, model=loaded)
     show(checks, as_json=as_json)
     sys.exit(0 if all(check["passed"] for check in checks) else ArtefactError.exit_code)
@@ -36,9 +38,15 @@ def verify(path: Path, recompute: float, model: str | None, as_json: bool, **how
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option("--layers", is_flag=True, help="Of a capture: the largest magnitude and the mean norm at every site.")
 @as_json
-def inspect(path: Path, as_json: bool) -> None:
+def inspect(path: Path, layers: bool, as_json: bool) -> None:
     """Say what an artefact holds: a run, a store of activations, a direction, a table."""
+    if layers:
+        from interp.capture.upkeep import layer_rows
+
+        show(layer_rows(path), as_json=as_json)
+        return
     from interp.study import describe
 
     show(describe(path), as_json=as_json)
@@ -49,7 +57,7 @@ def inspect(path: Path, as_json: bool) -> None:
 @click.argument("target", type=click.Path(path_type=Path))
 def export(path: Path, target: Path) -> None:
     """Copy a capture into one HDF5 file."""
-    from interp.capture.upkeep import export_hdf5
+    from interp.capture.export import export_hdf5
 
     click.echo(export_hdf5(path, target))
 

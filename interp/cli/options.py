@@ -16,6 +16,12 @@ def _split(context: click.Context, parameter: click.Parameter, value: str) -> tu
     return tuple(part.strip() for part in re.split(r",(?!\s*\d)", value) if part.strip())
 
 
+def _names(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """The parts of a comma-separated option."""
+    del context, parameter
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
 def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Several options as one decorator."""
 
@@ -44,7 +50,7 @@ reading_options = options(
     click.option("--dedupe", is_flag=True, help="Keep one of rows with the same id and content."),
     click.option("--allow-control", is_flag=True, help="Accept control characters in texts."),
     click.option("--strict", is_flag=True, help="Make every warning about the stimuli an error."),
-    click.option("--emotions", callback=_split, default="", help="Keep these emotions (comma-separated) and neutral texts."),
+    click.option("--emotions", callback=_names, default="", help="Keep these emotions (comma-separated) and neutral texts."),
 )
 study_options = options(
     click.option("--model", required=True, help="A testbed (planted, storyworld), a folder, or org/name@revision."),

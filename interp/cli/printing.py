@@ -18,8 +18,8 @@ def show_warning(message: Warning | str, *_: Any) -> None:
     click.echo(f"interp: warning: {printable(str(message))}", err=True)
 
 
-def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool) -> None:
-    """Print rows: a JSON list, or a table for people."""
+def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool, err: bool = False) -> None:
+    """Print rows: a JSON list, or a table for people (on stderr, if `err`)."""
     rows = list(rows)
     if as_json:
         click.echo(json.dumps(rows, indent=1, default=str, allow_nan=True))
@@ -35,7 +35,7 @@ def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool) -> None:
         grid.add_column(column)
     for row in rows:
         grid.add_row(*(Text(_cell(row.get(column))) for column in columns))
-    Console(width=None if sys.stdout.isatty() else 160).print(grid)
+    Console(width=None if sys.stdout.isatty() else 160, stderr=err).print(grid)
 
 
 def _cell(value: Any) -> str:

@@ -23,17 +23,31 @@ def run(**settings: Any) -> None:
 @click.option(
     "--executor", default="serial", show_default=True, type=click.Choice(["serial", "processes", "ray"]), help="Who computes."
 )
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Workers of processes and ray.")
+@click.option("--workers", type=click.IntRange(1), help="Workers of processes and ray; 2 if not given.")
 @click.option("--shard", metavar="I/N", help="Be worker I of N (from 0) that share OUT, as in a Slurm array.")
 @click.option("--repair", is_flag=True, help="Forget damaged shards first, so that only they are computed again.")
-def capture(executor: str, workers: int, shard: str | None, repair: bool, **settings: Any) -> None:
+def capture(executor: str, workers: int | None, shard: str | None, repair: bool, **settings: Any) -> None:
     """Record hidden states at every site into OUT/activations."""
+    chosen = _executor(executor, workers, shard)
+    if repair and (settings["dry_run"] or settings["new_run"]):
+        raise UsageError("--repair changes the capture in OUT: it goes neither with --dry-run nor with --new-run.")
     if repair:
         from interp.capture.upkeep import repair as forget_damaged
 
-        show(forget_damaged(settings["out"] / "activations"), as_json=False)
-    chosen = f"shard:{shard}" if shard else executor if executor == "serial" else f"{executor}:{workers}"
+        forgotten = forget_damaged(settings["out"] / "activations")
+        show(forgotten, as_json=False, err=settings["as_json"])
     _study(("capture",), executor=chosen, **settings)
+
+
+def _executor(executor: str, workers: int | None, shard: str | None) -> str:
+    """The executor's text, as `interp.capture` reads it."""
+    if shard is not None and (executor != "serial" or workers is not None):
+        raise UsageError("--shard I/N is one of N calls that share the work themselves: leave out --executor and --workers.")
+    if executor == "serial" and workers is not None:
+        raise UsageError("--workers is for --executor processes or ray: serial is this process alone.")
+    if shard is not None:
+        return f"shard:{shard}"
+    return executor if executor == "serial" else f"{executor}:{workers or 2}"
 
 
 def _command(name: str, stages: tuple[str, ...], text: str) -> click.Command:

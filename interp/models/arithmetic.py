@@ -40,6 +40,12 @@ def doubt(device: torch.device, dtype: torch.dtype) -> str | None:
     )
 
 
+def coarsest(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """The precision that products of `dtype` really have on a device: TF32 has the 10 bits behind the point of float16."""
+    flags = arithmetic(device)
+    return torch.float16 if dtype == torch.float32 and flags is not None and flags["tf32"] else dtype
+
+
 def _tf32() -> bool:
     """torch 2.9 put one word for each backend in place of two flags, and refuses to read flags that disagree with it."""
     word = getattr(torch.backends.cuda.matmul, "fp32_precision", None)

@@ -20,6 +20,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.errors import DataError, InternalError, UsageError
+from interp.models.arithmetic import coarsest
 from interp.models.chat import UNCUT, ChatTemplate, encode_prompts
 from interp.models.conversations import Prompt
 from interp.models.generation import check_generation, choose, until
@@ -45,7 +46,7 @@ class LanguageModel(Weights):
     `provenance` is what `RunRecord` keeps of it; `plain` builds the same model once more without the bridge; `chat` is the
     template that its texts are given under, or None. `placement` is what `load` was told of devices; token ids go to `device`,
     and weights are handed out there. `spread`: it lies on several devices; `quantised`: its matrices are kept in few bits;
-    `precision`: the coarsest arithmetic in it (float8 stands for that of quantised kernels).
+    `precision`: the coarsest arithmetic in it (float8 stands for that of quantised kernels, float16 for TF32).
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class LanguageModel(Weights):
         self.device: torch.device = home(wrapped.get_input_embeddings())
         self.dtype: torch.dtype = working_dtype(wrapped)
         self.quantised: bool = is_quantised(wrapped)
-        self.precision: torch.dtype = torch.float8_e4m3fn if self.quantised else self.dtype
+        self.precision: torch.dtype = torch.float8_e4m3fn if self.quantised else coarsest(self.device, self.dtype)
         self.spread: bool = is_spread(wrapped)
         self._leading = leading_specials(tokenizer)
         self._names = frozenset(bridge.hook_dict)

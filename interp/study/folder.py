@@ -2,13 +2,13 @@
 
 import hashlib
 import json
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,9 @@ class Study:
     def take_back(self) -> None:
         """Remove what opening the run made, if it has no result yet: the command put right then finds no other run there."""
         activations = self.out / "activations"
-        if self.out / "run.json" not in self._made or any(self.tables.iterdir()) or (activations / "run.json").exists():
+        shared = self.settings.executor.startswith("shard:")  # others may be about to work here
+        answered = any(self.tables.iterdir()) or (activations / "run.json").exists()
+        if shared or answered or self.out / "run.json" not in self._made:
             return
         (self.out / "run.json").unlink(missing_ok=True)
         for folder in (self.tables, activations, *(path for path in self._made if path == self.out)):
@@ -86,9 +88,12 @@ class Study:
 
     @cached_property
     def store(self) -> ActivationStore:
-        """The captured activations, in `out/activations`; what is missing there is captured first."""
+        """The captured activations, in `out/activations`; what is missing there is captured first.
+
+        What the capture warned of, in whichever process and run, is warned of here.
+        """
         settings = self.settings
-        return capture(
+        store = capture(
             self.model,
             self.battery,
             sites=settings.sites_of(self.model),
@@ -98,6 +103,9 @@ class Study:
             reuse=settings.reuse,
             **settings.capture_options,
         )
+        for text in store.warnings:
+            warnings.warn(text, stacklevel=2)
+        return store
 
     @property
     def position(self) -> str:
@@ -158,9 +166,8 @@ class Study:
         path = self.out / "run.json"
         config = _asked(self.settings, self.battery)
         if path.exists():
-            record = read_record(path)
-            _refuse_other_config(self.out, record.config, config)
-            return record
+            refuse_other_config(self.settings, self.battery)
+            return read_record(path)
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
         record = RunRecord(
             run=digest[:12],
@@ -168,7 +175,7 @@ class Study:
             battery=self.battery.name,
             seed=self.settings.seed,
             config=config,
-            provenance={"software": software(), "battery": _identify(self.battery)},
+            provenance={"software": software(), "battery": _identify(self.battery), "command": sys.argv},
             warnings=self.battery.warnings,
         )
         record.write(path)
@@ -184,12 +191,16 @@ def _identify(battery: Battery) -> dict[str, Any]:
     return {"sha256": battery.sha256, "items": len(battery), "notes": list(battery.notes)}
 
 
-def _refuse_other_config(out: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+def refuse_other_config(settings: Settings, battery: Battery) -> None:
+    """Raise `ArtefactError` where `out` holds a run with other settings, which are told."""
+    if not (settings.out / "run.json").exists():
+        return
+    known, asked = read_record(settings.out / "run.json").config, _asked(settings, battery)
     if different := _different(known, asked):
         lines = "; ".join(f"{key}: {known.get(key)!r} there, {asked.get(key)!r} now" for key in different)
         raise ArtefactError(
-            f"{out} holds a run with other settings ({lines}). Choose another --out, give --new-run to begin one beside it, or "
-            "repeat its settings."
+            f"{settings.out} holds a run with other settings ({lines}). Choose another --out, give --new-run to begin one "
+            "beside it, or repeat its settings."
         )
 
 

@@ -19,7 +19,7 @@ from interp.reporting.findings import findings
 from interp.reporting.report import write_report
 from interp.results import read_record, read_table, table, write_table
 from interp.study import causes, representation
-from interp.study.folder import Study
+from interp.study.folder import Study, refuse_other_config
 from interp.study.settings import Settings
 
 Stage = Callable[[Study], list[dict[str, Any]]]
@@ -70,8 +70,11 @@ def report(out: Path) -> Path:
 
 
 def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict[str, Any]]:
-    """What a run would do: the battery, the stages still to run, and the capture in numbers. No weights are read or fetched."""
+    """What a run would do: the battery, the stages still to run, and the whole capture in numbers, what is there already or
+    comes from `reuse` counted too. No weights are read or fetched. Raises `ArtefactError` where the run would be refused.
+    """
     battery = settings.read_battery()
+    refuse_other_config(settings, battery)
     model = outline(settings.model, dtype=settings.dtype, offline=settings.offline, chat_template=settings.chat_template)
     sites, positions = settings.sites_of(model), settings.positions_of(model)
     captured = plan_in_numbers(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import stimuli
+from interp.capture.executors import check_executor
 from interp.capture.plan import parse_positions
 from interp.errors import UsageError
 from interp.files import sha256_bytes
@@ -57,6 +58,7 @@ class Settings:
         read_template(self.chat_template)
         check_names(self.sites)
         parse_positions(self.positions)
+        check_executor(self.executor)
         if self.truncate is not None and self.chat_template not in (None, OFF):
             raise UsageError(UNCUT)
 

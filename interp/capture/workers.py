@@ -1,0 +1,286 @@
+"""Workers: processes of this machine, or actors of a Ray cluster, that each load the model and compute shards of one plan.
+
+The parent decides when they stop and tells them by the folder's STOP file: they end their batch and commit what they have.
+An error of ours (a model that cannot be loaded, a poison row) ends the run under its own name; a worker that dies ends it
+with `BusyError`, and the same command goes on.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+import interp.errors
+from interp.capture.lock import Lock
+from interp.capture.plan import Plan, identity
+from interp.capture.recorder import Recorder, how_to_resume
+from interp.capture.reuse import Reuse
+from interp.capture.run_folder import RunFolder
+from interp.capture.stopping import Stopping, watched_signals
+from interp.errors import ArtefactError, BusyError, InterpError, ResourceError
+from interp.models import load
+from interp.models.chat import OFF
+from interp.models.placement import Placement
+from interp.progress import track
+
+_LOOK_SECONDS = 0.1
+"""How often is looked whether a signal came, while workers are at work."""
+
+_PATIENCE_SECONDS = 60.0
+"""How long workers are waited for when the run ends early: long enough for a batch."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker needs to compute shards: the plan, the folder, and how to load the same model (on how many GPUs)."""
+
+    plan: Plan
+    out: Path
+    model: str
+    device: Placement
+    dtype: str
+    threads: int
+    gpus: int = 0
+    chat_template: str = OFF
+    reuse: Reuse | None = None
+    matmul_precision: str | None = None
+
+    @classmethod
+    def of(cls, recorder: Recorder, folder: RunFolder) -> "Work":
+        """The work of `recorder` in `folder`; paths are absolute, since a worker may stand elsewhere."""
+        model = recorder.model
+        lying = model.provenance["device_map"]
+        gpus = {where for where in [str(model.device), *(lying["bytes"] if lying else ())] if where.startswith("cuda")}
+        placement = model.placement
+        flags = model.provenance.get("arithmetic")
+        return cls(
+            recorder.plan,
+            folder.path.resolve(),
+            str(Path(model.name).resolve()) if Path(model.name).is_dir() else model.name,
+            dict(placement) if isinstance(placement, Mapping) else placement,
+            str(model.dtype).removeprefix("torch."),
+            torch.get_num_threads(),
+            gpus=len(gpus),
+            chat_template=model.chat.source if model.chat else OFF,
+            reuse=recorder.reuse,
+            matmul_precision=flags["matmul_precision"] if flags else None,
+        )
+
+    def recorder(self) -> Recorder:
+        """The model loaded anew, with its planner's threads and precision; `ArtefactError` when it is not the same model."""
+        torch.set_num_threads(self.threads)
+        if self.matmul_precision in ("highest", "high", "medium"):
+            torch.set_float32_matmul_precision(self.matmul_precision)
+        model = load(
+            self.model, device=self.device, dtype=self.dtype, offline=True, check=False, chat_template=self.chat_template
+        )
+        if identity(model) != self.plan.config["model"]:
+            raise ArtefactError(f"worker: the model {self.model!r} is not the one that the capture was planned with.")
+        return Recorder(model, self.plan, self.reuse)
+
+
+class _Worker:
+    """A process of the pool: it has its work, or the error that it met while getting ready.
+
+    Ctrl-C it leaves to its parent. Any other signal that ends processes lets it finish its batch, commit, and leave; where it
+    has nothing in hand it leaves at once, so that nobody waits for it.
+    """
+
+    def __init__(self) -> None:
+        self.error: InterpError | None = None
+        self.told = False
+        self.busy = False
+
+    def get_ready(self, parcels: Any) -> None:
+        """Take the work that the parent hands over through the queue `parcels`, and load the model."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._leave)
+        threading.Thread(target=_leave_with_parent, daemon=True).start()
+        work: Work = parcels.get()
+        self.folder = RunFolder(work.out)
+        try:
+            self.recorder = work.recorder()
+        except InterpError as error:
+            self.error = error
+
+    def compute(self, index: int) -> int:
+        """Compute a shard; its number."""
+        if self.error is not None:
+            raise self.error
+        self.busy = True
+        try:
+            self.recorder.run_shard(self.folder, index, stop=lambda: self.told or self.folder.stop_asked())
+        finally:
+            self.busy = False
+        if self.told:
+            os._exit(BusyError.exit_code)
+        return index
+
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        self.told = True
+        if not self.busy:
+            os._exit(BusyError.exit_code)
+
+
+def _leave_with_parent() -> None:
+    """End this process when its parent is gone: nobody is left who would ask it to."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(BusyError.exit_code)
+
+
+_WORKER = _Worker()
+
+
+def _get_ready(parcels: Any) -> None:
+    _WORKER.get_ready(parcels)
+
+
+def _compute(index: int) -> int:
+    return _WORKER.compute(index)
+
+
+def run_in_processes(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: int) -> None:
+    """Compute what the folder lacks in `workers` processes. `BusyError` when one dies: what was committed is kept.
+
+    On a signal the workers end their batches and commit what is finished, and `Interrupted` is raised.
+    """
+    lacking = recorder.missing(folder, range(len(recorder.plan.shards)))
+    if not lacking:
+        return
+    workers = min(workers, len(lacking))
+    work = Work.of(recorder, folder)
+    context = multiprocessing.get_context("spawn")
+    parcels = context.Queue()  # as an argument, a large plan would make each worker wait until the one before it had read it
+    for _ in range(workers):
+        parcels.put(work)
+    parcels.cancel_join_thread()
+    with (
+        watched_signals() as stopping,
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_get_ready, initargs=(parcels,)) as pool,
+    ):
+        futures = [pool.submit(_compute, index) for index in lacking]
+        try:
+            for future in track(_settled(futures, lock, stopping), "capture", total=len(lacking)):
+                future.result()
+        except BrokenProcessPool as error:
+            stopping.check(how_to_resume(folder))  # the signal came while a worker got ready, and ended it
+            raise BusyError(f"a worker died (memory?); {how_to_resume(folder)}") from error
+        finally:
+            folder.ask_to_stop()
+            pool.shutdown(wait=True, cancel_futures=True)
+            folder.forget_stop()
+            folder.reload()
+        stopping.check(how_to_resume(folder))
+
+
+def _settled(futures: Iterable[Future[int]], lock: Lock, stopping: Stopping) -> Iterator[Future[int]]:
+    """Futures as they end, the lock kept alive; ends early when a signal asks for it."""
+    pending = set(futures)
+    while pending and not stopping.asked():
+        lock.beat()
+        try:
+            for future in as_completed(pending, timeout=_LOOK_SECONDS):
+                pending.discard(future)
+                yield future
+        except TimeoutError:
+            continue
+
+
+def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: int) -> None:
+    """Compute what the folder lacks with `workers` Ray actors, each holding the model.
+
+    An actor that dies is started again up to three times and its shard tried again twice; an error of ours (a poison row)
+    ends the run with its own name. On a signal the actors end their batches and commit what is finished.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ResourceError("executor ray needs the extra `ray`: pip install 'emotion-interp[ray]'.") from error
+    lacking = recorder.missing(folder, range(len(recorder.plan.shards)))
+    if not lacking:
+        return
+    work = Work.of(recorder, folder)
+    started = not ray.is_initialized()
+    if started:
+        alone: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        try:
+            ray.init(**alone, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError) as error:
+            raise ResourceError(f"Ray cannot be started or joined ({error}): see RAY_ADDRESS.") from error
+    try:
+        actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, max_restarts=3, max_task_retries=2)(_Actor)
+        actors = [actor.remote(work) for _ in range(min(workers, len(lacking)))]
+        with watched_signals() as stopping:
+            _share_out(ray, actors, lacking, folder, lock, stopping)
+            stopping.check(how_to_resume(folder))
+    finally:
+        if started:
+            ray.shutdown()
+
+
+class _Actor:
+    """A Ray worker: holds the model, computes one shard a call; an error of ours comes back as its class and message."""
+
+    def __init__(self, work: Work) -> None:
+        self._folder = RunFolder(work.out)
+        self._failure: tuple[str, str] | None = None
+        try:
+            self._recorder = work.recorder()
+        except InterpError as error:
+            self._failure = type(error).__name__, str(error)
+
+    def compute(self, index: int) -> tuple[str, str] | None:
+        """Compute a shard; None, or the name and message of an error of ours."""
+        if self._failure is None:
+            try:
+                self._recorder.run_shard(self._folder, index, stop=self._folder.stop_asked)
+            except InterpError as error:
+                return type(error).__name__, str(error)
+        return self._failure
+
+
+def _share_out(ray: Any, actors: list[Any], lacking: list[int], folder: RunFolder, lock: Lock, stopping: Stopping) -> None:
+    """Give each actor its next shard when it has finished one; no actor is at work afterwards."""
+    waiting = list(reversed(lacking))
+    running = {actor.compute.remote(waiting.pop()): actor for actor in actors if waiting}
+    try:
+        while running:
+            lock.beat()
+            if stopping.asked():
+                folder.ask_to_stop()
+            for reference in ray.wait(list(running), timeout=_LOOK_SECONDS)[0]:
+                actor = running.pop(reference)
+                _raise_failure(ray, reference)
+                if waiting and not stopping.asked():
+                    running[actor.compute.remote(waiting.pop())] = actor
+    finally:
+        folder.ask_to_stop()
+        if running:
+            _, late = ray.wait(list(running), num_returns=len(running), timeout=_PATIENCE_SECONDS)
+            for reference in late:
+                ray.kill(running[reference])
+        folder.forget_stop()
+        folder.reload()
+
+
+def _raise_failure(ray: Any, reference: Any) -> None:
+    """Raise what an actor met: an error of ours by its own name, `BusyError` when it died too often."""
+    try:
+        failure = ray.get(reference)
+    except ray.exceptions.RayActorError as error:
+        raise BusyError(f"a Ray worker died again and again: {error}. The same command resumes.") from error
+    if failure is not None:
+        raise getattr(interp.errors, failure[0])(failure[1])
