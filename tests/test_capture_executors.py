@@ -5,14 +5,18 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from capture_cases import FEW, battery, tree, write_store
 
-from interp.capture import capture, recorder
+from interp.capture import capture, executors, recorder
+from interp.capture.executors import check_executor
+from interp.capture.plan import Options, make_plan
 from interp.capture.run_folder import RunFolder
-from interp.errors import ArtefactError, BusyError, DataError
+from interp.capture.workers import Work, _Actor
+from interp.errors import ArtefactError, BusyError, DataError, UsageError
 from interp.models import load
 
 
@@ -51,8 +55,6 @@ def test_a_worker_and_a_whole_run_do_not_mix(llama, tmp_path, monkeypatch):
 def test_run_shard_is_idempotent(llama, clean, tmp_path):
     out = tmp_path / "run"
     write_store(llama, out).close()
-    from interp.capture.plan import Options, make_plan
-
     plan = make_plan(
         llama, battery(), sites=FEW, positions=("last", "mean_content"), options=Options(token_budget=48, shard_batches=1)
     )
@@ -73,9 +75,56 @@ def test_processes_make_the_serial_tree(llama, clean, tmp_path):
     write_store(llama, out, executor="processes:2").close()
 
 
+def test_workers_that_leave_early_leave_the_run_as_it_stands(llama, clean, tmp_path, monkeypatch):
+    """Told to stop by somebody's hand, not by a signal: nothing of what they began is thrown away."""
+    out = tmp_path / "run"
+
+    def leave_early(worker, folder, lock, *, workers):
+        folder.ask_to_stop()
+        worker.run_shard(folder, 0, stop=folder.stop_asked)
+        folder.forget_stop()
+
+    monkeypatch.setattr(executors, "run_in_processes", leave_early)
+    with pytest.raises(BusyError, match=r"told to stop; 0 of \d+ shards are in .*; the same command resumes"):
+        write_store(llama, out, executor="processes:2", shard_batches=4)
+    assert len(RunFolder(out).parts) == 1
+    assert list((out / "shards").glob("*.part-*.h5"))
+    write_store(llama, out, shard_batches=4).close()
+    write_store(llama, tmp_path / "whole", shard_batches=4).close()
+    assert tree(out) == tree(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("text", ["shard:4/4", "shard:0/0", "processes:0", "ray", "threads:2", "serial:2"])
+def test_an_executor_that_does_not_exist_is_told(text):
+    with pytest.raises(UsageError, match="write serial, processes:2"):
+        check_executor(text)
+
+
+def test_a_store_with_a_quarantine_is_not_taken_for_whole(llama, tmp_path, monkeypatch):
+    from interp.capture import batches
+
+    refused = battery().items[0].id
+    found = lambda recorded, plan: [place for place in recorded.places if plan.texts[place].id == refused]  # noqa: E731
+    monkeypatch.setattr(batches, "_nonfinite", found)
+    write_store(llama, tmp_path / "run", on_nonfinite="quarantine").close()
+    with pytest.raises(DataError, match=rf"1 texts in quarantine \('{refused}'\).*give --on-nonfinite quarantine"):
+        write_store(llama, tmp_path / "run")
+
+
+def test_an_actor_stops_when_told_and_says_why_it_cannot_begin(llama, tiny_folder, tmp_path):
+    plan = make_plan(llama, battery(), sites=FEW, positions=("last",), options=Options(token_budget=48))
+    worker = recorder.Recorder(llama, plan)
+    folder = RunFolder.begin(tmp_path / "run", worker.head)
+    work = Work.of(worker, folder)
+    folder.ask_to_stop()
+    assert _Actor(work).compute(0) is None
+    folder.reload()
+    assert [part.index for part in folder.parts.values()] == [0]
+    name, told = _Actor(replace(work, model=str(tiny_folder("mistral")))).compute(0)
+    assert (name, "is not the one that the capture was planned with" in told) == ("ArtefactError", True)
+
+
 def test_a_worker_refuses_another_model(llama, tiny_folder, tmp_path):
-    from interp.capture.plan import Options, make_plan
-    from interp.capture.workers import Work
 
     plan = make_plan(llama, battery(), sites=FEW, positions=("last",), options=Options())
     work = Work(plan, tmp_path, str(tiny_folder("mistral")), "cpu", "float32", 1)

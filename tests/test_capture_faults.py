@@ -6,7 +6,9 @@ import resource
 import signal
 import socket
 import time
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -302,7 +304,15 @@ def interrupted(llama, out, monkeypatch, **options):
     return part
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])])
+def other_values(path: Path) -> None:
+    """A whole shard of the same plan, its checksums right, whose values are not those that were committed."""
+    with h5py.File(path, "r+") as file:
+        file["blocks.0.hook_resid_post/last"][0, 0] += 1
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9]), other_values]
+)
 def test_a_part_that_is_damaged_is_told_by_verify_and_repair_and_computed_again(llama, tmp_path, monkeypatch, damage):
     out = tmp_path / "run"
     part = interrupted(llama, out, monkeypatch)

@@ -80,6 +80,13 @@ def test_a_span_that_is_none_is_refused(value):
         parse_position("span(s)").select(text)
 
 
+@pytest.mark.parametrize("value", [[1, 3], [-1, 1], [1, 1], [2, 1]])
+def test_tokens_that_the_text_has_not_are_refused(value):
+    text = TokenisedText("t2", "a b", (1, 2), ((0, 1), (2, 3)), {"s": {"tokens": value}})
+    with pytest.raises(DataError, match=rf"tokens {value[0]} to {value[1]}, and the text has 0 to 2"):
+        parse_position("span(s)").select(text)
+
+
 def test_white_space_is_no_content():
     text = TokenisedText("t3", "a  ", (1, 2), ((0, 1), (1, 3)))
     assert parse_position("last").select(text).tolist() == [1]

@@ -7,6 +7,7 @@ from capture_cases import FEW, battery
 from interp.capture.plan import Options, make_plan
 from interp.capture.pooling import is_ragged
 from interp.capture.recorded import Gathering, Recorded
+from interp.errors import InternalError
 
 
 @pytest.fixture
@@ -42,6 +43,17 @@ def test_pieces_stand_as_if_they_had_been_joined(plan):
     assert gathering.shapes == [(2, 9), (1, 9), (3, 9)]
     assert [row["id"] for row in gathering.refused] == [plan.texts[place].id for place in (3, 7, 1)]
     assert gathering.reused == [plan.texts[place].id for place in (0, 2, 11)]
+
+
+def test_rows_that_are_missing_are_never_made_up(plan):
+    """The room is memory that nobody has written: a row left out would read as whatever was there."""
+    for spoil in (lambda name, x: x[:-1] if "hook_z" in name else x, lambda name, x: None if "hook_z" in name else x):
+        gathering = Gathering(plan, [3, 0, 7])
+        gathering.add(piece(plan, [7], np.random.default_rng(0)))
+        part = piece(plan, [3, 0], np.random.default_rng(0))
+        part.arrays = {name: y for name, x in part.arrays.items() if (y := spoil(name, x)) is not None}
+        with pytest.raises(InternalError, match="hook_z/"):
+            gathering.add(part)
 
 
 def test_of_a_shard_cut_short_only_what_came_is_there(plan):

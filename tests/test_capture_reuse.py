@@ -158,6 +158,8 @@ def test_a_complete_capture_needs_its_sources_no_more_and_names_them(model, earl
     shutil.rmtree(source)
     with capture(model, longer(), out=tmp_path / "run", reuse=[source], **SETTINGS) as store:
         assert store.provenance["reused_captures"] == [RunFolder(earlier).head["plan"]]
+    for record in RunFolder(tmp_path / "run").records.values():  # whichever call computed the shard
+        assert record.sources == ((RunFolder(earlier).head["plan"],) if record.reused else ())
 
 
 def test_damage_in_a_source_is_told_as_the_sources(model, earlier, tmp_path):

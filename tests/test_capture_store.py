@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from capture_cases import FEW, SITES, battery, tree, write_store
 
-from interp.capture import ActivationStore, capture, pooling
+from interp.capture import ActivationStore, capture, export, pooling
 from interp.capture.blocks import block_digests
 from interp.capture.export import export_hdf5
 from interp.capture.run_folder import RunFolder
@@ -150,6 +150,10 @@ def test_inspect_and_layer_rows(run, memory):
     assert row["max_abs"] == pytest.approx(np.abs(x).max())
     assert row["mean_norm"] == pytest.approx(np.linalg.norm(x, axis=1).mean(), rel=1e-5)
     assert row["n"] == 12
+    row = next(row for row in layer_rows(run) if (row["site"], row["position"]) == (POST, "all"))
+    tokens = memory.read(POST, "all").x
+    assert row["n"] == len(tokens) > 12
+    assert row["mean_norm"] == pytest.approx(np.linalg.norm(tokens, axis=1).mean(), rel=1e-5)
 
 
 def test_verify_recomputes_a_sample_alone(run, model, tiny_folder):
@@ -228,6 +232,28 @@ def test_a_damaged_shard_stops_a_resume_and_names_the_way_out(run, model):
     shard.write_bytes(data)
     with pytest.raises(ArtefactError, match=rf"{shard.name}.*--repair"):
         write_store(model, run, positions=("last", "mean_content", "all"))
+
+
+class _Miser:
+    """A file that takes no more than 1,000 bytes at a time, as a system may."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def write(self, data):
+        return self._stream.write(data[:1000])
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+def test_export_goes_on_where_little_is_written_at_once(run, tmp_path, monkeypatch):
+    inner = export._Guarded
+    monkeypatch.setattr(export, "_Guarded", lambda stream: inner(_Miser(stream)))
+    small = export_hdf5(run, tmp_path / "new folder" / "small.h5")
+    monkeypatch.undo()
+    with h5py.File(small) as file, ActivationStore.open(run) as store:
+        np.testing.assert_array_equal(file[f"{POST}/all"][...], store.read(POST, "all").x)
 
 
 def test_export_is_the_whole_store_in_one_file(run, memory, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +13,15 @@ from pathlib import Path
 
 import pytest
 from capture_cases import FEW, battery, tree, write_store
+from safetensors.torch import load_file, save_file
 
 from interp.capture import capture
 from interp.capture.lock import locked
 from interp.capture.run_folder import RunFolder
 from interp.capture.stopping import Stopping
 from interp.capture.workers import _share_out
-from interp.errors import BusyError, Interrupted
+from interp.errors import ArtefactError, BusyError, DataError, Interrupted
+from interp.models import load
 
 
 @pytest.mark.slow
@@ -50,6 +53,45 @@ def test_a_worker_killed_in_the_middle_costs_no_shard_that_was_committed(llama, 
     assert kept.items() <= tree(whole).items()
     capture(llama, battery(60), out=out, executor="processes:2", **asked).close()
     assert tree(out) == tree(whole)
+
+
+@pytest.mark.slow
+def test_a_worker_killed_while_it_gets_ready_ends_the_run(llama, tmp_path):
+    """The other worker may wait for what the dead one held: it must be ended, too, and nobody may wait for it."""
+    out = tmp_path / "run"
+
+    def kill_the_first_there_is() -> None:
+        while not multiprocessing.active_children():
+            time.sleep(0.001)
+        time.sleep(0.5)
+        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill_the_first_there_is)
+    thread.start()
+    with pytest.raises(BusyError, match="a worker died"):
+        write_store(llama, out, executor="processes:2")
+    thread.join()
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_what_a_worker_meets_is_told_under_its_own_name(tiny_folder, one_thread, tmp_path):
+    """First weights that are gone when the workers load them, then a text that makes them overflow."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder("llama"), folder)
+    model = load(str(folder), check=False)
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-100])
+    with pytest.raises(ArtefactError, match=r"the weights in .* are corrupt"):
+        write_store(model, tmp_path / "run", executor="processes:2")
+    weights = load_file(tiny_folder("llama") / "model.safetensors")
+    row = model.tokenize([battery().items[4].text])[0][1]
+    weights["model.embed_tokens.weight"][row] = float("inf")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    broken = load(str(folder), check=False)
+    with pytest.raises(DataError, match=r"text '\d-\w+': non-finite activation at blocks.0.hook_resid_post"):
+        write_store(broken, tmp_path / "poisoned", executor="processes:2")
+    assert not (tmp_path / "poisoned" / "STOP").exists()
 
 
 def _signal_when_the_first_shard_is_there(out: Path) -> threading.Thread:

@@ -5,7 +5,7 @@ import torch
 
 from interp.capture.plan import identity
 from interp.models import load, loading
-from interp.models.arithmetic import FALLBACK, arithmetic, doubt
+from interp.models.arithmetic import FALLBACK, arithmetic, coarsest, doubt
 
 CUDA, MPS, CPU = torch.device("cuda", 1), torch.device("mps"), torch.device("cpu")
 
@@ -90,3 +90,12 @@ def test_tf32_is_part_of_what_a_capture_is_of(tiny_folder, monkeypatch):
     assert identity(model) == {**whole, "tf32": True}
     monkeypatch.setitem(model.provenance, "dtype", "bfloat16")
     assert "tf32" not in identity(model)
+
+
+def test_tf32_is_judged_by_the_bounds_of_float16():
+    """The same 10 bits behind the point: a check with float32's bound would take rounding for a padding bug."""
+    assert coarsest(CUDA, torch.float32) == torch.float32
+    torch.set_float32_matmul_precision("high")
+    assert coarsest(CUDA, torch.float32) == torch.float16
+    assert coarsest(CUDA, torch.bfloat16) == torch.bfloat16
+    assert coarsest(CPU, torch.float32) == torch.float32

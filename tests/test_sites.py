@@ -47,8 +47,13 @@ def test_axes_say_what_passes() -> None:
     assert Site("pre", 0).axes == Site("post", 0).axes == ("batch", "pos", "d_mlp")
 
 
+def test_a_site_named_twice_is_told_and_taken_once() -> None:
+    with pytest.warns(UserWarning, match=r"named twice, and taken once: blocks\.1\.hook_resid_post\."):
+        assert expand(["resid_post", "resid_post@1"], n_layers=3) == expand(["resid_post"], n_layers=3)
+
+
 def test_expand_takes_names_layers_and_full_names_each_once_in_order() -> None:
-    found = expand(["mlp_out@1", "resid_post@0-1,1", "blocks.0.attn.hook_z[2]", "resid_post@1"], n_layers=2)
+    found = expand(["mlp_out@1", "resid_post@0-1,1", "blocks.0.attn.hook_z[2]"], n_layers=2)
     assert [str(site) for site in found] == [
         "blocks.0.hook_resid_post", "blocks.0.attn.hook_z[2]", "blocks.1.hook_resid_post", "blocks.1.hook_mlp_out",
     ]  # fmt: skip
