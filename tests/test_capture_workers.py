@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,11 @@ from safetensors.torch import load_file, save_file
 
 from interp.capture import capture
 from interp.capture.lock import locked
+from interp.capture.plan import Options, make_plan
+from interp.capture.recorder import Recorder
 from interp.capture.run_folder import RunFolder
 from interp.capture.stopping import Stopping
-from interp.capture.workers import _share_out
+from interp.capture.workers import Work, _compute, _get_ready, _share_out
 from interp.errors import ArtefactError, BusyError, DataError, Interrupted
 from interp.models import load
 
@@ -72,6 +75,22 @@ def test_a_worker_killed_while_it_gets_ready_ends_the_run(llama, tmp_path):
         write_store(llama, out, executor="processes:2")
     thread.join()
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_a_worker_with_nothing_in_hand_leaves_at_once(llama, tmp_path):
+    """SIGTERM is what ends the others when one of them died: who ignored it would be waited for without end."""
+    plan = make_plan(llama, battery(), sites=FEW, positions=("last",), options=Options())
+    worker = Recorder(llama, plan)
+    context = multiprocessing.get_context("spawn")
+    parcels = context.Queue()
+    parcels.put(Work.of(worker, RunFolder.begin(tmp_path / "run", worker.head)))
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_get_ready, initargs=(parcels,)) as pool:
+        assert pool.submit(_compute, 0).result(timeout=120) == 0
+        (process,) = multiprocessing.active_children()
+        os.kill(process.pid, signal.SIGTERM)
+        process.join(20)
+        assert process.exitcode == BusyError.exit_code
 
 
 @pytest.mark.slow
