@@ -235,12 +235,26 @@ def test_a_stale_lock_is_seen_as_such(tmp_path, holder, busy):
     assert busy or path.read_text() == ""
 
 
+def test_who_shares_a_lock_leaves_the_note_of_who_is_still_at_work(tmp_path):
+    """On a file system that carries no locks between hosts, the note is all that another host has."""
+    path = tmp_path / "LOCK"
+    with locked(path, shared=True):
+        with locked(path, shared=True):
+            pass
+        path.write_text(note(4242, "node7", 5))  # the other, on another host, has beaten since
+    with pytest.raises(BusyError, match="held by pid 4242 on node7"), locked(path):
+        pass
+    with locked(path, heed_note=False):
+        pass
+    assert path.read_text() == ""
+
+
 def test_two_writers_without_locks_still_give_right_shards(llama, clean, tmp_path, monkeypatch):
     monkeypatch.setattr("interp.capture.lock.fcntl.flock", lambda descriptor, flag: None)
     out = tmp_path / "run"
     children = [in_child(lambda: write_store(llama, out)) for _ in range(2)]
-    for child in children:
-        os.waitpid(child, 0)
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    assert 0 in statuses, "neither of two writers came to the end"
     write_store(llama, out).close()
     assert tree(out) == clean
 

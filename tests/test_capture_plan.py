@@ -128,7 +128,7 @@ LONG = " ".join(["dog"] * 200)
         (one("a dog"), {"on_nonfinite": "ignore"}, UsageError, "stop, quarantine"),
         (one("a dog"), {"token_budget": 0}, UsageError, "at least 1"),
         (one("a dog"), {"executor": "slurm"}, UsageError, "unknown executor"),
-        (one("a dog"), {"executor": "shard:4/4"}, UsageError, "of 0..3"),
+        (one("a dog"), {"executor": "shard:4/4"}, UsageError, "from 0 to N - 1"),
         (one("a dog"), {"executor": "processes:2"}, UsageError, "needs a folder"),
     ],
 )
@@ -139,7 +139,9 @@ def test_a_bad_request_is_refused_before_any_forward(model, monkeypatch, texts, 
 
 
 def test_duplicate_layers_are_one(model):
-    with capture(model, battery(2), sites=("resid_post", "resid_post@1,1"), positions=("last", "last")) as store:
+    with pytest.warns(UserWarning, match="named twice"):
+        store = capture(model, battery(2), sites=("resid_post", "resid_post@1,1"), positions=("last", "last"))
+    with store:
         assert len(store.sites) == model.dims.n_layers
         assert store.positions == ("last",)
 

@@ -49,7 +49,7 @@ def execute(recorder: Recorder, out: Path | None, *, executor: str = "serial") -
         folder = _begin(recorder, out)
         folder.clean()
         if match[1]:
-            recorder.write(folder, range(len(recorder.plan.shards)), lock=lock)
+            recorder.write(folder, range(len(recorder.plan.shards)), beat=lock.beat)
         else:
             work = {"processes": run_in_processes, "ray": run_in_ray}[match[2]]
             work(recorder, folder, lock, workers=int(match[3]))
@@ -69,15 +69,20 @@ def _begin(recorder: Recorder, out: Path) -> RunFolder:
 
 
 def _one_of_many(recorder: Recorder, out: Path, *, index: int, count: int) -> ActivationStore:
-    with locked(out / LOCK, shared=True), locked(out / f"{LOCK}.{index}-of-{count}") as lock:
+    with locked(out / LOCK, shared=True) as whole, locked(out / f"{LOCK}.{index}-of-{count}") as own:
+
+        def beat() -> None:
+            whole.beat()
+            own.beat()
+
         folder = _begin(recorder, out)
-        recorder.write(folder, range(index, len(recorder.plan.shards), count), lock=lock)
+        recorder.write(folder, range(index, len(recorder.plan.shards), count), beat=beat)
         folder.reload()
         missing = len(recorder.plan.shards) - len(folder.records)
     if missing:
         raise BusyError(f"worker {index} of {count} has done its part; {missing} shards of other workers are missing in {out}.")
     try:
-        with locked(out / LOCK):
+        with locked(out / LOCK, heed_note=False):  # every shard is there: whose note it is has nothing left to do
             folder.clean()
             folder.finish()
             for leftover in out.glob(f"{LOCK}.*-of-*"):

@@ -24,10 +24,14 @@ HEARTBEAT_SECONDS = 120.0
 
 
 class Lock:
-    """A held lock; `beat` says that its holder lives, `release` gives it back."""
+    """A held lock; `beat` says that its holder lives, `release` gives it back.
 
-    def __init__(self, descriptor: int) -> None:
+    Who shares a lock leaves its note as it is: it may be that of another holder, who is still at work.
+    """
+
+    def __init__(self, descriptor: int, *, shared: bool) -> None:
         self._descriptor = descriptor
+        self._shared = shared
         self._start = time.time()
         self._last = 0.0
 
@@ -41,23 +45,27 @@ class Lock:
         os.pwrite(self._descriptor, json.dumps(holder).encode().ljust(256) + b"\n", 0)
 
     def release(self) -> None:
-        """Empty the file and free the lock."""
+        """Empty the file, unless it is shared, and free the lock."""
         try:
-            os.ftruncate(self._descriptor, 0)
+            if not self._shared:
+                os.ftruncate(self._descriptor, 0)
         finally:
             os.close(self._descriptor)
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False) -> Iterator[Lock]:
-    """Hold the lock at `path`; raises `BusyError` (exit 75) naming the holder when another process has it."""
+def locked(path: Path, *, shared: bool = False, heed_note: bool = True) -> Iterator[Lock]:
+    """Hold the lock at `path`; raises `BusyError` (exit 75) naming the holder when another process has it.
+
+    `heed_note` False is for who knows that nobody elsewhere has anything left to do, whatever the note says.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise resource_error(path, error) from error
     try:
-        _claim(descriptor, path, shared=shared)
-        lock = Lock(descriptor)
+        _claim(descriptor, path, shared=shared, heed_note=heed_note and not shared)
+        lock = Lock(descriptor, shared=shared)
         lock.beat()
     except BaseException:
         os.close(descriptor)
@@ -68,7 +76,7 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[Lock]:
         lock.release()
 
 
-def _claim(descriptor: int, path: Path, *, shared: bool) -> None:
+def _claim(descriptor: int, path: Path, *, shared: bool, heed_note: bool) -> None:
     holder = _holder(descriptor)
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -77,7 +85,7 @@ def _claim(descriptor: int, path: Path, *, shared: bool) -> None:
             raise resource_error(path, error) from error
         raise BusyError(_held(path, holder)) from error
     elsewhere = holder.get("host", socket.gethostname()) != socket.gethostname()
-    if not shared and elsewhere and time.time() - float(holder.get("heartbeat", 0)) < HEARTBEAT_SECONDS:
+    if heed_note and elsewhere and time.time() - float(holder.get("heartbeat", 0)) < HEARTBEAT_SECONDS:
         raise BusyError(_held(path, holder))
 
 

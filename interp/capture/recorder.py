@@ -19,7 +19,6 @@ import interp
 from interp.capture.batches import Underway, check_alone, describe, finish, launch
 from interp.capture.engine import Engine, choose_engine, tolerance
 from interp.capture.in_order import InOrder
-from interp.capture.lock import Lock
 from interp.capture.plan import Plan, texts_bytes
 from interp.capture.recorded import Gathering, Recorded
 from interp.capture.reuse import Reuse
@@ -84,8 +83,9 @@ class Recorder:
                 refused += gathered.refused
         return ActivationStore({**self.head, "quarantined": refused}, records=records, folder=None, shards=shards)
 
-    def missing(self, folder: RunFolder, indices: Iterable[int]) -> list[int]:
-        """Those of the shards `indices` that the folder lacks, after verifying those it has and the disk's space.
+    def missing(self, folder: RunFolder, indices: Iterable[int], *, beat: Callable[[], None]) -> list[int]:
+        """Those of the shards `indices` that the folder lacks, after verifying those it has and the disk's space; `beat` is
+        called now and then, to say that we live.
 
         Raises `ArtefactError` for a damaged shard, `ResourceError` where the disk cannot hold what is missing, `DataError`
         where items are in quarantine and none may be.
@@ -99,19 +99,20 @@ class Recorder:
         wanted = list(indices)
         for index in [index for index in wanted if index in folder.records]:
             folder.verify(folder.records[index])
+            beat()
         lacking = [index for index in wanted if index not in folder.records]
         self.check_disk(folder.path, lacking)
         return lacking
 
-    def write(self, folder: RunFolder, indices: Iterable[int], *, lock: Lock | None = None) -> None:
+    def write(self, folder: RunFolder, indices: Iterable[int], *, beat: Callable[[], None]) -> None:
         """Compute and commit those of the shards `indices` that the folder lacks; one is written while the next is computed.
 
         On a signal the batch ends, what is finished of its shard is committed as a part, and `Interrupted` is raised.
         """
-        lacking = self.missing(folder, indices)
+        lacking = self.missing(folder, indices, beat=beat)
         with watched_signals() as stopping, InOrder() as writing:
             for index in track(lacking, f"capture {self.model.name}", total=len(lacking), unit="shard") if lacking else ():
-                gathered = self._computed(index, self._begun(folder, index), stop=stopping.asked, lock=lock)
+                gathered = self._computed(index, self._begun(folder, index), stop=stopping.asked, beat=beat)
                 writing.put(partial(folder.commit, **self._commitment(index, gathered)))
                 if stopping.asked():
                     break
@@ -128,7 +129,9 @@ class Recorder:
         gathered = self._computed(index, self._begun(folder, index), stop=stop)
         return folder.commit(**self._commitment(index, gathered))
 
-    def _computed(self, index: int, begun: Recorded | None, *, stop: Callable[[], bool], lock: Lock | None = None) -> Gathering:
+    def _computed(
+        self, index: int, begun: Recorded | None, *, stop: Callable[[], bool], beat: Callable[[], None] = lambda: None
+    ) -> Gathering:
         """A shard: what was begun of it, and what that lacks, copied or computed; less than that when `stop` says so."""
         places = self.plan.places(index)
         gathering = Gathering(self.plan, places)
@@ -144,8 +147,7 @@ class Recorder:
             lacking = [place for place in self.plan.batches[batch] if place not in held]
             if lacking and (not stop() or (not gathering.places and not before)):
                 before = self._advance(gathering, before, lacking)
-            if lock is not None:
-                lock.beat()
+            beat()
         self._gather(gathering, before)
         return gathering
 

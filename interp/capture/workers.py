@@ -157,7 +157,7 @@ def run_in_processes(recorder: Recorder, folder: RunFolder, lock: Lock, *, worke
 
     On a signal the workers end their batches and commit what is finished, and `Interrupted` is raised.
     """
-    lacking = recorder.missing(folder, range(len(recorder.plan.shards)))
+    lacking = recorder.missing(folder, range(len(recorder.plan.shards)), beat=lock.beat)
     if not lacking:
         return
     workers = min(workers, len(lacking))
@@ -209,7 +209,7 @@ def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: in
         import ray
     except ImportError as error:
         raise ResourceError("executor ray needs the extra `ray`: pip install 'emotion-interp[ray]'.") from error
-    lacking = recorder.missing(folder, range(len(recorder.plan.shards)))
+    lacking = recorder.missing(folder, range(len(recorder.plan.shards)), beat=lock.beat)
     if not lacking:
         return
     work = Work.of(recorder, folder)
