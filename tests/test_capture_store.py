@@ -203,6 +203,13 @@ def test_what_a_later_interp_may_add_to_a_record_is_kept(run):
     assert json.loads((run / "manifest.jsonl").read_text().splitlines()[0])["content"] == added
 
 
+def test_a_record_from_before_sources_were_noted_is_read(run):
+    lines = (run / "manifest.jsonl").read_text().splitlines()
+    older = [{key: value for key, value in json.loads(line)["content"].items() if key != "sources"} for line in lines]
+    (run / "manifest.jsonl").write_text("".join(seal(record) + "\n" for record in older))
+    assert all(row["passed"] for row in verify(run))
+
+
 def test_repair_computes_only_what_is_damaged(run, model, tmp_path, monkeypatch):
     clean = tree(run)
     assert repair(run) == []

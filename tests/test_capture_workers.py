@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from interp.capture.plan import Options, make_plan
 from interp.capture.recorder import Recorder
 from interp.capture.run_folder import RunFolder
 from interp.capture.stopping import Stopping
-from interp.capture.workers import Work, _compute, _get_ready, _share_out
+from interp.capture.workers import Work, _compute, _get_ready, _share_out, _Worker
 from interp.errors import ArtefactError, BusyError, DataError, Interrupted
 from interp.models import load
 
@@ -51,6 +52,7 @@ def test_a_worker_killed_in_the_middle_costs_no_shard_that_was_committed(llama, 
     thread.join()
     assert killed
     assert error.value.exit_code == 75
+    assert re.search(r"; (\d+) of", str(error.value))[1] == str(len(RunFolder(out).records)) != "0"
     kept = {name: data for name, data in tree(out).items() if name.startswith("shards/") and name.endswith(".h5")}
     assert 0 < len(kept) < len(list((whole / "shards").iterdir()))
     assert kept.items() <= tree(whole).items()
@@ -64,12 +66,11 @@ def test_a_worker_killed_while_it_gets_ready_ends_the_run(llama, tmp_path):
     out = tmp_path / "run"
 
     def kill_the_first_there_is() -> None:
-        while not multiprocessing.active_children():
-            time.sleep(0.001)
+        _wait_for(lambda: bool(multiprocessing.active_children()))
         time.sleep(0.5)
         os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
-    thread = threading.Thread(target=kill_the_first_there_is)
+    thread = threading.Thread(target=kill_the_first_there_is, daemon=True)
     thread.start()
     with pytest.raises(BusyError, match="a worker died"):
         write_store(llama, out, executor="processes:2")
@@ -91,6 +92,23 @@ def test_a_worker_with_nothing_in_hand_leaves_at_once(llama, tmp_path):
         os.kill(process.pid, signal.SIGTERM)
         process.join(20)
         assert process.exitcode == BusyError.exit_code
+
+
+def test_a_worker_that_was_told_leaves_also_where_its_shard_fails(monkeypatch):
+    """An answer would go to a pool that is broken, and the worker would wait for a next shard that never comes."""
+    worker = _Worker()
+
+    class Failing:
+        def run_shard(self, folder, index, *, stop):
+            worker._leave(signal.SIGTERM, None)
+            assert stop()
+            raise DataError("a poison row")
+
+    worker.recorder, worker.folder = Failing(), None
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    with pytest.raises(SystemExit) as left:
+        worker.compute(0)
+    assert left.value.code == BusyError.exit_code
 
 
 @pytest.mark.slow
@@ -120,6 +138,7 @@ def _signal_when_the_first_shard_is_there(out: Path) -> threading.Thread:
         end = time.monotonic() + 120
         while time.monotonic() < end:
             if (out / "manifest.jsonl").is_file() and (out / "manifest.jsonl").read_bytes().count(b"\n"):
+                time.sleep(0.1)  # its worker has another one in hand by now
                 for pid in [*(child.pid for child in multiprocessing.active_children()), os.getpid()]:
                     os.kill(pid, signal.SIGTERM)
                 return

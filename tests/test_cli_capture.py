@@ -390,6 +390,12 @@ def test_repair_says_what_it_forgot_and_json_stays_json(command, tmp_path):
     assert result.exit_code == 0
     assert json.loads(result.stdout)["out"] == str(run)
     assert "it is damaged" in result.stderr
+    manifest = (run / "activations" / "manifest.jsonl").read_bytes()
+    shards(run)[0].write_bytes(b"x")
+    for wrong in (("--shard", "4/4"), ("--positions", "first")):
+        assert outcome(*command.line("out", "--repair", *wrong))[0] == 2
+    assert (run / "activations" / "manifest.jsonl").read_bytes() == manifest
+    assert outcome(*command.line("out", "--repair"))[0] == 0
     assert outcome("verify", run)[0] == 0
     code, message = outcome(*command.line("nothing", "--repair"))
     assert (code, "is not a capture" in message) == (4, True)
@@ -427,4 +433,8 @@ def test_what_a_capture_warned_of_is_told_again_by_whoever_opens_it(command, tin
     assert any("beyond float16" in warning for warning in record["warnings"])
     (run / "run.json").write_text(json.dumps({**record, "warnings": []}))
     command("out", "--storage", "float16", model=folder)
-    assert any("beyond float16" in warning for warning in read_record(run / "run.json").warnings)
+    told = read_record(run / "run.json").warnings
+    assert any("beyond float16" in warning for warning in told)
+    assert outcome(*command.line("out", "--storage", "float16", model=folder, name="directions"))[0] == 0
+    again = [warning for warning in read_record(run / "run.json").warnings if "beyond float16" in warning]
+    assert again == [warning for warning in told if "beyond float16" in warning]  # not once a stage

@@ -5,7 +5,7 @@ import torch
 
 from interp.capture.plan import identity
 from interp.models import load, loading
-from interp.models.arithmetic import FALLBACK, arithmetic, coarsest, doubt
+from interp.models.arithmetic import FALLBACK, arithmetic, coarsest, doubt, set_precision
 
 CUDA, MPS, CPU = torch.device("cuda", 1), torch.device("mps"), torch.device("cpu")
 
@@ -90,6 +90,20 @@ def test_tf32_is_part_of_what_a_capture_is_of(tiny_folder, monkeypatch):
     assert identity(model) == {**whole, "tf32": True}
     monkeypatch.setitem(model.provenance, "dtype", "bfloat16")
     assert "tf32" not in identity(model)
+
+
+@pytest.mark.parametrize("word", ["highest", "high", "medium"])
+def test_what_was_told_can_be_set_again(word):
+    torch.set_float32_matmul_precision(word)
+    told = arithmetic(CUDA)
+    torch.set_float32_matmul_precision("highest")
+    set_precision(told["matmul_precision"])
+    assert arithmetic(CUDA) == told
+
+
+def test_what_was_told_of_the_newer_switch_can_be_set_again():
+    set_precision("fp32_precision=tf32")
+    assert torch.backends.cuda.matmul.fp32_precision == "tf32"
 
 
 def test_tf32_is_judged_by_the_bounds_of_float16():

@@ -26,13 +26,13 @@ HEARTBEAT_SECONDS = 120.0
 class Lock:
     """A held lock; `beat` says that its holder lives, `release` gives it back.
 
-    Who shares a lock leaves its note as it is: it may be that of another holder, who is still at work.
+    Who shares a lock and leaves takes back only a note of its own: another's speaks for one who is still at work.
     """
 
     def __init__(self, descriptor: int, *, shared: bool) -> None:
         self._descriptor = descriptor
         self._shared = shared
-        self._start = time.time()
+        self._me = {"host": socket.gethostname(), "pid": os.getpid(), "start": time.time()}
         self._last = 0.0
 
     def beat(self) -> None:
@@ -41,13 +41,12 @@ class Lock:
         if now - self._last < 10.0:
             return
         self._last = now
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "start": self._start, "heartbeat": now}
-        os.pwrite(self._descriptor, json.dumps(holder).encode().ljust(256) + b"\n", 0)
+        os.pwrite(self._descriptor, json.dumps({**self._me, "heartbeat": now}).encode().ljust(256) + b"\n", 0)
 
     def release(self) -> None:
-        """Empty the file, unless it is shared, and free the lock."""
+        """Take the note back and free the lock."""
         try:
-            if not self._shared:
+            if not self._shared or _holder(self._descriptor).items() >= self._me.items():
                 os.ftruncate(self._descriptor, 0)
         finally:
             os.close(self._descriptor)

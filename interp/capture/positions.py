@@ -140,7 +140,8 @@ def _spanned(text: TokenisedText, name: str) -> Int[np.ndarray, " token"]:
         start, end = value["tokens"]
         if not 0 <= start < end <= len(text.tokens):
             raise DataError(
-                f"text {text.id!r}: field {name!r} asks for tokens {start} to {end}, and the text has 0 to {len(text.tokens)}."
+                f"text {text.id!r}: field {name!r} asks for tokens {start} to {end}, and the text has 0 to {len(text.tokens)} "
+                "(as it was cut, if --truncate was given)."
             )
         return np.arange(start, end, dtype=np.int64)
     return _overlapping(text, _character_ranges(text, name, value))

@@ -81,7 +81,7 @@ def read_shard_record(content: Mapping[str, Any], path: Path, *, n_shards: int) 
                 "nonfinite": tuple(map(str, content["nonfinite"])),
                 "warnings": tuple(content["warnings"]),
                 "reused": tuple(map(str, content["reused"])),
-                "sources": tuple(map(str, content["sources"])),
+                "sources": tuple(map(str, content.get("sources", ()))),
                 "unknown": {key: value for key, value in content.items() if key not in _FIELDS},
             }
         )

@@ -77,7 +77,7 @@ class ActivationStore:
         self.sites = tuple(Site.parse(text) for text in head["config"]["sites"])
         self.positions = tuple(map(str, head["config"]["positions"]))
         sources = list(dict.fromkeys(source for record in records for source in record.sources))
-        known = {"plan": head["plan"], "reused_captures": sources}
+        known = {"plan": head["plan"], "reused_captures": sources or head["provenance"].get("reused_captures", [])}
         self.provenance: Mapping[str, Any] = {**head["config"], **head["provenance"], **known}
         self.path = folder.path if folder else None
         self._records = list(records)

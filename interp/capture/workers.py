@@ -29,6 +29,7 @@ from interp.capture.run_folder import RunFolder
 from interp.capture.stopping import Stopping, watched_signals
 from interp.errors import ArtefactError, BusyError, InterpError, ResourceError
 from interp.models import load
+from interp.models.arithmetic import set_precision
 from interp.models.chat import OFF
 from interp.models.placement import Placement
 from interp.progress import track
@@ -66,7 +67,7 @@ class Work:
         return cls(
             recorder.plan,
             folder.path.resolve(),
-            str(Path(model.name).resolve()) if Path(model.name).is_dir() else model.name,
+            str(Path(model.name).resolve()) if model.provenance["source"] == "folder" else model.name,
             dict(placement) if isinstance(placement, Mapping) else placement,
             str(model.dtype).removeprefix("torch."),
             torch.get_num_threads(),
@@ -79,8 +80,8 @@ class Work:
     def recorder(self) -> Recorder:
         """The model loaded anew, with its planner's threads and precision; `ArtefactError` when it is not the same model."""
         torch.set_num_threads(self.threads)
-        if self.matmul_precision in ("highest", "high", "medium"):
-            torch.set_float32_matmul_precision(self.matmul_precision)
+        if self.matmul_precision is not None:
+            set_precision(self.matmul_precision)
         model = load(
             self.model, device=self.device, dtype=self.dtype, offline=True, check=False, chat_template=self.chat_template
         )
@@ -123,8 +124,8 @@ class _Worker:
             self.recorder.run_shard(self.folder, index, stop=lambda: self.told or self.folder.stop_asked())
         finally:
             self.busy = False
-        if self.told:
-            os._exit(BusyError.exit_code)
+            if self.told:  # also where the shard failed: whoever told us waits for our end, not for an answer
+                os._exit(BusyError.exit_code)
         return index
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
@@ -171,19 +172,21 @@ def run_in_processes(recorder: Recorder, folder: RunFolder, lock: Lock, *, worke
         watched_signals() as stopping,
         ProcessPoolExecutor(workers, mp_context=context, initializer=_get_ready, initargs=(parcels,)) as pool,
     ):
+        died: BrokenProcessPool | None = None
         futures = [pool.submit(_compute, index) for index in lacking]
         try:
             for future in track(_settled(futures, lock, stopping), "capture", total=len(lacking)):
                 future.result()
         except BrokenProcessPool as error:
-            stopping.check(how_to_resume(folder))  # the signal came while a worker got ready, and ended it
-            raise BusyError(f"a worker died (memory?); {how_to_resume(folder)}") from error
+            died = error
         finally:
             folder.ask_to_stop()
             pool.shutdown(wait=True, cancel_futures=True)
             folder.forget_stop()
             folder.reload()
-        stopping.check(how_to_resume(folder))
+        stopping.check(how_to_resume(folder))  # a signal may have been what ended the worker
+        if died is not None:
+            raise BusyError(f"a worker died (memory?); {how_to_resume(folder)}") from died
 
 
 def _settled(futures: Iterable[Future[int]], lock: Lock, stopping: Stopping) -> Iterator[Future[int]]:

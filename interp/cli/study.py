@@ -31,12 +31,7 @@ def capture(executor: str, workers: int | None, shard: str | None, repair: bool,
     chosen = _executor(executor, workers, shard)
     if repair and (settings["dry_run"] or settings["new_run"]):
         raise UsageError("--repair changes the capture in OUT: it goes neither with --dry-run nor with --new-run.")
-    if repair:
-        from interp.capture.upkeep import repair as forget_damaged
-
-        forgotten = forget_damaged(settings["out"] / "activations")
-        show(forgotten, as_json=False, err=settings["as_json"])
-    _study(("capture",), executor=chosen, **settings)
+    _study(("capture",), executor=chosen, repair=repair, **settings)
 
 
 def _executor(executor: str, workers: int | None, shard: str | None) -> str:
@@ -86,9 +81,11 @@ def _study(
     new_run: bool,
     teraflops: float | None,
     as_json: bool,
+    repair: bool = False,
     **settings: Any,
 ) -> None:
     from interp import study
+    from interp.capture import upkeep
 
     arguments = study.Settings(**{key: value for key, value in settings.items() if value != ()})
     arguments = study.new_run(arguments) if new_run else arguments
@@ -97,6 +94,8 @@ def _study(
         return
     if teraflops is not None:
         raise UsageError("--teraflops is for --dry-run, which it tells how fast the device is.")
+    if repair:
+        show(upkeep.repair(arguments.out / "activations"), as_json=False, err=as_json)
     summary = study.run(arguments, stages=stages)
     if as_json:
         click.echo(json.dumps(summary, indent=1, default=str))

@@ -52,6 +52,15 @@ def _tf32() -> bool:
     return torch.backends.cuda.matmul.allow_tf32 if word is None else word == "tf32"
 
 
+def set_precision(told: str) -> None:
+    """Set what `arithmetic` told as `matmul_precision`, so that another process computes alike."""
+    word = told.removeprefix("fp32_precision=")
+    if word != told:
+        torch.backends.cuda.matmul.fp32_precision = word
+    else:
+        torch.set_float32_matmul_precision(told)
+
+
 def _precision() -> str:
     try:
         return torch.get_float32_matmul_precision()

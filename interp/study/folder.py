@@ -15,7 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.capture import ActivationStore, capture
-from interp.errors import ArtefactError, InternalError
+from interp.capture.lock import locked
+from interp.capture.run_folder import LOCK
+from interp.errors import ArtefactError, BusyError, InternalError
 from interp.files import make_folder
 from interp.models import LanguageModel, load
 from interp.models.conversations import prompt_of
@@ -77,6 +79,9 @@ class Study:
         if shared or answered or self.out / "run.json" not in self._made:
             return
         (self.out / "run.json").unlink(missing_ok=True)
+        if activations.is_dir():
+            with suppress(BusyError), locked(activations / LOCK):
+                (activations / LOCK).unlink()
         for folder in (self.tables, activations, *(path for path in self._made if path == self.out)):
             with suppress(OSError):  # it holds something of somebody else's, or is not there
                 folder.rmdir()
@@ -104,7 +109,8 @@ class Study:
             **settings.capture_options,
         )
         for text in store.warnings:
-            warnings.warn(text, stacklevel=2)
+            if not any(known.endswith(f": {text}") for known in self.record.warnings):
+                warnings.warn(text, stacklevel=2)
         return store
 
     @property
