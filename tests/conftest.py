@@ -86,6 +86,14 @@ def clean(llama: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, byt
     return tree(out)
 
 
+@pytest.fixture
+def command(tmp_path: Path, tiny_folder: Callable[[str], Path]) -> Any:
+    """`interp capture` of matched pairs through a tiny GPT-2: see `CaptureCommand`."""
+    from capture_command import CaptureCommand
+
+    return CaptureCommand(tmp_path, tiny_folder("gpt2"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with the most slow tests first, so that two workers end together: a worker takes a file at a time."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
