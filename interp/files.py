@@ -8,7 +8,10 @@ import errno
 import hashlib
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from interp.errors import ResourceError
 
@@ -35,15 +38,16 @@ def resource_error(path: Path, error: OSError) -> ResourceError:
     return ResourceError(f"cannot write {path}: {reason}. Nothing was left half-written; free space or choose another --out.")
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Put `data` at `path` durably: after a crash the file is whole, in its old or its new form.
+@contextmanager
+def replacing(path: Path, *, buffering: int = -1) -> Iterator[BinaryIO]:
+    """A new file to read and write that takes the place of `path`, durably, when the block ends without an error.
 
     Raises `ResourceError` (exit 5) when the file system refuses; no temporary is left behind.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
+        with temporary.open("x+b", buffering=buffering) as stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
@@ -52,6 +56,12 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise resource_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put `data` at `path` durably: after a crash the file is whole, in its old or its new form. Raises as `replacing` does."""
+    with replacing(path) as stream:
+        stream.write(data)
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from interp.capture.run_folder import RunFolder
 from interp.capture.shard import Shard, encode
+from interp.errors import InterpError
 
 NAME = "blocks.0.hook_resid_post/last"
 N_SHARDS = 3
@@ -179,3 +180,18 @@ def after_crash(events: list[tuple], *, keep_unsynced: str) -> dict[str, bytes]:
             rest_ = {"half": bytes(data[len(safe) : len(safe) + lost // 2]), "none": b"", "zeros": bytes(lost)}[keep_unsynced]
             content[name] = bytearray(safe + rest_)
     return {name: bytes(data) for name, data in content.items()}
+
+
+def in_child(act):
+    """Run `act` in a forked child; its exit status as the shell would tell it."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            act()
+            code = 0
+        except InterpError as error:
+            code = error.exit_code
+        finally:
+            os._exit(code)
+    return pid

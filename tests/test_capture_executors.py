@@ -122,6 +122,8 @@ def test_an_actor_stops_when_told_and_says_why_it_cannot_begin(llama, tiny_folde
     assert [part.index for part in folder.parts.values()] == [0]
     name, told = _Actor(replace(work, model=str(tiny_folder("mistral")))).compute(0)
     assert (name, "is not the one that the capture was planned with" in told) == ("ArtefactError", True)
+    name, told = _Actor(replace(work, out=tmp_path / "elsewhere")).compute(0)
+    assert (name, "is not a capture" in told) == ("ArtefactError", True)
 
 
 def test_a_worker_refuses_another_model(llama, tiny_folder, tmp_path):

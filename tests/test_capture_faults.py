@@ -1,10 +1,9 @@
-"""The proof of reliability: crashes at every step, failing disks, kills, signals, two writers, memory that runs out."""
+"""The proof of reliability: crashes at every step, failing disks, kills, signals, memory that runs out."""
 
 import os
 import random
 import resource
 import signal
-import socket
 import time
 from pathlib import Path
 
@@ -13,13 +12,12 @@ import numpy as np
 import pytest
 import torch
 from capture_cases import FEW, battery, tree, write_store
-from capture_faults import ERRORS, NAME, Disk, after_crash, truth, watched_disk, write_run
+from capture_faults import ERRORS, NAME, Disk, after_crash, in_child, truth, watched_disk, write_run
 
 from interp.capture import ActivationStore, capture
-from interp.capture.lock import locked
 from interp.capture.run_folder import RunFolder
 from interp.capture.upkeep import repair, verify
-from interp.errors import ArtefactError, BusyError, InterpError, Interrupted, ResourceError
+from interp.errors import ArtefactError, Interrupted, ResourceError
 
 POST = "blocks.1.hook_resid_post"
 
@@ -95,21 +93,6 @@ def test_every_step_may_fail(tmp_path, monkeypatch, error):
                 folder.verify(record)
         write_run(root)
         assert tree(root) == whole
-
-
-def in_child(act):
-    """Run `act` in a forked child; its exit status as the shell would tell it."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            act()
-            code = 0
-        except InterpError as error:
-            code = error.exit_code
-        finally:
-            os._exit(code)
-    return pid
 
 
 def test_twenty_kills_and_a_resume_give_the_clean_bytes(llama, clean, tmp_path):
@@ -196,68 +179,6 @@ def test_a_signal_without_a_folder_says_that_nothing_is_kept(llama, monkeypatch)
     with pytest.raises(Interrupted, match="nothing was kept") as stopped:
         capture(llama, battery(), sites=FEW, token_budget=48)
     assert stopped.value.exit_code == 143
-
-
-def test_the_second_writer_is_told_who_holds_the_run(llama, tmp_path, clean):
-    out = tmp_path / "run"
-    out.mkdir()
-    with locked(out / "LOCK"), pytest.raises(BusyError, match=rf"held by pid {os.getpid()} on {socket.gethostname()} since"):
-        write_store(llama, out)
-    write_store(llama, out).close()
-    assert tree(out) == clean
-
-
-def note(pid, host, age):
-    seen = time.time() - age
-    return f'{{"host": "{host}", "pid": {pid}, "start": {seen - 60}, "heartbeat": {seen}}}'
-
-
-@pytest.mark.parametrize(
-    ("holder", "busy"),
-    [
-        ((2**22 - 1, socket.gethostname(), 5), False),
-        ((4242, "node7", 5), True),
-        ((4242, "node7", 500), False),
-        ("{torn", False),
-        ('["list"]', False),
-    ],
-    ids=["dead process here", "alive elsewhere", "dead elsewhere", "torn", "foreign"],
-)
-def test_a_stale_lock_is_seen_as_such(tmp_path, holder, busy):
-    path = tmp_path / "LOCK"
-    path.write_text(holder if isinstance(holder, str) else note(*holder))
-    if busy:
-        with pytest.raises(BusyError, match="held by pid 4242 on node7"), locked(path):
-            pass
-    else:
-        with locked(path) as lock:
-            lock.beat()
-    assert busy or path.read_text() == ""
-
-
-def test_who_shares_a_lock_leaves_the_note_of_who_is_still_at_work(tmp_path):
-    """On a file system that carries no locks between hosts, the note is all that another host has."""
-    path = tmp_path / "LOCK"
-    with locked(path, shared=True):
-        with locked(path, shared=True):
-            pass
-        assert path.read_text() == ""  # each takes back a note of its own
-        path.write_text(note(4242, "node7", 5))  # the other, on another host, has beaten since
-    with pytest.raises(BusyError, match="held by pid 4242 on node7"), locked(path):
-        pass
-    with locked(path, heed_note=False):
-        pass
-    assert path.read_text() == ""
-
-
-def test_two_writers_without_locks_still_give_right_shards(llama, clean, tmp_path, monkeypatch):
-    monkeypatch.setattr("interp.capture.lock.fcntl.flock", lambda descriptor, flag: None)
-    out = tmp_path / "run"
-    children = [in_child(lambda: write_store(llama, out)) for _ in range(2)]
-    statuses = [os.waitpid(child, 0)[1] for child in children]
-    assert 0 in statuses, "neither of two writers came to the end"
-    write_store(llama, out).close()
-    assert tree(out) == clean
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(llama, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import matched_pairs
 import numpy as np
@@ -270,6 +271,13 @@ def test_a_command_put_right_begins_where_the_wrong_one_would_have(command, tmp_
     assert (code, "directions read resid_post" in message) == (2, True)
     assert shards(run)  # what another command made is not taken back
     assert (run / "run.json").exists()
+
+
+def test_a_capture_that_the_disk_cannot_hold_leaves_nothing(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "disk_usage", lambda path: SimpleNamespace(free=10))
+    code, message = outcome(*command.line("out"))
+    assert (code, "are free" in message) == (5, True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_says_which_stages_are_left(command):

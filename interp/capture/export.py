@@ -1,9 +1,7 @@
 """One HDF5 file with all of a capture, for people and programs that want a single file."""
 
 import json
-import os
 from pathlib import Path
-from secrets import token_hex
 from shutil import disk_usage
 from typing import Any
 
@@ -12,7 +10,7 @@ import h5py
 from interp.capture.run_folder import RunFolder, capture_in
 from interp.capture.store import ActivationStore
 from interp.errors import ResourceError
-from interp.files import make_folder, resource_error, sync_folder
+from interp.files import make_folder, replacing
 
 
 def export_hdf5(path: Path | str, out: Path | str) -> Path:
@@ -22,24 +20,15 @@ def export_hdf5(path: Path | str, out: Path | str) -> Path:
     """
     out = Path(out)
     make_folder(out.parent)
-    temporary = out.with_name(f".{out.name}.{token_hex(4)}.tmp")
     with ActivationStore.open(capture_in(path)) as store:
         _check_disk(capture_in(path), out)
-        try:
-            with temporary.open("x+b", buffering=0) as stream:
-                guarded = _Guarded(stream)
-                with h5py.File(guarded, "w") as file:
-                    file.attrs["run"] = json.dumps({**store.head, "quarantined": store.quarantined})
-                    _copy(store, file)
-                if guarded.failure is not None:
-                    raise guarded.failure
-                os.fsync(stream.fileno())
-            temporary.replace(out)
-            sync_folder(out.parent)
-        except OSError as error:
-            raise resource_error(out, error) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(out, buffering=0) as stream:
+            guarded = _Guarded(stream)
+            with h5py.File(guarded, "w") as file:
+                file.attrs["run"] = json.dumps({**store.head, "quarantined": store.quarantined})
+                _copy(store, file)
+            if guarded.failure is not None:
+                raise guarded.failure
     return out
 
 

@@ -109,8 +109,8 @@ class _Worker:
             signal.signal(number, self._leave)
         threading.Thread(target=_leave_with_parent, daemon=True).start()
         work: Work = parcels.get()
-        self.folder = RunFolder(work.out)
         try:
+            self.folder = RunFolder(work.out)
             self.recorder = work.recorder()
         except InterpError as error:
             self.error = error
@@ -238,9 +238,9 @@ class _Actor:
     """A Ray worker: holds the model, computes one shard a call; an error of ours comes back as its class and message."""
 
     def __init__(self, work: Work) -> None:
-        self._folder = RunFolder(work.out)
         self._failure: tuple[str, str] | None = None
         try:
+            self._folder = RunFolder(work.out)
             self._recorder = work.recorder()
         except InterpError as error:
             self._failure = type(error).__name__, str(error)
