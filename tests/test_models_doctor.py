@@ -98,7 +98,7 @@ def test_a_site_that_never_fires(model, monkeypatch):
 
 def test_positions_that_restart_with_the_cache(model, monkeypatch):
     """A cached step that forgets where the text stands gives other tokens than the whole text run again."""
-    step = LanguageModel._step
+    step = LanguageModel.step
 
     def forgetful(self, ids, mask, cache, *, use_cache):
         if cache is not None:
@@ -106,7 +106,7 @@ def test_positions_that_restart_with_the_cache(model, monkeypatch):
             mask[:, :3] = False
         return step(self, ids, mask, cache, use_cache=use_cache)
 
-    monkeypatch.setattr(LanguageModel, "_step", forgetful)
+    monkeypatch.setattr(LanguageModel, "step", forgetful)
     assert set(failed(model)) == {"cache under an edit"}
 
 

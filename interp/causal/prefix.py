@@ -4,7 +4,6 @@ In a causal model an edit at a position changes nothing before it. A sweep that 
 the columns before the first edited one once, and only what follows again for each edit.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from interp.causal.interventions import Intervention, applied
 from interp.causal.passes import Encoded, Pass, readers, require_finite
 from interp.errors import InternalError
 from interp.models import LanguageModel
+from interp.models.cache import rows_of
 from interp.sites import Site
 
 
@@ -52,7 +52,7 @@ class Prefix:
         self._require_reached(interventions, self.column - self.pads[chosen])
         kept: dict[Site, Tensor] = {}
         with applied(self.model, interventions, lengths=lengths, side="left", start=self.column):
-            logits, _ = self.model.resume(ids, mask, _of_rows(self._cache, chosen), hooks=readers(read, kept))
+            logits, _ = self.model.resume(ids, mask, rows_of(self._cache, chosen), hooks=readers(read, kept))
         require_finite(self.model, logits, [self.texts[i] for i in chosen.tolist()])
         return Pass(logits, kept, self.pads[chosen] - self.column)
 
@@ -61,15 +61,3 @@ class Prefix:
             where = intervention.where
             if isinstance(where, Tensor) and bool((where & (torch.arange(where.shape[1]) < first[: len(where), None])).any()):
                 raise InternalError(f"an edit at {intervention.site} asks for a position of the prefix, which has been run.")
-
-
-def _of_rows(cache: Any, rows: Int[Tensor, " row"]) -> Any:
-    """A copy of the cache that holds `rows` of it; extending the copy leaves the original as it was."""
-    if cache is None:
-        return None
-    fresh = copy.copy(cache)
-    fresh.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in fresh.layers:
-        own = rows.to(layer.keys.device)
-        layer.keys, layer.values = layer.keys[own], layer.values[own]
-    return fresh

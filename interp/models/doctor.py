@@ -1,26 +1,32 @@
 """Self-checks of a loaded model: are its sites what their names say, and do masks, cache and hooks behave?
 
-Each check is a row {check, passed, value, bound}; `value` is a count, or the worst error found, relative to the largest
-magnitude of what it is held against. The brief ones run each time a model is loaded.
+Each check is a row {check, passed, value, bound}; `value` is a count, or the worst error found,
+relative to the largest magnitude of what it is held against. The brief ones run each time a model
+is loaded: whatever is computed later relies on them.
 
 1. residual identity: resid_pre + attn_out + mlp_out == resid_post, in each block.
 2. shapes: each site's tensor has the shape that `LanguageModel.sites` announces.
 3. batched == alone, padded on the right and on the left.
 4. hooks: none is left after an exception inside the forward pass.
-5. (thorough) heads: z @ W_O, summed over heads, plus b_O, through the post-norm, is attn_out; 6. neurons likewise mlp_out.
-   Both are left out where the matrices are quantised and cannot be read.
-7. (thorough) an edit at each site changes the logits.
-8. (thorough) generation under an intervention gives the same tokens with and without the cache.
+5. cache: the key-value cache is filled, and a text read in steps has the logits of the whole text,
+   while a vector is added at absolute positions.
+6. an edit at a site changes the logits (brief: of the stream in the middle; thorough: each site).
+7. (thorough) heads: z @ W_O, summed over heads, plus b_O, through the post-norm, is attn_out;
+8. (thorough) neurons likewise mlp_out. Left out where quantised matrices cannot be read.
 9. (thorough) logits equal those of the plain Hugging Face model.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from interp.errors import InternalError
+from interp.errors import ArtefactError, InternalError
+from interp.models import versions
+from interp.models.cache import held
 from interp.models.language_model import LanguageModel
 from interp.models.sizes import site_shape
 from interp.models.tokens import Batch
@@ -34,6 +40,9 @@ the scale of a product may depend on what else is in the batch; a lost mask is a
 LENGTHS = (11, 7, 4)
 """Lengths of the probe's rows: unequal, so that each batch of them holds padding."""
 
+STEPS = 2
+"""Single columns that the check of the cache reads behind the first pass."""
+
 PLAIN_LIMIT = 500_000_000
 """Models with more parameters are not loaded a second time to be compared with plain Hugging Face."""
 
@@ -41,36 +50,56 @@ Row = dict[str, Any]
 
 
 def confirm(model: LanguageModel) -> None:
-    """Run the brief checks; raise `InternalError` with check, value and bound when one fails."""
+    """Run the brief checks. Raise with check, value and bound when one fails: `ArtefactError` where
+    a library is installed in a version that was not tried, and else `InternalError`.
+
+    Warns of a version that was not tried and passes.
+    """
     failed = [row for row in examine(model, thorough=False) if not row["passed"]]
-    if failed:
-        told = "; ".join(
-            f"{row['check']} self-check failed {row['value']:.1e} > {row['bound']:.0e}: {row['means']}" for row in failed
-        )
-        raise InternalError(f"{model.name}: {told}. `interp doctor {model.name}` shows all checks.")
+    strange = versions.untried()
+    if not failed:
+        if strange:
+            warnings.warn(
+                f"interp was not tried with {', '.join(strange)} (tried: {versions.tried()}). "
+                f"The self-checks of {model.name} pass.",
+                stacklevel=3,
+            )
+        return
+    told = "; ".join(
+        f"{row['check']} self-check failed {row['value']:.1e} > {row['bound']:.0e}: {row['means']}" for row in failed
+    )
+    here = f"Installed: {versions.installed()}; known to work: {versions.tried()}."
+    if strange:
+        raise ArtefactError(f"{model.name}: {told}. {here} Run: {versions.remedy()}")
+    raise InternalError(f"{model.name}: {told}. {here} `interp doctor {model.name}` shows all checks.")
 
 
 def examine(model: LanguageModel, *, thorough: bool = True) -> list[Row]:
-    """Rows {check, passed, value, bound, means}, one a check; `means` says what a failure points to."""
+    """Rows {check, passed, value, bound, means}, one per check; `means` says what a failure points to."""
     probe = _probe(model)
     seen = _record(model, probe)
+    middle = model.dims.n_layers // 2
+    layers = sorted({0, middle, model.dims.n_layers - 1})
+    edited = _offered(model, layers) if thorough else [Site("resid_post", middle)]
+    alone = _one_by_one(model, probe)
+    bound = _bound(model)
     rows = [
-        _row("residual identity", _residual(model, seen), _bound(model), "attn_out and mlp_out are not what is added"),
+        _row("residual identity", _residual(model, seen), bound, "attn_out and mlp_out are not what is added"),
         _row("shapes", _shapes(model, seen, probe), 0, "a site's tensor is not what its name says"),
-        _row("batch, right padding", _alone(model, probe, "right"), _bound(model), "padding/mask bug"),
-        _row("batch, left padding", _alone(model, probe, "left"), _bound(model), "padding/mask bug"),
+        _row("batch, right padding", _batched(model, probe, alone, "right"), bound, "padding/mask bug"),
+        _row("batch, left padding", _batched(model, probe, alone, "left"), bound, "padding/mask bug"),
         _row("hooks removed", _hooks_left(model, probe), 0, "hooks stay after an exception"),
+        _row("cache under an edit", _cache(model, seen, probe), bound, "a text read in steps is not the whole text"),
+        _row("edits act", _silent_edits(model, seen, probe, edited), 0, "a site can be edited without effect"),
     ]
     if not thorough:
         return rows
     if model.offers(Site("z", 0)) and not model.quantised:
-        rows.append(_row("head sum", _heads(model, seen), _bound(model), "z @ W_O is not attn_out"))
+        rows.append(_row("head sum", _heads(model, seen), bound, "z @ W_O is not attn_out"))
     if model.offers(Site("post", 0)) and not model.quantised:
-        rows.append(_row("neuron sum", _neurons(model, seen), _bound(model), "post @ W_out is not mlp_out"))
-    rows.append(_row("edits act", _silent_edits(model, seen, probe), 0, "a site can be edited without effect"))
-    rows.append(_row("cache under an edit", _cache(model, seen, probe), 0, "generation depends on the cache"))
+        rows.append(_row("neuron sum", _neurons(model, seen), bound, "post @ W_out is not mlp_out"))
     if sum(weight.numel() for weight in model.bridge.original_model.parameters()) <= PLAIN_LIMIT:
-        rows.append(_row("plain Hugging Face", _plain(model, probe), _bound(model), "the bridge changes the model"))
+        rows.append(_row("plain Hugging Face", _plain(model, probe), bound, "the bridge changes the model"))
     return rows
 
 
@@ -132,12 +161,15 @@ def _shapes(model: LanguageModel, seen: dict[Site, Tensor], probe: Sequence[Sequ
     return wrong
 
 
-def _alone(model: LanguageModel, probe: Sequence[Sequence[int]], side: Any) -> float:
+def _one_by_one(model: LanguageModel, probe: Sequence[Sequence[int]]) -> list[Float[Tensor, "pos d_model"]]:
+    """The last residual stream of each row, run alone."""
+    return [model.forward(model.pad([row]), stop_at_layer=model.dims.n_layers)[0] for row in probe]
+
+
+def _batched(model: LanguageModel, probe: Sequence[Sequence[int]], alone: Sequence[Tensor], side: Any) -> float:
     """Worst error of the last residual stream on real tokens, rows in a batch against rows alone."""
-    depth = model.dims.n_layers
     batch = model.pad(probe, side=side)
-    together = model.forward(batch, stop_at_layer=depth)
-    alone = [model.forward(model.pad([row]), stop_at_layer=depth)[0] for row in probe]
+    together = model.forward(batch, stop_at_layer=model.dims.n_layers)
     return max(_error(together[place][batch.mask[place]], one) for place, one in enumerate(alone))
 
 
@@ -181,54 +213,79 @@ def _normed(model: LanguageModel, layer: int, sublayer: Any, total: Tensor) -> T
         return total if norm is None else norm(total)
 
 
-def _silent_edits(model: LanguageModel, seen: dict[Site, Tensor], probe: Sequence[Sequence[int]]) -> int:
-    """How many sites, of the first, middle and last layer, can be overwritten with noise without a change of the logits.
+def _silent_edits(model: LanguageModel, seen: dict[Site, Tensor], probe: Sequence[Sequence[int]], sites: Sequence[Site]) -> int:
+    """How many of `sites` can be overwritten with noise without a change of the logits.
 
+    One batch holds the shortest row once per site, and each site is disturbed in its own row alone.
     Sites that the model announces as read-only are left out.
     """
-    batch = model.pad(probe[:1])
-    clean = model.forward(batch)
+    tried = [site for site in sites if site in seen and site.name not in model.read_only]
+    text, together = probe[-1], len(tried)
+    if model.quantised:  # a row may then depend on what else is in its batch
+        together = 1
     draw = torch.Generator().manual_seed(1)
+    return sum(_unmoved(model, text, tried[first : first + together], seen, draw) for first in range(0, len(tried), together))
 
-    def disturbed(site: Site) -> Tensor:
-        noise = torch.randn(seen[site].shape, generator=draw).to(seen[site]) * _spread(seen[site])
-        return model.forward(batch, hooks=[(site.hook, lambda tensor, hook: tensor + noise.to(tensor.device))])
 
-    layers = sorted({0, model.dims.n_layers // 2, model.dims.n_layers - 1})
-    sites = [site for site in _offered(model, layers) if site in seen and site.name not in model.read_only]
-    return sum(_error(disturbed(site), clean) == 0 for site in sites)
+def _unmoved(
+    model: LanguageModel, text: Sequence[int], sites: Sequence[Site], seen: dict[Site, Tensor], draw: torch.Generator
+) -> int:
+    """How many rows of one batch, row i disturbed at `sites[i]`, have the logits of the same batch undisturbed."""
+
+    def disturb(row: int, site: Site) -> tuple[str, Callable[..., Tensor]]:
+        def edit(tensor: Tensor, hook: Any) -> Tensor:
+            changed = tensor.clone()
+            noise = torch.randn(tensor.shape[1:], generator=draw).to(tensor)
+            changed[row] += noise * _spread(seen[site]).to(tensor)
+            return changed
+
+        return site.hook, edit
+
+    batch = model.pad([text] * len(sites))
+    clean = model.forward(batch)
+    moved = model.forward(batch, hooks=[disturb(row, site) for row, site in enumerate(sites)])
+    return sum(_error(moved[row], clean[row]) == 0 for row in range(len(sites)))
 
 
 def _spread(tensor: Tensor) -> Tensor:
     return tensor.float().std().clamp(min=1e-3).to(tensor)
 
 
-def _cache(model: LanguageModel, seen: dict[Site, Tensor], probe: Sequence[Sequence[int]]) -> int:
-    """How many rows get other tokens with the cache than without, while a vector is added at absolute positions >= 3."""
-    steps = min(8, model.dims.n_ctx - max(map(len, probe)))
+def _cache(model: LanguageModel, seen: dict[Site, Tensor], probe: Sequence[Sequence[int]]) -> float:
+    """Worst error of the logits of left-padded rows read in steps with the cache, against the whole
+    rows at once, while a vector is added at absolute positions >= 3. Infinite when the cache does
+    not hold what was read.
+    """
+    batch = model.pad(probe, side="left")
+    width = batch.ids.shape[1]
     site = Site("resid_post", model.dims.n_layers // 2)
     draw = torch.Generator().manual_seed(2)
-    vector = torch.randn(model.dims.d_model, generator=draw).to(seen[site]) * _spread(seen[site])
-    prompts = model.pad(probe, side="left")
-
-    def generate(use_cache: bool) -> list[list[int]]:
-        hooks = [(site.hook, _AddFrom(3, vector, prompts))]
-        return model.generate(probe, max_new_tokens=steps, hooks=hooks, use_cache=use_cache)
-
-    return sum(one != other for one, other in zip(generate(True), generate(False), strict=True)) if steps > 0 else 0
+    vector = torch.randn(model.dims.d_model, generator=draw).to(seen[site])
+    adder = _AddFrom(3, vector * _spread(seen[site]), batch)
+    cache, errors = None, []
+    with model.hooked([(site.hook, adder)]):
+        for end in range(max(width - STEPS, 1), width + 1):
+            ids, mask = batch.ids[:, :end], batch.mask[:, :end]
+            adder.start = 0
+            whole, _ = model.step(ids, mask, None, use_cache=False)
+            adder.start = 0 if cache is None else end - 1
+            cached, cache = model.step(ids, mask, cache, use_cache=True)
+            errors.append(_error(cached, whole))
+    return max(errors) if held(cache) == width else float("inf")
 
 
 class _AddFrom:
-    """A hook that adds `vector` at absolute positions >= `first`, counted over the calls that a cache makes of one text."""
+    """A hook that adds `vector` at absolute positions >= `first` of left-padded rows, in a pass whose
+    first column is `start`.
+    """
 
-    def __init__(self, first: int, vector: Tensor, prompts: Batch) -> None:
-        self.first, self.vector, self.pads = first, vector, prompts.pads.unsqueeze(1)
-        self.prompt, self.done = prompts.ids.shape[1], 0
+    def __init__(self, first: int, vector: Tensor, batch: Batch) -> None:
+        self.first, self.vector, self.pads = first, vector, batch.pads.unsqueeze(1)
+        self.start = 0
 
     def __call__(self, tensor: Tensor, hook: Any) -> Tensor:
-        start = self.done if tensor.shape[1] < self.prompt else 0
-        self.done = start + tensor.shape[1]
-        chosen = torch.arange(start, self.done) - self.pads >= self.first
+        columns = torch.arange(self.start, self.start + tensor.shape[1])
+        chosen = columns - self.pads >= self.first
         return tensor + chosen.unsqueeze(-1).to(tensor) * self.vector.to(tensor.device)
 
 

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.errors import DataError, InternalError, UsageError
 from interp.models.arithmetic import coarsest
+from interp.models.cache import cache_name
 from interp.models.chat import UNCUT, ChatTemplate, encode_prompts
 from interp.models.conversations import Prompt
 from interp.models.generation import check_generation, choose, until
@@ -78,6 +79,7 @@ class LanguageModel(Weights):
         self._leading = leading_specials(tokenizer)
         self._names = frozenset(bridge.hook_dict)
         self._points = tuple(bridge.hook_points())
+        self._cache_name = cache_name(bridge.original_model)
         self._keeps_logits = "logits_to_keep" in inspect.signature(bridge.original_model.forward).parameters
 
     def tokenize(
@@ -199,7 +201,7 @@ class LanguageModel(Weights):
         ended = torch.zeros(len(prompts), dtype=torch.bool)
         with self.hooked(hooks):
             for _ in range(max_new_tokens):
-                logits, cache = self._step(ids, mask, cache, use_cache=use_cache)
+                logits, cache = self.step(ids, mask, cache, use_cache=use_cache)
                 chosen = choose(logits, temperature=temperature, draw=draw)
                 ids = torch.cat([ids, chosen.unsqueeze(1)], dim=1)
                 mask = torch.cat([mask, torch.ones(len(prompts), 1, dtype=torch.bool)], dim=1)
@@ -207,6 +209,23 @@ class LanguageModel(Weights):
                 if ended.all():
                     break
         return [until(ends, row) for row in ids[:, batch.ids.shape[1] :].tolist()]
+
+    def step(
+        self,
+        ids: Int[Tensor, "batch pos"],
+        mask: Bool[Tensor, "batch pos"],
+        cache: Any,
+        *,
+        use_cache: bool,
+    ) -> tuple[Float[Tensor, "batch d_vocab"], Any]:
+        """Logits of the next token behind left-padded `ids`, and the cache that holds them all.
+
+        `cache` holds all columns but the last one, or is None: then all are read. Without
+        `use_cache` all are read, and None comes back.
+        """
+        if not use_cache:
+            return self._run(ids, mask, logits_to_keep=1, use_cache=False)[:, -1], None
+        return self.resume(ids if cache is None else ids[:, -1:], mask, cache)
 
     def resume(
         self, ids: Int[Tensor, "batch new"], mask: Bool[Tensor, "batch pos"], cache: Any = None, *, hooks: Sequence[Hook] = ()
@@ -217,7 +236,7 @@ class LanguageModel(Weights):
         cache given is extended in place. Raises as `forward` does.
         """
         self._check_width(mask.shape[1])
-        options = {"use_cache": True} if cache is None else {"past_key_values": cache}
+        options = {"use_cache": True} | ({} if cache is None else {self._cache_name: cache})
         with self.hooked(hooks):
             logits, cache = self._run(ids, mask, logits_to_keep=1, return_type="logits_and_cache", **options)
         return logits[:, -1], cache
@@ -283,12 +302,6 @@ class LanguageModel(Weights):
         if not self._keeps_logits:
             options.pop("logits_to_keep", None)
         return self.bridge(ids.to(self.device), attention_mask=mask.long().to(self.device), **options)
-
-    def _step(self, ids: Tensor, mask: Tensor, cache: Any, *, use_cache: bool) -> tuple[Float[Tensor, "batch d_vocab"], Any]:
-        """Logits of the next token, and the cache that holds everything up to here (None without one)."""
-        if not use_cache:
-            return self._run(ids, mask, logits_to_keep=1, use_cache=False)[:, -1], None
-        return self.resume(ids if cache is None else ids[:, -1:], mask, cache)
 
     def _check_width(self, width: int, *, what: str = "the batch") -> None:
         if width > self.dims.n_ctx:

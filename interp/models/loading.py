@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.models.arithmetic import doubt
+from interp.models.cache import carry_cache
 from interp.models.chat import choose_template, read_template
 from interp.models.doctor import confirm
 from interp.models.folder import unsupported
@@ -101,6 +102,7 @@ def put_bridge(hf_model: PreTrainedModel, name: str) -> TransformerBridge:
             ) from error
         raise unsupported(name, config.model_type) from error
     bridge.eval()
+    carry_cache(bridge)
     known = bridge.hook_dict
     blocks = getattr(bridge, "blocks", None)
     if blocks is None or any(f"blocks.{layer}.{hook}" not in known for layer in range(len(blocks)) for hook in NEEDED):

@@ -32,8 +32,10 @@ def reaction_scores(
     for prompt in prompts:
         ids = torch.tensor([tokenizer(prompt)["input_ids"]])
         first = model(ids, use_cache=True)
-        first.past_key_values.batch_repeat_interleave(len(rows))
-        rest = model(padded[:, :-1], past_key_values=first.past_key_values).logits
+        # transformers renamed its cache in 5.24
+        cache = "cache" if "cache" in first else "past_key_values"
+        first[cache].batch_repeat_interleave(len(rows))
+        rest = model(padded[:, :-1], **{cache: first[cache]}).logits
         logits = torch.cat([first.logits[:, -1:].expand(len(rows), 1, -1), rest], dim=1)
         taken = logits.log_softmax(-1).gather(-1, padded[..., None])[..., 0]
         totals = (taken * real).sum(-1).view(len(emotions), n)

@@ -1,0 +1,66 @@
+"""The key-value cache of a model: under which name it is handed on, and a copy of some of its rows.
+
+This is the one place that knows the inside of transformers' caches. Up to transformers 5.23 a cache
+is passed as `past_key_values`; from 5.24 on its name is `cache`. TransformerLens 4.3 knows the
+first name only: its attention components would leave a cache of the second name empty, and each
+new token would see itself alone. `carry_cache` gives them the name that they know.
+"""
+
+import copy
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Int
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+
+OLD, NEW = "past_key_values", "cache"
+
+
+def cache_name(hf_model: nn.Module) -> str:
+    """The argument by which the forward pass of `hf_model` takes its cache."""
+    parameters = inspect.signature(hf_model.forward).parameters
+    return NEW if NEW in parameters else OLD
+
+
+def carry_cache(bridge: TransformerBridge) -> None:
+    """Let the attention components of `bridge` find a cache that comes under its new name."""
+    if cache_name(bridge.original_model) == OLD:
+        return
+    for module in bridge.modules():
+        update = getattr(module, "_update_kv_cache", None)
+        if update is not None:
+            module._update_kv_cache = _under_old_name(update)
+    logging.getLogger("transformers.utils.generic").addFilter(_says_nothing_of_the_name)
+
+
+def held(cache: Any) -> int:
+    """How many columns `cache` holds; 0 for none."""
+    return 0 if cache is None else int(cache.get_seq_length())
+
+
+def rows_of(cache: Any, rows: Int[Tensor, " row"]) -> Any:
+    """A copy of `cache` that holds `rows` of it; extending the copy leaves the original as it was."""
+    if cache is None:
+        return None
+    fresh = copy.copy(cache)
+    fresh.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in fresh.layers:
+        own = rows.to(layer.keys.device)
+        layer.keys, layer.values = layer.keys[own], layer.values[own]
+    return fresh
+
+
+def _under_old_name(update: Callable[..., Any]) -> Callable[..., Any]:
+    def renamed(k: Tensor, v: Tensor, **options: Any) -> Any:
+        options.setdefault(OLD, options.pop(NEW, None))
+        return update(k, v, **options)
+
+    return renamed
+
+
+def _says_nothing_of_the_name(record: logging.LogRecord) -> bool:
+    """The bridge still reads the old name of the output: no user can act on that advice."""
+    return OLD not in record.getMessage()
