@@ -1,4 +1,5 @@
-# Sourced by scripts/demo and scripts/test: makes .venv in the repository and installs interp with the extras named in $1.
+# Sourced by scripts/demo and scripts/test: makes a virtual environment in the repository and
+# installs interp with the extras named in $1, every package at the version of requirements.lock.
 # A stamp holds the digest of what was installed, so that a second run installs nothing.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -15,13 +16,16 @@ python_for_venv() {
     exit 2
 }
 
+# install_interp EXTRAS [PACKAGE ...]: the packages come alone, without what they ask for.
 install_interp() {
-    local extras="$1" stamp
-    stamp=".venv/installed-${extras:-plain}-$(cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)"
+    local extras="$1" pip=".venv/bin/python -m pip install --quiet --constraint requirements.lock" stamp
+    shift
+    stamp=".venv/installed-$(echo "$extras $* $(cat pyproject.toml requirements.lock)" | sha256sum | cut -c1-16)"
     [ -f "$stamp" ] && return
     [ -x .venv/bin/python ] || "$(python_for_venv)" -m venv .venv || exit 5
     # torch first and by itself: pip must not choose another build of it for the sake of a dependency.
-    .venv/bin/python -m pip install --quiet --requirement constraints.txt || exit 5
-    .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable ".${extras:+[$extras]}" || exit 5
+    $pip torch || exit 5
+    $pip --editable ".${extras:+[$extras]}" || exit 5
+    [ $# -eq 0 ] || $pip --no-deps "$@" || exit 5
     touch "$stamp"
 }

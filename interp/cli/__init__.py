@@ -34,6 +34,9 @@ def cli() -> None:
 def main() -> None:
     """Entry point of `interp`: run the command; turn errors of ours into one line on stderr and an exit code."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # Threads that wait for each other must sleep: those that spin take the cores from whoever else
+    # works here (two such processes do a third of the work). Read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = show_warning  # type: ignore[assignment]
     try:
         cli.main(standalone_mode=False)

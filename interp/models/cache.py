@@ -32,7 +32,7 @@ def carry_cache(bridge: TransformerBridge) -> None:
     for module in bridge.modules():
         update = getattr(module, "_update_kv_cache", None)
         if update is not None:
-            module._update_kv_cache = _under_old_name(update)
+            setattr(module, "_update_kv_cache", _under_old_name(update))  # noqa: B010 (mypy)
     logging.getLogger("transformers.utils.generic").addFilter(_says_nothing_of_the_name)
 
 

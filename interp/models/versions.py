@@ -20,7 +20,7 @@ def installed() -> str:
 
 def tried() -> str:
     """The versions that interp was tried with, as one phrase for a message."""
-    return ", ".join(f"{name} {bounds.specifier}" for name, bounds in _bounds().items())
+    return ", ".join(f"{name} {bounds.specifier}" for name, bounds in _bounds().items()) or "unknown"
 
 
 def untried() -> list[str]:
@@ -44,6 +44,11 @@ def _version(name: str) -> str:
 
 @cache
 def _bounds() -> dict[str, Requirement]:
-    """The requirement of each library, as the package `emotion-interp` states it."""
-    stated = [Requirement(line) for line in metadata.requires("emotion-interp") or []]
+    """The requirement of each library, as the package `emotion-interp` states it; none where interp
+    is run from a folder of sources without having been installed.
+    """
+    try:
+        stated = [Requirement(line) for line in metadata.requires("emotion-interp") or []]
+    except metadata.PackageNotFoundError:
+        return {}
     return {one.name: one for one in stated if one.name in REACHED_INTO and one.marker is None}

@@ -1,0 +1,59 @@
+"""What is installed is what the lock names, and the lock is what pyproject.toml asks for."""
+
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+OF_THE_VENV = {"pip"}
+OURS = "emotion-interp"
+
+
+def locked() -> dict[str, str]:
+    """The packages of the lock that this Python and machine want, as `name: version`."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    stated = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    wanted = [one for one in stated if one.marker is None or one.marker.evaluate()]
+    return {canonicalize_name(one.name): str(one.specifier).removeprefix("==") for one in wanted}
+
+
+def installed() -> dict[str, str]:
+    """What is installed here. A version's local part (the `+cpu` of torch) is no part of it."""
+    found = {canonicalize_name(one.metadata["Name"]): one.version for one in metadata.distributions()}
+    return {name: version.split("+")[0] for name, version in found.items()}
+
+
+def test_every_installed_package_is_in_the_lock_at_its_version():
+    lock, here = locked(), installed()
+    strangers = {name: version for name, version in here.items() if lock.get(name) != version}
+    assert strangers.keys() <= {OURS} | OF_THE_VENV, strangers
+
+
+def test_every_package_of_the_lock_is_installed():
+    assert not locked().keys() - installed().keys()
+
+
+def test_no_cuda_package_is_locked():
+    names = (ROOT / "requirements.lock").read_text().lower()
+    assert not [word for word in ("nvidia", "cuda", "triton") if word in names]
+
+
+def test_the_lock_meets_every_bound_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    stated = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    lock = locked()
+    for one in map(Requirement, stated):
+        assert one.specifier.contains(lock[canonicalize_name(one.name)]), f"{one}: run ./scripts/lock"
+
+
+def test_libraries_whose_inside_is_used_have_an_upper_bound_at_the_lock():
+    from interp.models.versions import REACHED_INTO
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = {one.name: one.specifier for one in map(Requirement, project["dependencies"])}
+    lock = locked()
+    for name in REACHED_INTO:
+        assert f"<={lock[name]}" in str(bounds[name])
