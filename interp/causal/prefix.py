@@ -5,6 +5,7 @@ the columns before the first edited one once, and only what follows again for ea
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ from interp.sites import Site
 class Prefix:
     """Texts, left-padded to one width, read up to the first column that an edit may touch.
 
-    `starts` is the first position of each text that later edits may touch; the text's last token is never part of the prefix.
+    `starts` is the first position of each text that later edits may touch; the text's last token is
+    never part of the prefix.
     """
 
     def __init__(self, model: LanguageModel, rows: Sequence[Encoded], starts: Sequence[int]) -> None:
@@ -35,6 +37,17 @@ class Prefix:
         if self.column:
             _, self._cache = model.resume(self.batch.ids[:, : self.column], self.batch.mask[:, : self.column])
 
+    @property
+    def rest(self) -> int:
+        """How many columns each run reads."""
+        return self.batch.ids.shape[1] - self.column
+
+    @cached_property
+    def clean(self) -> Pass:
+        """The rest of the texts without an edit, and the residual stream that each block reads."""
+        layers = range(self.model.dims.n_layers)
+        return self._pass((), [Site("resid_pre", layer) for layer in layers], range(len(self.texts)), 0)
+
     def run(
         self,
         interventions: Sequence[Intervention],
@@ -42,17 +55,29 @@ class Prefix:
         read: Sequence[Site] = (),
         rows: Sequence[int] | None = None,
     ) -> Pass:
-        """The rest of the texts under `interventions`, whose rows are `rows`: indices of the texts, any number of times each
-        (None: all once). Equal to a whole pass as long as nothing before `starts` is edited: a mask that asks for it raises
+        """The rest of the texts under `interventions`, whose rows are `rows`: indices of the texts,
+        any number of times each (None: all once).
+
+        Blocks below everything that is edited or read are taken from the clean run. Equal to a
+        whole pass as long as nothing before `starts` is edited: a mask that asks for it raises
         `InternalError`; a word such as `all` means the rest of the text.
         """
-        chosen = torch.tensor(range(len(self.texts)) if rows is None else rows, dtype=torch.long)
+        touched = [*(one.site for one in interventions), *read]
+        lowest = min((site.layer for site in touched), default=0)
+        return self._pass(interventions, read, range(len(self.texts)) if rows is None else rows, lowest)
+
+    def _pass(self, interventions: Sequence[Intervention], read: Sequence[Site], rows: Sequence[int], lowest: int) -> Pass:
+        chosen = torch.tensor(rows, dtype=torch.long)
         ids, mask = self.batch.ids[chosen, self.column :], self.batch.mask[chosen]
         lengths = [self.batch.lengths[i] for i in chosen.tolist()]
         self._require_reached(interventions, self.column - self.pads[chosen])
+        begin = None
+        if lowest:
+            stream = self.clean.sites[Site("resid_pre", lowest)]
+            begin = self.model.begin(lowest, stream[chosen.to(stream.device)])
         kept: dict[Site, Tensor] = {}
         with applied(self.model, interventions, lengths=lengths, side="left", start=self.column):
-            logits, _ = self.model.resume(ids, mask, rows_of(self._cache, chosen), hooks=readers(read, kept))
+            logits, _ = self.model.resume(ids, mask, rows_of(self._cache, chosen), hooks=readers(read, kept), begin=begin)
         require_finite(self.model, logits, [self.texts[i] for i in chosen.tolist()])
         return Pass(logits, kept, self.pads[chosen] - self.column)
 

@@ -9,7 +9,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from interp.models.cache import cache_name
 from interp.models.chat import UNCUT, ChatTemplate, encode_prompts
 from interp.models.conversations import Prompt
 from interp.models.generation import check_generation, choose, until
+from interp.models.partial import Begin, begun_at, gives_tuples
 from interp.models.placement import Placement, home, is_spread
 from interp.models.quantised import is_quantised
 from interp.models.sizes import Dims, site_rows
@@ -228,18 +229,36 @@ class LanguageModel(Weights):
         return self.resume(ids if cache is None else ids[:, -1:], mask, cache)
 
     def resume(
-        self, ids: Int[Tensor, "batch new"], mask: Bool[Tensor, "batch pos"], cache: Any = None, *, hooks: Sequence[Hook] = ()
+        self,
+        ids: Int[Tensor, "batch new"],
+        mask: Bool[Tensor, "batch pos"],
+        cache: Any = None,
+        *,
+        hooks: Sequence[Hook] = (),
+        begin: Begin | None = None,
     ) -> tuple[Float[Tensor, "batch d_vocab"], Any]:
-        """Read the columns `ids` of a left-padded batch behind those that `cache` holds (None: from the first column).
+        """Read the columns `ids` of a left-padded batch behind those that `cache` holds (None: from
+        the first column).
 
-        `mask` covers cached and new columns. Gives the logits behind the last column and the key-value cache up to there; the
-        cache given is extended in place. Raises as `forward` does.
+        `mask` covers cached and new columns. Gives the logits behind the last column and the
+        key-value cache up to there; the cache given is extended in place. With `begin` the blocks
+        below it are skipped. Raises as `forward` does.
         """
         self._check_width(mask.shape[1])
-        options = {"use_cache": True} | ({} if cache is None else {self._cache_name: cache})
-        with self.hooked(hooks):
-            logits, cache = self._run(ids, mask, logits_to_keep=1, return_type="logits_and_cache", **options)
+        options: dict[str, Any] = {"use_cache": True, "logits_to_keep": 1}
+        if cache is not None:
+            options[self._cache_name] = cache
+        with self.hooked(hooks), begun_at(self.bridge, begin) if begin else nullcontext():
+            logits, cache = self._run(ids, mask, return_type="logits_and_cache", **options)
         return logits[:, -1], cache
+
+    def begin(self, layer: int, residual: Float[Tensor, "batch new d_model"]) -> Begin:
+        """What `resume` needs to begin at `layer`, where the stream holds `residual`."""
+        return Begin(layer, residual, self._in_tuples)
+
+    @cached_property
+    def _in_tuples(self) -> bool:
+        return gives_tuples(self.bridge)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of `tokens`, special tokens left out, spaces as the tokenizer has them."""
