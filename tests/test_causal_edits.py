@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from interp.causal.edits import EDITS, Tokens, add, erase, mean, project_out, replace, rotate, scale_by, set_to, zero
+from interp.causal.edits import EDITS, Tokens, add, erase, exchange, mean, project_out, replace, rotate, scale_by, set_to, zero
 from interp.errors import ArtefactError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -23,6 +23,7 @@ MADE = {
     "erase": lambda: erase(P, centre=V),
     "rotate": lambda: rotate(V, angle=0.3),
     "replace": lambda: replace(V),
+    "exchange": lambda: exchange(np.stack([V - 1, V]), torch.ones(3, 3, dtype=torch.long)),
     "scale_by": lambda: scale_by(0.5),
     "mean": lambda: mean(np.stack([V, V + 2])),
     "zero": lambda: zero(),
@@ -34,6 +35,7 @@ CLOSED = {
     "erase": lambda x: x - P @ (x - V),
     "rotate": lambda x: _turned(x, 0.3),
     "replace": lambda x: V,
+    "exchange": lambda x: V,
     "scale_by": lambda x: 0.5 * x,
     "mean": lambda x: V + 1,
     "zero": lambda x: 0 * x,
@@ -138,3 +140,11 @@ def test_arrays_of_another_shape_are_refused():
         erase(np.ones((5, 6)), centre=V)
     with pytest.raises(UsageError, match="angle"):
         rotate(V, angle=-0.1)
+
+
+def test_exchange_is_replace_with_shared_values():
+    values = torch.from_numpy(RNG.standard_normal((4, 6)).astype(np.float32))
+    place = torch.tensor([[3, 0, 1], [1, 1, 2], [0, 3, 2]])
+    units = torch.tensor([[True] * 6, [False] * 6, [True, False] * 3])
+    for chosen in (None, units):
+        assert torch.equal(exchange(values, place, units=chosen)(X, AT), replace(values[place], units=chosen)(X, AT))

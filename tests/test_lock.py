@@ -2,6 +2,7 @@
 
 import tomllib
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -43,7 +44,7 @@ def test_no_cuda_package_is_locked():
 
 def test_the_lock_meets_every_bound_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    stated = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    stated = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     lock = locked()
     for one in map(Requirement, stated):
         assert one.specifier.contains(lock[canonicalize_name(one.name)]), f"{one}: run ./scripts/lock"

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.causal.attribution import KINDS, Component, DirectionLike
-from interp.causal.edits import replace
+from interp.causal.edits import exchange, replace
 from interp.causal.intervals import Estimate, bootstrap_weights, mean_interval, place
 from interp.causal.interventions import Intervention
 from interp.causal.passes import Encoded, batches, encode, run
@@ -35,6 +35,10 @@ from stimuli.battery import Pair
 METHOD = "ablation"
 MODES = ("resample", "mean", "zero")
 METRICS = ("projection_drop", "label_logprob_change")
+PREFIX_TOKENS = 1024
+"""Tokens of the texts whose plans share a prefix and their twins' activations."""
+TOKENS_AT_ONCE = 4096
+"""Tokens of one ablated pass, its rows times the columns that it reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,40 +132,120 @@ def ablate(
 
 
 def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> Effects:
-    """The effects of each plan on each of its pairs, many plans a forward pass.
+    """The effects of each plan on each of its pairs, many plans per forward pass.
 
     Raises `InternalError` for a plan that names a component twice, `UsageError` for one that the model lacks.
     """
     for plan in plans:
         _check(plan, bench.model)
-    texts = encode(bench.model, [pair.affective for pair in bench.pairs], bench.readout)
-    twins = encode(bench.model, [pair.neutral for pair in bench.pairs], bench.readout)
+    texts = _encode(bench, mode)
     bound = bench.readout.bind(bench.model)
     columns = torch.tensor([bound.column(emotion) for emotion in bench.emotions])
     sites = tuple({bench.directions[emotion].site for emotion in bench.emotions})
-    means = _means(bench.model, [*texts, *twins], plans) if mode == "mean" else {}
-    # before the edit a text and its twin are the same: resampling changes nothing there, and one prefix serves all plans
-    starts = [align(b.tokens, a.tokens).target_edit[0] if mode == "resample" else 0 for a, b in zip(texts, twins, strict=True)]
-    jobs = [(i, p) for i in range(len(texts)) for p, plan in enumerate(plans) if i in plan.pairs]
-    shape = (len(plans), len(texts))
+    means = _means(bench.model, [*texts.own, *texts.twins], plans) if mode == "mean" else {}
+    shape = (len(plans), len(texts.own))
     effects = Effects(np.full(shape, np.nan), np.full(shape, np.nan))
-    behind = [len(texts[i].tokens) - starts[i] for i, _ in jobs]
-    for batch in track(batches([texts[i] for i, _ in jobs], sizes=behind), f"ablating ({mode})", unit="batch"):
-        pair, of_plan = [jobs[j][0] for j in batch], [jobs[j][1] for j in batch]
-        chosen = _units([plans[p] for p in of_plan], bench.model)
-        values = _twin_values(bench.model, texts, twins, pair, tuple(chosen)) if mode == "resample" else means
-        edits = [Intervention(s, replace(values.get(s, _zeros(s, bench.model)), units=units)) for s, units in chosen.items()]
-        distinct = sorted(set(pair))
-        prefix = Prefix(bench.model, [texts[i] for i in distinct], [min(starts[i], texts[i].end) for i in distinct])
-        result = prefix.run(edits, read=sites, rows=[distinct.index(i) for i in pair])
+    ready: _Ready | None = None
+    for chunk, jobs in track(_work(texts, plans), f"ablating ({mode})", unit="pass"):
+        if ready is None or ready.chunk is not chunk:
+            ready = _make_ready(bench.model, texts, chunk, plans if mode == "resample" else ())
+        pair, of_plan = [i for i, _ in jobs], [p for _, p in jobs]
+        edits = _edits(bench.model, ready, pair, [plans[p] for p in of_plan], means)
+        result = ready.prefix.run(edits, read=sites, rows=[ready.row_of[i] for i in pair])
         scores = bound.scores(result.logits).cpu()
-        streams = {site: result.at(site, [texts[i].end for i in pair]).double().cpu().numpy() for site in sites}
+        streams = {site: result.at(site, [texts.own[i].end for i in pair]).double().cpu().numpy() for site in sites}
         effects.score[of_plan, pair] = scores[torch.arange(len(pair)), columns[pair]].numpy()
         effects.projection[of_plan, pair] = [
             float(streams[direction.site][row] @ np.asarray(direction.vector, dtype=np.float64))
             for row, direction in enumerate(bench.directions[bench.emotions[i]] for i in pair)
         ]
     return effects
+
+
+class _Texts(NamedTuple):
+    """The affective texts and their twins as tokens, and the first position of each that a plan may change."""
+
+    own: list[Encoded]
+    twins: list[Encoded]
+    starts: list[int]
+
+
+def _encode(bench: Bench, mode: str) -> _Texts:
+    """Before the edit a text and its twin are the same: resampling changes nothing there."""
+    own = encode(bench.model, [pair.affective for pair in bench.pairs], bench.readout)
+    twins = encode(bench.model, [pair.neutral for pair in bench.pairs], bench.readout)
+    if mode != "resample":
+        return _Texts(own, twins, [0] * len(own))
+    edits = [align(twin.tokens, text.tokens).target_edit[0] for text, twin in zip(own, twins, strict=True)]
+    return _Texts(own, twins, [min(edit, text.end) for edit, text in zip(edits, own, strict=True)])
+
+
+Chunk = tuple[int, ...]
+"""Indices of texts that share a prefix pass."""
+
+Jobs = list[tuple[int, int]]
+"""(text, plan): the rows of one forward pass."""
+
+
+def _work(texts: _Texts, plans: Sequence[Plan]) -> list[tuple[Chunk, Jobs]]:
+    """All passes: texts in chunks, and of each chunk its plans, those that begin at a higher layer last."""
+    behind = [len(text.tokens) - start for text, start in zip(texts.own, texts.starts, strict=True)]
+    lowest = [min((one.layer for one in plan.components), default=0) for plan in plans]
+    work: list[tuple[Chunk, Jobs]] = []
+    for indices in batches(texts.own, budget=PREFIX_TOKENS, sizes=behind):
+        chunk = tuple(int(i) for i in indices)
+        jobs = [(i, p) for i in chunk for p, plan in enumerate(plans) if i in plan.pairs]
+        jobs.sort(key=lambda job: lowest[job[1]])
+        most = max(1, TOKENS_AT_ONCE // max(behind[i] for i in chunk))
+        work += [(chunk, jobs[first : first + most]) for first in range(0, len(jobs), most)]
+    return work
+
+
+class _Ready(NamedTuple):
+    """A chunk's prefix, and what the twins hold at each site: `values`, of which `place` tells the
+    number that belongs at a text's position.
+    """
+
+    chunk: Chunk
+    prefix: Prefix
+    row_of: dict[int, int]
+    values: dict[Site, Float[Tensor, " value *site"]]
+    place: Int[Tensor, "text pos"]
+
+
+def _make_ready(model: LanguageModel, texts: _Texts, chunk: Chunk, plans: Sequence[Plan]) -> _Ready:
+    """The prefix of the chunk's texts, and what its twins hold at the sites that `plans` touch."""
+    own = [texts.own[i] for i in chunk]
+    twins = [texts.twins[i] for i in chunk]
+    prefix = Prefix(model, own, [texts.starts[i] for i in chunk])
+    captured = run(model, twins, read=tuple(_units(plans, model))).sites if plans else {}
+    width = max(len(twin.tokens) for twin in twins)
+    place_of = torch.zeros(len(chunk), max(len(text.tokens) for text in own), dtype=torch.long)
+    for row, (text, twin) in enumerate(zip(own, twins, strict=True)):
+        source = align(twin.tokens, text.tokens).source_of
+        place_of[row, : len(source)] = torch.from_numpy(source) + row * width
+    values = {site: x.flatten(0, 1) for site, x in captured.items()}
+    return _Ready(chunk, prefix, {i: row for row, i in enumerate(chunk)}, values, place_of)
+
+
+def _edits(
+    model: LanguageModel,
+    ready: _Ready,
+    pair: Sequence[int],
+    plans: Sequence[Plan],
+    means: Mapping[Site, Tensor],
+) -> list[Intervention]:
+    """The knock-outs of one pass, whose row r is text `pair[r]` under `plans[r]`."""
+    place_of = ready.place[[ready.row_of[i] for i in pair]]
+    return [
+        Intervention(
+            site,
+            exchange(ready.values[site], place_of, units=units)
+            if site in ready.values
+            else replace(means.get(site, _zeros(site, model)), units=units),
+        )
+        for site, units in _units(plans, model).items()
+    ]
 
 
 def _units(plans: Sequence[Plan], model: LanguageModel) -> dict[Site, Tensor]:
@@ -174,23 +258,6 @@ def _units(plans: Sequence[Plan], model: LanguageModel) -> dict[Site, Tensor]:
                 chosen[site] = torch.zeros(len(plans), _width(component.name, model), dtype=torch.bool)
             chosen[site][row, component.index] = True
     return chosen
-
-
-def _twin_values(
-    model: LanguageModel, texts: Sequence[Encoded], twins: Sequence[Encoded], pair: Sequence[int], sites: tuple[Site, ...]
-) -> dict[Site, Tensor]:
-    """What the sites hold in each row's neutral twin, moved to the positions of the row's own text (twins.align)."""
-    if not sites:
-        return {}
-    distinct = sorted(set(pair))
-    captured = run(model, [twins[i] for i in distinct], read=sites).sites
-    width = max(len(texts[i].tokens) for i in pair)
-    taken = torch.zeros(len(distinct), width, dtype=torch.long)
-    for place_, i in enumerate(distinct):
-        source = align(twins[i].tokens, texts[i].tokens).source_of
-        taken[place_, : len(source)] = torch.from_numpy(source)
-    rows = torch.tensor([distinct.index(i) for i in pair])
-    return {site: x[torch.arange(len(distinct))[:, None], taken.to(x.device)][rows] for site, x in captured.items()}
 
 
 def _means(model: LanguageModel, rows: Sequence[Encoded], plans: Sequence[Plan]) -> dict[Site, Tensor]:

@@ -119,8 +119,20 @@ def replace(values: Array, *, units: Bool[Tensor, " batch *unit"] | None = None)
         value = _at(new, x, at).to(x.dtype).expand_as(x)
         if units is None:
             return value.clone()
-        chosen = units.to(x.device)[at.row]
-        return torch.where(chosen.reshape(*chosen.shape, *[1] * (x.ndim - chosen.ndim)), value, x)
+        return _where_chosen(units, value, x, at)
+
+    return edit
+
+
+def exchange(values: Array, place: Int[Tensor, "row pos"], *, units: Bool[Tensor, " batch *unit"] | None = None) -> Edit:
+    """What `replace` does, for values that many rows share: x at a row and absolute position is
+    exchanged for the value whose number stands there in `place`.
+    """
+    new = _finite("the values", values)
+
+    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
+        own = new.to(x.device)[place.to(x.device)[at.row, at.position]].to(x.dtype)
+        return own if units is None else _where_chosen(units, own, x, at)
 
     return edit
 
@@ -156,6 +168,7 @@ EDITS: dict[str, Callable[..., Edit]] = {
     "erase": erase,
     "rotate": rotate,
     "replace": replace,
+    "exchange": exchange,
     "scale_by": scale_by,
     "mean": mean,
     "zero": zero,
@@ -188,6 +201,12 @@ def _coefficients(scale: float | Sequence[float] | Array) -> Tensor:
     if not torch.isfinite(tensor).all() or tensor.ndim > 1:
         raise UsageError(f"the scale is {scale}: give a finite number, or one finite number a row of the batch.")
     return tensor
+
+
+def _where_chosen(units: Tensor, value: Tensor, x: Tensor, at: Tokens) -> Tensor:
+    """`value` in the units of each token's row that are True, and x in the others."""
+    chosen = units.to(x.device)[at.row]
+    return torch.where(chosen.reshape(*chosen.shape, *[1] * (x.ndim - chosen.ndim)), value, x)
 
 
 def _a_token(coefficient: Tensor, x: Tensor, at: Tokens) -> Tensor:

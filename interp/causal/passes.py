@@ -86,23 +86,36 @@ def batches(
 
 
 def run(
-    model: LanguageModel, rows: Sequence[Encoded], *, interventions: Sequence[Intervention] = (), read: Sequence[Site] = ()
+    model: LanguageModel,
+    rows: Sequence[Encoded],
+    *,
+    interventions: Sequence[Intervention] = (),
+    read: Sequence[Site] = (),
+    at: Int[Tensor, "row kept"] | None = None,
 ) -> Pass:
-    """One right-padded forward pass over `rows` under `interventions`; the `read` sites are recorded after the edits."""
+    """One right-padded forward pass over `rows` under `interventions`; the `read` sites are recorded
+    after the edits, at all positions or at those positions of each row that `at` names.
+    """
     batch = model.pad([row.tokens for row in rows], side="right")
     kept: dict[Site, Tensor] = {}
-    with applied(model, interventions, lengths=batch.lengths, side="right"):
-        logits = model.last_logits(batch, hooks=readers(read, kept))
+    with applied(model, interventions, lengths=batch.lengths):
+        logits = model.last_logits(batch, hooks=readers(read, kept, at=at))
     require_finite(model, logits, rows)
     return Pass(logits, kept, torch.zeros(len(rows), dtype=torch.long))
 
 
-def readers(sites: Sequence[Site], kept: dict[Site, Tensor]) -> list[tuple[str, Callable[..., None]]]:
-    """Hooks that put what passes at `sites` into `kept`."""
+def readers(
+    sites: Sequence[Site], kept: dict[Site, Tensor], *, at: Int[Tensor, "row kept"] | None = None
+) -> list[tuple[str, Callable[..., None]]]:
+    """Hooks that put what passes at `sites` into `kept`: all of it, or the columns `at` of each row."""
 
     def reader(site: Site) -> Callable[..., None]:
         def keep(x: Tensor, hook: Any = None) -> None:
-            kept[site] = x if site.head is None else x[:, :, site.head]
+            whole = x if site.head is None else x[:, :, site.head]
+            if at is None:
+                kept[site] = whole
+            else:
+                kept[site] = whole[torch.arange(len(whole))[:, None], at.to(whole.device)]
 
         return keep
 

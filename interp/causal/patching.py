@@ -8,23 +8,23 @@ necessary?). The control patches from a random text of the same kind and emotion
 emotion without the story. Heimersheim & Nanda 2024; intervals are over source stimuli, whole groups resampled.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.causal.edits import replace
+from interp.causal.edits import exchange
 from interp.causal.intervals import bootstrap_weights, mean_interval, place, ratio_interval
 from interp.causal.interventions import Intervention
 from interp.causal.passes import Encoded, batches, encode, run
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.twins import align, map_positions, strangers
-from interp.errors import StatisticsError, UsageError
+from interp.errors import InternalError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.quantised import warn_of_rounding
 from interp.progress import track
@@ -35,6 +35,8 @@ METHOD = "activation_patching"
 MODES = ("denoise", "noise")
 POSITIONS = ("last", "edit")
 CONTROL = "random_source"
+TOKENS_AT_ONCE = 4096
+"""Tokens of one patched pass, its rows times the columns that it reads."""
 Moves = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 """Source positions and the target positions that they go to."""
 
@@ -109,6 +111,17 @@ def _case(pair: Pair, i: int, source: Sequence[Encoded], target: Sequence[Encode
 
 Cell = dict[str, Float[np.ndarray, " case *column"]]
 Key = tuple[Site | None, str, str]
+Scored = tuple[Key, Float[Tensor, "row emotion"], Float[Tensor, " row"]]
+"""A cell, and the readout's scores and the KL (nats) of its cases."""
+
+
+class _Arm(NamedTuple):
+    """One patch: at a site and position, from the twin or the control's source, into some of a batch's cases."""
+
+    site: Site
+    position: str
+    control: str
+    rows: list[int]
 
 
 def _sweep(
@@ -121,49 +134,123 @@ def _sweep(
     cells: dict[Key, Cell] = {}
     behind = [len(case.target.tokens) - int(case.moves["edit", ""][1][0]) for case in cases]
     chunks = batches([case.target for case in cases], sizes=behind)
-    for index in track(chunks, "patching", unit="batch"):
-        for key, scores, kl in _patch_batch(model, [cases[i] for i in index], bound, sites, positions):
-            cell = cells.setdefault(
-                key, {"scores": np.full((len(cases), len(bound.emotions)), np.nan), "kl": np.full(len(cases), np.nan)}
-            )
-            mine = index if key[2] == "" else np.array([i for i in index if cases[i].stranger is not None], dtype=int)
-            cell["scores"][mine], cell["kl"][mine] = scores.cpu().numpy(), kl.cpu().numpy()
+    done = ((index, scored) for index in chunks
+            for scored in _patch_batch(model, [cases[i] for i in index], bound, sites, positions))  # fmt: skip
+    arms = 1 + any(case.stranger is not None for case in cases)
+    total = len(chunks) * (2 + len(sites) * len(positions) * arms)
+    for index, (key, scores, kl) in track(done, "patching", unit="patch", total=total):
+        cell = cells.setdefault(
+            key, {"scores": np.full((len(cases), len(bound.emotions)), np.nan), "kl": np.full(len(cases), np.nan)}
+        )
+        mine = index if key[2] == "" else np.array([i for i in index if cases[i].stranger is not None], dtype=int)
+        cell["scores"][mine], cell["kl"][mine] = scores.cpu().numpy(), kl.cpu().numpy()
     return cells
 
 
 def _patch_batch(
     model: LanguageModel, cases: Sequence[_Case], bound: TokenReadout, sites: Sequence[Site], positions: Sequence[str]
-) -> Iterator[tuple[Key, Tensor, Tensor]]:
-    """All patches of one batch; the source runs are captured once and serve every site and position."""
-    whole = run(model, [case.source for case in cases], read=sites)
-    goal = whole.logits.float().log_softmax(-1)
+) -> Iterator[Scored]:
+    """All patches of one batch. The source runs are captured once and serve every site and position; patches of one layer
+    run together, from that layer on.
+    """
+    everyone = list(range(len(cases)))
+    kept = [i for i in everyone if cases[i].stranger is not None]
+    sources = {"": _capture(model, cases, everyone, "", sites)}
+    goal = sources[""].logits.float().log_softmax(-1)
+    yield (None, "source", ""), bound.scores(sources[""].logits), torch.zeros(len(cases))
+    if kept:
+        sources[CONTROL] = _capture(model, cases, kept, CONTROL, sites)
     targets = [case.target for case in cases]
-    clean = run(model, targets)
-    nothing = torch.zeros(len(cases))
-    yield (None, "source", ""), bound.scores(whole.logits), nothing
-    yield (None, "target", ""), bound.scores(clean.logits), _kl(clean.logits, goal)
-    kept = [place for place, case in enumerate(cases) if case.stranger is not None]
-    foreign = run(model, [s for case in cases if (s := case.stranger) is not None], read=sites) if kept else None
+    layers = sorted({site.layer for site in sites})
     for position in positions:
         prefix = Prefix(model, targets, [int(case.moves[position, ""][1][0]) for case in cases])
-        for site in sites:
-            for control, captured, chosen in (("", whole, list(range(len(cases)))), (CONTROL, foreign, kept)):
-                if captured is None:
-                    continue
-                moves = [cases[i].moves[position, control] for i in chosen]
-                patch = _patch(site, captured.sites[site], moves, [len(targets[i].tokens) for i in chosen])
-                logits = prefix.run([patch], rows=chosen).logits
-                yield (site, position, control), bound.scores(logits), _kl(logits, goal[chosen])
+        if position == positions[0]:
+            clean = prefix.clean.logits
+            yield (None, "target", ""), bound.scores(clean), _kl(clean, goal)
+        for layer in layers:
+            arms = [
+                _Arm(site, position, control, everyone if control == "" else kept)
+                for site in sites
+                if site.layer == layer
+                for control in sources
+            ]
+            for together in _within(arms, TOKENS_AT_ONCE // prefix.rest):
+                yield from _patch_together(prefix, cases, together, sources, bound, goal)
 
 
-def _patch(site: Site, source: Tensor, moves: Sequence[Moves], lengths: Sequence[int]) -> Intervention:
-    """The intervention that puts, a row, the source's activations at the moves' target positions."""
-    mask = torch.zeros(len(moves), max(lengths), dtype=torch.bool)
-    values = torch.zeros(len(moves), max(lengths), *source.shape[2:], dtype=source.dtype, device=source.device)
-    for row, (taken, put) in enumerate(moves):
-        mask[row, torch.from_numpy(put)] = True
-        values[row, torch.from_numpy(put).to(source.device)] = source[row, torch.from_numpy(taken).to(source.device)]
-    return Intervention(site, replace(values), mask)
+def _patch_together(
+    prefix: Prefix,
+    cases: Sequence[_Case],
+    arms: Sequence[_Arm],
+    sources: Mapping[str, "_Source"],
+    bound: TokenReadout,
+    goal: Float[Tensor, "case d_vocab"],
+) -> Iterator[Scored]:
+    """Several patches in one pass, each in rows of its own."""
+    rows = [row for arm in arms for row in arm.rows]
+    lengths = [len(cases[row].target.tokens) for row in rows]
+    first, patches = 0, []
+    for arm in arms:
+        moves = [cases[row].moves[arm.position, arm.control] for row in arm.rows]
+        patches.append(_patch(arm.site, sources[arm.control], moves, lengths, first))
+        first += len(arm.rows)
+    logits = prefix.run(patches, rows=rows).logits
+    scores, kl = bound.scores(logits), _kl(logits, goal[rows])
+    sizes = [len(arm.rows) for arm in arms]
+    for arm, own_scores, own_kl in zip(arms, scores.split(sizes), kl.split(sizes), strict=True):
+        yield (arm.site, arm.position, arm.control), own_scores, own_kl
+
+
+def _within(arms: Sequence[_Arm], most: int) -> Iterator[list[_Arm]]:
+    """`arms` in their order, as many together as have at most `most` rows, and at least one."""
+    together: list[_Arm] = []
+    for arm in arms:
+        if together and sum(len(one.rows) for one in together) + len(arm.rows) > most:
+            yield together
+            together = []
+        together.append(arm)
+    if together:
+        yield together
+
+
+class _Source(NamedTuple):
+    """What a batch's sources hold at the positions that are moved, each row's own, sorted."""
+
+    logits: Float[Tensor, "row d_vocab"]
+    sites: Mapping[Site, Float[Tensor, " row kept *site"]]
+    positions: list[Int[np.ndarray, " kept"]]
+
+
+def _capture(model: LanguageModel, cases: Sequence[_Case], rows: Sequence[int], control: str, sites: Sequence[Site]) -> _Source:
+    """The sources of `rows`, run once; only what is moved somewhere is kept."""
+    texts = [cases[row].source if control == "" else _present(cases[row].stranger) for row in rows]
+    moved = [[taken for (_, arm), (taken, _) in cases[row].moves.items() if arm == control] for row in rows]
+    positions = [np.unique(np.concatenate(taken)) for taken in moved]
+    at = torch.zeros(len(rows), max(map(len, positions)), dtype=torch.long)
+    for row, own in enumerate(positions):
+        at[row, : len(own)] = torch.from_numpy(own)
+    found = run(model, texts, read=sites, at=at)
+    return _Source(found.logits, found.sites, positions)
+
+
+def _present(stranger: Encoded | None) -> Encoded:
+    if stranger is None:
+        raise InternalError("a case without a stranger was given to the control's capture.")
+    return stranger
+
+
+def _patch(site: Site, source: _Source, moves: Sequence[Moves], lengths: Sequence[int], first: int) -> Intervention:
+    """The intervention that puts the source's activations at the moves' target positions, in the
+    rows from `first` on of a pass whose rows have these lengths.
+    """
+    held = source.sites[site]
+    of_row = np.repeat(np.arange(len(moves)), [len(taken) for taken, _ in moves])
+    kept = [np.searchsorted(source.positions[row], taken) for row, (taken, _) in enumerate(moves)]
+    values = held[torch.from_numpy(of_row), torch.from_numpy(np.concatenate(kept))]
+    goes_to = torch.from_numpy(first + of_row), torch.from_numpy(np.concatenate([put for _, put in moves]))
+    place_of = torch.full((len(lengths), max(lengths)), -1)
+    place_of[goes_to] = torch.arange(len(values))
+    return Intervention(site, exchange(values, place_of), place_of >= 0)
 
 
 def _kl(logits: Float[Tensor, "row d_vocab"], goal: Float[Tensor, "row d_vocab"]) -> Float[Tensor, " row"]:
