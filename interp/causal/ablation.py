@@ -23,7 +23,7 @@ from interp.causal.edits import exchange, replace
 from interp.causal.intervals import Estimate, bootstrap_weights, mean_interval, place
 from interp.causal.interventions import Intervention
 from interp.causal.passes import Encoded, batches, encode, run
-from interp.causal.prefix import Prefix
+from interp.causal.prefix import TOKENS_AT_ONCE, Prefix
 from interp.causal.readout import Readout
 from interp.causal.twins import align
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
@@ -37,8 +37,6 @@ MODES = ("resample", "mean", "zero")
 METRICS = ("projection_drop", "label_logprob_change")
 PREFIX_TOKENS = 1024
 """Tokens of the texts whose plans share a prefix and their twins' activations."""
-TOKENS_AT_ONCE = 4096
-"""Tokens of one ablated pass, its rows times the columns that it reads."""
 
 
 @dataclass(frozen=True, eq=False)

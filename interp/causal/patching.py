@@ -35,8 +35,6 @@ METHOD = "activation_patching"
 MODES = ("denoise", "noise")
 POSITIONS = ("last", "edit")
 CONTROL = "random_source"
-TOKENS_AT_ONCE = 4096
-"""Tokens of one patched pass, its rows times the columns that it reads."""
 Moves = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 """Source positions and the target positions that they go to."""
 
@@ -174,7 +172,7 @@ def _patch_batch(
                 if site.layer == layer
                 for control in sources
             ]
-            for together in _within(arms, TOKENS_AT_ONCE // prefix.rest):
+            for together in _within(arms, prefix.rows_at_once):
                 yield from _patch_together(prefix, cases, together, sources, bound, goal)
 
 

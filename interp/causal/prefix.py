@@ -16,8 +16,11 @@ from interp.causal.interventions import Intervention, applied
 from interp.causal.passes import Encoded, Pass, readers, require_finite
 from interp.errors import InternalError
 from interp.models import LanguageModel
-from interp.models.cache import rows_of
+from interp.models.cache import row_bytes, rows_of
 from interp.sites import Site
+
+TOKENS_AT_ONCE = 4096
+COPIED_BYTES = 384 << 20
 
 
 class Prefix:
@@ -38,9 +41,11 @@ class Prefix:
             _, self._cache = model.resume(self.batch.ids[:, : self.column], self.batch.mask[:, : self.column])
 
     @property
-    def rest(self) -> int:
-        """How many columns each run reads."""
-        return self.batch.ids.shape[1] - self.column
+    def rows_at_once(self) -> int:
+        """How many rows one run should have: their tokens and their copies of the prefix are bounded."""
+        by_tokens = TOKENS_AT_ONCE // (self.batch.ids.shape[1] - self.column)
+        by_memory = COPIED_BYTES // max(row_bytes(self._cache), 1)
+        return max(1, min(by_tokens, by_memory))
 
     @cached_property
     def clean(self) -> Pass:

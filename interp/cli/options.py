@@ -56,6 +56,13 @@ study_options = options(
     click.option("--model", required=True, help="A testbed (planted, storyworld), a folder, or org/name@revision."),
     click.option("--stimuli", required=True, help="A battery's name or a file; see `interp stimuli list`."),
     click.option("--out", required=True, type=click.Path(path_type=Path), help="The run's folder; given again, it resumes."),
+    click.option(
+        "--preset",
+        type=click.Choice(["quick", "standard", "full"]),
+        default="standard",
+        show_default=True,
+        help="How much is run; --dry-run says what each means.",
+    ),
     click.option("--folds", default=5, show_default=True, help="Grouped cross-validation folds."),
     click.option("--sites", callback=_split, default="", help="Sites, such as resid_post,z or resid_post@0-3. All by default."),
     click.option("--positions", callback=_split, default="", help="Position rules: last, mean_content, role(user), ..."),

@@ -41,16 +41,24 @@ def held(cache: Any) -> int:
     return 0 if cache is None else int(cache.get_seq_length())
 
 
-def rows_of(cache: Any, rows: Int[Tensor, " row"]) -> Any:
-    """A copy of `cache` that holds `rows` of it; extending the copy leaves the original as it was."""
+def rows_of(cache: Any, rows: Int[Tensor, " row"], *, first: int = 0) -> Any:
+    """A copy of `cache` that holds `rows` of it, at the layers from `first` on: those below are of
+    no use to a pass that begins there. Extending the copy leaves the original as it was.
+    """
     if cache is None:
         return None
     fresh = copy.copy(cache)
     fresh.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in fresh.layers:
+    for layer in fresh.layers[first:]:
         own = rows.to(layer.keys.device)
         layer.keys, layer.values = layer.keys[own], layer.values[own]
     return fresh
+
+
+def row_bytes(cache: Any) -> int:
+    """Bytes of one row of `cache`, over all layers; 0 for none."""
+    layers = [] if cache is None else cache.layers
+    return sum(part[0].nbytes for layer in layers for part in (layer.keys, layer.values))
 
 
 def _under_old_name(update: Callable[..., Any]) -> Callable[..., Any]:

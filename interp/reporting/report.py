@@ -84,6 +84,7 @@ def render(record: RunRecord, tables: Mapping[str, pd.DataFrame], *, pictures: M
     ]
     return _template().render(
         record=record,
+        preset=record.provenance.get("preset", {"name": "", "left_out": []}),
         warnings=[*record.warnings, *doubts(tables)],
         found=found,
         sections=sections,

@@ -11,7 +11,7 @@ import numpy as np
 
 from interp.analysis.directions import Direction
 from interp.causal.ablation import Bench, ablate
-from interp.causal.attribution import Component, contribution_rows, ranked
+from interp.causal.attribution import contribution_rows, ranked
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response
@@ -22,17 +22,11 @@ from interp.evaluation.readouts import readout_for
 from interp.models.conversations import prompt_of
 from interp.sites import Site
 from interp.study.folder import Study
+from interp.study.presets import spaced
 from interp.study.representation import choose_site, fit_direction, saturated_sites
 from stimuli.battery import Pair
 
-PATCHED = ("resid_pre@0", "attn_out", "mlp_out", "resid_post")
-PAIRS_PER_EMOTION = 8
-"""Pairs of each emotion in a causal stage: the fewest for which a cell of the patching map is worth an interval."""
-PROMPTS = 32
-SCALES = (0.5, 1.0, 1.5, 2.0, 3.0)
 NEW_TOKENS = 12
-RANDOM_DRAWS = 12
-"""Random choices of as many components that each ablation stands beside; p cannot fall below 1 / 13."""
 LISTED = 60
 """Components of each kind that the contributions table lists for each emotion, the strongest first."""
 
@@ -42,7 +36,10 @@ Rows = list[dict[str, Any]]
 def patching(study: Study) -> Rows:
     """Activation patching between twins, sites x layers, at the text's last token and at the edit."""
     pairs = _some(study, study.pairs)
-    return patch_pairs(study.model, pairs, _readout(study), sites=PATCHED, seed=study.settings.seed)
+    limits = study.settings.limits
+    at = ",".join(map(str, spaced(study.model.dims.n_layers, limits.layers)))
+    sites = ["resid_pre@0", *(f"{name}@{at}" for name in limits.patched)]
+    return patch_pairs(study.model, pairs, _readout(study), sites=sites, seed=study.settings.seed)
 
 
 def contributions(study: Study) -> Rows:
@@ -56,13 +53,12 @@ def ablation(study: Study) -> Rows:
     chosen, reported = halves(study.pairs, seed=study.settings.seed)
     vectors = _directions(study, chosen)
     bench = Bench(study.model, _some(study, reported), vectors, _readout(study))
+    listed = {emotion: _contributions(study, chosen, emotion, top=LISTED) for emotion in study.emotions}
+    limits = study.settings.limits
     rows: Rows = []
     for kind in ("head", "neuron"):
-        order: dict[str, list[Component]] = {}
-        for emotion in study.emotions:
-            listed = _contributions(study, chosen, emotion, top=LISTED)
-            order[emotion] = ranked(listed, component=kind, emotion=emotion)
-        rows += ablate(bench, order, n_draws=RANDOM_DRAWS, seed=study.settings.seed)
+        order = {one: ranked(found, component=kind, emotion=one) for one, found in listed.items()}
+        rows += ablate(bench, order, ks=limits.ks, n_draws=limits.draws, seed=study.settings.seed)
     return rows
 
 
@@ -75,8 +71,9 @@ def steering(study: Study) -> Rows:
     """
     chosen, reported = halves(study.pairs, seed=study.settings.seed)
     vectors = _directions(study, chosen)
-    neutral = [pair.neutral for pair in balanced(reported, n=PROMPTS, seed=study.settings.seed)]
-    rows = dose_response(study.model, neutral, vectors, _readout(study), scales=SCALES, seed=study.settings.seed)
+    limits = study.settings.limits
+    neutral = [pair.neutral for pair in balanced(reported, n=limits.prompts, seed=study.settings.seed)]
+    rows = dose_response(study.model, neutral, vectors, _readout(study), scales=limits.scales, seed=study.settings.seed)
     judge = judge_for(study.settings.model)
     if judge is not None:
         prompts = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in neutral]
@@ -85,7 +82,7 @@ def steering(study: Study) -> Rows:
             prompts,
             _places(study, chosen),
             judge,
-            scales=SCALES,
+            scales=limits.scales,
             max_new_tokens=NEW_TOKENS,
             seed=study.settings.seed,
         )
@@ -102,7 +99,7 @@ def _places(study: Study, pairs: Sequence[Pair]) -> list[Place]:
 
 
 def _some(study: Study, pairs: Sequence[Pair]) -> list[Pair]:
-    return balanced(pairs, n=PAIRS_PER_EMOTION * len(study.emotions), seed=study.settings.seed)
+    return balanced(pairs, n=study.settings.limits.pairs * len(study.emotions), seed=study.settings.seed)
 
 
 def _readout(study: Study) -> Readout:

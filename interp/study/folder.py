@@ -23,11 +23,15 @@ from interp.models import LanguageModel, load
 from interp.models.conversations import prompt_of
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site
+from interp.study.presets import left_out
 from interp.study.settings import Settings, last_token
 from stimuli.battery import Battery, Pair, Stimulus
 
 FEWEST = 4
 """Scenarios that an emotion needs: two to choose on and two to report on."""
+
+KEPT_BYTES = 256 << 20
+"""Activations that a study keeps in memory."""
 
 
 class Study:
@@ -42,6 +46,8 @@ class Study:
         self.record = self._open_record()
         self.chosen: dict[tuple[str, ...], tuple[Site, ...]] = {}
         """The sites that a set of pairs (their ids) chose, so that they are chosen once."""
+        self.captured = settings.captured(self.battery)
+        """The texts that are captured: all of the battery, or those that the preset keeps."""
         self._values: dict[tuple[Site, str], np.ndarray] = {}
 
     @cached_property
@@ -68,7 +74,9 @@ class Study:
                 f"{found.get('revision')} now), with the same weights: pin it as NAME@REVISION.",
                 stacklevel=2,
             )
-        self.update(provenance={**self.record.provenance, "model": found})
+        absent = left_out(settings.limits, self.battery, model.dims.n_layers)
+        preset = {"name": settings.preset, "left_out": absent}
+        self.update(provenance={**self.record.provenance, "model": found, "preset": preset})
         return model
 
     def take_back(self) -> None:
@@ -100,7 +108,7 @@ class Study:
         settings = self.settings
         store = capture(
             self.model,
-            self.battery,
+            self.captured,
             sites=settings.sites_of(self.model),
             positions=settings.positions_of(self.model),
             out=self.out / "activations",
@@ -130,9 +138,9 @@ class Study:
         """The battery's twins that every stage works on. Left out, with a warning: those the capture put in quarantine, those
         that are the same tokens to this model, and those of an emotion with fewer than `FEWEST` scenarios.
         """
-        refused = [item.id for item in self.battery if item.id in self.store.quarantined]
+        refused = [item.id for item in self.captured if item.id in self.store.quarantined]
         _warn_of(refused, "or their twins have activations that are not finite (activations/quarantine.jsonl says where)")
-        found = [pair for pair in self.battery.pairs() if {pair.affective.id, pair.neutral.id} <= self.row_of.keys()]
+        found = [pair for pair in self.captured.pairs() if {pair.affective.id, pair.neutral.id} <= self.row_of.keys()]
         tokens = self._tokens([pair.affective for pair in found]), self._tokens([pair.neutral for pair in found])
         same = [pair.affective.id for pair, one, other in zip(found, *tokens, strict=True) if one == other]
         _warn_of(same, "are the same tokens to this model as their twin")
@@ -157,11 +165,16 @@ class Study:
         )
 
     def values(self, site: Site, position: str) -> Float[np.ndarray, "item ..."]:
-        """The activations of all items at a site, by a position rule; kept in memory, since every stage reads them again."""
+        """The activations of all items at a site, by a position rule.
+
+        Those read last stay in memory, up to `KEPT_BYTES`, since stages read them again.
+        """
         key = (site, position)
-        if key not in self._values:
-            self._values[key] = self.store.read(site, position).x
-        return self._values[key]
+        x = self._values.pop(key) if key in self._values else self.store.read(site, position).x
+        self._values[key] = x  # the newest is last
+        while len(self._values) > 1 and sum(one.nbytes for one in self._values.values()) > KEPT_BYTES:
+            self._values.pop(next(iter(self._values)))
+        return x
 
     def update(self, **changes: Any) -> None:
         """Change fields of the record and write it."""

@@ -20,6 +20,7 @@ from interp.reporting.report import write_report
 from interp.results import read_record, read_table, table, write_table
 from interp.study import causes, representation
 from interp.study.folder import Study, refuse_other_config
+from interp.study.presets import left_out
 from interp.study.settings import Settings
 
 Stage = Callable[[Study], list[dict[str, Any]]]
@@ -78,17 +79,27 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
     model = outline(settings.model, dtype=settings.dtype, offline=settings.offline, chat_template=settings.chat_template)
     sites, positions = settings.sites_of(model), settings.positions_of(model)
     captured = plan_in_numbers(
-        model, battery, sites=sites, positions=positions, teraflops=teraflops, **settings.capture_options
+        model, settings.captured(battery), sites=sites, positions=positions, teraflops=teraflops, **settings.capture_options
     )
     told = {
         "items": len(battery),
         "pairs": len(battery.pairs()),
         "emotions": ", ".join(battery.emotions),
+        "preset": settings.preset,
+        **{what: _in_words(value) for what, value in asdict(settings.limits).items()},
+        "left out by the preset": "; ".join(left_out(settings.limits, battery, model.dims.n_layers)) or "nothing",
         **captured,
         "bytes free": disk_usage(_existing(settings.out)).free,
         "stages to run": ", ".join(name for name in STAGES if name not in _done(settings.out)),
     }
     return [{"what": what, "value": value} for what, value in told.items()]
+
+
+def _in_words(value: Any) -> Any:
+    """A limit of a preset for the eye."""
+    if value is None:
+        return "all"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def _existing(path: Path) -> Path:

@@ -13,6 +13,7 @@ from interp.files import sha256_bytes
 from interp.models import LanguageModel
 from interp.models.chat import OFF, UNCUT, read_template
 from interp.sites import Site, check_names, expand
+from interp.study.presets import THINNED, Preset, find_preset, limited, spaced
 from stimuli.battery import Battery
 
 DEFAULT_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "post")
@@ -52,6 +53,7 @@ class Settings:
     token_budget: int = 1024
     shard_mb: int = 64
     reuse: tuple[Path, ...] = ()
+    preset: str = "standard"
 
     def __post_init__(self) -> None:
         # What is wrong for any model is told before anything is made.
@@ -59,6 +61,7 @@ class Settings:
         check_names(self.sites)
         parse_positions(self.positions)
         check_executor(self.executor)
+        find_preset(self.preset)
         if self.truncate is not None and self.chat_template not in (None, OFF):
             raise UsageError(UNCUT)
 
@@ -86,10 +89,25 @@ class Settings:
             "shard_bytes": self.shard_mb << 20,
         }
 
+    @property
+    def limits(self) -> Preset:
+        """What the preset allows."""
+        return find_preset(self.preset)
+
+    def captured(self, battery: Battery) -> Battery:
+        """The texts of `battery` that are captured."""
+        return limited(battery, self.limits)
+
     def sites_of(self, model: LanguageModel) -> list[Site]:
-        """The sites to capture: of the usual ones those that the model has; what was named is taken as it is."""
+        """The sites to capture: of the usual ones those that the model has, at the layers of the
+        preset; what was named is taken as it is.
+        """
         wanted = expand(self.sites, n_layers=model.dims.n_layers)
-        return [site for site in wanted if model.offers(site)] if self.sites == DEFAULT_SITES else list(wanted)
+        if self.sites != DEFAULT_SITES:
+            return list(wanted)
+        layers = spaced(model.dims.n_layers, self.limits.layers)
+        thinned = [site for site in wanted if site.name not in THINNED or site.layer in layers]
+        return [site for site in thinned if model.offers(site)]
 
     def positions_of(self, model: LanguageModel) -> tuple[str, ...]:
         """The position rules to capture; where a chat template ends every text, its own last token is among them."""

@@ -1,0 +1,138 @@
+"""Presets: how much of a study is run. What each means stands here and nowhere else.
+
+A model of few layers and a small battery lose nothing to `standard`: its limits are above them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from interp.errors import UsageError
+from stimuli.battery import Battery
+
+THINNED = ("resid_pre", "resid_mid", "attn_out", "mlp_out")
+"""Sites that are probed at some layers only. The stream behind each block, and what heads and
+neurons give (which contributions need), are kept at all layers.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """The limits of a study; None is no limit.
+
+    `twins_only`: texts without a twin are not captured. `scenarios`: scenarios per emotion.
+    `layers`: layers, evenly spaced, at which the sites of `THINNED` are captured and probed, and at
+    which patching is tried, at the sites `patched`. `pairs`: pairs per emotion in a causal stage. `ks` and `draws`: how many
+    components are ablated together, and how many random choices stand beside them. `prompts` and
+    `scales`: prompts that are steered, and strengths.
+    """
+
+    twins_only: bool
+    scenarios: int | None
+    layers: int | None
+    patched: tuple[str, ...]
+    pairs: int
+    ks: tuple[int, ...]
+    draws: int
+    prompts: int
+    scales: tuple[float, ...]
+
+
+PRESETS: Mapping[str, Preset] = {
+    "quick": Preset(
+        twins_only=True,
+        scenarios=12,
+        layers=6,
+        patched=("resid_post",),
+        pairs=4,
+        ks=(1, 4),
+        draws=6,
+        prompts=16,
+        scales=(1.0, 2.0),
+    ),
+    "standard": Preset(
+        twins_only=False,
+        scenarios=None,
+        layers=12,
+        patched=("attn_out", "mlp_out", "resid_post"),
+        pairs=8,
+        ks=(1, 4, 8),
+        draws=12,
+        prompts=32,
+        scales=(0.5, 1.0, 1.5, 2.0, 3.0),
+    ),
+    "full": Preset(
+        twins_only=False,
+        scenarios=None,
+        layers=None,
+        patched=("attn_out", "mlp_out", "resid_post"),
+        pairs=8,
+        ks=(1, 2, 4, 8),
+        draws=100,
+        prompts=32,
+        scales=(0.5, 1.0, 1.5, 2.0, 3.0),
+    ),
+}
+
+
+def find_preset(name: str) -> Preset:
+    """The preset called `name`; raises `UsageError` with the names there are."""
+    if name not in PRESETS:
+        raise UsageError(f"unknown preset {name!r}: expected one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def spaced(n_layers: int, most: int | None) -> tuple[int, ...]:
+    """At most `most` layers out of `n_layers`, evenly spaced, the first and the last among them."""
+    if most is None or n_layers <= most:
+        return tuple(range(n_layers))
+    return tuple(int(layer) for layer in np.linspace(0, n_layers - 1, most).round())
+
+
+def limited(battery: Battery, preset: Preset) -> Battery:
+    """The texts of `battery` that a study under `preset` captures, in the same order.
+
+    Of each emotion the first scenarios that have a twin are kept. A battery without twins is kept
+    whole.
+    """
+    pairs = battery.pairs()
+    if not pairs or not preset.twins_only:
+        return battery
+    kept: dict[str, dict[str, None]] = {}
+    for pair in pairs:
+        groups = kept.setdefault(pair.affective.emotion, {})
+        if preset.scenarios is None or len(groups) < preset.scenarios:
+            groups[pair.affective.group] = None
+    ids = {item.id for pair in pairs if pair.affective.group in kept[pair.affective.emotion] for item in pair}
+    return replace(battery, items=tuple(item for item in battery if item.id in ids))
+
+
+def left_out(preset: Preset, battery: Battery, n_layers: int) -> list[str]:
+    """What a study of this battery, on a model of `n_layers`, leaves out under `preset`, a phrase each."""
+    phrases = []
+    kept, layers = limited(battery, preset), spaced(n_layers, preset.layers)
+    if len(kept) < len(battery):
+        phrases.append(f"{len(battery) - len(kept)} of {len(battery)} texts")
+    if len(layers) < n_layers:
+        phrases.append(f"{n_layers - len(layers)} of {n_layers} layers of {', '.join(THINNED)}, and in patching")
+    full = PRESETS["full"]
+    if preset.draws < full.draws:
+        phrases.append(
+            f"{full.draws - preset.draws} of {full.draws} random choices beside an ablation, "
+            f"so that its p is never below 1/{preset.draws + 1}"
+        )
+    for what, here, there in _counts(preset, full):
+        if here < there:
+            phrases.append(f"{there - here} of {there} {what}")
+    return phrases
+
+
+def _counts(preset: Preset, full: Preset) -> Sequence[tuple[str, int, int]]:
+    return (
+        ("kinds of sites in patching", len(preset.patched), len(full.patched)),
+        ("pairs per emotion in the causal stages", preset.pairs, full.pairs),
+        ("numbers of components that are ablated together", len(preset.ks), len(full.ks)),
+        ("prompts that are steered", preset.prompts, full.prompts),
+        ("strengths of steering", len(preset.scales), len(full.scales)),
+    )
