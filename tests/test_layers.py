@@ -10,10 +10,11 @@ import pytest
 import interp
 import stimuli
 
-FLOOR = {"errors", "files", "progress", "sites", "results"}
+FLOOR = {"errors", "files", "memory", "progress", "sites", "results"}
 DOORS = {
     "errors": set(),
     "files": {"errors"},
+    "memory": set(),
     "progress": set(),
     "sites": {"errors"},
     "results": {"errors", "files"},

@@ -11,6 +11,7 @@ from interp.capture.reuse import Reuse
 from interp.capture.run_folder import RUN, RunFolder
 from interp.capture.store import ActivationStore
 from interp.files import make_folder
+from interp.memory import keep_freed_memory
 from interp.models import LanguageModel
 from interp.sites import Site
 from stimuli.battery import Battery
@@ -39,6 +40,7 @@ def capture(
     too small), `BusyError` (another process writes there). During the work: `DataError` (non-finite), `Interrupted` (a
     signal; what is finished is kept).
     """
+    keep_freed_memory()
     if out is not None:
         make_folder(Path(out))
     plan = make_plan(model, battery, sites=sites, positions=positions, options=Options(**options))
