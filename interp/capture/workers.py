@@ -67,7 +67,7 @@ class Work:
         return cls(
             recorder.plan,
             folder.path.resolve(),
-            str(Path(model.name).resolve()) if model.provenance["source"] == "folder" else model.name,
+            str(Path(model.name).absolute()) if model.provenance["source"] in ("folder", "gguf") else model.name,
             dict(placement) if isinstance(placement, Mapping) else placement,
             str(model.dtype).removeprefix("torch."),
             torch.get_num_threads(),

@@ -51,6 +51,8 @@ def check_description(folder: Path) -> dict[str, Any]:
     """The configuration of the model in `folder`, once configuration and tokenizer are known to be there; raises as
     `check_folder` does.
     """
+    if not (folder / "config.json").is_file():
+        _refuse_other_folders(folder)
     config = read_json(folder / "config.json", "a Hugging Face model folder has one")
     check_config(config, folder)
     tokenizer = folder / "tokenizer_config.json"
@@ -59,6 +61,22 @@ def check_description(folder: Path) -> dict[str, Any]:
     if not {entry.name for entry in folder.iterdir()} & set(TOKENIZER_FILES):
         raise ArtefactError(f"{folder} holds no tokenizer (looked for {', '.join(TOKENIZER_FILES)}): save it beside the model.")
     return config
+
+
+def _refuse_other_folders(folder: Path) -> None:
+    """Raise `UsageError` for a folder without a model's configuration that is known for what it is."""
+    if (folder / "adapter_config.json").is_file():
+        base = read_json(folder / "adapter_config.json", "").get("base_model_name_or_path")
+        raise UsageError(
+            f"{folder} holds an adapter (adapter_config.json), a change to the model {base!r}, and no "
+            "model. Merge them with peft, and name the new folder: model = "
+            f"AutoPeftModelForCausalLM.from_pretrained({str(folder)!r}).merge_and_unload(); "
+            "model.save_pretrained(NEW), and the tokenizer's save_pretrained(NEW)."
+        )
+    files = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() == ".gguf")
+    if files:
+        named = ", ".join(files[:5])
+        raise UsageError(f"{folder} holds GGUF files ({named}): name the file, {folder / files[0]}.")
 
 
 def check_config(config: dict[str, Any], where: Path | str) -> None:
