@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -82,9 +83,16 @@ class Work:
         torch.set_num_threads(self.threads)
         if self.matmul_precision is not None:
             set_precision(self.matmul_precision)
-        model = load(
-            self.model, device=self.device, dtype=self.dtype, offline=True, check=False, chat_template=self.chat_template
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what loading warns of was said when it was planned
+            model = load(
+                self.model,
+                device=self.device,
+                dtype=self.dtype,
+                offline=True,
+                check=False,
+                chat_template=self.chat_template,
+            )
         if identity(model) != self.plan.config["model"]:
             raise ArtefactError(f"worker: the model {self.model!r} is not the one that the capture was planned with.")
         return Recorder(model, self.plan, self.reuse)

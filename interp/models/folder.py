@@ -53,7 +53,7 @@ def check_description(folder: Path) -> dict[str, Any]:
     """
     if not (folder / "config.json").is_file():
         _refuse_other_folders(folder)
-    config = read_json(folder / "config.json", "a Hugging Face model folder has one")
+    config = read_json(folder / "config.json", "name a Hugging Face model folder, which has one, or a GGUF file")
     check_config(config, folder)
     tokenizer = folder / "tokenizer_config.json"
     if tokenizer.is_file():

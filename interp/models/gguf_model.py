@@ -4,10 +4,10 @@ Transformers does the reading (`gguf_file=`). It is shown the file alone: a conf
 tokenizer or an adapter that lies beside the file would be read as well.
 """
 
-import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -69,12 +69,12 @@ def open_gguf(path: Path) -> GGUFModel:
             f"{path} is of the architecture {header.architecture!r}, which transformers does not "
             f"read from GGUF files. It reads {', '.join(known)}."
         )
-    with quietly(), reading(path) as where:
-        config, needed = _read_config(path, where)
+    with quietly(), reading(path) as (folder, file):
+        config, needed = _read_config(path, partial(AutoConfig.from_pretrained, folder, **file))
         if needed > header.numbers:
             told = f"its metadata describe a model of {needed} numbers"
             raise damaged(path, f"{told}, and its tensors hold {header.numbers}")
-        tokenizer = _read_tokenizer(path, where)
+        tokenizer = _read_tokenizer(path, partial(AutoTokenizer.from_pretrained, folder, **file))
     cautions = (*_unread(header, needed), *_split_otherwise(header, tokenizer))
     return GGUFModel(header, config, tokenizer, cautions)
 
@@ -91,18 +91,20 @@ def architectures(path: Path) -> list[str]:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[dict[str, Any]]:
-    """How transformers is told of the file at `path`; inside, it reads faster and shows no bar.
+def reading(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What `from_pretrained` takes for the file at `path`: an empty folder, and what names the file.
 
-    It reads the vocabulary anew for each part of a model, and makes gguf's table of names anew for
+    Inside, transformers reads faster and shows no bar.
+
+    By itself it reads the vocabulary anew for each part of a model, and makes gguf's table of names anew for
     each module: more than half of the time that a model of 135 million weights takes. Both are the
     same each time, so that inside they are made once.
     """
     import gguf
 
     patched = [
-        (gguf, "GGUFReader", functools.cache),
-        (gguf, "get_tensor_name_map", functools.cache),
+        (gguf, "GGUFReader", cache),
+        (gguf, "get_tensor_name_map", cache),
         (modeling_gguf_pytorch_utils, "tqdm", _without_bar),
     ]
     before = [getattr(module, name) for module, name, _ in patched]
@@ -110,21 +112,20 @@ def reading(path: Path) -> Iterator[dict[str, Any]]:
         setattr(module, name, change(made))
     try:
         with TemporaryDirectory() as empty:
-            file = str(path.absolute())
-            yield {"pretrained_model_name_or_path": empty, "gguf_file": file, "local_files_only": True}
+            yield empty, {"gguf_file": str(path.absolute()), "local_files_only": True}
     finally:
         for (module, name, _), made in zip(patched, before, strict=True):
             setattr(module, name, made)
 
 
 def _without_bar(tqdm: Any) -> Any:
-    return functools.partial(tqdm, disable=True)
+    return partial(tqdm, disable=True)
 
 
-def _read_config(path: Path, where: dict[str, Any]) -> tuple[PreTrainedConfig, int]:
+def _read_config(path: Path, read: Callable[[], Any]) -> tuple[PreTrainedConfig, int]:
     """The configuration, and how many numbers the weights of such a model are."""
     try:
-        config: Any = AutoConfig.from_pretrained(**where)
+        config = read()
     except Exception as error:  # what a file says may lead transformers anywhere
         raise _unreadable(path, "the metadata", error) from error
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -137,9 +138,9 @@ def _read_config(path: Path, where: dict[str, Any]) -> tuple[PreTrainedConfig, i
     return config, sum(weight.numel() for weight in shapes.parameters())
 
 
-def _read_tokenizer(path: Path, where: dict[str, Any]) -> PreTrainedTokenizerBase:
+def _read_tokenizer(path: Path, read: Callable[[], Any]) -> PreTrainedTokenizerBase:
     try:
-        return AutoTokenizer.from_pretrained(**where)
+        return read()
     except Exception as error:  # the tokenizers library raises bare Exception
         raise _unreadable(path, "the tokenizer", error) from error
 

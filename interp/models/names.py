@@ -111,7 +111,8 @@ def _hint(name: str) -> str:
 def _known() -> list[str]:
     configs = [path for depth in ("*", "*/*") for path in Path().glob(f"{depth}/config.json")]
     folders = [str(path.parent) for path in configs]
-    files = [str(path) for depth in ("", "*/", "*/*/") for path in Path().glob(f"{depth}*{SUFFIX}")]
+    found = [path for depth in ("", "*/", "*/*/") for path in Path().glob(f"{depth}*{SUFFIX}")]
+    files = [str(path) for path in found if path.is_file()]
     cached = [entry.name for entry in cache_folder().glob("models--*") if entry.is_dir()]
     cached = [name.removeprefix("models--").replace("--", "/") for name in cached]
     return [*TESTBEDS, *PACKAGED, *sorted(folders)[:200], *sorted(files)[:200], *sorted(cached)]

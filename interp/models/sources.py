@@ -163,9 +163,10 @@ def _weights(
     if mapped:
         check_map(device_map, _skeleton(read_description(path)[0]))
     try:
-        with quietly(), _address(path) as where:
+        with quietly(), _address(path) as (place, named):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                **where,
+                place,
+                **named,
                 **settings,
                 dtype=dtype,
                 attn_implementation="eager",
@@ -196,13 +197,13 @@ def _weights(
 
 
 @contextmanager
-def _address(path: Path) -> Iterator[dict[str, Any]]:
-    """How transformers is told of a folder or of a GGUF file."""
+def _address(path: Path) -> Iterator[tuple[Path | str, dict[str, Any]]]:
+    """What `from_pretrained` takes for a folder or a GGUF file: a folder, and settings."""
     if path.is_file():
-        with reading(path) as where:
-            yield where
+        with reading(path) as told:
+            yield told
     else:
-        yield {"pretrained_model_name_or_path": path, "local_files_only": True}
+        yield path, {"local_files_only": True}
 
 
 def _skeleton(config: PreTrainedConfig) -> PreTrainedModel:
