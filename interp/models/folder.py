@@ -73,10 +73,14 @@ def _refuse_other_folders(folder: Path) -> None:
             f"AutoPeftModelForCausalLM.from_pretrained({str(folder)!r}).merge_and_unload(); "
             "model.save_pretrained(NEW), and the tokenizer's save_pretrained(NEW)."
         )
-    files = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() == ".gguf")
+    files = sorted(entry.name for entry in folder.iterdir() if _is_gguf(entry.name) and entry.is_file())
     if files:
         named = ", ".join(files[:5])
         raise UsageError(f"{folder} holds GGUF files ({named}): name the file, {folder / files[0]}.")
+
+
+def _is_gguf(name: str) -> bool:
+    return name.lower().endswith(".gguf")
 
 
 def check_config(config: dict[str, Any], where: Path | str) -> None:
@@ -109,7 +113,7 @@ def refuse_code(config: dict[str, Any], where: Path | str) -> None:
 
 
 def check_weight_names(names: Collection[str], where: Path | str) -> None:
-    """Raise `ArtefactError` unless safetensors weights are among the file `names`."""
+    """Raise `ArtefactError` unless safetensors weights are among the file `names`, `UsageError` where GGUF files are."""
     if SINGLE in names or INDEX in names:
         return
     pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
@@ -118,6 +122,9 @@ def check_weight_names(names: Collection[str], where: Path | str) -> None:
             f"{where} has its weights only as {pickled[0]}, a pickle, which can run code when it is read. Use a revision "
             "with safetensors (many hub models have one under refs/pr), or convert it in a sandbox."
         )
+    files = sorted(filter(_is_gguf, names))
+    if files:
+        raise UsageError(f"{where} has its weights only as GGUF files: download one ({files[0]}), and name it.")
     raise ArtefactError(f"{where} holds no weights: expected {SINGLE} or {INDEX}.")
 
 

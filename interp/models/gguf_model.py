@@ -127,14 +127,14 @@ def _read_config(path: Path, read: Callable[[], Any]) -> tuple[PreTrainedConfig,
     try:
         config = read()
     except Exception as error:  # what a file says may lead transformers anywhere
-        raise _unreadable(path, "the metadata", error) from error
+        raise _unreadable(path, "metadata", error) from error
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise unsupported(path, config.model_type)
     try:
         with torch.device("meta"):
             shapes = AutoModelForCausalLM.from_config(config)
     except Exception as error:  # as above: sizes that do not go together
-        raise _unreadable(path, "the metadata", error) from error
+        raise _unreadable(path, "metadata", error) from error
     return config, sum(weight.numel() for weight in shapes.parameters())
 
 
@@ -142,7 +142,7 @@ def _read_tokenizer(path: Path, read: Callable[[], Any]) -> PreTrainedTokenizerB
     try:
         return read()
     except Exception as error:  # the tokenizers library raises bare Exception
-        raise _unreadable(path, "the tokenizer", error) from error
+        raise _unreadable(path, "tokenizer", error) from error
 
 
 def _unread(header: Header, needed: int) -> Iterator[str]:
@@ -178,5 +178,7 @@ def _plain(architecture: str) -> str:
 
 
 def _unreadable(path: Path, what: str, error: Exception) -> ArtefactError:
-    told = f"transformers cannot read {what} of {path} ({first_line(error)})"
-    return ArtefactError(f"{told}. Download it again, or use the model's Hugging Face folder.")
+    return ArtefactError(
+        f"{path}: transformers cannot read its {what} ({first_line(error)}). The file is damaged, or "
+        "of a kind that transformers does not know: use the model's Hugging Face folder."
+    )

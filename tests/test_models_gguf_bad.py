@@ -1,0 +1,322 @@
+"""Damaged, lying and foreign GGUF files: each is refused by name, before anything large is made."""
+
+import os
+import random
+import struct
+import sys
+import tracemalloc
+
+import gguf
+import numpy as np
+import pytest
+import tiny_gguf
+from click.testing import CliRunner
+from gguf import GGMLQuantizationType as Type
+from tiny_gguf import LAYERS, TOKENS, write
+
+from interp.cli import cli
+from interp.errors import ArtefactError, InterpError, ResourceError, UsageError
+from interp.models import gguf_model, load, outline
+from interp.models.gguf_header import HEAD, read_header
+
+HUGE = 2**60
+
+
+def text(content):
+    return struct.pack("<Q", len(content)) + content
+
+
+def key(name, kind, value):
+    return text(name) + struct.pack("<I", kind) + value
+
+
+def tensor(name, shape, kind=0, start=0):
+    return text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, start)
+
+
+def forge(path, *parts, n_tensors=0, n_keys=0, version=3, data=b""):
+    """A file of these parts, whose opening says what it is told to say."""
+    body = b"GGUF" + struct.pack("<IQQ", version, n_tensors, n_keys) + b"".join(parts)
+    path.write_bytes(body + bytes(-len(body) % 32) + data)
+    return path
+
+
+OPENINGS = {
+    "nothing": (b"", "it is empty"),
+    "text": (b"hello, I am a model", r"begins with b'hell', not with b'GGUF'"),
+    "a pickle": (b"\x80\x04\x95" + bytes(100), "not with b'GGUF'"),
+    "the magic word": (b"GGUF", r"goes on for 4 bytes at byte 4 of 4: the file is cut off"),
+    "version 1": (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "version is 1, expected 2 or 3"),
+    "big-endian": (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "big-endian order"),
+    "tensors": (b"GGUF" + struct.pack("<IQQ", 3, HUGE, 0), f"announces {HUGE} tensors"),
+    "keys": (b"GGUF" + struct.pack("<IQQ", 3, 0, HUGE), f"announces {HUGE} metadata keys"),
+}
+
+
+@pytest.mark.parametrize("what", OPENINGS)
+def test_files_that_begin_otherwise(what, tmp_path):
+    content, told = OPENINGS[what]
+    path = tmp_path / "model.gguf"
+    path.write_bytes(content)
+    for use in (load, outline):
+        with pytest.raises(ArtefactError, match=rf"model\.gguf is no sound GGUF model: .*{told}"):
+            use(str(path))
+
+
+KEYS = {
+    "a text of 2^60 bytes": (key(b"a", 8, struct.pack("<Q", HUGE)), f"goes on for {HUGE} bytes"),
+    "a name of 2^60 bytes": (struct.pack("<Q", HUGE), f"goes on for {HUGE} bytes"),
+    "numbers, 2^60": (key(b"a", 9, struct.pack("<IQ", 4, HUGE)), f"announces {HUGE} array elements"),
+    "texts, 2^60": (key(b"a", 9, struct.pack("<IQ", 8, HUGE)), f"announces {HUGE} array elements"),
+    "texts, behind the end": (key(b"a", 9, struct.pack("<IQ", 8, 2**20)), "the file is cut off"),
+    "a text of 2^64 - 1": (key(b"a", 9, struct.pack("<IQQ", 8, 9, 2**64 - 1)), "the file is cut off"),
+    "an array of arrays": (key(b"a", 9, struct.pack("<IQ", 9, 1)), "array of type 9"),
+    "a type that is none": (key(b"a", 77, b""), "a is of type 77"),
+    "not a number": (key(b"eps", 6, struct.pack("<f", float("nan"))), "eps is nan"),
+    "infinity": (key(b"eps", 12, struct.pack("<d", float("inf"))), "eps is inf"),
+    "no UTF-8": (key(b"\xff\xfe", 4, bytes(4)), "no UTF-8"),
+    "an alignment of 3": (key(b"general.alignment", 4, struct.pack("<I", 3)), "a power of two"),
+    "an alignment of 0": (key(b"general.alignment", 4, struct.pack("<I", 0)), "a power of two"),
+}
+
+
+@pytest.mark.parametrize("what", KEYS)
+def test_metadata_that_cannot_be(what, tmp_path):
+    part, told = KEYS[what]
+    path = forge(tmp_path / "model.gguf", part, n_keys=1)
+    with pytest.raises(ArtefactError, match=rf"model\.gguf is no sound GGUF model: .*{told}"):
+        load(str(path))
+
+
+def test_a_key_twice(tmp_path):
+    part = key(b"a", 4, bytes(4))
+    with pytest.raises(ArtefactError, match="the key 'a' is there twice"):
+        load(str(forge(tmp_path / "model.gguf", part, part, n_keys=2)))
+
+
+TENSORS = {
+    "outside": ([tensor(b"t", [32], start=64)], "the tensor 't' ends behind the file"),
+    "far outside": ([tensor(b"t", [32], start=HUGE)], "the tensor 't' ends behind the file"),
+    "of 2^240 values": ([tensor(b"t", [HUGE] * 4)], "the tensor 't' ends behind the file"),
+    "empty": ([tensor(b"t", [0])], r"of type F32 cannot have the shape \[0\]"),
+    "of half a block": ([tensor(b"t", [33], kind=2)], r"of type Q4_0 cannot have the shape \[33\]"),
+    "of no axis": ([tensor(b"t", [])], "has 0 axes"),
+    "of nine axes": ([tensor(b"t", [1] * 9)], "has 9 axes"),
+    "of an unknown type": ([tensor(b"t", [32], kind=999)], "of type 999"),
+    "between the units": ([tensor(b"t", [4], start=3)], "begins at 3, no multiple of 32"),
+    "one on another": ([tensor(b"s", [16]), tensor(b"t", [16], start=32)], "'s' and 't' overlap"),
+    "twice": ([tensor(b"t", [8]), tensor(b"t", [8], start=32)], "the tensor 't' is there twice"),
+}
+
+
+@pytest.mark.parametrize("what", TENSORS)
+def test_tensors_that_cannot_be(what, tmp_path):
+    parts, told = TENSORS[what]
+    path = forge(tmp_path / "model.gguf", *parts, n_tensors=len(parts), data=bytes(128))
+    with pytest.raises(ArtefactError, match=told):
+        load(str(path))
+
+
+def test_a_liar_is_not_believed_with_memory(tmp_path):
+    """A file of 1 GiB of nothing (sparse), which announces as many texts as it may."""
+    part = key(b"a", 9, struct.pack("<IQ", 8, 2**21))
+    path = forge(tmp_path / "model.gguf", part, n_keys=1, n_tensors=1)
+    os.truncate(path, 2**30)
+    tracemalloc.start()
+    with pytest.raises(ArtefactError, match="has 0 axes"):
+        read_header(path)
+    assert tracemalloc.get_traced_memory()[1] < HEAD + 2**20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("part", [0.001, 0.01, 0.1, 0.3, 0.5, 0.9, 0.999])
+def test_truncated_files(part, tmp_path):
+    path = write(tmp_path / "model.gguf", kind=Type.Q8_0)
+    os.truncate(path, int(path.stat().st_size * part))
+    with pytest.raises(ArtefactError, match=r"model\.gguf is no sound GGUF model: .*cut off"):
+        load(str(path))
+
+
+def test_damage_at_random_places_never_ends_in_a_traceback(tmp_path):
+    path = write(tmp_path / "model.gguf", chat=True)
+    content = path.read_bytes()
+    head = len(content) - sum(entry.size for entry in read_header(path).tensors)
+    draw = random.Random(5)
+    refused = 0
+    for _ in range(120):
+        damaged = bytearray(content)
+        at = draw.randrange(head - 8)
+        word = draw.choice([b"\xff" * 8, bytes(8), HUGE.to_bytes(8, "little"), draw.randbytes(1)])
+        damaged[at : at + len(word)] = word
+        path.write_bytes(damaged)
+        try:
+            outline(str(path), chat_template="off")
+        except InterpError:
+            refused += 1
+    assert 60 < refused < 120
+
+
+def test_folders_pipes_and_files_that_are_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.gguf").mkdir()
+    with pytest.raises(ArtefactError, match=r"empty\.gguf/config\.json does not exist: name a .*GGUF file"):
+        load("empty.gguf")
+    os.mkfifo("pipe.gguf")
+    with pytest.raises(UsageError, match=r"pipe\.gguf is no ordinary file"):
+        load("pipe.gguf")
+    write(tmp_path / "model.gguf")
+    for name in ("modle.gguf", "org/model.gguf"):  # the second would be a hub id
+        with pytest.raises(UsageError, match=rf"there is no file {name}\. Did you mean model\.gguf"):
+            load(name)
+    with pytest.raises(UsageError, match=r"holds GGUF files \(model\.gguf\): name the file, .*model\.gguf"):
+        load(str(tmp_path))
+
+
+def test_an_adapter_folder_is_named_with_the_way_to_merge_it(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+    with pytest.raises(UsageError, match=r"holds an adapter .*'org/base'.*merge_and_unload\(\).*save_pretrained"):
+        load(str(tmp_path))
+
+
+OTHERS = {
+    "part": (lambda w: w.add_uint16("split.count", 3), "one of the 3 parts .*llama-gguf-split --merge"),
+    "adapter": (lambda w: w.add_type("adapter"), "of the kind 'adapter', a change to a model"),
+    "mmproj": (lambda w: w.add_type("mmproj"), "of the kind 'mmproj', the part .* images"),
+    "older mmproj": (lambda w: w.add_string("general.architecture", "clip"), "of the kind 'mmproj'"),
+    "controlvector": (lambda w: w.add_type("controlvector"), "of the kind 'controlvector', a direction"),
+    "older control vector": (
+        lambda w: w.add_string("general.architecture", "controlvector"),
+        "of the kind 'controlvector'",
+    ),
+    "imatrix": (lambda w: w.add_type("imatrix"), "of the kind 'imatrix'"),
+    "something new": (lambda w: w.add_type("cake"), "of the kind 'cake', no language model"),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_other_kinds_of_gguf_files(what, tmp_path):
+    change, told = OTHERS[what]
+    with pytest.raises(UsageError, match=rf"model\.gguf is {told}"):
+        load(str(write(tmp_path / "model.gguf", change=change)))
+
+
+@pytest.mark.parametrize(("name", "told"), [("frobnicate", "architecture 'frobnicate'"), ("t5", r"\(t5\)")])
+def test_unknown_architectures_are_refused_with_the_known_ones(name, told, tmp_path):
+    path = write(tmp_path / "model.gguf", architecture=name)
+    with pytest.raises(UsageError, match=rf"model\.gguf is of .*{told}.*(It reads|decoder-only).*llama.*qwen3"):
+        load(str(path))
+
+
+def test_known_architectures_are_found_in_llama_cpps_spelling(tmp_path):
+    known = [name.replace("_", "") for name in gguf_model.architectures(tmp_path)]
+    assert {"llama", "qwen2moe", "qwen3", "gemma3", "gpt2", "phi3"} <= set(known)
+    assert gguf_model._plain("gpt-oss") in known
+
+
+def drop(name):
+    return lambda writer: writer.kv_data[0].pop(name)
+
+
+FACTS = {
+    "no tokenizer": (None, r"holds no tokenizer"),
+    "no tokens": (drop("tokenizer.ggml.tokens"), "holds no tokenizer"),
+    "no architecture": (drop("general.architecture"), "names no architecture"),
+    "no block count": (drop("llama.block_count"), "llama.block_count is None"),
+    "2^31 - 1 blocks": (lambda w: w.add_block_count(2**31 - 1), f"and {LAYERS} blocks have tensors"),
+    "one block": (lambda w: w.add_block_count(1), f"block_count is 1, and {LAYERS} blocks"),
+    "blocks of words": (lambda w: w.add_string("llama.block_count", "two"), "block_count is 'two'"),
+    "half a block": (lambda w: w.add_float32("llama.block_count", 0.5), "block_count is 0.5"),
+    "no context": (lambda w: w.add_context_length(0), "context_length is 0"),
+    "another width": (lambda w: w.add_embedding_length(128), r"is 128, and token_embd.weight has the shape"),
+    "a wide MLP": (lambda w: w.add_feed_forward_length(2**30), "numbers, and its tensors hold"),
+    "no heads": (lambda w: w.add_head_count(0), "cannot read its metadata"),
+    "more words": (lambda w: w.add_vocab_size(10**9), "numbers, and its tensors hold"),
+    "a token outside": (lambda w: w.add_bos_token_id(len(TOKENS)), f"and the tokens are 0..{len(TOKENS) - 1}"),
+    "too few types": (lambda w: w.add_token_types([1] * 5), "token_type has 5 elements"),
+    "a foreign tokenizer": (lambda w: w.add_tokenizer_model("rwkv"), "cannot read its tokenizer .*'rwkv'"),
+    "merges of one": (lambda w: w.add_token_merges(["a"]), "cannot read its tokenizer"),
+}
+
+
+@pytest.mark.parametrize("what", FACTS)
+def test_metadata_that_do_not_describe_the_tensors(what, tmp_path):
+    change, told = FACTS[what]
+    path = write(tmp_path / "model.gguf", change=change, tokenizer=what != "no tokenizer")
+    for use in (load, outline):
+        with pytest.raises(ArtefactError, match=rf"model\.gguf.*{told}"):
+            use(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("model.embed_tokens.weight", "token_embd.weight is not there"),
+        ("model.layers.1.mlp.down_proj.weight", "and its tensors hold"),
+        ("model.norm.weight", "and its tensors hold"),
+    ],
+)
+def test_a_tensor_that_is_missing_is_not_filled_with_noise(name, told, tmp_path):
+    with pytest.raises(ArtefactError, match=told):
+        load(str(write(tmp_path / "model.gguf", leave_out=name)))
+
+
+def test_a_tensor_under_another_name_is_not_filled_with_noise(tmp_path):
+    def rename(writer):
+        writer.add_tensor("blk.0.surprise.weight", np.ones((64, 96), np.float32))
+
+    path = write(tmp_path / "model.gguf", leave_out="model.layers.0.mlp.down_proj.weight", change=rename)
+    with pytest.raises(ArtefactError, match=r"lack 1 tensors .*down_proj"):
+        load(str(path))
+
+
+def test_tensors_that_transformers_leaves_out_are_told(tmp_path):
+    """As llama.cpp keeps the scaling of Llama 3's rotary positions."""
+    scaling = lambda w: w.add_tensor("rope_freqs.weight", np.ones(8, np.float32))  # noqa: E731
+    path = write(tmp_path / "model.gguf", change=scaling)
+    with pytest.warns(UserWarning, match=r"does not read 8 of the numbers in .*\(rope_freqs\.weight\)"):
+        load(str(path))
+
+
+@pytest.mark.parametrize(("asked", "warned"), [("falcon", True), ("smollm", False), ("llama-bpe", False)])
+def test_a_way_to_split_texts_that_transformers_does_not_know_is_told(asked, warned, tmp_path, recwarn):
+    path = write(tmp_path / "model.gguf", change=lambda w: w.add_tokenizer_pre(asked))
+    load(str(path))
+    told = [str(warning.message) for warning in recwarn]
+    assert any(f"are split as '{asked}'" in line for line in told) == warned
+
+
+def test_the_package_that_is_missing_is_named(tmp_path, monkeypatch):
+    path = write(tmp_path / "model.gguf")
+    monkeypatch.setitem(sys.modules, "gguf.constants", None)
+    with pytest.raises(ResourceError, match=r"package gguf: pip install 'emotion-interp\[gguf\]'"):
+        load(str(path))
+
+
+def test_a_transformers_that_is_too_old_is_named(tmp_path, monkeypatch):
+    path = write(tmp_path / "model.gguf")
+    monkeypatch.setitem(sys.modules, "transformers.integrations.gguf", None)
+    with pytest.raises(ResourceError, match=r"transformers 5\.20 or later: pip install -U"):
+        load(str(path))
+
+
+@pytest.mark.parametrize("command", ["doctor", "sites"])
+def test_the_command_line_says_it_in_one_line(command, tmp_path):
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF")
+    result = CliRunner().invoke(cli, [command, str(path)])
+    assert isinstance(result.exception, ArtefactError)
+    assert result.exception.exit_code == 4
+    assert "\n" not in str(result.exception)
+
+
+def test_the_forged_files_are_forged_rightly(tmp_path):
+    """What `forge` writes without a lie is read by gguf's own reader."""
+    parts = (key(b"a", 4, struct.pack("<I", 7)), tensor(b"t", [32]))
+    path = forge(tmp_path / "model.gguf", *parts, n_keys=1, n_tensors=1, data=bytes(128))
+    reader = gguf.GGUFReader(path)
+    assert reader.fields["a"].contents() == 7
+    header = read_header(path)
+    assert [(entry.name, entry.shape, entry.size) for entry in header.tensors] == [("t", (32,), 128)]
+    assert reader.tensors[0].n_bytes == 128
+    assert dict(header.facts) == {"a": 7}
+    assert tiny_gguf.WIDTH == 64
