@@ -103,7 +103,7 @@ def test_provenance_says_which_file_and_how_it_was_rounded(files, models):
     for kind, model in models.items():
         told = model.provenance
         assert told["source"] == "gguf"
-        assert told["weights"] == {f"{kind}.gguf": sha256_file(files[kind])}
+        assert told["weights"] == {"model.gguf": sha256_file(files[kind])}
         assert (told["architecture"], told["dtype"]) == ("LlamaForCausalLM", "float32")
         assert told["quantisation"] == expected[kind]
         types = {"F32": matrices + norms} if kind == "F32" else {kind: matrices, "F32": norms}
@@ -157,6 +157,7 @@ def test_what_lies_beside_the_file_is_not_read(files, models, tiny_folder, tmp_p
     path = shutil.copy(files["Q8_0"], folder / "model.gguf")
     model = quiet_load(path, chat_template="on")
     assert model.chat.text == CHAT
+    assert model.provenance["digest"] == models["Q8_0"].provenance["digest"]
     assert model.dims == models["Q8_0"].dims
     assert model.provenance["config_digest"] == models["Q8_0"].provenance["config_digest"]
     assert model.provenance["tokenizer_digest"] == models["Q8_0"].provenance["tokenizer_digest"]

