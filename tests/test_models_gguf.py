@@ -1,4 +1,4 @@
-"""GGUF files as models: the values are transformers' own, the record says what they were rounded to."""
+"""GGUF files as models: transformers' own values, and a record of what they were rounded to."""
 
 import json
 import shutil
@@ -7,6 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import gguf
 import matched_pairs
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ KINDS = {"F32": Type.F32, "F16": Type.F16, "Q8_0": Type.Q8_0, "Q4_1": Type.Q4_1}
 def files(tmp_path_factory):
     """The tiny Llama, its matrices in each of the types."""
     folder = tmp_path_factory.mktemp("gguf")
-    return {name: write(folder / f"{name}.gguf", kind=kind, chat=True) for name, kind in KINDS.items()}
+    return {name: write(folder / f"{name}.gguf", kind=KINDS[name], chat=True) for name in KINDS}
 
 
 def models_folder():
@@ -98,14 +99,14 @@ def test_a_file_of_floats_is_the_model_that_was_written(models):
 
 
 def test_provenance_says_which_file_and_how_it_was_rounded(files, models):
-    expected = {"F32": None, "F16": None, "Q8_0": "Q8_0, undone while loading", "Q4_1": "Q4_1, undone while loading"}
+    expected = {kind: f"{kind}, undone while loading" for kind in ("Q8_0", "Q4_1")}
     matrices, norms = 7 * tiny_gguf.LAYERS + 1, 2 * tiny_gguf.LAYERS + 1
     for kind, model in models.items():
         told = model.provenance
         assert told["source"] == "gguf"
         assert told["weights"] == {"model.gguf": sha256_file(files[kind])}
         assert (told["architecture"], told["dtype"]) == ("LlamaForCausalLM", "float32")
-        assert told["quantisation"] == expected[kind]
+        assert told["quantisation"] == expected.get(kind)
         types = {"F32": matrices + norms} if kind == "F32" else {kind: matrices, "F32": norms}
         assert told["tensor_types"] == types
         assert json.loads(json.dumps(told)) == told
@@ -115,8 +116,8 @@ def test_provenance_says_which_file_and_how_it_was_rounded(files, models):
 
 def test_the_type_of_most_values_is_named_and_not_of_most_tensors(files):
     def embed_in_eight_bits(writer):
-        table = np.ones((len(TOKENS) * 100, 64), np.float32)
-        writer.add_tensor("rest.weight", tiny_gguf.gguf.quantize(table, Type.Q8_0), raw_dtype=Type.Q8_0)
+        table = gguf.quantize(np.ones((len(TOKENS) * 100, 64), np.float32), Type.Q8_0)
+        writer.add_tensor("rest.weight", table, raw_dtype=Type.Q8_0)
 
     path = write(files["F32"].with_name("mixed.gguf"), kind=Type.Q4_1, change=embed_in_eight_bits)
     assert read_header(path).quantisation == "Q8_0"
@@ -199,7 +200,7 @@ def test_an_outline_reads_no_weights(files, models, tmp_path):
     assert quiet_load(path, check=False).provenance["digest"] != models["F32"].provenance["digest"]
 
 
-def test_workers_read_the_same_file_and_warn_no_second_time(files, models, tmp_path, monkeypatch, capfd):
+def test_workers_read_the_same_file_and_warn_no_more(files, models, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(files["Q4_1"].parent)
     model = quiet_load("Q4_1.gguf", chat_template="off")
     asked = {"sites": ("resid_post",), "positions": ("last",)}
@@ -208,20 +209,25 @@ def test_workers_read_the_same_file_and_warn_no_second_time(files, models, tmp_p
         there = capture(model, battery(6), out=tmp_path / "there", executor="processes:2", **asked)
     assert "dequantised" not in capfd.readouterr().err
     here = capture(models["Q4_1"], battery(6), **asked)
-    name = "blocks.1.hook_resid_post"
-    assert np.abs(there.read(name).x - here.read(name).x).max() <= 1e-5 * np.abs(here.read(name).x).max()
+    one, other = (store.read("blocks.1.hook_resid_post").x for store in (there, here))
+    assert np.abs(one - other).max() <= 1e-5 * np.abs(other).max()
 
 
 def test_the_commands(files, tmp_path):
-    path, stimuli = str(files["Q8_0"]), matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(8))
-    for asked in (["doctor", path], ["sites", path], ["run", "--model", path, "--stimuli", str(stimuli), "--out"]):
-        if asked[-1] == "--out":
-            asked = [*asked, str(tmp_path / "run"), "--dry-run", "--chat-template", "on"]
+    path = str(files["Q8_0"])
+    stimuli = str(matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(8)))
+    run = ["run", "--model", path, "--stimuli", stimuli, "--out", str(tmp_path / "run")]
+    commands = {
+        "residual identity": ["doctor", path],
+        "blocks.L.hook_resid_post": ["sites", path],
+        "stages to run": [*run, "--dry-run", "--chat-template", "on"],
+    }
+    for told, asked in commands.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             result = CliRunner().invoke(cli, asked)
         assert result.exit_code == 0, result.output
-        assert "resid_post" in result.output or "residual identity" in result.output or "weights" in result.output
+        assert told in result.output
     assert not (tmp_path / "run").exists()
 
 
@@ -229,7 +235,8 @@ def test_the_commands(files, tmp_path):
 def test_a_study_records_the_caution_and_the_report_shows_it(files, tmp_path):
     stimuli = matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(16))
     asked = {"model": str(files["Q4_1"]), "stimuli": str(stimuli), "out": tmp_path / "run"}
-    settings = study.Settings(**asked, sites=("resid_post",), positions=("last",), chat_template="off")
+    where = {"sites": ("resid_post",), "positions": ("last",)}
+    settings = study.Settings(**asked, **where, chat_template="off")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         summary = study.run(settings)

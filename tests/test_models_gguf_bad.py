@@ -20,6 +20,7 @@ from interp.models import gguf_model, load, outline
 from interp.models.gguf_header import HEAD, read_header
 
 HUGE = 2**60
+ARCHITECTURE = "general.architecture"
 
 
 def text(content):
@@ -66,10 +67,10 @@ def test_files_that_begin_otherwise(what, tmp_path):
 KEYS = {
     "a text of 2^60 bytes": (key(b"a", 8, struct.pack("<Q", HUGE)), f"goes on for {HUGE} bytes"),
     "a name of 2^60 bytes": (struct.pack("<Q", HUGE), f"goes on for {HUGE} bytes"),
-    "numbers, 2^60": (key(b"a", 9, struct.pack("<IQ", 4, HUGE)), f"announces {HUGE} array elements"),
-    "texts, 2^60": (key(b"a", 9, struct.pack("<IQ", 8, HUGE)), f"announces {HUGE} array elements"),
+    "numbers, 2^60": (key(b"a", 9, struct.pack("<IQ", 4, HUGE)), f"announces {HUGE} array"),
+    "texts, 2^60": (key(b"a", 9, struct.pack("<IQ", 8, HUGE)), f"announces {HUGE} array"),
     "texts, behind the end": (key(b"a", 9, struct.pack("<IQ", 8, 2**20)), "the file is cut off"),
-    "a text of 2^64 - 1": (key(b"a", 9, struct.pack("<IQQ", 8, 9, 2**64 - 1)), "the file is cut off"),
+    "a text of 2^64 - 1": (key(b"a", 9, struct.pack("<IQQ", 8, 9, 2**64 - 1)), "is cut off"),
     "an array of arrays": (key(b"a", 9, struct.pack("<IQ", 9, 1)), "array of type 9"),
     "a type that is none": (key(b"a", 77, b""), "a is of type 77"),
     "not a number": (key(b"eps", 6, struct.pack("<f", float("nan"))), "eps is nan"),
@@ -159,33 +160,37 @@ def test_damage_at_random_places_never_ends_in_a_traceback(tmp_path):
 def test_folders_pipes_and_files_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.gguf").mkdir()
-    with pytest.raises(ArtefactError, match=r"empty\.gguf/config\.json does not exist: name a .*GGUF file"):
+    told = r"empty\.gguf/config\.json does not exist: name a .*GGUF file"
+    with pytest.raises(ArtefactError, match=told):
         load("empty.gguf")
     os.mkfifo("pipe.gguf")
     with pytest.raises(UsageError, match=r"pipe\.gguf is no ordinary file"):
         load("pipe.gguf")
     write(tmp_path / "model.gguf")
     for name in ("modle.gguf", "org/model.gguf"):  # the second would be a hub id
-        with pytest.raises(UsageError, match=rf"there is no file {name}\. Did you mean model\.gguf"):
+        told = rf"there is no file {name}\. Did you mean model\.gguf"
+        with pytest.raises(UsageError, match=told):
             load(name)
-    with pytest.raises(UsageError, match=r"holds GGUF files \(model\.gguf\): name the file, .*model\.gguf"):
+    told = r"holds GGUF files \(model\.gguf\): name the file, .*model\.gguf"
+    with pytest.raises(UsageError, match=told):
         load(str(tmp_path))
 
 
 def test_an_adapter_folder_is_named_with_the_way_to_merge_it(tmp_path):
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
-    with pytest.raises(UsageError, match=r"holds an adapter .*'org/base'.*merge_and_unload\(\).*save_pretrained"):
+    told = r"holds an adapter .*'org/base'.*merge_and_unload\(\).*save_pretrained"
+    with pytest.raises(UsageError, match=told):
         load(str(tmp_path))
 
 
 OTHERS = {
-    "part": (lambda w: w.add_uint16("split.count", 3), "one of the 3 parts .*llama-gguf-split --merge"),
+    "part": (lambda w: w.add_uint16("split.count", 3), "one of the 3 parts .*-split --merge"),
     "adapter": (lambda w: w.add_type("adapter"), "of the kind 'adapter', a change to a model"),
     "mmproj": (lambda w: w.add_type("mmproj"), "of the kind 'mmproj', the part .* images"),
-    "older mmproj": (lambda w: w.add_string("general.architecture", "clip"), "of the kind 'mmproj'"),
-    "controlvector": (lambda w: w.add_type("controlvector"), "of the kind 'controlvector', a direction"),
+    "older mmproj": (lambda w: w.add_string(ARCHITECTURE, "clip"), "of the kind 'mmproj'"),
+    "controlvector": (lambda w: w.add_type("controlvector"), "of the kind .*, a direction"),
     "older control vector": (
-        lambda w: w.add_string("general.architecture", "controlvector"),
+        lambda w: w.add_string(ARCHITECTURE, "controlvector"),
         "of the kind 'controlvector'",
     ),
     "imatrix": (lambda w: w.add_type("imatrix"), "of the kind 'imatrix'"),
@@ -200,10 +205,14 @@ def test_other_kinds_of_gguf_files(what, tmp_path):
         load(str(write(tmp_path / "model.gguf", change=change)))
 
 
-@pytest.mark.parametrize(("name", "told"), [("frobnicate", "architecture 'frobnicate'"), ("t5", r"\(t5\)")])
-def test_unknown_architectures_are_refused_with_the_known_ones(name, told, tmp_path):
+OTHER_MODELS = {"frobnicate": r"'frobnicate'.*It reads", "t5": r"\(t5\).*decoder-only"}
+
+
+@pytest.mark.parametrize("name", OTHER_MODELS)
+def test_unknown_architectures_are_refused_with_the_known_ones(name, tmp_path):
     path = write(tmp_path / "model.gguf", architecture=name)
-    with pytest.raises(UsageError, match=rf"model\.gguf is of .*{told}.*(It reads|decoder-only).*llama.*qwen3"):
+    told = rf"model\.gguf is of .*{OTHER_MODELS[name]}.*llama.*qwen3"
+    with pytest.raises(UsageError, match=told):
         load(str(path))
 
 
@@ -222,18 +231,18 @@ FACTS = {
     "no tokens": (drop("tokenizer.ggml.tokens"), "holds no tokenizer"),
     "no architecture": (drop("general.architecture"), "names no architecture"),
     "no block count": (drop("llama.block_count"), "llama.block_count is None"),
-    "2^31 - 1 blocks": (lambda w: w.add_block_count(2**31 - 1), f"and {LAYERS} blocks have tensors"),
+    "2^31 - 1 blocks": (lambda w: w.add_block_count(2**31 - 1), f"and {LAYERS} blocks have"),
     "one block": (lambda w: w.add_block_count(1), f"block_count is 1, and {LAYERS} blocks"),
     "blocks of words": (lambda w: w.add_string("llama.block_count", "two"), "block_count is 'two'"),
     "half a block": (lambda w: w.add_float32("llama.block_count", 0.5), "block_count is 0.5"),
     "no context": (lambda w: w.add_context_length(0), "context_length is 0"),
-    "another width": (lambda w: w.add_embedding_length(128), r"is 128, and token_embd.weight has the shape"),
+    "another width": (lambda w: w.add_embedding_length(128), r"128, and token_embd.weight has"),
     "a wide MLP": (lambda w: w.add_feed_forward_length(2**30), "numbers, and its tensors hold"),
     "no heads": (lambda w: w.add_head_count(0), "cannot read its metadata"),
     "more words": (lambda w: w.add_vocab_size(10**9), "numbers, and its tensors hold"),
-    "a token outside": (lambda w: w.add_bos_token_id(len(TOKENS)), f"and the tokens are 0..{len(TOKENS) - 1}"),
+    "a token outside": (lambda w: w.add_bos_token_id(len(TOKENS)), r"the tokens are 0\.\.271"),
     "too few types": (lambda w: w.add_token_types([1] * 5), "token_type has 5 elements"),
-    "a foreign tokenizer": (lambda w: w.add_tokenizer_model("rwkv"), "cannot read its tokenizer .*'rwkv'"),
+    "a foreign tokenizer": (lambda w: w.add_tokenizer_model("rwkv"), "its tokenizer .*'rwkv'"),
     "merges of one": (lambda w: w.add_token_merges(["a"]), "cannot read its tokenizer"),
 }
 
@@ -264,7 +273,8 @@ def test_a_tensor_under_another_name_is_not_filled_with_noise(tmp_path):
     def rename(writer):
         writer.add_tensor("blk.0.surprise.weight", np.ones((64, 96), np.float32))
 
-    path = write(tmp_path / "model.gguf", leave_out="model.layers.0.mlp.down_proj.weight", change=rename)
+    left_out = "model.layers.0.mlp.down_proj.weight"
+    path = write(tmp_path / "model.gguf", leave_out=left_out, change=rename)
     with pytest.raises(ArtefactError, match=r"lack 1 tensors .*down_proj"):
         load(str(path))
 
@@ -273,16 +283,20 @@ def test_tensors_that_transformers_leaves_out_are_told(tmp_path):
     """As llama.cpp keeps the scaling of Llama 3's rotary positions."""
     scaling = lambda w: w.add_tensor("rope_freqs.weight", np.ones(8, np.float32))  # noqa: E731
     path = write(tmp_path / "model.gguf", change=scaling)
-    with pytest.warns(UserWarning, match=r"does not read 8 of the numbers in .*\(rope_freqs\.weight\)"):
+    told = r"does not read 8 of the numbers in .*\(rope_freqs\.weight\)"
+    with pytest.warns(UserWarning, match=told):
         load(str(path))
 
 
-@pytest.mark.parametrize(("asked", "warned"), [("falcon", True), ("smollm", False), ("llama-bpe", False)])
-def test_a_way_to_split_texts_that_transformers_does_not_know_is_told(asked, warned, tmp_path, recwarn):
+SPLITS = {"falcon": True, "smollm": False, "llama-bpe": False}
+
+
+@pytest.mark.parametrize("asked", SPLITS)
+def test_a_way_to_split_texts_that_transformers_does_not_know_is_told(asked, tmp_path, recwarn):
     path = write(tmp_path / "model.gguf", change=lambda w: w.add_tokenizer_pre(asked))
     load(str(path))
     told = [str(warning.message) for warning in recwarn]
-    assert any(f"are split as '{asked}'" in line for line in told) == warned
+    assert any(f"are split as '{asked}'" in line for line in told) == SPLITS[asked]
 
 
 def test_the_package_that_is_missing_is_named(tmp_path, monkeypatch):
@@ -316,7 +330,7 @@ def test_the_forged_files_are_forged_rightly(tmp_path):
     reader = gguf.GGUFReader(path)
     assert reader.fields["a"].contents() == 7
     header = read_header(path)
-    assert [(entry.name, entry.shape, entry.size) for entry in header.tensors] == [("t", (32,), 128)]
+    assert [(one.name, one.shape, one.size) for one in header.tensors] == [("t", (32,), 128)]
     assert reader.tensors[0].n_bytes == 128
     assert dict(header.facts) == {"a": 7}
     assert tiny_gguf.WIDTH == 64

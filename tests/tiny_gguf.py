@@ -1,4 +1,4 @@
-"""A tiny Llama as a GGUF file, written by gguf's own writer as llama.cpp's converter would write it.
+"""A tiny Llama as a GGUF file, written with gguf's own writer as llama.cpp's converter would.
 
 Weights come from a fixed seed, so that `weights()` and each file hold the same model. Its tokenizer
 is byte-level BPE: 256 bytes, some merges, three control tokens.
@@ -13,7 +13,10 @@ from gguf import GGMLQuantizationType as Type
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 WIDTH, HEADS, KEY_HEADS, MLP, LAYERS, N_CTX = 64, 4, 2, 96, 2, 256
-MERGES = ("t h", "th e", "Ġ the", "a n", "an d", "Ġ and", "i n", "h a", "p p", "ha pp", "happ y", "s a", "sa d")
+MERGES = (
+    *("t h", "th e", "Ġ the", "a n", "an d", "Ġ and", "i n"),
+    *("h a", "p p", "ha pp", "happ y", "s a", "sa d"),
+)
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 TOKENS = (*CONTROL, *bytes_to_unicode().values(), *(merge.replace(" ", "") for merge in MERGES))
 CHAT = (
@@ -28,20 +31,26 @@ Change = Callable[[gguf.GGUFWriter], None]
 def weights() -> dict[str, np.ndarray]:
     """The weights under transformers' names, but for the norms all of one spread; float32."""
     draw = np.random.default_rng(7)
-    rows = {"q_proj": WIDTH, "k_proj": WIDTH // HEADS * KEY_HEADS, "v_proj": WIDTH // HEADS * KEY_HEADS}
-    shapes = {f"self_attn.{name}": (n, WIDTH) for name, n in {**rows, "o_proj": WIDTH}.items()}
-    shapes |= {"mlp.gate_proj": (MLP, WIDTH), "mlp.up_proj": (MLP, WIDTH), "mlp.down_proj": (WIDTH, MLP)}
+    keys = WIDTH // HEADS * KEY_HEADS
+    rows = {"q_proj": WIDTH, "k_proj": keys, "v_proj": keys, "o_proj": WIDTH}
+    shapes: dict[str, tuple[int, ...]] = {}
+    shapes |= {f"self_attn.{name}": (n, WIDTH) for name, n in rows.items()}
+    shapes |= {f"mlp.{name}": (MLP, WIDTH) for name in ("gate_proj", "up_proj")}
+    shapes |= {"mlp.down_proj": (WIDTH, MLP)}
     shapes |= {"input_layernorm": (WIDTH,), "post_attention_layernorm": (WIDTH,)}
-    wanted = {f"model.layers.{layer}.{name}.weight": shape for layer in range(LAYERS) for name, shape in shapes.items()}
-    wanted |= {"model.embed_tokens.weight": (len(TOKENS), WIDTH), "model.norm.weight": (WIDTH,)}
-    return {name: (draw.normal(0, 0.2, shape) + (len(shape) == 1)).astype(np.float32) for name, shape in wanted.items()}
+    wanted = {"model.embed_tokens.weight": (len(TOKENS), WIDTH), "model.norm.weight": (WIDTH,)}
+    for layer in range(LAYERS):
+        wanted |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in shapes.items()}
+    found = {name: draw.normal(0, 0.2, shape) for name, shape in wanted.items()}
+    return {name: (w + (w.ndim == 1)).astype(np.float32) for name, w in found.items()}
 
 
 NAMES = {
     "model.embed_tokens": "token_embd", "model.norm": "output_norm", "model.layers": "blk",
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
 }  # fmt: skip
 """llama.cpp's words for transformers'."""
 
@@ -104,7 +113,7 @@ def _add_tokenizer(writer: gguf.GGUFWriter) -> None:
 
 
 def _add(writer: gguf.GGUFWriter, name: str, weight: np.ndarray, kind: Type) -> None:
-    """A weight as llama.cpp keeps it: rows of queries and keys in its own order, matrices rounded."""
+    """A weight as llama.cpp keeps it: heads' rows in its own order, matrices rounded."""
     heads = {"q_proj": HEADS, "k_proj": KEY_HEADS}.get(name.split(".")[-2])
     if heads is not None:
         halves = weight.reshape(heads, 2, len(weight) // heads // 2, -1)

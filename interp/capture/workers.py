@@ -65,10 +65,11 @@ class Work:
         gpus = {where for where in [str(model.device), *(lying["bytes"] if lying else ())] if where.startswith("cuda")}
         placement = model.placement
         flags = model.provenance.get("arithmetic")
+        on_disk = model.provenance["source"] in ("folder", "gguf")
         return cls(
             recorder.plan,
             folder.path.resolve(),
-            str(Path(model.name).absolute()) if model.provenance["source"] in ("folder", "gguf") else model.name,
+            str(Path(model.name).absolute()) if on_disk else model.name,
             dict(placement) if isinstance(placement, Mapping) else placement,
             str(model.dtype).removeprefix("torch."),
             torch.get_num_threads(),

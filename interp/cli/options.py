@@ -56,7 +56,7 @@ study_options = options(
     click.option(
         "--model",
         required=True,
-        help="A testbed (planted, storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
+        help="A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
     ),
     click.option("--stimuli", required=True, help="A battery's name or a file; see `interp stimuli list`."),
     click.option("--out", required=True, type=click.Path(path_type=Path), help="The run's folder; given again, it resumes."),

@@ -53,7 +53,8 @@ def check_description(folder: Path) -> dict[str, Any]:
     """
     if not (folder / "config.json").is_file():
         _refuse_other_folders(folder)
-    config = read_json(folder / "config.json", "name a Hugging Face model folder, which has one, or a GGUF file")
+    otherwise = "name a Hugging Face model folder, which has one, or a GGUF file"
+    config = read_json(folder / "config.json", otherwise)
     check_config(config, folder)
     tokenizer = folder / "tokenizer_config.json"
     if tokenizer.is_file():
@@ -64,19 +65,19 @@ def check_description(folder: Path) -> dict[str, Any]:
 
 
 def _refuse_other_folders(folder: Path) -> None:
-    """Raise `UsageError` for a folder without a model's configuration that is known for what it is."""
+    """Raise `UsageError` for an adapter's folder, and for one that holds GGUF files."""
     if (folder / "adapter_config.json").is_file():
         base = read_json(folder / "adapter_config.json", "").get("base_model_name_or_path")
         raise UsageError(
-            f"{folder} holds an adapter (adapter_config.json), a change to the model {base!r}, and no "
-            "model. Merge them with peft, and name the new folder: model = "
+            f"{folder} holds an adapter (adapter_config.json), a change to the model {base!r}, and "
+            "no model. Merge them with peft, and name the new folder: model = "
             f"AutoPeftModelForCausalLM.from_pretrained({str(folder)!r}).merge_and_unload(); "
             "model.save_pretrained(NEW), and the tokenizer's save_pretrained(NEW)."
         )
-    files = sorted(entry.name for entry in folder.iterdir() if _is_gguf(entry.name) and entry.is_file())
+    files = sorted(entry for entry in folder.iterdir() if _is_gguf(entry.name) and entry.is_file())
     if files:
-        named = ", ".join(files[:5])
-        raise UsageError(f"{folder} holds GGUF files ({named}): name the file, {folder / files[0]}.")
+        named = ", ".join(entry.name for entry in files[:5])
+        raise UsageError(f"{folder} holds GGUF files ({named}): name the file, {files[0]}.")
 
 
 def _is_gguf(name: str) -> bool:
@@ -113,7 +114,10 @@ def refuse_code(config: dict[str, Any], where: Path | str) -> None:
 
 
 def check_weight_names(names: Collection[str], where: Path | str) -> None:
-    """Raise `ArtefactError` unless safetensors weights are among the file `names`, `UsageError` where GGUF files are."""
+    """Raise unless safetensors weights are among the file `names`.
+
+    `UsageError` where GGUF files are, else `ArtefactError`.
+    """
     if SINGLE in names or INDEX in names:
         return
     pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
@@ -124,7 +128,8 @@ def check_weight_names(names: Collection[str], where: Path | str) -> None:
         )
     files = sorted(filter(_is_gguf, names))
     if files:
-        raise UsageError(f"{where} has its weights only as GGUF files: download one ({files[0]}), and name it.")
+        told = f"{where} has its weights only as GGUF files"
+        raise UsageError(f"{told}: download one ({files[0]}), and name it.")
     raise ArtefactError(f"{where} holds no weights: expected {SINGLE} or {INDEX}.")
 
 

@@ -39,7 +39,7 @@ SmolLM parts digits as well; its vocabulary joins none, so that its tokens are t
 
 @dataclass(frozen=True)
 class GGUFModel:
-    """A checked GGUF file without its weights; `cautions` says where transformers may misread it."""
+    """A checked GGUF file without its weights; `cautions`: where transformers may misread it."""
 
     header: Header
     config: PreTrainedConfig
@@ -92,13 +92,13 @@ def architectures(path: Path) -> list[str]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What `from_pretrained` takes for the file at `path`: an empty folder, and what names the file.
+    """What `from_pretrained` takes for the file at `path`: an empty folder, and its name.
 
     Inside, transformers reads faster and shows no bar.
 
-    By itself it reads the vocabulary anew for each part of a model, and makes gguf's table of names anew for
-    each module: more than half of the time that a model of 135 million weights takes. Both are the
-    same each time, so that inside they are made once.
+    By itself it reads the vocabulary anew for each part of a model, and makes gguf's table of names
+    anew for each module: more than half of the time that a model of 135 million weights takes. Both
+    are the same each time, so that inside they are made once.
     """
     import gguf
 
@@ -179,6 +179,6 @@ def _plain(architecture: str) -> str:
 
 def _unreadable(path: Path, what: str, error: Exception) -> ArtefactError:
     return ArtefactError(
-        f"{path}: transformers cannot read its {what} ({first_line(error)}). The file is damaged, or "
-        "of a kind that transformers does not know: use the model's Hugging Face folder."
+        f"{path}: transformers cannot read its {what} ({first_line(error)}). The file is damaged, "
+        "or of a kind that transformers does not know: use the model's Hugging Face folder."
     )

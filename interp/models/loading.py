@@ -1,7 +1,7 @@
 """load: from a name to a checked LanguageModel.
 
-1. `names.resolve` says what the name is, without the network: a testbed, a packaged model, a Hugging
-   Face folder, a GGUF file, or a hub id.
+1. `names.resolve` says what the name is, without the network: a testbed, a packaged model, a
+   Hugging Face folder, a GGUF file, or a hub id.
 2. A hub id becomes a folder of the local cache at a pinned revision (`hub.fetch`); a folder or file
    is checked before it is read.
 3. Transformers reads weights and tokenizer; TransformerLens's bridge is put on, in the raw basis.
@@ -55,8 +55,8 @@ def load(
 
     Raises `UsageError` for an unknown name, device, dtype, kind of model or chat template, `ArtefactError` for a folder that is
     broken or not to be trusted, `ResourceError` for a device or package that is missing or a hub that cannot serve,
-    `InternalError` when a check fails. Warns when a GPU's float32 is not float32 (TF32), when a chat model is given plain
-    texts without having been told to, and when weights were dequantised.
+    `InternalError` when a check fails. Warns when a GPU's float32 is not float32 (TF32), when a
+    chat model is given plain texts without having been told to, and when weights were dequantised.
     """
     if dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")

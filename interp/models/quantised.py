@@ -63,18 +63,16 @@ def require_reader(config: Mapping[str, Any], where: Path | str, *, device_map: 
     except ImportError as error:
         raise missing_package(method, where, error) from error
     except (RuntimeError, ValueError) as error:
-        raise ResourceError(
-            f"{where} is quantised ({method}), and this machine cannot run it ({first_line(error, most=300)}): {OTHERWISE}"
-        ) from error
+        told = f"{where} is quantised ({method}), and this machine cannot run it"
+        raise ResourceError(f"{told} ({first_line(error, most=300)}): {OTHERWISE}") from error
 
 
 def missing_package(method: str | None, where: Path | str, error: ImportError) -> ResourceError:
     """The error for a checkpoint whose package is not installed; transformers' own words name the package."""
     kind = f"is quantised ({method})" if method else "needs a package"
     told = first_line(error, most=300).rstrip(".")
-    return ResourceError(
-        f"{where} {kind}, and what reads it is not installed: {told}. Install that beside interp, or {OTHERWISE}"
-    )
+    lacks = f"{where} {kind}, and what reads it is not installed: {told}"
+    return ResourceError(f"{lacks}. Install that beside interp, or {OTHERWISE}")
 
 
 def is_quantised(model: PreTrainedModel) -> bool:

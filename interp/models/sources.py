@@ -1,4 +1,4 @@
-"""From a name to a Hugging Face model and its tokenizer: found, checked, and read to its devices."""
+"""From a name to a Hugging Face model and its tokenizer: found, checked, read to its devices."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -67,7 +67,13 @@ def open_source(name: str, device: Placement, *, dtype: torch.dtype, offline: bo
     return _open_folder(path, "hub" if revision else kind, device, dtype, revision=revision)
 
 
-def find_files(name: str, kind: names.Kind, *, offline: bool, weights: bool = True) -> tuple[Path, str | None]:
+def find_files(
+    name: str,
+    kind: names.Kind,
+    *,
+    offline: bool,
+    weights: bool = True,
+) -> tuple[Path, str | None]:
     """The folder or GGUF file of a model of that kind, and the commit of what the hub gave.
 
     Without `weights`, none are fetched. Raises as `load` does.
@@ -82,7 +88,7 @@ def find_files(name: str, kind: names.Kind, *, offline: bool, weights: bool = Tr
 
 
 def read_description(path: Path) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
-    """Configuration and tokenizer of a folder, which may lack weights, or of a GGUF file; checked."""
+    """Configuration and tokenizer of a folder, weights or none, or of a GGUF file; checked."""
     if path.is_file():
         opened = open_gguf(path)
         return opened.config, opened.tokenizer
@@ -92,7 +98,14 @@ def read_description(path: Path) -> tuple[PreTrainedConfig, PreTrainedTokenizerB
         return config, read_tokenizer(path)
 
 
-def _open_folder(folder: Path, kind: str, device: Placement, dtype: torch.dtype, *, revision: str | None = None) -> Source:
+def _open_folder(
+    folder: Path,
+    kind: str,
+    device: Placement,
+    dtype: torch.dtype,
+    *,
+    revision: str | None = None,
+) -> Source:
     config = check_folder(folder)
     _require_causal(config, folder)
     method = method_of(config, folder)
