@@ -22,6 +22,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 import interp.models
 from interp import study
 from interp.capture import capture
+from interp.capture.plan import make_plan
+from interp.capture.recorder import Recorder
+from interp.capture.run_folder import RunFolder
+from interp.capture.workers import Work
 from interp.cli import cli
 from interp.files import sha256_file
 from interp.models import load, outline
@@ -211,6 +215,16 @@ def test_workers_read_the_same_file_and_warn_no_more(files, models, tmp_path, mo
     here = capture(models["Q4_1"], battery(6), **asked)
     one, other = (store.read("blocks.1.hook_resid_post").x for store in (there, here))
     assert np.abs(one - other).max() <= 1e-5 * np.abs(other).max()
+
+
+def test_a_worker_finds_the_file_from_another_folder(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(files["F16"].parent)
+    model = quiet_load("F16.gguf", chat_template="off", check=False)
+    plan = make_plan(model, battery(2), sites=("resid_post",), positions=("last",))
+    recorder = Recorder(model, plan)
+    work = Work.of(recorder, RunFolder.begin(tmp_path / "run", recorder.head))
+    monkeypatch.chdir(tmp_path)
+    assert work.recorder().model.provenance["digest"] == model.provenance["digest"]
 
 
 def test_the_commands(files, tmp_path):
