@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 import interp.models
 from interp import study
 from interp.capture import capture
-from interp.capture.plan import make_plan
+from interp.capture.plan import Options, make_plan
 from interp.capture.recorder import Recorder
 from interp.capture.run_folder import RunFolder
 from interp.capture.workers import Work
@@ -220,7 +220,8 @@ def test_workers_read_the_same_file_and_warn_no_more(files, models, tmp_path, mo
 def test_a_worker_finds_the_file_from_another_folder(files, tmp_path, monkeypatch):
     monkeypatch.chdir(files["F16"].parent)
     model = quiet_load("F16.gguf", chat_template="off", check=False)
-    plan = make_plan(model, battery(2), sites=("resid_post",), positions=("last",))
+    asked = {"sites": ("resid_post",), "positions": ("last",), "options": Options()}
+    plan = make_plan(model, battery(2), **asked)
     recorder = Recorder(model, plan)
     work = Work.of(recorder, RunFolder.begin(tmp_path / "run", recorder.head))
     monkeypatch.chdir(tmp_path)
