@@ -124,6 +124,13 @@ def test_only_pickled_weights(hub):
         load("org/tiny")
 
 
+def test_only_gguf_weights(hub):
+    (hub.folder / "model.safetensors").rename(hub.folder / "tiny.Q4_1.gguf")
+    with pytest.raises(UsageError, match=r"org/tiny has .* only as GGUF .*\(tiny.Q4_1.gguf\)"):
+        load("org/tiny")
+    assert not [path for path in hub.asked if path.endswith(".gguf")]
+
+
 def test_gated_unknown_and_unknown_revision(hub):
     with pytest.raises(ResourceError, match=r"licence on https://huggingface.co/org/gated, .*HF_TOKEN.* No cached copy"):
         load("org/gated")

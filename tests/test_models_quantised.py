@@ -243,7 +243,8 @@ def test_a_checkpoint_whose_quantisation_is_undone_while_loading(eight_bits, exa
     """Without a GPU transformers turns float8 matrices back: they are plain again, and the record says what they were."""
     if torch.cuda.is_available():
         return
-    model = load(str(eight_bits))
+    with pytest.warns(UserWarning, match="weights dequantised from fp8"):
+        model = load(str(eight_bits))
     assert model.provenance["quantisation"] == "fp8, undone while loading"
     assert not model.quantised
     rounding = (model.W_O(1) - exact.W_O(1)).abs() / exact.W_O(1).abs().clamp(min=1e-3)

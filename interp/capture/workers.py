@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -64,10 +65,11 @@ class Work:
         gpus = {where for where in [str(model.device), *(lying["bytes"] if lying else ())] if where.startswith("cuda")}
         placement = model.placement
         flags = model.provenance.get("arithmetic")
+        on_disk = model.provenance["source"] in ("folder", "gguf")
         return cls(
             recorder.plan,
             folder.path.resolve(),
-            str(Path(model.name).resolve()) if model.provenance["source"] == "folder" else model.name,
+            str(Path(model.name).absolute()) if on_disk else model.name,
             dict(placement) if isinstance(placement, Mapping) else placement,
             str(model.dtype).removeprefix("torch."),
             torch.get_num_threads(),
@@ -82,9 +84,16 @@ class Work:
         torch.set_num_threads(self.threads)
         if self.matmul_precision is not None:
             set_precision(self.matmul_precision)
-        model = load(
-            self.model, device=self.device, dtype=self.dtype, offline=True, check=False, chat_template=self.chat_template
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what loading warns of was said when it was planned
+            model = load(
+                self.model,
+                device=self.device,
+                dtype=self.dtype,
+                offline=True,
+                check=False,
+                chat_template=self.chat_template,
+            )
         if identity(model) != self.plan.config["model"]:
             raise ArtefactError(f"worker: the model {self.model!r} is not the one that the capture was planned with.")
         return Recorder(model, self.plan, self.reuse)

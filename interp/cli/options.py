@@ -53,7 +53,11 @@ reading_options = options(
     click.option("--emotions", callback=_names, default="", help="Keep these emotions (comma-separated) and neutral texts."),
 )
 study_options = options(
-    click.option("--model", required=True, help="A testbed (planted, storyworld), a folder, or org/name@revision."),
+    click.option(
+        "--model",
+        required=True,
+        help="A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
+    ),
     click.option("--stimuli", required=True, help="A battery's name or a file; see `interp stimuli list`."),
     click.option("--out", required=True, type=click.Path(path_type=Path), help="The run's folder; given again, it resumes."),
     click.option(

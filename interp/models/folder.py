@@ -51,7 +51,10 @@ def check_description(folder: Path) -> dict[str, Any]:
     """The configuration of the model in `folder`, once configuration and tokenizer are known to be there; raises as
     `check_folder` does.
     """
-    config = read_json(folder / "config.json", "a Hugging Face model folder has one")
+    if not (folder / "config.json").is_file():
+        _refuse_other_folders(folder)
+    otherwise = "name a Hugging Face model folder, which has one, or a GGUF file"
+    config = read_json(folder / "config.json", otherwise)
     check_config(config, folder)
     tokenizer = folder / "tokenizer_config.json"
     if tokenizer.is_file():
@@ -59,6 +62,26 @@ def check_description(folder: Path) -> dict[str, Any]:
     if not {entry.name for entry in folder.iterdir()} & set(TOKENIZER_FILES):
         raise ArtefactError(f"{folder} holds no tokenizer (looked for {', '.join(TOKENIZER_FILES)}): save it beside the model.")
     return config
+
+
+def _refuse_other_folders(folder: Path) -> None:
+    """Raise `UsageError` for an adapter's folder, and for one that holds GGUF files."""
+    if (folder / "adapter_config.json").is_file():
+        base = read_json(folder / "adapter_config.json", "").get("base_model_name_or_path")
+        raise UsageError(
+            f"{folder} holds an adapter (adapter_config.json), a change to the model {base!r}, and "
+            "no model. Merge them with peft, and name the new folder: model = "
+            f"AutoPeftModelForCausalLM.from_pretrained({str(folder)!r}).merge_and_unload(); "
+            "model.save_pretrained(NEW), and the tokenizer's save_pretrained(NEW)."
+        )
+    files = sorted(entry for entry in folder.iterdir() if _is_gguf(entry.name) and entry.is_file())
+    if files:
+        named = ", ".join(entry.name for entry in files[:5])
+        raise UsageError(f"{folder} holds GGUF files ({named}): name the file, {files[0]}.")
+
+
+def _is_gguf(name: str) -> bool:
+    return name.lower().endswith(".gguf")
 
 
 def check_config(config: dict[str, Any], where: Path | str) -> None:
@@ -91,7 +114,10 @@ def refuse_code(config: dict[str, Any], where: Path | str) -> None:
 
 
 def check_weight_names(names: Collection[str], where: Path | str) -> None:
-    """Raise `ArtefactError` unless safetensors weights are among the file `names`."""
+    """Raise unless safetensors weights are among the file `names`.
+
+    `UsageError` where GGUF files are, else `ArtefactError`.
+    """
     if SINGLE in names or INDEX in names:
         return
     pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
@@ -100,6 +126,10 @@ def check_weight_names(names: Collection[str], where: Path | str) -> None:
             f"{where} has its weights only as {pickled[0]}, a pickle, which can run code when it is read. Use a revision "
             "with safetensors (many hub models have one under refs/pr), or convert it in a sandbox."
         )
+    files = sorted(filter(_is_gguf, names))
+    if files:
+        told = f"{where} has its weights only as GGUF files"
+        raise UsageError(f"{told}: download one ({files[0]}), and name it.")
     raise ArtefactError(f"{where} holds no weights: expected {SINGLE} or {INDEX}.")
 
 

@@ -1,7 +1,9 @@
-"""load: from a name to a checked LanguageModel. The name is a testbed, a Hugging Face folder, or a hub id.
+"""load: from a name to a checked LanguageModel.
 
-1. `names.resolve` says which of the three it is, without the network.
-2. A hub id becomes a folder of the local cache at a pinned revision (`hub.fetch`); a folder is checked before it is read.
+1. `names.resolve` says what the name is, without the network: a testbed, a packaged model, a
+   Hugging Face folder, a GGUF file, or a hub id.
+2. A hub id becomes a folder of the local cache at a pinned revision (`hub.fetch`); a folder or file
+   is checked before it is read.
 3. Transformers reads weights and tokenizer; TransformerLens's bridge is put on, in the raw basis.
 4. The doctor's brief checks run, so that a model whose sites cannot be trusted is refused here.
 """
@@ -23,9 +25,10 @@ from interp.models.folder import unsupported
 from interp.models.language_model import LanguageModel
 from interp.models.placement import Placement, check_placement, home
 from interp.models.provenance import describe
-from interp.models.quantised import OTHERWISE, is_quantised
+from interp.models.quantised import OTHERWISE, is_quantised, warn_if_undone
+from interp.models.quiet import first_line
 from interp.models.sizes import Dims
-from interp.models.sources import first_line, open_source
+from interp.models.sources import open_source
 from interp.models.weights import weight_of, working_dtype
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -43,7 +46,8 @@ def load(
     check: bool = True,
     chat_template: str | None = None,
 ) -> LanguageModel:
-    """The model called `name`: a testbed (planted, planted_null, storyworld), a folder, or a hub id `org/name@revision`.
+    """The model called `name`: a testbed (planted, planted_null, storyworld), smollm2, a folder, a
+    GGUF file (its weights are dequantised), or a hub id `org/name@revision`.
 
     In evaluation mode, raw basis, without gradients, eager attention. `device` is cpu, cuda, cuda:1, mps, or auto: the model is
     spread over the machine's GPUs and, where they do not suffice, its CPU memory and disk (a map from modules to devices says
@@ -52,8 +56,8 @@ def load(
 
     Raises `UsageError` for an unknown name, device, dtype, kind of model or chat template, `ArtefactError` for a folder that is
     broken or not to be trusted, `ResourceError` for a device or package that is missing or a hub that cannot serve,
-    `InternalError` when a check fails. Warns when a GPU's float32 is not float32 (TF32), and when a chat model is given plain
-    texts without having been told to.
+    `InternalError` when a check fails. Warns when a GPU's float32 is not float32 (TF32), when a
+    chat model is given plain texts without having been told to, and when weights were dequantised.
     """
     if dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
@@ -63,15 +67,11 @@ def load(
     chat = choose_template(chat_template, written, source.tokenizer, name=name)
     hf_model = source.weights()
     check_vocabulary(source.tokenizer, hf_model, name)
-    provenance = describe(
-        name,
-        source.kind,
-        hf_model,
-        source.tokenizer,
-        folder=source.folder,
-        revision=source.revision,
-        quantisation=source.quantisation,
-    ) | {"chat_template": chat and chat.sha256}
+    chosen = {"chat_template": chat and chat.sha256}
+    provenance = describe(name, source, hf_model) | chosen
+    warn_if_undone(provenance)
+    for caution in source.cautions:
+        warnings.warn(caution, stacklevel=2)
     doubtful = doubt(home(hf_model.get_input_embeddings()), working_dtype(hf_model))
     if doubtful is not None:
         warnings.warn(doubtful, stacklevel=2)

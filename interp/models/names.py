@@ -1,4 +1,7 @@
-"""Names of models: testbeds, folders, hub ids. Telling them apart needs neither torch nor the network."""
+"""Names of models: testbeds, packaged models, folders, GGUF files, hub ids.
+
+Telling them apart needs neither torch nor the network.
+"""
 
 import difflib
 import os
@@ -8,10 +11,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from interp.errors import UsageError
+from interp.models.packaged import PACKAGED
 
-HUB_ID = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
+HUB_ID = re.compile(
+    r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?",
+    re.ASCII,
+)
 
-FORMS = "a testbed (planted, planted_null, storyworld), a folder with config.json, or a hub id org/name@revision"
+FORMS = (
+    "a testbed (planted, planted_null, storyworld), smollm2, a folder with config.json, "
+    "a .gguf file, or a hub id org/name@revision"
+)
+
+SUFFIX = ".gguf"
+
+Kind = Literal["testbed", "packaged", "folder", "gguf", "hub"]
 
 
 def _planted(name: str) -> Any:
@@ -31,27 +45,46 @@ TESTBEDS: dict[str, Callable[[], Any]] = {
     "planted_null": lambda: _planted("planted_null"),
     "storyworld": _storyworld,
 }
-"""Each testbed's builder, which gives a Hugging Face model and its tokenizer, or the folder that holds them."""
+"""Each testbed's builder: it gives a Hugging Face model and its tokenizer, or their folder."""
 
 
-def resolve(name: str) -> Literal["testbed", "folder", "hub"]:
-    """What kind of name this is. Raises `UsageError`, with the three nearest names known here, for none of them."""
+def resolve(name: str) -> Kind:
+    """What kind of name this is. Raises `UsageError`, with the three nearest names, for none."""
     if name in TESTBEDS:
         return "testbed"
+    if name in PACKAGED:
+        return "packaged"
     if not name or not name.isprintable():
-        raise UsageError(f"the model name {name!r} is empty or holds control characters. {_hint(name)}")
-    try:
-        path = Path(name)
-        if path.is_dir():
-            return "folder"
-        if path.exists():
-            raise UsageError(f"{name} is a file; a model is {FORMS}.")
-    except OSError as error:
-        raise UsageError(f"cannot look at {name[:80]!r} ({error.strerror}). {_hint(name)}") from error
+        what = "is empty or holds control characters"
+        raise UsageError(f"the model name {name!r} {what}. {_hint(name)}")
+    kind = _on_disk(name)
+    if kind is not None:
+        return kind
+    if name.lower().endswith(SUFFIX):
+        raise UsageError(f"there is no file {name}. {_hint(name)}")
     match = HUB_ID.fullmatch(name)
     if match and ".." not in name:
         return "hub"
     raise UsageError(f"unknown model {name!r}. {_hint(name)}")
+
+
+def _on_disk(name: str) -> Literal["folder", "gguf"] | None:
+    """What lies at the path `name`; None for nothing. Raises `UsageError` for what is no model."""
+    try:
+        path = Path(name)
+        if path.is_dir():
+            return "folder"
+        if not path.exists():
+            return None
+        plain = path.is_file()
+    except OSError as error:
+        told = f"cannot look at {name[:80]!r} ({error.strerror})"
+        raise UsageError(f"{told}. {_hint(name)}") from error
+    if not plain:
+        raise UsageError(f"{name} is no ordinary file but a pipe or a device; a model is {FORMS}.")
+    if path.suffix.lower() != SUFFIX:
+        raise UsageError(f"{name} is a file; a model is {FORMS}.")
+    return "gguf"
 
 
 def split_hub_id(name: str) -> tuple[str, str | None]:
@@ -63,7 +96,11 @@ def split_hub_id(name: str) -> tuple[str, str | None]:
 
 
 def nearest(name: str) -> list[str]:
-    """The three known names most like `name`: testbeds, model folders below the current folder, cached hub models."""
+    """The three known names most like `name`.
+
+    Known are testbeds, packaged models, model folders and GGUF files below the current folder, and
+    cached hub models.
+    """
     return difflib.get_close_matches(name, _known(), n=3, cutoff=0.0)
 
 
@@ -72,15 +109,17 @@ def _hint(name: str) -> str:
 
 
 def _known() -> list[str]:
-    here = Path()
-    folders = [str(config.parent) for pattern in ("*/config.json", "*/*/config.json") for config in here.glob(pattern)]
-    cached = [
-        entry.name.removeprefix("models--").replace("--", "/") for entry in cache_folder().glob("models--*") if entry.is_dir()
-    ]
-    return [*TESTBEDS, *sorted(folders)[:200], *sorted(cached)]
+    configs = [path for depth in ("*", "*/*") for path in Path().glob(f"{depth}/config.json")]
+    folders = [str(path.parent) for path in configs]
+    found = [path for depth in ("", "*/", "*/*/") for path in Path().glob(f"{depth}*{SUFFIX}")]
+    files = [str(path) for path in found if path.is_file()]
+    cached = [entry.name for entry in cache_folder().glob("models--*") if entry.is_dir()]
+    cached = [name.removeprefix("models--").replace("--", "/") for name in cached]
+    return [*TESTBEDS, *PACKAGED, *sorted(folders)[:200], *sorted(files)[:200], *sorted(cached)]
 
 
 def cache_folder() -> Path:
     """Where Hugging Face keeps what it downloaded (its own environment variables are honoured)."""
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = os.environ.get("HF_HOME") or caches / "huggingface"
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")

@@ -10,41 +10,37 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.files import sha256_bytes, sha256_file
 from interp.models.arithmetic import arithmetic
-from interp.models.folder import weight_files
+from interp.models.names import SUFFIX
 from interp.models.placement import home, spread
-from interp.models.quantised import is_quantised
+from interp.models.quantised import UNDONE, is_quantised
+from interp.models.sources import Source
 from interp.models.weights import working_dtype
 from interp.results import software
 
 
-def describe(
-    name: str,
-    kind: str,
-    hf_model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    folder: Path | None,
-    revision: str | None,
-    quantisation: str | None = None,
-) -> dict[str, Any]:
+def describe(name: str, source: Source, hf_model: PreTrainedModel) -> dict[str, Any]:
     """Identity of model, tokenizer and arithmetic, as plain JSON values.
 
-    `digest` is one SHA-256 over weights, configuration and tokenizer: equal digests mean the same function on the same texts.
-    `weights` has a digest a file, or one of all tensors for a model built in memory. `revision` is a hub commit (40 hex) or
-    None. `quantisation` is the checkpoint's method, and says so where it was undone while loading. `device_map` says where a
-    model that is spread over several devices lies, which does not decide what it computes.
+    `digest` is one SHA-256 over weights, configuration and tokenizer: equal digests mean the same
+    function on the same texts. `weights` has a digest per file (a GGUF file, which may have any
+    name, is "model.gguf"), or one of all tensors for a model that is built in memory. `revision` is
+    a hub commit (40 hex) or None. `quantisation` is the checkpoint's method, and says so where it
+    was undone while loading; `tensor_types` counts the tensors of a GGUF file by type. `device_map`
+    says where a model that is spread over several devices lies, which does not decide what it
+    computes.
     """
+    tokenizer = source.tokenizer
     config = _config_digest(hf_model)
     words = tokenizer_digest(tokenizer)
-    weights = (
-        {path.name: sha256_file(path) for path in weight_files(folder)} if folder else {"memory": _tensor_digest(hf_model)}
-    )
+    weights = {_label(path): sha256_file(path) for path in source.files}
+    weights = weights or {"memory": _tensor_digest(hf_model)}
     device = home(hf_model.get_input_embeddings())
+    quantisation = source.quantisation
     undone = quantisation is not None and not is_quantised(hf_model)
     return {
         "model": name,
-        "source": kind,
-        "revision": revision,
+        "source": source.kind,
+        "revision": source.revision,
         "digest": _digest({"weights": weights, "config": config, "tokenizer": words}),
         "weights": weights,
         "config_digest": config,
@@ -54,7 +50,8 @@ def describe(
         "chat_template_digest": _digest(tokenizer.chat_template) if tokenizer.chat_template else None,
         "architecture": type(hf_model).__name__,
         "dtype": str(working_dtype(hf_model)).removeprefix("torch."),
-        "quantisation": f"{quantisation}, undone while loading" if undone else quantisation,
+        "quantisation": f"{quantisation}{UNDONE}" if undone else quantisation,
+        "tensor_types": source.tensor_types and dict(source.tensor_types),
         "attention": "eager",
         "device": str(device),
         "device_map": spread(hf_model),
@@ -62,6 +59,10 @@ def describe(
         "threads": torch.get_num_threads(),
         "software": software(),
     }
+
+
+def _label(path: Path) -> str:
+    return "model.gguf" if path.suffix.lower() == SUFFIX else path.name
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -15,8 +15,12 @@ from transformers import PreTrainedModel
 from transformers.quantizers import AutoHfQuantizer
 
 from interp.errors import ArtefactError, ResourceError, UsageError
+from interp.models.quiet import first_line
 
 KEY = "quantization_config"
+
+UNDONE = ", undone while loading"
+"""How the provenance says that matrices were turned back into plain ones."""
 
 OTHERWISE = "use the checkpoint that it was made from, in float32, bfloat16 or float16."
 """How to go on without a quantised checkpoint."""
@@ -59,23 +63,32 @@ def require_reader(config: Mapping[str, Any], where: Path | str, *, device_map: 
     except ImportError as error:
         raise missing_package(method, where, error) from error
     except (RuntimeError, ValueError) as error:
-        raise ResourceError(
-            f"{where} is quantised ({method}), and this machine cannot run it ({_line(error)}): {OTHERWISE}"
-        ) from error
+        told = f"{where} is quantised ({method}), and this machine cannot run it"
+        raise ResourceError(f"{told} ({first_line(error, most=300)}): {OTHERWISE}") from error
 
 
 def missing_package(method: str | None, where: Path | str, error: ImportError) -> ResourceError:
     """The error for a checkpoint whose package is not installed; transformers' own words name the package."""
     kind = f"is quantised ({method})" if method else "needs a package"
-    return ResourceError(
-        f"{where} {kind}, and what reads it is not installed: {_line(error).rstrip('.')}. Install that beside interp, or "
-        f"{OTHERWISE}"
-    )
+    told = first_line(error, most=300).rstrip(".")
+    lacks = f"{where} {kind}, and what reads it is not installed: {told}"
+    return ResourceError(f"{lacks}. Install that beside interp, or {OTHERWISE}")
 
 
 def is_quantised(model: PreTrainedModel) -> bool:
     """Whether a loaded model computes with quantised matrices (some methods are undone while loading)."""
     return getattr(model.config, KEY, None) is not None
+
+
+def warn_if_undone(provenance: Mapping[str, Any]) -> None:
+    """Warn where weights were rounded to few bits before they became plain numbers again."""
+    method = str(provenance["quantisation"]).removesuffix(UNDONE)
+    if method != str(provenance["quantisation"]):
+        warnings.warn(
+            f"{provenance['model']}: weights dequantised from {method}. What is found holds for "
+            "these rounded weights, not for those that they were made from.",
+            stacklevel=3,
+        )
 
 
 def warn_of_rounding(provenance: Mapping[str, Any], what: str) -> None:
@@ -86,7 +99,3 @@ def warn_of_rounding(provenance: Mapping[str, Any], what: str) -> None:
         "the one that it was made from.",
         stacklevel=3,
     )
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

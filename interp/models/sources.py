@@ -1,44 +1,57 @@
-"""From a name to a Hugging Face model and its tokenizer: found, checked, and read to where the model is to run."""
+"""From a name to a Hugging Face model and its tokenizer: found, checked, read to its devices."""
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.utils import logging as transformers_logging
 
 from interp.errors import ArtefactError, UsageError
 from interp.models import names
-from interp.models.folder import check_folder, unsupported
+from interp.models.folder import check_description, check_folder, unsupported, weight_files
+from interp.models.gguf_model import open_gguf, reading
 from interp.models.hub import fetch
+from interp.models.packaged import PACKAGED
 from interp.models.placement import Placement, best_device, check_map, check_placement
 from interp.models.quantised import method_of, missing_package, require_reader
+from interp.models.quiet import first_line, quietly
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model's parts come from: `weights` builds the Hugging Face model anew at each call, where it is to run.
+    """Where a model's parts come from: `weights` builds it anew at each call, where it is to run.
 
-    `quantisation` is the method its checkpoint is quantised with.
+    `files` hold the weights (none where the model is built in memory), and `quantisation` is the
+    method that they are quantised with. Of a GGUF file, `tensor_types` says how many tensors are of
+    each type; `cautions` is what to warn of.
     """
 
     kind: str
-    folder: Path | None
+    files: tuple[Path, ...]
     revision: str | None
     weights: Callable[[], PreTrainedModel]
     tokenizer: PreTrainedTokenizerBase
     quantisation: str | None = None
+    tensor_types: Mapping[str, int] | None = None
+    cautions: tuple[str, ...] = ()
 
 
 def open_source(name: str, device: Placement, *, dtype: torch.dtype, offline: bool) -> Source:
-    """Where the parts of the model called `name` come from; a folder is checked, and nothing of its weights is read yet.
+    """Where the parts of the model called `name` come from; checked, and no weights are read yet.
 
     Raises as `load` does.
     """
@@ -46,27 +59,90 @@ def open_source(name: str, device: Placement, *, dtype: torch.dtype, offline: bo
     if kind == "testbed":
         built = names.TESTBEDS[name]()
         if not isinstance(built, Path):
-            return Source(kind, None, None, partial(_built, name, device, dtype), built[1])
-        folder, revision = built, None
-    elif kind == "folder":
-        folder, revision = Path(name), None
-    else:
-        folder, revision = fetch(name, offline=offline)
+            return Source(kind, (), None, partial(_built, name, device, dtype), built[1])
+        return _open_folder(built, kind, device, dtype)
+    path, revision = find_files(name, kind, offline=offline)
+    if path.is_file():
+        return _open_file(path, kind, device, dtype)
+    return _open_folder(path, "hub" if revision else kind, device, dtype, revision=revision)
+
+
+def find_files(
+    name: str,
+    kind: names.Kind,
+    *,
+    offline: bool,
+    weights: bool = True,
+) -> tuple[Path, str | None]:
+    """The folder or GGUF file of a model of that kind, and the commit of what the hub gave.
+
+    Without `weights`, none are fetched. Raises as `load` does.
+    """
+    from_hub = partial(fetch, offline=offline, weights=weights)
+    if kind == "hub":
+        return from_hub(name)
+    if kind != "packaged":
+        return Path(name), None
+    file = PACKAGED[name].find()
+    return PACKAGED[name].or_from_hub(name, from_hub) if file is None else (file, None)
+
+
+def read_description(path: Path) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase]:
+    """Configuration and tokenizer of a folder, weights or none, or of a GGUF file; checked."""
+    if path.is_file():
+        opened = open_gguf(path)
+        return opened.config, opened.tokenizer
+    _require_causal(check_description(path), path)
+    with quietly():
+        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        return config, read_tokenizer(path)
+
+
+def _open_folder(
+    folder: Path,
+    kind: str,
+    device: Placement,
+    dtype: torch.dtype,
+    *,
+    revision: str | None = None,
+) -> Source:
     config = check_folder(folder)
-    if config["model_type"] not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise unsupported(folder, config["model_type"])
+    _require_causal(config, folder)
     method = method_of(config, folder)
     device_map = _device_map(device, quantised=method is not None)
     require_reader(config, folder, device_map=device_map)
     weights = partial(_weights, folder, dtype, device_map, check_placement(device))
+    files = tuple(weight_files(folder))
     with quietly():
-        return Source(kind, folder, revision, weights, read_tokenizer(folder), method)
+        return Source(kind, files, revision, weights, read_tokenizer(folder), method)
+
+
+def _open_file(path: Path, kind: str, device: Placement, dtype: torch.dtype) -> Source:
+    opened = open_gguf(path)
+    device_map = _device_map(device, quantised=False)
+    target = check_placement(device)
+    return Source(
+        kind,
+        (path,),
+        None,
+        partial(_weights, path, dtype, device_map, target, settings=opened.settings),
+        opened.tokenizer,
+        quantisation=opened.header.quantisation,
+        tensor_types=opened.header.tensor_types,
+        cautions=opened.cautions,
+    )
+
+
+def _require_causal(config: Mapping[str, Any], folder: Path) -> None:
+    if config["model_type"] not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise unsupported(folder, config["model_type"])
 
 
 def _device_map(device: Placement, *, quantised: bool) -> Any:
-    """What transformers is to be told of the placement; None where the model is read into CPU memory and moved afterwards.
+    """What transformers is to be told of the placement.
 
-    Quantised weights cannot be moved or cast once they are read.
+    None where the model is read into CPU memory and moved afterwards. Quantised weights cannot be
+    moved or cast once they are read.
     """
     target = check_placement(device)
     if target is None:
@@ -75,55 +151,79 @@ def _device_map(device: Placement, *, quantised: bool) -> Any:
 
 
 def _built(name: str, device: Placement, dtype: torch.dtype) -> PreTrainedModel:
-    """The Hugging Face model of a testbed that is built in memory; small enough for one device."""
+    """The Hugging Face model of a testbed that is built in memory, on one device."""
     if not isinstance(device, str):
-        raise UsageError(f"{name} is built in memory and fits on any device: name one, or auto, instead of a map.")
+        told = f"{name} is built in memory and fits on any device"
+        raise UsageError(f"{told}: name one, or auto, instead of a map.")
     model: Any = names.TESTBEDS[name]()[0]
     return model.to(device=check_placement(device) or best_device(), dtype=dtype)
 
 
-def _weights(folder: Path, dtype: torch.dtype, device_map: Any, target: torch.device | None) -> PreTrainedModel:
-    """The plain Hugging Face model of a folder, where it is to run.
+def _weights(
+    path: Path,
+    dtype: torch.dtype,
+    device_map: Any,
+    target: torch.device | None,
+    *,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> PreTrainedModel:
+    """The plain Hugging Face model of a folder or a GGUF file, where it is to run.
 
-    Raises `ArtefactError` when weights are broken, missing or of another shape, `ResourceError` for a missing package,
-    `UsageError` for a device map that does not fit the model.
+    Raises `ArtefactError` when weights are broken, missing or of another shape, `ResourceError` for
+    a missing package, `UsageError` for a device map that does not fit the model.
     """
     mapped = target is None and isinstance(device_map, dict)
     if mapped:
-        check_map(device_map, _skeleton(folder))
+        config = settings.get("config") or AutoConfig.from_pretrained(path, local_files_only=True)
+        check_map(device_map, _skeleton(config))
     try:
-        with quietly():
+        with quietly(), _address(path) as (place, named):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
+                place,
+                **named,
+                **settings,
                 dtype=dtype,
                 attn_implementation="eager",
                 use_safetensors=True,
-                local_files_only=True,
                 output_loading_info=True,
                 device_map=device_map,
             )
     except SafetensorError as error:
-        raise ArtefactError(f"the weights in {folder} are corrupt ({error}): download the model again.") from error
+        told = f"the weights in {path} are corrupt ({error})"
+        raise ArtefactError(f"{told}: download the model again.") from error
     except ImportError as error:
-        raise missing_package(None, folder, error) from error
+        raise missing_package(None, path, error) from error
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         if mapped:
-            raise UsageError(f"the model in {folder} cannot be spread by this device map ({first_line(error)}).") from error
-        raise _unreadable(folder, error) from error
+            told = f"the model in {path} cannot be spread by this device map"
+            raise UsageError(f"{told} ({first_line(error)}).") from error
+        raise _unreadable(path, error) from error
     model, report = loaded
-    missing = sorted(report["missing_keys"]) + sorted(str(row) for row in report["mismatched_keys"])
+    missing = sorted(report["missing_keys"])
+    missing += sorted(str(row) for row in report["mismatched_keys"])
     if missing:
         raise ArtefactError(
-            f"the weights in {folder} lack {len(missing)} tensors of the right shape, the first {missing[0]}: they would "
-            "be random. Download the model again."
+            f"the weights in {path} lack {len(missing)} tensors of the right shape, the first "
+            f"{missing[0]}: they would be random. Download the model again."
         )
-    return model.eval() if device_map is not None else model.eval().to(device=target, dtype=dtype)
+    model = model.eval()
+    return model if device_map is not None else model.to(device=target, dtype=dtype)
 
 
-def _skeleton(folder: Path) -> PreTrainedModel:
-    """The model of a folder without its weights."""
+@contextmanager
+def _address(path: Path) -> Iterator[tuple[Path | str, dict[str, Any]]]:
+    """What `from_pretrained` takes for a folder or a GGUF file: a folder, and settings."""
+    if path.is_file():
+        with reading(path) as told:
+            yield told
+    else:
+        yield path, {"local_files_only": True}
+
+
+def _skeleton(config: PreTrainedConfig) -> PreTrainedModel:
+    """The model of a configuration without its weights."""
     with quietly(), torch.device("meta"):
-        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+        return AutoModelForCausalLM.from_config(config)
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -131,31 +231,11 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare Exception on a broken file
-        raise ArtefactError(f"the tokenizer in {folder} cannot be read ({first_line(error)}): download it again.") from error
+        told = f"the tokenizer in {folder} cannot be read ({first_line(error)})"
+        raise ArtefactError(f"{told}: download it again.") from error
 
 
-def _unreadable(folder: Path, error: BaseException) -> Exception:
-    return ArtefactError(f"the model in {folder} cannot be loaded ({first_line(error)}): its files do not fit together.")
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says in its first line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Transformers' and accelerate's bars and advice stay off the terminal meanwhile; what matters is raised or recorded."""
-    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    placing = logging.getLogger("accelerate")
-    level = placing.level
-    placing.setLevel(logging.ERROR)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        placing.setLevel(level)
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
+def _unreadable(path: Path, error: BaseException) -> Exception:
+    what = "its tensors" if path.is_file() else "its files"
+    told = f"the model in {path} cannot be loaded ({first_line(error)})"
+    return ArtefactError(f"{told}: {what} do not fit together.")
