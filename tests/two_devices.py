@@ -121,7 +121,7 @@ def split(model: LanguageModel, device_map: Mapping[str, torch.device]) -> Langu
     bridge = put_bridge(hf_model, model.name)
     return LanguageModel(
         model.name, bridge, model.tokenizer, dims=sizes(bridge, hf_model), provenance=model.provenance, plain=build,
-        placement="auto",
+        placement="auto", known=model.known,
     )  # fmt: skip
 
 

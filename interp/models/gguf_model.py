@@ -103,7 +103,7 @@ def reading(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     import gguf
 
-    patched = [
+    patched: list[tuple[Any, str, Callable[[Any], Any]]] = [
         (gguf, "GGUFReader", _fast_reader),
         (gguf, "get_tensor_name_map", cache),
         (modeling_gguf_pytorch_utils, "tqdm", _without_bar),
@@ -124,7 +124,9 @@ def _fast_reader(reader: type[Any]) -> Callable[..., Any]:
     it takes of a memory map makes a memory map again.
     """
 
-    class Fast(reader):  # type: ignore[misc]
+    class Fast(reader):
+        data: np.ndarray
+
         def _get(self, *arguments: Any, **named: Any) -> Any:
             self.data = self.data.view(np.ndarray)
             return super()._get(*arguments, **named)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -42,11 +42,19 @@ _GATED = ("hook_result", "hook_attn_in", "hook_q_input", "hook_k_input", "hook_v
 """Names that the bridge lists and does not compute unless a flag is set: a hook there would never fire."""
 
 
+class PlainLogits(NamedTuple):
+    """Tokens, and the logits that the Hugging Face model without a bridge gives for them."""
+
+    ids: list[int]
+    logits: Float[Tensor, "1 pos d_vocab"]
+
+
 class LanguageModel(Weights):
     """A model, its tokenizer, its sizes and where it came from. Made by `interp.models.load`.
 
     `provenance` is what `RunRecord` keeps of it; `plain` builds the same model once more without the bridge; `chat` is the
-    template that its texts are given under, or None. `placement` is what `load` was told of devices; token ids go to `device`,
+    template that its texts are given under, or None; `known`, where it was taken, is what the doctor holds the bridge against.
+    `placement` is what `load` was told of devices; token ids go to `device`,
     and weights are handed out there. `spread`: it lies on several devices; `quantised`: its matrices are kept in few bits;
     `precision`: the coarsest arithmetic in it (float8 stands for that of quantised kernels, float16 for TF32).
     """
@@ -62,6 +70,7 @@ class LanguageModel(Weights):
         plain: Callable[[], PreTrainedModel],
         placement: Placement,
         chat: ChatTemplate | None = None,
+        known: PlainLogits | None = None,
     ) -> None:
         self.name = name
         self.bridge = bridge
@@ -71,6 +80,7 @@ class LanguageModel(Weights):
         self.plain = plain
         self.placement = placement
         self.chat = chat
+        self.known = known
         wrapped: Any = bridge.original_model
         self.device: torch.device = home(wrapped.get_input_embeddings())
         self.dtype: torch.dtype = working_dtype(wrapped)

@@ -20,7 +20,7 @@ from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.models.arithmetic import doubt
 from interp.models.cache import carry_cache
 from interp.models.chat import choose_template, read_template
-from interp.models.doctor import confirm
+from interp.models.doctor import confirm, plain_logits
 from interp.models.folder import unsupported
 from interp.models.language_model import LanguageModel
 from interp.models.placement import Placement, check_placement, home
@@ -75,10 +75,18 @@ def load(
     doubtful = doubt(home(hf_model.get_input_embeddings()), working_dtype(hf_model))
     if doubtful is not None:
         warnings.warn(doubtful, stacklevel=2)
+    known = plain_logits(hf_model, _rows(hf_model))
     bridge = put_bridge(hf_model, name)
-    dims = sizes(bridge, hf_model)
     model = LanguageModel(
-        name, bridge, source.tokenizer, dims=dims, provenance=provenance, plain=source.weights, placement=device, chat=chat
+        name,
+        bridge,
+        source.tokenizer,
+        dims=sizes(bridge, hf_model),
+        provenance=provenance,
+        plain=source.weights,
+        placement=device,
+        chat=chat,
+        known=known,
     )
     if check:
         confirm(model)
