@@ -105,7 +105,7 @@ def test_selectivity_is_high_where_the_label_is_linear_and_scenarios_are_not_see
 def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
     task = prepare("reception", *twins(40, 8, 0.0, 0)[1:], n_perm=400)
     sites = [({"site": f"s{k}", "layer": k}, twins(40, 8, 3.0 if k == 3 else 0.0, 50 + k)[0]) for k in range(6)]
-    found = sweep(sites, task, n_boot=100)
+    found = sweep(sites, task)
     headlines = {row["site"]: row for row in found.rows if row["metric"] == "auroc" and row["control"] == ""}
     assert len(headlines) == 6
     assert headlines["s3"]["value"] > 0.85
@@ -121,11 +121,11 @@ def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
 def test_control_can_be_left_out_and_warnings_name_the_task() -> None:
     x, y, groups = twins(12, 30, 0.0, 8)
     task = prepare("reception", y, groups, n_splits=3, n_perm=20, seed=4)
-    rows, null, told = probe_rows(x, task, control=False, n_boot=20)
+    rows, null, told = probe_rows(x, task, control=False)
     assert {row["control"] for row in rows} == {""}
     assert len(null.draws) == 20
     assert "fewer training items" in told[0]
-    assert sweep([({}, x)], task, control=False, n_boot=20).warnings[0].startswith("reception: ")
+    assert sweep([({}, x)], task, control=False).warnings[0].startswith("reception: ")
 
 
 def test_text_rows_stand_on_the_same_folds() -> None:

@@ -23,7 +23,7 @@ def headline(
     x: np.ndarray, y: np.ndarray, groups: np.ndarray, *, folds: list[Fold] | None = None, probe: str = "logistic"
 ) -> float:
     folds = folds or probes.grouped_folds(y, groups)
-    rows = probes.score(probes.cross_validate(x, y, groups, folds=folds, probe=probe), n_boot=50)
+    rows = probes.score(probes.cross_validate(x, y, groups, folds=folds, probe=probe))
     return {row["metric"]: row["value"] for row in rows}["auroc"]
 
 
@@ -82,7 +82,7 @@ def test_features_chosen_outside_the_folds_score_on_noise_and_inside_do_not() ->
         lambda fold: x[:, best(fold.train)], y, groups, folds=folds, make=probes.PROBES["logistic"], grids=[({"C": 0.1},)] * 5
     )
     assert outside > 0.85
-    assert probes.score(inside, n_boot=50)[0]["value"] < 0.65
+    assert probes.score(inside)[0]["value"] < 0.65
 
 
 @pytest.mark.parametrize("probe", list(probes.PROBES))
@@ -107,7 +107,7 @@ def test_eight_classes_are_told_apart_and_chance_is_a_half() -> None:
 def test_scores_are_those_of_the_held_out_probabilities() -> None:
     x, y, groups = twins(40, 6, 1.0, 10)
     told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
-    rows = {row["metric"]: row for row in probes.score(told, n_boot=200)}
+    rows = {row["metric"]: row for row in probes.score(told)}
     neutral = told.probability[:, 1]
     right = (neutral > 0.5) == (told.y == "neutral")
     assert rows["accuracy"]["value"] == pytest.approx(right.mean())
@@ -139,7 +139,7 @@ def test_interval_of_cross_validated_nothing_covers_a_half_only_when_inflated() 
         x, y, groups = twins(60, 8, 0.0, 1000 + seed, shared=1.0)
         folds = probes.grouped_folds(y, groups, seed=seed)
         told = probes.cross_validate(x, y, groups, folds=folds, settings=[{"C": 0.1}] * 5)
-        row = probes.score(told, n_boot=200)[0]
+        row = probes.score(told)[0]
         low, high = ((row[end] - row["value"]) / probes.CV_INFLATION + row["value"] for end in ("ci_low", "ci_high"))
         plain += low <= 0.5 <= high
         mended += row["ci_low"] <= 0.5 <= row["ci_high"]

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from interp.causal.intervals import bootstrap_weights, mean_interval, place, ratio_interval, wilson
 from scipy import stats
 
-from interp.causal.intervals import bootstrap_weights, mean_interval, place, ratio_interval, wilson
 from interp.causal.twins import align, balanced, halves, strangers
 from interp.errors import DataError, StatisticsError
 from interp.sites import Site

@@ -5,9 +5,12 @@
    neutral twin (`resample`, the default: the value that this very story has without its emotion).
 3. Measured: the drop of the projection on the emotion's direction at the text's last token, and the change of the readout's
    log-probability of its words, for every target emotion (the E x E specificity matrix).
-4. Control: k random components of the same layers, several draws, with p = (1 + draws at least as large) / (1 + draws).
+4. Control: k random components of the same layers, several draws, with p = (1 + draws at least as large) / (1 + draws). None
+   of the chosen ones is ever among them: where a layer has too few others, the rest comes from the other layers that write to
+   the direction (column `matched`), and where these are too few there is no control and no p.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +23,8 @@ from torch import Tensor
 
 from interp.causal.attribution import KINDS, Component, DirectionLike
 from interp.causal.edits import replace
-from interp.causal.intervals import Estimate, bootstrap_weights, mean_interval, place
 from interp.causal.interventions import Intervention
+from interp.causal.matching import matched_draws, width
 from interp.causal.passes import Encoded, batches, encode, run
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
@@ -29,7 +32,8 @@ from interp.causal.twins import align
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.progress import track
-from interp.sites import Site
+from interp.sites import Site, place
+from interp.stats import Estimate, mean_interval, permutation_p
 from stimuli.battery import Pair
 
 METHOD = "ablation"
@@ -76,6 +80,16 @@ class Plan(NamedTuple):
     pairs: tuple[int, ...]
 
 
+class _Arm(NamedTuple):
+    """The top k of an emotion: the number of its plan, and those of its random draws, matched by "layer" or "layers"."""
+
+    emotion: str
+    k: int
+    matched: str
+    plan: int
+    draws: slice
+
+
 class Effects(NamedTuple):
     """The projection on the pair's own emotion's unit direction, and the readout's score of it in nats; NaN where not run."""
 
@@ -94,9 +108,11 @@ def ablate(
 ) -> list[dict[str, Any]]:
     """Rows of knocking out the top k of `components[emotion]` (all heads, or all neurons), for each emotion of the bench.
 
-    Metrics: `projection_drop`, the fall of the projection in units of the direction's natural step (`scale`; 1 = the whole mean
-    difference between twins), and `label_logprob_change` in nats. Rows with control `random` give the mean of `n_draws` random
-    choices in the same layers, with the draws' 2.5 and 97.5 percentiles, on the emotion's own texts. `p` stands on its own row.
+    Metrics: `projection_drop`, the fall of the projection in units of the direction's natural length (`scale`; 1 = as far as
+    held-out twins differ), and `label_logprob_change` in nats. Where a direction has no length above zero, the fall has no unit
+    and is not measured (NaN), with a warning. Rows with control `random` give the mean of `n_draws` random choices, with the
+    draws' 2.5 and 97.5 percentiles, on the emotion's own texts; `matched` says whether they are of the same layers ("layer") or
+    of others too ("layers"). `p` stands on the emotion's own row; NaN where nothing could be drawn.
     A k beyond the components there are is left out; if all are, all components are knocked out.
     Raises `UsageError` for an unknown mode, no components, k or n_draws below 1; `InternalError` for a component ablated twice.
     """
@@ -105,25 +121,26 @@ def ablate(
             f"ablation mode {mode!r}, ks {tuple(ks)}, n_draws {n_draws}: modes are {', '.join(MODES)}; counts start at 1."
         )
     rng = np.random.default_rng(seed)
+    _warn_without_length(bench)
     everywhere = tuple(range(len(bench.pairs)))
     plans = [Plan((), everywhere)]
-    arms: list[tuple[str, int, str, int]] = []
+    arms: list[_Arm] = []
     for emotion, order in components.items():
         own = tuple(i for i in everywhere if bench.emotions[i] == emotion)
         for k in _available(ks, len(order), emotion):
             top = tuple(order[:k])
-            draws = [_same_layers(top, bench.model, rng) for _ in range(n_draws)] if own else []
-            arms += [(emotion, k, "", len(plans)), (emotion, k, "random", len(plans) + 1)]
+            draws, matched = (
+                matched_draws(top, bench.model, bench.directions[emotion].site, n_draws=n_draws, rng=rng) if own else ([], "")
+            )
+            arms.append(_Arm(emotion, k, matched, len(plans), slice(len(plans) + 1, len(plans) + 1 + len(draws))))
             plans += [Plan(top, everywhere), *(Plan(draw, own) for draw in draws)]
     effects = measure(bench, plans, mode=mode)
     rows = []
-    for emotion, k, control, first in arms:
-        kind = "head" if components[emotion][0].name == KINDS["head"] else "neuron"
-        common = {"method": METHOD, "emotion": emotion, "component": kind, "k": k, "control": control, "mode": mode}
-        if control:
-            rows += _random_rows(bench, effects, slice(first, first + n_draws), emotion, common)
-        else:
-            rows += _top_rows(bench, effects, first, n_draws, common, seed)
+    for arm in arms:
+        kind = "head" if components[arm.emotion][0].name == KINDS["head"] else "neuron"
+        common = {"method": METHOD, "emotion": arm.emotion, "component": kind, "k": arm.k, "mode": mode}
+        rows += _top_rows(bench, effects, arm, {**common, "control": "", "matched": ""})
+        rows += _random_rows(bench, effects, arm, {**common, "control": "random", "matched": arm.matched})
     return rows
 
 
@@ -171,7 +188,7 @@ def _units(plans: Sequence[Plan], model: LanguageModel) -> dict[Site, Tensor]:
         for component in plan.components:
             site = Site(component.name, component.layer)
             if site not in chosen:
-                chosen[site] = torch.zeros(len(plans), _width(component.name, model), dtype=torch.bool)
+                chosen[site] = torch.zeros(len(plans), width(component.name, model), dtype=torch.bool)
             chosen[site][row, component.index] = True
     return chosen
 
@@ -210,17 +227,13 @@ def _zeros(site: Site, model: LanguageModel) -> Tensor:
     return torch.zeros(dims.n_heads, dims.d_head) if site.name == KINDS["head"] else torch.zeros(dims.d_mlp)
 
 
-def _width(name: str, model: LanguageModel) -> int:
-    return model.dims.n_heads if name == KINDS["head"] else model.dims.d_mlp
-
-
 def _check(plan: Plan, model: LanguageModel) -> None:
     twice = [component for component, times in Counter(plan.components).items() if times > 1]
     if twice:
         raise InternalError(f"{twice[0]} is ablated twice in one plan: list each component once.")
     for component in plan.components:
         if component.name not in KINDS.values() or not (
-            0 <= component.layer < model.dims.n_layers and 0 <= component.index < _width(component.name, model)
+            0 <= component.layer < model.dims.n_layers and 0 <= component.index < width(component.name, model)
         ):
             raise UsageError(f"{model.name} has no {component}: layers and indices count from 0, names are z and post.")
 
@@ -231,35 +244,32 @@ def _available(ks: Sequence[int], n: int, emotion: str) -> list[int]:
     return [k for k in sorted(set(ks)) if k <= n] or [n]
 
 
-def _same_layers(top: Sequence[Component], model: LanguageModel, rng: np.random.Generator) -> tuple[Component, ...]:
-    """As many random components a layer as `top` has there, others than these where the layer has enough."""
-    drawn: list[Component] = []
-    for (name, layer), n in Counter((component.name, component.layer) for component in top).items():
-        pool = [i for i in range(_width(name, model)) if Component(name, layer, i) not in top]
-        pool = pool if len(pool) >= n else list(range(_width(name, model)))
-        drawn += [Component(name, layer, int(i)) for i in rng.choice(pool, size=n, replace=False)]
-    return tuple(drawn)
+def _warn_without_length(bench: Bench) -> None:
+    lost = sorted({emotion for emotion in bench.emotions if not bench.directions[emotion].scale > 0})
+    if lost:
+        warnings.warn(
+            f"ablation: the direction of {', '.join(lost)} has no held-out length above zero, so that a fall of the "
+            "projection on it has no unit: it is left out.",
+            stacklevel=3,
+        )
 
 
 def _changes(bench: Bench, effects: Effects, plan: int | slice, target: str) -> dict[str, Float[np.ndarray, "*plan pair"]]:
     """Both metrics of each pair of the target emotion."""
     mine = np.array([emotion == target for emotion in bench.emotions])
     scale = bench.directions[target].scale
-    fall = (effects.projection[0] - effects.projection[plan]) / scale
+    fall = (effects.projection[0] - effects.projection[plan]) / (scale if scale > 0 else np.nan)
     change = effects.score[plan] - effects.score[0]
     return {"projection_drop": fall[..., mine], "label_logprob_change": change[..., mine]}
 
 
-def _top_rows(
-    bench: Bench, effects: Effects, plan: int, n_draws: int, common: Mapping[str, Any], seed: int
-) -> list[dict[str, Any]]:
+def _top_rows(bench: Bench, effects: Effects, arm: _Arm, common: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for target in dict.fromkeys(bench.emotions):
         groups = [pair.affective.group for pair in bench.pairs if pair.affective.emotion == target]
-        weights = bootstrap_weights(groups, seed=seed)
-        random = _changes(bench, effects, slice(plan + 1, plan + 1 + n_draws), target) if target == common["emotion"] else None
-        for metric, values in _changes(bench, effects, plan, target).items():
-            row = {**place(None), **common, "target": target, "metric": metric, **mean_interval(values, weights)._asdict()}
+        random = _changes(bench, effects, arm.draws, target) if target == arm.emotion else None
+        for metric, values in _changes(bench, effects, arm.plan, target).items():
+            row = {**place(None), **common, "target": target, "metric": metric, **mean_interval(values, groups)._asdict()}
             if random is not None:
                 row["p"] = _p_value(float(values.mean()), random[metric].mean(axis=1), metric)
             rows.append(row)
@@ -267,19 +277,23 @@ def _top_rows(
 
 
 def _p_value(observed: float, draws: Float[np.ndarray, " draw"], metric: str) -> float:
-    """The share of random draws that do at least as much as the components chosen (a fall of the label's log-probability)."""
+    """The share of random draws that do at least as much as the components chosen (a fall of the label's log-probability);
+    NaN where there is nothing to compare.
+    """
+    if not len(draws) or np.isnan(observed):
+        return np.nan
     sign = 1 if metric == "projection_drop" else -1
-    return float((1 + (sign * draws >= sign * observed).sum()) / (1 + len(draws)))
+    return permutation_p(sign * observed, sign * draws)
 
 
-def _random_rows(bench: Bench, effects: Effects, plans: slice, emotion: str, common: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if emotion not in bench.emotions:
+def _random_rows(bench: Bench, effects: Effects, arm: _Arm, common: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if arm.draws.start == arm.draws.stop:
         return []
     rows = []
-    for metric, values in _changes(bench, effects, plans, emotion).items():
+    for metric, values in _changes(bench, effects, arm.draws, arm.emotion).items():
         draws = values.mean(axis=1)
         low, high = np.quantile(draws, [0.025, 0.975])
         value = float(draws.mean())
         spread = Estimate(value, min(float(low), value), max(float(high), value), len(draws))
-        rows.append({**place(None), **common, "target": emotion, "metric": metric, **spread._asdict()})
+        rows.append({**place(None), **common, "target": arm.emotion, "metric": metric, **spread._asdict()})
     return rows

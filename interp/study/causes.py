@@ -88,6 +88,7 @@ def steering(study: Study) -> Rows:
             scales=SCALES,
             max_new_tokens=NEW_TOKENS,
             seed=study.settings.seed,
+            groups=[stimulus.group for stimulus in neutral],
         )
     return rows
 
@@ -121,4 +122,5 @@ def _contributions(study: Study, pairs: Sequence[Pair], emotion: str, *, top: in
     sites = [Site(name, layer) for layer in layers for name in ("z", "post")]
     activations = {site: study.values(site, study.position) for site in sites}
     rows = np.array([[study.row_of[pair.affective.id], study.row_of[pair.neutral.id]] for pair in mine])
-    return contribution_rows(study.model, activations, rows, direction, emotion=emotion, top=top)
+    groups = [pair.affective.group for pair in mine]
+    return contribution_rows(study.model, activations, rows, direction, emotion=emotion, groups=groups, top=top)
