@@ -147,6 +147,26 @@ def test_interval_of_cross_validated_nothing_covers_a_half_only_when_inflated() 
     assert plain / n_runs < 0.92
 
 
+def test_a_perfect_score_is_not_certain() -> None:
+    """10 and 40 scenarios without an error: the bound is the count's, and it holds the true .99; it was [1, 1]."""
+    for n in (10, 40):
+        y, groups = np.tile(["affective", "neutral"], n), np.repeat(np.arange(n), 2)
+        fold = np.repeat(np.arange(n) % 2, 2)
+        right = np.where(y == "affective", 0.9, 0.1)
+        told = probes.Predictions(
+            np.column_stack([right, 1 - right]), ("affective", "neutral"), y, groups, fold, np.arange(2 * n), ()
+        )
+        for row in probes.score(told)[:3]:
+            assert (row["value"], row["ci_high"]) == (1.0, 1.0)
+            assert row["ci_low"] == pytest.approx(0.05 ** (1 / n))
+            assert row["ci_low"] < 0.99
+    emotions, alone = np.repeat(["joy", "fear", "anger"], [4, 8, 12]), np.arange(24)
+    sure = (np.array(["anger", "fear", "joy"])[None] == emotions[:, None]) * 0.8 + 0.1
+    told = probes.Predictions(sure, ("anger", "fear", "joy"), emotions, alone, np.arange(24) % 2, alone, ())
+    # one of the four scenarios of joy is a twelfth of the macro average
+    assert probes.score(told)[0]["ci_low"] == pytest.approx(1 - (1 - 0.05 ** (1 / 24)) * 24 / 12)
+
+
 def test_transfer_trains_on_one_arm_and_tests_on_the_other() -> None:
     """The signal lies on axis 0 in the source arm and on axis 1 in the target: found inside an arm, not across."""
     random = np.random.default_rng(12)

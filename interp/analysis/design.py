@@ -135,7 +135,7 @@ def _check_pairs(labels: Shaped[np.ndarray, " item"], groups: Shaped[np.ndarray,
     names = np.asarray(pairs).astype(str)
     if len(names) != len(labels):
         raise DataError(f"{len(labels)} labels came with {len(names)} pairs: one of each belongs to every item.")
-    for name in np.unique(names):
+    for name in np.unique(names).tolist():
         mine = names == name
         if len(np.unique(groups[mine])) > 1:
             raise DataError(f"pair {name!r} lies in {len(np.unique(groups[mine]))} scenarios: twins share one.")

@@ -10,12 +10,15 @@ from jaxtyping import Float
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 
-from interp.analysis.probes import standardiser
+from interp.analysis.probes import CV_INFLATION, standardiser
 from interp.errors import ArtefactError, DataError, StatisticsError, UsageError
-from interp.stats import Estimate, Labels, codes, group_sums, mean_interval, sign_flip
+from interp.stats import Estimate, Labels, codes, group_sums, mean_interval, sign_flip, stretched
 
 N_FOLDS = 10
 """Folds in which the natural length is cross-fitted (fewer where there are fewer scenarios)."""
+
+LDA_SHRINKAGE = 0.3
+"""Share of an even spread over all axes in the covariance by which `lda` whitens."""
 
 Rows = Float[np.ndarray, "pair d_model"]
 Method = Callable[[Rows, Rows], Float[np.ndarray, " d_model"]]
@@ -46,13 +49,15 @@ def pca(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
 def lda(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
     """The mean paired difference whitened by the covariance of the paired differences, S^-1 m.
 
-    Shrunk as Ledoit & Wolf (2004). What twins share is in neither, so that scenarios' own variance
-    does not count as noise.
+    What twins share is in neither, so that scenarios' own variance does not count as noise. S is
+    shrunk as Ledoit & Wolf (2004), which suits S, and then by at least `LDA_SHRINKAGE`, which its
+    inverse needs: alone, the errors of many small variances outweigh what whitening gains.
     """
     difference = (affective - neutral).astype(np.float64)
     mean = difference.mean(axis=0)
     covariance = ledoit_wolf(difference - mean, assume_centered=True)[0]
-    return np.linalg.lstsq(covariance, mean, rcond=None)[0]
+    even = LDA_SHRINKAGE * np.trace(covariance) / len(mean) * np.eye(len(mean))
+    return np.linalg.lstsq((1 - LDA_SHRINKAGE) * covariance + even, mean, rcond=None)[0]
 
 
 def logistic(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
@@ -89,7 +94,8 @@ def held_out_length(affective: Rows, neutral: Rows, groups: Labels, *, method: s
     Scenarios are dealt at random into `N_FOLDS`; each fold's differences are projected on the
     direction of the rest. Along the direction of its own data the mean difference is too long, by
     about sqrt(tr S / n) where there is nothing (S the differences' covariance). The held-out one is
-    near zero there, and may be below. Interval over scenarios; raises `StatisticsError` for one.
+    near zero there, and may be below. The interval is over scenarios, wider by `CV_INFLATION`, since
+    the folds' directions share scenarios. Raises `StatisticsError` for one scenario.
     """
     group = codes(groups)
     n_groups = int(group.max()) + 1
@@ -101,7 +107,7 @@ def held_out_length(affective: Rows, neutral: Rows, groups: Labels, *, method: s
         held = deal[group] == fold
         vector = fit_unit(method_named(method), affective[~held], neutral[~held])
         projected[held] = (affective[held] - neutral[held]).astype(np.float64) @ vector
-    return mean_interval(projected, groups)
+    return stretched(mean_interval(projected, groups), CV_INFLATION)
 
 
 def axis_p(differences: Rows, vector: Float[np.ndarray, " d_model"], groups: Labels) -> float:
