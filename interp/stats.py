@@ -74,6 +74,12 @@ def mean_interval(values: Float[np.ndarray, " item"], groups: Labels) -> Estimat
     return _estimate(value, value - high * error, value - low * error, len(values))
 
 
+def stretched(estimate: Estimate, factor: float) -> Estimate:
+    """The estimate with an interval `factor` times as wide on either side."""
+    low, high = (estimate.value + factor * (end - estimate.value) for end in estimate[1:3])
+    return Estimate(estimate.value, low, high, estimate.n)
+
+
 def ratio_interval(above: Float[np.ndarray, " item"], below: Float[np.ndarray, " item"], groups: Labels) -> Estimate:
     """sum(above) / sum(below) with Fieller's interval over groups.
 

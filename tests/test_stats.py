@@ -84,6 +84,7 @@ def test_one_zero_among_the_effects_is_no_crash() -> None:
     """Effects 1, 1, 1, 0 in 4 groups: some resamples of them sum to zero, which took the whole stage down."""
     found = stats.ratio_interval(np.array([0.5, 0.5, 0.5, 0.0]), np.array([1.0, 1.0, 1.0, 0.0]), list("abcd"))
     assert found.value == pytest.approx(0.5)
+    # the same share in every group: no effect near zero can blow that up
     below = np.array([1.0, 1.0, 1.0, 1e-9])
     assert stats.ratio_interval(0.5 * below, below, list("abcd"))[:3] == pytest.approx((0.5, 0.5, 0.5))
 
@@ -203,3 +204,11 @@ def test_ratios_are_covered_where_there_is_an_interval(n: int) -> None:
             hits.append(found.ci_low <= 0.5 <= found.ci_high)
     assert len(hits) > 360
     assert 0.90 <= np.mean(hits) <= 0.985
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 5), (3, 7), (10, 10)])
+def test_wilson_equals_scipy(k: int, n: int) -> None:
+    found, expected = stats.wilson(k, n), binomtest(k, n).proportion_ci(method="wilson")
+    assert found == pytest.approx((k / n, expected.low, expected.high, n), abs=1e-9)
+    with pytest.raises(StatisticsError, match="0 out of 0"):
+        stats.wilson(0, 0)

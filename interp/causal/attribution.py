@@ -12,13 +12,13 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
 from interp.sites import Site, place
-from interp.stats import Labels, mean_interval
+from interp.stats import mean_interval
 
 METHOD = "exact_contribution"
 KINDS = {"head": "z", "neuron": "post"}
@@ -123,7 +123,7 @@ def contribution_rows(
     direction: DirectionLike,
     *,
     emotion: str,
-    groups: Labels,
+    groups: Shaped[np.ndarray, " pair"] | Sequence[str],
     top: int = 100,
 ) -> list[dict[str, Any]]:
     """Rows of the `top` heads and the `top` neurons by mean paired difference of their contribution: affective minus neutral.

@@ -8,14 +8,13 @@ necessary?). The control patches from a random text of the same kind and emotion
 emotion without the story. Heimersheim & Nanda 2024; intervals are over scenarios, those of restoration Fieller's.
 """
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.causal.edits import replace
@@ -23,20 +22,18 @@ from interp.causal.interventions import Intervention
 from interp.causal.passes import Encoded, batches, encode, run
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout, TokenReadout
+from interp.causal.restoration import CONTROL, Key, effect_rows, warn_of_inverted
 from interp.causal.twins import align, map_positions, strangers
 from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.quantised import warn_of_rounding
 from interp.progress import track
-from interp.sites import Site, expand, place
-from interp.stats import benjamini_hochberg, group_sums, mean_interval, ratio_interval, sign_flip
+from interp.sites import Site, expand
 from stimuli.battery import Pair
 
 METHOD = "activation_patching"
 MODES = ("denoise", "noise")
 POSITIONS = ("last", "edit")
-CONTROL = "random_source"
-LEAST_P = 0.05
 Moves = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 """Source positions and the target positions that they go to."""
 
@@ -92,18 +89,8 @@ def patch_pairs(
         cases = [_case(pair, i, source, target, int(other[i])) for i, pair in enumerate(pairs)]
         cells = _sweep(model, cases, bound, swept, positions)
         rows += [{**row, "mode": mode} for row in _rows(cells, cases, bound, 1 if mode == "denoise" else -1)]
-    _warn_of_inverted(rows)
+    warn_of_inverted(rows)
     return rows
-
-
-def _warn_of_inverted(rows: Sequence[Mapping[str, Any]]) -> None:
-    inverted = dict.fromkeys(row["emotion"] for row in rows if row.get("effect") == "inverted")
-    if inverted:
-        warnings.warn(
-            f"patching: the emotional texts of {', '.join(inverted)} make their own words less likely than their neutral twins "
-            "do: the readout measures something else there, and nothing is restored.",
-            stacklevel=3,
-        )
 
 
 def _case(pair: Pair, i: int, source: Sequence[Encoded], target: Sequence[Encoded], other: int) -> _Case:
@@ -123,7 +110,6 @@ def _case(pair: Pair, i: int, source: Sequence[Encoded], target: Sequence[Encode
 
 
 Cell = dict[str, Float[np.ndarray, " case *column"]]
-Key = tuple[Site | None, str, str]
 
 
 def _sweep(
@@ -191,50 +177,9 @@ def _rows(cells: dict[Key, Cell], cases: Sequence[_Case], bound: TokenReadout, s
     """Rows of one mode; `sign` is that of the effect which the affective text's own words should have (1: it is the source)."""
     labels = [case.pair.affective.emotion for case in cases]
     groups = np.array([case.pair.affective.group for case in cases])
-    differences = {key: bound.contrast(cell["scores"], labels) for key, cell in cells.items()}
-    target = differences[None, "target", ""]
-    effects = differences[None, "source", ""] - target
     met = np.array([case.stranger is not None for case in cases])
-    members = {emotion: np.array([emotion in (one, "all") for one in labels]) for emotion in [*dict.fromkeys(labels), "all"]}
-    gates = _gates(sign * effects, groups, members)
-    rows = []
-    for emotion, mine in members.items():
-        for control, used in (("", mine), (CONTROL, mine & met)):
-            if not used.any():
-                continue
-            common = {"method": METHOD, "emotion": emotion, "control": control}
-            if not control:
-                total = {"position": "", "metric": "total_effect", **mean_interval(effects[used], groups[used])._asdict()}
-                rows.append({**place(None), **common, **total, **gates[emotion]})
-            for key in (key for key in cells if key[0] is not None and key[2] == control):
-                here = {**place(key[0]), **common, "position": key[1]}
-                for metric, values in (("logit_diff", differences[key]), ("kl", cells[key]["kl"])):
-                    rows.append({**here, "metric": metric, **mean_interval(values[used], groups[used])._asdict()})
-                if gates[emotion]["effect"] == "expected":
-                    restored = ratio_interval((differences[key] - target)[used], effects[used], groups[used])
-                    rows.append({**here, "metric": "restoration", **restored._asdict()})
-    return rows
-
-
-def _gates(
-    effects: Float[np.ndarray, " case"], groups: Shaped[np.ndarray, " case"], members: Mapping[str, Bool[np.ndarray, " case"]]
-) -> dict[str, dict[str, Any]]:
-    """For each emotion whether there is an effect to restore: columns `p`, `p_corrected` and `effect`.
-
-    `effects` are positive where the emotional text makes its own words likelier. p is one-sided, by
-    flipping the signs of scenarios, and corrected over the emotions (Benjamini & Hochberg 1995).
-    `effect` is "expected", "none", or "inverted": the same test the other way round.
-    """
-    sums = [group_sums(effects[mine], groups[mine]) for mine in members.values()]
-    p = {side: np.array([sign_flip(side * one, side="above") for one in sums]) for side in (1, -1)}
-    corrected = {side: benjamini_hochberg(found) for side, found in p.items()}
-    gates = {}
-    for at, emotion in enumerate(members):
-        found = [name for side, name in ((1, "expected"), (-1, "inverted")) if corrected[side][at] <= LEAST_P]
-        gates[emotion] = {
-            "p": float(p[1][at]), "p_corrected": float(corrected[1][at]), "effect": found[0] if found else "none",
-        }  # fmt: skip
-    return gates
+    measured = {key: {"logit_diff": bound.contrast(cell["scores"], labels), "kl": cell["kl"]} for key, cell in cells.items()}
+    return [{"method": METHOD, **row} for row in effect_rows(measured, labels, groups, met=met, sign=sign)]
 
 
 def _require(given: Sequence[str], known: Sequence[str], what: str) -> None:

@@ -147,7 +147,7 @@ def _halves(
         raise UsageError(f"{len(prompts)} prompts came with {len(scenario)} groups: one belongs to every prompt.")
     if len(np.unique(scenario)) < 2:
         raise StatisticsError(
-            "a sweep chooses on half of the prompts and reports on the rest: give prompts of at least two scenarios."
+            "a sweep chooses on half of the prompts and reports on the rest: give at least two prompts of two scenarios."
         )
     order = np.random.default_rng(seed).permutation(int(scenario.max()) + 1)
     halves = [[i for one in order[half::2] for i in np.flatnonzero(scenario == one).tolist()] for half in (0, 1)]

@@ -33,8 +33,8 @@ from stimuli.battery import NEUTRAL, Stimulus
 
 Row = dict[str, Any]
 
-PAIRS_PATCHED = 3
-"""Pairs of each emotion that are patched."""
+PAIRS_PATCHED = 6
+"""Pairs of each emotion that are patched: enough for the sign flips of an effect to reach a small p."""
 
 PROMPTS = 8
 NEW_TOKENS = 4
