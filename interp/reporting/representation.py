@@ -186,7 +186,8 @@ def _by_emotion(table: pd.DataFrame, metric: str, *, nothing: float, y: str, tit
         layer_ticks(panel)
     outer_labels(axes, columns=4, x="layer", y=y)
     key(figure)
-    explain(figure, title=title, caption=f"{counted(rows)} a panel; bands are 95 % intervals. {reading}")
+    bands = "bands are 95 % intervals" if rows["ci_low"].notna().any() else "there are no intervals"
+    explain(figure, title=title, caption=f"{counted(rows)} a panel; {bands}. {reading}")
     return figure
 
 
