@@ -166,6 +166,17 @@ def test_control_can_be_left_out_and_warnings_name_the_task() -> None:
     assert {row["target"] for row in swept.rows if row["control"] == ""} == {""}
 
 
+def test_few_relabellings_are_told() -> None:
+    """Five scenarios of three pairs that swap as one: 16 relabellings beside their mirror images."""
+    x, y, _ = twins(15, 4, 3.0, 10)
+    task = prepare("reception", y, np.repeat(np.arange(5), 6), n_perm=300)
+    assert any(
+        "allow 16 different relabellings, so that no p can fall below 0.06" in one for one in sweep([({}, x)], task).warnings
+    )
+    many = prepare("reception", y, np.repeat(np.arange(5), 6), pairs=np.repeat(np.arange(15), 2), n_perm=300)
+    assert not any("relabellings" in one for one in sweep([({}, x)], many).warnings)
+
+
 def test_text_rows_stand_on_the_same_folds() -> None:
     _, y, groups = twins(15, 1, 0.0, 9)
     texts = [f"{'no' if one == 'neutral' else 'yes'} word {group}" for one, group in zip(y, groups, strict=True)]

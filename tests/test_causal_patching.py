@@ -136,9 +136,12 @@ def test_an_effect_is_let_through_with_its_p_and_its_inversion_is_told():
 def test_one_scenario_is_no_evidence_and_effects_that_cancel_are_no_crash():
     one = rows_of(np.ones(5), [0] * 5, ["joy"] * 5)
     assert pick(one, metric="total_effect")[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert pick(one, metric="total_effect")["effect"].unique().tolist() == ["too few"]
     assert pick(one, metric="restoration").empty
-    rows_of([1.0, 1, 1, 0], range(4), ["joy"] * 4)
-    rows_of([1.0, -1.0], range(2), ["joy"] * 2)
+    assert pick(rows_of([1.0, 1, 1, 0], range(4), ["joy"] * 4), metric="restoration").empty
+    assert pick(rows_of([1.0, -1.0], range(2), ["joy"] * 2), metric="restoration").empty
+    near = pick(rows_of([1.0, 1, 1, 1, 1, 0], range(6), ["joy"] * 6), metric="restoration", emotion="joy")
+    assert near[["value", "ci_low", "ci_high"]].to_numpy().tolist() == [[1.0, 1.0, 1.0]]
 
 
 UNEQUAL = [

@@ -20,9 +20,9 @@ from interp.analysis.probes import (
     auroc_statistic,
     check_features,
     cross_validate,
-    heaviest_scenario,
     standardiser,
 )
+from interp.analysis.stats import heaviest_scenario
 from interp.errors import StatisticsError, UsageError
 from interp.stats import Labels, Statistic, codes, jackknife, permutation_p
 

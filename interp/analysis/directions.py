@@ -18,8 +18,8 @@ from interp.analysis import cards
 from interp.analysis.folds import fold_of, grouped_folds
 from interp.analysis.lengths import length, length_p
 from interp.analysis.methods import Method, Rows, axis_p, check_rows, fit_unit, held_out_length, method_named
-from interp.analysis.probes import CV_INFLATION, heaviest_scenario
-from interp.analysis.stats import weighted_auroc
+from interp.analysis.probes import CV_INFLATION
+from interp.analysis.stats import heaviest_scenario, weighted_auroc
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.sites import Site
 from interp.stats import Estimate, Labels, codes, jackknife

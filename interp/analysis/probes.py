@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from interp.analysis.folds import Fold, Folds, fold_of, grouped_folds, plain_folds, straddling, transfer_folds
-from interp.analysis.stats import class_counts, weighted_auroc
+from interp.analysis.stats import heaviest_scenario, weighted_auroc
 from interp.errors import DataError, StatisticsError, UsageError
 from interp.stats import Labels, Statistic, jackknife
 
@@ -190,25 +190,15 @@ def score(predictions: Predictions) -> list[dict[str, Any]]:
         "balanced_accuracy": _balanced_statistic(predictions),
         "log_loss": _mean_statistic(_losses(predictions)),
     }
-    inflation = CV_INFLATION if predictions.fold.max() > 0 else 1.0
-    heaviest = heaviest_scenario(predictions.y, predictions.groups)
+    how = {
+        "inflation": CV_INFLATION if predictions.fold.max() > 0 else 1.0,
+        "heaviest": heaviest_scenario(predictions.y, predictions.groups),
+    }
     rows = []
     for metric, statistic in statistics.items():
-        found = jackknife(
-            statistic,
-            predictions.groups,
-            scale="positive" if metric == "log_loss" else "share",
-            inflation=inflation,
-            heaviest=heaviest,
-        )
+        found = jackknife(statistic, predictions.groups, scale="positive" if metric == "log_loss" else "share", **how)
         rows.append({"metric": metric, **found._asdict()})
     return rows
-
-
-def heaviest_scenario(y: Labels, groups: Labels) -> float:
-    """The largest part that one scenario has in a mean over classes of means over their items."""
-    counts = class_counts(y, groups)
-    return float((counts / counts.sum(axis=0)).mean(axis=1).max())
 
 
 def auroc_statistic(predictions: Predictions) -> Statistic:

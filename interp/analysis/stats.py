@@ -26,6 +26,12 @@ def composition(y: Labels, groups: Labels) -> Int[np.ndarray, " group"]:
     return np.unique(class_counts(y, groups), axis=0, return_inverse=True)[1].reshape(-1)
 
 
+def heaviest_scenario(y: Labels, groups: Labels) -> float:
+    """The largest part that one scenario has in a mean over classes of means over their items."""
+    counts = class_counts(y, groups)
+    return float((counts / counts.sum(axis=0)).mean(axis=1).max())
+
+
 def weighted_auroc(
     scores: Float[np.ndarray, " item"],
     positive: Float[np.ndarray, "draw item"],

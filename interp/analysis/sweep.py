@@ -3,7 +3,7 @@
 What does not depend on the activations (folds, relabellings) is made once, in a `Task`; every site then costs a few fits.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +127,7 @@ def sweep(
         warnings.update(f"{task.name}: {one}" for one in told)
     if not nulls:
         raise StatisticsError("a sweep needs at least one site.")
+    warnings.update(_floor(task))
     over_sites = benjamini_hochberg(np.array([null.p for null in nulls]))
     of_largest = _family_wise(nulls)
     headlines = [row for row in rows if _is_headline(row)]
@@ -135,6 +136,16 @@ def sweep(
     for row, corrected, largest in zip(headlines, over_sites, of_largest, strict=True):
         row.update(p_corrected=float(corrected), p_max_t=float(largest))
     return Sweep(rows, tuple(sorted(warnings)))
+
+
+def _floor(task: Task) -> Iterator[str]:
+    """A warning where relabellings are so few that p cannot reach .05."""
+    drawn = task.labellings
+    if drawn.max() == 1:  # classes named the other way round score the same
+        drawn = drawn ^ drawn[:, :1]
+    n = len(np.unique(drawn, axis=0))
+    if 1 / n > 0.05:
+        yield f"{task.name}: the scenarios allow {n} different relabellings, so no p can fall below {1 / n:.2f}: add scenarios."
 
 
 def _family_wise(nulls: Sequence[Null]) -> Float[np.ndarray, " site"]:

@@ -110,7 +110,7 @@ def ablate(
 
     Metrics: `projection_drop`, the fall of the projection in units of the direction's natural length (`scale`; 1 = as far as
     held-out twins differ), and `label_logprob_change` in nats. Where a direction has no length above zero, the fall has no unit
-    and is not measured (NaN), with a warning. Rows with control `random` give the mean of `n_draws` random choices, with the
+    and has no row, with a warning. Rows with control `random` give the mean of `n_draws` random choices, with the
     draws' 2.5 and 97.5 percentiles, on the emotion's own texts; `matched` says whether they are of the same layers ("layer") or
     of others too ("layers"). `p` stands on the emotion's own row; NaN where nothing could be drawn.
     A k beyond the components there are is left out; if all are, all components are knocked out.
@@ -255,12 +255,12 @@ def _warn_without_length(bench: Bench) -> None:
 
 
 def _changes(bench: Bench, effects: Effects, plan: int | slice, target: str) -> dict[str, Float[np.ndarray, "*plan pair"]]:
-    """Both metrics of each pair of the target emotion."""
+    """Both metrics of each pair of the target emotion; the first only where its direction has a length."""
     mine = np.array([emotion == target for emotion in bench.emotions])
-    scale = bench.directions[target].scale
-    fall = (effects.projection[0] - effects.projection[plan]) / (scale if scale > 0 else np.nan)
-    change = effects.score[plan] - effects.score[0]
-    return {"projection_drop": fall[..., mine], "label_logprob_change": change[..., mine]}
+    found = {"label_logprob_change": (effects.score[plan] - effects.score[0])[..., mine]}
+    if (scale := bench.directions[target].scale) > 0:
+        found = {"projection_drop": (effects.projection[0] - effects.projection[plan])[..., mine] / scale, **found}
+    return found
 
 
 def _top_rows(bench: Bench, effects: Effects, arm: _Arm, common: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -278,9 +278,9 @@ def _top_rows(bench: Bench, effects: Effects, arm: _Arm, common: Mapping[str, An
 
 def _p_value(observed: float, draws: Float[np.ndarray, " draw"], metric: str) -> float:
     """The share of random draws that do at least as much as the components chosen (a fall of the label's log-probability);
-    NaN where there is nothing to compare.
+    NaN where there is no draw.
     """
-    if not len(draws) or np.isnan(observed):
+    if not len(draws):
         return np.nan
     sign = 1 if metric == "projection_drop" else -1
     return permutation_p(sign * observed, sign * draws)

@@ -64,9 +64,10 @@ def patch_pairs(
 
     Rows without a site and with metric `total_effect` give mean(LD_source - LD_target), with columns
     `p` (that the emotional text makes its own words likelier, by sign flips of scenarios),
-    `p_corrected` over the emotions, and `effect`: "expected", "none" or "inverted". Only where it is
-    as expected is there something to restore, and a restoration reported; inverted ones are warned
-    of. `sites` are texts as `interp.sites.expand` reads them. Warns on a quantised model.
+    `p_corrected` over the emotions, and `effect`: "expected", "none", "inverted" or "too few" (fewer
+    than 5 scenarios). Only where it is as expected is there something to restore, and a restoration
+    reported; inverted ones are warned of. `sites` are texts as `interp.sites.expand` reads them.
+    Warns on a quantised model.
     Raises `UsageError` for an unknown position, mode or site, or an emotion without words; `StatisticsError` for no pairs;
     `DataError` for twins of the same tokens.
     """

@@ -65,18 +65,19 @@ def gates(
 
     `effects` are positive where the emotional text makes its own words likelier. p is one-sided, by
     flipping the signs of scenarios, and corrected over the emotions (Benjamini & Hochberg 1995).
-    `effect` is "expected", "none", or "inverted": the same test the other way round.
+    `effect` is "expected", "none", "inverted" (the same test the other way round), or "too few": with
+    fewer than 5 scenarios no pattern of signs is rarer than 1 in 16.
     """
     sums = [group_sums(effects[mine], groups[mine]) for mine in members.values()]
     p = {side: np.array([sign_flip(side * one, side="above") for one in sums]) for side in (1, -1)}
     corrected = {side: benjamini_hochberg(found) for side, found in p.items()}
-    gates = {}
+    found = {}
     for at, emotion in enumerate(members):
-        found = [name for side, name in ((1, "expected"), (-1, "inverted")) if corrected[side][at] <= LEAST_P]
-        gates[emotion] = {
-            "p": float(p[1][at]), "p_corrected": float(corrected[1][at]), "effect": found[0] if found else "none",
-        }  # fmt: skip
-    return gates
+        effect = "none" if 0.5 ** len(sums[at]) <= LEAST_P else "too few"
+        for side, name in ((1, "expected"), (-1, "inverted")):
+            effect = name if corrected[side][at] <= LEAST_P else effect
+        found[emotion] = {"p": float(p[1][at]), "p_corrected": float(corrected[1][at]), "effect": effect}
+    return found
 
 
 def warn_of_inverted(rows: Sequence[Mapping[str, Any]]) -> None:
