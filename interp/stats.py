@@ -6,7 +6,7 @@ two-sided 95 % ones. Where the data allow no interval its bounds are NaN, which 
 and reports print as "no interval": a bound is never made up.
 
     quantity                interval                       why
-    mean                    studentised bootstrap          covers at 4 groups, skewed or not
+    mean                    studentised bootstrap, or t    covers at 4 groups, skewed or not
     ratio of means          Fieller                        knows when the denominator may be zero
     AUROC, accuracy         jackknife on the logit scale   stays inside 0 and 1
       at exactly 0 or 1     count of scenarios             a sample without error has no spread
@@ -34,6 +34,8 @@ LEAST_STUDENTISED, MOST_STUDENTISED = 4, 500
 """Numbers of groups between which means are bootstrapped: below, few resamples exist; above, the
 t interval is as good and needs no draws."""
 
+LEAST_FIELLER = 5
+"""Fewest groups of which a ratio has an interval."""
 MOST_BLOCKS = 500
 """Groups beyond this number are left out several at a time."""
 
@@ -62,8 +64,9 @@ def mean_interval(values: Float[np.ndarray, " item"], groups: Labels) -> Estimat
 
     From 4 groups on by the studentised bootstrap (Efron & Tibshirani 1993, ch. 12): whole groups
     are drawn, each draw's distance from the mean is divided by its own standard error, and the
-    quantiles of that replace Student's. With 2 or 3 groups, with more than 500, or where more than
-    1 draw in 40 has no spread at all: Student's t. Fewer than 2 groups give no interval.
+    quantiles of that replace Student's where they are wider: skew then counts, and heavy tails do
+    not narrow it. With 2 or 3 groups, with more than 500, or where more than 1 draw in 40 has no
+    spread at all: Student's t. Fewer than 2 groups give no interval.
     Raises `StatisticsError` for no value.
     """
     if not len(values):
@@ -86,7 +89,8 @@ def ratio_interval(above: Float[np.ndarray, " item"], below: Float[np.ndarray, "
     A ratio of means, which one item with `below` near zero cannot blow up as it would a mean of
     ratios. Fieller (1954): all r for which the mean of above - r below does not differ from zero,
     by the same quantiles as in `mean_interval`. Where the mean of `below` itself does not differ
-    from zero that set has no end, and there is no interval.
+    from zero that set has no end, and there is no interval; nor is there with fewer than 5 groups,
+    of which one in five missed.
     Raises `StatisticsError` when sum(below) is zero.
     """
     total = float(below.sum())
@@ -98,7 +102,7 @@ def ratio_interval(above: Float[np.ndarray, " item"], below: Float[np.ndarray, "
     if error <= _EXACT * abs(float(b.mean())):  # the same ratio in every group, up to rounding
         return _estimate(value, value, value, len(above))
     low, high = _root(a, b, upper, -1), _root(a, b, lower, 1)
-    if np.isnan(low + high):
+    if len(a) < LEAST_FIELLER or np.isnan(low + high):
         low, high = np.nan, np.nan
     return _estimate(value, low, high, len(above))
 
@@ -254,7 +258,7 @@ def _critical(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float, float]
     if (~spread).mean() > _MOST_FLAT:
         return -reach, reach, error
     low, high = np.quantile(means[spread] / errors[spread], (0.025, 0.975)).tolist()
-    return min(low, 0.0), max(high, 0.0), error
+    return min(low, -reach), max(high, reach), error
 
 
 def _root(a: np.ndarray, b: np.ndarray, quantile: float, side: int) -> float:
@@ -292,5 +296,5 @@ def _quantile(n: int) -> float:
 
 
 def _estimate(value: float, low: float, high: float, n: int) -> Estimate:
-    """An estimate inside its interval: rounding, or a very skewed bootstrap, may put it just outside."""
+    """An estimate inside its interval: rounding may put it just outside."""
     return Estimate(value, min(low, value), max(high, value), n)

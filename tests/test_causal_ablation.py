@@ -1,5 +1,7 @@
 """Ablation against the planted model's closed form, and against hooks on plain Hugging Face modules."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -124,10 +126,16 @@ def test_a_whole_layer_of_heads_has_a_control_with_a_width(bench):
     assert np.isnan(next(r["p"] for r in rows if r["target"] == "joy"))
 
 
-def test_a_direction_without_length_is_no_unit(bench):
-    lost = {**bench.directions, "joy": Made(bench.directions["joy"].vector, FINAL, scale=-0.1)}
+@dataclass(frozen=True)
+class Measured(Made):
+    scale_interval: tuple[float, float] = (-0.1, 0.3)
+
+
+@pytest.mark.parametrize(("kind", "scale"), [(Made, -0.1), (Measured, 0.1)])
+def test_a_direction_without_a_sure_length_is_no_unit(bench, kind, scale):
+    lost = {**bench.directions, "joy": kind(bench.directions["joy"].vector, FINAL, scale=scale)}
     head = [component("z", h) for h in TRUTH.heads["joy"]]
-    with pytest.warns(UserWarning, match="the direction of joy has no held-out length above zero"):
+    with pytest.warns(UserWarning, match="the direction of joy has no held-out length that is surely above zero"):
         rows = ablate(Bench(bench.model, bench.pairs, lost, bench.readout), {"joy": head}, ks=(1,), n_draws=3)
     found = {(r["target"], r["metric"], r["control"]): r for r in rows}
     assert not [key for key in found if key[:2] == ("joy", "projection_drop")]

@@ -76,6 +76,8 @@ def test_a_ratio_is_fiellers_and_has_no_interval_where_its_denominator_may_be_ze
     weak = stats.ratio_interval(np.ones(4), np.array([1.0, 1.0, 1.0, 0.0]) * [1, -1, 1, 1], list("abcd"))
     assert np.isnan(weak[1:3]).all()
     assert weak.value == pytest.approx(4.0)
+    few = stats.ratio_interval(np.array([1.0, 2.0, 2.0, 3.0]), np.array([9.0, 10.0, 11.0, 10.0]), list("abcd"))
+    assert np.isnan(few[1:3]).all()
     with pytest.raises(StatisticsError, match="denominator"):
         stats.ratio_interval(np.ones(3), np.zeros(3), list("abc"))
 
@@ -189,7 +191,7 @@ def test_means_are_covered_at_every_n(n: int, shape: str) -> None:
     random = np.random.default_rng(n)
     found = [stats.mean_interval(draw(random, n), np.arange(n)) for _ in range(400)]
     covered = np.mean([one.ci_low <= truth <= one.ci_high for one in found])
-    assert 0.90 <= covered <= 0.985
+    assert 0.90 <= covered <= 0.99
 
 
 @pytest.mark.parametrize("n", [8, 16, 64])

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.causal.attribution import KINDS, Component, DirectionLike
+from interp.causal.attribution import KINDS, Component, DirectionLike, is_unit
 from interp.causal.edits import replace
 from interp.causal.interventions import Intervention
 from interp.causal.matching import matched_draws, width
@@ -109,7 +109,7 @@ def ablate(
     """Rows of knocking out the top k of `components[emotion]` (all heads, or all neurons), for each emotion of the bench.
 
     Metrics: `projection_drop`, the fall of the projection in units of the direction's natural length (`scale`; 1 = as far as
-    held-out twins differ), and `label_logprob_change` in nats. Where a direction has no length above zero, the fall has no unit
+    held-out twins differ), and `label_logprob_change` in nats. Where that is not surely above zero, the fall has no unit
     and has no row, with a warning. Rows with control `random` give the mean of `n_draws` random choices, with the
     draws' 2.5 and 97.5 percentiles, on the emotion's own texts; `matched` says whether they are of the same layers ("layer") or
     of others too ("layers"). `p` stands on the emotion's own row; NaN where nothing could be drawn.
@@ -245,11 +245,11 @@ def _available(ks: Sequence[int], n: int, emotion: str) -> list[int]:
 
 
 def _warn_without_length(bench: Bench) -> None:
-    lost = sorted({emotion for emotion in bench.emotions if not bench.directions[emotion].scale > 0})
+    lost = sorted({emotion for emotion in bench.emotions if not is_unit(bench.directions[emotion])})
     if lost:
         warnings.warn(
-            f"ablation: the direction of {', '.join(lost)} has no held-out length above zero, so that a fall of the "
-            "projection on it has no unit: it is left out.",
+            f"ablation: the direction of {', '.join(lost)} has no held-out length that is surely above zero, so that "
+            "a fall of the projection on it has no unit: it is left out.",
             stacklevel=3,
         )
 
@@ -258,8 +258,9 @@ def _changes(bench: Bench, effects: Effects, plan: int | slice, target: str) -> 
     """Both metrics of each pair of the target emotion; the first only where its direction has a length."""
     mine = np.array([emotion == target for emotion in bench.emotions])
     found = {"label_logprob_change": (effects.score[plan] - effects.score[0])[..., mine]}
-    if (scale := bench.directions[target].scale) > 0:
-        found = {"projection_drop": (effects.projection[0] - effects.projection[plan])[..., mine] / scale, **found}
+    if is_unit(direction := bench.directions[target]):
+        fall = effects.projection[0] - effects.projection[plan]
+        found = {"projection_drop": fall[..., mine] / direction.scale, **found}
     return found
 
 
@@ -277,13 +278,9 @@ def _top_rows(bench: Bench, effects: Effects, arm: _Arm, common: Mapping[str, An
 
 
 def _p_value(observed: float, draws: Float[np.ndarray, " draw"], metric: str) -> float:
-    """The share of random draws that do at least as much as the components chosen (a fall of the label's log-probability);
-    NaN where there is no draw.
-    """
-    if not len(draws):
-        return np.nan
+    """The share of random draws that do at least as much (here a label's log-probability falls); NaN where there is none."""
     sign = 1 if metric == "projection_drop" else -1
-    return permutation_p(sign * observed, sign * draws)
+    return permutation_p(sign * observed, sign * draws) if len(draws) else np.nan
 
 
 def _random_rows(bench: Bench, effects: Effects, arm: _Arm, common: Mapping[str, Any]) -> list[dict[str, Any]]:

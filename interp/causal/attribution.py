@@ -61,6 +61,12 @@ class Component:
     index: int
 
 
+def is_unit(direction: DirectionLike) -> bool:
+    """Whether the natural length is above zero, and so is its interval where it has one: then it can be a unit."""
+    low = getattr(direction, "scale_interval", (np.nan, np.nan))[0]
+    return direction.scale > 0 and not low <= 0
+
+
 def head_contributions(
     z: Float[Tensor, "item head d_head"],
     W_O: Float[Tensor, "head d_head d_model"],

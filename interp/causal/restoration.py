@@ -51,7 +51,7 @@ def effect_rows(
             for key in (key for key in cells if key[0] is not None and key[2] == control):
                 here = {**place(key[0]), **common, "position": key[1]}
                 found = {metric: mean_interval(values[used], groups[used]) for metric, values in cells[key].items()}
-                if passed[emotion]["effect"] == "expected":
+                if passed[emotion]["effect"] == "expected" and effects[used].sum() != 0:
                     moved = cells[key]["logit_diff"] - target
                     found["restoration"] = ratio_interval(moved[used], effects[used], groups[used])
                 rows += [{**here, "metric": metric, **one._asdict()} for metric, one in found.items()]
