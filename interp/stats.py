@@ -36,6 +36,7 @@ t interval is as good and needs no draws."""
 
 LEAST_FIELLER = 5
 """Fewest groups of which a ratio has an interval."""
+
 MOST_BLOCKS = 500
 """Groups beyond this number are left out several at a time."""
 
@@ -75,12 +76,6 @@ def mean_interval(values: Float[np.ndarray, " item"], groups: Labels) -> Estimat
     sizes = _by_group(np.ones(len(values)), groups)
     low, high, error = _critical(_by_group(values - value, groups), sizes)
     return _estimate(value, value - high * error, value - low * error, len(values))
-
-
-def stretched(estimate: Estimate, factor: float) -> Estimate:
-    """The estimate with an interval `factor` times as wide on either side."""
-    low, high = (estimate.value + factor * (end - estimate.value) for end in estimate[1:3])
-    return Estimate(estimate.value, low, high, estimate.n)
 
 
 def ratio_interval(above: Float[np.ndarray, " item"], below: Float[np.ndarray, " item"], groups: Labels) -> Estimate:

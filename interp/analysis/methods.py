@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from interp.analysis.probes import CV_INFLATION, standardiser
 from interp.errors import ArtefactError, DataError, StatisticsError, UsageError
-from interp.stats import Estimate, Labels, codes, group_sums, mean_interval, sign_flip, stretched
+from interp.stats import Estimate, Labels, codes, group_sums, mean_interval, sign_flip
 
 N_FOLDS = 10
 """Folds in which the natural length is cross-fitted (fewer where there are fewer scenarios)."""
@@ -107,7 +107,8 @@ def held_out_length(affective: Rows, neutral: Rows, groups: Labels, *, method: s
         held = deal[group] == fold
         vector = fit_unit(method_named(method), affective[~held], neutral[~held])
         projected[held] = (affective[held] - neutral[held]).astype(np.float64) @ vector
-    return stretched(mean_interval(projected, groups), CV_INFLATION)
+    value, low, high, n = mean_interval(projected, groups)
+    return Estimate(value, value + CV_INFLATION * (low - value), value + CV_INFLATION * (high - value), n)
 
 
 def axis_p(differences: Rows, vector: Float[np.ndarray, " d_model"], groups: Labels) -> float:
