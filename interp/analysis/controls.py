@@ -152,10 +152,11 @@ def nuisance_rows(
 
 
 def can_compete(labels: Labels, folds: Folds) -> bool:
-    """Whether every fold tests and trains each of the labels' two or more classes."""
+    """Whether every fold trains each of the labels' two or more classes and tests two of them."""
     y = np.asarray(labels).astype(str)
     classes = set(y.tolist())
-    return len(classes) > 1 and all(set(y[part].tolist()) == classes for fold in folds for part in (fold.train, fold.test))
+    trained = all(set(y[fold.train].tolist()) == classes for fold in folds)
+    return len(classes) > 1 and trained and all(len(set(y[fold.test].tolist())) > 1 for fold in folds)
 
 
 def _difference(one: Statistic, other: Statistic) -> Statistic:

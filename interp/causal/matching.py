@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -20,22 +20,28 @@ def matched_draws(
     they match: "layer", or "layers" where some come from others. Where all layers together have too
     few others there is no draw, and a warning says so.
     """
-    name, n_units = top[0].name, width(top[0].name, model)
+    name, chosen, wanted = top[0].name, set(top), Counter(component.layer for component in top)
+
+    def others(layers: Iterable[int]) -> list[Component]:
+        every = (Component(name, layer, i) for layer in layers for i in range(width(name, model)))
+        return [one for one in every if one not in chosen]
+
+    pools = {layer: others([layer]) for layer in wanted}
+    missing = sum(max(0, n - len(pools[layer])) for layer, n in wanted.items())
     writing = {layer for layer in range(model.dims.n_layers) if writes_before(Site(name, layer), site)}
-    wanted = Counter(component.layer for component in top)
-    others = {one: {Component(name, one, i) for i in range(n_units)} - set(top) for one in writing | set(wanted)}
-    if n_draws and sum(map(len, others.values())) < len(top):
+    spare = others(sorted(writing | set(wanted))) if missing else []
+    if n_draws and missing and len(spare) < len(top):
         warnings.warn(
-            f"ablation: beside the top {len(top)} there are too few others to draw as many at random, so they stand without "
-            "control and p. Choose fewer.",
+            f"ablation: beside the top {len(top)} there are too few others to draw as many at random, "
+            "so they stand without control and p. Choose fewer.",
             stacklevel=3,
         )
         return [], ""
-    missing = sum(max(0, n - len(others[layer])) for layer, n in wanted.items())
     draws = []
     for _ in range(n_draws):
-        drawn = [one for layer, n in wanted.items() for one in _draw(others[layer], min(n, len(others[layer])), rng)]
-        rest = set().union(*others.values()) - set(drawn)
+        drawn = [one for layer, n in wanted.items() for one in _draw(pools[layer], n, rng)]
+        taken = set(drawn)
+        rest = [one for one in spare if one not in taken]
         draws.append((*drawn, *_draw(rest, missing, rng)))
     return draws, "layers" if missing else "layer"
 
@@ -45,6 +51,6 @@ def width(name: str, model: LanguageModel) -> int:
     return model.dims.n_heads if name == KINDS["head"] else model.dims.d_mlp
 
 
-def _draw(pool: Collection[Component], n: int, rng: np.random.Generator) -> list[Component]:
-    ordered = sorted(pool) if n else []
-    return [ordered[i] for i in rng.choice(len(ordered), size=n, replace=False)] if n else []
+def _draw(pool: Sequence[Component], n: int, rng: np.random.Generator) -> list[Component]:
+    """`n` of the pool, or all of it where it has fewer."""
+    return [pool[i] for i in rng.choice(len(pool), size=min(n, len(pool)), replace=False)] if pool else []

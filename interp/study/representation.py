@@ -170,7 +170,7 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
 def _nuisances(task: Task, items: Sequence[Stimulus]) -> dict[str, list[str]]:
     """What else a probe could read: the texts' length (in thirds), negation, domain and person.
 
-    Only what varies in every fold can be told from scenario to scenario.
+    What varies too little to be told from scenario to scenario is left out, with a warning.
     """
     sizes = np.array([len(words(item.text)) for item in items])
     thirds = np.searchsorted(np.quantile(sizes, (1 / 3, 2 / 3)), sizes)
@@ -181,7 +181,13 @@ def _nuisances(task: Task, items: Sequence[Stimulus]) -> dict[str, list[str]]:
         "domain": [item.domain or "" for item in items],
         "person": [str(item.fields.get("person", "")) for item in items],
     }
-    return {name: labels for name, labels in found.items() if can_compete(labels, task.folds)}
+    told = {name: labels for name, labels in found.items() if can_compete(labels, task.folds)}
+    if lost := [name for name, labels in found.items() if name not in told and len(set(labels)) > 1]:
+        warnings.warn(
+            f"{task.name}: {', '.join(lost)} of the texts cannot be compared with the emotion: in some fold a value is missing.",
+            stacklevel=2,
+        )
+    return told
 
 
 def _separation(study: Study, pairs: Sequence[Pair], site: Site) -> Rows:
