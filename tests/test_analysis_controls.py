@@ -170,9 +170,7 @@ def test_few_relabellings_are_told() -> None:
     """Five scenarios of three pairs that swap as one: 16 relabellings beside their mirror images."""
     x, y, _ = twins(15, 4, 3.0, 10)
     task = prepare("reception", y, np.repeat(np.arange(5), 6), n_perm=300)
-    assert any(
-        "allow 16 different relabellings, so that no p can fall below 0.06" in one for one in sweep([({}, x)], task).warnings
-    )
+    assert any("allow 16 different relabellings, so no p can fall below 0.06" in one for one in sweep([({}, x)], task).warnings)
     many = prepare("reception", y, np.repeat(np.arange(5), 6), pairs=np.repeat(np.arange(15), 2), n_perm=300)
     assert not any("relabellings" in one for one in sweep([({}, x)], many).warnings)
 

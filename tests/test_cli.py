@@ -215,6 +215,7 @@ def test_help_imports_nothing_heavy():
     assert "storyworld" in done.stdout
 
 
+@pytest.mark.filterwarnings("ignore:.*no held-out length:UserWarning")  # of a model with random weights
 @pytest.mark.parametrize(
     ("command", "tables"), [("directions", {"directions", "cosines"}), ("ablate", {"contributions", "ablation"})]
 )

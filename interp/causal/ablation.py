@@ -248,7 +248,7 @@ def _warn_without_length(bench: Bench) -> None:
     lost = sorted({emotion for emotion in bench.emotions if not is_unit(bench.directions[emotion])})
     if lost:
         warnings.warn(
-            f"ablation: the direction of {', '.join(lost)} has no held-out length that is surely above zero, so that "
+            f"the direction of {', '.join(lost)} has no held-out length that is surely above zero, so that "
             "a fall of the projection on it has no unit: it is left out.",
             stacklevel=3,
         )

@@ -32,7 +32,7 @@ def matched_draws(
     spare = others(sorted(writing | set(wanted))) if missing else []
     if n_draws and missing and len(spare) < len(top):
         warnings.warn(
-            f"ablation: beside the top {len(top)} there are too few others to draw as many at random, "
+            f"beside the top {len(top)} there are too few others to draw as many at random, "
             "so they stand without control and p. Choose fewer.",
             stacklevel=3,
         )

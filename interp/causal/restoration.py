@@ -85,7 +85,7 @@ def warn_of_inverted(rows: Sequence[Mapping[str, Any]]) -> None:
     inverted = dict.fromkeys(row["emotion"] for row in rows if row.get("effect") == "inverted")
     if inverted:
         warnings.warn(
-            f"patching: the emotional texts of {', '.join(inverted)} make their own words less likely than their neutral twins "
+            f"the emotional texts of {', '.join(inverted)} make their own words less likely than their neutral twins "
             "do: the readout measures something else there, and nothing is restored.",
             stacklevel=3,
         )

@@ -184,7 +184,7 @@ def _nuisances(task: Task, items: Sequence[Stimulus]) -> dict[str, list[str]]:
     told = {name: labels for name, labels in found.items() if can_compete(labels, task.folds)}
     if lost := [name for name, labels in found.items() if name not in told and len(set(labels)) > 1]:
         warnings.warn(
-            f"{task.name}: {', '.join(lost)} of the texts cannot be compared with the emotion: in some fold a value is missing.",
+            f"{task.name}: {', '.join(lost)} of the texts cannot be compared with the emotion: some fold lacks a value.",
             stacklevel=2,
         )
     return told
