@@ -6,11 +6,13 @@ A site is where an activation is recorded and where it is edited: `blocks.5.hook
 """
 
 import difflib
+import math
 import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from interp.errors import UsageError
 
@@ -155,3 +157,10 @@ def _unknown(text: str) -> str:
         f"unknown site {text!r}: did you mean {', '.join(near)}? Sites are written resid_post, resid_post@0-3 or "
         "blocks.0.hook_resid_post; `interp sites MODEL` lists what a model offers."
     )
+
+
+def place(site: Site | None) -> dict[str, Any]:
+    """A site as the columns site, layer and head of a table; None is the whole model."""
+    if site is None:
+        return {"site": "", "layer": math.nan, "head": math.nan}
+    return {"site": site.name, "layer": site.layer, "head": math.nan if site.head is None else site.head}

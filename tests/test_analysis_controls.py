@@ -1,13 +1,14 @@
-"""p-values from relabelled data are uniform on nothing; the control task shows a probe that memorises scenarios."""
+"""p-values from relabelled data are uniform on nothing; controls show what a probe learns by heart, and what else it reads."""
 
 import numpy as np
 import pytest
 from scipy.stats import kstest
 
 from interp.analysis import controls, probes
-from interp.analysis.stats import permutation_p, relabel
-from interp.analysis.sweep import prepare, probe_rows, sweep, text_rows
+from interp.analysis.design import Design
+from interp.analysis.sweep import P_OF, prepare, probe_rows, sweep, text_rows
 from interp.errors import StatisticsError, UsageError
+from interp.stats import permutation_p
 
 
 def twins(n_pairs: int, d: int, signal: float, seed: int, shared: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -21,7 +22,7 @@ def twins(n_pairs: int, d: int, signal: float, seed: int, shared: float = 1.0) -
 
 def p_of(x: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 0) -> float:
     folds = probes.grouped_folds(y, groups, seed=seed)
-    drawn = controls.relabellings(y, groups, folds=folds, n_perm=100, seed=seed)
+    drawn = controls.relabellings(Design.infer(y, groups), folds=folds, n_perm=100, seed=seed)
     return controls.permutation_null(x, drawn, folds=folds).p
 
 
@@ -45,7 +46,7 @@ def test_shuffling_held_out_labels_without_refitting_is_not_uniform() -> None:
         side, held_out = np.where(y == "affective", 1.0, -1.0), np.zeros(len(y))
         for fold in probes.grouped_folds(y, groups, seed=seed):
             held_out[fold.test] = controls.ridge_hat(x[fold.train], x[fold.test]) @ side[fold.train]
-        swapped = np.where(relabel(y, groups, n_perm=100, seed=seed) == 0, 1.0, -1.0)
+        swapped = np.where(Design.infer(y, groups).relabel(n_perm=100, seed=seed) == 0, 1.0, -1.0)
         rejected += permutation_p(float(side @ held_out), swapped @ held_out) <= 0.05
     assert rejected / 200 > 0.09
 
@@ -77,43 +78,76 @@ def test_a_constant_score_correlates_with_nothing() -> None:
 def test_refitting_the_probe_itself_agrees() -> None:
     x, y, groups = twins(20, 4, 4.0, 4)
     folds = probes.grouped_folds(y, groups)
-    null = controls.refit_null(x, y, groups, folds=folds, probe="lda", n_perm=30)
+    null = controls.refit_null(x, Design.infer(y, groups), folds=folds, probe="lda", n_perm=30)
     assert null.p == pytest.approx(1 / 31)
     assert null.draws.mean() == pytest.approx(0.5, abs=0.1)
     with pytest.raises(UsageError, match="n_perm is 0"):
-        controls.refit_null(x, y, groups, folds=folds, n_perm=0)
+        controls.refit_null(x, Design.infer(y, groups), folds=folds, n_perm=0)
 
 
-def test_control_task_shows_memorised_scenarios() -> None:
-    """Strong scenario vectors in many dimensions: random labels tied to scenarios are memorised, the task stays unselective."""
+def test_memorised_scenarios_show_and_say_nothing_of_the_task() -> None:
+    """Strong scenario vectors in many dimensions: random labels tied to scenarios are learned by heart, task or no task."""
     x, y, groups = twins(40, 100, 0.0, 5, shared=4.0)
     told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
-    rows = {row["metric"]: row for row in controls.control_task(x, told)}
-    assert rows["auroc"]["value"] > 0.9
-    assert rows["selectivity"]["ci_high"] < 0
-
-
-def test_selectivity_is_high_where_the_label_is_linear_and_scenarios_are_not_seen() -> None:
+    (row,) = controls.memorisation(x, told)
+    assert row["value"] > 0.9
+    assert probes.score(told)[0]["ci_low"] < 0.5
     x, y, groups = twins(80, 4, 3.0, 6, shared=0.0)
     told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
-    rows = {row["metric"]: row for row in controls.control_task(x, told)}
-    assert rows["auroc"]["value"] == pytest.approx(0.5, abs=0.12)
-    assert rows["selectivity"]["value"] == pytest.approx(probes.score(told)[0]["value"] - rows["auroc"]["value"])
-    assert rows["selectivity"]["ci_low"] > 0.25
+    (row,) = controls.memorisation(x, told)
+    assert row["value"] == pytest.approx(0.5, abs=0.12)
+
+
+def test_where_no_scenario_comes_twice_there_is_nothing_to_learn_by_heart() -> None:
+    x, y, _ = twins(30, 4, 3.0, 7)
+    alone = np.arange(60)
+    told = probes.cross_validate(x, y, alone, folds=probes.grouped_folds(y, alone))
+    assert controls.memorisation(x, told) == []
+
+
+@pytest.mark.parametrize("strength", [0.0, 3.0])
+def test_a_nuisance_competes_on_the_tasks_own_folds(strength: float) -> None:
+    """A task along axis 0 and a nuisance of `strength` along axis 1, scenarios strongly coded, which memory could use."""
+    x, y, groups = twins(80, 12, 3.0, 8, shared=2.0)
+    length = np.random.default_rng(0).permutation(np.repeat(["short", "long"], 80))
+    x[length == "long", 1] += strength
+    folds = probes.grouped_folds(y, groups)
+    told = probes.cross_validate(x, y, groups, folds=folds)
+    rows = {row["metric"]: row for row in controls.nuisance_rows(x, told, {"length": length}, folds=folds)}
+    assert {row["target"] for row in rows.values()} == {"length"}
+    alone = probes.cross_validate(x, length, groups, folds=folds, settings=told.chosen)
+    assert rows["auroc"]["value"] == pytest.approx(probes.score(alone)[0]["value"])
+    apart = probes.score(told)[0]["value"] - rows["auroc"]["value"]
+    assert rows["selectivity"]["value"] == pytest.approx(apart)
+    assert rows["selectivity"]["ci_low"] < apart < rows["selectivity"]["ci_high"]
+    assert (rows["selectivity"]["ci_low"] > 0) == (strength == 0)
+
+
+def test_a_nuisance_that_some_fold_lacks_cannot_compete() -> None:
+    x, y, groups = twins(20, 4, 1.0, 9)
+    folds = probes.grouped_folds(y, groups)
+    rare = np.where(groups == 0, "kitchen", "street")
+    assert not controls.can_compete(rare, folds)
+    assert not controls.can_compete(np.full(40, "street"), folds)
+    assert controls.can_compete(y, folds)
+    told = probes.cross_validate(x, y, groups, folds=folds)
+    with pytest.raises(StatisticsError, match="nuisance 'domain' lacks a class"):
+        controls.nuisance_rows(x, told, {"domain": rare}, folds=folds)
 
 
 def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
     task = prepare("reception", *twins(40, 8, 0.0, 0)[1:], n_perm=400)
     sites = [({"site": f"s{k}", "layer": k}, twins(40, 8, 3.0 if k == 3 else 0.0, 50 + k)[0]) for k in range(6)]
-    found = sweep(sites, task, n_boot=100)
+    found = sweep(sites, task)
     headlines = {row["site"]: row for row in found.rows if row["metric"] == "auroc" and row["control"] == ""}
     assert len(headlines) == 6
     assert headlines["s3"]["value"] > 0.85
     for correction in ("p_corrected", "p_max_t"):
         assert [site for site, row in headlines.items() if row[correction] < 0.05] == ["s3"]
-    controls_of = [row for row in found.rows if row["control"] == "control_task"]
-    assert {row["metric"] for row in controls_of} == {"auroc", "selectivity"}
-    assert all(np.isnan(row["p"]) and np.isnan(row["p_corrected"]) for row in controls_of)
+    controls_of = [row for row in found.rows if row["control"] == "memorisation"]
+    assert {row["metric"] for row in controls_of} == {"auroc"}
+    assert all(np.isnan(row["p"]) and np.isnan(row["p_corrected"]) and row["p_of"] == "" for row in controls_of)
+    assert all(row["p_of"] == P_OF for row in headlines.values())
     with pytest.raises(StatisticsError, match="at least one site"):
         sweep([], task)
 
@@ -121,11 +155,24 @@ def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
 def test_control_can_be_left_out_and_warnings_name_the_task() -> None:
     x, y, groups = twins(12, 30, 0.0, 8)
     task = prepare("reception", y, groups, n_splits=3, n_perm=20, seed=4)
-    rows, null, told = probe_rows(x, task, control=False, n_boot=20)
+    rows, null, told = probe_rows(x, task, control=False)
     assert {row["control"] for row in rows} == {""}
     assert len(null.draws) == 20
     assert "fewer training items" in told[0]
-    assert sweep([({}, x)], task, control=False, n_boot=20).warnings[0].startswith("reception: ")
+    side = np.resize(["left", "right", "right", "left"], len(y))
+    swept = sweep([({}, x)], task, control=False, nuisances={"side": side})
+    assert swept.warnings[0].startswith("reception: ")
+    assert {row["target"] for row in swept.rows if row["control"] == "nuisance"} == {"side"}
+    assert {row["target"] for row in swept.rows if row["control"] == ""} == {""}
+
+
+def test_few_relabellings_are_told() -> None:
+    """Five scenarios of three pairs that swap as one: 16 relabellings beside their mirror images."""
+    x, y, _ = twins(15, 4, 3.0, 10)
+    task = prepare("reception", y, np.repeat(np.arange(5), 6), n_perm=300)
+    assert any("allow 16 different relabellings, so no p can fall below 0.06" in one for one in sweep([({}, x)], task).warnings)
+    many = prepare("reception", y, np.repeat(np.arange(5), 6), pairs=np.repeat(np.arange(15), 2), n_perm=300)
+    assert not any("relabellings" in one for one in sweep([({}, x)], many).warnings)
 
 
 def test_text_rows_stand_on_the_same_folds() -> None:

@@ -23,7 +23,7 @@ def headline(
     x: np.ndarray, y: np.ndarray, groups: np.ndarray, *, folds: list[Fold] | None = None, probe: str = "logistic"
 ) -> float:
     folds = folds or probes.grouped_folds(y, groups)
-    rows = probes.score(probes.cross_validate(x, y, groups, folds=folds, probe=probe), n_boot=50)
+    rows = probes.score(probes.cross_validate(x, y, groups, folds=folds, probe=probe))
     return {row["metric"]: row["value"] for row in rows}["auroc"]
 
 
@@ -82,7 +82,7 @@ def test_features_chosen_outside_the_folds_score_on_noise_and_inside_do_not() ->
         lambda fold: x[:, best(fold.train)], y, groups, folds=folds, make=probes.PROBES["logistic"], grids=[({"C": 0.1},)] * 5
     )
     assert outside > 0.85
-    assert probes.score(inside, n_boot=50)[0]["value"] < 0.65
+    assert probes.score(inside)[0]["value"] < 0.65
 
 
 @pytest.mark.parametrize("probe", list(probes.PROBES))
@@ -107,7 +107,7 @@ def test_eight_classes_are_told_apart_and_chance_is_a_half() -> None:
 def test_scores_are_those_of_the_held_out_probabilities() -> None:
     x, y, groups = twins(40, 6, 1.0, 10)
     told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
-    rows = {row["metric"]: row for row in probes.score(told, n_boot=200)}
+    rows = {row["metric"]: row for row in probes.score(told)}
     neutral = told.probability[:, 1]
     right = (neutral > 0.5) == (told.y == "neutral")
     assert rows["accuracy"]["value"] == pytest.approx(right.mean())
@@ -139,12 +139,32 @@ def test_interval_of_cross_validated_nothing_covers_a_half_only_when_inflated() 
         x, y, groups = twins(60, 8, 0.0, 1000 + seed, shared=1.0)
         folds = probes.grouped_folds(y, groups, seed=seed)
         told = probes.cross_validate(x, y, groups, folds=folds, settings=[{"C": 0.1}] * 5)
-        row = probes.score(told, n_boot=200)[0]
+        row = probes.score(told)[0]
         low, high = ((row[end] - row["value"]) / probes.CV_INFLATION + row["value"] for end in ("ci_low", "ci_high"))
         plain += low <= 0.5 <= high
         mended += row["ci_low"] <= 0.5 <= row["ci_high"]
     assert mended / n_runs >= 0.92
     assert plain / n_runs < 0.92
+
+
+def test_a_perfect_score_is_not_certain() -> None:
+    """10 and 40 scenarios without an error: the bound is the count's, and it holds the true .99; it was [1, 1]."""
+    for n in (10, 40):
+        y, groups = np.tile(["affective", "neutral"], n), np.repeat(np.arange(n), 2)
+        fold = np.repeat(np.arange(n) % 2, 2)
+        right = np.where(y == "affective", 0.9, 0.1)
+        told = probes.Predictions(
+            np.column_stack([right, 1 - right]), ("affective", "neutral"), y, groups, fold, np.arange(2 * n), ()
+        )
+        for row in probes.score(told)[:3]:
+            assert (row["value"], row["ci_high"]) == (1.0, 1.0)
+            assert row["ci_low"] == pytest.approx(0.05 ** (1 / n))
+            assert row["ci_low"] < 0.99
+    emotions, alone = np.repeat(["joy", "fear", "anger"], [4, 8, 12]), np.arange(24)
+    sure = (np.array(["anger", "fear", "joy"])[None] == emotions[:, None]) * 0.8 + 0.1
+    told = probes.Predictions(sure, ("anger", "fear", "joy"), emotions, alone, np.arange(24) % 2, alone, ())
+    # one of the four scenarios of joy is a twelfth of the macro average
+    assert probes.score(told)[0]["ci_low"] == pytest.approx(1 - (1 - 0.05 ** (1 / 24)) * 24 / 12)
 
 
 def test_transfer_trains_on_one_arm_and_tests_on_the_other() -> None:

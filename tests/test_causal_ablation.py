@@ -1,12 +1,16 @@
 """Ablation against the planted model's closed form, and against hooks on plain Hugging Face modules."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 from test_causal_attribution import Made
 
-from interp.causal.ablation import Bench, Plan, ablate, measure
+from interp.causal.ablation import ablate
 from interp.causal.attribution import Component
+from interp.causal.knockout import Bench, Plan, measure
+from interp.causal.matching import matched_draws
 from interp.causal.readout import Readout
 from interp.causal.twins import align
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
@@ -86,6 +90,58 @@ def test_ks_beyond_what_there_is(bench):
     ks = {r["k"] for r in ablate(bench, {"joy": order}, ks=(1, 4, 64), n_draws=1)}
     assert ks == {1, 4}
     assert {r["k"] for r in ablate(bench, {"joy": order[:3]}, ks=(8, 64), n_draws=1)} == {3}
+
+
+@pytest.mark.parametrize("k", [2, 4, 10])
+def test_random_heads_are_never_the_chosen_ones(bench, k):
+    """Layers of 4 heads: beside 2 the layer's others serve, beside 4 other layers, beside 10 of 16 there are too few."""
+    top = [Component("z", layer, head) for layer in (2, 1, 3) for head in range(4)][:k]
+    arguments = {"n_draws": 30, "rng": np.random.default_rng(0)}
+    if k == 10:
+        with pytest.warns(UserWarning, match="beside the top 10 there are too few others"):
+            assert matched_draws(top, bench.model, FINAL, **arguments) == ([], "")
+        return
+    draws, matched = matched_draws(top, bench.model, FINAL, **arguments)
+    assert matched == ("layer" if k == 2 else "layers")
+    for draw in draws:
+        assert len(set(draw)) == k
+        assert not set(draw) & set(top)
+        assert k == 4 or {one.layer for one in draw} == {2}
+    assert len(set(draws)) > 1 or k == 2  # of the two others of a layer there is one choice
+    early, _ = matched_draws(top, bench.model, Site("resid_post", 2), **arguments)
+    assert all(one.layer <= 2 for draw in early for one in draw)
+
+
+def test_a_whole_layer_of_heads_has_a_control_with_a_width(bench):
+    """All heads of the head layer: every "random" draw used to be the chosen set, [.477, .477] beside .477."""
+    rows = ablate(bench, {"joy": [Component("z", TRUTH.head_layer, head) for head in range(4)]}, ks=(4,), n_draws=12)
+    random = next(r for r in rows if r["control"] == "random" and r["metric"] == "projection_drop")
+    own = next(r for r in rows if r["target"] == "joy" and not r["control"] and r["metric"] == "projection_drop")
+    assert random["matched"] == "layers"
+    assert random["value"] < 0.5 * own["value"]
+    assert own["p"] == pytest.approx(1 / 13)
+    all_heads = [Component("z", layer, head) for layer in range(4) for head in range(4)]
+    with pytest.warns(UserWarning, match="too few others"):
+        rows = ablate(bench, {"joy": all_heads}, ks=(16,), n_draws=3)
+    assert {r["control"] for r in rows} == {""}
+    assert np.isnan(next(r["p"] for r in rows if r["target"] == "joy"))
+
+
+@dataclass(frozen=True)
+class Measured(Made):
+    scale_interval: tuple[float, float] = (-0.1, 0.3)
+
+
+@pytest.mark.parametrize(("kind", "scale"), [(Made, -0.1), (Measured, 0.1)])
+def test_a_direction_without_a_sure_length_is_no_unit(bench, kind, scale):
+    lost = {**bench.directions, "joy": kind(bench.directions["joy"].vector, FINAL, scale=scale)}
+    head = [component("z", h) for h in TRUTH.heads["joy"]]
+    with pytest.warns(UserWarning, match="the direction of joy has no held-out length that is surely above zero"):
+        rows = ablate(Bench(bench.model, bench.pairs, lost, bench.readout), {"joy": head}, ks=(1,), n_draws=3)
+    found = {(r["target"], r["metric"], r["control"]): r for r in rows}
+    assert not [key for key in found if key[:2] == ("joy", "projection_drop")]
+    assert found["joy", "label_logprob_change", ""]["value"] < -1
+    assert np.isfinite(found["fear", "projection_drop", ""]["value"])
 
 
 WORDS = {"joy": ["happy"], "fear": ["afraid"], "anger": ["angry"]}

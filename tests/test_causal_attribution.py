@@ -98,14 +98,14 @@ def test_only_what_writes_before_the_site_counts(circuit):
     }  # fmt: skip
     v = np.eye(128)[5]
     for target, (attention, mlp) in reach.items():
-        rows = contribution_rows(circuit, at, np.array([[0, 1]]), Made(v, target), emotion="joy", top=999)
+        rows = contribution_rows(circuit, at, np.array([[0, 1]]), Made(v, target), emotion="joy", groups=["g"], top=999)
         layers = {kind: [row["layer"] for row in rows if row["component"] == kind] for kind in ("head", "neuron")}
         assert max(layers["head"], default=None) == attention
         assert max(layers["neuron"], default=None) == mlp
         if target.name.endswith("_out"):
             assert set(layers["head"]) | set(layers["neuron"]) == {2}
     with pytest.raises(UsageError, match="not there"):
-        contribution_rows(circuit, at, np.array([[0, 1]]), Made(v, Site("z", 3)), emotion="joy")
+        contribution_rows(circuit, at, np.array([[0, 1]]), Made(v, Site("z", 3)), emotion="joy", groups=["g"])
 
 
 def test_the_planted_heads_and_neurons_rank_first(circuit):
@@ -123,7 +123,8 @@ def test_the_planted_heads_and_neurons_rank_first(circuit):
     for emotion in truth.emotions:
         twins = np.array([[2 * i, 2 * i + 1] for i, pair in enumerate(pairs) if pair.affective.emotion == emotion])
         direction = Made(truth.direction(emotion, Site("resid_post", 3)), Site("resid_post", 3))
-        table = contribution_rows(circuit, arrays, twins, direction, emotion=emotion, top=20)
+        groups = [pair.affective.group for pair in pairs if pair.affective.emotion == emotion]
+        table = contribution_rows(circuit, arrays, twins, direction, emotion=emotion, groups=groups, top=20)
         heads, neurons = (ranked(table, component=kind, emotion=emotion) for kind in ("head", "neuron"))
         assert [(c.layer, c.index) for c in heads[:1]] == list(truth.heads[emotion])
         assert [(c.layer, c.index) for c in neurons[: SPEC.neurons]] == list(truth.neurons[emotion])
@@ -134,6 +135,25 @@ def test_the_planted_heads_and_neurons_rank_first(circuit):
         head = next(row for row in table if row["component"] == "head")
         assert (head["site"], head["head"], head["index"]) == ("z", heads[0].index, heads[0].index)
         assert ranked(table, component="head", emotion="nobody") == []
+
+
+def test_intervals_of_contributions_count_scenarios(circuit):
+    """Eight scenarios told four times, each time the same: as wide as of the eight alone; none for one scenario."""
+    site, v = Site("post", 0), np.eye(128)[5]
+    told = np.random.default_rng(0).standard_normal((16, SPEC.d_mlp))
+    again = {site: np.tile(told, (4, 1))}
+    twins = np.arange(64).reshape(-1, 2)
+    direction = Made(v, Site("resid_post", 0))
+
+    def first(values, twins, groups):
+        return contribution_rows(circuit, values, twins, direction, emotion="joy", groups=groups, top=1)[0]
+
+    once = first({site: told}, twins[:8], list("abcdefgh"))
+    four = first(again, twins, list("abcdefgh") * 4)
+    assert (four["ci_low"], four["ci_high"], four["n"]) == pytest.approx((once["ci_low"], once["ci_high"], 32))
+    apart = first(again, twins, np.arange(32))
+    assert apart["ci_high"] - apart["ci_low"] < 0.6 * (once["ci_high"] - once["ci_low"])
+    assert np.isnan(first(again, twins, ["a"] * 32)["ci_low"])
 
 
 def test_other_sites_and_widths_are_refused(circuit):

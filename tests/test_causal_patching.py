@@ -7,10 +7,12 @@ import torch
 
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
+from interp.causal.restoration import effect_rows, gates, warn_of_inverted
 from interp.causal.twins import align, balanced
 from interp.errors import DataError, StatisticsError, UsageError
 from interp.models import load
 from interp.results import table
+from interp.sites import Site
 from interp.testbeds import planted
 from stimuli.battery import NEUTRAL, Pair, Stimulus
 
@@ -26,7 +28,7 @@ def planted_pairs(spec, n):
 @pytest.fixture(scope="module")
 def rows():
     head = f"blocks.{TRUTH.head_layer}.attn.hook_z[{TRUTH.heads['joy'][0][1]}]"
-    return table(patch_pairs(load("planted", check=False), planted_pairs(SPEC, 24), READOUT, sites=("resid_post", head)))
+    return table(patch_pairs(load("planted", check=False), planted_pairs(SPEC, 48), READOUT, sites=("resid_post", head)))
 
 
 def pick(rows, **where):
@@ -44,7 +46,7 @@ def test_restoration_peaks_at_the_planted_layer_and_position(rows, mode, control
         there = TRUTH.position(int(row["layer"])) == row["position"]
         assert row["value"] == pytest.approx(float(there), abs=0.01 if control == "" else 0.1)
         assert row["ci_low"] <= row["value"] <= row["ci_high"]
-        assert row["n"] == 24
+        assert row["n"] == 48
 
 
 def test_a_patched_head_restores_the_emotions_it_carries_and_no_other(rows):
@@ -89,6 +91,57 @@ def story(n, affective, neutral, emotion="fear"):
         Stimulus(f"{n}a", affective, emotion, "keyword_free", f"p{n}", f"g{n}"),
         Stimulus(f"{n}n", neutral, NEUTRAL, "neutral", f"p{n}", f"g{n}"),
     )
+
+
+def rows_of(effects, groups, emotions, sign=1):
+    """Rows of a source whose effect is known over a target of zero, and of one patch that restores all of it."""
+    whole = {"logit_diff": np.asarray(effects, dtype=float), "kl": np.zeros(len(effects))}
+    none = {"logit_diff": np.zeros(len(effects)), "kl": np.zeros(len(effects))}
+    cells = {(None, "source", ""): whole, (None, "target", ""): none, (Site("mlp_out", 0), "last", ""): whole}
+    met = np.zeros(len(effects), dtype=bool)
+    return table({"method": "patching", **row} for row in effect_rows(cells, emotions, np.array(groups), met=met, sign=sign))
+
+
+EIGHT = ["anger", "anticipation", "disgust", "fear", "joy", "sadness", "surprise", "trust"]
+
+
+def test_nothing_is_let_through_as_something():
+    """No effect, 8 emotions of 8 pairs: nominal .05 for any of them; 200 data sets, binomial error .015.
+
+    The gate of before (a percentile bootstrap of each emotion alone, on either side of zero) let one through in two thirds.
+    """
+    random, passed = np.random.default_rng(0), 0
+    for _ in range(200):
+        effects = random.standard_normal(64)
+        found = gates(effects, np.arange(64), {e: np.arange(64) // 8 == i for i, e in enumerate(EIGHT)})
+        passed += any(gate["effect"] == "expected" for gate in found.values())
+    assert passed / 200 <= 0.10
+
+
+def test_an_effect_is_let_through_with_its_p_and_its_inversion_is_told():
+    random = np.random.default_rng(1)
+    effects = np.concatenate([2 + random.standard_normal(8), -2 + random.standard_normal(8), random.standard_normal(8)])
+    groups, emotions = range(24), ["joy"] * 8 + ["fear"] * 8 + ["anger"] * 8
+    for sign in (1, -1):
+        found = rows_of(sign * effects, groups, emotions, sign)
+        total = pick(found, metric="total_effect").set_index("emotion")
+        assert total["effect"].to_dict() == {"joy": "expected", "fear": "inverted", "anger": "none", "all": "none"}
+        assert total.loc["joy", "p"] == pytest.approx(1 / 256)
+        assert total.loc["joy", "p_corrected"] == pytest.approx(4 / 256)
+        assert set(pick(found, metric="restoration")["emotion"]) == {"joy"}
+        with pytest.warns(UserWarning, match="the emotional texts of fear make their own words less likely"):
+            warn_of_inverted(found.to_dict("records"))
+
+
+def test_one_scenario_is_no_evidence_and_effects_that_cancel_are_no_crash():
+    one = rows_of(np.ones(5), [0] * 5, ["joy"] * 5)
+    assert pick(one, metric="total_effect")[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert pick(one, metric="total_effect")["effect"].unique().tolist() == ["too few"]
+    assert pick(one, metric="restoration").empty
+    assert pick(rows_of([1.0, 1, 1, 0], range(4), ["joy"] * 4), metric="restoration").empty
+    assert pick(rows_of([1.0, -1.0], range(2), ["joy"] * 2), metric="restoration").empty
+    near = pick(rows_of([1.0, 1, 1, 1, 1, 0], range(6), ["joy"] * 6), metric="restoration", emotion="joy")
+    assert near[["value", "ci_low", "ci_high"]].to_numpy().tolist() == [[1.0, 1.0, 1.0]]
 
 
 UNEQUAL = [

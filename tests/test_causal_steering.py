@@ -205,6 +205,50 @@ def test_a_direction_without_a_finite_length_is_refused(model, vector, scale):
         steer(model, PROMPTS[:1], Made(vector, SITE, scale, model.provenance))
 
 
+def test_a_direction_that_other_scenarios_do_not_share_is_refused_or_left_out(model, directions):
+    joy = directions["joy"]
+    lost = Made(joy.vector, SITE, -0.02, model.provenance)
+    with pytest.raises(ArtefactError, match=r"length -0.02, measured on held-out scenarios"):
+        steer(model, PROMPTS[:1], lost)
+    readout = Readout(planted.readout(SPEC), "")
+    both = {"joy": joy, "fear": lost}
+    with pytest.warns(UserWarning, match=r"leaves out fear \(-0.02\)"):
+        rows = sweep(model, PROMPTS[:4], both, oracle, scales=(1.0,), max_new_tokens=1)
+    assert {row["emotion"] for row in rows} == {"joy"}
+    with pytest.warns(UserWarning, match=r"leaves out fear \(-0.02\)"):
+        rows = dose_response(model, NEUTRAL[:4], both, readout, scales=(1.0,))
+    assert {row["emotion"] for row in rows} == {"joy"}
+    for way in (
+        lambda: sweep(model, PROMPTS[:4], {"fear": lost}, oracle),
+        lambda: sweep_places(model, PROMPTS[:4], [Place({"fear": lost})], oracle),
+        lambda: dose_response(model, NEUTRAL[:4], {"fear": lost}, readout),
+    ):
+        with pytest.raises(StatisticsError, match="no direction has a held-out length above zero"):
+            way()
+    doubted = Made(joy.vector, SITE, joy.scale, {**model.provenance, "warnings": ["its length may be zero."]})
+    with pytest.warns(UserWarning, match="in doubt, at blocks.*: its length may be zero"):
+        steer(model, PROMPTS[:1], doubted, max_new_tokens=1)
+
+
+def test_the_prompts_of_a_scenario_lie_in_one_half(model, directions):
+    """Eight prompts of three scenarios, five of them of one: what chooses and what reports share none."""
+    seen = []
+
+    def listening(texts):
+        seen.append(len(texts))
+        return [None] * len(texts)
+
+    groups = ["a", "a", "a", "a", "a", "b", "c", "c"]
+    rows = sweep(model, PROMPTS[:8], {"joy": directions["joy"]}, listening, scales=(1.0,), max_new_tokens=1, groups=groups)
+    sizes = {row["half"]: row["n"] for row in rows}
+    assert sorted(sizes.values()) in ([1, 7], [2, 6], [3, 5])
+    assert sizes["choose"] + sizes["report"] == 8
+    with pytest.raises(StatisticsError, match="two scenarios"):
+        sweep(model, PROMPTS[:3], {"joy": directions["joy"]}, oracle, groups=["a"] * 3)
+    with pytest.raises(UsageError, match="3 prompts came with 2 groups"):
+        sweep(model, PROMPTS[:3], {"joy": directions["joy"]}, oracle, groups=["a", "b"])
+
+
 @pytest.mark.parametrize("scale", [math.inf, -math.inf, math.nan, [1.0, math.nan]])
 def test_a_strength_that_is_not_finite_is_refused(model, directions, scale):
     with pytest.raises(UsageError, match="finite"):

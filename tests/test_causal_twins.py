@@ -1,13 +1,10 @@
-"""Alignment of twins by their edit, splits of pairs, and intervals, against hand-made cases and known rates."""
+"""Alignment of twins by their edit, splits and draws of pairs, against hand-made cases."""
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from interp.causal.intervals import bootstrap_weights, mean_interval, place, ratio_interval, wilson
 from interp.causal.twins import align, balanced, halves, strangers
 from interp.errors import DataError, StatisticsError
-from interp.sites import Site
 from stimuli.battery import Pair, Stimulus
 
 
@@ -88,40 +85,3 @@ def test_strangers_share_the_emotion_and_not_the_group():
     for own, other in zip(pairs[:6], found[:6], strict=True):
         assert pairs[other].affective.emotion == "joy"
         assert pairs[other].affective.group != own.affective.group
-
-
-def test_the_bootstrap_resamples_groups_whole():
-    rng = np.random.default_rng(0)
-    groups = np.repeat(np.arange(30), 4)
-    values = rng.standard_normal(30)[groups]  # four copies each: a plain bootstrap would think n = 120
-    clustered = mean_interval(values, bootstrap_weights(groups.astype(str).tolist()))
-    plain = mean_interval(values, bootstrap_weights([str(i) for i in range(120)]))
-    width = 2 * 1.96 * values.std() / np.sqrt(30)
-    assert clustered.ci_high - clustered.ci_low == pytest.approx(width, rel=0.15)
-    assert plain.ci_high - plain.ci_low < 0.6 * width
-    assert clustered.n == 120
-
-
-def test_a_ratio_of_means_survives_a_denominator_near_zero():
-    below = np.array([1.0, 1.0, 1.0, 1e-9])
-    found = ratio_interval(0.5 * below, below, bootstrap_weights(list("abcd")))
-    assert found.value == pytest.approx(0.5)
-    assert found.ci_low == pytest.approx(0.5)
-    with pytest.raises(StatisticsError, match="denominator"):
-        ratio_interval(np.ones(3), np.zeros(3), bootstrap_weights(list("abc")))
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 5), (3, 7), (10, 10)])
-def test_wilson_equals_scipy(k, n):
-    found = wilson(k, n)
-    expected = stats.binomtest(k, n).proportion_ci(method="wilson")
-    assert (found.value, found.n) == (k / n, n)
-    assert found.ci_low == pytest.approx(expected.low, abs=1e-9)
-    assert found.ci_high == pytest.approx(expected.high, abs=1e-9)
-    with pytest.raises(StatisticsError, match="no items"):
-        wilson(0, 0)
-
-
-def test_place_of_a_site():
-    assert place(Site("z", 2, 1)) == {"site": "z", "layer": 2, "head": 1}
-    assert place(None)["site"] == ""

@@ -215,6 +215,7 @@ def test_help_imports_nothing_heavy():
     assert "storyworld" in done.stdout
 
 
+@pytest.mark.filterwarnings("ignore:.*(no held-out length|too few others):UserWarning")  # random weights, 4 heads
 @pytest.mark.parametrize(
     ("command", "tables"), [("directions", {"directions", "cosines"}), ("ablate", {"contributions", "ablation"})]
 )

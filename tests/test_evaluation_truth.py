@@ -1,11 +1,12 @@
 """check_truth: every method recovers the planted circuit, and none of them finds it in a model that does not have it."""
 
+import warnings
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from interp.analysis.directions import DIRECTIONS
+from interp.analysis.methods import DIRECTIONS
 from interp.errors import InternalError
 from interp.evaluation import truth
 from interp.evaluation.bed import open_bed
@@ -89,7 +90,11 @@ class TestModelWithoutTheCircuit:
     @pytest.fixture(scope="class")
     def rows(self, beds):
         impostor = replace(beds[1], truth=beds[0].truth)
-        return pd.DataFrame([row for check in truth.CHECKS.values() for row in check(impostor, impostor, 0)])
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            found = pd.DataFrame([row for check in truth.CHECKS.values() for row in check(impostor, impostor, 0)])
+        assert any("has no sign" in str(one.message) for one in told)
+        return found
 
     def test_has_no_direction(self, rows):
         assert values(rows, what="direction").max() < 0.3

@@ -204,6 +204,39 @@ def test_a_value_not_measured_leaves_a_gap():
     ]
 
 
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_values_without_an_interval_are_drawn_without_one(name):
+    table = TABLES[FIGURES[name][0]]
+    bare, whole = draw(name, table.assign(ci_low=np.nan, ci_high=np.nan)), draw(name, table)
+    for without, panel in zip(bare.axes, whole.axes, strict=True):
+        for own, other in zip(without.lines, panel.lines, strict=True):
+            np.testing.assert_allclose(np.asarray(own.get_ydata(), float), np.asarray(other.get_ydata(), float))
+    assert as_bytes(bare, "svg")
+
+
+def test_ablations_without_a_unit_for_the_projection_draw_the_rest(tmp_path):
+    bare = rows(TABLES["ablation"], metric="label_logprob_change")
+    said: list[str] = []
+    written = {path.stem for path in draw_all({"ablation": bare}, tmp_path, say=said.append)}
+    assert written == {"ablation_label", "ablation_specificity"}
+    assert "figure ablation_projection skipped: the stage ablation did not measure projection_drop" in said
+
+
+def test_a_figure_without_intervals_does_not_speak_of_them():
+    bare = TABLES["directions"].assign(ci_low=np.nan, ci_high=np.nan)
+    assert "there are no intervals" in words(draw("direction_stability", bare))
+    assert "bands are 95 % intervals" in words(draw("direction_stability", TABLES["directions"]))
+
+
+def test_what_a_probe_can_learn_by_heart_is_dotted_and_no_text_baseline():
+    probes = TABLES["probes"].replace({"control": {"control_task": "memorisation"}})
+    rival = rows(probes, control="", metric="auroc").assign(control="nuisance", target="length", value=0.99)
+    figure = draw("probe_curves", pd.concat([probes, rival]))
+    own = rows(probes, task="reception", site="attn_out", control="memorisation", metric="auroc").sort_values("layer")
+    np.testing.assert_allclose(line(figure, 0, "attn_out, control task")[1], own["value"])
+    assert set(line(figure, 0, "best text baseline")[1]) == {0.62}
+
+
 def test_two_runs_in_one_table_are_refused():
     with pytest.raises(DataError, match="several values at depth"):
         draw("probe_curves", pd.concat([TABLES["probes"], TABLES["probes"]], ignore_index=True))

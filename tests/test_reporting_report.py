@@ -146,6 +146,12 @@ def test_every_headline_has_what_it_is_held_against():
     assert "did not choose the strength" in success.sentence
 
 
+def test_a_value_without_an_interval_says_so(tmp_path):
+    bare = {stage: table.assign(ci_low=np.nan, ci_high=np.nan) for stage, table in TABLES.items()}
+    assert all(found.value.endswith("(no interval)") for found in findings(bare) if found.value and "mean" not in found.value)
+    assert "0.620 (no interval)" in page(folder(tmp_path / "bare", bare)).text
+
+
 def test_a_sound_run_raises_no_doubt():
     assert doubts(TABLES) == []
 

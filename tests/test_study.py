@@ -49,6 +49,15 @@ def test_the_planted_truth_is_found(planted_run):
     assert stream.set_index("layer")["value"][[1, 2, 3]].min() == 1.0
     texts = reception[reception["site"] == ""]
     assert texts["value"].max() < 0.7
+    rivals = probes[probes["control"] == "nuisance"]
+    assert set(rivals["metric"]) == {"auroc", "selectivity"}
+    assert "length" in set(rivals["target"])
+    cosines = read_table(planted_run / "tables" / "cosines.csv")  # the planted directions are orthogonal
+    corrected = cosines[cosines["metric"] == "cosine_corrected"]
+    assert corrected["value"].abs().max() < 0.05
+    assert cosines[(cosines["metric"] == "cosine") & (cosines["emotion"] != cosines["target"])]["value"].abs().max() < 0.05
+    assert (corrected["ci_low"] <= 0.05).all()
+    assert (corrected["ci_high"] >= -0.05).all()
     steering = read_table(planted_run / "tables" / "steering.csv")
     success = steering[(steering["metric"] == "success") & (steering["half"] == "report")]
     means = success.groupby("control")["value"].mean()

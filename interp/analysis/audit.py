@@ -147,7 +147,7 @@ def _baselines(
     except StatisticsError as error:
         empty = {"auroc": None, "ci_low": None, "ci_high": None, "n": len(y), "detail": str(error)}
         return [{"baseline": "all", "task": task, **empty}]
-    rows = baseline_rows(texts, y, groups, folds=folds, lexicons=lexicons, seed=seed)
+    rows = baseline_rows(texts, y, groups, folds=folds, lexicons=lexicons)
     return [
         {
             "baseline": row["baseline"], "task": task, "auroc": row["value"],

@@ -20,8 +20,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from interp.analysis.folds import Fold, Folds
 from interp.analysis.probes import PROBES, Grid, Predictions, predict_folds, score, standardiser
-from interp.analysis.stats import Labels
 from interp.errors import DataError, UsageError
+from interp.stats import Labels
 
 Lexicons = Mapping[str, Sequence[str]]
 Prepare = Callable[[Fold], Float[np.ndarray, "item feature"]]
@@ -103,14 +103,12 @@ def predict_text(
     return predict_folds(prepare, y, groups, folds=folds, make=PROBES["logistic"], grids=[GRID] * len(folds))
 
 
-def baseline_rows(
-    texts: Sequence[str], y: Labels, groups: Labels, *, folds: Folds, lexicons: Lexicons, seed: int = 0
-) -> list[dict[str, Any]]:
+def baseline_rows(texts: Sequence[str], y: Labels, groups: Labels, *, folds: Folds, lexicons: Lexicons) -> list[dict[str, Any]]:
     """The metrics of `probes.score` for every baseline of `BASELINES`, one row each, its name under `baseline`."""
     rows = []
     for name in BASELINES:
         predictions = predict_text(texts, y, groups, folds=folds, baseline=name, lexicons=lexicons)
-        rows += [{"baseline": name, **row} for row in score(predictions, seed=seed)]
+        rows += [{"baseline": name, **row} for row in score(predictions)]
     return rows
 
 

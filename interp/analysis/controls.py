@@ -1,16 +1,18 @@
-"""What must stand beside a probe's score: a p-value from relabelled data, and the score on labels that mean nothing.
+"""What must stand beside a probe's score: a p-value from relabelled data, and scores on other labels of the same texts.
 
 The p-value refits for every relabelling, which alone is exact for cross-validated scores (shuffling the labels of held-out
 scores is not: the folds' probes share training rows, see `interp.analysis.probes.CV_INFLATION`). A thousand refits of one site
 take some milliseconds, because the ridge probe's held-out scores are a fixed matrix times the labels.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from interp.analysis.design import Design
 from interp.analysis.folds import Folds, fold_of, plain_folds
 from interp.analysis.probes import (
     CV_INFLATION,
@@ -20,8 +22,9 @@ from interp.analysis.probes import (
     cross_validate,
     standardiser,
 )
-from interp.analysis.stats import Labels, cluster_bootstrap, codes, composition, permutation_p, relabel
-from interp.errors import UsageError
+from interp.analysis.stats import heaviest_scenario
+from interp.errors import StatisticsError, UsageError
+from interp.stats import Labels, Statistic, codes, jackknife, permutation_p
 
 RIDGE = 0.1
 """Penalty of the ridge probe, as a share of the number of training items (the features are standardised)."""
@@ -40,10 +43,10 @@ class Null:
         return permutation_p(self.observed, self.draws)
 
 
-def relabellings(y: Labels, groups: Labels, *, folds: Folds, n_perm: int = 1000, seed: int = 0) -> Int[np.ndarray, "draw item"]:
+def relabellings(design: Design, *, folds: Folds, n_perm: int = 1000, seed: int = 0) -> Int[np.ndarray, "draw item"]:
     """The true labels as codes (row 0) and `n_perm` relabellings under the null: make them once, use them for every site."""
-    drawn = relabel(y, groups, n_perm=n_perm, seed=seed, blocks=fold_of(folds, len(codes(y))))
-    return np.concatenate([codes(y)[None], drawn])
+    drawn = design.relabel(n_perm=n_perm, seed=seed, folds=fold_of(folds, len(design.y)))
+    return np.concatenate([codes(design.y)[None], drawn])
 
 
 def permutation_null(x: Float[np.ndarray, "item feature"], labellings: Int[np.ndarray, "draw item"], *, folds: Folds) -> Null:
@@ -68,8 +71,7 @@ def permutation_null(x: Float[np.ndarray, "item feature"], labellings: Int[np.nd
 
 def refit_null(
     x: Float[np.ndarray, "item feature"],
-    y: Labels,
-    groups: Labels,
+    design: Design,
     *,
     folds: Folds,
     probe: str = "logistic",
@@ -83,41 +85,82 @@ def refit_null(
         raise UsageError(f"n_perm is {n_perm}: at least one relabelling is needed.")
     whole = np.ones((1, int((fold_of(folds, len(x)) >= 0).sum())))
     found = []
-    for labels in relabellings(y, groups, folds=folds, n_perm=n_perm):
-        predictions = cross_validate(x, labels, groups, folds=folds, probe=probe)
+    for labels in relabellings(design, folds=folds, n_perm=n_perm):
+        predictions = cross_validate(x, labels, design.groups, folds=folds, probe=probe)
         found.append(float(auroc_statistic(predictions)(whole)[0]))
     return Null(found[0], np.array(found[1:]))
 
 
-def control_task(
-    x: Float[np.ndarray, "item feature"],
-    task: Predictions,
-    *,
-    probe: str = "logistic",
-    n_boot: int = 1000,
-    seed: int = 0,
+def memorisation(
+    x: Float[np.ndarray, "item feature"], task: Predictions, *, probe: str = "logistic", seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Rows for the AUROC on random labels tied to the scenario, and for selectivity = task - control (Hewitt & Liang 2019).
+    """The row (auroc) of the same probe on random labels tied to the scenario, in folds that ignore scenarios.
 
-    `x` is what `task` was made from, by the same `probe` with the settings that it chose. Every scenario draws one label,
-    and the control's folds ignore scenarios, so that a probe with room to memorise scenarios scores high on it. Where a
-    scenario has one item only, nothing can be memorised and the control sits at chance. Intervals are drawn over scenarios,
-    the same draws for task and control.
+    It says what the probe has room to learn by heart (the control task of Hewitt & Liang 2019), and
+    nothing of how the task's own score came about: the task's folds hold scenarios out, so that
+    memory cannot help there. `x` is what `task` was made from, by the same `probe` with the settings
+    that it chose. No row where every scenario has one item: there is no second one to remember it by.
     """
-    rows = task.rows
     group = codes(task.groups)
+    if np.bincount(group).max() < 2:
+        return []
     deal = np.random.default_rng(seed).permutation(group.max() + 1) % len(task.classes)
     random_y = np.array(task.classes)[deal[group]]
     folds = plain_folds(random_y, n_splits=int(task.fold.max()) + 1, seed=seed)
-    control = cross_validate(x[rows], random_y, task.groups, folds=folds, probe=probe, settings=task.chosen)
-    of_task, of_control = auroc_statistic(task), auroc_statistic(control)
-    strata = composition(task.y, task.groups)
-    found = []
-    for metric, statistic in (("auroc", of_control), ("selectivity", lambda w: of_task(w) - of_control(w))):
-        drawn = cluster_bootstrap(statistic, task.groups, n_boot=n_boot, seed=seed, strata=strata, inflation=CV_INFLATION)
-        value, low, high = (float(np.clip(one, -1, 1)) for one in drawn)
-        found.append({"metric": metric, "value": value, "ci_low": low, "ci_high": high, "n": len(rows)})
-    return found
+    control = cross_validate(x[task.rows], random_y, task.groups, folds=folds, probe=probe, settings=task.chosen)
+    found = jackknife(
+        auroc_statistic(control),
+        task.groups,
+        scale="share",
+        inflation=CV_INFLATION,
+        heaviest=heaviest_scenario(random_y, task.groups),
+    )
+    return [{"metric": "auroc", **found._asdict()}]
+
+
+def nuisance_rows(
+    x: Float[np.ndarray, "item feature"],
+    task: Predictions,
+    nuisances: Mapping[str, Labels],
+    *,
+    folds: Folds,
+    probe: str = "logistic",
+) -> list[dict[str, Any]]:
+    """Rows (target, metric) for labels that are not the emotion: their AUROC, and selectivity = task - theirs.
+
+    The same probe with the settings that `task` chose, on the task's own folds: a nuisance (the
+    text's length, its domain) is learned on some scenarios and found in others, as the task is, so
+    the two compete on equal terms. The interval of the difference leaves the same scenarios out of
+    both. Raises `StatisticsError` for a nuisance that `can_compete` would leave out.
+    """
+    of_task, rows = auroc_statistic(task), []
+    groups = np.full(len(x), "", dtype=object)
+    groups[task.rows] = task.groups
+    for name, labels in nuisances.items():
+        if not can_compete(labels, folds):
+            raise StatisticsError(f"nuisance {name!r} lacks a class in some fold: leave it out (see can_compete).")
+        rival = cross_validate(x, labels, groups, folds=folds, probe=probe, settings=task.chosen)
+        of_rival = auroc_statistic(rival)
+        heaviest = heaviest_scenario(rival.y, rival.groups)
+        own = jackknife(of_rival, task.groups, scale="share", inflation=CV_INFLATION, heaviest=heaviest)
+        apart = jackknife(_difference(of_task, of_rival), task.groups, inflation=CV_INFLATION)
+        rows += [
+            {"target": name, "metric": "auroc", **own._asdict()},
+            {"target": name, "metric": "selectivity", **apart._asdict()},
+        ]
+    return rows
+
+
+def can_compete(labels: Labels, folds: Folds) -> bool:
+    """Whether every fold trains each of the labels' two or more classes and tests two of them."""
+    y = np.asarray(labels).astype(str)
+    classes = set(y.tolist())
+    trained = all(set(y[fold.train].tolist()) == classes for fold in folds)
+    return len(classes) > 1 and trained and all(len(set(y[fold.test].tolist())) > 1 for fold in folds)
+
+
+def _difference(one: Statistic, other: Statistic) -> Statistic:
+    return lambda weights: one(weights) - other(weights)
 
 
 def ridge_hat(train: np.ndarray, test: np.ndarray) -> np.ndarray:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Int
 
-from interp.analysis.stats import Labels, codes, composition
+from interp.analysis.stats import composition
 from interp.errors import DataError, StatisticsError, UsageError
+from interp.stats import Labels, codes
 
 N_INNER = 3
 """Inner folds, inside the training rows of an outer fold, on which a probe's regularisation is chosen."""

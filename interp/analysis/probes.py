@@ -20,8 +20,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from interp.analysis.folds import Fold, Folds, fold_of, grouped_folds, plain_folds, straddling, transfer_folds
-from interp.analysis.stats import Labels, Statistic, cluster_bootstrap, composition, weighted_auroc
+from interp.analysis.stats import heaviest_scenario, weighted_auroc
 from interp.errors import DataError, StatisticsError, UsageError
+from interp.stats import Labels, Statistic, jackknife
 
 __all__ = [
     "CV_INFLATION", "GRIDS", "PROBES", "Predictions", "cross_validate",
@@ -175,25 +176,28 @@ def _check_leak(folds: Folds, groups: Shaped[np.ndarray, " item"]) -> set[str]:
     return {f"UNGROUPED folds: {len(shared)} scenarios lie on both sides of a fold; the score is inflated."}
 
 
-def score(predictions: Predictions, *, n_boot: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
+def score(predictions: Predictions) -> list[dict[str, Any]]:
     """Rows (metric, value, ci_low, ci_high, n) for auroc (macro one-vs-rest), accuracy, balanced_accuracy and log_loss.
 
-    Scores of different folds are never compared: an AUROC counts positive-negative pairs inside folds. Intervals are a
-    cluster bootstrap over groups, stretched by `CV_INFLATION` when there is more than one fold; n is the number of items.
+    Scores of different folds are never compared: an AUROC counts positive-negative pairs inside
+    folds. Intervals leave out scenarios (`interp.stats.jackknife`), shares on the logit and the
+    log-loss on the log scale, wider by `CV_INFLATION` when there is more than one fold; a share of
+    exactly 1 is bounded by the number of scenarios. n is the number of items.
     """
-    statistics: dict[str, tuple[Statistic, float, float]] = {
-        "auroc": (auroc_statistic(predictions), 0.0, 1.0),
-        "accuracy": (_mean_statistic(_hits(predictions)), 0.0, 1.0),
-        "balanced_accuracy": (_balanced_statistic(predictions), 0.0, 1.0),
-        "log_loss": (_mean_statistic(_losses(predictions)), 0.0, np.inf),
+    statistics: dict[str, Statistic] = {
+        "auroc": auroc_statistic(predictions),
+        "accuracy": _mean_statistic(_hits(predictions)),
+        "balanced_accuracy": _balanced_statistic(predictions),
+        "log_loss": _mean_statistic(_losses(predictions)),
     }
-    strata = composition(predictions.y, predictions.groups)
-    inflation = CV_INFLATION if predictions.fold.max() > 0 else 1.0
+    how = {
+        "inflation": CV_INFLATION if predictions.fold.max() > 0 else 1.0,
+        "heaviest": heaviest_scenario(predictions.y, predictions.groups),
+    }
     rows = []
-    for metric, (statistic, least, most) in statistics.items():
-        found = cluster_bootstrap(statistic, predictions.groups, n_boot=n_boot, seed=seed, strata=strata, inflation=inflation)
-        low, high = max(least, found.ci_low), min(most, found.ci_high)
-        rows.append({"metric": metric, "value": found.value, "ci_low": low, "ci_high": high, "n": len(predictions.y)})
+    for metric, statistic in statistics.items():
+        found = jackknife(statistic, predictions.groups, scale="positive" if metric == "log_loss" else "share", **how)
+        rows.append({"metric": metric, **found._asdict()})
     return rows
 
 

@@ -1,96 +1,35 @@
-"""Uncertainty of every number of the array half: resampling over groups, permutation, corrections for many tests.
+"""The AUROC as a function of item weights, how groups are composed, and the correction for a peak.
 
-The unit of resampling is always the *group* (the scenario), never the item: twins and retellings of one scenario rise and
-fall together. A statistic is vectorised: it takes a matrix of item weights, one row a resample, and returns one value a
-row, so that a thousand resamples are a few matrix operations and no loop.
+Intervals, sign flips and what both halves share stand in `interp.stats`; relabelling in `design`.
 """
-
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
-from scipy.stats import norm
 
-from interp.errors import DataError, StatisticsError, UsageError
-
-Labels = Shaped[np.ndarray, " item"] | Sequence[str] | Sequence[int]
-Statistic = Callable[[Float[np.ndarray, "draw item"]], Float[np.ndarray, " draw"]]
-
-_DRAWS_AT_ONCE = 1000
-_MOST_UNDEFINED = 0.05
+from interp.errors import DataError, StatisticsError
+from interp.stats import Labels, codes, permutation_p
 
 
-class Interval(NamedTuple):
-    """A value with the bounds of its confidence interval."""
-
-    value: float
-    ci_low: float
-    ci_high: float
-
-
-def codes(labels: Labels) -> Int[np.ndarray, " item"]:
-    """Labels as integers 0, 1, ... in sorted order of the labels."""
-    return np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int64)
+def class_counts(y: Labels, groups: Labels) -> Int[np.ndarray, "group class"]:
+    """How many items of each class each group holds; groups and classes in sorted order."""
+    label, group = codes(y), codes(groups)
+    counts = np.zeros((int(group.max()) + 1, int(label.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (group, label), 1)
+    return counts
 
 
 def composition(y: Labels, groups: Labels) -> Int[np.ndarray, " group"]:
-    """For each group (in sorted order), a code of how many items of each class it holds: groups of one code are alike."""
-    label, group = codes(y), codes(groups)
-    counts = np.zeros((group.max() + 1, label.max() + 1), dtype=np.int64)
-    np.add.at(counts, (group, label), 1)
-    return np.unique(counts, axis=0, return_inverse=True)[1].reshape(-1)
+    """For each group (in sorted order), a code of how many items of each class it holds.
 
-
-def group_draws(
-    groups: Labels, *, n_boot: int, seed: int, strata: Int[np.ndarray, " group"] | None = None
-) -> Iterator[Float[np.ndarray, "draw item"]]:
-    """Item weights of `n_boot` cluster bootstrap draws, in blocks of at most a thousand draws.
-
-    Groups are drawn with replacement, within `strata` when given (one code a group), so that no class can vanish from a draw.
+    Groups of one code are alike.
     """
-    group = codes(groups)
-    n_groups = int(group.max()) + 1
-    stratum = np.zeros(n_groups, dtype=np.int64) if strata is None else strata
-    random = np.random.default_rng(seed)
-    members = [np.flatnonzero(stratum == one) for one in np.unique(stratum)]
-    for start in range(0, n_boot, _DRAWS_AT_ONCE):
-        n_draws = min(_DRAWS_AT_ONCE, n_boot - start)
-        offset = n_groups * np.arange(n_draws)[:, None]
-        picks = [offset + rows[random.integers(0, len(rows), (n_draws, len(rows)))] for rows in members]
-        counts = np.bincount(np.concatenate(picks, axis=1).ravel(), minlength=n_draws * n_groups)
-        yield counts.reshape(n_draws, n_groups).astype(float)[:, group]
+    return np.unique(class_counts(y, groups), axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def cluster_bootstrap(
-    statistic: Statistic,
-    groups: Labels,
-    *,
-    n_boot: int = 1000,
-    seed: int = 0,
-    strata: Int[np.ndarray, " group"] | None = None,
-    inflation: float = 1.0,
-) -> Interval:
-    """The statistic of all items and its 95 % percentile interval over resampled groups.
-
-    `inflation` stretches the interval about the value (see `interp.analysis.probes.CV_INFLATION`). Raises `StatisticsError`
-    for fewer than two groups, or when the statistic is undefined (NaN) in more than 5 % of the draws; `UsageError` for
-    `n_boot` < 1. Source: Field & Welsh (2007), bootstrapping clustered data.
-    """
-    if n_boot < 1:
-        raise UsageError(f"n_boot is {n_boot}: at least one bootstrap draw is needed.")
-    n_groups = len(np.unique(np.asarray(groups)))
-    if n_groups < 2:
-        raise StatisticsError(f"an interval over groups needs at least 2 groups, there is {n_groups}.")
-    value = float(statistic(np.ones((1, len(groups))))[0])
-    draws = np.concatenate([statistic(w) for w in group_draws(groups, n_boot=n_boot, seed=seed, strata=strata)])
-    defined = draws[~np.isnan(draws)]
-    if np.isnan(value) or len(defined) < (1 - _MOST_UNDEFINED) * n_boot:
-        raise StatisticsError(
-            f"the statistic is undefined in {n_boot - len(defined)} of {n_boot} resamples of {n_groups} groups: add scenarios."
-        )
-    low, high = np.quantile(defined, (0.025, 0.975)).tolist()
-    return Interval(value, min(value, value + inflation * (low - value)), max(value, value + inflation * (high - value)))
+def heaviest_scenario(y: Labels, groups: Labels) -> float:
+    """The largest part that one scenario has in a mean over classes of means over their items."""
+    counts = class_counts(y, groups)
+    return float((counts / counts.sum(axis=0)).mean(axis=1).max())
 
 
 def weighted_auroc(
@@ -131,70 +70,6 @@ def auroc(scores: Float[np.ndarray, " item"], positive: Shaped[np.ndarray, " ite
     return value
 
 
-def permutation_p(observed: float, null: Float[np.ndarray, " draw"]) -> float:
-    """One-sided p: the share of null draws at or above `observed`, the observed one counted too (Phipson & Smyth 2010)."""
-    # Relabelings that give the observed value in another order of summation are ties, not losses.
-    slack = 1e-9 * max(1.0, abs(observed))
-    return (1 + int((null >= observed - slack).sum())) / (1 + len(null))
-
-
-def sign_flip(differences: Float[np.ndarray, " group"], *, n_perm: int = 1000, seed: int = 0) -> float:
-    """Two-sided p that the mean of paired `differences` (one a group) is zero, by flipping their signs at random.
-
-    Exact when the differences are independent and symmetric about zero under the null. Raises `StatisticsError` for none,
-    `DataError` for a non-finite difference.
-    """
-    if len(differences) == 0:
-        raise StatisticsError("a sign-flip test needs at least one difference.")
-    if not np.isfinite(differences).all():
-        raise DataError("a difference is not finite: mend the values before testing them.")
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(n_perm, len(differences)))
-    return permutation_p(abs(float(differences.mean())), np.abs(signs @ differences / len(differences)))
-
-
-def relabel(y: Labels, groups: Labels, *, n_perm: int, seed: int, blocks: Labels | None = None) -> Int[np.ndarray, "draw item"]:
-    """Codes of `y`, relabelled `n_perm` times as the null allows: within a group, and between whole groups of one class.
-
-    Labels within a group are shuffled (for a pair: swapped or not). Where no group holds two classes (which emotion?), the
-    groups exchange their labels instead, within `blocks` (the folds) when given, so that the folds stay stratified.
-    Raises `StatisticsError` when neither can change a label.
-    """
-    label, group, random = codes(y), codes(groups), np.random.default_rng(seed)
-    first = np.unique(group, return_index=True)[1]
-    if (label != label[first][group]).any():
-        return _shuffle_within(group, label, n_perm, random)
-    if label.max() == 0:
-        raise StatisticsError("there is one class only: no relabelling changes anything.")
-    block = np.zeros(len(first), dtype=np.int64) if blocks is None else codes(blocks)[first]
-    return _shuffle_within(block, label[first], n_perm, random)[:, group]
-
-
-def _shuffle_within(
-    block: Int[np.ndarray, " item"], label: Int[np.ndarray, " item"], n_perm: int, random: np.random.Generator
-) -> Int[np.ndarray, "draw item"]:
-    """`label`, shuffled `n_perm` times among the items of each block."""
-    slots = np.argsort(block, kind="stable")
-    # Sorting block + a uniform key in [0, 1) orders the items by block and at random inside it.
-    shuffled = np.argsort(block[None] + random.random((n_perm, len(block))), axis=1)
-    drawn = np.empty((n_perm, len(block)), dtype=np.int64)
-    drawn[:, slots] = label[shuffled]
-    return drawn
-
-
-def benjamini_hochberg(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
-    """Adjusted p-values that control the false discovery rate (Benjamini & Hochberg 1995), in the order given.
-
-    Raises `DataError` for a value outside [0, 1] or NaN.
-    """
-    if not ((p >= 0) & (p <= 1)).all():
-        raise DataError("p-values lie in [0, 1]; one does not, or is missing.")
-    order = np.argsort(p)[::-1]
-    ranks = np.arange(len(p), 0, -1)
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum.accumulate(np.minimum(1.0, p[order] * len(p) / ranks))
-    return adjusted
-
-
 def max_t(observed: Float[np.ndarray, " test"], null: Float[np.ndarray, "draw test"]) -> Float[np.ndarray, " test"]:
     """Family-wise p of each test: how often the *largest* of all standardised null statistics reaches it.
 
@@ -207,14 +82,3 @@ def max_t(observed: Float[np.ndarray, " test"], null: Float[np.ndarray, "draw te
     t = (observed - null.mean(axis=0)) / spread
     largest = ((null - null.mean(axis=0)) / spread).max(axis=1)
     return np.array([permutation_p(float(one), largest) for one in t])
-
-
-def wilson(k: int, n: int) -> Interval:
-    """The rate k / n with its 95 % Wilson score interval (Wilson 1927); raises `StatisticsError` unless 0 <= k <= n >= 1."""
-    if n < 1 or not 0 <= k <= n:
-        raise StatisticsError(f"no rate can be made of {k} out of {n}.")
-    z = float(norm.ppf(0.975))
-    rate = k / n
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)))
-    return Interval(rate, max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half)))

@@ -3,7 +3,7 @@
 What does not depend on the activations (folds, relabellings) is made once, in a `Task`; every site then costs a few fits.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,25 +11,41 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from interp.analysis.baselines import Lexicons, baseline_rows
-from interp.analysis.controls import Null, control_task, permutation_null, relabellings
+from interp.analysis.controls import Null, memorisation, nuisance_rows, permutation_null, relabellings
+from interp.analysis.design import Design
 from interp.analysis.folds import Folds, grouped_folds
 from interp.analysis.probes import cross_validate, score
-from interp.analysis.stats import Labels, benjamini_hochberg, max_t
+from interp.analysis.stats import max_t
 from interp.errors import StatisticsError
+from interp.stats import Labels, benjamini_hochberg
 
 SiteRows = tuple[Mapping[str, Any], Float[np.ndarray, "item feature"]]
 
 
+P_OF = "permutation of a ridge probe"
+"""What the p on an AUROC's row tests: the held-out correlation of a ridge probe, refitted for each
+relabelling, and not the AUROC itself (`controls.refit_null` does that, at a thousand times the cost)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A question: the label `y` of every item and its scenario, with the folds and relabellings that all sites share."""
+    """A question: its design, with the folds and relabellings that all sites share."""
 
     name: str
-    y: Shaped[np.ndarray, " item"]
-    groups: Shaped[np.ndarray, " item"]
+    design: Design
     folds: Folds
     labellings: Int[np.ndarray, "draw item"]
     seed: int
+
+    @property
+    def y(self) -> Shaped[np.ndarray, " item"]:
+        """The label of every item."""
+        return self.design.y
+
+    @property
+    def groups(self) -> Shaped[np.ndarray, " item"]:
+        """The scenario of every item."""
+        return self.design.groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,34 +56,62 @@ class Sweep:
     warnings: tuple[str, ...]
 
 
-def prepare(name: str, y: Labels, groups: Labels, *, n_splits: int = 5, n_perm: int = 1000, seed: int = 0) -> Task:
-    """The task `name` (reception, categorisation, ...). Raises as `grouped_folds`."""
-    labels, scenarios = np.asarray(y).astype(str), np.asarray(groups).astype(str)
-    folds = grouped_folds(labels, scenarios, n_splits=n_splits, seed=seed)
-    drawn = relabellings(labels, scenarios, folds=folds, n_perm=n_perm, seed=seed)
-    return Task(name, labels, scenarios, folds, drawn, seed)
+def prepare(
+    name: str,
+    y: Labels,
+    groups: Labels,
+    *,
+    pairs: Labels | None = None,
+    n_splits: int = 5,
+    n_perm: int = 1000,
+    seed: int = 0,
+) -> Task:
+    """The task `name` (reception, categorisation, ...) of labels `y` in scenarios `groups`.
+
+    What relabelling may exchange is inferred (`interp.analysis.design`); `pairs` says that the pairs
+    of a scenario are independent of each other. Raises as `Design` and `grouped_folds`.
+    """
+    design = Design.infer(y, groups, pairs)
+    folds = grouped_folds(design.y, design.groups, n_splits=n_splits, seed=seed)
+    return Task(name, design, folds, relabellings(design, folds=folds, n_perm=n_perm, seed=seed), seed)
 
 
 def probe_rows(
-    x: Float[np.ndarray, "item feature"], task: Task, *, probe: str = "logistic", control: bool = True, n_boot: int = 1000
+    x: Float[np.ndarray, "item feature"],
+    task: Task,
+    *,
+    probe: str = "logistic",
+    control: bool = True,
+    nuisances: Mapping[str, Labels] | None = None,
 ) -> tuple[list[dict[str, Any]], Null, tuple[str, ...]]:
-    """Rows for one site (task, method, control, metric, value, ci_low, ci_high, n, p), its permutation null, its warnings.
+    """Rows for one site (task, method, control, target, metric, value, ci_low, ci_high, n, p, p_of), its permutation null,
+    its warnings.
 
-    `control` adds the Hewitt-Liang rows, marked "control_task". `p` stands on the AUROC's row: the refitted permutation test
-    of `permutation_null`. Raises as `cross_validate`.
+    `control` adds the row of what the probe can learn by heart, marked "memorisation"; `nuisances`
+    (name -> a label per item) add rows marked "nuisance", with the name under `target`. `p` stands on
+    the AUROC's row and is that of `permutation_null` (`P_OF`). Raises as `cross_validate`.
     """
     predictions = cross_validate(x, task.y, task.groups, folds=task.folds, probe=probe)
     null = permutation_null(x, task.labellings, folds=task.folds)
-    found = [{"control": "", **row} for row in score(predictions, n_boot=n_boot, seed=task.seed)]
+    found = [{"control": "", **row} for row in score(predictions)]
     if control:
-        rows = control_task(x, predictions, probe=probe, n_boot=n_boot, seed=task.seed)
-        found += [{"control": "control_task", **row} for row in rows]
+        found += [{"control": "memorisation", **row} for row in memorisation(x, predictions, probe=probe, seed=task.seed)]
+    rivals = nuisance_rows(x, predictions, nuisances or {}, folds=task.folds, probe=probe)
+    found += [{"control": "nuisance", **row} for row in rivals]
     for row in found:
-        row.update(task=task.name, method=probe, p=null.p if _is_headline(row) else np.nan)
+        tested = {"p": null.p, "p_of": P_OF} if _is_headline(row) else {"p": np.nan, "p_of": ""}
+        row.update({"target": "", **row}, task=task.name, method=probe, **tested)
     return found, null, predictions.warnings
 
 
-def sweep(sites: Iterable[SiteRows], task: Task, *, probe: str = "logistic", control: bool = True, n_boot: int = 1000) -> Sweep:
+def sweep(
+    sites: Iterable[SiteRows],
+    task: Task,
+    *,
+    probe: str = "logistic",
+    control: bool = True,
+    nuisances: Mapping[str, Labels] | None = None,
+) -> Sweep:
     """`probe_rows` of every (what to write in its rows, x), with p corrected over all of them.
 
     `p_corrected` is Benjamini-Hochberg's over the sites, `p_max_t` the family-wise one of the largest standardised statistic.
@@ -77,12 +121,13 @@ def sweep(sites: Iterable[SiteRows], task: Task, *, probe: str = "logistic", con
     nulls: list[Null] = []
     warnings: set[str] = set()
     for where, x in sites:
-        found, null, told = probe_rows(x, task, probe=probe, control=control, n_boot=n_boot)
+        found, null, told = probe_rows(x, task, probe=probe, control=control, nuisances=nuisances)
         rows += [{**where, **row} for row in found]
         nulls.append(null)
         warnings.update(f"{task.name}: {one}" for one in told)
     if not nulls:
         raise StatisticsError("a sweep needs at least one site.")
+    warnings.update(_floor(task))
     over_sites = benjamini_hochberg(np.array([null.p for null in nulls]))
     of_largest = _family_wise(nulls)
     headlines = [row for row in rows if _is_headline(row)]
@@ -91,6 +136,16 @@ def sweep(sites: Iterable[SiteRows], task: Task, *, probe: str = "logistic", con
     for row, corrected, largest in zip(headlines, over_sites, of_largest, strict=True):
         row.update(p_corrected=float(corrected), p_max_t=float(largest))
     return Sweep(rows, tuple(sorted(warnings)))
+
+
+def _floor(task: Task) -> Iterator[str]:
+    """A warning where relabellings are so few that p cannot reach .05."""
+    drawn = task.labellings
+    if drawn.max() == 1:  # classes named the other way round score the same
+        drawn = drawn ^ drawn[:, :1]
+    n = len(np.unique(drawn, axis=0))
+    if 1 / n > 0.05:
+        yield f"{task.name}: the scenarios allow {n} different relabellings, so no p can fall below {1 / n:.2f}: add scenarios."
 
 
 def _family_wise(nulls: Sequence[Null]) -> Float[np.ndarray, " site"]:
@@ -107,7 +162,7 @@ def _family_wise(nulls: Sequence[Null]) -> Float[np.ndarray, " site"]:
 
 def text_rows(texts: list[str], task: Task, *, lexicons: Lexicons) -> list[dict[str, Any]]:
     """The text baselines on the task's own folds, as rows: `control` and `method` name the baseline, there is no site."""
-    rows = baseline_rows(texts, task.y, task.groups, folds=task.folds, lexicons=lexicons, seed=task.seed)
+    rows = baseline_rows(texts, task.y, task.groups, folds=task.folds, lexicons=lexicons)
     named = [(row.pop("baseline"), row) for row in rows]
     return [{"task": task.name, "control": name, "method": name, **row} for name, row in named]
 

@@ -12,13 +12,13 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from interp.causal.intervals import bootstrap_weights, mean_interval, place
 from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
-from interp.sites import Site
+from interp.sites import Site, place
+from interp.stats import mean_interval
 
 METHOD = "exact_contribution"
 KINDS = {"head": "z", "neuron": "post"}
@@ -45,7 +45,7 @@ class DirectionLike(Protocol):
 
     @property
     def scale(self) -> float:
-        """The length of the paired mean difference: `scale * vector` is the natural step."""
+        """The natural length: `scale * vector` is the step that held-out twins show; not above zero: there is none."""
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -59,6 +59,12 @@ class Component:
     name: str
     layer: int
     index: int
+
+
+def is_unit(direction: DirectionLike) -> bool:
+    """Whether the natural length is above zero, and so is its interval where it has one: then it can be a unit."""
+    low = getattr(direction, "scale_interval", (np.nan, np.nan))[0]
+    return direction.scale > 0 and not low <= 0
 
 
 def head_contributions(
@@ -123,26 +129,27 @@ def contribution_rows(
     direction: DirectionLike,
     *,
     emotion: str,
+    groups: Shaped[np.ndarray, " pair"] | Sequence[str],
     top: int = 100,
 ) -> list[dict[str, Any]]:
     """Rows of the `top` heads and the `top` neurons by mean paired difference of their contribution: affective minus neutral.
 
     `activations` maps `z` and `post` sites to values at the texts' last token; `twins` holds, a pair, the rows of the affective
-    and the neutral item. Only components that write before the direction's site count. Intervals are bootstrapped over pairs.
+    and the neutral item, `groups` its scenario. Only components that write before the direction's site count. Intervals are
+    over scenarios.
     `rank` counts from 1 for the largest push towards the emotion; `component` is head or neuron, `index` its number.
     """
     rows = []
-    weights = bootstrap_weights([str(i) for i in range(len(twins))])
     for kind, name in KINDS.items():
         paired: dict[Component, np.ndarray] = {}
-        for site in sorted(site for site in activations if site.name == name and _writes_before(site, direction.site)):
+        for site in sorted(site for site in activations if site.name == name and writes_before(site, direction.site)):
             each = contributions(model, site, activations[site], np.asarray(direction.vector))
             difference = each[twins[:, 0]] - each[twins[:, 1]]
             paired |= {Component(name, site.layer, i): difference[:, i] for i in range(difference.shape[1])}
         order = sorted(paired, key=lambda component: -float(paired[component].mean()))[:top]
         for rank, component in enumerate(order, start=1):
             where = Site(name, component.layer, component.index if kind == "head" else None)
-            estimate = mean_interval(paired[component], weights)._asdict()
+            estimate = mean_interval(paired[component], groups)._asdict()
             common = {"method": METHOD, "metric": "contribution", "emotion": emotion, "component": kind}
             rows.append({**place(where), **common, **estimate, "index": component.index, "rank": rank})
     return rows
@@ -162,7 +169,7 @@ def _output_map(model: LanguageModel, site: Site) -> tuple[Tensor, Tensor]:
     return model.W_out(site.layer), model.b_out(site.layer)
 
 
-def _writes_before(component: Site, target: Site) -> bool:
+def writes_before(component: Site, target: Site) -> bool:
     """Whether what `component` writes has reached the `target` site directly, without a later layer in between."""
     sublayer = _SUBLAYER[component.name]
     if target.name in ("attn_out", "mlp_out"):

@@ -5,7 +5,7 @@
 3. Compare the readouts: restoration = (LD_patched - LD_target) / (LD_source - LD_target), 0 = nothing moved, 1 = all of it.
 `denoise` patches the affective text into the neutral one (is it sufficient?), `noise` the neutral into the affective (is it
 necessary?). The control patches from a random text of the same kind and emotion but another scenario: what it restores is the
-emotion without the story. Heimersheim & Nanda 2024; intervals are over source stimuli, whole groups resampled.
+emotion without the story. Heimersheim & Nanda 2024; intervals are over scenarios, those of restoration Fieller's.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +18,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.causal.edits import exchange
-from interp.causal.intervals import bootstrap_weights, mean_interval, place, ratio_interval
 from interp.causal.interventions import Intervention
 from interp.causal.passes import Encoded, batches, encode, run
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout, TokenReadout
+from interp.causal.restoration import CONTROL, Key, effect_rows, warn_of_inverted
 from interp.causal.twins import align, map_positions, strangers
 from interp.errors import InternalError, StatisticsError, UsageError
 from interp.models import LanguageModel
@@ -34,7 +34,6 @@ from stimuli.battery import Pair
 METHOD = "activation_patching"
 MODES = ("denoise", "noise")
 POSITIONS = ("last", "edit")
-CONTROL = "random_source"
 Moves = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 """Source positions and the target positions that they go to."""
 
@@ -63,9 +62,12 @@ def patch_pairs(
     """Rows of a patching sweep: metrics `restoration`, `logit_diff` (nats) and `kl` (nats, of the patched run to the source)
     for each site, position, mode, control ("" or `random_source`) and emotion, and for all emotions together (`all`).
 
-    Rows without a site and with metric `total_effect` give mean(LD_source - LD_target); where its interval covers zero there is
-    nothing to restore, and no restoration is reported. `sites` are texts as `interp.sites.expand` reads them. Warns on a
-    quantised model.
+    Rows without a site and with metric `total_effect` give mean(LD_source - LD_target), with columns
+    `p` (that the emotional text makes its own words likelier, by sign flips of scenarios),
+    `p_corrected` over the emotions, and `effect`: "expected", "none", "inverted" or "too few" (fewer
+    than 5 scenarios). Only where it is as expected is there something to restore, and a restoration
+    reported; inverted ones are warned of. `sites` are texts as `interp.sites.expand` reads them.
+    Warns on a quantised model.
     Raises `UsageError` for an unknown position, mode or site, or an emotion without words; `StatisticsError` for no pairs;
     `DataError` for twins of the same tokens.
     """
@@ -87,7 +89,8 @@ def patch_pairs(
         source, target = (affective, neutral) if mode == "denoise" else (neutral, affective)
         cases = [_case(pair, i, source, target, int(other[i])) for i, pair in enumerate(pairs)]
         cells = _sweep(model, cases, bound, swept, positions)
-        rows += [{**row, "mode": mode} for row in _rows(cells, cases, bound, seed)]
+        rows += [{**row, "mode": mode} for row in _rows(cells, cases, bound, 1 if mode == "denoise" else -1)]
+    warn_of_inverted(rows)
     return rows
 
 
@@ -108,7 +111,6 @@ def _case(pair: Pair, i: int, source: Sequence[Encoded], target: Sequence[Encode
 
 
 Cell = dict[str, Float[np.ndarray, " case *column"]]
-Key = tuple[Site | None, str, str]
 Scored = tuple[Key, Float[Tensor, "row emotion"], Float[Tensor, " row"]]
 """A cell, and the readout's scores and the KL (nats) of its cases."""
 
@@ -257,33 +259,13 @@ def _kl(logits: Float[Tensor, "row d_vocab"], goal: Float[Tensor, "row d_vocab"]
     return (log_p.exp() * (log_p - goal)).sum(-1)
 
 
-def _rows(cells: dict[Key, Cell], cases: Sequence[_Case], bound: TokenReadout, seed: int) -> list[dict[str, Any]]:
+def _rows(cells: dict[Key, Cell], cases: Sequence[_Case], bound: TokenReadout, sign: int) -> list[dict[str, Any]]:
+    """Rows of one mode; `sign` is that of the effect which the affective text's own words should have (1: it is the source)."""
     labels = [case.pair.affective.emotion for case in cases]
-    differences = {key: bound.contrast(cell["scores"], labels) for key, cell in cells.items()}
-    target = differences[None, "target", ""]
-    effects = differences[None, "source", ""] - target
+    groups = np.array([case.pair.affective.group for case in cases])
     met = np.array([case.stranger is not None for case in cases])
-    rows = []
-    for emotion in [*dict.fromkeys(labels), "all"]:
-        mine = np.array([emotion in (label, "all") for label in labels])
-        for control, used in (("", mine), (CONTROL, mine & met)):
-            if not used.any():
-                continue
-            weights = bootstrap_weights(
-                [case.pair.affective.group for case, use in zip(cases, used, strict=True) if use], seed=seed
-            )
-            effect = mean_interval(effects[used], weights)
-            common = {"method": METHOD, "emotion": emotion, "control": control}
-            if not control:
-                rows.append({**place(None), **common, "position": "", "metric": "total_effect", **effect._asdict()})
-            for key in (key for key in cells if key[0] is not None and key[2] == control):
-                here = {**place(key[0]), **common, "position": key[1]}
-                rows.append({**here, "metric": "logit_diff", **mean_interval(differences[key][used], weights)._asdict()})
-                rows.append({**here, "metric": "kl", **mean_interval(cells[key]["kl"][used], weights)._asdict()})
-                if effect.ci_low > 0 or effect.ci_high < 0:
-                    restored = ratio_interval((differences[key] - target)[used], effects[used], weights)
-                    rows.append({**here, "metric": "restoration", **restored._asdict()})
-    return rows
+    measured = {key: {"logit_diff": bound.contrast(cell["scores"], labels), "kl": cell["kl"]} for key, cell in cells.items()}
+    return [{"method": METHOD, **row} for row in effect_rows(measured, labels, groups, met=met, sign=sign)]
 
 
 def _require(given: Sequence[str], known: Sequence[str], what: str) -> None:

@@ -1,9 +1,10 @@
 """Steering: add an emotion's direction to the stream while the model writes, and see which emotion it writes.
 
-What is added is `scale * direction.scale * direction.vector`: scale 1 adds the natural paired mean difference, as large as what
-the twins' texts differ by, at the direction's own site. It is added at the prompt's last token and at every token generated
-after it. Activation addition: Turner et al. 2023, Rimsky et al. 2024. Arms share prompts, seeds and stop rules; the strength is
-chosen on one half of the prompts and reported on the other, beside unsteered text and random directions of the same length.
+What is added is `scale * direction.scale * direction.vector`: scale 1 adds the natural length, as far as held-out twins
+differ along the direction, at its own site. A direction without such a length is refused. It is added at the prompt's last
+token and at every token generated after it. Activation addition: Turner et al. 2023, Rimsky et al. 2024. Arms share prompts,
+seeds and stop rules; the strength is chosen on one half of the prompts and reported on the other, beside unsteered text and
+random directions of the same length.
 """
 
 import math
@@ -17,17 +18,17 @@ from jaxtyping import Bool, Float
 
 from interp.causal.attribution import DirectionLike
 from interp.causal.edits import add
-from interp.causal.intervals import bootstrap_weights, mean_interval, place
 from interp.causal.interventions import Intervention, Where, applied
 from interp.causal.passes import Encoded, batches, encode, run
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
-from interp.errors import ArtefactError, UsageError
+from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt
 from interp.models.quantised import warn_of_rounding
 from interp.progress import track
-from interp.sites import RESIDUAL_WIDE, Site
+from interp.sites import RESIDUAL_WIDE, Site, place
+from interp.stats import mean_interval
 from stimuli.battery import Stimulus
 
 METHOD = "steering"
@@ -81,18 +82,19 @@ def dose_response(
     """Rows of `label_logprob`: the readout's score of the target (nats), the direction added from the text's last token on.
 
     At each scale, with the controls `random` (same length) and `unsteered`. Nothing is generated and nothing judged, so that
-    any model will do. Intervals are bootstrapped over groups of stimuli. Raises as `steer` does.
+    any model will do. Intervals are over groups of stimuli. Directions without a
+    held-out length are left out with a warning. Raises as `steer` does, and `StatisticsError` when none has one.
     """
     check_scales(scales)
     if model.quantised:
         warn_of_rounding(model.provenance, "steering")
     bound, encoded = readout.bind(model), encode(model, stimuli, readout)
-    weights = bootstrap_weights([stimulus.group for stimulus in stimuli], seed=seed)
+    groups = [stimulus.group for stimulus in stimuli]
     rng = np.random.default_rng(seed)
     chunks = batches(encoded)
     prefixes = [Prefix(model, [encoded[i] for i in chunk], [encoded[i].end for i in chunk]) for chunk in chunks]
     rows = []
-    for emotion, direction in track(list(directions.items()), "dose response", unit="emotion"):
+    for emotion, direction in track(list(with_length(directions).items()), "dose response", unit="emotion"):
         check_direction(model, direction)
         column = bound.column(emotion)
         own = np.tile(np.asarray(direction.vector) * direction.scale, (len(stimuli), 1))
@@ -104,7 +106,7 @@ def dose_response(
                 values[chunk] = bound.scores(prefix.run([edit]).logits)[:, column].cpu().numpy()
             common = {**place(direction.site), "method": METHOD, "metric": "label_logprob", "emotion": emotion, "scale": scale}
             rows.append(
-                {**common, **mean_interval(values, weights)._asdict(), "control": control, "half": "", "judge": "readout"}
+                {**common, **mean_interval(values, groups)._asdict(), "control": control, "half": "", "judge": "readout"}
             )
     return rows
 
@@ -126,13 +128,32 @@ def check_direction(model: LanguageModel, direction: DirectionLike, *, allow_for
     length = float(np.linalg.norm(direction.vector)) * direction.scale
     if not (math.isfinite(length) and length > 0):
         raise ArtefactError(
-            f"the direction at {direction.site} has length {length}: fit it again, on finite activations that differ."
+            f"the direction at {direction.site} has length {length}, measured on held-out scenarios: there is no step to "
+            "steer by. Fit it again, on finite activations that differ, on more scenarios or at another layer."
         )
+    for doubt in direction.provenance.get("warnings", ()):
+        warnings.warn(f"steering along a direction in doubt, at {direction.site}: {doubt}", stacklevel=3)
     if not (allow_foreign or _same_origin(direction.provenance, model.provenance)):
         raise ArtefactError(
             f"the direction was made for {made_for} and this is {here}: the coordinates of two models do not correspond, even "
             "at equal width. Fit it on this model, or pass allow_foreign (--allow-foreign)."
         )
+
+
+def with_length(directions: Mapping[str, DirectionLike]) -> dict[str, DirectionLike]:
+    """Those directions that have a length, by emotion; a warning names the others, which nothing can be steered along.
+
+    Raises `StatisticsError` when none has.
+    """
+    left = {emotion: direction for emotion, direction in directions.items() if direction.scale > 0}
+    lost = ", ".join(f"{emotion} ({directions[emotion].scale:.3g})" for emotion in directions if emotion not in left)
+    if not left:
+        raise StatisticsError(
+            f"no direction has a held-out length above zero, so there is no step to steer by: {lost or 'none given'}."
+        )
+    if lost:
+        warnings.warn(f"steering leaves out {lost}: no held-out length above zero, so no step to steer by.", stacklevel=3)
+    return left
 
 
 def warn_if_huge(model: LanguageModel, tokens: Sequence[Sequence[int]], direction: DirectionLike, scale: float) -> None:

@@ -1,6 +1,6 @@
 """The steering sweep: how often the model writes the emotion it is steered to, beside what it writes otherwise.
 
-1. The prompts are split: half `choose`, half `report`.
+1. The prompts are split: half `choose`, half `report`; those of one scenario (`groups`) keep together.
 2. Where to steer is chosen on `choose`: each `Place` (a layer's directions, and the positions where they are added) is tried at
    every strength, and the one with the best mean success over emotions wins; those trials are kept as half `place`.
 3. `sweep` runs the winner with its controls at every strength on `choose`, and at the best strength alone on `report`.
@@ -13,14 +13,26 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from interp.causal.attribution import DirectionLike
-from interp.causal.intervals import place, wilson
 from interp.causal.interventions import Where
-from interp.causal.steering import METHOD, SCALES, WHERE, check_direction, check_scales, doses, random_like, warn_if_huge, write
-from interp.errors import StatisticsError
+from interp.causal.steering import (
+    METHOD,
+    SCALES,
+    WHERE,
+    check_direction,
+    check_scales,
+    doses,
+    random_like,
+    warn_if_huge,
+    with_length,
+    write,
+)
+from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt
 from interp.models.quantised import warn_of_rounding
 from interp.progress import track
+from interp.sites import place
+from interp.stats import Labels, codes, wilson
 
 Judge = Callable[[list[str]], list[str | None]]
 """Continuations in, one emotion each out; None for one that it cannot judge (no sentence, no emotion)."""
@@ -44,6 +56,7 @@ def sweep_places(
     scales: Sequence[float] = SCALES,
     max_new_tokens: int = 20,
     seed: int = 0,
+    groups: Labels | None = None,
 ) -> Rows:
     """Rows of `sweep` at the best of `places`, and, where there are several, the trials that chose it (half `place`).
 
@@ -51,11 +64,12 @@ def sweep_places(
     """
     if not places:
         raise StatisticsError("there is no place to steer at: give at least one.")
+    places = [one._replace(directions=with_length(one.directions)) for one in places]
     best = places[0]
     trials: Rows = []
     if len(places) > 1:
         check_scales(scales)
-        choose, _ = _halves(model, prompts, seed)
+        choose, _ = _halves(model, prompts, groups, seed)
         arms = [("", float(scale)) for scale in scales]
         tried = [
             list(_judged(model, choose, one, judge, arms=arms, max_new_tokens=max_new_tokens, seed=seed)) for one in places
@@ -63,7 +77,15 @@ def sweep_places(
         best = places[int(np.argmax([max(_mean_success(rows).values()) for rows in tried]))]
         trials = [{**row, "half": "place"} for rows in tried for row in rows]
     found = sweep(
-        model, prompts, best.directions, judge, scales=scales, where=best.where, max_new_tokens=max_new_tokens, seed=seed
+        model,
+        prompts,
+        best.directions,
+        judge,
+        scales=scales,
+        where=best.where,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        groups=groups,
     )
     return trials + found
 
@@ -78,20 +100,21 @@ def sweep(
     where: Where = WHERE,
     max_new_tokens: int = 20,
     seed: int = 0,
+    groups: Labels | None = None,
 ) -> Rows:
     """Rows of greedily steering all prompts towards all emotions: `success` (judged as the target), `valid` (judged at all).
 
     Half `choose` has all scales. The one scale with the best mean success over emotions there (the smallest of equals) is run
     on half `report`, which has rows for it alone. Controls on both: `unsteered` (scale 0), and `random` (for each prompt and
-    scale a random vector of its own, as long as what it stands in for). Intervals are Wilson's.
-    Raises `UsageError` for scales that are not finite and positive, `StatisticsError` for fewer than two prompts.
+    scale a random vector of its own, as long as what it stands in for). Intervals are Wilson's. `groups` are the prompts'
+    scenarios; without them each prompt is one of its own.
+    Raises `UsageError` for scales that are not finite and positive, `StatisticsError` for fewer than two prompts or scenarios.
     """
     check_scales(scales)
-    if not directions:
-        raise StatisticsError("there is no direction to steer along: give at least one.")
+    directions = with_length(directions)
     if model.quantised:
         warn_of_rounding(model.provenance, "steering")
-    choose, report = _halves(model, prompts, seed)
+    choose, report = _halves(model, prompts, groups, seed)
     for direction in directions.values():
         check_direction(model, direction)
         warn_if_huge(model, choose, direction, max(scales))
@@ -115,12 +138,20 @@ def _mean_success(rows: Sequence[Mapping[str, Any]]) -> dict[float, float]:
     return {scale: float(np.mean([row["value"] for row in steered if row["scale"] == scale])) for scale in scales}
 
 
-def _halves(model: LanguageModel, prompts: Sequence[Prompt], seed: int) -> tuple[list[list[int]], list[list[int]]]:
-    """The prompts' tokens, shuffled and dealt in two."""
-    if len(prompts) < 2:
-        raise StatisticsError("a sweep chooses on half of the prompts and reports on the rest: give at least two prompts.")
-    order = np.random.default_rng(seed).permutation(len(prompts))
-    choose, report = (model.tokenize([prompts[i] for i in order[half::2]], open_turn=True) for half in (0, 1))
+def _halves(
+    model: LanguageModel, prompts: Sequence[Prompt], groups: Labels | None, seed: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """The prompts' tokens, their scenarios shuffled and dealt in two."""
+    scenario = codes(np.arange(len(prompts)) if groups is None else groups)
+    if len(scenario) != len(prompts):
+        raise UsageError(f"{len(prompts)} prompts came with {len(scenario)} groups: one belongs to every prompt.")
+    if len(np.unique(scenario)) < 2:
+        raise StatisticsError(
+            "a sweep chooses on half of the prompts and reports on the rest: give at least two prompts of two scenarios."
+        )
+    order = np.random.default_rng(seed).permutation(int(scenario.max()) + 1)
+    halves = [[i for one in order[half::2] for i in np.flatnonzero(scenario == one).tolist()] for half in (0, 1)]
+    choose, report = (model.tokenize([prompts[i] for i in half], open_turn=True) for half in halves)
     return choose, report
 
 

@@ -46,9 +46,11 @@ class Bed:
 
     def direction(self, emotion: str, site: Site, *, method: str = "paired") -> Direction:
         """The direction of `emotion` that `method` finds at `site` on the fitting half."""
-        affective, neutral = self.values(site, of(emotion, self.fitting))
-        provenance = self.model.provenance
-        return fit(affective, neutral, site=site, labels=(emotion, NEUTRAL), method=method, provenance=provenance)
+        pairs = of(emotion, self.fitting)
+        return fit(
+            *self.values(site, pairs), site=site, labels=(emotion, NEUTRAL), groups=[pair.affective.group for pair in pairs],
+            method=method, provenance=self.model.provenance,
+        )  # fmt: skip
 
     def true_direction(self, emotion: str, site: Site) -> Direction:
         """The direction that was planted. Raises `InternalError` where none was."""

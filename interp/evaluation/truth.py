@@ -15,24 +15,26 @@ import pandas as pd
 from jaxtyping import Float
 
 from interp.analysis.controls import permutation_null, relabellings
-from interp.analysis.directions import DIRECTIONS
+from interp.analysis.design import Design
 from interp.analysis.folds import grouped_folds
+from interp.analysis.methods import DIRECTIONS
 from interp.analysis.probes import PROBES, cross_validate, score
-from interp.analysis.stats import auroc, benjamini_hochberg
-from interp.causal.ablation import Bench, Plan, measure
+from interp.analysis.stats import auroc
 from interp.causal.attribution import KINDS, METHOD, Component, contributions
+from interp.causal.knockout import Bench, Plan, measure
 from interp.causal.patching import patch_pairs
 from interp.causal.steering import steer
 from interp.causal.twins import balanced
 from interp.evaluation.bed import Bed, of, open_bed
 from interp.evaluation.judges import oracle
 from interp.sites import Site
+from interp.stats import benjamini_hochberg
 from stimuli.battery import NEUTRAL, Stimulus
 
 Row = dict[str, Any]
 
-PAIRS_PATCHED = 3
-"""Pairs of each emotion that are patched."""
+PAIRS_PATCHED = 6
+"""Pairs of each emotion that are patched: enough for the sign flips of an effect to reach a small p."""
 
 PROMPTS = 8
 NEW_TOKENS = 4
@@ -148,6 +150,8 @@ def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
 
     def rate(emotion: str, layer: int, scale: float) -> float:
         direction = bed.direction(emotion, Site("resid_post", layer))
+        if direction.scale <= 0:
+            return 0.0  # it points nowhere that other scenarios share, and steers nothing
         written = steer(bed.model, prompts, direction, scale=scale, max_new_tokens=NEW_TOKENS, seed=seed)
         return judge(written).count(emotion) / len(prompts)
 
@@ -173,7 +177,7 @@ def _reception_p(bed: Bed, seed: int) -> list[float]:
     """The probe's permutation p at each layer's residual stream, corrected over layers."""
     y, groups = _labels(bed)
     folds = grouped_folds(y, groups, seed=seed)
-    labellings = relabellings(y, groups, folds=folds, seed=seed)
+    labellings = relabellings(Design.infer(y, groups), folds=folds, seed=seed)
     layers = range(bed.model.dims.n_layers)
     p = [permutation_null(_stacked(bed, Site("resid_post", layer)), labellings, folds=folds).p for layer in layers]
     return benjamini_hochberg(np.array(p)).tolist()
@@ -182,7 +186,7 @@ def _reception_p(bed: Bed, seed: int) -> list[float]:
 def _auroc(bed: Bed, site: Site, probe: str, seed: int) -> float:
     y, groups = _labels(bed)
     predictions = cross_validate(_stacked(bed, site), y, groups, folds=grouped_folds(y, groups, seed=seed), probe=probe)
-    return next(row["value"] for row in score(predictions, n_boot=100, seed=seed) if row["metric"] == "auroc")
+    return next(row["value"] for row in score(predictions) if row["metric"] == "auroc")
 
 
 def _labels(bed: Bed) -> tuple[list[str], list[str]]:

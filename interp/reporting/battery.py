@@ -57,7 +57,7 @@ def _baseline_panel(panel: Axes, rows: pd.DataFrame) -> None:
         panel.text(1.03, height, number(own), va="center", fontsize=8)
     panel.axvline(_CHANCE, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)
     panel.set_yticks(heights, [label(name) for name in column(measured, "control")])
-    panel.set_xlim(min(0.3, float(np.nanmin(low)) - 0.02), 1.2)
+    panel.set_xlim(min([0.3, *(low[~np.isnan(low)] - 0.02)]), 1.2)
     panel.set_ylim(len(measured) - 0.4, -0.9)
     panel.set_xticks([0.5, 0.75, 1.0])
     panel.set_xlabel(f"AUROC, n = {int(measured['n'].max())}")

@@ -37,8 +37,10 @@ FIGURES: dict[str, tuple[str, Callable[[pd.DataFrame], Figure]]] = {
 }
 """Every figure: its name (and file name), the table that it is drawn from, and the function that draws it."""
 
-NEEDS = {"steering_success": "success", "steering_dose": "label_logprob"}
-"""Figures of a metric that a stage may lawfully leave out: a model whose continuations nobody can judge has no success."""
+NEEDS = {"steering_success": "success", "steering_dose": "label_logprob", "ablation_projection": "projection_drop"}
+"""Figures of a metric that a stage may lawfully leave out: a model whose continuations nobody can judge has no success, and
+directions without a held-out length are no unit for what an ablation takes.
+"""
 
 _DPI = 144
 _log = logging.getLogger(__name__)

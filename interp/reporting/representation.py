@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.rows import (
+    MEMORISED,
     NOT_BASELINES,
     best,
     column,
@@ -62,7 +63,7 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     panels = groups(probes, ["position", "task"])
     columns = len(set(column(probes, "task")))
     figure, axes = facets(len(panels), columns=columns, height=3.1)
-    controlled = holds(scores, control="control_task")
+    controlled = holds(scores, control=MEMORISED)
     lines = {_line(line): (name, look(at)) for at, (name, line) in enumerate(groups(probes, _SITES))}
     for panel, (name, rows) in zip(axes, panels, strict=True):
         _probe_panel(panel, rows, scores, name, lines)
@@ -70,7 +71,10 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     key(figure)
     told = "The table holds no control task."
     if controlled:
-        told = "Dotted: the same probe on labels drawn at random for each scenario, which it can only memorise (control task)."
+        told = (
+            "Dotted: the same probe on labels drawn at random for each scenario, which it can only learn by heart (control "
+            "task): the room it has."
+        )
     explain(
         figure,
         title="How well a linear probe reads the emotion, by depth and site",
@@ -92,8 +96,8 @@ def _probe_panel(
     for _, line in groups(rows, _SITES):
         site, drawn = lines[_line(line)]
         curve(panel, line, x="depth", look=drawn, text=site)
-        if holds(scores, task=task, position=position, control="control_task", site=word(line, "site")):
-            control = select(scores, task=task, position=position, control="control_task", site=word(line, "site"))
+        if holds(scores, task=task, position=position, control=MEMORISED, site=word(line, "site")):
+            control = select(scores, task=task, position=position, control=MEMORISED, site=word(line, "site"))
             curve(panel, control, x="depth", look=drawn, text=f"{site}, control task", line=":")
     chance(panel, 0.5, "chance 0.5")
     baselines = text_baselines_of(select(scores, task=task))
@@ -182,7 +186,8 @@ def _by_emotion(table: pd.DataFrame, metric: str, *, nothing: float, y: str, tit
         layer_ticks(panel)
     outer_labels(axes, columns=4, x="layer", y=y)
     key(figure)
-    explain(figure, title=title, caption=f"{counted(rows)} a panel; bands are 95 % intervals. {reading}")
+    bands = "bands are 95 % intervals" if rows["ci_low"].notna().any() else "there are no intervals"
+    explain(figure, title=title, caption=f"{counted(rows)} a panel; {bands}. {reading}")
     return figure
 
 

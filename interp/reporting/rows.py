@@ -10,7 +10,10 @@ from interp.reporting.text import interval, site_name, whole
 POOLED = ("", "all")
 """What column `emotion` says in a row that speaks of all emotions together."""
 
-NOT_BASELINES = ("", "control_task", "random", "unsteered", "random_source")
+MEMORISED = ("memorisation", "control_task")
+"""What column `control` says of labels that a probe can only learn by heart; the second in older tables."""
+
+NOT_BASELINES = ("", *MEMORISED, "nuisance", "random", "unsteered", "random_source")
 """What column `control` says in a probe's table when the row is no text baseline."""
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from interp.analysis.directions import Direction
-from interp.causal.ablation import Bench, ablate
+from interp.causal.ablation import ablate
 from interp.causal.attribution import contribution_rows, ranked
+from interp.causal.knockout import Bench
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response
@@ -85,6 +86,7 @@ def steering(study: Study) -> Rows:
             scales=limits.scales,
             max_new_tokens=NEW_TOKENS,
             seed=study.settings.seed,
+            groups=[stimulus.group for stimulus in neutral],
         )
     return rows
 
@@ -118,4 +120,5 @@ def _contributions(study: Study, pairs: Sequence[Pair], emotion: str, *, top: in
     sites = [Site(name, layer) for layer in layers for name in ("z", "post")]
     activations = {site: study.values(site, study.position) for site in sites}
     rows = np.array([[study.row_of[pair.affective.id], study.row_of[pair.neutral.id]] for pair in mine])
-    return contribution_rows(study.model, activations, rows, direction, emotion=emotion, top=top)
+    groups = [pair.affective.group for pair in mine]
+    return contribution_rows(study.model, activations, rows, direction, emotion=emotion, groups=groups, top=top)

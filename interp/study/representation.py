@@ -9,8 +9,10 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
 import stimuli
-from interp.analysis.baselines import Lexicons
+from interp.analysis.baselines import Lexicons, count_listed, words
+from interp.analysis.controls import can_compete
 from interp.analysis.directions import Direction, fit, held_out_projections, separation
+from interp.analysis.lengths import cosine
 from interp.analysis.stats import weighted_auroc
 from interp.analysis.sweep import Task, prepare, sweep, text_rows
 from interp.errors import StatisticsError, UsageError
@@ -76,16 +78,23 @@ def directions(study: Study) -> Rows:
 def cosines(study: Study) -> Rows:
     """Cosines between the emotions' directions at each layer where separation saturates. They are differences of twins, so the
     stream's common mean is out of them; what they share beyond that is what all emotions share against neutral.
+
+    `cosine` is that of the directions as fitted, which few pairs drag towards zero; `cosine_corrected` is
+    free of that, with its interval over scenarios (`interp.analysis.lengths.cosine`).
     """
     rows: Rows = []
     for site in saturated_sites(study, study.pairs):
         fitted = {emotion: fit_direction(study, study.pairs, emotion, site) for emotion in study.emotions}
-        common = {"site": site.name, "layer": site.layer, "position": study.position, "method": "paired", "metric": "cosine"}
-        rows += [
-            {**common, "emotion": one, "target": other, "value": float(a.vector @ b.vector), "n": len(_of(study.pairs, one))}
-            for one, a in fitted.items()
-            for other, b in fitted.items()
-        ]
+        differences = {emotion: _differences(study, _of(study.pairs, emotion), site) for emotion in study.emotions}
+        common = {"site": site.name, "layer": site.layer, "position": study.position, "method": "paired"}
+        for one, a in fitted.items():
+            for other, b in fitted.items():
+                here = {**common, "emotion": one, "target": other}
+                n = len(_of(study.pairs, one))
+                rows.append({**here, "metric": "cosine", "value": float(a.vector @ b.vector), "n": n})
+                if one != other:
+                    corrected = cosine(differences[one], differences[other])
+                    rows.append({**here, "metric": "cosine_corrected", **corrected._asdict()})
     return rows
 
 
@@ -108,7 +117,8 @@ def saturated_sites(study: Study, pairs: Sequence[Pair]) -> tuple[Site, ...]:
 
 def fit_direction(study: Study, pairs: Sequence[Pair], emotion: str, site: Site) -> Direction:
     """The paired direction of `emotion` on those of `pairs` that evoke it, with the provenance an intervention asks for."""
-    affective, neutral = _twin_rows(study, _of(pairs, emotion), site)
+    mine = _of(pairs, emotion)
+    affective, neutral = _twin_rows(study, mine, site)
     model = study.model.provenance
     provenance = {
         "model": model.get("model"),
@@ -120,7 +130,8 @@ def fit_direction(study: Study, pairs: Sequence[Pair], emotion: str, site: Site)
         "operation": "add scale * vector to the residual stream",
         "pairs": len(affective),
     }
-    return fit(affective, neutral, site=site, labels=(emotion, NEUTRAL), provenance=provenance)
+    groups = [pair.affective.group for pair in mine]
+    return fit(affective, neutral, site=site, labels=(emotion, NEUTRAL), groups=groups, provenance=provenance)
 
 
 def lexicons() -> Lexicons:
@@ -149,11 +160,34 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
             yield {"site": site.name, "layer": site.layer, "position": position}, study.values(site, position)[rows]
 
     with threadpool_limits(1):  # the fits are small: a second thread waits more than it works
-        swept = sweep(sites(), task)
+        swept = sweep(sites(), task, nuisances=_nuisances(task, items))
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
     texts = text_rows([item.text for item in items], task, lexicons=lexicons())
     return swept.rows + [{"site": "", "position": "", **row} for row in texts]
+
+
+def _nuisances(task: Task, items: Sequence[Stimulus]) -> dict[str, list[str]]:
+    """What else a probe could read: the texts' length (in thirds), negation, domain and person.
+
+    What varies too little to be told from scenario to scenario is left out, with a warning.
+    """
+    sizes = np.array([len(words(item.text)) for item in items])
+    thirds = np.searchsorted(np.quantile(sizes, (1 / 3, 2 / 3)), sizes)
+    negation = lexicons()["negation"]
+    found = {
+        "length": [("short", "middle", "long")[third] for third in thirds],
+        "negation": [str(count_listed(item.text, negation) > 0) for item in items],
+        "domain": [item.domain or "" for item in items],
+        "person": [str(item.fields.get("person", "")) for item in items],
+    }
+    told = {name: labels for name, labels in found.items() if can_compete(labels, task.folds)}
+    if lost := [name for name, labels in found.items() if name not in told and len(set(labels)) > 1]:
+        warnings.warn(
+            f"{task.name}: {', '.join(lost)} of the texts cannot be compared with the emotion: some fold lacks a value.",
+            stacklevel=2,
+        )
+    return told
 
 
 def _separation(study: Study, pairs: Sequence[Pair], site: Site) -> Rows:
@@ -183,6 +217,12 @@ def _twin_rows(
     x = study.values(site, study.position)
     rows = np.array([[study.row_of[pair.affective.id], study.row_of[pair.neutral.id]] for pair in pairs])
     return x[rows[:, 0]], x[rows[:, 1]]
+
+
+def _differences(study: Study, pairs: Sequence[Pair], site: Site) -> tuple[Float[np.ndarray, "pair d"], list[str]]:
+    """The paired differences with their scenarios."""
+    affective, neutral = _twin_rows(study, pairs, site)
+    return affective - neutral, [pair.affective.group for pair in pairs]
 
 
 def _stream(study: Study) -> list[Site]:

@@ -1,0 +1,237 @@
+"""Knock-outs: heads and neurons set to something else while the model reads, many sets of them per pass.
+
+What they are set to is zero, their mean, or what they are in the text's neutral twin (`resample`).
+Texts share a prefix pass, plans that begin at a high layer begin there, and the twins' activations
+are taken once for all plans.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.causal.attribution import KINDS, Component, DirectionLike
+from interp.causal.edits import exchange, replace
+from interp.causal.interventions import Intervention
+from interp.causal.matching import width
+from interp.causal.passes import Encoded, batches, encode, run
+from interp.causal.prefix import TOKENS_AT_ONCE, Prefix
+from interp.causal.readout import Readout
+from interp.causal.twins import align
+from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
+from interp.models import LanguageModel
+from interp.progress import track
+from interp.sites import Site
+from stimuli.battery import Pair
+
+MODES = ("resample", "mean", "zero")
+PREFIX_TOKENS = 1024
+"""Tokens of the texts whose plans share a prefix and their twins' activations."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What ablations are measured on: pairs that did not choose the components, a direction an emotion, and a readout.
+
+    Raises `StatisticsError` for no pairs, `UsageError` for an emotion without direction, `ArtefactError` for a direction of
+    another width.
+    """
+
+    model: LanguageModel
+    pairs: Sequence[Pair]
+    directions: Mapping[str, DirectionLike]
+    readout: Readout
+
+    def __post_init__(self) -> None:
+        if not self.pairs:
+            raise StatisticsError("an ablation needs at least one pair to be measured on, and none was given.")
+        missing = sorted(set(self.emotions) - set(self.directions))
+        if missing:
+            raise UsageError(f"no direction is given for {', '.join(missing)}: fit one, or leave these pairs out.")
+        for emotion, direction in self.directions.items():
+            if len(direction.vector) != self.model.dims.d_model:
+                raise ArtefactError(
+                    f"the direction for {emotion} is {len(direction.vector)} wide and {self.model.name} is "
+                    f"{self.model.dims.d_model} wide: fit it on this model."
+                )
+
+    @property
+    def emotions(self) -> list[str]:
+        """The emotion of each pair."""
+        return [pair.affective.emotion for pair in self.pairs]
+
+
+class Plan(NamedTuple):
+    """Components to knock out together, and the indices of the pairs whose affective text they are knocked out of."""
+
+    components: tuple[Component, ...]
+    pairs: tuple[int, ...]
+
+
+class Effects(NamedTuple):
+    """The projection on the pair's own emotion's unit direction, and the readout's score of it in nats; NaN where not run."""
+
+    projection: Float[np.ndarray, "plan pair"]
+    score: Float[np.ndarray, "plan pair"]
+
+
+def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> Effects:
+    """The effects of each plan on each of its pairs, many plans per forward pass.
+
+    Raises `InternalError` for a plan that names a component twice, `UsageError` for one that the model lacks.
+    """
+    for plan in plans:
+        _check(plan, bench.model)
+    texts = _encode(bench, mode)
+    bound = bench.readout.bind(bench.model)
+    columns = torch.tensor([bound.column(emotion) for emotion in bench.emotions])
+    sites = tuple({bench.directions[emotion].site for emotion in bench.emotions})
+    means = _means(bench.model, [*texts.own, *texts.twins], plans) if mode == "mean" else {}
+    shape = (len(plans), len(texts.own))
+    effects = Effects(np.full(shape, np.nan), np.full(shape, np.nan))
+    ready: _Ready | None = None
+    for chunk, jobs in track(_work(texts, plans), f"ablating ({mode})", unit="pass"):
+        if ready is None or ready.chunk is not chunk:
+            ready = _make_ready(bench.model, texts, chunk, plans if mode == "resample" else ())
+        pair, of_plan = [i for i, _ in jobs], [p for _, p in jobs]
+        edits = _edits(bench.model, ready, pair, [plans[p] for p in of_plan], means)
+        result = ready.prefix.run(edits, read=sites, rows=[ready.row_of[i] for i in pair])
+        scores = bound.scores(result.logits).cpu()
+        streams = {site: result.at(site, [texts.own[i].end for i in pair]).double().cpu().numpy() for site in sites}
+        effects.score[of_plan, pair] = scores[torch.arange(len(pair)), columns[pair]].numpy()
+        effects.projection[of_plan, pair] = [
+            float(streams[direction.site][row] @ np.asarray(direction.vector, dtype=np.float64))
+            for row, direction in enumerate(bench.directions[bench.emotions[i]] for i in pair)
+        ]
+    return effects
+
+
+class _Texts(NamedTuple):
+    """The affective texts and their twins as tokens, and the first position of each that a plan may change."""
+
+    own: list[Encoded]
+    twins: list[Encoded]
+    starts: list[int]
+
+
+def _encode(bench: Bench, mode: str) -> _Texts:
+    """Before the edit a text and its twin are the same: resampling changes nothing there."""
+    own = encode(bench.model, [pair.affective for pair in bench.pairs], bench.readout)
+    twins = encode(bench.model, [pair.neutral for pair in bench.pairs], bench.readout)
+    if mode != "resample":
+        return _Texts(own, twins, [0] * len(own))
+    edits = [align(twin.tokens, text.tokens).target_edit[0] for text, twin in zip(own, twins, strict=True)]
+    return _Texts(own, twins, [min(edit, text.end) for edit, text in zip(edits, own, strict=True)])
+
+
+Chunk = tuple[int, ...]
+"""Indices of texts that share a prefix pass."""
+
+Jobs = list[tuple[int, int]]
+"""(text, plan): the rows of one forward pass."""
+
+
+def _work(texts: _Texts, plans: Sequence[Plan]) -> list[tuple[Chunk, Jobs]]:
+    """All passes: texts in chunks, and of each chunk its plans, those that begin at a higher layer last."""
+    behind = [len(text.tokens) - start for text, start in zip(texts.own, texts.starts, strict=True)]
+    lowest = [min((one.layer for one in plan.components), default=0) for plan in plans]
+    work: list[tuple[Chunk, Jobs]] = []
+    for indices in batches(texts.own, budget=PREFIX_TOKENS, sizes=behind):
+        chunk = tuple(int(i) for i in indices)
+        jobs = [(i, p) for i in chunk for p, plan in enumerate(plans) if i in plan.pairs]
+        jobs.sort(key=lambda job: lowest[job[1]])
+        most = max(1, TOKENS_AT_ONCE // max(behind[i] for i in chunk))
+        work += [(chunk, jobs[first : first + most]) for first in range(0, len(jobs), most)]
+    return work
+
+
+class _Ready(NamedTuple):
+    """A chunk's prefix, and what the twins hold at each site: `values`, of which `place` tells the
+    number that belongs at a text's position.
+    """
+
+    chunk: Chunk
+    prefix: Prefix
+    row_of: dict[int, int]
+    values: dict[Site, Float[Tensor, " value *site"]]
+    place: Int[Tensor, "text pos"]
+
+
+def _make_ready(model: LanguageModel, texts: _Texts, chunk: Chunk, plans: Sequence[Plan]) -> _Ready:
+    """The prefix of the chunk's texts, and what its twins hold at the sites that `plans` touch."""
+    own = [texts.own[i] for i in chunk]
+    twins = [texts.twins[i] for i in chunk]
+    prefix = Prefix(model, own, [texts.starts[i] for i in chunk])
+    captured = run(model, twins, read=tuple(_units(plans, model))).sites if plans else {}
+    width = max(len(twin.tokens) for twin in twins)
+    place_of = torch.zeros(len(chunk), max(len(text.tokens) for text in own), dtype=torch.long)
+    for row, (text, twin) in enumerate(zip(own, twins, strict=True)):
+        source = align(twin.tokens, text.tokens).source_of
+        place_of[row, : len(source)] = torch.from_numpy(source) + row * width
+    values = {site: x.flatten(0, 1) for site, x in captured.items()}
+    return _Ready(chunk, prefix, {i: row for row, i in enumerate(chunk)}, values, place_of)
+
+
+def _edits(
+    model: LanguageModel,
+    ready: _Ready,
+    pair: Sequence[int],
+    plans: Sequence[Plan],
+    means: Mapping[Site, Tensor],
+) -> list[Intervention]:
+    """The knock-outs of one pass, whose row r is text `pair[r]` under `plans[r]`."""
+    place_of = ready.place[[ready.row_of[i] for i in pair]]
+    return [
+        Intervention(
+            site,
+            exchange(ready.values[site], place_of, units=units)
+            if site in ready.values
+            else replace(means.get(site, _zeros(site, model)), units=units),
+        )
+        for site, units in _units(plans, model).items()
+    ]
+
+
+def _units(plans: Sequence[Plan], model: LanguageModel) -> dict[Site, Tensor]:
+    """For each site that any plan touches, which units are knocked out in which row."""
+    chosen: dict[Site, Tensor] = {}
+    for row, plan in enumerate(plans):
+        for component in plan.components:
+            site = Site(component.name, component.layer)
+            if site not in chosen:
+                chosen[site] = torch.zeros(len(plans), width(component.name, model), dtype=torch.bool)
+            chosen[site][row, component.index] = True
+    return chosen
+
+
+def _means(model: LanguageModel, rows: Sequence[Encoded], plans: Sequence[Plan]) -> dict[Site, Tensor]:
+    """The mean activation over all tokens of all texts, at each site that a plan touches."""
+    sites = tuple(_units(plans, model))
+    sums: dict[Site, Tensor] = {}
+    for batch in batches(rows):
+        mine = [rows[i] for i in batch]
+        for site, x in run(model, mine, read=sites).sites.items():
+            parts = torch.stack([x[row, : len(one.tokens)].float().sum(0) for row, one in enumerate(mine)])
+            sums[site] = parts.sum(0) + sums.get(site, torch.zeros_like(parts[0]))
+    return {site: total / sum(len(row.tokens) for row in rows) for site, total in sums.items()}
+
+
+def _zeros(site: Site, model: LanguageModel) -> Tensor:
+    dims = model.dims
+    return torch.zeros(dims.n_heads, dims.d_head) if site.name == KINDS["head"] else torch.zeros(dims.d_mlp)
+
+
+def _check(plan: Plan, model: LanguageModel) -> None:
+    twice = [component for component, times in Counter(plan.components).items() if times > 1]
+    if twice:
+        raise InternalError(f"{twice[0]} is ablated twice in one plan: list each component once.")
+    for component in plan.components:
+        if component.name not in KINDS.values() or not (
+            0 <= component.layer < model.dims.n_layers and 0 <= component.index < width(component.name, model)
+        ):
+            raise UsageError(f"{model.name} has no {component}: layers and indices count from 0, names are z and post.")

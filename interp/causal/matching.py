@@ -1,0 +1,56 @@
+"""Random components matched to chosen ones: the control of an ablation, which must not contain what it controls for."""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from interp.causal.attribution import KINDS, Component, writes_before
+from interp.models import LanguageModel
+from interp.sites import Site
+
+
+def matched_draws(
+    top: Sequence[Component], model: LanguageModel, site: Site, *, n_draws: int, rng: np.random.Generator
+) -> tuple[list[tuple[Component, ...]], str]:
+    """`n_draws` random choices of as many components in each layer as `top` has there, none of `top` among them.
+
+    What a layer cannot give is drawn from all layers that write to `site`. Returns the draws and how
+    they match: "layer", or "layers" where some come from others. Where all layers together have too
+    few others there is no draw, and a warning says so.
+    """
+    name, chosen, wanted = top[0].name, set(top), Counter(component.layer for component in top)
+
+    def others(layers: Iterable[int]) -> list[Component]:
+        every = (Component(name, layer, i) for layer in layers for i in range(width(name, model)))
+        return [one for one in every if one not in chosen]
+
+    pools = {layer: others([layer]) for layer in wanted}
+    missing = sum(max(0, n - len(pools[layer])) for layer, n in wanted.items())
+    writing = {layer for layer in range(model.dims.n_layers) if writes_before(Site(name, layer), site)}
+    spare = others(sorted(writing | set(wanted))) if missing else []
+    if n_draws and missing and len(spare) < len(top):
+        warnings.warn(
+            f"beside the top {len(top)} there are too few others to draw as many at random, "
+            "so they stand without control and p. Choose fewer.",
+            stacklevel=3,
+        )
+        return [], ""
+    draws = []
+    for _ in range(n_draws):
+        drawn = [one for layer, n in wanted.items() for one in _draw(pools[layer], n, rng)]
+        taken = set(drawn)
+        rest = [one for one in spare if one not in taken]
+        draws.append((*drawn, *_draw(rest, missing, rng)))
+    return draws, "layers" if missing else "layer"
+
+
+def width(name: str, model: LanguageModel) -> int:
+    """How many heads (`z`) or neurons (`post`) a layer has."""
+    return model.dims.n_heads if name == KINDS["head"] else model.dims.d_mlp
+
+
+def _draw(pool: Sequence[Component], n: int, rng: np.random.Generator) -> list[Component]:
+    """`n` of the pool, or all of it where it has fewer."""
+    return [pool[i] for i in rng.choice(len(pool), size=min(n, len(pool)), replace=False)] if pool else []
