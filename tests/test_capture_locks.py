@@ -65,7 +65,7 @@ def test_who_shares_a_lock_leaves_the_note_of_who_is_still_at_work(tmp_path):
 
 
 def test_two_writers_without_locks_still_give_right_shards(llama, clean, tmp_path, monkeypatch):
-    monkeypatch.setattr("interp.capture.lock.fcntl.flock", lambda descriptor, flag: None)
+    monkeypatch.setattr("interp.files.fcntl.flock", lambda descriptor, flag: None)
     out = tmp_path / "run"
     children = [in_child(lambda: write_store(llama, out)) for _ in range(2)]
     statuses = [os.waitpid(child, 0)[1] for child in children]

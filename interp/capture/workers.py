@@ -93,8 +93,12 @@ class Work:
 class _Worker:
     """A process of the pool: it has its work, or the error that it met while getting ready.
 
-    Ctrl-C it leaves to its parent. Any other signal that ends processes lets it finish its batch, commit, and leave; where it
-    has nothing in hand it leaves at once, so that nobody waits for it.
+    Ctrl-C it leaves to its parent. Any other signal that ends processes lets it finish its batch,
+    commit, and leave; where it has nothing in hand it leaves at once, so that nobody waits for it.
+
+    Python runs a signal's handler when the main thread comes back to it. A signal that comes just
+    before the main thread begins to wait for work would not be heard before the wait ends: so a
+    thread of its own listens (`_heed`).
     """
 
     def __init__(self) -> None:
@@ -105,8 +109,12 @@ class _Worker:
     def get_ready(self, parcels: Any) -> None:
         """Take the work that the parent hands over through the queue `parcels`, and load the model."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        heard, said = os.pipe()
+        os.set_blocking(said, False)
+        signal.set_wakeup_fd(said, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._leave)
+        threading.Thread(target=self._heed, args=(heard,), daemon=True).start()
         threading.Thread(target=_leave_with_parent, daemon=True).start()
         work: Work = parcels.get()
         try:
@@ -127,6 +135,12 @@ class _Worker:
             if self.told:  # also where the shard failed: whoever told us waits for our end, not for an answer
                 os._exit(BusyError.exit_code)
         return index
+
+    def _heed(self, heard: int) -> None:
+        """Do what signals ask for; the kernel writes their numbers to the pipe `heard`."""
+        while number := os.read(heard, 1):
+            if number[0] in (signal.SIGTERM, signal.SIGUSR1):
+                self._leave(number[0], None)
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         self.told = True

@@ -116,7 +116,7 @@ def read_template(said: str | None) -> str | None:
     if said is None or said in (ON, OFF):
         return None
     try:
-        text = Path(said).read_bytes().decode("utf-8")
+        text = read_regular(said, most=_MOST_BYTES).decode("utf-8")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(

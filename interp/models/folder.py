@@ -32,6 +32,9 @@ _GENERATIVE = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+SMALL = (".json", ".model", ".txt", ".jinja")
+"""Endings of the files that lie beside the weights: configuration and tokenizer."""
+
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
 
 
@@ -113,6 +116,11 @@ def weight_files(folder: Path) -> list[Path]:
         if not path.is_file() or path.stat().st_size == 0:
             raise ArtefactError(f"{path} is missing or empty: download the model again.")
     return [folder / name for name in names]
+
+
+def small_files(folder: Path) -> list[Path]:
+    """The files of a model's folder that say what its weights and its tokens are."""
+    return sorted(path for path in folder.iterdir() if path.name.endswith(SMALL) and path.is_file())
 
 
 def shard_names(index: dict[str, Any], where: Path | str) -> list[str]:
