@@ -16,7 +16,7 @@ from interp.models.folder import check_description, unsupported
 from interp.models.hub import fetch
 from interp.models.language_model import LanguageModel
 from interp.models.loading import DTYPES, check_vocabulary, load, put_bridge, sizes
-from interp.models.sources import quietly, read_tokenizer
+from interp.models.sources import quietly, read_config, read_tokenizer
 
 
 def outline(name: str, *, dtype: str = "float32", offline: bool = False, chat_template: str | None = None) -> LanguageModel:
@@ -34,6 +34,7 @@ def outline(name: str, *, dtype: str = "float32", offline: bool = False, chat_te
     config = check_description(folder)
     if config["model_type"] not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise unsupported(folder, config["model_type"])
+    read_config(folder)
     written = read_template(chat_template)
     tokenizer = read_tokenizer(folder)
     chat = choose_template(chat_template, written, tokenizer, name=name)

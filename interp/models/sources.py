@@ -1,7 +1,8 @@
 """From a name to a Hugging Face model and its tokenizer: found, checked, and read to where the model is to run."""
 
 import logging
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -17,9 +19,41 @@ from transformers.utils import logging as transformers_logging
 from interp.errors import ArtefactError, UsageError
 from interp.models import names
 from interp.models.folder import check_folder, unsupported
+from interp.models.headers import Shape, count_layers, layer_of, weight_shapes
 from interp.models.hub import fetch
 from interp.models.placement import Placement, best_device, check_map, check_placement
 from interp.models.quantised import method_of, missing_package, require_reader
+from interp.models.tokens import panics_told
+
+_TRANSFORMERS_ERRORS = (
+    StrictDataclassError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    OSError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+)
+"""What transformers raises for a configuration or weights that it cannot make sense of."""
+
+_SIZES = (
+    "num_hidden_layers",
+    "hidden_size",
+    "vocab_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "intermediate_size",
+    "max_position_embeddings",
+)
+"""Fields of a configuration that count something, as transformers calls them in every family."""
+
+_SLACK, _PACKED = 2, 16
+"""How many times the numbers in a checkpoint a model may have: some leave out what can be computed,
+and quantised ones pack several into one.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,6 +90,7 @@ def open_source(name: str, device: Placement, *, dtype: torch.dtype, offline: bo
     if config["model_type"] not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise unsupported(folder, config["model_type"])
     method = method_of(config, folder)
+    read_config(folder)
     device_map = _device_map(device, quantised=method is not None)
     require_reader(config, folder, device_map=device_map)
     weights = partial(_weights, folder, dtype, device_map, check_placement(device))
@@ -89,6 +124,8 @@ def _weights(folder: Path, dtype: torch.dtype, device_map: Any, target: torch.de
     `UsageError` for a device map that does not fit the model.
     """
     mapped = target is None and isinstance(device_map, dict)
+    shapes = weight_shapes(folder)
+    _refuse_larger(folder, shapes)
     if mapped:
         check_map(device_map, _skeleton(folder))
     try:
@@ -106,7 +143,7 @@ def _weights(folder: Path, dtype: torch.dtype, device_map: Any, target: torch.de
         raise ArtefactError(f"the weights in {folder} are corrupt ({error}): download the model again.") from error
     except ImportError as error:
         raise missing_package(None, folder, error) from error
-    except (ValueError, KeyError, RuntimeError, OSError) as error:
+    except _TRANSFORMERS_ERRORS as error:
         if mapped:
             raise UsageError(f"the model in {folder} cannot be spread by this device map ({first_line(error)}).") from error
         raise _unreadable(folder, error) from error
@@ -117,21 +154,99 @@ def _weights(folder: Path, dtype: torch.dtype, device_map: Any, target: torch.de
             f"the weights in {folder} lack {len(missing)} tensors of the right shape, the first {missing[0]}: they would "
             "be random. Download the model again."
         )
+    _refuse_unexpected(folder, report["unexpected_keys"], shapes, model.config)
     return model.eval() if device_map is not None else model.eval().to(device=target, dtype=dtype)
 
 
+def _refuse_larger(folder: Path, shapes: Mapping[str, Shape]) -> None:
+    """Raise `ArtefactError` for a configuration that asks for more than the weights hold, before
+    anything of that size is made.
+    """
+    config = read_config(folder)
+    layers, held = config.num_hidden_layers, count_layers(shapes) or len(shapes)
+    if layers > held:
+        raise ArtefactError(
+            f"{folder}: config.json says {layers} layers, and the weights hold {held}: they belong to "
+            "different models. Download the model again."
+        )
+    numbers = sum(tensor.numel() for tensor in _skeleton(folder).parameters())
+    most = sum(map(math.prod, shapes.values()))
+    if numbers > most * (_PACKED if getattr(config, "quantization_config", None) else _SLACK):
+        raise ArtefactError(
+            f"{folder}: config.json describes a model of {numbers:,} numbers, and the weights hold "
+            f"{most:,}: they belong to different models. Download the model again."
+        )
+
+
+def _refuse_unexpected(folder: Path, names: Collection[str], shapes: Mapping[str, Shape], config: Any) -> None:
+    """Raise `ArtefactError` for tensors that the configuration has no place for: every number would
+    be another network's. What older versions of transformers saved beside the weights is no weight.
+    """
+    unexpected = sorted(name for name in names if not _is_buffer(name, shapes.get(name)))
+    if not unexpected:
+        return
+    layers = {layer_of(name) for name in unexpected if layer_of(name) >= config.num_hidden_layers}
+    cut = f" (it says {config.num_hidden_layers} layers, they hold {max(layers) + 1})" if layers else ""
+    raise ArtefactError(
+        f"the weights in {folder} hold {len(unexpected)} tensors that config.json has no place "
+        f"for{cut}, the first {unexpected[0]}: they belong to different models, or the configuration "
+        "was changed. Download the model again."
+    )
+
+
+def _is_buffer(name: str, shape: Shape | None) -> bool:
+    """Whether a tensor is a mask or a table that older models kept beside their weights."""
+    *_, owner, last = ("", *name.split("."))
+    if last in ("inv_freq", "masked_bias"):
+        return True
+    mask = shape is not None and len(shape) == 4  # batch, head, query, key; a weight has two axes
+    return mask and last == "bias" and owner in ("attn", "attention", "self_attn")
+
+
+def read_config(folder: Path) -> Any:
+    """The configuration of a folder as transformers reads it, with sizes that a model can have.
+
+    Raises `ArtefactError` naming the field that has another type, or is no size.
+    """
+    try:
+        with quietly():
+            config: Any = AutoConfig.from_pretrained(folder, local_files_only=True)
+        sizes = {name: getattr(config, name, None) for name in _SIZES}
+    except _TRANSFORMERS_ERRORS as error:
+        told = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ArtefactError(
+            f"{folder / 'config.json'} is no configuration that transformers reads ({told}): download the model again."
+        ) from error
+    wrong = [f"{name} {n}" for name, n in sizes.items() if isinstance(n, int) and n < 1]
+    if wrong or not isinstance(sizes["num_hidden_layers"], int):
+        raise ArtefactError(
+            f"{folder / 'config.json'} gives {', '.join(wrong) or 'no number of layers'}, expected at "
+            "least 1: download the model again."
+        )
+    return config
+
+
 def _skeleton(folder: Path) -> PreTrainedModel:
-    """The model of a folder without its weights."""
-    with quietly(), torch.device("meta"):
-        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+    """The model of a folder without its weights; raises `ArtefactError` for sizes that fit no model."""
+    try:
+        with quietly(), torch.device("meta"):
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            return AutoModelForCausalLM.from_config(config)
+    except ImportError as error:
+        raise missing_package(None, folder, error) from error
+    except _TRANSFORMERS_ERRORS as error:
+        raise _unreadable(folder, error) from error
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a folder; raises `ArtefactError` when it cannot be read."""
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # the tokenizers library raises bare Exception on a broken file
-        raise ArtefactError(f"the tokenizer in {folder} cannot be read ({first_line(error)}): download it again.") from error
+    with panics_told(f"the tokenizer in {folder}"):
+        try:
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # the tokenizers library raises bare Exception on a broken file
+            raise ArtefactError(
+                f"the tokenizer in {folder} cannot be read ({first_line(error)}): download it again."
+            ) from error
 
 
 def _unreadable(folder: Path, error: BaseException) -> Exception:
