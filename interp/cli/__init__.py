@@ -9,13 +9,15 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
+from typing import NoReturn
 
 import click
 
 import interp
 from interp.cli import captures, models, stimuli, study
 from interp.cli.printing import printable, show_warning
-from interp.errors import InterpError
+from interp.errors import InterpError, ResourceError
 
 COMMANDS = (*study.COMMANDS, *captures.COMMANDS, *models.COMMANDS, *stimuli.COMMANDS)
 
@@ -43,6 +45,22 @@ def main() -> None:
     except InterpError as error:
         click.echo(f"interp: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        _leave_unwritten(error)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interp: stopped; what was finished is kept, and the same command resumes.", err=True)
         sys.exit(128 + signal.SIGINT)
+
+
+def _leave_unwritten(error: OSError) -> NoReturn:
+    """Say what the machine refused, in one line: a file, or else stdout itself (a full disk)."""
+    what = f"use {error.filename}" if error.filename is not None else "print the result"
+    reason = printable(f"cannot {what}: {error.strerror or error}.")
+    with suppress(OSError):  # stderr may lie on the same disk
+        click.echo(f"interp: {reason} What was finished is kept.", err=True)
+    # What stdout still holds would be tried again at the very end, with a traceback.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    sys.exit(ResourceError.exit_code)

@@ -1,6 +1,5 @@
 """What a run reads from disk, known again: a file that changes while the run is under way is told."""
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -45,5 +44,5 @@ class Inputs:
 
 
 def _stamp(path: Path) -> Stamp:
-    found = os.stat(path)
+    found = path.stat()
     return found.st_mtime_ns, found.st_size, found.st_ino
