@@ -94,6 +94,32 @@ def test_a_worker_with_nothing_in_hand_leaves_at_once(llama, tmp_path):
         assert process.exitcode == BusyError.exit_code
 
 
+def _hear_no_signal() -> None:
+    """Let this thread be interrupted by none, as it is in the moment before it waits for work."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_worker_told_just_before_it_waits_for_work_leaves_too(number):
+    """The signal has come and the main thread does not know: only the wait's end would tell it."""
+    context = multiprocessing.get_context("spawn")
+    parcels = context.Queue()
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_get_ready, initargs=(parcels,)) as pool:
+        parcels.put(_NoWork())
+        pool.submit(_hear_no_signal).result(timeout=120)
+        (process,) = multiprocessing.active_children()
+        os.kill(process.pid, number)
+        process.join(120)
+        assert process.exitcode == BusyError.exit_code
+
+
+class _NoWork:
+    """Work of which a worker gets ready with an error."""
+
+    out = Path("nowhere")
+
+
 def test_a_worker_that_was_told_leaves_also_where_its_shard_fails(monkeypatch):
     """An answer would go to a pool that is broken, and the worker would wait for a next shard that never comes."""
     worker = _Worker()

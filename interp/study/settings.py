@@ -113,7 +113,9 @@ class Settings:
 def _check_out(out: Path) -> None:
     """Raise `ResourceError` for a folder that the file system cannot name."""
     try:
-        (out / "activations" / "shards" / "00000.part-00000000.h5").exists()
+        (out / "activations" / "shards" / "00000.part-00000000.h5").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ResourceError(f"cannot use {str(out)[:80]!r} as --out: {reason}.") from error
