@@ -67,7 +67,7 @@ def _shapes(path: Path) -> dict[str, Shape]:
     return {name: _shape(entry["shape"]) for name, entry in header.items()}
 
 
-def _end(entry: Mapping[str, Any]) -> int:
+def _end(entry: Any) -> int:
     start, end = entry["data_offsets"]
     if not 0 <= start <= end:
         raise ValueError(f"a tensor lies from byte {start} to {end}")
