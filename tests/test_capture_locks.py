@@ -108,7 +108,7 @@ def test_a_start_that_no_clock_shows_is_not_told(tmp_path):
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("elsewhere")])
 def test_a_lock_is_a_plain_file_or_nothing(tmp_path, make):
     make(tmp_path / "LOCK")
-    with pytest.raises(InterpError, match="plain file|directory|links") as error, locked(tmp_path / "LOCK"):
+    with pytest.raises(InterpError, match=r"plain file|directory|links") as error, locked(tmp_path / "LOCK"):
         pass
     assert error.value.exit_code in (4, 5)
     assert "disk is full" not in str(error.value)

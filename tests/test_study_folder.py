@@ -326,7 +326,7 @@ def test_a_file_that_was_only_touched_ends_nothing(settings, monkeypatch):
 def test_names_that_no_file_system_takes_are_told_before_anything_is_read(settings, tmp_path):
     long = [tmp_path / ("x" * 300), tmp_path / "/".join(["x" * 200] * 20)]
     for out in (*long, tmp_path / "nul\0"):
-        with pytest.raises(InterpError, match="cannot use .* as --out") as error:
+        with pytest.raises(InterpError, match=r"cannot use .* as --out") as error:
             study.Settings(model="planted", stimuli="planted", out=out)
         assert error.value.exit_code == 5
     assert outcome(*line(settings, "probe")[:5], "--out", long[0])[0] == 5

@@ -229,10 +229,10 @@ def _refuse_broken(chat: ChatTemplate) -> None:
     if len(chat.text) > _MOST_BYTES:
         raise UsageError(f"the chat template ({chat.source}) has more than {_MOST_BYTES:,} characters.")
     try:
-        told = [text for _, kind, text in _JINJA.lex(chat.text) if kind == "integer"]
+        numbers = [text for _, kind, text in _JINJA.lex(chat.text) if kind == "integer"]
     except jinja2.TemplateSyntaxError:
-        told = []  # told below, with its line
-    if large := [text for text in told if len(text) > len(str(_MOST_NUMBER))]:
+        numbers = []  # told below, with its line
+    if large := [text for text in numbers if len(text) > len(str(_MOST_NUMBER))]:
         raise UsageError(
             f"the chat template ({chat.source}) computes with {large[0][:20]}, which could make a string "
             f"that long: no template needs a number of more than {len(str(_MOST_NUMBER))} digits."
