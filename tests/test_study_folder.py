@@ -297,17 +297,24 @@ CHANGES: dict[str, Callable[[study.Settings], None]] = {
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_file_that_changes_while_the_run_is_under_way_ends_it(what, settings, monkeypatch):
-    original = STAGES["probes"]
+    """The stage at work then is not written: nobody knows what it read. The ones before it stay."""
+    original = STAGES["directions"]
 
-    def probes(begun: Study) -> list[dict]:
-        rows = original(begun)
+    def directions(begun: Study) -> list[dict]:
         CHANGES[what](settings)
-        return rows
+        return original(begun)
 
-    monkeypatch.setitem(STAGES, "probes", probes)
+    monkeypatch.setitem(STAGES, "directions", directions)
     with pytest.raises(ArtefactError, match="while the run was under way"):
         conduct(settings, "probes", "directions")
     assert [path.name for path in (settings.out / "tables").iterdir()] == ["probes.csv"]
+
+
+def test_a_file_that_changed_before_a_stage_is_told_before_its_work(settings, monkeypatch):
+    monkeypatch.setattr(Study, "keep", lambda *_, **__: change_weights(Path(settings.model)))
+    monkeypatch.setitem(STAGES, "directions", None)
+    with pytest.raises(ArtefactError, match=r"model\.safetensors was changed while"):
+        conduct(settings, "probes", "directions")
 
 
 def test_a_file_that_was_only_touched_ends_nothing(settings, monkeypatch):

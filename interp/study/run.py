@@ -152,6 +152,7 @@ def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
             return  # another command was quicker
         try:
             rows = STAGES[name](study)
+            study.inputs.check()  # weights may be read from their file while they are at work
         except (StatisticsError, UsageError, DataError) as error:
             needed = asked or name == "capture" or not study.loaded
             if needed or isinstance(error, DataError):
