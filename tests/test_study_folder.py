@@ -260,6 +260,19 @@ def test_a_file_system_without_locks_is_told(settings, monkeypatch):
     assert error.value.exit_code == 5
 
 
+def test_a_disk_that_fills_while_figures_are_drawn_leaves_nothing_half(settings, monkeypatch):
+    conduct(settings, "directions")
+    before = tree(settings.out)
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("interp.files.os.fsync", full)
+    code, message = outcome("report", settings.out)
+    assert (code, "the disk is full" in message, "figures" in message) == (5, True, True)
+    assert tree(settings.out) == before
+
+
 @pytest.mark.parametrize("cut", [True, False])
 def test_a_table_that_was_changed_is_told_and_computed_again_when_deleted(settings, cut):
     conduct(settings, "directions", "cosines")

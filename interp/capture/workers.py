@@ -177,15 +177,7 @@ def run_in_processes(recorder: Recorder, folder: RunFolder, lock: Lock, *, worke
         return
     workers = min(workers, len(lacking))
     work = Work.of(recorder, folder)
-    context = multiprocessing.get_context("spawn")
-    parcels = context.Queue()  # as an argument, a large plan would make each worker wait until the one before it had read it
-    for _ in range(workers):
-        parcels.put(work)
-    parcels.cancel_join_thread()
-    with (
-        watched_signals() as stopping,
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_get_ready, initargs=(parcels,)) as pool,
-    ):
+    with watched_signals() as stopping, _pool(workers, work) as pool:
         died: BrokenProcessPool | None = None
         futures = [pool.submit(_compute, index) for index in lacking]
         try:
@@ -201,6 +193,25 @@ def run_in_processes(recorder: Recorder, folder: RunFolder, lock: Lock, *, worke
         stopping.check(how_to_resume(folder))  # a signal may have been what ended the worker
         if died is not None:
             raise BusyError(f"a worker died (memory?); {how_to_resume(folder)}") from died
+
+
+def _pool(workers: int, work: Work) -> ProcessPoolExecutor:
+    """Processes that get ready for `work`; raises `ResourceError` where there is no room for them."""
+    context = multiprocessing.get_context("spawn")
+    try:
+        # As an argument, a large plan would make each worker wait until the one before it had read it.
+        parcels = context.Queue()
+        for _ in range(workers):
+            parcels.put(work)
+        parcels.cancel_join_thread()
+        return ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_get_ready, initargs=(parcels,)
+        )
+    except OSError as error:  # their semaphores are files in shared memory
+        raise ResourceError(
+            f"worker processes cannot be started ({error.strerror or error}): give shared memory "
+            "(/dev/shm) some room, or let this process work alone (--executor serial)."
+        ) from error
 
 
 def _settled(futures: Iterable[Future[int]], lock: Lock, stopping: Stopping) -> Iterator[Future[int]]:
@@ -235,7 +246,7 @@ def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: in
         alone: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
         try:
             ray.init(**alone, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             raise ResourceError(f"Ray cannot be started or joined ({error}): see RAY_ADDRESS.") from error
     try:
         actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, max_restarts=3, max_task_retries=2)(_Actor)
@@ -298,6 +309,14 @@ def _raise_failure(ray: Any, reference: Any) -> None:
     try:
         failure = ray.get(reference)
     except ray.exceptions.RayActorError as error:
-        raise BusyError(f"a Ray worker died again and again: {error}. The same command resumes.") from error
+        raise BusyError(
+            f"a Ray worker died again and again: {error}. The same command resumes."
+        ) from error
+    except ray.exceptions.RayError as error:
+        told = str(error).strip().splitlines()[-1][:300]
+        raise ResourceError(
+            f"a Ray worker could not do its work ({told}): look at its machine's memory and disk. The "
+            "same command resumes."
+        ) from error
     if failure is not None:
         raise getattr(interp.errors, failure[0])(failure[1])

@@ -10,7 +10,7 @@ import signal
 import sys
 import warnings
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -46,21 +46,33 @@ def main() -> None:
         click.echo(f"interp: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        _leave_unwritten(error)
+        _leave_refused(error)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interp: stopped; what was finished is kept, and the same command resumes.", err=True)
         sys.exit(128 + signal.SIGINT)
 
 
-def _leave_unwritten(error: OSError) -> NoReturn:
+def _leave_refused(error: OSError) -> NoReturn:
     """Say what the machine refused, in one line: a file, or else stdout itself (a full disk)."""
-    what = f"use {error.filename}" if error.filename is not None else "print the result"
-    reason = printable(f"cannot {what}: {error.strerror or error}.")
+    if error.filename is not None:
+        what = f"cannot use {error.filename}"
+    else:
+        what = "cannot print the result" if _is_stuck(sys.stdout) else "the machine refuses"
     with suppress(OSError):  # stderr may lie on the same disk
+        reason = printable(f"{what}: {error.strerror or error}.")
         click.echo(f"interp: {reason} What was finished is kept.", err=True)
-    # What stdout still holds would be tried again at the very end, with a traceback.
+    # What they still hold would be tried again at the very end, with a traceback.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             os.dup2(nowhere, stream.fileno())
     sys.exit(ResourceError.exit_code)
+
+
+def _is_stuck(stream: TextIO) -> bool:
+    """Whether a stream cannot get rid of what it holds."""
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    return False
