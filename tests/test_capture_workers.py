@@ -20,10 +20,11 @@ from safetensors.torch import load_file, save_file
 from interp.capture import capture
 from interp.capture.lock import locked
 from interp.capture.plan import Options, make_plan
+from interp.capture.ray_workers import _raise_failure, _share_out
 from interp.capture.recorder import Recorder
 from interp.capture.run_folder import RunFolder
 from interp.capture.stopping import Stopping
-from interp.capture.workers import Work, _compute, _get_ready, _pool, _raise_failure, _share_out, _Worker
+from interp.capture.workers import Work, _compute, _get_ready, _pool, _Worker
 from interp.errors import ArtefactError, BusyError, DataError, Interrupted, ResourceError
 from interp.models import load
 

@@ -1,11 +1,11 @@
-"""Workers: processes of this machine, or actors of a Ray cluster, that each load the model and compute shards of one plan.
+"""Workers: processes of this machine that each load the model and compute shards of one plan; what
+they need (`Work`) is what actors of a Ray cluster need, too (`ray_workers`).
 
 The parent decides when they stop and tells them by the folder's STOP file: they end their batch and commit what they have.
 An error of ours (a model that cannot be loaded, a poison row) ends the run under its own name; a worker that dies ends it
 with `BusyError`, and the same command goes on.
 """
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 
-import interp.errors
 from interp.capture.lock import Lock
 from interp.capture.plan import Plan, identity
 from interp.capture.recorder import Recorder, how_to_resume
@@ -34,11 +33,8 @@ from interp.models.chat import OFF
 from interp.models.placement import Placement
 from interp.progress import track
 
-_LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.1
 """How often is looked whether a signal came, while workers are at work."""
-
-_PATIENCE_SECONDS = 60.0
-"""How long workers are waited for when the run ends early: long enough for a batch."""
 
 
 @dataclass(frozen=True)
@@ -204,9 +200,7 @@ def _pool(workers: int, work: Work) -> ProcessPoolExecutor:
         for _ in range(workers):
             parcels.put(work)
         parcels.cancel_join_thread()
-        return ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_get_ready, initargs=(parcels,)
-        )
+        return ProcessPoolExecutor(workers, mp_context=context, initializer=_get_ready, initargs=(parcels,))
     except OSError as error:  # their semaphores are files in shared memory
         raise ResourceError(
             f"worker processes cannot be started ({error.strerror or error}): give shared memory "
@@ -220,103 +214,8 @@ def _settled(futures: Iterable[Future[int]], lock: Lock, stopping: Stopping) -> 
     while pending and not stopping.asked():
         lock.beat()
         try:
-            for future in as_completed(pending, timeout=_LOOK_SECONDS):
+            for future in as_completed(pending, timeout=LOOK_SECONDS):
                 pending.discard(future)
                 yield future
         except TimeoutError:
             continue
-
-
-def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: int) -> None:
-    """Compute what the folder lacks with `workers` Ray actors, each holding the model.
-
-    An actor that dies is started again up to three times and its shard tried again twice; an error of ours (a poison row)
-    ends the run with its own name. On a signal the actors end their batches and commit what is finished.
-    """
-    try:
-        import ray
-    except ImportError as error:
-        raise ResourceError("executor ray needs the extra `ray`: pip install 'emotion-interp[ray]'.") from error
-    lacking = recorder.missing(folder, range(len(recorder.plan.shards)), beat=lock.beat)
-    if not lacking:
-        return
-    work = Work.of(recorder, folder)
-    started = not ray.is_initialized()
-    if started:
-        alone: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
-        try:
-            ray.init(**alone, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            raise ResourceError(f"Ray cannot be started or joined ({error}): see RAY_ADDRESS.") from error
-    try:
-        actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, max_restarts=3, max_task_retries=2)(_Actor)
-        actors = [actor.remote(work) for _ in range(min(workers, len(lacking)))]
-        with watched_signals() as stopping:
-            _share_out(ray, actors, lacking, folder, lock, stopping)
-            stopping.check(how_to_resume(folder))
-    finally:
-        if started:
-            ray.shutdown()
-
-
-class _Actor:
-    """A Ray worker: holds the model, computes one shard a call; an error of ours comes back as its class and message."""
-
-    def __init__(self, work: Work) -> None:
-        self._failure: tuple[str, str] | None = None
-        try:
-            self._folder = RunFolder(work.out)
-            self._recorder = work.recorder()
-        except InterpError as error:
-            self._failure = type(error).__name__, str(error)
-
-    def compute(self, index: int) -> tuple[str, str] | None:
-        """Compute a shard; None, or the name and message of an error of ours."""
-        if self._failure is None:
-            try:
-                self._recorder.run_shard(self._folder, index, stop=self._folder.stop_asked)
-            except InterpError as error:
-                return type(error).__name__, str(error)
-        return self._failure
-
-
-def _share_out(ray: Any, actors: list[Any], lacking: list[int], folder: RunFolder, lock: Lock, stopping: Stopping) -> None:
-    """Give each actor its next shard when it has finished one; no actor is at work afterwards."""
-    waiting = list(reversed(lacking))
-    running = {actor.compute.remote(waiting.pop()): actor for actor in actors if waiting}
-    try:
-        while running:
-            lock.beat()
-            if stopping.asked():
-                folder.ask_to_stop()
-            for reference in ray.wait(list(running), timeout=_LOOK_SECONDS)[0]:
-                actor = running.pop(reference)
-                _raise_failure(ray, reference)
-                if waiting and not stopping.asked():
-                    running[actor.compute.remote(waiting.pop())] = actor
-    finally:
-        folder.ask_to_stop()
-        if running:
-            _, late = ray.wait(list(running), num_returns=len(running), timeout=_PATIENCE_SECONDS)
-            for reference in late:
-                ray.kill(running[reference])
-        folder.forget_stop()
-        folder.reload()
-
-
-def _raise_failure(ray: Any, reference: Any) -> None:
-    """Raise what an actor met: an error of ours by its own name, `BusyError` when it died too often."""
-    try:
-        failure = ray.get(reference)
-    except ray.exceptions.RayActorError as error:
-        raise BusyError(
-            f"a Ray worker died again and again: {error}. The same command resumes."
-        ) from error
-    except ray.exceptions.RayError as error:
-        told = str(error).strip().splitlines()[-1][:300]
-        raise ResourceError(
-            f"a Ray worker could not do its work ({told}): look at its machine's memory and disk. The "
-            "same command resumes."
-        ) from error
-    if failure is not None:
-        raise getattr(interp.errors, failure[0])(failure[1])

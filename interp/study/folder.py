@@ -6,11 +6,9 @@ import hashlib
 import json
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +18,15 @@ from jaxtyping import Float
 import stimuli
 from interp.capture import ActivationStore, capture
 from interp.capture.lock import locked
-from interp.capture.plan import IDENTITY
 from interp.capture.run_folder import LOCK
-from interp.errors import ArtefactError, BusyError, InternalError
+from interp.errors import BusyError
 from interp.files import make_folder
 from interp.models import LanguageModel, load
 from interp.models.conversations import prompt_of
 from interp.models.folder import small_files
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site
+from interp.study.identity import asked_of, plain, refuse_other_config, refuse_other_model, warn_of_revision
 from interp.study.inputs import Inputs
 from interp.study.locks import FolderLocks
 from interp.study.settings import Settings, last_token
@@ -78,10 +76,10 @@ class Study:
             offline=settings.offline,
             chat_template=settings.chat_template,
         )
-        known, found = self.record.provenance.get("model"), _plain(model.provenance)
+        known, found = self.record.provenance.get("model"), plain(model.provenance)
         if known is not None:
-            _refuse_other_model(known, found, out=self.out)
-            _warn_of_revision(known, found, name=settings.model)
+            refuse_other_model(known, found, out=self.out)
+            warn_of_revision(known, found, name=settings.model)
         self._watch(model)
         return model
 
@@ -136,7 +134,7 @@ class Study:
             **settings.capture_options,
         )
         if "model" not in self.record.provenance:
-            self.keep(model=_plain(self.model.provenance))
+            self.keep(model=plain(self.model.provenance))
         for text in store.warnings:
             if not any(known.endswith(f": {text}") for known in self.record.warnings):
                 warnings.warn(text, stacklevel=2)
@@ -202,7 +200,7 @@ class Study:
             there = read_record(path) if path.exists() else self.record
             known, found = there.provenance.get("model"), provenance.get("model")
             if known is not None and found is not None:
-                _refuse_other_model(known, found, out=self.out)
+                refuse_other_model(known, found, out=self.out)
                 del provenance["model"]  # it is written once
             self.record = there.joined(warnings=warnings, **provenance)
             if self.record != there or not path.exists():
@@ -210,7 +208,7 @@ class Study:
 
     def _open_record(self) -> RunRecord:
         path = self.out / "run.json"
-        config = _asked(self.settings, self.battery)
+        config = asked_of(self.settings, self.battery)
         with self.locks.record():
             if path.exists():
                 refuse_other_config(self.settings, self.battery)
@@ -223,46 +221,12 @@ class Study:
                 battery=self.battery.name,
                 seed=self.settings.seed,
                 config=config,
-                provenance=_plain({**identity, "tables": {}}),
+                provenance=plain({**identity, "tables": {}}),
                 warnings=self.battery.warnings,
             )
             record.write(path)
             self._made.append(path)
         return record
-
-
-_NAMES = {
-    "config_digest": "configuration",
-    "tokenizer_digest": "tokenizer",
-    "chat_template": "chat template",
-}
-
-
-def _refuse_other_model(known: Mapping[str, Any], found: Mapping[str, Any], *, out: Path) -> None:
-    """Raise `ArtefactError` where two models' identities differ; what `known` lacks is not asked."""
-    other = [key for key in IDENTITY if key in known and known[key] != found.get(key)]
-    if other:
-        names = ", ".join(_NAMES.get(key, key) for key in other)
-        told = "; ".join(f"{_NAMES.get(key, key)}: {known[key]} then, {found.get(key)} now" for key in other)
-        raise ArtefactError(
-            f"{out} was begun with other {names} of {found.get('model')!r} ({told}). Choose another "
-            "--out, or put the model back."
-        )
-
-
-def _warn_of_revision(known: Mapping[str, Any], found: Mapping[str, Any], *, name: str) -> None:
-    then, now = known.get("revision"), found.get("revision")
-    if then != now:
-        warnings.warn(
-            f"{name!r} stands for another revision than when this run began ({then} then, {now} "
-            "now), with the same weights: pin it as NAME@REVISION.",
-            stacklevel=3,
-        )
-
-
-def _plain(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """A provenance as JSON gives it back."""
-    return json.loads(json.dumps(provenance, default=str))
 
 
 def _battery_files(name: str) -> list[Path]:
@@ -281,35 +245,3 @@ def _warn_of(names: Sequence[str], reason: str) -> None:
 
 def _identify(battery: Battery) -> dict[str, Any]:
     return {"sha256": battery.sha256, "items": len(battery), "notes": list(battery.notes)}
-
-
-def refuse_other_config(settings: Settings, battery: Battery) -> None:
-    """Raise `ArtefactError` where `out` holds a run with other settings, which are told."""
-    if not (settings.out / "run.json").exists():
-        return
-    known, asked = read_record(settings.out / "run.json").config, _asked(settings, battery)
-    if different := _different(known, asked):
-        lines = "; ".join(f"{key}: {known.get(key)!r} there, {asked.get(key)!r} now" for key in different)
-        raise ArtefactError(
-            f"{settings.out} holds a run with other settings ({lines}). Choose another --out, give --new-run to begin one "
-            "beside it, or repeat its settings."
-        )
-
-
-def _different(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    return [key for key in sorted({*known, *asked}) if known.get(key) != asked.get(key)]
-
-
-def new_run(settings: Settings) -> Settings:
-    """The same settings in the first of OUT, OUT-2, OUT-3, ... that is not there, or holds a run with these very settings."""
-    config = _asked(settings, settings.read_battery())
-    for number in count(1):
-        out = settings.out if number == 1 else settings.out.with_name(f"{settings.out.name}-{number}")
-        if not (out / "run.json").exists() or not _different(read_record(out / "run.json").config, config):
-            return replace(settings, out=out)
-    raise InternalError("numbers have come to an end.")
-
-
-def _asked(settings: Settings, battery: Battery) -> dict[str, Any]:
-    """What a run was asked, as its record keeps it."""
-    return {**settings.identity, "battery_sha256": battery.sha256}

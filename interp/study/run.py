@@ -28,7 +28,8 @@ from interp.results import (
     undigested,
 )
 from interp.study import causes, representation
-from interp.study.folder import Study, refuse_other_config
+from interp.study.folder import Study
+from interp.study.identity import refuse_other_config
 from interp.study.locks import FolderLocks
 from interp.study.settings import Settings
 
