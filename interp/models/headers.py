@@ -5,7 +5,7 @@ trust: a header that claims what its file does not hold is refused before anythi
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +41,9 @@ def weight_shapes(folder: Path) -> dict[str, Shape]:
     return found
 
 
-def count_layers(names: Mapping[str, Shape]) -> int:
+def count_layers(names: Iterable[str]) -> int:
     """How many layers the tensors of these names belong to; 0 where no name has a number."""
-    return max((layer_of(name) + 1 for name in names), default=0)
-
-
-def layer_of(name: str) -> int:
-    """The layer that a tensor belongs to; -1 for one that belongs to none."""
-    match = _NUMBER.search(name)
-    return int(match[1]) if match else -1
+    return max((int(match[1]) + 1 for name in names if (match := _NUMBER.search(name))), default=0)
 
 
 def _shapes(path: Path) -> dict[str, Shape]:

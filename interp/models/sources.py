@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 from interp.errors import ArtefactError, UsageError
 from interp.models import names
 from interp.models.folder import check_folder, unsupported
-from interp.models.headers import Shape, count_layers, layer_of, weight_shapes
+from interp.models.headers import Shape, count_layers, weight_shapes
 from interp.models.hub import fetch
 from interp.models.placement import Placement, best_device, check_map, check_placement
 from interp.models.quantised import method_of, missing_package, require_reader
@@ -163,8 +163,8 @@ def _refuse_larger(folder: Path, shapes: Mapping[str, Shape]) -> None:
     anything of that size is made.
     """
     config = read_config(folder)
-    layers, held = config.num_hidden_layers, count_layers(shapes) or len(shapes)
-    if layers > held:
+    layers, held = _layers(config), count_layers(shapes) or len(shapes)
+    if layers is not None and layers > held:
         raise ArtefactError(
             f"{folder}: config.json says {layers} layers, and the weights hold {held}: they belong to "
             "different models. Download the model again."
@@ -185,8 +185,8 @@ def _refuse_unexpected(folder: Path, names: Collection[str], shapes: Mapping[str
     unexpected = sorted(name for name in names if not _is_buffer(name, shapes.get(name)))
     if not unexpected:
         return
-    layers = {layer_of(name) for name in unexpected if layer_of(name) >= config.num_hidden_layers}
-    cut = f" (it says {config.num_hidden_layers} layers, they hold {max(layers) + 1})" if layers else ""
+    said, held = _layers(config), count_layers(unexpected)
+    cut = f" (it says {said} layers, they hold {held})" if said is not None and held > said else ""
     raise ArtefactError(
         f"the weights in {folder} hold {len(unexpected)} tensors that config.json has no place "
         f"for{cut}, the first {unexpected[0]}: they belong to different models, or the configuration "
@@ -211,19 +211,24 @@ def read_config(folder: Path) -> Any:
     try:
         with quietly():
             config: Any = AutoConfig.from_pretrained(folder, local_files_only=True)
-        sizes = {name: getattr(config, name, None) for name in _SIZES}
+        sizes = {name: getattr(config.get_text_config(), name, None) for name in _SIZES}
     except _TRANSFORMERS_ERRORS as error:
         told = " ".join(str(error).split())[:300] or type(error).__name__
         raise ArtefactError(
             f"{folder / 'config.json'} is no configuration that transformers reads ({told}): download the model again."
         ) from error
     wrong = [f"{name} {n}" for name, n in sizes.items() if isinstance(n, int) and n < 1]
-    if wrong or not isinstance(sizes["num_hidden_layers"], int):
+    if wrong:
         raise ArtefactError(
-            f"{folder / 'config.json'} gives {', '.join(wrong) or 'no number of layers'}, expected at "
-            "least 1: download the model again."
+            f"{folder / 'config.json'} gives {', '.join(wrong)}, expected at least 1: download the model again."
         )
     return config
+
+
+def _layers(config: Any) -> int | None:
+    """How many layers a configuration says; None where its family counts them otherwise."""
+    layers = getattr(config.get_text_config(), "num_hidden_layers", None)
+    return layers if isinstance(layers, int) else None
 
 
 def _skeleton(folder: Path) -> PreTrainedModel:
