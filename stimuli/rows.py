@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from interp.errors import DataError, ResourceError
+from interp.files import open_regular
 from stimuli.parsing import parse_json, printable
 
 _BOM = b"\xef\xbb\xbf"
@@ -113,9 +114,9 @@ def _line_ends(text: str, ledger: Ledger) -> list[str]:
 
 
 def open_stream(path: Path) -> Any:
-    """Open for reading bytes; raises `ResourceError` when the file system refuses."""
+    """Open a plain file to read its bytes; raises `ResourceError` when the file system refuses."""
     try:
-        return path.open("rb")
+        return open_regular(path)
     except OSError as error:
         raise ResourceError(f"cannot read {shown(path)}: {error.strerror or error}.") from error
 
@@ -137,7 +138,7 @@ def _decode(path: Path, number: int, line: bytes, offset: int) -> str:
 
 
 def _guess_encoding(path: Path, line: bytes) -> str:
-    with path.open("rb") as stream:
+    with open_stream(path) as stream:
         head = stream.read(4096)
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"

@@ -14,8 +14,9 @@ from capture_cases import FEW, battery, tree, write_store
 from interp.capture import capture, executors, recorder
 from interp.capture.executors import check_executor
 from interp.capture.plan import Options, make_plan
+from interp.capture.ray_workers import _Actor
 from interp.capture.run_folder import RunFolder
-from interp.capture.workers import Work, _Actor
+from interp.capture.workers import Work
 from interp.errors import ArtefactError, BusyError, DataError, UsageError
 from interp.models import load
 

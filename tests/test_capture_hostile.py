@@ -19,6 +19,7 @@ from interp.capture.blocks import block_digests
 from interp.capture.run_folder import RunFolder
 from interp.capture.sealed import seal
 from interp.capture.shard import SCHEMA
+from interp.capture.upkeep import verify
 from interp.errors import ArtefactError
 
 
@@ -254,6 +255,14 @@ def _watch(run: Path):
                 os._exit(9)
 
     return hook
+
+
+def test_a_shard_of_another_width_is_refused_though_its_digests_are_right(run):
+    """Whoever writes shards may write their manifest, too; rows of another model are no rows of this run."""
+    swap_in(run, hostile(lambda file: honest(file, data=X[:, :5], chunks=(4, 5))), warnings=[])
+    with pytest.raises(ArtefactError, match=r"rows of shape \(8,\), and another shard of its run \(5,\)"):
+        read(run)
+    assert not all(row["passed"] for row in verify(run))
 
 
 @pytest.mark.parametrize("name", HOSTILE)

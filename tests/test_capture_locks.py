@@ -9,7 +9,7 @@ from capture_cases import tree, write_store
 from capture_faults import in_child
 
 from interp.capture.lock import locked
-from interp.errors import BusyError
+from interp.errors import BusyError, InterpError
 
 
 def test_the_second_writer_is_told_who_holds_the_run(llama, tmp_path, clean):
@@ -32,10 +32,32 @@ def note(pid, host, age):
         ((2**22 - 1, socket.gethostname(), 5), False),
         ((4242, "node7", 5), True),
         ((4242, "node7", 500), False),
+        ((4242, "node7", -60), True),
+        ((4242, "node7", -500), False),
         ("{torn", False),
         ('["list"]', False),
+        ("[" * 1000, False),
+        ('{"host": "node7", "pid": 1, "start": Infinity, "heartbeat": Infinity}', False),
+        ('{"host": "node7", "pid": 1, "start": NaN, "heartbeat": NaN}', False),
+        ('{"host": "node7", "pid": 1, "start": -1e300, "heartbeat": "now"}', False),
+        ('{"host": 7, "pid": 1, "start": 1, "heartbeat": 1}', False),
+        (f'{{"host": "node7", "pid": 1, "start": 1, "heartbeat": {"9" * 900}}}', False),
     ],
-    ids=["dead process here", "alive elsewhere", "dead elsewhere", "torn", "foreign"],
+    ids=[
+        "dead process here",
+        "alive elsewhere",
+        "dead elsewhere",
+        "its clock is a minute ahead",
+        "its clock is far ahead",
+        "torn",
+        "foreign",
+        "nested",
+        "infinite",
+        "no number",
+        "before all time",
+        "host of another type",
+        "a number of many digits",
+    ],
 )
 def test_a_stale_lock_is_seen_as_such(tmp_path, holder, busy):
     path = tmp_path / "LOCK"
@@ -65,10 +87,42 @@ def test_who_shares_a_lock_leaves_the_note_of_who_is_still_at_work(tmp_path):
 
 
 def test_two_writers_without_locks_still_give_right_shards(llama, clean, tmp_path, monkeypatch):
-    monkeypatch.setattr("interp.capture.lock.fcntl.flock", lambda descriptor, flag: None)
+    monkeypatch.setattr("interp.files.fcntl.flock", lambda descriptor, flag: None)
     out = tmp_path / "run"
     children = [in_child(lambda: write_store(llama, out)) for _ in range(2)]
     statuses = [os.waitpid(child, 0)[1] for child in children]
     assert 0 in statuses, "neither of two writers came to the end"
     write_store(llama, out).close()
     assert tree(out) == clean
+
+
+def test_a_start_that_no_clock_shows_is_not_told(tmp_path):
+    """The holder is here and at work; only its note is somebody's fancy."""
+    path = tmp_path / "LOCK"
+    with locked(path):
+        path.write_text('{"host": "a", "pid": 1, "start": 1e300, "heartbeat": 1}')
+        with pytest.raises(BusyError, match="held by pid unknown"), locked(path):
+            pass
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("elsewhere")])
+def test_a_lock_is_a_plain_file_or_nothing(tmp_path, make):
+    make(tmp_path / "LOCK")
+    with pytest.raises(InterpError, match=r"plain file|directory|links") as error, locked(tmp_path / "LOCK"):
+        pass
+    assert error.value.exit_code in (4, 5)
+    assert "disk is full" not in str(error.value)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_clock_that_goes_back_silences_nobody(tmp_path, monkeypatch):
+    """The next beat is ten seconds of work later, whatever the clock shows."""
+    path, now = tmp_path / "LOCK", time.monotonic()
+    with locked(path) as lock:
+        path.write_text("")
+        lock.beat()
+        assert path.read_text() == ""  # it is too early
+        monkeypatch.setattr(time, "time", lambda: 1000.0)
+        monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+        lock.beat()
+        assert '"heartbeat": 1000.0' in path.read_text()

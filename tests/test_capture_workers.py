@@ -20,11 +20,12 @@ from safetensors.torch import load_file, save_file
 from interp.capture import capture
 from interp.capture.lock import locked
 from interp.capture.plan import Options, make_plan
+from interp.capture.ray_workers import _raise_failure, _share_out
 from interp.capture.recorder import Recorder
 from interp.capture.run_folder import RunFolder
 from interp.capture.stopping import Stopping
-from interp.capture.workers import Work, _compute, _get_ready, _share_out, _Worker
-from interp.errors import ArtefactError, BusyError, DataError, Interrupted
+from interp.capture.workers import Work, _compute, _get_ready, _pool, _Worker
+from interp.errors import ArtefactError, BusyError, DataError, Interrupted, ResourceError
 from interp.models import load
 
 
@@ -92,6 +93,32 @@ def test_a_worker_with_nothing_in_hand_leaves_at_once(llama, tmp_path):
         os.kill(process.pid, signal.SIGTERM)
         process.join(20)
         assert process.exitcode == BusyError.exit_code
+
+
+def _hear_no_signal() -> None:
+    """Let this thread be interrupted by none, as it is in the moment before it waits for work."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_worker_told_just_before_it_waits_for_work_leaves_too(number):
+    """The signal has come and the main thread does not know: only the wait's end would tell it."""
+    context = multiprocessing.get_context("spawn")
+    parcels = context.Queue()
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_get_ready, initargs=(parcels,)) as pool:
+        parcels.put(_NoWork())
+        pool.submit(_hear_no_signal).result(timeout=120)
+        (process,) = multiprocessing.active_children()
+        os.kill(process.pid, number)
+        process.join(120)
+        assert process.exitcode == BusyError.exit_code
+
+
+class _NoWork:
+    """Work of which a worker gets ready with an error."""
+
+    out = Path("nowhere")
 
 
 def test_a_worker_that_was_told_leaves_also_where_its_shard_fails(monkeypatch):
@@ -217,6 +244,7 @@ class _FakeRay:
     """Actors that are at work until the folder says stop; `given` are the shards that they were handed."""
 
     class exceptions:  # noqa: N801 - the name that ray's module has
+        RayError = OSError
         RayActorError = ConnectionError
 
     def __init__(self, folder: RunFolder) -> None:
@@ -248,3 +276,32 @@ def test_ray_actors_are_told_to_stop_and_given_nothing_more(llama, tmp_path):
         _share_out(ray, [ray, ray], [4, 5, 6, 7], folder, lock, stopping)
     assert ray.given == [4, 5]
     assert not folder.stop_asked()
+
+
+@pytest.mark.parametrize(
+    ("met", "raised", "told"),
+    [
+        (ConnectionError("gone"), BusyError, "died again and again: gone"),
+        (OSError("a long story\nthe object store is full"), ResourceError, "the object store is full"),
+    ],
+)
+def test_what_ray_meets_is_an_error_of_ours(met, raised, told, tmp_path):
+    class Failing(_FakeRay):
+        def get(self, reference):
+            raise met
+
+    with pytest.raises(raised, match=told):
+        _raise_failure(Failing(None), "shard 0")
+
+
+def test_no_room_for_worker_processes_is_told(llama, tmp_path, monkeypatch):
+    """Their semaphores live in /dev/shm, which a container may have made small or read-only."""
+    recorder = Recorder(llama, make_plan(llama, battery(), sites=FEW, positions=("last",), options=Options()))
+    work = Work.of(recorder, RunFolder.begin(tmp_path / "run", recorder.head))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", full)
+    with pytest.raises(ResourceError, match=r"cannot be started \(No space left.*/dev/shm.*serial"):
+        _pool(2, work)

@@ -128,6 +128,23 @@ def test_what_is_in_quarantine_is_in_no_stage(command, broken, tmp_path):
     assert set(read_table(tmp_path / "out" / "tables" / "directions.csv")["emotion"]) == {"joy", "sadness", "anger"}
 
 
+@pytest.mark.filterwarnings("ignore:patching. left out:UserWarning")
+def test_what_is_not_finite_gives_no_number_to_a_causal_stage(command, broken, tmp_path):
+    """A text in quarantine is in no pair. A word that the model scores with NaN ends the stage."""
+    line = command.line("out", "--on-nonfinite", "quarantine", model=broken(WORD), name="patch")
+    assert outcome(*line)[0] == 0
+    patching = read_table(tmp_path / "out" / "tables" / "patching.csv")
+    assert set(patching["emotion"]) == {"joy", "sadness", "anger", "all"}
+    assert patching["value"].notna().all()
+    folder = broken("joy")  # a word of no text: of the readout alone
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"][5] = np.nan
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    code, message = outcome(*command.line("head", model=folder, name="patch"))
+    assert (code, "gives logits that are not finite" in message) == (3, True)
+    assert not list((tmp_path / "head" / "tables").iterdir())
+
+
 def test_a_capture_of_which_nothing_is_left_says_why(command, broken, tmp_path):
     with pytest.warns(UserWarning, match=rf"not finite.*: {2 * PAIRS} \("):
         code, message = outcome(*command.line("out", "--on-nonfinite", "quarantine", model=broken("morning")))

@@ -2,13 +2,29 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from interp.errors import ArtefactError, InternalError
-from interp.results import COLUMNS, SCHEMA, RunRecord, check_table, read_record, read_table, software, table, write_table
+from interp.files import sha256_bytes
+from interp.results import (
+    COLUMNS,
+    SCHEMA,
+    RunRecord,
+    check_table,
+    read_record,
+    read_table,
+    read_tables,
+    software,
+    table,
+    table_bytes,
+    table_path,
+    undigested,
+    write_table,
+)
 
 RECORD = RunRecord("r1", "planted", "planted", 7, {"sites": ["resid_post"]}, {"revision": "0" * 40}, ("one warning",))
 
@@ -130,3 +146,76 @@ def test_software_names_what_computes() -> None:
     found = software()
     assert {"python", "numpy", "scikit-learn"} <= set(found)
     assert all(version for version in found.values())
+
+
+def edited(change: dict | list) -> str:
+    """run.json with some fields changed."""
+    content = {"schema": SCHEMA, **{name: getattr(RECORD, name) for name in RunRecord.__slots__}}
+    return json.dumps({**content, **change} if isinstance(change, dict) else change, default=str)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"config": ["resid_post"]}, "config holds a list, expected dict"),
+        ({"provenance": []}, "provenance holds a list, expected dict"),
+        ({"provenance": {"seconds": 3}}, r"provenance\.seconds holds a int, expected dict"),
+        ({"provenance": {"seconds": {"probes": "3"}}}, r"seconds\.probes holds a str, expected int or float"),
+        ({"provenance": {"tables": {"probes": 3}}}, r"tables\.probes holds a int, expected str"),
+        ({"provenance": {"model": "gpt2"}}, r"provenance\.model holds a str, expected dict"),
+        ({"warnings": "one"}, "warnings holds a str, expected list"),
+        ({"warnings": [1]}, r"warnings\[0\] holds a int, expected str"),
+        ({"run": None}, "run holds a NoneType, expected str"),
+        ({"seed": True}, "seed holds a bool, expected int"),
+        ({"seed": 0.5}, "seed holds a float, expected int"),
+        ({"model": {}}, "model holds a dict, expected str"),
+        ({"schema": [1]}, "not supported between"),
+    ],
+)
+def test_a_field_of_another_type_is_named(tmp_path: Path, change: dict, told: str) -> None:
+    (tmp_path / "run.json").write_text(edited(change))
+    with pytest.raises(ArtefactError, match=f"is not a run record of interp: .*{told}"):
+        read_record(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"schema": ' + "9" * 5000 + "}"], ids=["nested", "digits"])
+def test_a_record_that_no_parser_takes_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ArtefactError, match="is not a run record"):
+        read_record(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_neither_record_nor_table(tmp_path: Path, make) -> None:
+    make(tmp_path / "x")
+    for read in (read_record, read_table):
+        with pytest.raises(ArtefactError, match="cannot be read: it is a"):
+            read(tmp_path / "x")
+
+
+def test_a_record_is_joined_stage_by_stage() -> None:
+    one = RECORD.joined(warnings=["a", "one warning"], seconds={"probes": 1.0}, tables={"probes": "x"})
+    both = one.joined(warnings=["b", "a"], seconds={"patching": 2.0}, tables={"probes": "y"}, model={"m": 1})
+    assert both.warnings == ("one warning", "a", "b")
+    assert both.provenance == {
+        **RECORD.provenance,
+        "seconds": {"probes": 1.0, "patching": 2.0},
+        "tables": {"probes": "y"},
+        "model": {"m": 1},
+    }
+    assert RECORD.warnings == ("one warning",)
+
+
+def test_a_table_is_known_by_its_digest(tmp_path: Path) -> None:
+    data = table_bytes(table(rows()))
+    (tmp_path / "tables").mkdir()
+    table_path(tmp_path, "probes").write_bytes(data)
+    RECORD.write(tmp_path / "run.json")
+    assert undigested(tmp_path, ["probes", "steering"]) == ["probes"]
+    assert list(read_tables(tmp_path, ["probes", "steering"])) == ["probes"]
+    RECORD.joined(tables={"probes": sha256_bytes(data)}).write(tmp_path / "run.json")
+    assert undigested(tmp_path, ["probes", "steering"]) == []
+    pd.testing.assert_frame_equal(read_tables(tmp_path, ["probes"])["probes"], table(rows()), check_dtype=False)
+    table_path(tmp_path, "probes").write_bytes(data.replace(b"0.75", b"0.95"))
+    with pytest.raises(ArtefactError, match=r"probes\.csv was changed after it was written.*Delete it"):
+        read_tables(tmp_path, ["probes"])

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from interp.errors import ArtefactError
-from interp.files import sha256_bytes, write_atomic
+from interp.files import read_regular, sha256_bytes, write_atomic
 
 SCHEMA = 1
 """Version of the card; a larger one was written by a newer interp and is refused."""
@@ -63,10 +63,8 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ArtefactError(f"{path} has more than {MOST_BYTES} bytes: it is not an artefact of interp.")
-        return path.read_bytes()
+        return read_regular(path, most=MOST_BYTES)
     except OSError as error:
         raise ArtefactError(
-            f"cannot read {path}: {error.strerror}. A direction is two files, .safetensors and .json."
+            f"cannot read {path}: {error.strerror}. A direction is two files, .safetensors and .json, and small."
         ) from error

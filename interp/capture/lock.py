@@ -5,22 +5,29 @@ The kernel frees the lock when its holder dies, so a LOCK file left by a dead pr
 the file system does not carry locks between machines, the heartbeat inside the file speaks for a holder on another host.
 """
 
-import errno
-import fcntl
 import json
+import math
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from interp.errors import BusyError
-from interp.files import resource_error
+from interp.errors import ArtefactError, BusyError
+from interp.files import resource_error, try_lock
 
 HEARTBEAT_SECONDS = 120.0
-"""A holder on another host that has not written for this long counts as dead."""
+"""A holder on another host that has not written for this long counts as dead. So does one that says
+it will write later than this from now: its clock was wrong, or ours is.
+"""
+
+_BEAT_SECONDS = 10.0
+
+_END_OF_TIME = 2.0**33
+"""Seconds since 1970 that no clock shows: the year 2242."""
 
 
 class Lock:
@@ -33,15 +40,16 @@ class Lock:
         self._descriptor = descriptor
         self._shared = shared
         self._me = {"host": socket.gethostname(), "pid": os.getpid(), "start": time.time()}
-        self._last = 0.0
+        self._last = -math.inf
 
     def beat(self) -> None:
         """Write who holds the lock and when it was last seen, at most every ten seconds."""
-        now = time.time()
-        if now - self._last < 10.0:
+        now = time.monotonic()  # a clock that is put back must not silence us
+        if now - self._last < _BEAT_SECONDS:
             return
         self._last = now
-        os.pwrite(self._descriptor, json.dumps({**self._me, "heartbeat": now}).encode().ljust(256) + b"\n", 0)
+        note = json.dumps({**self._me, "heartbeat": time.time()})
+        os.pwrite(self._descriptor, note.encode().ljust(256) + b"\n", 0)
 
     def release(self) -> None:
         """Take the note back and free the lock."""
@@ -58,11 +66,14 @@ def locked(path: Path, *, shared: bool = False, heed_note: bool = True) -> Itera
 
     `heed_note` False is for who knows that nobody elsewhere has anything left to do, whatever the note says.
     """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(path, flags, 0o644)
     except OSError as error:
         raise resource_error(path, error) from error
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ArtefactError(f"{path} is not a plain file, and a lock is: remove it.")
         _claim(descriptor, path, shared=shared, heed_note=heed_note and not shared)
         lock = Lock(descriptor, shared=shared)
         lock.beat()
@@ -77,14 +88,10 @@ def locked(path: Path, *, shared: bool = False, heed_note: bool = True) -> Itera
 
 def _claim(descriptor: int, path: Path, *, shared: bool, heed_note: bool) -> None:
     holder = _holder(descriptor)
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise resource_error(path, error) from error
-        raise BusyError(_held(path, holder)) from error
+    if not try_lock(descriptor, path, shared=shared):
+        raise BusyError(_held(path, holder))
     elsewhere = holder.get("host", socket.gethostname()) != socket.gethostname()
-    if heed_note and elsewhere and time.time() - float(holder.get("heartbeat", 0)) < HEARTBEAT_SECONDS:
+    if heed_note and elsewhere and abs(time.time() - holder["heartbeat"]) < HEARTBEAT_SECONDS:
         raise BusyError(_held(path, holder))
 
 
@@ -92,15 +99,22 @@ def _holder(descriptor: int) -> dict[str, Any]:
     """What the lock file says of its last holder; a torn or foreign note says nothing."""
     try:
         found = json.loads(os.pread(descriptor, 1024, 0))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    numbers = isinstance(found, dict) and all(isinstance(found.get(key), int | float) for key in ("pid", "start", "heartbeat"))
-    return found if numbers else {}
+    if not isinstance(found, dict) or not isinstance(found.get("host"), str):
+        return {}
+    whole = all(_is_moment(found.get(key)) for key in ("pid", "start", "heartbeat"))
+    return found if whole else {}
+
+
+def _is_moment(value: Any) -> bool:
+    """Whether a note's value can be a time in seconds (or a pid, which is less)."""
+    return isinstance(value, int | float) and 0 <= value < _END_OF_TIME
 
 
 def _held(path: Path, holder: dict[str, Any]) -> str:
-    since = time.strftime("%H:%M", time.localtime(float(holder.get("start", time.time()))))
+    since = time.strftime("%H:%M", time.localtime(holder.get("start", time.time())))
     return (
-        f"the run {path.parent} is held by pid {holder.get('pid', 'unknown')} on {holder.get('host', 'an unknown host')} since "
-        f"{since}: wait for it, or give another --out."
+        f"the run {path.parent} is held by pid {holder.get('pid', 'unknown')} on "
+        f"{holder.get('host', 'an unknown host')} since {since}: wait for it, or give another --out."
     )

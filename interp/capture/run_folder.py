@@ -20,10 +20,18 @@ from typing import Any
 
 from interp.capture.blocks import block_digests
 from interp.capture.sealed import MOST_BYTES, differences, seal, unseal
-from interp.capture.shard import SCHEMA, open_regular
+from interp.capture.shard import SCHEMA, open_shard
 from interp.capture.shard_record import ShardRecord, read_shard_record
 from interp.errors import ArtefactError, InternalError
-from interp.files import make_folder, resource_error, sha256_bytes, sync_folder, write_atomic
+from interp.files import (
+    make_folder,
+    open_regular,
+    read_regular,
+    resource_error,
+    sha256_bytes,
+    sync_folder,
+    write_atomic,
+)
 
 RUN, MANIFEST, QUARANTINE, SHARDS = "run.json", "manifest.jsonl", "quarantine.jsonl", "shards"
 LOCK, STOP = "LOCK", "STOP"
@@ -84,7 +92,7 @@ class RunFolder:
 
     def verify(self, record: ShardRecord) -> None:
         """Raise `ArtefactError` unless a shard's file holds the bytes that were committed."""
-        with open_regular(self.shard_path(record)) as stream:
+        with open_shard(self.shard_path(record)) as stream:
             record.check(stream)
 
     def commit(
@@ -172,11 +180,11 @@ def capture_in(path: Path | str) -> Path:
 
 def _read_head(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ArtefactError(f"{path} is {path.stat().st_size} bytes long, and none of ours is.")
-        head = unseal(path.read_bytes(), path=path)
+        head = unseal(read_regular(path, most=MOST_BYTES), path=path)
     except OSError as error:
-        raise ArtefactError(f"{path.parent} is not a capture: {path.name} cannot be read ({error.strerror}).") from error
+        raise ArtefactError(
+            f"{path.parent} is not a capture: {path.name} cannot be read ({error.strerror or error})."
+        ) from error
     if head.get("schema") != SCHEMA:
         older = isinstance(head.get("schema"), int) and head["schema"] < SCHEMA
         what, then = ("an older", "capture again into another --out") if older else ("a newer", "update")
@@ -197,9 +205,13 @@ def _is_texts(value: Any) -> bool:
 
 def _sealed_lines(path: Path) -> Iterable[dict[str, Any]]:
     """The lines of a sealed file; a last line without its newline was torn by a crash and does not count."""
-    if not path.exists():
+    try:
+        stream = open_regular(path)
+    except FileNotFoundError:
         return
-    with path.open("rb") as stream:
+    except OSError as error:
+        raise ArtefactError(f"{path} cannot be read: {error.strerror or error}.") from error
+    with stream:
         while line := stream.readline(MOST_BYTES):
             if line.endswith(b"\n"):
                 yield unseal(line, path=path)

@@ -14,7 +14,6 @@ sizes, no filter but fletcher32, nothing stored elsewhere, nothing larger than t
 
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from jaxtyping import Int
 
 from interp.capture.blocks import VerifiedFile
 from interp.errors import ArtefactError
+from interp.files import open_regular
 
 SCHEMA = 2
 """Version of the shard's layout, of the manifest and of run.json."""
@@ -113,7 +113,7 @@ def opened(path: Path, *, verified: Callable[[BinaryIO], VerifiedFile], audit: b
     `audit=False` is for a shard whose audit was passed before: digests say that it is the same. Raises `ArtefactError` naming
     the file and the broken rule.
     """
-    with open_regular(path) as stream:
+    with open_shard(path) as stream:
         try:
             with h5py.File(verified(stream), "r") as file:
                 if audit:
@@ -125,18 +125,14 @@ def opened(path: Path, *, verified: Callable[[BinaryIO], VerifiedFile], audit: b
             ) from error
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Open a plain file and nothing else: no link to elsewhere, no pipe that never ends."""
+def open_shard(path: Path) -> BinaryIO:
+    """Open a shard, which is a plain file and nothing else; raises `ArtefactError`."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_regular(path, follow=False)
     except OSError as error:
         raise ArtefactError(
             f"{path} cannot be opened: {error.strerror}. `interp capture --repair` computes it again."
         ) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ArtefactError(f"{path} is not a plain file, and a shard is.")
-    return os.fdopen(descriptor, "rb")
 
 
 def _audit(file: h5py.File, path: Path, size: int) -> None:

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -44,8 +44,7 @@ def watched_signals() -> Iterator[Stopping]:
 
     def note(number: int, frame: FrameType | None) -> None:
         stopping.signal = signal.Signals(number)
-        for each in SIGNALS:
-            signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
+        _restore_defaults()
 
     for number in SIGNALS:
         signal.signal(number, note)
@@ -54,3 +53,45 @@ def watched_signals() -> Iterator[Stopping]:
     finally:
         for number, handler in found.items():
             signal.signal(number, handler)
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal came. No `except Exception` of any library on the way up takes it for an error."""
+
+
+@contextmanager
+def ended_by_signals(resume: Callable[[], str]) -> Iterator[None]:
+    """End the block at the first SIGINT, SIGTERM or SIGUSR1, wherever it stands, as `Interrupted`.
+
+    `resume` says what is kept and how to go on. Also where SIGINT was ignored when the process
+    began, as a shell does for jobs in the background. The second signal leaves at once. Work that
+    watches signals itself (`watched_signals`) ends in its own way meanwhile. Outside the main
+    thread, where Python allows no handlers, signals are left to the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    found = {number: signal.getsignal(number) for number in SIGNALS}
+    came: list[signal.Signals] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        came.append(signal.Signals(number))
+        _restore_defaults()
+        raise _Ended
+
+    for number in SIGNALS:
+        signal.signal(number, end)
+    try:
+        yield
+    except _Ended:
+        message = f"stopped by {came[0].name}: {resume()}"
+        raise Interrupted(message, _EXIT_CODE[came[0]]) from None
+    finally:
+        for number, handler in found.items():
+            signal.signal(number, handler)
+
+
+def _restore_defaults() -> None:
+    """Let the next signal end the process at once."""
+    for each in SIGNALS:
+        signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)

@@ -19,6 +19,8 @@ from interp.capture.shard_record import ShardRecord
 from interp.errors import ArtefactError, UsageError
 from interp.sites import Site
 
+Shape = tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class Activations:
@@ -119,9 +121,10 @@ class ActivationStore:
         Raises `UsageError` naming what was recorded, `ArtefactError` for damage.
         """
         wanted, stored = self._stored(site, position)
-        pieces = [
-            self._shard_rows(record, stored, wanted.head if stored.head is None else None, position) for record in self._records
-        ]
+        head = wanted.head if stored.head is None else None
+        pieces = [self._shard_rows(record, stored, head, position) for record in self._records]
+        for record, piece in zip(self._records, pieces, strict=True):
+            check_width(record, f"{stored}/{position}", piece.x.shape[1:], pieces[0].x.shape[1:])
         x, lengths = _in_battery_order(pieces, keep=self._places, n_items=len(self._ids))
         return Activations(x, wanted, position, self.items, self.provenance, lengths)
 
@@ -202,6 +205,15 @@ class ActivationStore:
             )
         twins = {str(line["twin"]): f"twin of {line['id']!r}, which was refused" for line in lines if line.get("twin")}
         return {**twins, **reasons}
+
+
+def check_width(record: ShardRecord, name: str, found: Shape, expected: Shape) -> None:
+    """Raise `ArtefactError` unless a shard's rows are as wide as those of the run's other shards."""
+    if found != expected:
+        raise ArtefactError(
+            f"{name} of shard {record.file} has rows of shape {found}, and another shard of its run "
+            f"{expected}: one of them is not of this run. Capture into another --out."
+        )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from interp.capture.run_folder import LOCK, MANIFEST, QUARANTINE, RUN, RunFolder
 from interp.capture.sealed import unseal
 from interp.capture.shard import opened
 from interp.capture.shard_record import ShardRecord
-from interp.capture.store import ActivationStore
+from interp.capture.store import ActivationStore, Shape, check_width
 from interp.errors import ArtefactError
 from interp.files import write_atomic
 from interp.sites import Site
@@ -82,7 +82,8 @@ def verify(path: Path | str, *, recompute: float = 0.01, model: Any = None) -> l
     explains. Rows have check, passed, value, bound, detail; nothing is raised for damage, so that all of it is listed.
     """
     folder = RunFolder(capture_in(path))
-    rows = [_shard_row(folder, record) for record in _committed(folder)]
+    widths: dict[str, Shape] = {}
+    rows = [_shard_row(folder, record, widths) for record in _committed(folder)]
     missing = folder.head["n_shards"] - len(folder.records)
     rows.append(_row("complete", missing == 0, value=float(missing), bound=0.0, detail=f"{missing} shards missing"))
     if model is not None and recompute > 0 and all(row["passed"] for row in rows):
@@ -102,16 +103,18 @@ def _row(check: str, passed: bool, *, value: float, bound: float, detail: str = 
     return {"check": check, "passed": passed, "value": value, "bound": bound, "detail": detail}
 
 
-def _shard_row(folder: RunFolder, record: ShardRecord) -> dict[str, Any]:
+def _shard_row(folder: RunFolder, record: ShardRecord, widths: dict[str, Shape]) -> dict[str, Any]:
     try:
-        check_shard(folder, record)
+        check_shard(folder, record, widths)
     except ArtefactError as error:
         return _row(record.file, False, value=1.0, bound=0.0, detail=str(error))
     return _row(record.file, True, value=0.0, bound=0.0)
 
 
-def check_shard(folder: RunFolder, record: ShardRecord) -> None:
-    """Raise `ArtefactError` unless a shard has its digest, passes the audit, and lacks no row that is not in quarantine."""
+def check_shard(folder: RunFolder, record: ShardRecord, widths: dict[str, Shape]) -> None:
+    """Raise `ArtefactError` unless a shard has its digest, passes the audit, lacks no row that is not
+    in quarantine, and is as wide as the shards before it, which `widths` remembers.
+    """
     lost = len(record.nonfinite)
     folder.verify(record)
     with opened(folder.shard_path(record), verified=record.verified) as file:
@@ -121,6 +124,7 @@ def check_shard(folder: RunFolder, record: ShardRecord) -> None:
             if name not in file:
                 raise ArtefactError(f"{record.file} lacks {name}.")
             data = file[name][...]
+            check_width(record, name, data.shape[1:], widths.setdefault(name, data.shape[1:]))
             bad = len(data) - int(np.isfinite(data.reshape(len(data), -1)).all(axis=1).sum())
             if (bad and not lost) or (bad != lost and len(data) == len(record.items)):
                 raise ArtefactError(f"{record.file}: {name} has {bad} non-finite rows, and {lost} items are in quarantine.")
@@ -142,9 +146,10 @@ def repair(path: Path | str) -> list[dict[str, Any]]:
         folder = RunFolder(path)
         lost = {item for record in _committed(folder) for item in record.nonfinite} - set(folder.quarantined)
         damaged: dict[int, str] = {}
+        widths: dict[str, Shape] = {}
         for record in _committed(folder):
             try:
-                check_shard(folder, record)
+                check_shard(folder, record, widths)
             except ArtefactError as error:
                 damaged[record.index] = str(error)
             if lost & set(record.nonfinite):

@@ -1,11 +1,11 @@
-"""Workers: processes of this machine, or actors of a Ray cluster, that each load the model and compute shards of one plan.
+"""Workers: processes of this machine that each load the model and compute shards of one plan; what
+they need (`Work`) is what actors of a Ray cluster need, too (`ray_workers`).
 
 The parent decides when they stop and tells them by the folder's STOP file: they end their batch and commit what they have.
 An error of ours (a model that cannot be loaded, a poison row) ends the run under its own name; a worker that dies ends it
 with `BusyError`, and the same command goes on.
 """
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 
-import interp.errors
 from interp.capture.lock import Lock
 from interp.capture.plan import Plan, identity
 from interp.capture.recorder import Recorder, how_to_resume
@@ -35,11 +34,8 @@ from interp.models.chat import OFF
 from interp.models.placement import Placement
 from interp.progress import track
 
-_LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.1
 """How often is looked whether a signal came, while workers are at work."""
-
-_PATIENCE_SECONDS = 60.0
-"""How long workers are waited for when the run ends early: long enough for a batch."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +98,12 @@ class Work:
 class _Worker:
     """A process of the pool: it has its work, or the error that it met while getting ready.
 
-    Ctrl-C it leaves to its parent. Any other signal that ends processes lets it finish its batch, commit, and leave; where it
-    has nothing in hand it leaves at once, so that nobody waits for it.
+    Ctrl-C it leaves to its parent. Any other signal that ends processes lets it finish its batch,
+    commit, and leave; where it has nothing in hand it leaves at once, so that nobody waits for it.
+
+    Python runs a signal's handler when the main thread comes back to it. A signal that comes just
+    before the main thread begins to wait for work would not be heard before the wait ends: so a
+    thread of its own listens (`_heed`).
     """
 
     def __init__(self) -> None:
@@ -114,8 +114,12 @@ class _Worker:
     def get_ready(self, parcels: Any) -> None:
         """Take the work that the parent hands over through the queue `parcels`, and load the model."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        heard, said = os.pipe()
+        os.set_blocking(said, False)
+        signal.set_wakeup_fd(said, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._leave)
+        threading.Thread(target=self._heed, args=(heard,), daemon=True).start()
         threading.Thread(target=_leave_with_parent, daemon=True).start()
         work: Work = parcels.get()
         try:
@@ -136,6 +140,12 @@ class _Worker:
             if self.told:  # also where the shard failed: whoever told us waits for our end, not for an answer
                 os._exit(BusyError.exit_code)
         return index
+
+    def _heed(self, heard: int) -> None:
+        """Do what signals ask for; the kernel writes their numbers to the pipe `heard`."""
+        while number := os.read(heard, 1):
+            if number[0] in (signal.SIGTERM, signal.SIGUSR1):
+                self._leave(number[0], None)
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         self.told = True
@@ -172,15 +182,7 @@ def run_in_processes(recorder: Recorder, folder: RunFolder, lock: Lock, *, worke
         return
     workers = min(workers, len(lacking))
     work = Work.of(recorder, folder)
-    context = multiprocessing.get_context("spawn")
-    parcels = context.Queue()  # as an argument, a large plan would make each worker wait until the one before it had read it
-    for _ in range(workers):
-        parcels.put(work)
-    parcels.cancel_join_thread()
-    with (
-        watched_signals() as stopping,
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_get_ready, initargs=(parcels,)) as pool,
-    ):
+    with watched_signals() as stopping, _pool(workers, work) as pool:
         died: BrokenProcessPool | None = None
         futures = [pool.submit(_compute, index) for index in lacking]
         try:
@@ -198,101 +200,31 @@ def run_in_processes(recorder: Recorder, folder: RunFolder, lock: Lock, *, worke
             raise BusyError(f"a worker died (memory?); {how_to_resume(folder)}") from died
 
 
+def _pool(workers: int, work: Work) -> ProcessPoolExecutor:
+    """Processes that get ready for `work`; raises `ResourceError` where there is no room for them."""
+    context = multiprocessing.get_context("spawn")
+    try:
+        # As an argument, a large plan would make each worker wait until the one before it had read it.
+        parcels = context.Queue()
+        for _ in range(workers):
+            parcels.put(work)
+        parcels.cancel_join_thread()
+        return ProcessPoolExecutor(workers, mp_context=context, initializer=_get_ready, initargs=(parcels,))
+    except OSError as error:  # their semaphores are files in shared memory
+        raise ResourceError(
+            f"worker processes cannot be started ({error.strerror or error}): give shared memory "
+            "(/dev/shm) some room, or let this process work alone (--executor serial)."
+        ) from error
+
+
 def _settled(futures: Iterable[Future[int]], lock: Lock, stopping: Stopping) -> Iterator[Future[int]]:
     """Futures as they end, the lock kept alive; ends early when a signal asks for it."""
     pending = set(futures)
     while pending and not stopping.asked():
         lock.beat()
         try:
-            for future in as_completed(pending, timeout=_LOOK_SECONDS):
+            for future in as_completed(pending, timeout=LOOK_SECONDS):
                 pending.discard(future)
                 yield future
         except TimeoutError:
             continue
-
-
-def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: int) -> None:
-    """Compute what the folder lacks with `workers` Ray actors, each holding the model.
-
-    An actor that dies is started again up to three times and its shard tried again twice; an error of ours (a poison row)
-    ends the run with its own name. On a signal the actors end their batches and commit what is finished.
-    """
-    try:
-        import ray
-    except ImportError as error:
-        raise ResourceError("executor ray needs the extra `ray`: pip install 'emotion-interp[ray]'.") from error
-    lacking = recorder.missing(folder, range(len(recorder.plan.shards)), beat=lock.beat)
-    if not lacking:
-        return
-    work = Work.of(recorder, folder)
-    started = not ray.is_initialized()
-    if started:
-        alone: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
-        try:
-            ray.init(**alone, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError) as error:
-            raise ResourceError(f"Ray cannot be started or joined ({error}): see RAY_ADDRESS.") from error
-    try:
-        actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, max_restarts=3, max_task_retries=2)(_Actor)
-        actors = [actor.remote(work) for _ in range(min(workers, len(lacking)))]
-        with watched_signals() as stopping:
-            _share_out(ray, actors, lacking, folder, lock, stopping)
-            stopping.check(how_to_resume(folder))
-    finally:
-        if started:
-            ray.shutdown()
-
-
-class _Actor:
-    """A Ray worker: holds the model, computes one shard a call; an error of ours comes back as its class and message."""
-
-    def __init__(self, work: Work) -> None:
-        self._failure: tuple[str, str] | None = None
-        try:
-            self._folder = RunFolder(work.out)
-            self._recorder = work.recorder()
-        except InterpError as error:
-            self._failure = type(error).__name__, str(error)
-
-    def compute(self, index: int) -> tuple[str, str] | None:
-        """Compute a shard; None, or the name and message of an error of ours."""
-        if self._failure is None:
-            try:
-                self._recorder.run_shard(self._folder, index, stop=self._folder.stop_asked)
-            except InterpError as error:
-                return type(error).__name__, str(error)
-        return self._failure
-
-
-def _share_out(ray: Any, actors: list[Any], lacking: list[int], folder: RunFolder, lock: Lock, stopping: Stopping) -> None:
-    """Give each actor its next shard when it has finished one; no actor is at work afterwards."""
-    waiting = list(reversed(lacking))
-    running = {actor.compute.remote(waiting.pop()): actor for actor in actors if waiting}
-    try:
-        while running:
-            lock.beat()
-            if stopping.asked():
-                folder.ask_to_stop()
-            for reference in ray.wait(list(running), timeout=_LOOK_SECONDS)[0]:
-                actor = running.pop(reference)
-                _raise_failure(ray, reference)
-                if waiting and not stopping.asked():
-                    running[actor.compute.remote(waiting.pop())] = actor
-    finally:
-        folder.ask_to_stop()
-        if running:
-            _, late = ray.wait(list(running), num_returns=len(running), timeout=_PATIENCE_SECONDS)
-            for reference in late:
-                ray.kill(running[reference])
-        folder.forget_stop()
-        folder.reload()
-
-
-def _raise_failure(ray: Any, reference: Any) -> None:
-    """Raise what an actor met: an error of ours by its own name, `BusyError` when it died too often."""
-    try:
-        failure = ray.get(reference)
-    except ray.exceptions.RayActorError as error:
-        raise BusyError(f"a Ray worker died again and again: {error}. The same command resumes.") from error
-    if failure is not None:
-        raise getattr(interp.errors, failure[0])(failure[1])

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from interp.errors import DataError, UsageError
 from interp.models import LanguageModel
+from interp.models.tokens import panics_told
 from stimuli.battery import NEUTRAL, Stimulus
 
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -112,7 +113,8 @@ def _continuation(model: LanguageModel, suffix: str, word: str) -> list[int]:
     stem = _FIELD.sub("it", suffix).rstrip() or "."
 
     def ids(text: str) -> list[int]:
-        encoded: Any = model.tokenizer(text, add_special_tokens=False)
+        with panics_told(f"the tokenizer, given the word {word!r},"):
+            encoded: Any = model.tokenizer(text, add_special_tokens=False)
         return list(encoded["input_ids"])
 
     before, after = ids(stem), ids(f"{stem} {word}")

@@ -9,13 +9,15 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
+from typing import NoReturn, TextIO
 
 import click
 
 import interp
 from interp.cli import captures, models, stimuli, study
 from interp.cli.printing import printable, show_warning
-from interp.errors import InterpError
+from interp.errors import InterpError, ResourceError
 
 COMMANDS = (*study.COMMANDS, *captures.COMMANDS, *models.COMMANDS, *stimuli.COMMANDS)
 
@@ -46,6 +48,34 @@ def main() -> None:
     except InterpError as error:
         click.echo(f"interp: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        _leave_refused(error)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interp: stopped; what was finished is kept, and the same command resumes.", err=True)
         sys.exit(128 + signal.SIGINT)
+
+
+def _leave_refused(error: OSError) -> NoReturn:
+    """Say what the machine refused, in one line: a file, or else stdout itself (a full disk)."""
+    if error.filename is not None:
+        what = f"cannot use {error.filename}"
+    else:
+        what = "cannot print the result" if _is_stuck(sys.stdout) else "the machine refuses"
+    with suppress(OSError):  # stderr may lie on the same disk
+        reason = printable(f"{what}: {error.strerror or error}.")
+        click.echo(f"interp: {reason} What was finished is kept.", err=True)
+    # What they still hold would be tried again at the very end, with a traceback.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    sys.exit(ResourceError.exit_code)
+
+
+def _is_stuck(stream: TextIO) -> bool:
+    """Whether a stream cannot get rid of what it holds."""
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    return False

@@ -17,9 +17,10 @@ import jinja2
 from transformers import PreTrainedTokenizerBase
 
 from interp.errors import DataError, UsageError
-from interp.files import sha256_bytes
+from interp.files import read_regular, sha256_bytes
+from interp.models.bounded import BeyondBounds, bounded
 from interp.models.conversations import Message, Prompt, as_messages, shown, text_of, turns_of
-from interp.models.tokens import Tokens, encode, refuse_doubled, refuse_special, require_offsets
+from interp.models.tokens import Tokens, encode, refuse_doubled, refuse_special, require_offsets, run_tokenizer
 
 ON, OFF = "on", "off"
 
@@ -27,6 +28,17 @@ UNCUT = (
     "texts under a chat template are not cut: the template closes each turn, and a cut would take away either that or an end "
     "of the text. Shorten the texts, or say --chat-template off."
 )
+
+_MOST_BYTES = 1 << 20
+"""The longest template that is read."""
+
+_MOST_NUMBER = 1_000_000
+"""As many digits as this has may a number in a template's code have: strings can be multiplied."""
+
+_JINJA = jinja2.Environment(autoescape=True)  # it only splits templates into words
+
+_MOST_LENGTH, _MOST_SECONDS, _MOST_MEGABYTES = 1_000_000, 1.0, 300
+"""What a template may write around a conversation, and what that may take."""
 
 _MARK = re.compile("\ue000(\\d+)\ue001")
 
@@ -66,10 +78,19 @@ class ChatTemplate:
         Raises `DataError` naming the item (`name`) where the template refuses the messages, or fails.
         """
         given: Any = [dict(message) for message in messages]
+        most = _MOST_LENGTH + 4 * sum(len(message["content"]) for message in given)
         try:
-            string: Any = self.tokenizer.apply_chat_template(
-                given, chat_template=self.text, tokenize=False, add_generation_prompt=open_turn
-            )
+            with bounded(seconds=_MOST_SECONDS, megabytes=_MOST_MEGABYTES):
+                string: Any = self.tokenizer.apply_chat_template(
+                    given, chat_template=self.text, tokenize=False, add_generation_prompt=open_turn
+                )
+            if len(string) > most:
+                raise BeyondBounds(f"more than {most:,} characters")
+        except BeyondBounds as error:
+            raise UsageError(
+                f"{name}: the chat template ({self.source}) takes {error} to write this conversation, "
+                "and no template of a model does: name a file with another one (--chat-template FILE)."
+            ) from error
         except Exception as error:  # a template is somebody's program: it may raise whatever Python can
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             roles = ", ".join(str(message.get("role")) for message in given)
@@ -116,7 +137,7 @@ def read_template(said: str | None) -> str | None:
     if said is None or said in (ON, OFF):
         return None
     try:
-        text = Path(said).read_bytes().decode("utf-8")
+        text = read_regular(said, most=_MOST_BYTES).decode("utf-8")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
@@ -180,9 +201,7 @@ def encode_prompts(
         return []
     laid_out = [chat.lay_out(one, open_turn=open_turn, name=name) for one, name in zip(conversations, names, strict=True)]
     strings = [one.string for one in laid_out]
-    encoded: Any = tokenizer(
-        strings, add_special_tokens=False, return_offsets_mapping=True, truncation=False, padding=False, verbose=False
-    )
+    encoded = run_tokenizer(tokenizer, strings, names=names, add_special_tokens=False)
     found = []
     for name, one, ids, spans in zip(names, laid_out, encoded["input_ids"], encoded["offset_mapping"], strict=True):
         own = [one.within(int(start), int(end)) for start, end in spans]
@@ -203,7 +222,21 @@ def _refuse_conversations(prompts: Sequence[Prompt], names: Sequence[str]) -> No
 
 
 def _refuse_broken(chat: ChatTemplate) -> None:
-    """Raise `UsageError` for a template that does not compile. What one makes of messages is told item by item."""
+    """Raise `UsageError` for a template that does not compile, or is no template of any model: too
+    long, with a number in it that nothing needs, or endless. What one makes of messages is told item
+    by item.
+    """
+    if len(chat.text) > _MOST_BYTES:
+        raise UsageError(f"the chat template ({chat.source}) has more than {_MOST_BYTES:,} characters.")
+    try:
+        numbers = [text for _, kind, text in _JINJA.lex(chat.text) if kind == "integer"]
+    except jinja2.TemplateSyntaxError:
+        numbers = []  # told below, with its line
+    if large := [text for text in numbers if len(text) > len(str(_MOST_NUMBER))]:
+        raise UsageError(
+            f"the chat template ({chat.source}) computes with {large[0][:20]}, which could make a string "
+            f"that long: no template needs a number of more than {len(str(_MOST_NUMBER))} digits."
+        )
     try:
         chat.render([{"role": "user", "content": "a"}])
     except DataError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import ArtefactError, UsageError
+from interp.files import open_regular, read_regular
 
 FAMILIES = (
     "gpt2",
@@ -30,8 +31,14 @@ FAMILIES = (
 _GENERATIVE = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 """How transformers ends the names of classes that write text."""
 
+_MOST_BYTES = 64 << 20
+"""The longest JSON file of a model that is read here."""
+
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+SMALL = (".json", ".model", ".txt", ".jinja")
+"""Endings of the files that lie beside the weights: configuration and tokenizer."""
+
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
 
 
@@ -48,9 +55,10 @@ def check_folder(folder: Path) -> dict[str, Any]:
 
 
 def check_description(folder: Path) -> dict[str, Any]:
-    """The configuration of the model in `folder`, once configuration and tokenizer are known to be there; raises as
-    `check_folder` does.
+    """The configuration of the model in `folder`, once configuration and tokenizer are known to be
+    there, and all that lies beside them to be plain files; raises as `check_folder` does.
     """
+    refuse_no_files(folder)
     if not (folder / "config.json").is_file():
         _refuse_other_folders(folder)
     otherwise = "name a Hugging Face model folder, which has one, or a GGUF file"
@@ -84,6 +92,18 @@ def _is_gguf(name: str) -> bool:
     return name.lower().endswith(".gguf")
 
 
+def refuse_no_files(folder: Path) -> None:
+    """Raise `ArtefactError` for a pipe, a device or a folder where a model's folder has a file.
+
+    Whoever opened a pipe by its name would wait without end.
+    """
+    for path in small_files(folder, plain=False):
+        try:
+            open_regular(path).close()
+        except OSError as error:
+            raise ArtefactError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
 def check_config(config: dict[str, Any], where: Path | str) -> None:
     """Raise unless `config` describes a decoder-only language model that needs no code of its own."""
     if not isinstance(config.get("model_type"), str):
@@ -92,6 +112,8 @@ def check_config(config: dict[str, Any], where: Path | str) -> None:
     if config.get("is_encoder_decoder"):
         raise unsupported(where, f"{config['model_type']}, an encoder-decoder")
     named = config.get("architectures") or []
+    if not isinstance(named, list):
+        raise ArtefactError(f"{where}: architectures in config.json holds a {type(named).__name__}, expected a list of names.")
     if named and not str(named[0]).endswith(_GENERATIVE):
         raise unsupported(where, str(named[0]))
 
@@ -106,10 +128,13 @@ def unsupported(where: Path | str, kind: str) -> UsageError:
 
 def refuse_code(config: dict[str, Any], where: Path | str) -> None:
     """Raise `ArtefactError` when a configuration asks for Python code that comes with the model."""
-    if config.get("auto_map"):
+    code = config.get("auto_map")
+    if code:
+        classes = sorted(map(str, code)) if isinstance(code, dict) else [str(code)[:80]]
         raise ArtefactError(
-            f"{where} needs Python code that comes with it ({', '.join(sorted(map(str, config['auto_map'])))}), which would "
-            "run on this machine with your rights. interp runs none: use a revision in one of transformers' own architectures."
+            f"{where} needs Python code that comes with it ({', '.join(classes)}), which would run on "
+            "this machine with your rights. interp runs none: use a revision in one of transformers' "
+            "own architectures."
         )
 
 
@@ -136,13 +161,21 @@ def check_weight_names(names: Collection[str], where: Path | str) -> None:
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files that hold the model in `folder`; raises `ArtefactError` when one is missing or empty."""
     names = [SINGLE]
-    if (folder / INDEX).is_file():
+    if (folder / INDEX).exists():
         names = shard_names(read_json(folder / INDEX, "it lists the weight files"), folder / INDEX)
     for name in names:
         path = folder / name
         if not path.is_file() or path.stat().st_size == 0:
             raise ArtefactError(f"{path} is missing or empty: download the model again.")
     return [folder / name for name in names]
+
+
+def small_files(folder: Path, *, plain: bool = True) -> list[Path]:
+    """The files of a model's folder that say what its weights and its tokens are; with `plain`
+    False also what only has such a name.
+    """
+    found = [path for path in folder.iterdir() if path.name.endswith(SMALL)]
+    return sorted(path for path in found if path.is_file() or not plain)
 
 
 def shard_names(index: dict[str, Any], where: Path | str) -> list[str]:
@@ -160,10 +193,12 @@ def shard_names(index: dict[str, Any], where: Path | str) -> list[str]:
 def read_json(path: Path, why: str) -> dict[str, Any]:
     """The object in a JSON file; raises `ArtefactError` when it is missing or no JSON object."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path, most=_MOST_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
         raise ArtefactError(f"{path} does not exist: {why}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise ArtefactError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
         raise ArtefactError(f"{path} is not valid JSON ({error}): download or write it again.") from error
     if not isinstance(content, dict):
         raise ArtefactError(f"{path} holds a {type(content).__name__}, expected a JSON object.")

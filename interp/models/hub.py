@@ -10,11 +10,8 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from interp.errors import InterpError, ResourceError, UsageError
-from interp.models.folder import INDEX, SINGLE, check_config, check_weight_names, read_json, shard_names
+from interp.models.folder import INDEX, SINGLE, SMALL, check_config, check_weight_names, read_json, shard_names
 from interp.models.names import cache_folder, nearest, split_hub_id
-
-SMALL = (".json", ".model", ".txt", ".jinja")
-"""Endings of the files that are fetched beside the weights: configuration and tokenizer."""
 
 _YES = {"1", "ON", "YES", "TRUE"}
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedConfig,
@@ -22,13 +21,23 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from interp.errors import ArtefactError, UsageError
 from interp.models import names
+from interp.models.belonging import (
+    TRANSFORMERS_ERRORS,
+    make_skeleton,
+    read_config,
+    refuse_larger,
+    refuse_unexpected,
+    unreadable,
+)
 from interp.models.folder import check_description, check_folder, unsupported, weight_files
 from interp.models.gguf_model import open_gguf, reading
+from interp.models.headers import weight_shapes
 from interp.models.hub import fetch
 from interp.models.packaged import PACKAGED
 from interp.models.placement import Placement, best_device, check_map, check_placement
 from interp.models.quantised import method_of, missing_package, require_reader
 from interp.models.quiet import first_line, quietly
+from interp.models.tokens import panics_told
 
 
 @dataclass(frozen=True)
@@ -93,8 +102,8 @@ def read_description(path: Path) -> tuple[PreTrainedConfig, PreTrainedTokenizerB
         opened = open_gguf(path)
         return opened.config, opened.tokenizer
     _require_causal(check_description(path), path)
+    config = read_config(path)
     with quietly():
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
         return config, read_tokenizer(path)
 
 
@@ -109,6 +118,7 @@ def _open_folder(
     config = check_folder(folder)
     _require_causal(config, folder)
     method = method_of(config, folder)
+    read_config(folder)
     device_map = _device_map(device, quantised=method is not None)
     require_reader(config, folder, device_map=device_map)
     weights = partial(_weights, folder, dtype, device_map, check_placement(device))
@@ -173,9 +183,13 @@ def _weights(
     a missing package, `UsageError` for a device map that does not fit the model.
     """
     mapped = target is None and isinstance(device_map, dict)
+    # What a GGUF file holds was held against its metadata when it was opened.
+    shapes = {} if path.is_file() else weight_shapes(path)
+    config = settings.get("config") or read_config(path)
+    if shapes:
+        refuse_larger(path, config, shapes)
     if mapped:
-        config = settings.get("config") or AutoConfig.from_pretrained(path, local_files_only=True)
-        check_map(device_map, _skeleton(config))
+        check_map(device_map, make_skeleton(config, path))
     try:
         with quietly(), _address(path) as (place, named):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -193,11 +207,11 @@ def _weights(
         raise ArtefactError(f"{told}: download the model again.") from error
     except ImportError as error:
         raise missing_package(None, path, error) from error
-    except (ValueError, KeyError, RuntimeError, OSError) as error:
+    except TRANSFORMERS_ERRORS as error:
         if mapped:
             told = f"the model in {path} cannot be spread by this device map"
             raise UsageError(f"{told} ({first_line(error)}).") from error
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     model, report = loaded
     missing = sorted(report["missing_keys"])
     missing += sorted(str(row) for row in report["mismatched_keys"])
@@ -206,6 +220,8 @@ def _weights(
             f"the weights in {path} lack {len(missing)} tensors of the right shape, the first "
             f"{missing[0]}: they would be random. Download the model again."
         )
+    if shapes:
+        refuse_unexpected(path, report["unexpected_keys"], model.config, shapes)
     model = model.eval()
     return model if device_map is not None else model.to(device=target, dtype=dtype)
 
@@ -220,22 +236,11 @@ def _address(path: Path) -> Iterator[tuple[Path | str, dict[str, Any]]]:
         yield path, {"local_files_only": True}
 
 
-def _skeleton(config: PreTrainedConfig) -> PreTrainedModel:
-    """The model of a configuration without its weights."""
-    with quietly(), torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
-
-
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a folder; raises `ArtefactError` when it cannot be read."""
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # the tokenizers library raises bare Exception on a broken file
-        told = f"the tokenizer in {folder} cannot be read ({first_line(error)})"
-        raise ArtefactError(f"{told}: download it again.") from error
-
-
-def _unreadable(path: Path, error: BaseException) -> Exception:
-    what = "its tensors" if path.is_file() else "its files"
-    told = f"the model in {path} cannot be loaded ({first_line(error)})"
-    return ArtefactError(f"{told}: {what} do not fit together.")
+    with panics_told(f"the tokenizer in {folder}"):
+        try:
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # the tokenizers library raises bare Exception on a broken file
+            told = f"the tokenizer in {folder} cannot be read ({first_line(error)})"
+            raise ArtefactError(f"{told}: download it again.") from error

@@ -4,7 +4,8 @@ The tokenizer adds its own special tokens (a BOS, where it has one) once. Masks 
 with a padding id: many tokenizers have none, and in others it is an ordinary token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +96,7 @@ def encode(
         refuse_special(tokenizer, texts, names)
     if not texts:
         return []
-    encoded: Any = tokenizer(list(texts), return_offsets_mapping=True, truncation=False, padding=False, verbose=False)
+    encoded = run_tokenizer(tokenizer, texts, names=names)
     added = tokenizer.num_special_tokens_to_add()
     found = []
     for name, ids, spans in zip(names, encoded["input_ids"], encoded["offset_mapping"], strict=True):
@@ -105,6 +106,46 @@ def encode(
             refuse_doubled(tokenizer, ids, name, writer="the tokenizer adds one itself")
         found.append(Tokens(list(ids), [(int(start), int(end)) for start, end in spans]))
     return found
+
+
+def run_tokenizer(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    *,
+    names: Sequence[str],
+    add_special_tokens: bool = True,
+) -> Any:
+    """What the tokenizer makes of `texts`: `input_ids` and `offset_mapping`, uncut and unpadded.
+
+    Raises `ArtefactError` for a tokenizer that breaks down on one of them; `names` are the items'.
+    """
+    with panics_told(f"the tokenizer, given the texts {', '.join(map(repr, names[:5]))},"):
+        return tokenizer(
+            list(texts),
+            add_special_tokens=add_special_tokens,
+            return_offsets_mapping=True,
+            truncation=False,
+            padding=False,
+            verbose=False,
+        )
+
+
+@contextmanager
+def panics_told(what: str) -> Iterator[None]:
+    """Raise `ArtefactError` where the tokenizers library, which is written in Rust, panics.
+
+    Its exception is no `Exception`: nobody else on the way up would take it for an error.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        reason = (str(error).strip() or "no reason given").splitlines()[0][:200]
+        raise ArtefactError(
+            f"{what} broke down ({reason}): its tokenizer.json is damaged or hostile, or one of the "
+            "texts is more than it can split. Get the model's own tokenizer again."
+        ) from None
 
 
 def special_strings(tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -133,8 +174,9 @@ def require_offsets(tokenizer: PreTrainedTokenizerBase) -> None:
 
 def leading_specials(tokenizer: PreTrainedTokenizerBase) -> int:
     """How many special tokens the tokenizer puts before a text."""
-    empty: Any = tokenizer("", verbose=False)["input_ids"]
-    filled: Any = tokenizer("a", verbose=False)["input_ids"]
+    with panics_told("the tokenizer"):
+        empty: Any = tokenizer("", verbose=False)["input_ids"]
+        filled: Any = tokenizer("a", verbose=False)["input_ids"]
     same = [a == b for a, b in zip(empty, filled, strict=False)]
     return same.index(False) if False in same else len(same)
 

@@ -23,7 +23,7 @@ from interp.reporting.findings import findings
 from interp.reporting.rows import best, column, groups, holds, measured, select
 from interp.reporting.stages import READING, STAGES, Stage
 from interp.reporting.text import visible
-from interp.results import RunRecord, read_record, read_table
+from interp.results import RunRecord, read_record, read_tables
 
 MOST_ROWS = 24
 """How many rows of a table are printed; the rest is one click away, in the CSV file."""
@@ -62,7 +62,7 @@ def write_report(run_dir: Path) -> Path:
         raise ArtefactError(f"{run_dir} is no results folder: it has no run.json. Give the --out of an `interp run`.")
     record = read_record(record_file)
     names = dict.fromkeys(name for stage in STAGES for name in stage.tables)
-    tables = {name: read_table(path) for name in names if (path := run_dir / "tables" / f"{name}.csv").is_file()}
+    tables = read_tables(run_dir, names)
     page = render(record, tables, pictures=_pictures(run_dir / "figures"))
     path = run_dir / "report.html"
     write_atomic(path, page.encode("utf-8"))

@@ -1,7 +1,7 @@
 """The study: every stage on one model and one battery, into one folder, resumed by the same call."""
 
 from interp.study.describe import describe
-from interp.study.folder import new_run
+from interp.study.identity import new_run
 from interp.study.run import STAGES, estimate, report, run
 from interp.study.settings import Settings
 

@@ -1,28 +1,34 @@
-"""Study: the folder that answers what a person asks, opened new, or resumed when it was asked the same."""
+"""Study: the folder that answers what a person asks, opened new, or resumed when it was asked the
+same. Several commands may work in it; `locks` keeps them from spoiling each other's work.
+"""
 
 import hashlib
 import json
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
-from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+import stimuli
 from interp.capture import ActivationStore, capture
 from interp.capture.lock import locked
 from interp.capture.run_folder import LOCK
-from interp.errors import ArtefactError, BusyError, InternalError
+from interp.errors import BusyError
 from interp.files import make_folder
 from interp.models import LanguageModel, load
 from interp.models.conversations import prompt_of
+from interp.models.folder import small_files
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site
+from interp.study.identity import asked_of, plain, refuse_other_config, refuse_other_model, warn_of_revision
+from interp.study.inputs import Inputs
+from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
 from interp.study.settings import Settings, last_token
 from stimuli.battery import Battery, Pair, Stimulus
@@ -35,24 +41,39 @@ KEPT_BYTES = 256 << 20
 
 
 class Study:
-    """One results folder at work: its settings, battery, record, and, when first asked for, the model and the store."""
+    """One results folder at work: its settings, battery, record, and, when first asked for, the
+    model and the store. `leave` it when the work is done.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.battery = settings.read_battery()
-        self._made = [path for path in (settings.out, settings.out / "run.json") if not path.exists()]
+        self.inputs = Inputs()
+        self.inputs.watch(_battery_files(settings.stimuli))
+        self._made = [] if settings.out.exists() else [settings.out]
         self.out = make_folder(settings.out)
-        self.tables = make_folder(self.out / "tables")
-        self.record = self._open_record()
+        self.locks = FolderLocks(self.out)
+        try:
+            self.tables = make_folder(self.out / "tables")
+            self.record = self._open_record()
+        except BaseException:
+            self.locks.leave()
+            raise
         self.chosen: dict[tuple[str, ...], tuple[Site, ...]] = {}
         """The sites that a set of pairs (their ids) chose, so that they are chosen once."""
         self.captured = settings.captured(self.battery)
         """The texts that are captured: all of the battery, or those that the preset keeps."""
         self._values: dict[tuple[Site, str], np.ndarray] = {}
 
+    def leave(self) -> None:
+        """Give the folder back to other commands."""
+        self.locks.leave()
+
     @cached_property
     def model(self) -> LanguageModel:
-        """The language model, checked by its doctor; refused when a resumed run began with other weights."""
+        """The language model, checked by its doctor; refused when a resumed run began with another
+        one. The record says which it is once the store was opened.
+        """
         settings = self.settings
         model = load(
             settings.model,
@@ -61,35 +82,37 @@ class Study:
             offline=settings.offline,
             chat_template=settings.chat_template,
         )
-        known = self.record.provenance.get("model")
-        found = json.loads(json.dumps(model.provenance, default=str))
-        if known is not None and known.get("weights") != found.get("weights"):
-            raise ArtefactError(
-                f"{self.out} was begun with other weights of {self.settings.model!r}: {known.get('weights')} then, "
-                f"{found.get('weights')} now. Choose another --out."
-            )
-        if known is not None and known.get("revision") != found.get("revision"):
-            warnings.warn(
-                f"{settings.model!r} stands for another revision than when this run began ({known.get('revision')} then, "
-                f"{found.get('revision')} now), with the same weights: pin it as NAME@REVISION.",
-                stacklevel=2,
-            )
-        absent = left_out(settings.limits, self.battery, model.dims.n_layers)
-        preset = {"name": settings.preset, "left_out": absent}
-        self.update(provenance={**self.record.provenance, "model": found, "preset": preset})
+        known, found = self.record.provenance.get("model"), plain(model.provenance)
+        if known is not None:
+            refuse_other_model(known, found, out=self.out)
+            warn_of_revision(known, found, name=settings.model)
+        self._watch(model)
         return model
 
+    def _watch(self, model: LanguageModel) -> None:
+        """Keep what the model's files are now."""
+        folder = Path(self.settings.model)
+        if model.provenance["source"] == "folder" and folder.is_dir():
+            weights = model.provenance["weights"]
+            names = [folder / name for name in weights if (folder / name).is_file()]
+            self.inputs.watch(small_files(folder))
+            self.inputs.watch(names, digests=weights)
+
     def take_back(self) -> None:
-        """Remove what opening the run made, if it has no result yet: the command put right then finds no other run there."""
+        """Remove what opening the run made, if it has no result yet and nobody else works there:
+        the command put right then finds no other run there.
+        """
         activations = self.out / "activations"
         shared = self.settings.executor.startswith("shard:")  # others may be about to work here
-        answered = any(self.tables.iterdir()) or (activations / "run.json").exists()
-        if shared or answered or self.out / "run.json" not in self._made:
+        if shared or self.out / "run.json" not in self._made or not self.locks.alone():
+            return
+        if (activations / "run.json").exists() or (self.tables.is_dir() and any(self.tables.iterdir())):
             return
         (self.out / "run.json").unlink(missing_ok=True)
         if activations.is_dir():
             with suppress(BusyError), locked(activations / LOCK):
                 (activations / LOCK).unlink()
+        self.locks.remove()
         for folder in (self.tables, activations, *(path for path in self._made if path == self.out)):
             with suppress(OSError):  # it holds something of somebody else's, or is not there
                 folder.rmdir()
@@ -116,6 +139,10 @@ class Study:
             reuse=settings.reuse,
             **settings.capture_options,
         )
+        if "model" not in self.record.provenance:
+            absent = left_out(settings.limits, self.battery, self.model.dims.n_layers)
+            preset = {"name": settings.preset, "left_out": absent}
+            self.keep(model=plain(self.model.provenance), preset=preset)
         for text in store.warnings:
             if not any(known.endswith(f": {text}") for known in self.record.warnings):
                 warnings.warn(text, stacklevel=2)
@@ -176,29 +203,52 @@ class Study:
             self._values.pop(next(iter(self._values)))
         return x
 
-    def update(self, **changes: Any) -> None:
-        """Change fields of the record and write it."""
-        self.record = RunRecord(**{**{name: getattr(self.record, name) for name in RunRecord.__slots__}, **changes})
-        self.record.write(self.out / "run.json")
+    def keep(self, *, warnings: Sequence[str] = (), **provenance: Any) -> None:
+        """Add to the record (see `RunRecord.joined`), whatever other commands have added to it.
+
+        Raises `ArtefactError` where another command began this run with another model.
+        """
+        path = self.out / "run.json"
+        with self.locks.record():
+            there = read_record(path) if path.exists() else self.record
+            known, found = there.provenance.get("model"), provenance.get("model")
+            if known is not None and found is not None:
+                refuse_other_model(known, found, out=self.out)
+                del provenance["model"]  # it is written once
+            self.record = there.joined(warnings=warnings, **provenance)
+            if self.record != there or not path.exists():
+                self.record.write(path)
 
     def _open_record(self) -> RunRecord:
         path = self.out / "run.json"
-        config = _asked(self.settings, self.battery)
-        if path.exists():
-            refuse_other_config(self.settings, self.battery)
-            return read_record(path)
-        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-        record = RunRecord(
-            run=digest[:12],
-            model=self.settings.model,
-            battery=self.battery.name,
-            seed=self.settings.seed,
-            config=config,
-            provenance={"software": software(), "battery": _identify(self.battery), "command": sys.argv},
-            warnings=self.battery.warnings,
-        )
-        record.write(path)
+        config = asked_of(self.settings, self.battery)
+        with self.locks.record():
+            if path.exists():
+                refuse_other_config(self.settings, self.battery)
+                return read_record(path)
+            digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+            identity = {"software": software(), "battery": _identify(self.battery), "command": sys.argv}
+            record = RunRecord(
+                run=digest[:12],
+                model=self.settings.model,
+                battery=self.battery.name,
+                seed=self.settings.seed,
+                config=config,
+                provenance=plain({**identity, "tables": {}}),
+                warnings=self.battery.warnings,
+            )
+            record.write(path)
+            self._made.append(path)
         return record
+
+
+def _battery_files(name: str) -> list[Path]:
+    """The files that a battery is read from, but for those that come with the package."""
+    path = Path(name)
+    if name in stimuli.names() or not path.exists():
+        return []
+    found = [path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")]
+    return sorted(file for file in found if file.is_file())
 
 
 def _warn_of(names: Sequence[str], reason: str) -> None:
@@ -208,35 +258,3 @@ def _warn_of(names: Sequence[str], reason: str) -> None:
 
 def _identify(battery: Battery) -> dict[str, Any]:
     return {"sha256": battery.sha256, "items": len(battery), "notes": list(battery.notes)}
-
-
-def refuse_other_config(settings: Settings, battery: Battery) -> None:
-    """Raise `ArtefactError` where `out` holds a run with other settings, which are told."""
-    if not (settings.out / "run.json").exists():
-        return
-    known, asked = read_record(settings.out / "run.json").config, _asked(settings, battery)
-    if different := _different(known, asked):
-        lines = "; ".join(f"{key}: {known.get(key)!r} there, {asked.get(key)!r} now" for key in different)
-        raise ArtefactError(
-            f"{settings.out} holds a run with other settings ({lines}). Choose another --out, give --new-run to begin one "
-            "beside it, or repeat its settings."
-        )
-
-
-def _different(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    return [key for key in sorted({*known, *asked}) if known.get(key) != asked.get(key)]
-
-
-def new_run(settings: Settings) -> Settings:
-    """The same settings in the first of OUT, OUT-2, OUT-3, ... that is not there, or holds a run with these very settings."""
-    config = _asked(settings, settings.read_battery())
-    for number in count(1):
-        out = settings.out if number == 1 else settings.out.with_name(f"{settings.out.name}-{number}")
-        if not (out / "run.json").exists() or not _different(read_record(out / "run.json").config, config):
-            return replace(settings, out=out)
-    raise InternalError("numbers have come to an end.")
-
-
-def _asked(settings: Settings, battery: Battery) -> dict[str, Any]:
-    """What a run was asked, as its record keeps it."""
-    return {**settings.identity, "battery_sha256": battery.sha256}

@@ -2,7 +2,8 @@
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from shutil import disk_usage
@@ -11,15 +12,25 @@ from typing import Any
 import pandas as pd
 
 from interp.capture.estimate import estimate as plan_in_numbers
-from interp.errors import ArtefactError, InterpError, StatisticsError, UsageError
-from interp.files import make_folder
+from interp.capture.stopping import ended_by_signals
+from interp.errors import ArtefactError, DataError, InterpError, StatisticsError, UsageError
+from interp.files import make_folder, sha256_bytes, write_atomic
 from interp.models import outline
 from interp.reporting.figures import draw_all
 from interp.reporting.findings import findings
 from interp.reporting.report import write_report
-from interp.results import read_record, read_table, table, write_table
+from interp.results import (
+    read_record,
+    read_tables,
+    table,
+    table_bytes,
+    table_path,
+    undigested,
+)
 from interp.study import causes, representation
-from interp.study.folder import Study, refuse_other_config
+from interp.study.folder import Study
+from interp.study.identity import refuse_other_config
+from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
 from interp.study.settings import Settings
 
@@ -47,12 +58,16 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
     """
     study = Study(settings)
     try:
-        for name in STAGES if stages is None else stages:
-            _run_or_leave_out(study, name, asked=stages is not None)
+        with ended_by_signals(lambda: _how_to_resume(study)):
+            _tables(study.out)  # one that was changed is told before the work
+            for name in STAGES if stages is None else stages:
+                _run_or_leave_out(study, name, asked=stages is not None)
+            path = report(study.out) if stages is None else None
     except InterpError:
         study.take_back()
         raise
-    path = report(study.out) if stages is None else None
+    finally:
+        study.leave()
     return {
         "out": str(study.out),
         "report": None if path is None else str(path),
@@ -66,8 +81,19 @@ def report(out: Path) -> Path:
     if not (out / "run.json").is_file():
         raise ArtefactError(f"{out} holds no run: there is no run.json. Name the folder that `interp run --out` was given.")
     read_record(out / "run.json")
-    draw_all(_tables(out), make_folder(out / "figures"))
-    return write_report(out)
+    locks = FolderLocks(out)
+    try:
+        if names := undigested(out, STAGES):
+            warnings.warn(
+                f"{out}: run.json has no digest of the tables {', '.join(names)} (an older interp wrote "
+                "none), so nobody can say whether they were changed: delete them and run the same "
+                "command again to be sure.",
+                stacklevel=2,
+            )
+        draw_all(_tables(out), make_folder(out / "figures"))
+        return write_report(out)
+    finally:
+        locks.leave()
 
 
 def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict[str, Any]]:
@@ -112,44 +138,89 @@ def _done(out: Path) -> set[str]:
     if not (out / "run.json").is_file():
         return set()
     captured = {"capture"} & read_record(out / "run.json").provenance.get("seconds", {}).keys()
-    return captured | {name for name in STAGES if (out / "tables" / f"{name}.csv").exists()}
+    return captured | {name for name in STAGES if table_path(out, name).exists()}
+
+
+def _how_to_resume(study: Study) -> str:
+    done = [name for name in STAGES if name in _done(study.out)]
+    kept = f"{', '.join(done)} are in {study.out}" if done else f"nothing is in {study.out} yet"
+    return f"{kept}; the same command goes on from there."
 
 
 def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
-    """Run a stage that is not done; capture asked for by name looks at what is there again. What cannot be answered in a whole
-    run is warned of and left out.
+    """Run a stage that is not done; capture asked for by name looks at what is there again. What
+    cannot be answered in a whole run is warned of and left out.
+
+    Nothing is kept of a stage that is refused: the record stays as it is. What was warned of before
+    texts or statistics failed is kept: it may be why.
     """
-    try:
-        if name not in _done(study.out) or (asked and name == "capture"):
-            _run_stage(study, name)
-    except (StatisticsError, UsageError) as error:
-        if asked or name == "capture" or not study.loaded:
-            raise
-        _warn(study, f"{name} was not run: {error}")
-
-
-def _run_stage(study: Study, name: str) -> None:
+    if name in _done(study.out) and not (asked and name == "capture"):
+        return
     start = time.monotonic()
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+    study.inputs.check()
+    # The capture has a lock of its own, which its workers share.
+    with nullcontext() if name == "capture" else study.locks.stage(name), _told(study, name) as told:
+        if name != "capture" and name in _done(study.out):
+            return  # another command was quicker
+        try:
             rows = STAGES[name](study)
-    finally:  # what was warned of may be why the stage failed
-        for message in dict.fromkeys(str(warning.message) for warning in caught):
-            _warn(study, f"{name}: {message}")
-    if rows:
-        depth = {"depth": lambda frame: (frame["layer"] + 1) / study.model.dims.n_layers}
-        frame = table(study.record.row(**row) for row in rows).assign(**depth)
-        write_table(frame, study.tables / f"{name}.csv")
-    seconds = {**study.record.provenance.get("seconds", {}), name: round(time.monotonic() - start, 2)}
-    study.update(provenance={**study.record.provenance, "seconds": seconds})
+            study.inputs.check()  # weights may be read from their file while they are at work
+        except (StatisticsError, UsageError, DataError) as error:
+            needed = asked or name == "capture" or not study.loaded
+            if needed or isinstance(error, DataError):
+                if not isinstance(error, UsageError):
+                    study.keep(warnings=told)
+                raise
+            told.append(f"{name} was not run: {error}")
+            study.keep(warnings=told)
+            return
+        seconds = {name: round(time.monotonic() - start, 2)}
+        _write(study, name, rows, warnings=told, seconds=seconds)
 
 
-def _warn(study: Study, message: str) -> None:
-    if message not in study.record.warnings:
-        study.update(warnings=(*study.record.warnings, message))
-        warnings.warn(message, stacklevel=3)
+def _write(study: Study, name: str, rows: list[dict[str, Any]], **kept: Any) -> None:
+    """Write a stage's table, once the record knows its digest and what else is `kept` of it."""
+    if not rows:
+        study.keep(**kept)
+        return
+    depth = {"depth": lambda frame: (frame["layer"] + 1) / study.model.dims.n_layers}
+    data = table_bytes(table(study.record.row(**row) for row in rows).assign(**depth))
+    study.keep(tables={name: sha256_bytes(data)}, **kept)
+    make_folder(study.tables)  # somebody may have taken it away meanwhile
+    write_atomic(table_path(study.out, name), data)
+
+
+@contextmanager
+def _told(study: Study, name: str) -> Iterator[list[str]]:
+    """What is warned of meanwhile, in order and each once, and what is appended; when the block
+    ends, however it ends, what the record did not hold before is told.
+    """
+    known = set(study.record.warnings)
+    told = _Told(name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = told.note  # type: ignore[assignment]
+            yield told
+    finally:
+        for message in told:
+            if message not in known:
+                warnings.warn(message, stacklevel=4)
+
+
+class _Told(list[str]):
+    """Messages, each once."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def note(self, message: Warning | str, *_: Any) -> None:
+        """Keep a warning; this takes the place of `warnings.showwarning`."""
+        text = f"{self._stage}: {message}"
+        if text not in self:
+            self.append(text)
 
 
 def _tables(out: Path) -> dict[str, pd.DataFrame]:
-    return {name: read_table(path) for name in STAGES if (path := out / "tables" / f"{name}.csv").exists()}
+    return read_tables(out, STAGES)

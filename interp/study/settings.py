@@ -8,7 +8,7 @@ from typing import Any, Literal
 import stimuli
 from interp.capture.executors import check_executor
 from interp.capture.plan import parse_positions
-from interp.errors import UsageError
+from interp.errors import ResourceError, UsageError
 from interp.files import sha256_bytes
 from interp.models import LanguageModel
 from interp.models.chat import OFF, UNCUT, read_template
@@ -57,6 +57,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         # What is wrong for any model is told before anything is made.
+        _check_out(self.out)
         read_template(self.chat_template)
         check_names(self.sites)
         parse_positions(self.positions)
@@ -125,6 +126,17 @@ class Settings:
             strict=self.strict,
             emotions=self.emotions or None,
         )
+
+
+def _check_out(out: Path) -> None:
+    """Raise `ResourceError` for a folder that the file system cannot name."""
+    try:
+        (out / "activations" / "shards" / "00000.part-00000000.h5").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ResourceError(f"cannot use {str(out)[:80]!r} as --out: {reason}.") from error
 
 
 def last_token(model: LanguageModel) -> str:

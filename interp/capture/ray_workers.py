@@ -1,0 +1,108 @@
+"""Workers that are actors of a Ray cluster, on one machine or on several that share the folder."""
+
+import logging
+import os
+from typing import Any
+
+import interp.errors
+from interp.capture.lock import Lock
+from interp.capture.recorder import Recorder, how_to_resume
+from interp.capture.run_folder import RunFolder
+from interp.capture.stopping import Stopping, watched_signals
+from interp.capture.workers import LOOK_SECONDS, Work
+from interp.errors import BusyError, InterpError, ResourceError
+
+_PATIENCE_SECONDS = 60.0
+"""How long workers are waited for when the run ends early: long enough for a batch."""
+
+
+def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: int) -> None:
+    """Compute what the folder lacks with `workers` Ray actors, each holding the model.
+
+    An actor that dies is started again up to three times and its shard tried again twice; an error of ours (a poison row)
+    ends the run with its own name. On a signal the actors end their batches and commit what is finished.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ResourceError("executor ray needs the extra `ray`: pip install 'emotion-interp[ray]'.") from error
+    lacking = recorder.missing(folder, range(len(recorder.plan.shards)), beat=lock.beat)
+    if not lacking:
+        return
+    work = Work.of(recorder, folder)
+    started = not ray.is_initialized()
+    if started:
+        alone: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        try:
+            ray.init(**alone, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            raise ResourceError(f"Ray cannot be started or joined ({error}): see RAY_ADDRESS.") from error
+    try:
+        actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, max_restarts=3, max_task_retries=2)(_Actor)
+        actors = [actor.remote(work) for _ in range(min(workers, len(lacking)))]
+        with watched_signals() as stopping:
+            _share_out(ray, actors, lacking, folder, lock, stopping)
+            stopping.check(how_to_resume(folder))
+    finally:
+        if started:
+            ray.shutdown()
+
+
+class _Actor:
+    """A Ray worker: holds the model, computes one shard a call; an error of ours comes back as its class and message."""
+
+    def __init__(self, work: Work) -> None:
+        self._failure: tuple[str, str] | None = None
+        try:
+            self._folder = RunFolder(work.out)
+            self._recorder = work.recorder()
+        except InterpError as error:
+            self._failure = type(error).__name__, str(error)
+
+    def compute(self, index: int) -> tuple[str, str] | None:
+        """Compute a shard; None, or the name and message of an error of ours."""
+        if self._failure is None:
+            try:
+                self._recorder.run_shard(self._folder, index, stop=self._folder.stop_asked)
+            except InterpError as error:
+                return type(error).__name__, str(error)
+        return self._failure
+
+
+def _share_out(ray: Any, actors: list[Any], lacking: list[int], folder: RunFolder, lock: Lock, stopping: Stopping) -> None:
+    """Give each actor its next shard when it has finished one; no actor is at work afterwards."""
+    waiting = list(reversed(lacking))
+    running = {actor.compute.remote(waiting.pop()): actor for actor in actors if waiting}
+    try:
+        while running:
+            lock.beat()
+            if stopping.asked():
+                folder.ask_to_stop()
+            for reference in ray.wait(list(running), timeout=LOOK_SECONDS)[0]:
+                actor = running.pop(reference)
+                _raise_failure(ray, reference)
+                if waiting and not stopping.asked():
+                    running[actor.compute.remote(waiting.pop())] = actor
+    finally:
+        folder.ask_to_stop()
+        if running:
+            _, late = ray.wait(list(running), num_returns=len(running), timeout=_PATIENCE_SECONDS)
+            for reference in late:
+                ray.kill(running[reference])
+        folder.forget_stop()
+        folder.reload()
+
+
+def _raise_failure(ray: Any, reference: Any) -> None:
+    """Raise what an actor met: an error of ours by its own name, `BusyError` when it died too often."""
+    try:
+        failure = ray.get(reference)
+    except ray.exceptions.RayActorError as error:
+        raise BusyError(f"a Ray worker died again and again: {error}. The same command resumes.") from error
+    except ray.exceptions.RayError as error:
+        told = str(error).strip().splitlines()[-1][:300]
+        raise ResourceError(
+            f"a Ray worker could not do its work ({told}): look at its machine's memory and disk. The same command resumes."
+        ) from error
+    if failure is not None:
+        raise getattr(interp.errors, failure[0])(failure[1])
