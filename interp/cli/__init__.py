@@ -73,9 +73,9 @@ def _leave_refused(error: OSError) -> NoReturn:
 
 
 def _is_stuck(stream: TextIO) -> bool:
-    """Whether a stream cannot get rid of what it holds."""
+    """Whether a stream takes nothing more. An unbuffered one holds nothing: only a line tells."""
     try:
-        stream.flush()
+        print(file=stream, flush=True)
     except OSError:
         return True
     return False
