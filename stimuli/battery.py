@@ -77,6 +77,14 @@ class Battery:
             if item.id in seen:
                 raise DataError(f"battery {self.name!r}: the id {item.id!r} occurs twice; ids must be unique.")
             seen.add(item.id)
+        group_of: dict[str, str] = {}
+        for item in self.items:
+            if item.pair is not None and group_of.setdefault(item.pair, item.group) != item.group:
+                raise DataError(
+                    f"battery {self.name!r}: the pair {item.pair!r} lies in two groups, "
+                    f"{group_of[item.pair]!r} and {item.group!r}: folds would part its twins. "
+                    "Give both texts one group."
+                )
 
     def __len__(self) -> int:
         return len(self.items)
