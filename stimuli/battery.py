@@ -7,10 +7,10 @@ text is the same scene with the affective turn taken out by a small edit. These 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from interp.errors import DataError
 
@@ -57,6 +57,22 @@ class Pair(NamedTuple):
 
     affective: Stimulus
     neutral: Stimulus
+
+
+Member = TypeVar("Member", Stimulus, Pair)
+
+
+def in_content_order(members: Iterable[Member]) -> list[Member]:
+    """Items or pairs ordered by a digest of their texts: whatever is drawn or dealt in this order
+    depends neither on the order of the rows in a file nor on the names of ids, pairs and groups.
+    """
+    return sorted(members, key=_content_key)
+
+
+def _content_key(member: Stimulus | Pair) -> tuple[str, ...]:
+    items = (member,) if isinstance(member, Stimulus) else member
+    texts = (hashlib.sha256(item.text.encode("utf-8")).hexdigest() for item in items)
+    return (*texts, *(part for item in items for part in (item.emotion, item.arm)))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,14 @@ from interp.analysis.probes import (
     cross_validate,
     standardiser,
 )
-from interp.analysis.stats import Labels, cluster_bootstrap, codes, composition, permutation_p, relabel
+from interp.analysis.stats import (
+    Labels,
+    cluster_bootstrap,
+    codes,
+    composition,
+    permutation_p,
+    relabel,
+)
 from interp.errors import UsageError
 
 RIDGE = 0.1

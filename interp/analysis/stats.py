@@ -34,9 +34,21 @@ def codes(labels: Labels) -> Int[np.ndarray, " item"]:
     return np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int64)
 
 
+def numbered(groups: Labels) -> Int[np.ndarray, " item"]:
+    """Groups as integers 0, 1, ... in order of first appearance: what is drawn by these numbers does
+    not depend on the groups' names.
+    """
+    _, first, code = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    number = np.empty(len(first), dtype=np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    return number[code.reshape(-1)]
+
+
 def composition(y: Labels, groups: Labels) -> Int[np.ndarray, " group"]:
-    """For each group (in sorted order), a code of how many items of each class it holds: groups of one code are alike."""
-    label, group = codes(y), codes(groups)
+    """For each group (in the order of `numbered`), a code of how many items of each class it holds:
+    groups of one code are alike.
+    """
+    label, group = codes(y), numbered(groups)
     counts = np.zeros((group.max() + 1, label.max() + 1), dtype=np.int64)
     np.add.at(counts, (group, label), 1)
     return np.unique(counts, axis=0, return_inverse=True)[1].reshape(-1)
@@ -49,7 +61,7 @@ def group_draws(
 
     Groups are drawn with replacement, within `strata` when given (one code a group), so that no class can vanish from a draw.
     """
-    group = codes(groups)
+    group = numbered(groups)
     n_groups = int(group.max()) + 1
     stratum = np.zeros(n_groups, dtype=np.int64) if strata is None else strata
     random = np.random.default_rng(seed)
@@ -159,7 +171,7 @@ def relabel(y: Labels, groups: Labels, *, n_perm: int, seed: int, blocks: Labels
     groups exchange their labels instead, within `blocks` (the folds) when given, so that the folds stay stratified.
     Raises `StatisticsError` when neither can change a label.
     """
-    label, group, random = codes(y), codes(groups), np.random.default_rng(seed)
+    label, group, random = codes(y), numbered(groups), np.random.default_rng(seed)
     first = np.unique(group, return_index=True)[1]
     if (label != label[first][group]).any():
         return _shuffle_within(group, label, n_perm, random)

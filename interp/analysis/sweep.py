@@ -14,7 +14,7 @@ from interp.analysis.baselines import Lexicons, baseline_rows
 from interp.analysis.controls import Null, control_task, permutation_null, relabellings
 from interp.analysis.folds import Folds, grouped_folds
 from interp.analysis.probes import cross_validate, score
-from interp.analysis.stats import Labels, benjamini_hochberg, max_t
+from interp.analysis.stats import Labels, benjamini_hochberg, max_t, numbered
 from interp.errors import StatisticsError
 
 SiteRows = tuple[Mapping[str, Any], Float[np.ndarray, "item feature"]]
@@ -41,8 +41,11 @@ class Sweep:
 
 
 def prepare(name: str, y: Labels, groups: Labels, *, n_splits: int = 5, n_perm: int = 1000, seed: int = 0) -> Task:
-    """The task `name` (reception, categorisation, ...). Raises as `grouped_folds`."""
-    labels, scenarios = np.asarray(y).astype(str), np.asarray(groups).astype(str)
+    """The task `name` (reception, categorisation, ...). Raises as `grouped_folds`.
+
+    Scenarios are named anew, by number in order of first appearance, so that no draw depends on what a file calls them.
+    """
+    labels, scenarios = np.asarray(y).astype(str), numbered(groups).astype(str)
     folds = grouped_folds(labels, scenarios, n_splits=n_splits, seed=seed)
     drawn = relabellings(labels, scenarios, folds=folds, n_perm=n_perm, seed=seed)
     return Task(name, labels, scenarios, folds, drawn, seed)

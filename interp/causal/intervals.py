@@ -25,10 +25,12 @@ class Estimate(NamedTuple):
 def bootstrap_weights(groups: Sequence[str], *, seed: int = 0) -> Float[np.ndarray, "draw item"]:
     """How often each item occurs in each of `N_BOOT` resamples of whole groups, drawn with replacement.
 
-    A weighted mean with row b is the statistic on resample b, so one matrix serves every column of a sweep.
+    A weighted mean with row b is the statistic on resample b, so one matrix serves every column of a sweep. Groups count in
+    order of first appearance, whatever their names.
     """
-    names, group_of_item = np.unique(np.asarray(groups), return_inverse=True)
-    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=N_BOOT)
+    place = {name: number for number, name in enumerate(dict.fromkeys(groups))}
+    group_of_item = np.array([place[name] for name in groups])
+    draws = np.random.default_rng(seed).multinomial(len(place), np.full(len(place), 1 / len(place)), size=N_BOOT)
     return draws[:, group_of_item].astype(np.float64)
 
 
