@@ -8,17 +8,18 @@ import importlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from interp.errors import DataError, ResourceError
 from stimuli.parsing import parse_json
 from stimuli.rows import Ledger, Limits, Row, count_row, plain_values, shown
-from stimuli.sources import opened
+from stimuli.sources import MOST_PACKED, opened
 
 PARQUET, ARROW, STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 """How a Parquet file, an Arrow file and an Arrow stream begin."""
 
 _BATCH = 64
+_FREELY_UNPACKED = 64 << 20
 
 
 def parquet_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
@@ -137,17 +138,22 @@ def _rows(
             if labels is None:
                 labels = _label_names(batch.schema)
                 own = _emotion_column(batch.schema.names, labels, batch.schema, ledger)
-            unpacked += batch.nbytes
-            _check_size(path, unpacked, limits)
             if batch.nbytes > limits.row_bytes * len(batch):
-                raise DataError(
-                    f"{shown(path)}:{number + 1}: a row is longer than {limits.row_bytes:,} bytes: "
-                    "raise limits=Limits(row_bytes=...)."
-                )
+                _refuse_length(path, number + 1, limits)
             for record in batch.to_pylist():
                 number += 1
                 count_row(path, limits, ledger)
                 values = dict(plain_values(record))
+                size = sum(len(value) for value in values.values() if isinstance(value, str))
+                unpacked += size  # a text kept once in the file stands here in every row
+                _check_size(path, unpacked, limits)
+                if unpacked > max(_FREELY_UNPACKED, MOST_PACKED * path.stat().st_size):
+                    raise DataError(
+                        f"{shown(path)} unpacks to over {MOST_PACKED} times its size, as no texts "
+                        "do: write it as CSV yourself if you trust it."
+                    )
+                if size > limits.row_bytes:
+                    _refuse_length(path, number, limits)
                 for name, names in labels.items():
                     values[name] = _named(values[name], names)
                 yield Row(shown(path), number, _renamed(values, own), own=own)
@@ -156,6 +162,13 @@ def _rows(
         raise DataError(
             f"{shown(path)} cannot be read as Parquet or Arrow: {told}. Fetch or write it again."
         ) from error
+
+
+def _refuse_length(path: Path, number: int, limits: Limits) -> NoReturn:
+    raise DataError(
+        f"{shown(path)}:{number}: the row is longer than {limits.row_bytes:,} bytes: "
+        "raise limits=Limits(row_bytes=...)."
+    )
 
 
 def _check_size(path: Path, size: int, limits: Limits) -> None:

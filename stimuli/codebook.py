@@ -9,7 +9,6 @@ list of labels can have been meant.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from interp.errors import DataError
 from stimuli.drafts import Draft
@@ -74,26 +73,22 @@ def _choose(draft: Draft, path: Path, numbers: set[int], ledger: Ledger) -> tupl
                 f"{' and '.join(readings)} beside the file lacks some of them",
             )
         return known, f"format: {draft.data_set}"
-    _refuse_numbers(draft, numbers, readings)
+    raise _no_codebook(draft, numbers, readings)
 
 
-def _refuse_numbers(draft: Draft, numbers: Iterable[int], lacking: Iterable[str]) -> NoReturn:
-    """Raise the `DataError` for label numbers that no codebook explains."""
-    listed = sorted(numbers)
-    few = ", ".join(map(str, listed[:8])) + (", ..." if len(listed) > 8 else "")
-    beside = [f"{name} beside the file does not name them all; " for name in lacking]
-    known = data_set_codebook(draft.data_set) if draft.data_set else {}
-    whose = (
-        f"(the columns could be {draft.data_set}'s, whose numbers go from {min(known)} to "
-        f"{max(known)}: these do not) "
-        if known
-        else ""
-    )
-    draft.fail(
-        "emotion",
-        f"the emotions are numbers ({few}), and nothing says what they mean: "
-        f"{''.join(beside)}{whose}either put labels.txt beside the file (one name per line, the "
-        "first is 0), or write the names into the column.",
+def _no_codebook(draft: Draft, numbers: set[int], lacking: Iterable[str]) -> DataError:
+    """The error for label numbers that no codebook explains, with both remedies."""
+    few = ", ".join(map(str, sorted(numbers)[:8])) + (", ..." if len(numbers) > 8 else "")
+    told = f"the emotions are numbers ({few}), and nothing says what they mean: "
+    if known := data_set_codebook(draft.data_set) if draft.data_set else {}:
+        outside = sorted(numbers - known.keys())
+        ids = f"is not a list of label ids from {min(known)} to {max(known)}"
+        why = f"{str(outside[0])!r} {ids}" if outside else f"{max(known)} does not occur"
+        told = f"{why}, as in {draft.data_set}; {told}"
+    beside = "".join(f"{name} beside the file does not name them all; " for name in lacking)
+    return DataError(
+        f"{draft.at('emotion')}: {told}{beside}either put labels.txt beside the file (one name per "
+        "line, the first is 0), or write the names into the column."
     )
 
 

@@ -77,9 +77,9 @@ def _labels(row: Row, written: Any) -> list[Any]:
     found = written if isinstance(written, list) else [written]
     if all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in found):
         return found
-    if found and all(isinstance(one, str) for one in found):
-        return found
-    row.fail("labels", f"{written!r} is no list of label numbers or names.")
+    if not (found and all(isinstance(one, str) for one in found)):
+        row.fail("labels", f"{written!r} is no list of label numbers or names.")
+    return found
 
 
 def one_column_each(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:

@@ -21,7 +21,7 @@ from stimuli.documents import json_members, json_rows
 from stimuli.drafts import Converter, Draft, arm_of, blank, default_id
 from stimuli.labels import known_labels
 from stimuli.rows import Ledger, Limits, Row, shown, stem
-from stimuli.sources import is_packed, read_head
+from stimuli.sources import check_extent, is_packed, read_head
 from stimuli.tables import read_table
 from stimuli.workbooks import ZIP, workbook_rows
 
@@ -31,7 +31,7 @@ _SPLIT_ARMS = {
     "moderate": "moderate",
     "complex_neutral": "complex_neutral",
 }
-_BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_BOM, _BOMS_16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _ENDINGS = (".json", ".jsonl", ".parquet", ".arrow", ".csv", ".tsv", ".xlsx", ".gz")
 _WHOLE = re.compile(r"[+-]?\d+")
 
@@ -66,15 +66,16 @@ def _folder(path: Path, limits: Limits, ledger: Ledger, by_hand: ByHand) -> Iter
 
 def _file(path: Path, limits: Limits, ledger: Ledger, by_hand: ByHand) -> Iterator[Draft]:
     head = read_head(path)
-    start = head
-    for mark in _BOMS:
-        start = start.removeprefix(mark)
-    start = start.lstrip(b" \t\r\n\0")
+    start = head.removeprefix(_BOM).lstrip()
+    if head.startswith(_BOMS_16):
+        start = head[2:].replace(b"\0", b"").lstrip()
     if not start:
         return
-    binary = (arrow.PARQUET, arrow.ARROW, arrow.STREAM, ZIP)
-    if head.startswith(binary) and is_packed(path):
+    binary = head.startswith((arrow.PARQUET, arrow.ARROW, arrow.STREAM, ZIP))
+    if binary and is_packed(path):
         raise DataError(f"{shown(path)}: unpack it first (gunzip -k), then name the file inside.")
+    if not binary:
+        check_extent(path, limits)
     if head.startswith(arrow.PARQUET):
         rows = arrow.parquet_rows(path, limits, ledger)
     elif head.startswith((arrow.ARROW, arrow.STREAM)):
@@ -173,7 +174,7 @@ def _plain(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
         emotion = values.get("emotion")
         whole = isinstance(emotion, int) and not isinstance(emotion, bool)
         if whole or (isinstance(emotion, str) and _WHOLE.fullmatch(emotion.strip())):
-            draft.codes = (int(emotion),)
+            draft.codes = (int(str(emotion)),)
         elif values.get("arm") is None:
             values["arm"] = arm_of(emotion)
         yield draft

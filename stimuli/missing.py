@@ -5,11 +5,12 @@ from typing import Any
 
 from stimuli.drafts import Draft
 
-WORDS = frozenset(
-    "nan null n/a na #n/a #na <na> nil nat none undefined empty - -- --- – — . ? "
-    "(empty) <empty> (blank) <blank> (null) <null> (none) <none> [null] [none] "
-    "#value! #ref! #div/0! #name? #null! #num! \\n".split()
-)
+WORDS = frozenset({
+    "nan", "null", "n/a", "na", "#n/a", "#na", "<na>", "nil", "nat", "none", "undefined", "empty",
+    "-", "--", "---", "–", "—", ".", "?", "(empty)", "<empty>", "(blank)", "<blank>", "(null)",
+    "<null>", "(none)", "<none>", "[null]", "[none]", "#value!", "#ref!", "#div/0!", "#name?",
+    "#null!", "#num!", "\\n",
+})  # fmt: skip
 """In small letters; an empty cell is missing without any word."""
 
 ALSO_A_LABEL = "none"

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Sequence
 from interp.errors import DataError
 from stimuli.battery import NEUTRAL
 from stimuli.columns import OURS
-from stimuli.drafts import Draft
 from stimuli.copies import near_copies, squeezed, wording
+from stimuli.drafts import Draft
 from stimuli.labels import did_you_mean, known_labels, nearest, plain_label, several, slip
 from stimuli.rows import Ledger
 from stimuli.unseen import unseen_differences

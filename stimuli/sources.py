@@ -11,10 +11,10 @@ import shlex
 import stat
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, NoReturn, cast
 
 from interp.errors import DataError, ResourceError
 from stimuli.parsing import printable
@@ -27,10 +27,11 @@ _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _BOMS_16 = (b"\xff\xfe", b"\xfe\xff")
 _BOMS_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
-_MOST_PACKED = 200
-"""How many times larger than the file gzip may unpack. Texts reach some twenty; a bomb, a thousand."""
+MOST_PACKED = 200
+"""How many times larger than the file a packed one may unpack. Texts reach some twenty; a bomb, a thousand."""
 
 _FREELY_UNPACKED = 1 << 20
+_LINES_PER_ROW = 4
 _KINDS = (
     (_GZIP, "gzip inside gzip", "unpack it once with gunzip"),
     (b"BZh", "packed by bzip2", "unpack it with bunzip2"),
@@ -68,7 +69,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as raw:
             packed = raw.read(2) == _GZIP
             raw.seek(0)
-            with gzip.GzipFile(fileobj=raw) if packed else nullcontext(raw) as stream:
+            stream = cast("IO[bytes]", gzip.GzipFile(fileobj=raw) if packed else raw)
+            with stream:
                 yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{shown(path)} is damaged gzip ({error}): fetch it again.") from error
@@ -94,11 +96,37 @@ def is_packed(path: Path) -> bool:
         return raw.read(2) == _GZIP
 
 
+def check_extent(path: Path, limits: Limits) -> None:
+    """Raise `DataError` for a file of text that is far longer than `limits` allow, before a line of
+    it is looked at: gzip that unpacks to over `limits.unpacked_bytes` or to far more than texts do,
+    and more lines than so many rows could fill.
+    """
+    size, packed = path.stat().st_size, is_packed(path)
+    total = lines = 0
+    with opened(path) as stream:
+        while block := stream.read(1 << 20):
+            total, lines = total + len(block), lines + block.count(b"\n")
+            if packed and total > limits.unpacked_bytes:
+                raise DataError(
+                    f"{shown(path)} unpacks to more than {limits.unpacked_bytes:,} bytes: "
+                    "unpack it, or raise limits=Limits(unpacked_bytes=...)."
+                )
+            if total > max(_FREELY_UNPACKED, MOST_PACKED * size):
+                raise DataError(
+                    f"{shown(path)} unpacks to over {MOST_PACKED} times its size, as no texts do: "
+                    "unpack it yourself if you trust it."
+                )
+            if lines > _LINES_PER_ROW * limits.rows:
+                raise DataError(
+                    f"{shown(path)} has more than {_LINES_PER_ROW * limits.rows:,} lines, the limit "
+                    f"is {limits.rows:,} rows: raise it with limits=Limits(rows=...)."
+                )
+
+
 def text_lines(path: Path, limits: Limits, ledger: Ledger) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, decoded; a byte order mark and CRLF are taken off and noted.
 
-    Raises `DataError` for a line over `limits.row_bytes`, for gzip that unpacks to over
-    `limits.unpacked_bytes` or to far more than texts do, for NUL, and for bytes that are not UTF-8
+    Raises `DataError` for a line over `limits.row_bytes`, for NUL, and for bytes that are not UTF-8
     (byte offset, guessed encoding, the command that mends it).
     """
     with opened(path) as stream:
@@ -132,7 +160,7 @@ def whole_text(path: Path, limits: Limits, ledger: Ledger) -> str:
 def _lines(
     path: Path, stream: IO[bytes], limits: Limits, ledger: Ledger
 ) -> Iterator[tuple[int, str]]:
-    offset, size, packed = 0, path.stat().st_size, is_packed(path)
+    offset = 0
     for number in count(1):
         line = stream.readline(limits.row_bytes + 1)
         if not line:
@@ -141,16 +169,6 @@ def _lines(
             _refuse_length(path, number, limits)
         text = _decode(path, number, line, offset)
         offset += len(line)
-        if packed and offset > limits.unpacked_bytes:
-            raise DataError(
-                f"{shown(path)} unpacks to more than {limits.unpacked_bytes:,} bytes: "
-                "unpack it, or raise limits=Limits(unpacked_bytes=...)."
-            )
-        if offset > max(_FREELY_UNPACKED, _MOST_PACKED * size):
-            raise DataError(
-                f"{shown(path)} unpacks to over {_MOST_PACKED} times its size, as no texts do: "
-                "unpack it yourself if you trust it."
-            )
         if number == 1 and line.startswith(_BOM):
             ledger.note("a byte order mark was removed")
             text = text[1:]
@@ -205,7 +223,7 @@ def _decode(path: Path, number: int, line: bytes, offset: int) -> str:
     if (nul := text.find("\0")) < 0:
         return text
     wide = line[:64]
-    if number == 1 and wide.count(0) > len(wide) / 3:
+    if number == 1 and len(wide) / 3 < wide.count(0) < len(wide):
         encoding = "utf-16le" if wide[1:2] == b"\0" else "utf-16be"
         _refuse_encoding(path, number, offset + line.find(0), 0, encoding)
     raise DataError(

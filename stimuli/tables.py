@@ -238,9 +238,11 @@ def _header(cells: Sequence[str], file: str) -> list[str]:
     names = [unicodedata.normalize("NFC", cell.strip()) for cell in cells]
     while len(names) > 1 and not names[-1]:
         names.pop()
+    seen: set[str] = set()
     for place, name in enumerate(names, start=1):
-        if names.index(name) != place - 1:
+        if name in seen:
             raise DataError(f"{file}:1:{place}: the column {name!r} occurs twice in the header.")
+        seen.add(name)
     return names
 
 

@@ -11,9 +11,9 @@ from xml.etree.ElementTree import ParseError
 
 from interp.errors import DataError, ResourceError
 from stimuli.rows import Ledger, Limits, Row, count_row, plain_values, shown
+from stimuli.sources import MOST_PACKED
 
 ZIP = b"PK\x03\x04"
-_MOST_PACKED = 200
 _FREELY_UNPACKED = 1 << 20
 _WIDEST = 1000
 
@@ -72,9 +72,9 @@ def _check_zip(path: Path, limits: Limits) -> None:
             f"{shown(path)} unpacks to {size:,} bytes, the limit is {limits.file_bytes:,}: "
             "save it as CSV in UTF-8, or raise limits=Limits(file_bytes=...)."
         )
-    if size > max(_FREELY_UNPACKED, _MOST_PACKED * path.stat().st_size):
+    if size > max(_FREELY_UNPACKED, MOST_PACKED * path.stat().st_size):
         raise DataError(
-            f"{shown(path)} unpacks to over {_MOST_PACKED} times its size, as no texts do: "
+            f"{shown(path)} unpacks to over {MOST_PACKED} times its size, as no texts do: "
             "save it as CSV in UTF-8 if you trust it."
         )
 

@@ -1,8 +1,10 @@
 """The gate that a battery must pass before any probe's score on it means something.
 
-1. Ids, pairs, arms, labels and texts are in order.   2. No emotion word where none may be.   3. Twins are alike in length,
-negations, sentences, names, person and tense.   4. No text-only baseline tells the twins apart (AUROC at most .65), no
-closed-class word does, and nothing in their form that a reader does not see.   5. What the text alone tells of *which* emotion is reported.   6. So is the coverage.
+1. Ids, pairs, arms, labels and texts are in order.   2. No emotion word where none may be.
+3. Twins are alike in length, negations, sentences, names, person and tense.   4. No text-only
+baseline tells the twins apart (AUROC at most .65), no closed-class word does, and nothing in their
+form that a reader does not see.   5. What the text alone tells of *which* emotion is reported.
+6. So is the coverage.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -142,20 +144,23 @@ def unseen_rule(battery: Battery, *, seed: int = 0) -> Rule:
     their shares. The length has rules of its own.
     """
     pairs = _tested_pairs(battery)
-    texts = [[pair[side].text for pair in pairs] for side in (0, 1)]
+    affective, neutral = ([pair[side].text for pair in pairs] for side in (0, 1))
     groups = [pair.affective.group for pair in pairs]
-    found = unseen_differences(*texts, groups, length=False)
+    found = unseen_differences(affective, neutral, groups, length=False)
     places = "; ".join(f"{one.trait}: {one}" for one in found)
     y, both = ["affective"] * len(pairs) + ["neutral"] * len(pairs), groups * 2
     try:
         folds, _ = _folds(y, [both], seed)
     except StatisticsError as error:
         return Rule("unseen_form", not found, None, MOST_AUROC, places or str(error))
-    measured = np.array([[float(of(text)) for of in TRAITS.values()] for text in sum(texts, [])])
+    measured = np.array(
+        [[float(of(text)) for of in TRAITS.values()] for text in (*affective, *neutral)],
+    )
     told = score(predict_measured(measured, y, both, folds=folds), seed=seed)
-    value, low, high = next((r["value"], r["ci_low"], r["ci_high"]) for r in told if r["metric"] == "auroc")
-    interval = f"95 % {low:.2f} to {high:.2f}, n {len(y)}"
-    return Rule("unseen_form", not found and value <= MOST_AUROC, value, MOST_AUROC, places or interval)
+    row = next(row for row in told if row["metric"] == "auroc")
+    interval = f"95 % {row['ci_low']:.2f} to {row['ci_high']:.2f}, n {len(y)}"
+    passed = not found and row["value"] <= MOST_AUROC
+    return Rule("unseen_form", passed, row["value"], MOST_AUROC, places or interval)
 
 
 def _tested_pairs(battery: Battery) -> list[Pair]:

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from shutil import disk_usage
@@ -19,6 +19,7 @@ from interp.reporting.findings import findings
 from interp.reporting.report import write_report
 from interp.results import read_record, read_table, table, write_table
 from interp.study import causes, representation
+from interp.study.conditions import ASKED_BY_WORDS, conditions
 from interp.study.folder import Study, refuse_other_config
 from interp.study.settings import Settings
 
@@ -46,7 +47,7 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
     """
     study = Study(settings)
     try:
-        for name in STAGES if stages is None else stages:
+        for name in _open_stages(study, STAGES if stages is None else stages, asked=stages is not None):
             _run_or_leave_out(study, name, asked=stages is not None)
     except InterpError:
         study.take_back()
@@ -80,13 +81,16 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
     captured = plan_in_numbers(
         model, battery, sites=sites, positions=positions, teraflops=teraflops, **settings.capture_options
     )
+    asked = conditions(battery, folds=settings.folds, model=settings.model)
+    closed = asked.forbidden(STAGES, asked=False)
     told = {
         "items": len(battery),
         "pairs": len(battery.pairs()),
         "emotions": ", ".join(battery.emotions),
         **captured,
         "bytes free": disk_usage(_existing(settings.out)).free,
-        "stages to run": ", ".join(name for name in STAGES if name not in _done(settings.out)),
+        "stages to run": ", ".join(name for name in STAGES if name not in {*closed, *_done(settings.out)}),
+        **{f"not asked: {question}": reason for question, reason in {**closed, **asked.partly()}.items()},
     }
     return [{"what": what, "value": value} for what, value in told.items()]
 
@@ -102,6 +106,21 @@ def _done(out: Path) -> set[str]:
         return set()
     captured = {"capture"} & read_record(out / "run.json").provenance.get("seconds", {}).keys()
     return captured | {name for name in STAGES if (out / "tables" / f"{name}.csv").exists()}
+
+
+def _open_stages(study: Study, names: Iterable[str], *, asked: bool) -> list[str]:
+    """The stages that the battery allows; what it forbids is told now, before the model is loaded."""
+    closed = study.conditions.forbidden(names, asked=asked)
+    for reason in dict.fromkeys(closed.values()):
+        left_out = [name for name in names if closed.get(name) == reason]
+        _warn(study, f"{', '.join(left_out)} {'was' if len(left_out) == 1 else 'were'} not run: {reason}")
+    if not set(names).isdisjoint(ASKED_BY_WORDS):
+        for doubt in study.conditions.doubts:
+            _warn(study, doubt)
+    if "probes" in names:
+        for question, reason in study.conditions.partly().items():
+            _warn(study, f"probes: {question} was not asked: {reason}")
+    return [name for name in names if name not in closed]
 
 
 def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
