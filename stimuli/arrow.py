@@ -131,6 +131,7 @@ def _rows(
 ) -> Iterator[Row]:
     """Rows of the batches, label numbers named; what pyarrow raises becomes a `DataError`."""
     number = unpacked = 0
+    file, packed = shown(path), path.stat().st_size
     labels: Mapping[str, list[str]] | None = None
     own: dict[str, str] = {}
     try:
@@ -147,7 +148,7 @@ def _rows(
                 size = sum(len(value) for value in values.values() if isinstance(value, str))
                 unpacked += size  # a text kept once in the file stands here in every row
                 _check_size(path, unpacked, limits)
-                if unpacked > max(_FREELY_UNPACKED, MOST_PACKED * path.stat().st_size):
+                if unpacked > max(_FREELY_UNPACKED, MOST_PACKED * packed):
                     raise DataError(
                         f"{shown(path)} unpacks to over {MOST_PACKED} times its size, as no texts "
                         "do: write it as CSV yourself if you trust it."
@@ -156,7 +157,7 @@ def _rows(
                     _refuse_length(path, number, limits)
                 for name, names in labels.items():
                     values[name] = _named(values[name], names)
-                yield Row(shown(path), number, _renamed(values, own), own=own)
+                yield Row(file, number, _renamed(values, own), own=own)
     except (arrow.ArrowException, OSError, UnicodeDecodeError, ValueError, MemoryError) as error:
         told = " ".join(str(error).split())[:200]
         raise DataError(

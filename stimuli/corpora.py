@@ -52,7 +52,8 @@ def labelled(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
     for row in rows:
         values = dict(row.values)
         written = values.pop("labels")
-        values.setdefault("id", default_id(row))
+        if "id" not in values:
+            values["id"] = default_id(row)
         labels = _labels(row, written)
         draft = Draft(row, values, {"emotion": "labels"}, data_set="GoEmotions")
         if len(labels) == 1 and isinstance(labels[0], str):
@@ -187,7 +188,8 @@ def emobank(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
         if abs(away) <= EMOBANK_REACH:
             emotion = NEUTRAL
         values = {**row.values, "emotion": emotion, "arm": arm_of(emotion)}
-        values.setdefault("id", default_id(row))
+        if "id" not in values:
+            values["id"] = default_id(row)
         yield Draft(row, values)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import DataError
+from stimuli.columns import is_column
 from stimuli.labels import known_labels
 from stimuli.parsing import parse_json, parse_list
 from stimuli.rows import Ledger, Limits, Row, count_row, shown
@@ -23,16 +24,17 @@ def json_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
 
 def json_lines(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
     """Rows of a JSON lines file; blank lines are passed over."""
+    file = shown(path)
     for number, text in text_lines(path, limits, ledger):
         if not text.strip():
             continue
         count_row(path, limits, ledger)
-        values = parse_json(text.rstrip("\n"), f"{shown(path)}:{number}", depth=limits.depth)
+        values = parse_json(text.rstrip("\n"), f"{file}:{number}", depth=limits.depth)
         if not isinstance(values, dict):
             raise DataError(
-                f"{shown(path)}:{number}:1: expected one JSON object a line, found {_kind(values)}."
+                f"{file}:{number}:1: expected one JSON object a line, found {_kind(values)}."
             )
-        yield Row(shown(path), number, values, text)
+        yield Row(file, number, values, text)
 
 
 def json_members(path: Path, limits: Limits, ledger: Ledger) -> Iterator[tuple[int, Any]]:
@@ -68,11 +70,13 @@ def _is_document(path: Path, limits: Limits) -> bool:
     if any(text.strip() for text in lines):
         return False
     values = parse_json(first, f"{shown(path)}:1", depth=limits.depth)
-    return bool(values) and all(isinstance(value, list | dict) for value in values.values())
+    whole = bool(values) and all(isinstance(value, list | dict) for value in values.values())
+    tables = [value for value in values.values() if isinstance(value, list) and _all(value, dict)]
+    return whole or (bool(tables) and not any(map(is_column, values)))
 
 
 def _document_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
-    values = parse_json(whole_text(path, limits, ledger), shown(path), depth=limits.depth)
+    values = parse_json(whole_text(path, limits, ledger), shown(path), depth=limits.depth, whole=True)
     for number, record in enumerate(_records(path, values), start=1):
         count_row(path, limits, ledger)
         if sum(len(value) for value in record.values() if isinstance(value, str)) > limits.row_bytes:

@@ -169,7 +169,8 @@ def by_columns(columns: set[str], by_hand: ByHand) -> tuple[str, Converter]:
 def _plain(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
     for row in rows:
         values = {name: blank(v) if name in OURS else v for name, v in row.values.items()}
-        values.setdefault("id", default_id(row))
+        if "id" not in values:
+            values["id"] = default_id(row)
         draft = Draft(row, values)
         emotion = values.get("emotion")
         whole = isinstance(emotion, int) and not isinstance(emotion, bool)

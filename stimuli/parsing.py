@@ -24,12 +24,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def parse_json(text: str, place: str, *, depth: int) -> Any:
+def parse_json(text: str, place: str, *, depth: int, whole: bool = False) -> Any:
     """JSON with what hides mistakes refused: repeated keys, NaN, and nesting beyond `depth`.
 
-    Raises `DataError` at `place`.
+    Raises `DataError` at `place`, which names the file and the line, or the `whole` file alone.
     """
-    with _refusing(place, text, depth):
+    with _refusing(place, text, depth, whole=whole):
         _check_parts(text)
         value = json.loads(text, **_HOOKS)
         _check_depth(value, depth)
@@ -42,7 +42,7 @@ def parse_list(text: str, place: str, *, depth: int, longest: int) -> Iterator[t
     Raises as `parse_json`, and `DataError` for a member of over `longest` characters.
     """
     decoder = json.JSONDecoder(**_HOOKS)
-    with _refusing(place, text, depth):
+    with _refusing(place, text, depth, whole=True):
         _check_parts(text)
         at, line, seen = text.index("[") + 1, 1, 0
         while True:
@@ -72,13 +72,13 @@ def _skip_blanks(text: str, at: int) -> int:
 
 
 @contextmanager
-def _refusing(place: str, text: str, depth: int) -> Iterator[None]:
+def _refusing(place: str, text: str, depth: int, *, whole: bool) -> Iterator[None]:
     """What the parser raises, told as a `DataError` that begins with the place."""
     try:
         yield
     except json.JSONDecodeError as error:
         where = f"{place}:{error.colno}"
-        if error.lineno > 1:
+        if whole or error.lineno > 1:
             where = f"{place}:{error.lineno}:{error.colno}"
         raise DataError(
             f"{where}: not JSON ({error.msg}). JSON lines need one whole object on each line."

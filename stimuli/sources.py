@@ -5,16 +5,16 @@ command that mends it: a guessed letter would change what the model reads.
 """
 
 import gzip
-import io
 import re
 import shlex
 import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase, TextIOWrapper
 from itertools import count
 from pathlib import Path
-from typing import IO, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from interp.errors import DataError, ResourceError
 from stimuli.parsing import printable
@@ -57,7 +57,7 @@ _KINDS = (
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[BufferedIOBase]:
     """The bytes of a regular file, unpacked where it is gzip.
 
     Raises `ResourceError` when the file system refuses, `DataError` for what is no regular file (a
@@ -69,7 +69,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as raw:
             packed = raw.read(2) == _GZIP
             raw.seek(0)
-            stream = cast("IO[bytes]", gzip.GzipFile(fileobj=raw) if packed else raw)
+            stream = cast(BufferedIOBase, gzip.GzipFile(fileobj=raw) if packed else raw)
             with stream:
                 yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -158,7 +158,7 @@ def whole_text(path: Path, limits: Limits, ledger: Ledger) -> str:
 
 
 def _lines(
-    path: Path, stream: IO[bytes], limits: Limits, ledger: Ledger
+    path: Path, stream: BufferedIOBase, limits: Limits, ledger: Ledger
 ) -> Iterator[tuple[int, str]]:
     offset = 0
     for number in count(1):
@@ -177,9 +177,9 @@ def _lines(
 
 
 def _wide_lines(
-    path: Path, stream: IO[bytes], limits: Limits, ledger: Ledger
+    path: Path, stream: BufferedIOBase, limits: Limits, ledger: Ledger
 ) -> Iterator[tuple[int, str]]:
-    reader = io.TextIOWrapper(stream, encoding="utf-16", newline="\n")
+    reader = TextIOWrapper(cast(Any, stream), encoding="utf-16", newline="\n")
     number = 0
     try:
         while line := reader.readline(limits.row_bytes + 1):

@@ -63,12 +63,13 @@ def read_table(
     if layout.names is not None:
         ledger.note(f"no line of names: the columns were read as {', '.join(layout.names)}")
     names: list[str] | None = None if layout.names is None else list(layout.names)
+    file = shown(path)
     for line, cells in _cut(path, limits, ledger, layout):
         if names is None:
-            names = own_names(cells) if layout.own else _header(cells, shown(path))
+            names = own_names(cells) if layout.own else _header(cells, file)
             continue
         count_row(path, limits, ledger)
-        row = Row(shown(path), line, dict(zip(names, _fill(path, line, cells, names), strict=True)))
+        row = Row(file, line, dict(zip(names, _fill(path, line, cells, names), strict=True)))
         yield own_row(row, ours) if layout.own else row
 
 
