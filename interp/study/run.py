@@ -76,13 +76,13 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
     """
     battery = settings.read_battery()
     refuse_other_config(settings, battery)
+    asked = conditions(battery, folds=settings.folds, model=settings.model)
+    closed = asked.forbidden(STAGES, asked=False)
     model = outline(settings.model, dtype=settings.dtype, offline=settings.offline, chat_template=settings.chat_template)
     sites, positions = settings.sites_of(model), settings.positions_of(model)
     captured = plan_in_numbers(
         model, battery, sites=sites, positions=positions, teraflops=teraflops, **settings.capture_options
     )
-    asked = conditions(battery, folds=settings.folds, model=settings.model)
-    closed = asked.forbidden(STAGES, asked=False)
     told = {
         "items": len(battery),
         "pairs": len(battery.pairs()),
