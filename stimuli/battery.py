@@ -113,7 +113,16 @@ class Battery:
         """Digest of all items' content, in order: two batteries with the same digest hold the same stimuli."""
         digest = hashlib.sha256()
         for item in self.items:
-            row = [item.id, item.text, item.emotion, item.arm, item.pair, item.group, item.intensity, item.domain]
+            row = [
+                item.id,
+                item.text,
+                item.emotion,
+                item.arm,
+                item.pair,
+                item.group,
+                item.intensity,
+                item.domain,
+            ]
             digest.update(json.dumps([*row, dict(item.fields)], sort_keys=True, default=str).encode("utf-8") + b"\n")
         return digest.hexdigest()
 

@@ -93,8 +93,7 @@ def _by_case(row: Row) -> dict[str, str]:
         if len(alike) > 1:
             row.fail(
                 alike[0],
-                f"two columns can be read as {ours}: {', '.join(map(repr, alike))}. "
-                f"Say which: --columns {ours}=NAME.",
+                f"two columns can be read as {ours}: {', '.join(map(repr, alike))}. Say which: --columns {ours}=NAME.",
             )
         if alike:
             found[ours] = alike[0]

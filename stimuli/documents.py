@@ -31,9 +31,7 @@ def json_lines(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
         count_row(path, limits, ledger)
         values = parse_json(text.rstrip("\n"), f"{file}:{number}", depth=limits.depth)
         if not isinstance(values, dict):
-            raise DataError(
-                f"{file}:{number}:1: expected one JSON object a line, found {_kind(values)}."
-            )
+            raise DataError(f"{file}:{number}:1: expected one JSON object a line, found {_kind(values)}.")
         yield Row(file, number, values, text)
 
 
@@ -61,9 +59,7 @@ def json_members(path: Path, limits: Limits, ledger: Ledger) -> Iterator[tuple[i
 
 def _is_document(path: Path, limits: Limits) -> bool:
     """Whether the file is one object over many lines, or one line that holds whole columns."""
-    lines = (
-        text for _, text in text_lines(path, Limits(row_bytes=limits.file_bytes), Ledger())
-    )
+    lines = (text for _, text in text_lines(path, Limits(row_bytes=limits.file_bytes), Ledger()))
     first = next(text for text in lines if text.strip()).strip()
     if first.endswith(_OPEN_ENDS):
         return True
@@ -81,8 +77,7 @@ def _document_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
         count_row(path, limits, ledger)
         if sum(len(value) for value in record.values() if isinstance(value, str)) > limits.row_bytes:
             raise DataError(
-                f"{shown(path)}: record {number} is longer than {limits.row_bytes:,} bytes: "
-                "raise limits=Limits(row_bytes=...)."
+                f"{shown(path)}: record {number} is longer than {limits.row_bytes:,} bytes: raise limits=Limits(row_bytes=...)."
             )
         yield Row(shown(path), number, record)
 

@@ -53,7 +53,11 @@ def relabel(battery: Battery, mapping: str | Mapping[str, str | None]) -> Batter
     table = scheme(mapping) if isinstance(mapping, str) else mapping
     lost = {i.pair or i.id for i in battery if table.get(i.emotion, i.emotion) is None}
     items = tuple(
-        replace(item, emotion=str(table.get(item.emotion, item.emotion)), fields={**item.fields, "label": item.emotion})
+        replace(
+            item,
+            emotion=str(table.get(item.emotion, item.emotion)),
+            fields={**item.fields, "label": item.emotion},
+        )
         for item in battery
         if (item.pair or item.id) not in lost
     )

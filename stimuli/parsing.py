@@ -80,9 +80,7 @@ def _refusing(place: str, text: str, depth: int, *, whole: bool) -> Iterator[Non
         where = f"{place}:{error.colno}"
         if whole or error.lineno > 1:
             where = f"{place}:{error.lineno}:{error.colno}"
-        raise DataError(
-            f"{where}: not JSON ({error.msg}). JSON lines need one whole object on each line."
-        ) from error
+        raise DataError(f"{where}: not JSON ({error.msg}). JSON lines need one whole object on each line.") from error
     except RecursionError as error:
         found = f"{_depth(text[:_MEASURED])} deep, the limit is {depth}: limits=Limits(depth=...)"
         raise DataError(f"{place}:1: JSON nested {found}.") from error
@@ -102,9 +100,7 @@ def _check_depth(value: Any, most: int) -> None:
         inside = (part.values() if isinstance(part, dict) else part for part in level)
         level = [part for parts in inside for part in parts]
     if found > most:
-        raise ValueError(
-            f"JSON nested {found} deep, the limit is {most}: limits=Limits(depth=...)."
-        )
+        raise ValueError(f"JSON nested {found} deep, the limit is {most}: limits=Limits(depth=...).")
 
 
 def _depth(text: str) -> int:

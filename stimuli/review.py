@@ -111,7 +111,8 @@ def check_twins(found: list[Draft], ledger: Ledger, *, drop_unmatched: bool) -> 
     for name, drafts in pairs.items():
         if name not in broken and len({squeezed(draft.values["text"]) for draft in drafts}) == 1:
             drafts[1].fail(
-                "text", f"both texts of pair {name!r} are identical (the other at {drafts[0].at('text')}): no difference."
+                "text",
+                f"both texts of pair {name!r} are identical (the other at {drafts[0].at('text')}): no difference.",
             )
     for name, drafts in broken.items():
         ledger.find("unmatched pairs were left out", f"{name!r} ({_composition(drafts)})")
@@ -185,8 +186,7 @@ def join_repeats(found: Sequence[Draft], ledger: Ledger) -> None:
     items = [(draft.values["id"], draft.values["text"], _group(draft)) for draft in found]
     for one, other, shared in near_copies(items):
         ledger.find(
-            "texts of different groups that are nearly alike (if they retell one scene, give them "
-            "one group)",
+            "texts of different groups that are nearly alike (if they retell one scene, give them one group)",
             f"{one!r} and {other!r} share {shared:.0%} of their word triples",
         )
 
@@ -204,9 +204,7 @@ def _group(draft: Draft) -> str:
 
 
 def _check_leak(drafts: Sequence[Draft]) -> None:
-    splits = {
-        split: draft for draft in drafts if (split := str(draft.values.get("split"))) in _SPLITS
-    }
+    splits = {split: draft for draft in drafts if (split := str(draft.values.get("split"))) in _SPLITS}
     if len(splits) > 1:
         one, other = list(splits.values())[:2]
         other.fail(
@@ -228,14 +226,10 @@ def weigh_unseen(found: Sequence[Draft], ledger: Ledger) -> None:
                 "pairs with one text in NFC and one not (tokens differ for an invisible reason)",
                 repr(name),
             )
-    affective, neutral = (
-        [drafts[side].values["text"] for drafts in pairs.values()] for side in (0, 1)
-    )
+    affective, neutral = ([drafts[side].values["text"] for drafts in pairs.values()] for side in (0, 1))
     groups = [_group(drafts[0]) for drafts in pairs.values()]
     for difference in unseen_differences(affective, neutral, groups):
-        ledger.find(
-            f"form alone tells affective from neutral texts: {difference.trait}", str(difference)
-        )
+        ledger.find(f"form alone tells affective from neutral texts: {difference.trait}", str(difference))
 
 
 def weigh_lengths(found: Sequence[Draft], ledger: Ledger) -> None:
@@ -244,7 +238,8 @@ def weigh_lengths(found: Sequence[Draft], ledger: Ledger) -> None:
     for name, pair in zip(members(found), lengths, strict=True):
         if max(pair) > _UNEQUAL * min(pair):
             ledger.find(
-                f"pairs in which one text is over {_UNEQUAL} times as long", f"{name!r} ({pair[0]} and {pair[1]} words)"
+                f"pairs in which one text is over {_UNEQUAL} times as long",
+                f"{name!r} ({pair[0]} and {pair[1]} words)",
             )
     if len(lengths) < _FEWEST_PAIRS:
         return

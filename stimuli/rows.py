@@ -82,10 +82,7 @@ class Ledger:
 
     def warnings(self) -> tuple[str, ...]:
         """Findings as sentences: how many, and the first ten."""
-        return tuple(
-            f"{kind} ({len(where)}): {', '.join(where[:10])}"
-            for kind, where in self.findings.items()
-        )
+        return tuple(f"{kind} ({len(where)}): {', '.join(where[:10])}" for kind, where in self.findings.items())
 
 
 def shown(path: Path) -> str:
@@ -102,10 +99,7 @@ def count_row(path: Path, limits: Limits, ledger: Ledger) -> None:
     """Count a row against `limits.rows`."""
     ledger.read += 1
     if ledger.read > limits.rows:
-        raise DataError(
-            f"{shown(path)} has more than {limits.rows:,} rows: "
-            "raise it with limits=Limits(rows=...)."
-        )
+        raise DataError(f"{shown(path)} has more than {limits.rows:,} rows: raise it with limits=Limits(rows=...).")
 
 
 def plain_values(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

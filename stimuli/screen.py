@@ -48,7 +48,10 @@ def check_types(draft: Draft, *, declared: Collection[str] = ()) -> dict[str, An
         values[name] = str(value)
     check_missing(draft, values, declared)
     if _is_number(values["emotion"]):
-        draft.fail("emotion", f"the emotion is the number {values['emotion']!r}; expected a name, such as 'joy'.")
+        draft.fail(
+            "emotion",
+            f"the emotion is the number {values['emotion']!r}; expected a name, such as 'joy'.",
+        )
     if values["arm"] not in ARMS:
         meant = did_you_mean(nearest(values["arm"], ARMS))
         draft.fail("arm", f"unknown arm {values['arm']!r}{meant} Expected one of {', '.join(ARMS)}.")
@@ -71,11 +74,17 @@ def _check_columns(draft: Draft) -> None:
                 f"Columns here: {', '.join(map(repr, present))}.",
             )
         if near is not None:
-            draft.row.fail(near, f"unknown column {near!r}{did_you_mean(name)} Rename it; other columns may have any name.")
+            draft.row.fail(
+                near,
+                f"unknown column {near!r}{did_you_mean(name)} Rename it; other columns may have any name.",
+            )
     for name in ("id", *REQUIRED):
         value = draft.values[name]
         if value is None or (isinstance(value, str) and not _visible(value)):
-            draft.fail(name, f"row {draft.values.get('id')!r} has an empty {name}: write it or drop the row.")
+            draft.fail(
+                name,
+                f"row {draft.values.get('id')!r} has an empty {name}: write it or drop the row.",
+            )
 
 
 def _visible(text: str) -> bool:
@@ -99,7 +108,8 @@ def check_characters(draft: Draft, values: Mapping[str, Any], ledger: Ledger, *,
             _find_hidden(repr(values["id"]), text, ledger)
     for special in dict.fromkeys(_SPECIAL.findall(values["text"])):
         ledger.find(
-            "texts that hold a special token's name (a model's tokenizer may refuse it)", f"{values['id']!r} {special!r}"
+            "texts that hold a special token's name (a model's tokenizer may refuse it)",
+            f"{values['id']!r} {special!r}",
         )
 
 
@@ -118,7 +128,10 @@ def _check_character(draft: Draft, name: str, found: re.Match[str], ledger: Ledg
     char, position = found.group(), found.start()
     point = f"U+{ord(char):04X}"
     if char == "\0":
-        draft.fail(name, f"{name} holds NUL ({point}) at character {position}: no store can keep it; remove it.")
+        draft.fail(
+            name,
+            f"{name} holds NUL ({point}) at character {position}: no store can keep it; remove it.",
+        )
     if "\ud800" <= char <= "\udfff":
         draft.fail(
             name,
@@ -126,7 +139,8 @@ def _check_character(draft: Draft, name: str, found: re.Match[str], ledger: Ledg
         )
     if not allow_control:
         draft.fail(
-            name, f"{name} holds the control character {point} at character {position}: remove it, or pass --allow-control."
+            name,
+            f"{name} holds the control character {point} at character {position}: remove it, or pass --allow-control.",
         )
     ledger.find("control characters were let through", f"{draft.values['id']!r} {point}")
 

@@ -157,9 +157,7 @@ def whole_text(path: Path, limits: Limits, ledger: Ledger) -> str:
     return "".join(text for _, text in text_lines(path, loose, ledger))
 
 
-def _lines(
-    path: Path, stream: BufferedIOBase, limits: Limits, ledger: Ledger
-) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, stream: BufferedIOBase, limits: Limits, ledger: Ledger) -> Iterator[tuple[int, str]]:
     offset = 0
     for number in count(1):
         line = stream.readline(limits.row_bytes + 1)
@@ -176,9 +174,7 @@ def _lines(
             yield number, part
 
 
-def _wide_lines(
-    path: Path, stream: BufferedIOBase, limits: Limits, ledger: Ledger
-) -> Iterator[tuple[int, str]]:
+def _wide_lines(path: Path, stream: BufferedIOBase, limits: Limits, ledger: Ledger) -> Iterator[tuple[int, str]]:
     reader = TextIOWrapper(cast(Any, stream), encoding="utf-16", newline="\n")
     number = 0
     try:
@@ -226,15 +222,10 @@ def _decode(path: Path, number: int, line: bytes, offset: int) -> str:
     if number == 1 and len(wide) / 3 < wide.count(0) < len(wide):
         encoding = "utf-16le" if wide[1:2] == b"\0" else "utf-16be"
         _refuse_encoding(path, number, offset + line.find(0), 0, encoding)
-    raise DataError(
-        f"{shown(path)}:{number}:{nul + 1}: NUL at byte {offset + line.find(0)}; "
-        "no store can keep it: remove it."
-    )
+    raise DataError(f"{shown(path)}:{number}:{nul + 1}: NUL at byte {offset + line.find(0)}; no store can keep it: remove it.")
 
 
-def _refuse_encoding(
-    path: Path, number: int, at: int, byte: int, encoding: str, column: int = 1
-) -> NoReturn:
+def _refuse_encoding(path: Path, number: int, at: int, byte: int, encoding: str, column: int = 1) -> NoReturn:
     """Raise `DataError` with the place and the command that writes the file anew in UTF-8."""
     old, new = shlex.quote(str(path)), shlex.quote(str(path.with_name(f"utf8-{path.name}")))
     command = f"iconv -f {encoding} -t utf-8 {old} > {new}"

@@ -162,9 +162,7 @@ def _spans(cells: Sequence[str]) -> bool:
     return any("\n" in cell for cell in cells)
 
 
-def _whole_rows(
-    path: Path, limits: Limits, layout: Layout
-) -> Iterator[tuple[int, list[str]]]:
+def _whole_rows(path: Path, limits: Limits, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """The rows of a table, each checked to have as many cells as the first."""
     names: list[str] | None = None if layout.names is None else list(layout.names)
     for number, (line, cells) in enumerate(_cut(path, limits, Ledger(), layout)):
@@ -193,9 +191,7 @@ def _looks_quoted(path: Path, limits: Limits, plain: Layout) -> bool:
     return well > badly
 
 
-def _cut(
-    path: Path, limits: Limits, ledger: Ledger, layout: Layout
-) -> Iterator[tuple[int, list[str]]]:
+def _cut(path: Path, limits: Limits, ledger: Ledger, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """The lines that are not empty, cut into cells, each with the line on which it began."""
     started: list[int] = []
     lines = _watched(text_lines(path, limits, ledger), started, limits, shown(path))
@@ -210,14 +206,10 @@ def _cut(
                 yield line, cells
     except csv.Error as error:
         line = started[0] if started else 1
-        raise DataError(
-            f"{shown(path)}:{line}:1: not a table ({error}); check the quotes."
-        ) from error
+        raise DataError(f"{shown(path)}:{line}:1: not a table ({error}); check the quotes.") from error
 
 
-def _watched(
-    lines: Iterable[tuple[int, str]], started: list[int], limits: Limits, file: str
-) -> Iterator[str]:
+def _watched(lines: Iterable[tuple[int, str]], started: list[int], limits: Limits, file: str) -> Iterator[str]:
     """Lines for the csv reader, which clears `started` after each row: so its first entry is where
     the row began.
     """

@@ -66,7 +66,12 @@ def numbers(battery: Battery) -> list[dict]:
     rows += separation(*map(np.array, sides), [pair.affective.group for pair in pairs], n_splits=3)
     for part in halves(pairs):
         rows.append({"half": [pair.affective.text for pair in part]})
-    rows.append({"some": [pair.affective.text for pair in balanced(pairs, n=9)], "strangers": strangers(pairs).tolist()})
+    rows.append(
+        {
+            "some": [pair.affective.text for pair in balanced(pairs, n=9)],
+            "strangers": strangers(pairs).tolist(),
+        }
+    )
     rows += audit(battery, emotion_words=EMOTION_WORDS, lexicons=LEXICONS).content()["baselines"]
     return rows
 
@@ -116,7 +121,10 @@ def test_folds_do_not_hear_names(seed: int, n: int) -> None:
     named = [other[name] for name in groups]
     y = ["joy", "neutral"] * n
     every = np.ones(2 * n, dtype=bool)
-    for make in (grouped_folds, lambda *a, **k: transfer_folds(*a, source=every, target=every, **k)):
+    for make in (
+        grouped_folds,
+        lambda *a, **k: transfer_folds(*a, source=every, target=every, **k),
+    ):
         for one, two in zip(make(y, groups, n_splits=3), make(y, named, n_splits=3), strict=True):
             assert one.test.tolist() == two.test.tolist()
             assert [part[1].tolist() for part in one.inner] == [part[1].tolist() for part in two.inner]

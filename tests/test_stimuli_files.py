@@ -97,9 +97,7 @@ def test_json_in_every_form(tmp_path) -> None:
         "columns.json": json.dumps(columns),
         "pretty_columns.json": json.dumps(columns, indent=1),
         "pandas.json": json.dumps({n: dict(enumerate(c)) for n, c in columns.items()}),
-        "split.json": json.dumps(
-            {"columns": list(columns), "data": [list(row.values()) for row in ROWS]}
-        ),
+        "split.json": json.dumps({"columns": list(columns), "data": [list(row.values()) for row in ROWS]}),
         "nested.json": json.dumps({"version": "1", "data": ROWS}),
     }
     for name, content in forms.items():
@@ -210,9 +208,7 @@ def test_a_sheet_that_lies_about_its_size_is_read(tmp_path) -> None:
     assert texts(stimuli.load(path)) == [("A day.", "joy"), ("A night.", "fear")]
 
 
-@pytest.mark.parametrize(
-    ("module", "name"), [("openpyxl", "p.xlsx"), ("pyarrow", "p.arrow"), ("pyarrow", "p.parquet")]
-)
+@pytest.mark.parametrize(("module", "name"), [("openpyxl", "p.xlsx"), ("pyarrow", "p.arrow"), ("pyarrow", "p.parquet")])
 def test_without_the_library_the_command_is_given(tmp_path, monkeypatch, module, name) -> None:
     path = tmp_path / name
     if name.endswith("xlsx"):

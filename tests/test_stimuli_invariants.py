@@ -35,8 +35,7 @@ def refused(tmp_path: Path, rows: Rows, *parts: str, **options: object) -> str:
 def edited(edit: Edit, emotion: str = "neutral", rows: Rows | None = None) -> Rows:
     """The rows with the texts of one label edited."""
     return [
-        {**row, "text": edit(row["text"])} if row["emotion"] == emotion else row
-        for row in (rows or matched_pairs.rows(40))
+        {**row, "text": edit(row["text"])} if row["emotion"] == emotion else row for row in (rows or matched_pairs.rows(40))
     ]
 
 
@@ -45,7 +44,15 @@ def edited(edit: Edit, emotion: str = "neutral", rows: Rows | None = None) -> Ro
 
 def test_a_pair_in_two_groups_is_named(tmp_path) -> None:
     rows = [{**row, "group": row["id"]} for row in matched_pairs.rows(8)]
-    refused(tmp_path, rows, "s.jsonl:2:", "the pair 'p0' lies in two groups", "'0-a'", "'0-b'", "one group")
+    refused(
+        tmp_path,
+        rows,
+        "s.jsonl:2:",
+        "the pair 'p0' lies in two groups",
+        "'0-a'",
+        "'0-b'",
+        "one group",
+    )
     rows = [{**row, "group": f"g{row['pair']}"} for row in matched_pairs.rows(8)]
     rows[9]["group"] = "elsewhere"
     refused(tmp_path, rows, "s.jsonl:10:", "the pair 'p4'", "'elsewhere'")
@@ -138,7 +145,12 @@ def test_numbers_take_the_names_beside_the_file(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "lines", ["0 anger\n1 disgust\n2 fear\n", "disgust: 1\nanger: 0\nfear: 2\n", "2,fear\n0,anger\n1,disgust"]
+    "lines",
+    [
+        "0 anger\n1 disgust\n2 fear\n",
+        "disgust: 1\nanger: 0\nfear: 2\n",
+        "2,fear\n0,anger\n1,disgust",
+    ],
 )
 def test_a_codebook_may_number_its_names(tmp_path, lines) -> None:
     battery = stimuli.load(coded(tmp_path, CODED, emotions=lines))
@@ -166,7 +178,9 @@ def test_numbers_that_start_at_one(tmp_path) -> None:
         stimuli.load(path)
 
 
-def test_two_codebooks_that_differ_are_refused_and_one_that_lacks_a_number_is_passed_over(tmp_path) -> None:
+def test_two_codebooks_that_differ_are_refused_and_one_that_lacks_a_number_is_passed_over(
+    tmp_path,
+) -> None:
     path = coded(tmp_path, CODED, labels="anger\ndisgust\nfear\n", emotions="joy\ndisgust\nfear\n")
     with pytest.raises(DataError, match=r"two readings.*labels\.txt and emotions\.txt"):
         stimuli.load(path)
@@ -180,7 +194,12 @@ def test_two_codebooks_that_differ_are_refused_and_one_that_lacks_a_number_is_pa
 def test_goemotions_is_known_by_its_last_label(tmp_path) -> None:
     rows = [*CODED, ("The bus leaves at nine", "27")]
     path = coded(tmp_path, rows)
-    assert [i.emotion for i in stimuli.load(path)] == ["admiration", "amusement", "anger", "neutral"]
+    assert [i.emotion for i in stimuli.load(path)] == [
+        "admiration",
+        "amusement",
+        "anger",
+        "neutral",
+    ]
     battery = stimuli.load(coded(tmp_path, rows, labels="anger\ndisgust\nfear\n"))
     assert battery.items[0].emotion == "admiration"
     assert any("labels.txt beside the file lacks some" in warning for warning in battery.warnings)
@@ -213,8 +232,8 @@ UNSEEN: dict[str, Edit] = {
 
 def told(battery: Battery) -> dict[str, str]:
     start = "form alone tells affective from neutral texts: "
-    found = [w.removeprefix(start).split(" (1): ") for w in battery.warnings if w.startswith(start)]
-    return {trait: shares for trait, shares in found}
+    found = [tuple(w.removeprefix(start).split(" (1): ")) for w in battery.warnings if w.startswith(start)]
+    return dict(found)
 
 
 @pytest.mark.parametrize("trait", TRAITS)

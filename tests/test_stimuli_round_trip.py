@@ -56,7 +56,11 @@ def contents(draw: st.DrawFn) -> list[tuple]:
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".csv"])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
 @given(content=contents())
 def test_write_then_read_is_the_identity(ending: str, content: list[tuple]) -> None:
     battery = Battery("made", tuple(Stimulus(*values) for values in content))
@@ -97,9 +101,9 @@ def test_a_carriage_return_is_refused_where_it_would_be_lost(tmp_path) -> None:
         with pytest.raises(DataError, match="carriage return"):
             stimuli.save(text, tmp_path / f"b{ending}")
     name = Battery("b", (Stimulus("i\rj", "one", "joy", fields={"note": "a\rb"}),))
-    with pytest.raises(DataError, match="save as .jsonl"):
+    with pytest.raises(DataError, match=r"save as \.jsonl"):
         stimuli.save(name, tmp_path / "b.csv")
     field = Battery("b", (Stimulus("i", "one", "joy", fields={"note": "a\tb\r"}),))
-    with pytest.raises(DataError, match="save as .jsonl"):
+    with pytest.raises(DataError, match=r"save as \.jsonl"):
         stimuli.save(Battery("b", (Stimulus("i", "one", "joy", fields={"a\r": 1}),)), tmp_path / "b.csv")
     assert stimuli.save(field, tmp_path / "c.csv").exists()

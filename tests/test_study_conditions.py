@@ -19,7 +19,12 @@ from stimuli import Battery, Stimulus
 def single(counts: dict[str, int]) -> Battery:
     """Texts without twins, so many per label."""
     items = [
-        Stimulus(f"{label}{n}", f"Text {n} of {label}.", label, "neutral" if label == "neutral" else "keyword_free")
+        Stimulus(
+            f"{label}{n}",
+            f"Text {n} of {label}.",
+            label,
+            "neutral" if label == "neutral" else "keyword_free",
+        )
         for label, count in counts.items()
         for n in range(count)
     ]
@@ -42,14 +47,42 @@ def paired(counts: dict[str, int]) -> Battery:
     ("battery", "closed", "part"),
     [
         (paired({"joy": 9, "fear": 9}), set(), ""),
-        (single({"joy": 9, "fear": 9, "neutral": 9}), {"reception", "directions", "readout"}, "no text has a neutral twin"),
-        (single({"joy": 9, "neutral": 9}), {"reception", "directions", "readout", "categorisation"}, "only 'joy' present"),
-        (single({"joy": 9, "fear": 4}), {"reception", "directions", "readout", "categorisation"}, "too few: 'fear' 4"),
-        (single({"neutral": 30}), {"reception", "directions", "readout", "categorisation"}, "only nothing present"),
+        (
+            single({"joy": 9, "fear": 9, "neutral": 9}),
+            {"reception", "directions", "readout"},
+            "no text has a neutral twin",
+        ),
+        (
+            single({"joy": 9, "neutral": 9}),
+            {"reception", "directions", "readout", "categorisation"},
+            "only 'joy' present",
+        ),
+        (
+            single({"joy": 9, "fear": 4}),
+            {"reception", "directions", "readout", "categorisation"},
+            "too few: 'fear' 4",
+        ),
+        (
+            single({"neutral": 30}),
+            {"reception", "directions", "readout", "categorisation"},
+            "only nothing present",
+        ),
         (paired({"joy": 9}), {"categorisation"}, "only 'joy' present; need >= 2 classes"),
-        (paired({"joy": 3, "fear": 2}), {"reception", "directions", "readout", "categorisation"}, "fewer than 4 scenarios"),
-        (paired({"joy": 4}), {"reception", "categorisation"}, "5 folds need 5 scenarios, there are 4"),
-        (paired({"joy": 9, "fear": 4}), {"categorisation"}, "5 scenarios of every emotion ('fear' 4)"),
+        (
+            paired({"joy": 3, "fear": 2}),
+            {"reception", "directions", "readout", "categorisation"},
+            "fewer than 4 scenarios",
+        ),
+        (
+            paired({"joy": 4}),
+            {"reception", "categorisation"},
+            "5 folds need 5 scenarios, there are 4",
+        ),
+        (
+            paired({"joy": 9, "fear": 4}),
+            {"categorisation"},
+            "5 scenarios of every emotion ('fear' 4)",
+        ),
         (paired({"joy": 9, "fear": 2}), {"categorisation"}, "too few: 'fear' 2"),
     ],
 )
@@ -106,7 +139,10 @@ def test_what_still_can_be_asked_is_named(tmp_path, no_model) -> None:
         assert (code, "What can be asked: probes." in told) == (StatisticsError.exit_code, True), told
     path = write(tmp_path / "s.jsonl", paired({"joy": 4}))
     code, told = outcome("probe", "--model", "gone", "--stimuli", path, "--out", tmp_path / "run")
-    assert (code, "What can be asked: directions, cosines" in told) == (StatisticsError.exit_code, True), told
+    assert (code, "What can be asked: directions, cosines" in told) == (
+        StatisticsError.exit_code,
+        True,
+    ), told
 
 
 def test_a_dry_run_of_nothing_is_refused_too(tmp_path, no_model) -> None:
@@ -123,9 +159,12 @@ def test_categorisation_needs_no_twins(tiny_folder, tmp_path) -> None:
     path = tmp_path / "no_twins.tsv"
     path.write_text("".join(f"{row['text']}\t{numbers[row['emotion']]}\te{n}\n" for n, row in enumerate(rows)))
     settings = study.Settings(
-        model=str(tiny_folder("gpt2")), stimuli=str(path), out=tmp_path / "run", sites=("resid_post@1",)
+        model=str(tiny_folder("gpt2")),
+        stimuli=str(path),
+        out=tmp_path / "run",
+        sites=("resid_post@1",),
     )
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="reception was not asked") as caught:
         summary = study.run(settings)
     told = [str(warning.message) for warning in caught]
     left_out = "directions, cosines, contributions, patching, ablation, steering were not run"

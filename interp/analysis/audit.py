@@ -165,9 +165,7 @@ def unseen_rule(battery: Battery, *, seed: int = 0) -> Rule:
 
 def _tested_pairs(battery: Battery) -> list[Pair]:
     """The twins that the statistical rules compare, in the order of their content."""
-    return in_content_order(
-        pair for pair in whole_pairs(battery)[0] if pair.affective.arm == "keyword_free"
-    )
+    return in_content_order(pair for pair in whole_pairs(battery)[0] if pair.affective.arm == "keyword_free")
 
 
 def coverage(battery: Battery) -> pd.DataFrame:

@@ -97,9 +97,7 @@ def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:
         few = f" with enough scenarios (too few: {_counted(short)})" if short else ""
         closed["categorisation"] = f"{present}{few}; need >= 2 classes."
     elif rare := {e: g for e, g in enough.items() if len(g) < folds}:
-        closed["categorisation"] = (
-            f"{folds} folds need {folds} scenarios of every emotion ({_counted(rare)})."
-        )
+        closed["categorisation"] = f"{folds} folds need {folds} scenarios of every emotion ({_counted(rare)})."
     doubt = None if "readout" in closed else asked_by_name(model, tuple(usable))
     return Conditions(closed, bool(affective), (doubt,) if doubt else ())
 
