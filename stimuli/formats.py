@@ -33,7 +33,7 @@ _SPLIT_ARMS = {
 }
 _BOM, _BOMS_16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _ENDINGS = (".json", ".jsonl", ".parquet", ".arrow", ".csv", ".tsv", ".xlsx", ".gz")
-_WHOLE = re.compile(r"[+-]?\d+")
+_WHOLE = re.compile(r"[+-]?\d+(?:\.0+)?")
 
 ByHand = Mapping[str, str]
 
@@ -170,9 +170,9 @@ def _plain(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
             values["id"] = default_id(row)
         draft = Draft(row, values)
         emotion = values.get("emotion")
-        whole = isinstance(emotion, int) and not isinstance(emotion, bool)
-        if whole or (isinstance(emotion, str) and _WHOLE.fullmatch(emotion.strip())):
-            draft.codes = (int(str(emotion)),)
+        number = isinstance(emotion, int | float | str) and not isinstance(emotion, bool)
+        if number and _WHOLE.fullmatch(str(emotion).strip()):
+            draft.codes = (int(float(str(emotion))),)
         elif values.get("arm") is None:
             values["arm"] = arm_of(emotion)
         yield draft

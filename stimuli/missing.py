@@ -13,6 +13,9 @@ WORDS = frozenset({
 })  # fmt: skip
 """In small letters; an empty cell is missing without any word."""
 
+ALSO_TEXTS = (".", "?")
+"""Nothing as a label, and yet what people write."""
+
 ALSO_A_LABEL = "none"
 """Written so it may be the name of a class; `None` is Python's word for nothing."""
 
@@ -29,6 +32,8 @@ def check_missing(draft: Draft, values: Mapping[str, Any], declared: Collection[
     for name, fix in _FIX.items():
         value = values.get(name)
         if not isinstance(value, str) or not is_missing(value):
+            continue
+        if name == "text" and value.strip() in ALSO_TEXTS:
             continue
         if name == "emotion" and (value == ALSO_A_LABEL or value in declared):
             continue

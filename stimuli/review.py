@@ -16,7 +16,7 @@ from stimuli.copies import near_copies, squeezed, wording
 from stimuli.drafts import Draft
 from stimuli.labels import did_you_mean, known_labels, nearest, plain_label, several, slip
 from stimuli.rows import Ledger
-from stimuli.unseen import unseen_differences
+from stimuli.unseen import unseen_by_label, unseen_differences
 
 _SPLITS = {"train", "training", "test", "testing", "dev", "val", "valid", "validation"}
 _LARGE_EFFECT = 0.5
@@ -226,10 +226,22 @@ def weigh_unseen(found: Sequence[Draft], ledger: Ledger) -> None:
                 "pairs with one text in NFC and one not (tokens differ for an invisible reason)",
                 repr(name),
             )
+    if not pairs:
+        _weigh_labels(found, ledger)
     affective, neutral = ([drafts[side].values["text"] for drafts in pairs.values()] for side in (0, 1))
     groups = [_group(drafts[0]) for drafts in pairs.values()]
     for difference in unseen_differences(affective, neutral, groups):
         ledger.find(f"form alone tells affective from neutral texts: {difference.trait}", str(difference))
+
+
+def _weigh_labels(found: Sequence[Draft], ledger: Ledger) -> None:
+    """Find what tells one label's texts from all others by form alone, where there are no twins."""
+    texts, labels = ([draft.values[name] for draft in found] for name in ("text", "emotion"))
+    for trait, label, share, other, p in unseen_by_label(texts, labels, [_group(d) for d in found]):
+        ledger.find(
+            f"form alone tells one label from the others: {trait}",
+            f"{share:.0%} of {label!r} and {other:.0%} of the others (p = {p:.1g})",
+        )
 
 
 def weigh_lengths(found: Sequence[Draft], ledger: Ledger) -> None:

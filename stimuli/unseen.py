@@ -11,7 +11,7 @@ import math
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,6 +61,21 @@ TRAITS: Mapping[str, Callable[[str], float]] = {
 }
 """Name -> whether a text has it."""
 
+PLAIN_TRAITS = (
+    "a blank at the beginning",
+    "a blank at the end",
+    "a line break at the end",
+    "a line break inside",
+    "two blanks in a row, or a tab",
+    "a small letter at the beginning",
+    "no capital letter at all",
+    "curved quotes",
+    "letters that are not in the Unicode form NFC",
+    "blanks that are no plain blanks",
+    "zero-width or direction characters",
+)
+"""Those that no emotion explains: they are compared between labels, too, where there are no twins."""
+
 LENGTH = "length in characters"
 
 
@@ -97,6 +112,52 @@ def unseen_differences(
         if p < MOST_P and _is_large(trait, a, n):
             found.append(Difference(trait, math.fsum(a) / len(a), math.fsum(n) / len(n), p))
     return sorted(found, key=lambda one: one.p)
+
+
+def unseen_by_label(
+    texts: Sequence[str], labels: Sequence[str], groups: Sequence[str]
+) -> list[tuple[str, str, float, float, float]]:
+    """The traits in `PLAIN_TRAITS` that the texts of one label have more or less often than all
+    others, as (trait, label, share, share of the others, corrected p), the surest first.
+
+    Fisher's exact test, doubled and corrected for traits and labels; one text per scenario counts.
+    """
+    first = dict(reversed(list(zip(groups, range(len(texts)), strict=True)))).values()
+    label_of = [labels[place] for place in first]
+    sizes = Counter(label_of)
+    found = []
+    for trait in PLAIN_TRAITS:
+        having = [TRAITS[trait](texts[place]) for place in first]
+        held = Counter(label for label, has in zip(label_of, having, strict=True) if has)
+        for label, size in sizes.items():
+            rest = len(label_of) - size
+            if not rest or not held:
+                continue
+            share, other = held[label] / size, (held.total() - held[label]) / rest
+            if abs(share - other) < LEAST_SHARE:
+                continue
+            p = fisher_test(held[label], size, held.total(), len(label_of))
+            p = min(1.0, p * len(PLAIN_TRAITS) * len(sizes))
+            if p < MOST_P:
+                found.append((trait, label, share, other, p))
+    return sorted(found, key=lambda one: one[-1])
+
+
+def fisher_test(k: int, size: int, held: int, n: int) -> float:
+    """Two-sided p of `k` hits among `size` draws out of `n` of which `held` are hits.
+
+    Twice the smaller tail of the hypergeometric distribution, at most 1.
+    """
+
+    def log_choose(a: int, b: int) -> float:
+        return math.lgamma(a + 1) - math.lgamma(b + 1) - math.lgamma(a - b + 1)
+
+    def tail(counts: range) -> float:
+        logs = (log_choose(held, i) + log_choose(n - held, size - i) for i in counts)
+        return math.fsum(math.exp(one - log_choose(n, size)) for one in logs)
+
+    least, most = max(0, size + held - n), min(size, held)
+    return min(1.0, 2 * min(tail(range(least, k + 1)), tail(range(k, most + 1))))
 
 
 def sign_test(signs: Sequence[float]) -> float:

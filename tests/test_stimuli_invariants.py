@@ -9,12 +9,12 @@ from pathlib import Path
 
 import matched_pairs
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, fisher_exact
 
 import stimuli
 from interp.errors import DataError
 from stimuli import Battery, Stimulus
-from stimuli.unseen import LENGTH, TRAITS, sign_test, unseen_differences
+from stimuli.unseen import LENGTH, TRAITS, fisher_test, sign_test, unseen_differences
 
 Rows = list[dict[str, str]]
 Edit = Callable[[str], str]
@@ -126,6 +126,16 @@ def test_a_label_that_is_two_is_refused(tmp_path, label) -> None:
 
 
 CODED = [("They kept shouting", "0"), ("The milk was green", "1"), ("Steps in the dark", "2")]
+
+
+def test_whole_numbers_are_numbers_however_they_are_written(tmp_path) -> None:
+    (tmp_path / "labels.txt").write_text("anger\nfear\n")
+    path = tmp_path / "pandas.csv"
+    path.write_text("text,emotion\nA day.,0.0\nA night.,1.0\n")
+    assert [i.emotion for i in stimuli.load(path)] == ["anger", "fear"]
+    path.write_text("text,emotion\nA day.,0.5\nA night.,1.0\n")
+    with pytest.raises(DataError, match=r"pandas\.csv:2:2: the emotion is the number '0.5'"):
+        stimuli.load(path)
 
 
 def coded(folder: Path, rows: list[tuple[str, str]], **beside: str) -> Path:
@@ -280,6 +290,28 @@ def test_retellings_of_one_scenario_are_one_sign() -> None:
 def test_the_sign_test_is_scipys(up, down) -> None:
     expected = binomtest(up, up + down).pvalue if up + down else 1.0
     assert sign_test([1.0] * up + [-1.0] * down + [0.0] * 9) == pytest.approx(expected, rel=1e-9)
+
+
+def test_between_labels_where_there_are_no_twins(tmp_path) -> None:
+    rows = [{name: row[name] for name in ("id", "text", "emotion")} for row in matched_pairs.rows(40)]
+    joyless = [row for row in rows if row["emotion"] != "neutral"]
+    assert load(tmp_path, joyless).warnings == ()
+    told = load(tmp_path, edited(lambda text: f"{text} ", "joy", joyless)).warnings
+    assert len(told) == 1
+    start = "form alone tells one label from the others: a blank at the end"
+    assert told[0].startswith(f"{start} (1): 100% of 'joy' and 0% of the others")
+    loud = edited(lambda text: f"{text[:-1]}!", "anger", joyless)  # a mark that an emotion explains
+    assert load(tmp_path, loud).warnings == ()
+    one_scene = [{**row, "group": row["emotion"]} for row in joyless]  # four scenes say nothing
+    assert load(tmp_path, edited(lambda text: f"{text} ", "joy", one_scene)).warnings == ()
+
+
+@pytest.mark.parametrize("table", [(3, 10, 4, 40), (10, 10, 10, 40), (0, 12, 30, 60), (5, 10, 20, 40), (0, 5, 0, 9)])
+def test_fishers_test_is_scipys(table) -> None:
+    k, size, held, n = table
+    cells = [[k, size - k], [held - k, n - size - held + k]]
+    sides = [fisher_exact(cells, alternative=side).pvalue for side in ("less", "greater")]
+    assert fisher_test(*table) == pytest.approx(min(1.0, 2 * min(sides)), rel=1e-9)
 
 
 def test_the_packages_own_batteries_are_clean() -> None:

@@ -13,6 +13,7 @@ from interp.errors import StatisticsError
 from interp.evaluation.readouts import readout_for, without_words
 from interp.results import read_record, read_table
 from interp.study.conditions import conditions, unreadable
+from interp.study.folder import Study
 from stimuli import Battery, Stimulus
 
 
@@ -194,3 +195,10 @@ def test_columns_are_named_on_the_command_line(tmp_path) -> None:
     settings = study.Settings(model="m", stimuli=str(path), out=tmp_path, columns={"text": "Satz", "emotion": "Klasse"})
     assert settings.read_battery().items[0].emotion == "Freude"
     assert "columns" not in settings.identity
+
+
+def test_a_difference_in_form_is_a_caution_of_the_run(tmp_path) -> None:
+    rows = [{**row, "text": row["text"] + "\n" * (row["emotion"] == "neutral")} for row in matched_pairs.rows(40)]
+    path = matched_pairs.write(tmp_path / "s.jsonl", rows)
+    opened = Study(study.Settings(model="gone", stimuli=str(path), out=tmp_path / "run"))
+    assert any("a line break at the end" in warning for warning in opened.record.warnings)
