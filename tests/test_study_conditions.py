@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import matched_pairs
@@ -72,7 +73,7 @@ def paired(counts: dict[str, int]) -> Battery:
         (
             paired({"joy": 3, "fear": 2}),
             {"reception", "directions", "readout", "categorisation"},
-            "fewer than 4 scenarios",
+            "fewer than 4 scenarios with twins",
         ),
         (
             paired({"joy": 4}),
@@ -91,6 +92,14 @@ def test_what_is_closed_and_why(battery: Battery, closed: set[str], part: str) -
     found = conditions(battery, folds=5, model="any")
     assert set(found.closed) == closed
     assert part in " ".join(found.closed.values())
+
+
+def test_single_texts_are_asked_where_twins_are_too_few() -> None:
+    few, many = paired({"joy": 3}), single({"fear": 9, "anger": 9})
+    found = conditions(Battery("both", (*few.items, *many.items)), folds=5, model="any")
+    assert set(found.closed) == {"reception", "directions", "readout"}
+    assert not found.twins
+    assert "fewer than 4 scenarios with twins ('joy' 3)" in found.closed["reception"]
 
 
 def test_words_that_are_known_without_a_model() -> None:
@@ -165,9 +174,10 @@ def test_categorisation_needs_no_twins(tiny_folder, tmp_path) -> None:
         out=tmp_path / "run",
         sites=("resid_post@1",),
     )
-    with pytest.warns(UserWarning, match="reception was not asked") as caught:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
         summary = study.run(settings)
-    told = [str(warning.message) for warning in caught]
+    told = [str(one.message) for one in caught if one.category is UserWarning]
     left_out = "directions, cosines, contributions, patching, ablation, steering were not run"
     assert any(set(line.split(" were")[0].split(", ")) == set(left_out.split(" were")[0].split(", ")) for line in told)
     assert any(line.startswith("probes: reception was not asked: no text has a neutral twin") for line in told)

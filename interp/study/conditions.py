@@ -35,7 +35,7 @@ ASKED_BY_WORDS = tuple(stage for stage, needed in NEEDS.items() if "readout" in 
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """The questions that a battery cannot answer (`closed`), each with its reason; whether it has
-    `twins` at all; and what is to be told of the words by which a model is asked (`doubts`).
+    `twins` enough to ask about; and what is to be told of the words by which a model is asked (`doubts`).
     """
 
     closed: Mapping[str, str]
@@ -75,31 +75,46 @@ def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:
     """What the labels, pairs and scenarios of `battery` allow with so many folds, and what the
     words allow by which the model of this name is asked.
     """
-    affective = [pair.affective for pair in battery.pairs()]
-    scenarios = scenarios_of(affective or evoking(battery))
-    closed: dict[str, str] = {}
-    if not affective:
-        no_twins = "no text has a neutral twin (texts of one `pair`, one of them labelled neutral)."
-        closed = dict.fromkeys(_OF_TWINS, no_twins)
+    scenarios = scenarios_of(pair.affective for pair in battery.pairs())
     usable = {e: groups for e, groups in scenarios.items() if len(groups) >= FEWEST}
-    if affective and not usable:
-        too_few = f"every emotion has fewer than {FEWEST} scenarios ({_counted(scenarios)})."
-        closed = dict.fromkeys(_OF_TWINS, too_few)
+    if not usable:
+        return Conditions(_without_twins(battery, scenarios, folds), twins=False)
+    closed: dict[str, str] = {}
     groups = set().union(*usable.values())
-    if affective and usable and len(groups) < folds:
+    if len(groups) < folds:
         closed["reception"] = f"{folds} folds need {folds} scenarios, there are {len(groups)}."
-    if "readout" not in closed and (lost := unreadable(model, tuple(usable))):
+    if lost := unreadable(model, tuple(usable)):
         closed["readout"] = lost
-    enough = usable if affective else {e: g for e, g in usable.items() if len(g) >= folds}
-    if len(enough) < 2:
-        present = f"only {', '.join(map(repr, enough)) or 'nothing'} present"
-        short = {e: g for e, g in scenarios.items() if e not in enough}
-        few = f" with enough scenarios (too few: {_counted(short)})" if short else ""
-        closed["categorisation"] = f"{present}{few}; need >= 2 classes."
-    elif rare := {e: g for e, g in enough.items() if len(g) < folds}:
-        closed["categorisation"] = f"{folds} folds need {folds} scenarios of every emotion ({_counted(rare)})."
+    if few := _too_few(usable, scenarios):
+        closed["categorisation"] = few
+    elif rare := {e: groups for e, groups in usable.items() if len(groups) < folds}:
+        told = f"{folds} folds need {folds} scenarios of every emotion ({_counted(rare)})."
+        closed["categorisation"] = told
     doubt = None if "readout" in closed else asked_by_name(model, tuple(usable))
-    return Conditions(closed, bool(affective), (doubt,) if doubt else ())
+    return Conditions(closed, twins=True, doubts=(doubt,) if doubt else ())
+
+
+def _without_twins(battery: Battery, paired: Mapping[str, set[str]], folds: int) -> dict[str, str]:
+    """What is closed where no emotion has enough twins: of single texts only categorisation is asked."""
+    reason = "no text has a neutral twin (texts of one `pair`, one of them labelled neutral)."
+    if paired:
+        reason = f"every emotion has fewer than {FEWEST} scenarios with twins ({_counted(paired)})."
+    closed = dict.fromkeys(_OF_TWINS, reason)
+    scenarios = scenarios_of(evoking(battery))
+    fewest = max(FEWEST, folds)
+    enough = {e: groups for e, groups in scenarios.items() if len(groups) >= fewest}
+    if few := _too_few(enough, scenarios):
+        closed["categorisation"] = few
+    return closed
+
+
+def _too_few(enough: Mapping[str, set[str]], scenarios: Mapping[str, set[str]]) -> str | None:
+    """Why there are no two emotions to tell apart; None where there are."""
+    if len(enough) >= 2:
+        return None
+    short = {e: groups for e, groups in scenarios.items() if e not in enough}
+    few = f" with enough scenarios (too few: {_counted(short)})" if short else ""
+    return f"only {', '.join(map(repr, enough)) or 'nothing'} present{few}; need >= 2 classes."
 
 
 def evoking(battery: Battery) -> list[Stimulus]:
