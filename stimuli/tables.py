@@ -55,6 +55,7 @@ def read_table(
     maps ours to the file's (names, or numbers from 1 for a table without names). Raises `DataError`
     for what is no table, and for a row with more or fewer cells than columns.
     """
+    csv.field_size_limit(max(csv.field_size_limit(), limits.row_bytes))  # csv's own is smaller
     layout = _layout(path, limits, known=known, ours=ours, by_hand=by_hand)
     if layout.names == CODED:
         layout = replace(layout, quoted=False)
@@ -197,7 +198,6 @@ def _cut(path: Path, limits: Limits, ledger: Ledger, layout: Layout) -> Iterator
     lines = _watched(text_lines(path, limits, ledger), started, limits, shown(path))
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE
     reader = csv.reader(lines, delimiter=layout.separator, quoting=quoting, strict=True)
-    csv.field_size_limit(max(csv.field_size_limit(), limits.row_bytes))
     try:
         for cells in reader:
             line = started[0] if started else 1

@@ -315,6 +315,13 @@ def test_a_quote_that_swallows_rows_is_told(tmp_path) -> None:
     assert texts(stimuli.load(path)) == [("He said\nno more\nand went", "anger")]
 
 
+def test_a_page_of_prose_is_no_table(tmp_path) -> None:
+    path = tmp_path / "prose.txt"
+    path.write_text("word " * 100_000)
+    refused(path, "no known format")
+    refused(path, "no column 2", columns={"text": "1", "emotion": "2"})
+
+
 def test_what_spreadsheets_leave_behind(tmp_path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text;emotion;;\nA day.;joy;;\n")
