@@ -193,6 +193,18 @@ def test_categorisation_needs_no_twins(tiny_folder, tmp_path) -> None:
     assert read_record(tmp_path / "run" / "run.json").warnings == tuple(summary["warnings"])
 
 
+def test_what_is_left_out_is_told_on_stderr_before_the_model(tmp_path, no_model, capsys) -> None:
+    path = write(tmp_path / "s.jsonl", paired({"joy": 9, "saudade": 2}))
+    with pytest.raises(AssertionError, match="a model was loaded"):
+        study.run(study.Settings(model="gone", stimuli=str(path), out=tmp_path / "run"), stages=["probes"])
+    told = capsys.readouterr().err
+    assert "interp: categorisation will not be asked: only 'joy' present" in told
+    path = write(tmp_path / "s.jsonl", paired({"joy": 9, "saudade": 9}))
+    with pytest.raises(AssertionError, match="a model was loaded"):
+        study.run(study.Settings(model="gone", stimuli=str(path), out=tmp_path / "two"), stages=["patching"])
+    assert "interp: the readout has no words for 'saudade'" in capsys.readouterr().err
+
+
 def test_columns_are_named_on_the_command_line(tmp_path) -> None:
     path = tmp_path / "s.csv"
     path.write_text("Satz,Klasse\nEin Tag.,Freude\n")

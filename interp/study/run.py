@@ -1,5 +1,6 @@
 """The stages in their order: run what is missing, record what could not be answered, draw, report."""
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -116,10 +117,11 @@ def _open_stages(study: Study, names: Iterable[str], *, asked: bool) -> list[str
         _warn(study, f"{', '.join(left_out)} {'was' if len(left_out) == 1 else 'were'} not run: {reason}")
     if not set(names).isdisjoint(ASKED_BY_WORDS):
         for doubt in study.conditions.doubts:
-            _warn(study, doubt)
-    if "probes" in names:
+            print(f"interp: {doubt}", file=sys.stderr)
+            _keep(study, doubt)
+    if "probes" in names:  # the stage itself warns of it
         for question, reason in study.conditions.partly().items():
-            _warn(study, f"probes: {question} was not asked: {reason}")
+            print(f"interp: {question} will not be asked: {reason}", file=sys.stderr)
     return [name for name in names if name not in closed]
 
 
@@ -154,9 +156,16 @@ def _run_stage(study: Study, name: str) -> None:
 
 
 def _warn(study: Study, message: str) -> None:
-    if message not in study.record.warnings:
-        study.update(warnings=(*study.record.warnings, message))
+    if _keep(study, message):
         warnings.warn(message, stacklevel=3)
+
+
+def _keep(study: Study, message: str) -> bool:
+    """Put a warning into the record; whether it was not there yet."""
+    if message in study.record.warnings:
+        return False
+    study.update(warnings=(*study.record.warnings, message))
+    return True
 
 
 def _tables(out: Path) -> dict[str, pd.DataFrame]:
