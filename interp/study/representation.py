@@ -52,12 +52,12 @@ def probes(study: Study) -> Rows:
     """
     _sites_among(study, RESIDUAL_WIDE, "probes")  # where there are none, that is told before anything is captured
     rows: Rows = []
-    for question, reason in study.conditions.partly().items():
-        warnings.warn(f"{question} was not asked: {reason}", stacklevel=2)
     if "reception" not in study.conditions.closed:
         free = [item for pair in study.pairs for item in pair]
         told = ["affective", "neutral"] * len(study.pairs)
         rows += _probe_task(study, _task(study, "reception", free, told), free)
+    for question, reason in study.conditions.partly().items():
+        warnings.warn(f"{question} was not asked: {reason}", stacklevel=2)
     if "categorisation" in study.conditions.closed:
         return rows
     texts = [pair.affective for pair in study.pairs] if study.conditions.twins else _evoking(study)
