@@ -83,7 +83,7 @@ def paired(counts: dict[str, int]) -> Battery:
         (
             paired({"joy": 9, "fear": 4}),
             {"categorisation"},
-            "5 scenarios of every emotion ('fear' 4)",
+            "5 scenarios of every emotion ('fear' 4): the largest valid number is 4",
         ),
         (paired({"joy": 9, "fear": 2}), {"categorisation"}, "too few: 'fear' 2"),
     ],

@@ -82,13 +82,14 @@ def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:
     closed: dict[str, str] = {}
     groups = set().union(*usable.values())
     if len(groups) < folds:
-        closed["reception"] = f"{folds} folds need {folds} scenarios, there are {len(groups)}."
+        closed["reception"] = f"{folds} folds need {folds} scenarios, there are {len(groups)}: {_largest(len(groups))}"
     if lost := unreadable(model, tuple(usable)):
         closed["readout"] = lost
     if few := _too_few(usable, scenarios):
         closed["categorisation"] = few
     elif rare := {e: groups for e, groups in usable.items() if len(groups) < folds}:
-        told = f"{folds} folds need {folds} scenarios of every emotion ({_counted(rare)})."
+        told = f"{folds} folds need {folds} scenarios of every emotion ({_counted(rare)}): "
+        told += _largest(min(map(len, rare.values())))
         closed["categorisation"] = told
     doubt = None if "readout" in closed else asked_by_name(model, tuple(usable))
     return Conditions(closed, twins=True, doubts=(doubt,) if doubt else ())
@@ -151,6 +152,10 @@ def asked_by_name(model: str, emotions: Sequence[str]) -> str | None:
     lacking = without_words(model, emotions)
     names = ", ".join(map(repr, lacking))
     return f"the readout has no words for {names}: asked for by name alone." if lacking else None
+
+
+def _largest(count: int) -> str:
+    return f"the largest valid number is {count} (--folds {count})."
 
 
 def _counted(scenarios: Mapping[str, set[str]]) -> str:
