@@ -35,8 +35,8 @@ def capture(study: Study) -> Rows:
 
     Raises `StatisticsError` where the battery has twins and none of them can be used.
     """
-    recorded = study.row_of  # what is not in the store yet is captured now
-    if not recorded or (study.conditions.twins and not study.pairs):
+    # Both look into the store, for which what is not there yet is captured.
+    if (study.conditions.twins and not study.pairs) or not study.row_of:
         raise StatisticsError(
             f"battery {study.battery.name!r} has no pair of an affective and a neutral text that could be used."
         )
