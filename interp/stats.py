@@ -60,6 +60,16 @@ def codes(labels: Labels) -> Int[np.ndarray, " item"]:
     return np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int64)
 
 
+def numbered(groups: Labels) -> Int[np.ndarray, " item"]:
+    """Groups as integers 0, 1, ... in order of first appearance: what is drawn by these numbers does
+    not depend on the groups' names.
+    """
+    _, first, code = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    number = np.empty(len(first), dtype=np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    return number[code.reshape(-1)]
+
+
 def mean_interval(values: Float[np.ndarray, " item"], groups: Labels) -> Estimate:
     """The mean of `values`, with an interval over groups.
 
@@ -119,7 +129,7 @@ def jackknife(
     No interval with fewer than 2 groups, or where the statistic needs every group.
     Raises `StatisticsError` when the statistic itself is undefined. Source: Miller (1974).
     """
-    block = codes(groups)
+    block = numbered(groups)
     n_groups = int(block.max()) + 1
     n_blocks = min(n_groups, MOST_BLOCKS)
     block = block % n_blocks
@@ -221,7 +231,7 @@ def benjamini_hochberg(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " tes
 
 def group_sums(rows: Float[np.ndarray, "item ..."], groups: Labels) -> Float[np.ndarray, "group ..."]:
     """The sum of each group's rows, groups in sorted order."""
-    group = codes(groups)
+    group = numbered(groups)
     sums = np.zeros((int(group.max()) + 1, *rows.shape[1:]))
     np.add.at(sums, group, rows)
     return sums
@@ -230,7 +240,7 @@ def group_sums(rows: Float[np.ndarray, "item ..."], groups: Labels) -> Float[np.
 def _by_group(values: np.ndarray, groups: Labels) -> np.ndarray:
     if len(values) != len(groups):
         raise InternalError(f"{len(values)} values came with {len(groups)} groups.")
-    return np.bincount(codes(groups), weights=values)
+    return np.bincount(numbered(groups), weights=values)
 
 
 def _critical(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float, float]:

@@ -7,10 +7,10 @@ text is the same scene with the affective turn taken out by a small edit. These 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from interp.errors import DataError
 
@@ -59,6 +59,22 @@ class Pair(NamedTuple):
     neutral: Stimulus
 
 
+Member = TypeVar("Member", Stimulus, Pair)
+
+
+def in_content_order(members: Iterable[Member]) -> list[Member]:
+    """Items or pairs ordered by a digest of their texts: whatever is drawn or dealt in this order
+    depends neither on the order of the rows in a file nor on the names of ids, pairs and groups.
+    """
+    return sorted(members, key=_content_key)
+
+
+def _content_key(member: Stimulus | Pair) -> tuple[str, ...]:
+    items = (member,) if isinstance(member, Stimulus) else member
+    texts = (hashlib.sha256(item.text.encode("utf-8")).hexdigest() for item in items)
+    return (*texts, *(part for item in items for part in (item.emotion, item.arm)))
+
+
 @dataclass(frozen=True)
 class Battery:
     """Stimuli with unique ids. `warnings` are findings that do not forbid use; they follow the battery into the report.
@@ -77,6 +93,14 @@ class Battery:
             if item.id in seen:
                 raise DataError(f"battery {self.name!r}: the id {item.id!r} occurs twice; ids must be unique.")
             seen.add(item.id)
+        group_of: dict[str, str] = {}
+        for item in self.items:
+            if item.pair is not None and group_of.setdefault(item.pair, item.group) != item.group:
+                raise DataError(
+                    f"battery {self.name!r}: the pair {item.pair!r} lies in two groups, "
+                    f"{group_of[item.pair]!r} and {item.group!r}: folds would part its twins. "
+                    "Give both texts one group."
+                )
 
     def __len__(self) -> int:
         return len(self.items)
@@ -89,7 +113,16 @@ class Battery:
         """Digest of all items' content, in order: two batteries with the same digest hold the same stimuli."""
         digest = hashlib.sha256()
         for item in self.items:
-            row = [item.id, item.text, item.emotion, item.arm, item.pair, item.group, item.intensity, item.domain]
+            row = [
+                item.id,
+                item.text,
+                item.emotion,
+                item.arm,
+                item.pair,
+                item.group,
+                item.intensity,
+                item.domain,
+            ]
             digest.update(json.dumps([*row, dict(item.fields)], sort_keys=True, default=str).encode("utf-8") + b"\n")
         return digest.hexdigest()
 

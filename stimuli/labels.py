@@ -8,6 +8,7 @@ A user's labels are theirs: any word may be one. A label is refused only when it
 Labels with digits ("emotion_1") are never misspellings, and whatever is named in `emotions=` is meant as written.
 """
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -52,13 +53,23 @@ def relabel(battery: Battery, mapping: str | Mapping[str, str | None]) -> Batter
     table = scheme(mapping) if isinstance(mapping, str) else mapping
     lost = {i.pair or i.id for i in battery if table.get(i.emotion, i.emotion) is None}
     items = tuple(
-        replace(item, emotion=str(table.get(item.emotion, item.emotion)), fields={**item.fields, "label": item.emotion})
+        replace(
+            item,
+            emotion=str(table.get(item.emotion, item.emotion)),
+            fields={**item.fields, "label": item.emotion},
+        )
         for item in battery
         if (item.pair or item.id) not in lost
     )
     gone = len(battery) - len(items)
     warning = (f"{gone} items have no label in the scheme and were left out",) if gone else ()
     return replace(battery, items=items, warnings=battery.warnings + warning)
+
+
+def is_label(text: str) -> bool:
+    """Whether a text is the name of an emotion in a known scheme or in the lexicon, capitals apart."""
+    plain = plain_label(text)
+    return plain in known_labels() or plain in lexicon_words()
 
 
 def plain_label(label: str) -> str:
@@ -138,6 +149,16 @@ def nearest(word: str, choices: Iterable[str], most: int = 2) -> str | None:
     allowed = 1 if len(word) < 5 else most
     ranked = sorted((edits(word.casefold(), choice.casefold(), allowed), choice) for choice in choices)
     return ranked[0][1] if ranked and ranked[0][0] <= allowed else None
+
+
+def several(label: str, counts: Collection[str], declared: Collection[str] = ()) -> list[str]:
+    """The labels into which a label falls at `, ; / | & +`, all of them known or in the file; none
+    where it is one label, or declared as meant.
+    """
+    parts = [part.strip() for part in re.split(r"[,;/|&+]", label) if part.strip()]
+    if len(parts) < 2 or label in declared:
+        return []
+    return parts if all(part in counts or is_label(part) for part in parts) else []
 
 
 def did_you_mean(meant: Any) -> str:

@@ -1,15 +1,17 @@
 """`load`: a battery from any file that holds stimuli, or a clear account of why not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from interp.errors import DataError, ResourceError, UsageError
 from stimuli import review
 from stimuli.battery import Battery, Stimulus
-from stimuli.formats import Draft, drafts, tie_controls
+from stimuli.columns import check_by_hand
+from stimuli.drafts import Draft
+from stimuli.formats import drafts, tie_controls
 from stimuli.parsing import printable
-from stimuli.rows import Ledger, Limits, shown
+from stimuli.rows import Ledger, Limits, shown, stem
 from stimuli.screen import check_characters, check_types, normalise_newlines
 
 _HERE = Path(__file__).parent
@@ -30,18 +32,23 @@ def load(
     strict: bool = False,
     emotions: Sequence[str] | None = None,
     limits: Limits | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Battery:
-    """The battery of this name, or in this file or folder: ours, AIPsy-Affect, affect-reception, SEV, RepE, GoEmotions, plain.
+    """The battery of this name, or in this file or folder, whatever its format (stimuli/README.md).
 
-    The format is told by content. Columns that are not ours are kept in `fields`. `drop_unmatched` leaves out pairs that
-    are not one affective and one neutral text; `normalise_labels` merges spellings of a label; `dedupe` drops identical
-    rows; `allow_control` lets control characters pass; `strict` makes every warning an error; `emotions` keeps these
-    emotions (and neutral texts) and declares their labels as meant; `limits` caps what the file may ask for.
+    The format is told by content. Columns that are not ours are kept in `fields`. `drop_unmatched`
+    leaves out pairs that are not one affective and one neutral text; `normalise_labels` merges
+    spellings of a label; `dedupe` drops identical rows; `allow_control` lets control characters
+    pass; `strict` makes every warning an error; `emotions` keeps these emotions (and neutral texts)
+    and declares their labels as meant; `limits` caps what the file may ask for; `columns` maps our
+    columns to the file's (`{"text": "Satz"}`, or numbers from 1 for a table without names).
     Raises `DataError` at file:line:column, `UsageError` for an unknown name, `ResourceError` for an unreadable file.
     """
     path = _resolve(name_or_path)
     ledger = Ledger()
-    found = _read(path, limits or Limits(), ledger, allow_control=allow_control)
+    check_by_hand(columns or {})
+    reading = drafts(path, limits or Limits(), ledger, columns or {})
+    found = _read(path, reading, ledger, allow_control=allow_control, declared=emotions or ())
     if normalise_labels:
         review.normalise(found, ledger)
     found = review.check_ids(found, ledger, dedupe=dedupe)
@@ -49,8 +56,9 @@ def load(
         review.check_labels(found, emotions or ())
     found = review.keep_emotions(found, emotions or (), ledger)
     found = review.check_twins(found, ledger, drop_unmatched=drop_unmatched)
+    review.check_groups(found)
     review.join_repeats(found, ledger)
-    review.weigh_forms(found, ledger)
+    review.weigh_unseen(found, ledger)
     review.weigh_lengths(found, ledger)
     if not found:
         raise DataError(_nothing_left(path, ledger))
@@ -74,11 +82,18 @@ def _resolve(name_or_path: str | Path) -> Path:
     return path
 
 
-def _read(path: Path, limits: Limits, ledger: Ledger, *, allow_control: bool) -> list[Draft]:
+def _read(
+    path: Path,
+    reading: Iterator[Draft],
+    ledger: Ledger,
+    *,
+    allow_control: bool,
+    declared: Sequence[str],
+) -> list[Draft]:
     found = []
     try:
-        for draft in drafts(path, limits, ledger):
-            draft.values = check_types(draft)
+        for draft in reading:
+            draft.values = check_types(draft, declared=declared)
             draft.values["text"] = normalise_newlines(draft.values["text"])
             check_characters(draft, draft.values, ledger, allow_control=allow_control)
             found.append(draft)
@@ -118,4 +133,4 @@ def _battery(path: Path, found: Sequence[Draft], ledger: Ledger, *, strict: bool
                 fields=review.kept_fields(draft),
             )
         )
-    return Battery(path.stem, tuple(items), warnings, tuple(ledger.notes))
+    return Battery(stem(path.name), tuple(items), warnings, tuple(ledger.notes))

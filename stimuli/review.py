@@ -11,9 +11,12 @@ from collections.abc import Collection, Iterable, Sequence
 
 from interp.errors import DataError
 from stimuli.battery import NEUTRAL
-from stimuli.formats import OURS, Draft
-from stimuli.labels import did_you_mean, known_labels, nearest, plain_label, slip
+from stimuli.columns import OURS
+from stimuli.copies import near_copies, squeezed, wording
+from stimuli.drafts import Draft
+from stimuli.labels import did_you_mean, known_labels, nearest, plain_label, several, slip
 from stimuli.rows import Ledger
+from stimuli.unseen import unseen_by_label, unseen_differences
 
 _SPLITS = {"train", "training", "test", "testing", "dev", "val", "valid", "validation"}
 _LARGE_EFFECT = 0.5
@@ -41,8 +44,16 @@ def check_labels(found: Sequence[Draft], emotions: Collection[str]) -> None:
     """Raise `DataError` at the first row whose label is a slip (see `stimuli.labels`), with the label that was meant."""
     counts = Counter(draft.values["emotion"] for draft in found)
     slips = {label: fault for label in counts if (fault := slip(label, counts, emotions))}
+    doubled = {label: parts for label in counts if (parts := several(label, counts, emotions))}
     for draft in found:
         label = draft.values["emotion"]
+        if label in doubled:
+            draft.fail(
+                "emotion",
+                f"{label!r} can be read as one label or as several ({' and '.join(doubled[label])}"
+                "): keep one of them, drop the row, or declare the label as meant by naming it in "
+                "--emotions.",
+            )
         if label not in slips:
             continue
         kind, meant = slips[label]
@@ -100,7 +111,8 @@ def check_twins(found: list[Draft], ledger: Ledger, *, drop_unmatched: bool) -> 
     for name, drafts in pairs.items():
         if name not in broken and len({squeezed(draft.values["text"]) for draft in drafts}) == 1:
             drafts[1].fail(
-                "text", f"both texts of pair {name!r} are identical (the other at {drafts[0].at('text')}): no difference."
+                "text",
+                f"both texts of pair {name!r} are identical (the other at {drafts[0].at('text')}): no difference.",
             )
     for name, drafts in broken.items():
         ledger.find("unmatched pairs were left out", f"{name!r} ({_composition(drafts)})")
@@ -126,15 +138,31 @@ def _composition(drafts: Sequence[Draft]) -> str:
     return f"{len(drafts) - neutral} affective, {neutral} neutral"
 
 
-def squeezed(text: str) -> str:
-    """The text up to Unicode form and white space: two texts alike in this are one text to a reader."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+def check_groups(found: Sequence[Draft]) -> None:
+    """A pair lies in one group, since folds and resampling never part twins: a member without a
+    group joins its twin's. Raises `DataError` with the pair's id where the two name different ones.
+    """
+    for name, drafts in members(found).items():
+        named = {d.values["group"]: d for d in drafts if d.values.get("group") is not None}
+        if len(named) > 1:
+            one, other = list(named.values())[:2]
+            other.fail(
+                "group",
+                f"the pair {name!r} lies in two groups, {one.values['group']!r} (at "
+                f"{one.at('group')}) and {other.values['group']!r}: give both texts one group, or "
+                "leave the column out (the pair is then the group).",
+            )
+        for draft in drafts:
+            draft.values["group"] = next(iter(named), name)
 
 
 def join_repeats(found: Sequence[Draft], ledger: Ledger) -> None:
-    """Texts that occur under several ids get one common group, so that no split puts them on both sides.
+    """Texts that occur under several ids, capitals, punctuation and form apart, get one common
+    group, so that no split puts them on both sides. Longer texts of different groups that are
+    nearly alike are told.
 
-    Raises `DataError` when the file itself puts such texts into different splits (its column `split`).
+    Raises `DataError` when the file itself puts such texts into different splits (its column
+    `split`).
     """
     parent: dict[str, str] = {}
 
@@ -147,18 +175,26 @@ def join_repeats(found: Sequence[Draft], ledger: Ledger) -> None:
         if len(drafts) == 1:
             continue
         _check_leak(drafts)
-        ledger.find("texts that occur more than once (kept as one group)", " = ".join(repr(d.values["id"]) for d in drafts[:3]))
+        if len({draft.values.get("pair") or draft.values["id"] for draft in drafts}) > 1:
+            told = " = ".join(repr(draft.values["id"]) for draft in drafts[:3])
+            ledger.find("texts that occur more than once (kept as one group)", told)
         for draft in drafts[1:]:
             parent[root(_group(draft))] = root(_group(drafts[0]))
     if parent:
         for draft in found:
             draft.values["group"] = root(_group(draft))
+    items = [(draft.values["id"], draft.values["text"], _group(draft)) for draft in found]
+    for one, other, shared in near_copies(items):
+        ledger.find(
+            "texts of different groups that are nearly alike (if they retell one scene, give them one group)",
+            f"{one!r} and {other!r} share {shared:.0%} of their word triples",
+        )
 
 
 def _by_text(found: Iterable[Draft]) -> dict[str, list[Draft]]:
     texts: dict[str, list[Draft]] = defaultdict(list)
     for draft in found:
-        texts[squeezed(draft.values["text"]).casefold()].append(draft)
+        texts[wording(draft.values["text"])].append(draft)
     return texts
 
 
@@ -173,17 +209,39 @@ def _check_leak(drafts: Sequence[Draft]) -> None:
         one, other = list(splits.values())[:2]
         other.fail(
             "text",
-            f"leak: this text is in split {other.values['split']!r} and in split {one.values['split']!r} "
-            f"(at {one.at('text')}); keep it in one of them.",
+            f"leak: this text is in split {other.values['split']!r} and in split "
+            f"{one.values['split']!r} (at {one.at('text')}); keep it in one of them.",
         )
 
 
-def weigh_forms(found: Sequence[Draft], ledger: Ledger) -> None:
-    """Find twins written in different Unicode forms: they differ to a tokenizer where they look alike."""
-    for name, drafts in members(found).items():
-        forms = {unicodedata.is_normalized("NFC", draft.values["text"]) for draft in drafts}
-        if len(forms) > 1:
-            ledger.find("pairs with one text in NFC and one not (tokens differ for an invisible reason)", repr(name))
+def weigh_unseen(found: Sequence[Draft], ledger: Ledger) -> None:
+    """Find what tells affective from neutral twins by form alone (see `stimuli.unseen`), and twins
+    written in different Unicode forms: they differ to a tokenizer where they look alike.
+    """
+    pairs = {name: sorted(drafts, key=_is_neutral) for name, drafts in members(found).items()}
+    for name, drafts in pairs.items():
+        texts = [draft.values["text"] for draft in drafts]
+        if len({text.isascii() or unicodedata.is_normalized("NFC", text) for text in texts}) > 1:
+            ledger.find(
+                "pairs with one text in NFC and one not (tokens differ for an invisible reason)",
+                repr(name),
+            )
+    if not pairs:
+        _weigh_labels(found, ledger)
+    affective, neutral = ([drafts[side].values["text"] for drafts in pairs.values()] for side in (0, 1))
+    groups = [_group(drafts[0]) for drafts in pairs.values()]
+    for difference in unseen_differences(affective, neutral, groups):
+        ledger.find(f"form alone tells affective from neutral texts: {difference.trait}", str(difference))
+
+
+def _weigh_labels(found: Sequence[Draft], ledger: Ledger) -> None:
+    """Find what tells one label's texts from all others by form alone, where there are no twins."""
+    texts, labels = ([draft.values[name] for draft in found] for name in ("text", "emotion"))
+    for trait, label, share, other, p in unseen_by_label(texts, labels, [_group(d) for d in found]):
+        ledger.find(
+            f"form alone tells one label from the others: {trait}",
+            f"{share:.0%} of {label!r} and {other:.0%} of the others (p = {p:.1g})",
+        )
 
 
 def weigh_lengths(found: Sequence[Draft], ledger: Ledger) -> None:
@@ -192,7 +250,8 @@ def weigh_lengths(found: Sequence[Draft], ledger: Ledger) -> None:
     for name, pair in zip(members(found), lengths, strict=True):
         if max(pair) > _UNEQUAL * min(pair):
             ledger.find(
-                f"pairs in which one text is over {_UNEQUAL} times as long", f"{name!r} ({pair[0]} and {pair[1]} words)"
+                f"pairs in which one text is over {_UNEQUAL} times as long",
+                f"{name!r} ({pair[0]} and {pair[1]} words)",
             )
     if len(lengths) < _FEWEST_PAIRS:
         return

@@ -6,20 +6,15 @@ What no store or encoder can keep (NUL, lone surrogates), and control characters
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from stimuli.battery import ARMS
-from stimuli.formats import OURS, REQUIRED, Draft
+from stimuli.columns import HINTS, OURS, REQUIRED
+from stimuli.drafts import Draft, blank
 from stimuli.labels import did_you_mean, nearest
+from stimuli.missing import check_missing
 from stimuli.rows import Ledger
-
-_HINTS = {
-    "text": ("sentence", "content", "stimulus", "prompt", "story", "scenario"),
-    "emotion": ("label", "emotions", "category", "sentiment", "feeling", "class"),
-    "pair": ("pair_id", "pairs", "twin"),
-}
-"""Other people's names for our columns: hints for messages, never applied."""
 
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C}
@@ -32,23 +27,31 @@ _LOOK_ALIKE = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE")
 _WORD = re.compile(r"[^\W\d_]+")
 
 
-def check_types(draft: Draft) -> dict[str, Any]:
-    """The draft's values with each of our columns a string or None; whole numbers as ids and the like become their digits.
+def check_types(draft: Draft, *, declared: Collection[str] = ()) -> dict[str, Any]:
+    """The draft's values with each of our columns a string or None; whole numbers as ids and the
+    like become their digits.
 
-    Raises `DataError` at file:line:column for a missing column, a value of the wrong type, or an unknown arm.
+    Raises `DataError` at file:line:column for a missing column, a value of the wrong type, an
+    unknown arm, or a missing value that is written as a word; labels in `declared` are meant.
     """
     _check_columns(draft)
     values = dict(draft.values)
     for name in OURS:
-        value = values.get(name)
+        value = blank(values.get(name))
+        if name in values:
+            values[name] = value
         if value is None or isinstance(value, str):
             continue
         whole = isinstance(value, int) and not isinstance(value, bool)
         if name in REQUIRED or name == "arm" or not (whole or (name == "intensity" and isinstance(value, float))):
             draft.fail(name, f"{name} is {value!r}, a {type(value).__name__}; expected a string.")
         values[name] = str(value)
+    check_missing(draft, values, declared)
     if _is_number(values["emotion"]):
-        draft.fail("emotion", f"the emotion is the number {values['emotion']!r}; expected a name, such as 'joy'.")
+        draft.fail(
+            "emotion",
+            f"the emotion is the number {values['emotion']!r}; expected a name, such as 'joy'.",
+        )
     if values["arm"] not in ARMS:
         meant = did_you_mean(nearest(values["arm"], ARMS))
         draft.fail("arm", f"unknown arm {values['arm']!r}{meant} Expected one of {', '.join(ARMS)}.")
@@ -63,16 +66,25 @@ def _check_columns(draft: Draft) -> None:
         strange = [column for column in present if column not in OURS and isinstance(column, str)]
         near = nearest(name, strange)
         if name in REQUIRED:
-            near = near or next((column for column in strange if column.casefold() in _HINTS[name]), None)
+            near = near or next((column for column in strange if column.casefold() in HINTS[name]), None)
             draft.row.fail(
-                near, f"the column {name!r} is missing{did_you_mean(near)} Columns here: {', '.join(map(repr, present))}."
+                near,
+                f"the column {name!r} is missing{did_you_mean(near)} "
+                f"Name it with --columns {name}={near or 'NAME'}. "
+                f"Columns here: {', '.join(map(repr, present))}.",
             )
         if near is not None:
-            draft.row.fail(near, f"unknown column {near!r}{did_you_mean(name)} Rename it; other columns may have any name.")
+            draft.row.fail(
+                near,
+                f"unknown column {near!r}{did_you_mean(name)} Rename it; other columns may have any name.",
+            )
     for name in ("id", *REQUIRED):
         value = draft.values[name]
         if value is None or (isinstance(value, str) and not _visible(value)):
-            draft.fail(name, f"row {draft.values.get('id')!r} has an empty {name}: write it or drop the row.")
+            draft.fail(
+                name,
+                f"row {draft.values.get('id')!r} has an empty {name}: write it or drop the row.",
+            )
 
 
 def _visible(text: str) -> bool:
@@ -96,7 +108,8 @@ def check_characters(draft: Draft, values: Mapping[str, Any], ledger: Ledger, *,
             _find_hidden(repr(values["id"]), text, ledger)
     for special in dict.fromkeys(_SPECIAL.findall(values["text"])):
         ledger.find(
-            "texts that hold a special token's name (a model's tokenizer may refuse it)", f"{values['id']!r} {special!r}"
+            "texts that hold a special token's name (a model's tokenizer may refuse it)",
+            f"{values['id']!r} {special!r}",
         )
 
 
@@ -115,7 +128,10 @@ def _check_character(draft: Draft, name: str, found: re.Match[str], ledger: Ledg
     char, position = found.group(), found.start()
     point = f"U+{ord(char):04X}"
     if char == "\0":
-        draft.fail(name, f"{name} holds NUL ({point}) at character {position}: no store can keep it; remove it.")
+        draft.fail(
+            name,
+            f"{name} holds NUL ({point}) at character {position}: no store can keep it; remove it.",
+        )
     if "\ud800" <= char <= "\udfff":
         draft.fail(
             name,
@@ -123,7 +139,8 @@ def _check_character(draft: Draft, name: str, found: re.Match[str], ledger: Ledg
         )
     if not allow_control:
         draft.fail(
-            name, f"{name} holds the control character {point} at character {position}: remove it, or pass --allow-control."
+            name,
+            f"{name} holds the control character {point} at character {position}: remove it, or pass --allow-control.",
         )
     ledger.find("control characters were let through", f"{draft.values['id']!r} {point}")
 

@@ -144,7 +144,9 @@ def test_a_broken_pair_is_refused_by_name_and_may_be_left_out(tmp_path) -> None:
 
 def test_twins_of_different_scenarios_are_named(tmp_path) -> None:
     rows = [{**row, "group": "elsewhere"} if row["id"] == f"{GROUPS[0]}-neutral" else row for row in ROWS]
-    assert GROUPS[0] in failures(audit(file(tmp_path, rows), "--json"))["arms_aligned"]
+    result = audit(file(tmp_path, rows), "--json")
+    assert isinstance(result.exception, DataError)
+    assert f"the pair '{GROUPS[0]}' lies in two groups" in str(result.exception)
 
 
 def test_a_battery_too_small_to_test_fails_and_still_has_its_figure(tmp_path) -> None:

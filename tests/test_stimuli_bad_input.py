@@ -120,7 +120,7 @@ def test_06_a_wrong_value_is_placed(path: Path, change: dict[str, object], parts
 
 @pytest.mark.parametrize(
     ("wrong", "right"),
-    [("emtion", "emotion"), ("label", "emotion"), ("Text", "text"), ("sentence", "text"), ("intensty", "intensity")],
+    [("emtion", "emotion"), ("label", "emotion"), ("Texte", "text"), ("sentence", "text"), ("intensty", "intensity")],
 )
 def test_06_a_misspelt_column_is_named_with_the_right_one(tmp_path: Path, wrong: str, right: str) -> None:
     row = {"id": "a", "text": "x", "emotion": "joy", "intensity": "peak"}
@@ -198,8 +198,8 @@ def test_08_bytes_that_are_not_utf8_are_placed_and_the_encoding_guessed(path: Pa
     path.write_bytes(good.encode() + bad)
     offset = len(good) + bad.index(b"\xe9")
     refused(path, f"byte {offset} (0xe9)", "windows-1252", "stimuli.jsonl:2:")
-    path.write_bytes(good.encode("utf-16"))
-    refused(path, "byte 0 (0xff)", "utf-16")
+    path.write_bytes(good.encode("utf-32"))
+    refused(path, "byte 0 (0xff)", "utf-32")
     table = path.with_suffix(".csv")
     table.write_bytes("text,emotion\ncaf\xe9,joy\n".encode("latin-1"))
     refused(table, "byte 16", "windows-1252")

@@ -221,7 +221,7 @@ def test_each_reader_refuses_bad_bytes(tmp_path: Path, fill: bytes) -> None:
         b'"event": {"positive": "@", "neutral": "b", "negative": "c"}}\n',
         "plain.csv": b"text,emotion\nx@,joy\n",
         "anger.json": b'["x@"]\n',
-        "go.tsv": b"ok\t2\tid0\nx@\t2\tid1\n",
+        "go.tsv": b"ok\t27\tid0\nx@\t2\tid1\n",
         "aipsy.csv": b"id,emotion,text,matched_control_id\n1,rage,x@,\n",
     }
     for name, content in files.items():

@@ -18,7 +18,7 @@ SEEDS = {
     "affect.jsonl": b'{"id": "B-1", "text": "x", "emotion": "rage", '
     b'"stimulus_set": "B_clinical", "matched_control_id": null}\n',
     "anger.json": b'["You wait.", "You wait again."]',
-    "go.tsv": b"ok\t2\tid0\nx\t3\tid1\n",
+    "go.tsv": b"ok\t2\tid0\nx\t3\tid1\ny\t27\tid2\n",
     "plain.csv": b'text,emotion,note\n"a, b",joy,"c\nd"\n',
 }
 PIECES = b'\0 \xff " { [ ] } , \t \n \r null 3.7 true \\ud800 \xef\xbb\xbf'.split(b" ")

@@ -1,8 +1,10 @@
 """The gate that a battery must pass before any probe's score on it means something.
 
-1. Ids, pairs, arms, labels and texts are in order.   2. No emotion word where none may be.   3. Twins are alike in length,
-negations, sentences, names, person and tense.   4. No text-only baseline tells the twins apart (AUROC at most .65), and no
-closed-class word does.   5. What the text alone tells of *which* emotion is reported.   6. So is the coverage.
+1. Ids, pairs, arms, labels and texts are in order.   2. No emotion word where none may be.
+3. Twins are alike in length, negations, sentences, names, person and tense.   4. No text-only
+baseline tells the twins apart (AUROC at most .65), no closed-class word does, and nothing in their
+form that a reader does not see.   5. What the text alone tells of *which* emotion is reported.
+6. So is the coverage.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +15,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.analysis.baselines import Lexicons, baseline_rows, words
+from interp.analysis.baselines import Lexicons, baseline_rows, predict_measured, words
 from interp.analysis.folds import Folds, grouped_folds
+from interp.analysis.probes import score
 from interp.analysis.stats import auroc, max_t
 from interp.analysis.text_rules import Rule, text_rules, whole_pairs
 from interp.errors import DataError, StatisticsError
-from stimuli.battery import Battery
+from stimuli.battery import Battery, Pair, in_content_order
+from stimuli.unseen import TRAITS, unseen_differences
 
 MOST_AUROC = 0.65
 """Largest AUROC at which a text-only baseline may separate keyword_free texts from their neutral twins."""
@@ -75,12 +79,13 @@ def audit(
     ]
     rules += [_baseline_rule(row) for row in found if row["task"] == "reception"]
     rules.append(closed_class_rule(battery, lexicons=lexicons, seed=seed))
+    rules.append(unseen_rule(battery, seed=seed))
     return AuditResult(battery.name, tuple(rules), tuple(found), coverage(battery))
 
 
 def reception_rows(battery: Battery, *, lexicons: Lexicons, seed: int = 0) -> list[dict[str, Any]]:
     """AUROC of every text baseline, keyword_free against neutral, folds by scenario."""
-    pairs = [pair for pair in whole_pairs(battery)[0] if pair.affective.arm == "keyword_free"]
+    pairs = _tested_pairs(battery)
     items = [item for pair in pairs for item in pair]
     y = ["affective", "neutral"] * len(pairs)
     return _baselines("reception", [i.text for i in items], y, [[i.group for i in items]], lexicons, seed)
@@ -91,7 +96,7 @@ def categorisation_rows(battery: Battery, *, lexicons: Lexicons, seed: int = 0) 
 
     Folds are by domain where every emotion has enough of them, else by scenario.
     """
-    items = battery.where(arm="keyword_free").items
+    items = in_content_order(battery.where(arm="keyword_free").items)
     domains = [i.domain or "" for i in items]
     return _baselines(
         "categorisation",
@@ -110,7 +115,7 @@ def closed_class_rule(battery: Battery, *, lexicons: Lexicons, seed: int = 0) ->
     own AUROC.
     """
     listed = sorted({*lexicons["function_words"], *lexicons["negation"]})
-    pairs = [pair for pair in whole_pairs(battery)[0] if pair.affective.arm == "keyword_free"]
+    pairs = _tested_pairs(battery)
     sides = [_counts([pair[side].text for pair in pairs], listed) for side in (0, 1)]
     differing = np.flatnonzero((sides[0] != sides[1]).sum(axis=0) >= LEAST_PAIRS)
     if len(differing) == 0:
@@ -128,6 +133,39 @@ def closed_class_rule(battery: Battery, *, lexicons: Lexicons, seed: int = 0) ->
         if p[k] < LEAST_P
     ]
     return Rule("closed_class_words", not places, float(p.min()), LEAST_P, "; ".join(places))
+
+
+def unseen_rule(battery: Battery, *, seed: int = 0) -> Rule:
+    """Form alone does not tell twins apart: no trait of `stimuli.unseen.TRAITS` (blanks and line
+    breaks, capitals, quotes, dashes, last marks, Unicode form) differs between the arms, and all of
+    them together reach at most `MOST_AUROC`, on the folds of the text baselines.
+
+    `value` is that AUROC, None where nothing can be cross-validated; `detail` names the traits with
+    their shares. The length has rules of its own.
+    """
+    pairs = _tested_pairs(battery)
+    affective, neutral = ([pair[side].text for pair in pairs] for side in (0, 1))
+    groups = [pair.affective.group for pair in pairs]
+    found = unseen_differences(affective, neutral, groups, length=False)
+    places = "; ".join(f"{one.trait}: {one}" for one in found)
+    y, both = ["affective"] * len(pairs) + ["neutral"] * len(pairs), groups * 2
+    try:
+        folds, _ = _folds(y, [both], seed)
+    except StatisticsError as error:
+        return Rule("unseen_form", not found, None, MOST_AUROC, places or str(error))
+    measured = np.array(
+        [[float(of(text)) for of in TRAITS.values()] for text in (*affective, *neutral)],
+    )
+    told = score(predict_measured(measured, y, both, folds=folds))
+    row = next(row for row in told if row["metric"] == "auroc")
+    interval = f"95 % {row['ci_low']:.2f} to {row['ci_high']:.2f}, n {len(y)}"
+    passed = not found and row["value"] <= MOST_AUROC
+    return Rule("unseen_form", passed, row["value"], MOST_AUROC, places or interval)
+
+
+def _tested_pairs(battery: Battery) -> list[Pair]:
+    """The twins that the statistical rules compare, in the order of their content."""
+    return in_content_order(pair for pair in whole_pairs(battery)[0] if pair.affective.arm == "keyword_free")
 
 
 def coverage(battery: Battery) -> pd.DataFrame:

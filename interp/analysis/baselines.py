@@ -103,6 +103,11 @@ def predict_text(
     return predict_folds(prepare, y, groups, folds=folds, make=PROBES["logistic"], grids=[GRID] * len(folds))
 
 
+def predict_measured(columns: Shaped[np.ndarray, "item feature"], y: Labels, groups: Labels, *, folds: Folds) -> Predictions:
+    """Held-out predictions from measurements of the texts, one column each, by the baselines' own classifier and grid."""
+    return predict_folds(_measured(columns), y, groups, folds=folds, make=PROBES["logistic"], grids=[GRID] * len(folds))
+
+
 def baseline_rows(texts: Sequence[str], y: Labels, groups: Labels, *, folds: Folds, lexicons: Lexicons) -> list[dict[str, Any]]:
     """The metrics of `probes.score` for every baseline of `BASELINES`, one row each, its name under `baseline`."""
     rows = []

@@ -28,7 +28,7 @@ from jaxtyping import Int, Shaped
 
 from interp.analysis.stats import class_counts
 from interp.errors import DataError, StatisticsError
-from interp.stats import Labels, codes
+from interp.stats import Labels, codes, numbered
 
 LEAST_CHANGED = 0.5
 """Least share of labels that a relabelling changes, of what shuffling all labels would change."""
@@ -61,13 +61,13 @@ class Design:
             raise DataError(f"{len(labels)} labels came with {len(names)} groups: one of each belongs to every item.")
         if pairs is not None:
             _check_pairs(labels, names, pairs)
-            return cls(labels, names, codes(pairs), "pair")
+            return cls(labels, names, numbered(pairs), "pair")
         counts = class_counts(labels, names)
         classes = (counts > 0).sum(axis=1)
         if (classes == 2).all() and (counts.sum(axis=1) == 2).all():
-            return cls(labels, names, codes(names), "pair")
+            return cls(labels, names, numbered(names), "pair")
         mixed = classes > 1
-        return cls(labels, names, codes(names), "both" if mixed.any() and not mixed.all() else "scenario")
+        return cls(labels, names, numbered(names), "both" if mixed.any() and not mixed.all() else "scenario")
 
     def relabel(self, *, n_perm: int, seed: int, folds: Int[np.ndarray, " item"] | None = None) -> Int[np.ndarray, "draw item"]:
         """Codes of `y`, relabelled `n_perm` times; `folds` is the number of each item's fold.

@@ -22,7 +22,7 @@ from interp.analysis.probes import CV_INFLATION
 from interp.analysis.stats import heaviest_scenario, weighted_auroc
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.sites import Site
-from interp.stats import Estimate, Labels, codes, jackknife
+from interp.stats import Estimate, Labels, codes, jackknife, numbered
 
 N_HALVES = 50
 """Random halvings of the scenarios behind a split-half cosine."""
@@ -144,7 +144,7 @@ def fit_groups(
     emotion once count. The vectors sum to zero before normalisation, so their mean pairwise cosine is about -1/(E-1): an
     artefact of centring. Raises `StatisticsError` for fewer than two complete groups.
     """
-    names, kind, group = np.unique(np.asarray(emotions)), codes(emotions), codes(groups)
+    names, kind, group = np.unique(np.asarray(emotions)), codes(emotions), numbered(groups)
     counts = np.zeros((group.max() + 1, len(names)), dtype=int)
     np.add.at(counts, (group, kind), 1)
     complete = np.flatnonzero((counts == 1).all(axis=1))
@@ -229,7 +229,7 @@ def held_out_projections(
 
 
 def _split_half(affective: Rows, neutral: Rows, groups: Labels, method: Method, seed: int) -> dict[str, Any]:
-    group, random = codes(groups), np.random.default_rng(seed)
+    group, random = numbered(groups), np.random.default_rng(seed)
     n_groups = int(group.max()) + 1
     cosines = []
     for _ in range(N_HALVES):

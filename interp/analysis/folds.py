@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 
 from interp.analysis.stats import composition
 from interp.errors import DataError, StatisticsError, UsageError
-from interp.stats import Labels, codes
+from interp.stats import Labels, numbered
 
 N_INNER = 3
 """Inner folds, inside the training rows of an outer fold, on which a probe's regularisation is chosen."""
@@ -39,7 +39,8 @@ Folds = list[Fold]
 def grouped_folds(y: Labels, groups: Labels, *, n_splits: int = 5, seed: int = 0) -> Folds:
     """`n_splits` outer folds that keep groups whole and spread the classes evenly, each with its inner folds.
 
-    Groups are ordered by their class composition, at random among equals, and dealt round. Raises `StatisticsError` for one
+    Groups are ordered by their class composition, at random among equals, and dealt round; their names count for nothing,
+    the order of the items does. Raises `StatisticsError` for one
     class, or when a class has fewer groups than folds (it names the largest valid number); `UsageError` for `n_splits` < 2.
     """
     _check_request(y, groups, n_splits)
@@ -117,7 +118,7 @@ def _check_request(y: Labels, groups: Labels, n_splits: int) -> None:
 
 
 def _deal(y: Labels, groups: Labels, n_splits: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    group, kind = codes(groups), composition(y, groups)
+    group, kind = numbered(groups), composition(y, groups)
     order = np.lexsort((np.random.default_rng(seed).random(len(kind)), kind))
     number = np.empty(len(kind), dtype=np.int64)
     number[order] = np.arange(len(kind)) % n_splits

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from interp.analysis.probes import CV_INFLATION, standardiser
 from interp.errors import ArtefactError, DataError, StatisticsError, UsageError
-from interp.stats import Estimate, Labels, codes, group_sums, mean_interval, sign_flip
+from interp.stats import Estimate, Labels, group_sums, mean_interval, numbered, sign_flip
 
 N_FOLDS = 10
 """Folds in which the natural length is cross-fitted (fewer where there are fewer scenarios)."""
@@ -97,7 +97,7 @@ def held_out_length(affective: Rows, neutral: Rows, groups: Labels, *, method: s
     near zero there, and may be below. The interval is over scenarios, wider by `CV_INFLATION`, since
     the folds' directions share scenarios. Raises `StatisticsError` for one scenario.
     """
-    group = codes(groups)
+    group = numbered(groups)
     n_groups = int(group.max()) + 1
     if n_groups < 2:
         raise StatisticsError("a natural length needs at least 2 scenarios: one to fit on, one to measure on.")

@@ -7,19 +7,19 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from interp.errors import DataError, StatisticsError
-from interp.stats import Labels, codes, permutation_p
+from interp.stats import Labels, codes, numbered, permutation_p
 
 
 def class_counts(y: Labels, groups: Labels) -> Int[np.ndarray, "group class"]:
-    """How many items of each class each group holds; groups and classes in sorted order."""
-    label, group = codes(y), codes(groups)
+    """How many items of each class each group holds; groups in the order of `numbered`, classes sorted."""
+    label, group = codes(y), numbered(groups)
     counts = np.zeros((int(group.max()) + 1, int(label.max()) + 1), dtype=np.int64)
     np.add.at(counts, (group, label), 1)
     return counts
 
 
 def composition(y: Labels, groups: Labels) -> Int[np.ndarray, " group"]:
-    """For each group (in sorted order), a code of how many items of each class it holds.
+    """For each group (in the order of `numbered`), a code of how many items of each class it holds.
 
     Groups of one code are alike.
     """

@@ -17,7 +17,7 @@ from interp.analysis.folds import Folds, grouped_folds
 from interp.analysis.probes import cross_validate, score
 from interp.analysis.stats import max_t
 from interp.errors import StatisticsError
-from interp.stats import Labels, benjamini_hochberg
+from interp.stats import Labels, benjamini_hochberg, numbered
 
 SiteRows = tuple[Mapping[str, Any], Float[np.ndarray, "item feature"]]
 
@@ -69,9 +69,11 @@ def prepare(
     """The task `name` (reception, categorisation, ...) of labels `y` in scenarios `groups`.
 
     What relabelling may exchange is inferred (`interp.analysis.design`); `pairs` says that the pairs
-    of a scenario are independent of each other. Raises as `Design` and `grouped_folds`.
+    of a scenario are independent of each other. Scenarios are named anew, by number in order of
+    first appearance, so that no draw depends on what a file calls them. Raises as `Design` and
+    `grouped_folds`.
     """
-    design = Design.infer(y, groups, pairs)
+    design = Design.infer(y, numbered(groups).astype(str), pairs)
     folds = grouped_folds(design.y, design.groups, n_splits=n_splits, seed=seed)
     return Task(name, design, folds, relabellings(design, folds=folds, n_perm=n_perm, seed=seed), seed)
 

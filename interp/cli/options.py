@@ -22,6 +22,20 @@ def _names(context: click.Context, parameter: click.Parameter, value: str) -> tu
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def _columns(context: click.Context, parameter: click.Parameter, value: str) -> dict[str, str]:
+    """Our columns and the file's, written OURS=THEIRS and parted by commas."""
+    del context
+    found: dict[str, str] = {}
+    for part in filter(str.strip, value.split(",")):
+        ours, equals, theirs = (side.strip() for side in part.partition("="))
+        if not (ours and equals and theirs):
+            raise click.BadParameter(f"{part!r} is not OURS=THEIRS, such as text=Sentence.", param=parameter)
+        if ours in found:
+            raise click.BadParameter(f"{ours!r} is named twice.", param=parameter)
+        found[ours] = theirs
+    return found
+
+
 def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Several options as one decorator."""
 
@@ -50,6 +64,12 @@ reading_options = options(
     click.option("--dedupe", is_flag=True, help="Keep one of rows with the same id and content."),
     click.option("--allow-control", is_flag=True, help="Accept control characters in texts."),
     click.option("--strict", is_flag=True, help="Make every warning about the stimuli an error."),
+    click.option(
+        "--columns",
+        callback=_columns,
+        default="",
+        help="Which column is which: text=Sentence,emotion=Label; numbers from 1 where a table has no line of names.",
+    ),
     click.option("--emotions", callback=_names, default="", help="Keep these emotions (comma-separated) and neutral texts."),
 )
 study_options = options(

@@ -10,6 +10,8 @@ from interp.capture.upkeep import inspect
 from interp.errors import ArtefactError
 from interp.results import read_record, read_table
 
+_BATTERIES = (".jsonl", ".json", ".tsv", ".parquet", ".arrow", ".xlsx", ".gz")
+
 
 def describe(path: Path) -> list[dict[str, Any]]:
     """Rows (what, value) about the artefact at `path`, told by its content. Raises `ArtefactError` when it is none of ours."""
@@ -21,7 +23,7 @@ def describe(path: Path) -> list[dict[str, Any]]:
         return _rows(_direction(path))
     if path.suffix == ".csv" and path.is_file():
         return _rows(_table(path))
-    if path.suffix in (".jsonl", ".json", ".tsv", ".parquet") and path.is_file():
+    if path.suffix in _BATTERIES and path.is_file():
         return _rows(_battery(path))
     raise ArtefactError(
         f"{path} is no artefact of interp: expected a run's folder, a store's folder, a direction (.safetensors), a table "

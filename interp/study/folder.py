@@ -26,15 +26,13 @@ from interp.models.conversations import prompt_of
 from interp.models.folder import small_files
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site
+from interp.study.conditions import FEWEST, Conditions, conditions
 from interp.study.identity import asked_of, plain, refuse_other_config, refuse_other_model, warn_of_revision
 from interp.study.inputs import Inputs
 from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
 from interp.study.settings import Settings, last_token
-from stimuli.battery import Battery, Pair, Stimulus
-
-FEWEST = 4
-"""Scenarios that an emotion needs: two to choose on and two to report on."""
+from stimuli.battery import Battery, Pair, Stimulus, in_content_order
 
 KEPT_BYTES = 256 << 20
 """Activations that a study keeps in memory."""
@@ -148,6 +146,11 @@ class Study:
                 warnings.warn(text, stacklevel=2)
         return store
 
+    @cached_property
+    def conditions(self) -> Conditions:
+        """What the battery forbids to ask, known before the model is loaded."""
+        return conditions(self.captured, folds=self.settings.folds, model=self.settings.model)
+
     @property
     def position(self) -> str:
         """The rule that directions are read by: the text's last token, which is where the causal stages edit it. Under a chat
@@ -163,7 +166,8 @@ class Study:
     @cached_property
     def pairs(self) -> list[Pair]:
         """The battery's twins that every stage works on. Left out, with a warning: those the capture put in quarantine, those
-        that are the same tokens to this model, and those of an emotion with fewer than `FEWEST` scenarios.
+        that are the same tokens to this model, and those of an emotion with fewer than `FEWEST` scenarios. They
+        are in the order of their content: what is drawn from them depends on no name and on no row's place.
         """
         refused = [item.id for item in self.captured if item.id in self.store.quarantined]
         _warn_of(refused, "or their twins have activations that are not finite (activations/quarantine.jsonl says where)")
@@ -175,7 +179,7 @@ class Study:
         scenarios = {e: {p.affective.group for p in found if p.affective.emotion == e} for e in self.battery.emotions}
         rare = [emotion for emotion, groups in scenarios.items() if 0 < len(groups) < FEWEST]
         _warn_of(rare, f"have fewer than {FEWEST} scenarios")
-        return [pair for pair in found if pair.affective.emotion not in rare]
+        return in_content_order(pair for pair in found if pair.affective.emotion not in rare)
 
     @cached_property
     def emotions(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from interp.errors import StatisticsError, UsageError
 from interp.files import make_folder
 from interp.progress import track
 from interp.sites import RESIDUAL_WIDE, Site
+from interp.study.conditions import FEWEST, evoking, scenarios_of
 from interp.study.folder import Study
 from stimuli.battery import NEUTRAL, Pair, Stimulus
 
@@ -32,8 +33,12 @@ SATURATED = 0.01
 
 
 def capture(study: Study) -> Rows:
-    """Record every site of the settings. The result is the store, so there are no rows."""
-    if not study.pairs:
+    """Record every site of the settings. The result is the store, so there are no rows.
+
+    Raises `StatisticsError` where the battery has twins and none of them can be used.
+    """
+    # Both look into the store, for which what is not there yet is captured.
+    if (study.conditions.twins and not study.pairs) or not study.row_of:
         raise StatisticsError(
             f"battery {study.battery.name!r} has no pair of an affective and a neutral text that could be used."
         )
@@ -44,18 +49,41 @@ def probes(study: Study) -> Rows:
     """Reception and categorisation at every residual-wide site, beside the text baselines on the same folds: all sites under
     the first position rule, the stream under the others too.
 
-    A battery with one emotion, or with too few scenarios of one, has no categorisation; that is a warning.
+    What the battery forbids (`interp.study.conditions`) is left out. Categorisation needs no twins: without any, it is
+    asked of all texts that evoke an emotion.
     """
     _sites_among(study, RESIDUAL_WIDE, "probes")  # where there are none, that is told before anything is captured
-    free = [item for pair in study.pairs for item in pair]
-    rows = _probe_task(study, _task(study, "reception", free, ["affective", "neutral"] * len(study.pairs)), free)
-    evoking = [pair.affective for pair in study.pairs]
+    rows: Rows = []
+    if "reception" not in study.conditions.closed:
+        free = [item for pair in study.pairs for item in pair]
+        told = ["affective", "neutral"] * len(study.pairs)
+        rows += _probe_task(study, _task(study, "reception", free, told), free)
+    for question, reason in study.conditions.partly().items():
+        warnings.warn(f"{question} was not asked: {reason}", stacklevel=2)
+    if "categorisation" in study.conditions.closed:
+        return rows
+    texts = [pair.affective for pair in study.pairs] if study.conditions.twins else _evoking(study)
     try:
-        task = _task(study, "categorisation", evoking, [item.emotion for item in evoking])
+        task = _task(study, "categorisation", texts, [item.emotion for item in texts])
     except StatisticsError as error:
+        if not rows:
+            raise
         warnings.warn(f"categorisation was not asked: {error}", stacklevel=2)
         return rows
-    return rows + _probe_task(study, task, evoking)
+    return rows + _probe_task(study, task, texts)
+
+
+def _evoking(study: Study) -> list[Stimulus]:
+    """The texts that evoke an emotion, of a battery without twins. Left out, with a warning: those of an emotion with fewer
+    scenarios than there are folds, or than `FEWEST`.
+    """
+    texts = [item for item in evoking(study.battery) if item.id in study.row_of]
+    fewest = max(FEWEST, study.settings.folds)
+    rare = {emotion for emotion, groups in scenarios_of(texts).items() if len(groups) < fewest}
+    if rare:
+        names = ", ".join(map(repr, sorted(rare)))
+        warnings.warn(f"left out, since they have fewer than {fewest} scenarios: {names}.", stacklevel=2)
+    return [item for item in texts if item.emotion not in rare]
 
 
 def directions(study: Study) -> Rows:

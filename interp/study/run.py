@@ -1,8 +1,9 @@
 """The stages in their order: run what is missing, record what could not be answered, draw, report."""
 
+import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ from interp.results import (
     undigested,
 )
 from interp.study import causes, representation
+from interp.study.conditions import ASKED_BY_WORDS, conditions
 from interp.study.folder import Study
 from interp.study.identity import refuse_other_config
 from interp.study.locks import FolderLocks
@@ -60,7 +62,7 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
     try:
         with ended_by_signals(lambda: _how_to_resume(study)):
             _tables(study.out)  # one that was changed is told before the work
-            for name in STAGES if stages is None else stages:
+            for name in _open_stages(study, STAGES if stages is None else stages, asked=stages is not None):
                 _run_or_leave_out(study, name, asked=stages is not None)
             path = report(study.out) if stages is None else None
     except InterpError:
@@ -102,6 +104,8 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
     """
     battery = settings.read_battery()
     refuse_other_config(settings, battery)
+    asked = conditions(settings.captured(battery), folds=settings.folds, model=settings.model)
+    closed = asked.forbidden(STAGES, asked=False)
     model = outline(settings.model, dtype=settings.dtype, offline=settings.offline, chat_template=settings.chat_template)
     sites, positions = settings.sites_of(model), settings.positions_of(model)
     captured = plan_in_numbers(
@@ -116,7 +120,8 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
         "left out by the preset": "; ".join(left_out(settings.limits, battery, model.dims.n_layers)) or "nothing",
         **captured,
         "bytes free": disk_usage(_existing(settings.out)).free,
-        "stages to run": ", ".join(name for name in STAGES if name not in _done(settings.out)),
+        "stages to run": ", ".join(name for name in STAGES if name not in {*closed, *_done(settings.out)}),
+        **{f"not asked: {question}": reason for question, reason in {**closed, **asked.partly()}.items()},
     }
     return [{"what": what, "value": value} for what, value in told.items()]
 
@@ -145,6 +150,26 @@ def _how_to_resume(study: Study) -> str:
     done = [name for name in STAGES if name in _done(study.out)]
     kept = f"{', '.join(done)} are in {study.out}" if done else f"nothing is in {study.out} yet"
     return f"{kept}; the same command goes on from there."
+
+
+def _open_stages(study: Study, names: Iterable[str], *, asked: bool) -> list[str]:
+    """The stages that the battery allows; what it forbids is told now, before the model is loaded."""
+    closed, told = study.conditions.forbidden(names, asked=asked), []
+    for reason in dict.fromkeys(closed.values()):
+        shut = [name for name in names if closed.get(name) == reason]
+        told.append(f"{', '.join(shut)} {'was' if len(shut) == 1 else 'were'} not run: {reason}")
+    if not set(names).isdisjoint(ASKED_BY_WORDS):
+        for doubt in study.conditions.doubts:
+            print(f"interp: {doubt}", file=sys.stderr)
+    if "probes" in names:  # the stage itself warns of it
+        for question, reason in study.conditions.partly().items():
+            print(f"interp: {question} will not be asked: {reason}", file=sys.stderr)
+    new = [message for message in told if message not in study.record.warnings]
+    doubts = study.conditions.doubts if not set(names).isdisjoint(ASKED_BY_WORDS) else ()
+    study.keep(warnings=(*told, *doubts))
+    for message in new:
+        warnings.warn(message, stacklevel=3)
+    return [name for name in names if name not in closed]
 
 
 def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:

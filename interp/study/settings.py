@@ -1,7 +1,8 @@
 """Settings: what a person asks of a study, and which of it a resumed run must share."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,8 @@ class Settings:
     """The arguments of `interp run`.
 
     `identity` has everything that can change a number by more than its last digits: who does the work (`executor`), and what
-    of it is copied (`reuse`), move those; `on_nonfinite` only says what becomes of texts that give no numbers.
+    of it is copied (`reuse`), move those; `on_nonfinite` only says what becomes of texts that give no numbers; what
+    `columns` do shows in the battery's digest.
     """
 
     model: str
@@ -45,6 +47,7 @@ class Settings:
     allow_control: bool = False
     strict: bool = False
     emotions: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
     executor: str = "serial"
     chat_template: str | None = None
     dtype: str = "float32"
@@ -69,7 +72,7 @@ class Settings:
     @property
     def identity(self) -> dict[str, Any]:
         """The settings that a resumed run must share with the first one; of a template's file it is the content that counts."""
-        aside = ("out", "offline", "executor", "reuse", "on_nonfinite")
+        aside = ("out", "offline", "executor", "reuse", "on_nonfinite", "columns")
         values = {key: value for key, value in asdict(self).items() if key not in aside}
         written = read_template(self.chat_template)
         if written is not None:
@@ -125,6 +128,7 @@ class Settings:
             allow_control=self.allow_control,
             strict=self.strict,
             emotions=self.emotions or None,
+            columns=self.columns or None,
         )
 
 

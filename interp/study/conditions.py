@@ -1,0 +1,162 @@
+"""What the battery alone forbids, known before a model is loaded or anything is captured.
+
+Reception and everything about directions compare twins. Categorisation asks which emotion a text
+evokes, and needs no twins. What cannot be asked is said with its reason, and what still can.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from interp.errors import StatisticsError
+from interp.evaluation.readouts import TESTBEDS, readout_for, without_words
+from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
+
+FEWEST = 4
+"""Scenarios that an emotion needs: two to choose on and two to report on."""
+
+_OF_TWINS = ("reception", "directions", "readout")
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "capture": (),
+    "probes": ("reception", "categorisation"),
+    "directions": ("directions",),
+    "cosines": ("directions",),
+    "contributions": ("directions",),
+    "patching": ("readout",),
+    "ablation": ("readout",),
+    "steering": ("readout",),
+}
+"""The questions of each stage, of which one must be open; capture asks none."""
+
+ASKED_BY_WORDS = tuple(stage for stage, needed in NEEDS.items() if "readout" in needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The questions that a battery cannot answer (`closed`), each with its reason; whether it has
+    `twins` enough to ask about; and what is to be told of the words by which a model is asked (`doubts`).
+    """
+
+    closed: Mapping[str, str]
+    twins: bool
+    doubts: tuple[str, ...] = ()
+
+    def forbids(self, stage: str) -> str | None:
+        """Why `stage` cannot be run; None where it can."""
+        needed = NEEDS[stage]
+        if not needed or any(question not in self.closed for question in needed):
+            return None
+        return " ".join(dict.fromkeys(self.closed[question] for question in needed))
+
+    def forbidden(self, stages: Iterable[str], *, asked: bool) -> dict[str, str]:
+        """Those of `stages` that cannot be run, with their reasons.
+
+        Raises `StatisticsError` for one that was asked for by name, and where no question of all
+        the stages is open; it says what can be asked instead.
+        """
+        questions = [stage for stage in stages if NEEDS[stage]]
+        found = {stage: why for stage in questions if (why := self.forbids(stage))}
+        if not found or not (asked or len(found) == len(questions)):
+            return found
+        still = [stage for stage in NEEDS if NEEDS[stage] and not self.forbids(stage)]
+        told = f"What can be asked: {', '.join(still)}." if still else "Nothing else can be asked."
+        reasons = " ".join(dict.fromkeys(found.values()))
+        raise StatisticsError(f"{', '.join(found)} cannot be asked: {reasons} {told}")
+
+    def partly(self) -> dict[str, str]:
+        """The probes' question that is closed where the other one is open."""
+        if self.forbids("probes"):
+            return {}
+        return {one: self.closed[one] for one in NEEDS["probes"] if one in self.closed}
+
+
+def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:
+    """What the labels, pairs and scenarios of `battery` allow with so many folds, and what the
+    words allow by which the model of this name is asked.
+    """
+    scenarios = scenarios_of(pair.affective for pair in battery.pairs())
+    usable = {e: groups for e, groups in scenarios.items() if len(groups) >= FEWEST}
+    if not usable:
+        return Conditions(_without_twins(battery, scenarios, folds), twins=False)
+    closed: dict[str, str] = {}
+    groups = set().union(*usable.values())
+    if len(groups) < folds:
+        closed["reception"] = f"{folds} folds need {folds} scenarios, there are {len(groups)}: {_largest(len(groups))}"
+    if lost := unreadable(model, tuple(usable)):
+        closed["readout"] = lost
+    if few := _too_few(usable, scenarios):
+        closed["categorisation"] = few
+    elif rare := {e: groups for e, groups in usable.items() if len(groups) < folds}:
+        told = f"{folds} folds need {folds} scenarios of every emotion ({_counted(rare)}): "
+        told += _largest(min(map(len, rare.values())))
+        closed["categorisation"] = told
+    doubt = None if "readout" in closed else asked_by_name(model, tuple(usable))
+    return Conditions(closed, twins=True, doubts=(doubt,) if doubt else ())
+
+
+def _without_twins(battery: Battery, paired: Mapping[str, set[str]], folds: int) -> dict[str, str]:
+    """What is closed where no emotion has enough twins: of single texts only categorisation is asked."""
+    reason = "no text has a neutral twin (texts of one `pair`, one of them labelled neutral)."
+    if paired:
+        reason = f"every emotion has fewer than {FEWEST} scenarios with twins ({_counted(paired)})."
+    closed = dict.fromkeys(_OF_TWINS, reason)
+    scenarios = scenarios_of(evoking(battery))
+    fewest = max(FEWEST, folds)
+    enough = {e: groups for e, groups in scenarios.items() if len(groups) >= fewest}
+    if few := _too_few(enough, scenarios):
+        closed["categorisation"] = few
+    return closed
+
+
+def _too_few(enough: Mapping[str, set[str]], scenarios: Mapping[str, set[str]]) -> str | None:
+    """Why there are no two emotions to tell apart; None where there are."""
+    if len(enough) >= 2:
+        return None
+    short = {e: groups for e, groups in scenarios.items() if e not in enough}
+    few = f" with enough scenarios (too few: {_counted(short)})" if short else ""
+    return f"only {', '.join(map(repr, enough)) or 'nothing'} present{few}; need >= 2 classes."
+
+
+def evoking(battery: Battery) -> list[Stimulus]:
+    """The texts that evoke an emotion, for a battery without twins, in the order of their content."""
+    return in_content_order(i for i in battery.where(arm="keyword_free") if i.emotion != NEUTRAL)
+
+
+def scenarios_of(items: Iterable[Stimulus]) -> dict[str, set[str]]:
+    """The scenarios (groups) of each emotion."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        found[item.emotion].add(item.group)
+    return dict(sorted(found.items()))
+
+
+def unreadable(model: str, emotions: Sequence[str]) -> str | None:
+    """Why the model of this name cannot be asked for these emotions by words, known without loading
+    it: a testbed lacks words for one, or all words of one are words of others too. None where
+    nothing is known against it.
+    """
+    lacking = without_words(model, emotions) if model in TESTBEDS else []
+    if lacking:
+        return f"{model} has no words for {', '.join(map(repr, lacking))}, and asks by words."
+    words = readout_for(model, emotions).words
+    plain = {emotion: {word.casefold() for word in listed} for emotion, listed in words.items()}
+    for emotion, own in plain.items():
+        if own <= set().union(*(others for name, others in plain.items() if name != emotion)):
+            return f"the readout's words for {emotion!r} are all words of other emotions, too."
+    return None
+
+
+def asked_by_name(model: str, emotions: Sequence[str]) -> str | None:
+    """The warning that the readout knows some emotions by their names only; None where it does not."""
+    lacking = without_words(model, emotions)
+    names = ", ".join(map(repr, lacking))
+    return f"the readout has no words for {names}: asked for by name alone." if lacking else None
+
+
+def _largest(count: int) -> str:
+    return f"the largest valid number is {count} (--folds {count})."
+
+
+def _counted(scenarios: Mapping[str, set[str]]) -> str:
+    return ", ".join(f"{emotion!r} {len(groups)}" for emotion, groups in scenarios.items())
