@@ -158,14 +158,13 @@ def _open_stages(study: Study, names: Iterable[str], *, asked: bool) -> list[str
     for reason in dict.fromkeys(closed.values()):
         shut = [name for name in names if closed.get(name) == reason]
         told.append(f"{', '.join(shut)} {'was' if len(shut) == 1 else 'were'} not run: {reason}")
-    if not set(names).isdisjoint(ASKED_BY_WORDS):
-        for doubt in study.conditions.doubts:
-            print(f"interp: {doubt}", file=sys.stderr)
+    doubts = () if set(names).isdisjoint(ASKED_BY_WORDS) else study.conditions.doubts
+    for doubt in doubts:
+        print(f"interp: {doubt}", file=sys.stderr)
     if "probes" in names:  # the stage itself warns of it
         for question, reason in study.conditions.partly().items():
             print(f"interp: {question} will not be asked: {reason}", file=sys.stderr)
     new = [message for message in told if message not in study.record.warnings]
-    doubts = study.conditions.doubts if not set(names).isdisjoint(ASKED_BY_WORDS) else ()
     study.keep(warnings=(*told, *doubts))
     for message in new:
         warnings.warn(message, stacklevel=3)
