@@ -60,7 +60,7 @@ def numbers(battery: Battery) -> list[dict]:
                          ("categorisation", [pair.affective for pair in pairs])):  # fmt: skip
         labels = [i.emotion if name == "categorisation" else i.arm for i in chosen]
         task = prepare(name, labels, [i.group for i in chosen], n_splits=3, n_perm=50)
-        rows += probe_rows(np.array([activations(i.text) for i in chosen]), task, n_boot=50)[0]
+        rows += probe_rows(np.array([activations(i.text) for i in chosen]), task)[0]
         rows += text_rows([i.text for i in chosen], task, lexicons=LEXICONS)
     sides = ([activations(pair[side].text) for pair in pairs] for side in (0, 1))
     rows += separation(*map(np.array, sides), [pair.affective.group for pair in pairs], n_splits=3)

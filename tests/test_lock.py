@@ -1,5 +1,6 @@
 """What is installed is what the lock names, and the lock is what pyproject.toml asks for."""
 
+import sysconfig
 import tomllib
 from importlib import metadata
 from itertools import chain
@@ -22,8 +23,12 @@ def locked() -> dict[str, str]:
 
 
 def installed() -> dict[str, str]:
-    """What is installed here. A version's local part (the `+cpu` of torch) is no part of it."""
-    found = {canonicalize_name(one.metadata["Name"]): one.version for one in metadata.distributions()}
+    """What is installed here. A version's local part (the `+cpu` of torch) is no part of it, and
+    what a package carries inside it for itself (as ray does) is not installed.
+    """
+    places = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    here = metadata.distributions(path=places)
+    found = {canonicalize_name(one.metadata["Name"]): one.version for one in here}
     return {name: version.split("+")[0] for name, version in found.items()}
 
 

@@ -230,7 +230,7 @@ def test_a_worker_finds_the_file_from_another_folder(files, tmp_path, monkeypatc
 
 def test_the_commands(files, tmp_path):
     path = str(files["Q8_0"])
-    stimuli = str(matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(8)))
+    stimuli = str(matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(16)))
     run = ["run", "--model", path, "--stimuli", stimuli, "--out", str(tmp_path / "run")]
     commands = {
         "residual identity": ["doctor", path],

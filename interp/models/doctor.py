@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from interp.errors import ArtefactError, InternalError
+from interp.errors import ArtefactError, DataError, InternalError
 from interp.models import versions
 from interp.models.cache import held
 from interp.models.language_model import LanguageModel, PlainLogits
@@ -53,10 +53,17 @@ Row = dict[str, Any]
 
 def confirm(model: LanguageModel) -> None:
     """Run the brief checks. Raise with check, value and bound when one fails: `ArtefactError` where
-    a library is installed in a version that was not tried, and else `InternalError`.
+    a library is installed in a version that was not tried, and else `InternalError`; `DataError`
+    for a model that gives no finite numbers.
 
     Warns of a version that was not tried and passes.
     """
+    if model.known is not None and not torch.isfinite(model.known.logits).all():
+        raise DataError(
+            f"{model.name} gives logits that are not finite on a few tokens, even without its bridge: "
+            f"its weights are damaged, or {model.dtype} cannot hold its numbers. Try float32, or "
+            "download it again."
+        )
     failed = [row for row in examine(model, thorough=False) if not row["passed"]]
     strange = versions.untried()
     if not failed:

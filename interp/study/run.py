@@ -116,7 +116,7 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
         "pairs": len(battery.pairs()),
         "emotions": ", ".join(battery.emotions),
         "preset": settings.preset,
-        **{what: _in_words(value) for what, value in asdict(settings.limits).items()},
+        **{f"preset {what}": _in_words(value) for what, value in asdict(settings.limits).items()},
         "left out by the preset": "; ".join(left_out(settings.limits, battery, model.dims.n_layers)) or "nothing",
         **captured,
         "bytes free": disk_usage(_existing(settings.out)).free,
