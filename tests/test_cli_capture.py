@@ -130,7 +130,7 @@ def test_what_is_in_quarantine_is_in_no_stage(command, broken, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:patching. left out:UserWarning")
 def test_what_is_not_finite_gives_no_number_to_a_causal_stage(command, broken, tmp_path):
-    """A text in quarantine is in no pair. A word that the model scores with NaN ends the stage."""
+    """A text in quarantine is in no pair. A model that scores a word with NaN is refused."""
     line = command.line("out", "--on-nonfinite", "quarantine", model=broken(WORD), name="patch")
     assert outcome(*line)[0] == 0
     patching = read_table(tmp_path / "out" / "tables" / "patching.csv")
@@ -142,7 +142,7 @@ def test_what_is_not_finite_gives_no_number_to_a_causal_stage(command, broken, t
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     code, message = outcome(*command.line("head", model=folder, name="patch"))
     assert (code, "gives logits that are not finite" in message) == (3, True)
-    assert not list((tmp_path / "head" / "tables").iterdir())
+    assert not list(tmp_path.glob("head/tables/*"))
 
 
 def test_a_capture_of_which_nothing_is_left_says_why(command, broken, tmp_path):
