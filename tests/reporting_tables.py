@@ -32,8 +32,10 @@ def probes(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
                 rows.append(row(value, 0.025, **at, control="", metric="auroc", p=0.001, p_corrected=0.004))
                 rows.append(row(value - 0.1, 0.03, **at, control="", metric="accuracy"))
                 chosen = 0.5 + 0.01 * i
-                rows.append(row(chosen, 0.04, **at, control="control_task", metric="auroc"))
-                rows.append(row(value - chosen, 0.05, **at, control="control_task", metric="selectivity"))
+                rows.append(row(chosen, 0.04, **at, control="memorisation", metric="auroc"))
+                rival = {**at, "control": "nuisance", "target": "length"}
+                rows.append(row(chosen, 0.04, **rival, metric="auroc"))
+                rows.append(row(value - chosen, 0.05, **rival, metric="selectivity"))
     return table(rows)
 
 

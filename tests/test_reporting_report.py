@@ -129,8 +129,8 @@ def test_headline_numbers_are_the_tables(read, stage):
 def test_every_headline_has_what_it_is_held_against():
     held = {finding.stage: dict(finding.beside) for finding in findings(TABLES)}
     assert held["probes"]["best text baseline, char"] == "0.620 [0.570, 0.670]"
-    assert held["probes"]["control task, same place"] == "0.500 [0.460, 0.540]"
-    assert held["probes"]["selectivity, same place"] == "0.430 [0.380, 0.480]"
+    assert held["probes"]["labels learned by heart, same place"] == "0.500 [0.460, 0.540]"
+    assert held["probes"]["more than length is told, same place"] == "0.430 [0.380, 0.480]"
     assert held["probes"]["corrected for 18 places"] == "p = 0.004"
     peak = findings({"probes": TABLES["probes"].assign(p_max_t=0.0004)})
     assert dict(peak[0].beside)["largest of 18 places (max-T)"] == "p < 0.001"
@@ -167,7 +167,11 @@ def test_a_baseline_as_good_as_the_probe_is_a_warning(tmp_path, value, warned):
 @pytest.mark.parametrize(
     ("stage", "change", "warning"),
     [
-        ("probes", {"value": 0.96, "task": "reception", "control": "control_task"}, "it has no selectivity"),
+        (
+            "probes",
+            {"value": 0.01, "task": "reception", "control": "nuisance", "metric": "selectivity"},
+            "reception: whether the probe tells more of the emotion than of length",
+        ),
         ("directions", {"value": 0.3, "emotion": "joy", "metric": "split_half_cosine"}, "joy's best direction is unstable"),
         (
             "ablation",
@@ -189,7 +193,7 @@ def test_numbers_that_a_control_reaches_are_doubted(stage, change, warning):
 
 def test_missing_baselines_few_pairs_and_unmeasured_rows_are_doubted():
     probes = TABLES["probes"]
-    alone = probes[probes["control"].isin(["", "control_task"])]
+    alone = probes[probes["control"].isin(["", "memorisation"])]
     assert sum("no text baseline was measured" in doubt for doubt in doubts({"probes": alone})) == 2
     assert "rest on 5 pairs" in doubts({"patching": TABLES["patching"].assign(n=5)})[0]
     hole = changed(TABLES["contributions"], np.nan, component="head", emotion="joy")

@@ -5,11 +5,24 @@ from collections.abc import Callable, Iterator, Mapping
 import pandas as pd
 
 from interp.reporting.representation import text_baselines_of
-from interp.reporting.rows import beside, best, column, groups, holds, mean, measured, numbers, numeral, select, word
+from interp.reporting.rows import (
+    beside,
+    best,
+    column,
+    groups,
+    holds,
+    mean,
+    measured,
+    nuisances_of,
+    numbers,
+    numeral,
+    select,
+    word,
+)
 from interp.reporting.text import number
 
 CLOSE = 0.02
-"""A text baseline (or control task) this near to the probe explains its score as well as the emotion does."""
+"""A text baseline this near to the probe explains its score as well as the emotion does."""
 
 VALID_WANTED = 0.9
 """The share of continuations that should still be readable."""
@@ -41,11 +54,14 @@ def _doubt_probes(table: pd.DataFrame) -> Iterator[str]:
         elif numeral(best(baselines), "value") >= numeral(top, "value") - CLOSE:
             yield (
                 f"{task}: the text baseline {word(best(baselines), 'control')} reaches {measured(best(baselines))}, the probe "
-                f"{measured(top)}: the words alone give the answer away, and the probe shows no more than that."
+                f"{measured(top)}: the probe is not told apart from the words alone."
             )
-        control = beside(table, top, control="control_task")
-        if control is not None and numeral(control, "value") >= numeral(top, "value") - CLOSE:
-            yield f"{task}: the probe learns random labels of scenarios as well ({measured(control)}): it has no selectivity."
+        for name, row in nuisances_of(table, top, metric="selectivity").items():
+            if numeral(row, "value") <= CLOSE or not numeral(row, "ci_low") > 0:
+                yield (
+                    f"{task}: whether the probe tells more of the emotion than of {name} cannot be said "
+                    f"(difference {measured(row)})."
+                )
 
 
 def _doubt_directions(table: pd.DataFrame) -> Iterator[str]:

@@ -11,8 +11,10 @@ import pandas as pd
 
 from interp.errors import DataError
 from interp.reporting.causes import head_name, patching_scores
+from interp.reporting.decisions import Number, Verdict, decide
 from interp.reporting.representation import text_baselines_of
 from interp.reporting.rows import (
+    MEMORISED,
     beside,
     best,
     column,
@@ -21,6 +23,7 @@ from interp.reporting.rows import (
     least,
     mean,
     measured,
+    nuisances_of,
     numbers,
     numeral,
     place,
@@ -67,39 +70,61 @@ def _row(stage: str, sentence: str, row: pd.DataFrame, *compared: tuple[str, str
     return Finding(stage, sentence, measured(row), int(numeral(row, "n")), compared)
 
 
+_OF_A_PROBE = {
+    Verdict.FOUND: "A linear probe at {place} {what}, beyond the words (AUROC; the best of {n} places).",
+    Verdict.NOT_TOLD_APART: (
+        "A linear probe at {place} {what}, not told apart from the words alone (AUROC; the best of {n} places)."
+    ),
+    Verdict.NOT_FOUND: "No place was found where a linear probe {what}; the highest of {n} is {place} (AUROC).",
+    Verdict.INVERTED: "The probe at {place}, the best of {n}, ranks the wrong way round where it {what} (AUROC).",
+    Verdict.CANNOT_SAY: "Whether a linear probe {what} cannot be said: no interval; the highest of {n} is {place} (AUROC).",
+}
+
+
 def _probes(table: pd.DataFrame) -> list[Finding]:
     found = []
     for task, rows in groups(select(table, metric="auroc", control=""), ["task"]):
         top = best(rows)
-        compared = [("chance", "0.5"), *_baseline(table, top), *_control_task(table, top)]
-        compared += _significance(top, len(rows))
-        what = _TASKS.get(task, f"answers {task}")
-        found.append(
-            _row("probes", f"A linear probe at {place(top)} {what} (AUROC; the best of {len(rows)} places).", top, *compared)
-        )
+        texts = text_baselines_of(select(table, metric="auroc", task=word(top, "task")))
+        words = best(texts) if len(texts) else None
+        compared = [("chance", "0.5")]
+        if words is not None:
+            compared.append((f"best text baseline, {word(words, 'control')}", measured(words)))
+        compared += [*_rivals(table, top), *_significance(top, len(rows))]
+        verdict = decide(_number(top), nothing=0.5, p=_corrected(top), words=None if words is None else _number(words))
+        sentence = _OF_A_PROBE[verdict].format(place=place(top), what=_TASKS.get(task, f"answers {task}"), n=len(rows))
+        found.append(_row("probes", sentence, top, *compared))
     return found
 
 
-def _baseline(table: pd.DataFrame, top: pd.DataFrame) -> list[tuple[str, str]]:
-    rows = text_baselines_of(select(table, metric="auroc", task=word(top, "task")))
-    return [(f"best text baseline, {word(best(rows), 'control')}", measured(best(rows)))] if len(rows) else []
+def _number(row: pd.DataFrame) -> Number:
+    return Number(numeral(row, "value"), numeral(row, "ci_low"), numeral(row, "ci_high"))
 
 
-def _control_task(table: pd.DataFrame, top: pd.DataFrame) -> list[tuple[str, str]]:
-    metrics = {"control task": "auroc", "selectivity": "selectivity"}
-    found = {name: beside(table, top, control="control_task", metric=metric) for name, metric in metrics.items()}
-    return [(f"{name}, same place", measured(row)) for name, row in found.items() if row is not None]
+def _rivals(table: pd.DataFrame, top: pd.DataFrame) -> list[tuple[str, str]]:
+    """What the same activations tell besides: labels that can only be learned by heart, and nuisances."""
+    known = beside(table, top, control=MEMORISED)
+    found = [("labels learned by heart, same place", measured(known))] if known is not None else []
+    for name, row in nuisances_of(table, top, metric="selectivity").items():
+        found.append((f"more than {name} is told, same place", measured(row)))
+    return found
+
+
+def _corrected(top: pd.DataFrame) -> float | None:
+    """The p-value that allows for having picked the best place; max-T before Benjamini-Hochberg; None where there is none."""
+    for name in ("p_max_t", "p_corrected"):
+        if name in top and not numbers(top, name).isna().all():
+            return numeral(top, name)
+    return None
 
 
 def _significance(top: pd.DataFrame, n_places: int) -> list[tuple[str, str]]:
-    """The p-value that allows for having picked the best place, where the table has one; max-T before Benjamini-Hochberg."""
-    for name, told in (
-        ("p_max_t", f"largest of {n_places} places (max-T)"),
-        ("p_corrected", f"corrected for {n_places} places"),
-    ):
-        if name in top and not numbers(top, name).isna().all():
-            return [(told, p_value(numeral(top, name)))]
-    return []
+    p = _corrected(top)
+    if p is None:
+        return []
+    by_max_t = "p_max_t" in top and not numbers(top, "p_max_t").isna().all()
+    told = f"largest of {n_places} places (max-T)" if by_max_t else f"corrected for {n_places} places"
+    return [(told, p_value(p))]
 
 
 def _directions(table: pd.DataFrame) -> list[Finding]:
@@ -109,8 +134,11 @@ def _directions(table: pd.DataFrame) -> list[Finding]:
     for name, top in {"weakest": tops[0], "strongest": tops[-1]}.items():
         stable = beside(table, top, metric="split_half_cosine")
         compared = [("chance", "0.5")] + ([("cosine between halves", measured(stable))] if stable is not None else [])
+        held = decide(_number(top), nothing=0.5) is Verdict.FOUND
+        does = "separates" if held else "is not found to separate"
         sentence = (
-            f"The {name} of {len(tops)} directions, {word(top, 'emotion')}, separates held-out texts at {place(top)} (AUROC)."
+            f"The {name} of {len(tops)} directions, {word(top, 'emotion')}, {does} held-out texts at {place(top)} "
+            "(AUROC; each at its best layer)."
         )
         found.append(_row("directions", sentence, top, *compared))
     return found
@@ -118,14 +146,15 @@ def _directions(table: pd.DataFrame) -> list[Finding]:
 
 def _patching(table: pd.DataFrame) -> list[Finding]:
     if not holds(table, metric="restoration", control=""):
-        effect = (
-            [("difference (nats)", measured(select(table, metric="total_effect")))]
-            if holds(table, metric="total_effect")
-            else []
-        )
+        effect = []
+        if holds(table, metric="total_effect"):
+            rows, _ = pooled(select(table, metric="total_effect"))
+            effect = [("difference (nats)", measured(rows))]
         told = "The readout does not tell the twins apart, so there is nothing to restore."
         return [Finding("patching", told, "", 0, tuple(effect))]
     rows, _ = pooled(select(patching_scores(table)[0], control=""))
+    # Exchanging all embeddings of the edit makes the other text: that cell is 1 by construction.
+    rows = rows[~((column(rows, "site") == "resid_pre") & (numbers(rows, "layer") == 0))]
     found = []
     for name, own in groups(rows, ["position", "mode"]):
         top = best(own)
@@ -204,14 +233,18 @@ def _success(rows: pd.DataFrame) -> Finding:
 def _dose(rows: pd.DataFrame) -> Finding:
     steered = select(rows, control="")
     at = min(numbers(steered, "scale"), key=lambda scale: abs(scale - 1))
-    top = best(steered[numbers(steered, "scale") == at])
+    there = steered[numbers(steered, "scale") == at]
+    plain = select(rows, control="unsteered") if holds(rows, control="unsteered") else rows.iloc[:0]
+    before = dict(zip(column(plain, "emotion"), plain["value"], strict=True))
+    gains = numbers(there, "value") - column(there, "emotion").map(before).fillna(0.0).astype(float)
+    top = there.loc[[gains.idxmax()]]
     arms = {
         name: select(rows, emotion=word(top, "emotion"), control=name)
         for name in ("unsteered", "random")
         if holds(rows, control=name)
     }
     compared = [(name, measured(arm[numbers(arm, "scale").isin((0, at))])) for name, arm in arms.items()]
-    sentence = f"At strength {whole(at)} the words of {word(top, 'emotion')} reach this log-probability (nats; the highest)."
+    sentence = f"At strength {whole(at)} the words of {word(top, 'emotion')} gain most; they reach this log-probability (nats)."
     return _row("steering", sentence, top, *compared)
 
 

@@ -128,13 +128,22 @@ def counted(rows: pd.DataFrame) -> str:
     return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
-def beside(table: pd.DataFrame, row: pd.DataFrame, **changed: str) -> pd.DataFrame | None:
+def beside(table: pd.DataFrame, row: pd.DataFrame, **changed: str | Collection[str]) -> pd.DataFrame | None:
     """The row (of a control, another metric) that differs from `row` only in the columns `changed`; None if not measured."""
-    wanted = {name: word(row, name) for name in _PLACE} | changed
+    wanted: dict[str, str | Collection[str]] = {name: word(row, name) for name in _PLACE} | changed
     if not holds(table, **wanted):
         return None
     found = select(table, **wanted)
     return None if found["value"].isna().all() else found
+
+
+def nuisances_of(table: pd.DataFrame, row: pd.DataFrame, *, metric: str) -> dict[str, pd.DataFrame]:
+    """The row of each nuisance (length, negation, ...) at the place of `row`, by its name."""
+    if not holds(table, control="nuisance", metric=metric):
+        return {}
+    names = dict.fromkeys(column(select(table, control="nuisance", metric=metric), "target"))
+    found = {name: beside(table, row, control="nuisance", metric=metric, target=name) for name in names}
+    return {name: own for name, own in found.items() if own is not None}
 
 
 def mean(rows: pd.DataFrame, **wanted: str) -> float | None:
