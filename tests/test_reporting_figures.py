@@ -45,7 +45,7 @@ def test_probe_curves_show_the_table():
             depth, value = line(figure, panel, site)
             np.testing.assert_allclose(depth, (own["layer"] + 1) / N_LAYERS)
             np.testing.assert_allclose(value, own["value"])
-            control = rows(table, task=task, site=site, control="control_task", metric="auroc").sort_values("layer")
+            control = rows(table, task=task, site=site, control="memorisation", metric="auroc").sort_values("layer")
             np.testing.assert_allclose(line(figure, panel, f"{site}, control task")[1], control["value"])
         assert set(line(figure, panel, "best text baseline")[1]) == {0.62}
         assert set(line(figure, panel, "chance 0.5")[1]) == {0.5}
