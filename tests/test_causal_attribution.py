@@ -165,3 +165,20 @@ def test_other_sites_and_widths_are_refused(circuit):
     with pytest.raises(ArtefactError, match="64 wide and planted is 128"):
         contributions(circuit, Site("z", 0), at, np.ones(64))
     assert Component("z", 0, 1) < Component("z", 1, 0)
+
+
+@pytest.mark.parametrize(("matrix", "site", "whole"), [("W_O", "z", "attn_out"), ("W_out", "post", "mlp_out")])
+def test_parts_that_do_not_add_up_give_no_contribution(tiny_folder, monkeypatch, matrix, site, whole):
+    """As where an architecture scales what a sublayer writes: the numbers would be false."""
+    model = load(str(tiny_folder("llama")), check=False)
+    values = last_token(model, [Site(name, layer) for name in ("z", "post") for layer in (0, 1)])
+    direction = Made(np.eye(model.dims.d_model)[0], Site("resid_post", 1))
+    asked = {"emotion": "joy", "groups": ["g"], "top": 3}
+    assert contribution_rows(model, values, np.array([[0, 1]]), direction, **asked)
+    right = getattr(type(model), matrix)
+    scaled = lambda self, layer: right(self, layer) * (1.5 if layer == 1 else 1.0)  # noqa: E731
+    monkeypatch.setattr(type(model), matrix, scaled)
+    model.sum_errors.clear()
+    with pytest.raises(UsageError, match=rf"{site} do not add up to {whole}.*bound 1e-05") as error:
+        contribution_rows(model, values, np.array([[0, 1]]), direction, **asked)
+    assert "blocks.1" in str(error.value)

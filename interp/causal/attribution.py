@@ -17,6 +17,7 @@ from torch import Tensor
 
 from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
+from interp.models.doctor import require_sums
 from interp.sites import Site, place
 from interp.stats import mean_interval
 
@@ -138,11 +139,14 @@ def contribution_rows(
     and the neutral item, `groups` its scenario. Only components that write before the direction's site count. Intervals are
     over scenarios.
     `rank` counts from 1 for the largest push towards the emotion; `component` is head or neuron, `index` its number.
+    Raises `UsageError`, before anything is computed, where the parts at a site do not add up to what is added to the stream.
     """
+    counted = [site for site in activations if site.name in KINDS.values() and writes_before(site, direction.site)]
+    require_sums(model, counted)
     rows = []
     for kind, name in KINDS.items():
         paired: dict[Component, np.ndarray] = {}
-        for site in sorted(site for site in activations if site.name == name and writes_before(site, direction.site)):
+        for site in sorted(site for site in counted if site.name == name):
             each = contributions(model, site, activations[site], np.asarray(direction.vector))
             difference = each[twins[:, 0]] - each[twins[:, 1]]
             paired |= {Component(name, site.layer, i): difference[:, i] for i in range(difference.shape[1])}

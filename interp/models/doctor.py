@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from interp.errors import ArtefactError, DataError, InternalError
+from interp.errors import ArtefactError, DataError, InternalError, UsageError
 from interp.models import versions
 from interp.models.cache import held
 from interp.models.language_model import LanguageModel, PlainLogits
@@ -106,9 +106,9 @@ def examine(model: LanguageModel, *, thorough: bool = True) -> list[Row]:
     if not thorough:
         return rows
     if model.offers(Site("z", 0)) and not model.quantised:
-        rows.append(_row("head sum", _heads(model, seen), bound, "z @ W_O is not attn_out"))
+        rows.append(_row("head sum", _worst_sum(model, seen, "z"), bound, "z @ W_O is not attn_out"))
     if model.offers(Site("post", 0)) and not model.quantised:
-        rows.append(_row("neuron sum", _neurons(model, seen), bound, "post @ W_out is not mlp_out"))
+        rows.append(_row("neuron sum", _worst_sum(model, seen, "post"), bound, "post @ W_out is not mlp_out"))
     return rows
 
 
@@ -200,20 +200,44 @@ class _Planned(Exception):
     """What the hook check raises inside the forward pass."""
 
 
-def _heads(model: LanguageModel, seen: dict[Site, Tensor]) -> float:
-    def one(layer: int) -> float:
-        total = torch.einsum("bphd,hdm->bpm", seen[Site("z", layer)], model.W_O(layer)) + model.b_O(layer)
-        return _error(_normed(model, layer, "attn", total), seen[Site("attn_out", layer)])
+def require_sums(model: LanguageModel, sites: Sequence[Site]) -> None:
+    """Raise `UsageError` unless the parts at these sites (z: heads, post: neurons) add up to what their
+    sublayer adds to the stream. Each layer is looked at once per model, before numbers rest on it.
+    """
+    unknown = [site for site in sites if site not in model.sum_errors]
+    if unknown:
+        seen = _record(model, _probe(model))
+        model.sum_errors.update({site: _sum_error(model, seen, site) for site in unknown})
+    if not sites:
+        return
+    worst = max(sites, key=lambda site: model.sum_errors[site])
+    if not model.sum_errors[worst] <= _bound(model):
+        whole = _SUM_OF[worst.name][0]
+        raise UsageError(
+            f"{model.name}: the parts at {worst} do not add up to {whole} (error {model.sum_errors[worst]:.1e}, "
+            f"bound {_bound(model):.0e}): this architecture scales, gates or shares what they write, so that "
+            "their contributions would be wrong. Probes, directions, patching and steering of the stream "
+            "do not rest on it."
+        )
 
-    return max(one(layer) for layer in range(model.dims.n_layers))
+
+_SUM_OF: dict[str, tuple[str, Any]] = {"z": ("attn_out", "attn"), "post": ("mlp_out", "mlp")}
+"""The site whose parts these are, and the sublayer that writes it."""
 
 
-def _neurons(model: LanguageModel, seen: dict[Site, Tensor]) -> float:
-    def one(layer: int) -> float:
-        total = seen[Site("post", layer)] @ model.W_out(layer) + model.b_out(layer)
-        return _error(_normed(model, layer, "mlp", total), seen[Site("mlp_out", layer)])
+def _worst_sum(model: LanguageModel, seen: dict[Site, Tensor], name: str) -> float:
+    return max(_sum_error(model, seen, Site(name, layer)) for layer in range(model.dims.n_layers))
 
-    return max(one(layer) for layer in range(model.dims.n_layers))
+
+def _sum_error(model: LanguageModel, seen: dict[Site, Tensor], site: Site) -> float:
+    """How far the parts at a site are from adding up to what their sublayer adds."""
+    name, sublayer = _SUM_OF[site.name]
+    layer, parts = site.layer, seen[site]
+    if site.name == "z":
+        total = torch.einsum("bphd,hdm->bpm", parts, model.W_O(layer)) + model.b_O(layer)
+    else:
+        total = parts @ model.W_out(layer) + model.b_out(layer)
+    return _error(_normed(model, layer, sublayer, total), seen[Site(name, layer)])
 
 
 def _normed(model: LanguageModel, layer: int, sublayer: Any, total: Tensor) -> Tensor:

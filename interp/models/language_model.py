@@ -81,6 +81,8 @@ class LanguageModel(Weights):
         self.placement = placement
         self.chat = chat
         self.known = known
+        self.sum_errors: dict[Site, float] = {}
+        """What the doctor found when it looked whether heads or neurons add up, by site."""
         wrapped: Any = bridge.original_model
         self.device: torch.device = home(wrapped.get_input_embeddings())
         self.dtype: torch.dtype = working_dtype(wrapped)

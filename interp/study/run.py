@@ -62,7 +62,10 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
     try:
         with ended_by_signals(lambda: _how_to_resume(study)):
             _tables(study.out)  # one that was changed is told before the work
-            for name in _open_stages(study, STAGES if stages is None else stages, asked=stages is not None):
+            open_stages = _open_stages(study, STAGES if stages is None else stages, asked=stages is not None)
+            for number, name in enumerate(open_stages, start=1):
+                if len(open_stages) > 1 and name not in _done(study.out):
+                    print(f"stage {number} of {len(open_stages)}: {name}", file=sys.stderr)
                 _run_or_leave_out(study, name, asked=stages is not None)
             path = report(study.out) if stages is None else None
     except InterpError:
