@@ -182,3 +182,26 @@ def test_parts_that_do_not_add_up_give_no_contribution(tiny_folder, monkeypatch,
     with pytest.raises(UsageError, match=rf"{site} do not add up to {whole}.*bound 1e-05") as error:
         contribution_rows(model, values, np.array([[0, 1]]), direction, **asked)
     assert "blocks.1" in str(error.value)
+
+
+def test_values_are_told_of_pairs_that_did_not_rank(tiny_folder):
+    """Noise: the component ranked first on one half stands out there, and is nothing on the other."""
+    circuit = load(str(tiny_folder("llama")), check=False)
+    rng = np.random.default_rng(0)
+    sites = [Site("z", layer) for layer in range(circuit.dims.n_layers)]
+    width = (circuit.dims.n_heads, circuit.dims.d_head)
+    twins = np.arange(32).reshape(16, 2)
+    groups = [f"g{n}" for n in range(8)]
+    v = np.eye(circuit.dims.d_model)[0]
+    values_of: dict[str, list[float]] = {"choose": [], "report": []}
+    for _ in range(20):
+        values = {site: rng.standard_normal((32, *width)).astype(np.float32) for site in sites}
+        direction = Made(v, Site("resid_post", circuit.dims.n_layers - 1))
+        asked = {"emotion": "joy", "groups": groups, "top": 1}
+        for half, report in (("choose", None), ("report", (twins[8:], groups))):
+            first = contribution_rows(circuit, values, twins[:8], direction, **asked, report=report)[0]
+            assert (first["rank"], first["half"]) == (1, half)
+            values_of[half].append(first["value"])
+    assert min(values_of["choose"]) > 0
+    assert abs(np.mean(values_of["report"])) < 0.3 * np.mean(values_of["choose"])
+    assert 4 <= sum(value > 0 for value in values_of["report"]) <= 16  # of 20, by chance

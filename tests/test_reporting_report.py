@@ -136,7 +136,7 @@ def test_every_headline_has_what_it_is_held_against():
     assert dict(peak[0].beside)["largest of 18 places (max-T)"] == "p < 0.001"
     assert held["patching"]["random source, same place"] == "0.020 [-0.030, 0.070]"
     assert held["patching"]["difference to restore (nats)"] == "4.000 [3.500, 4.500]"
-    assert held["ablation"]["random neurons, joy"] == "0.062 [0.002, 0.122]"
+    assert held["ablation"]["random neurons, joy"] == "-0.124 [-0.224, -0.024]"
     success = next(each for each in findings(TABLES) if "judged by oracle" in each.sentence)
     steered = TABLES["steering"].query("metric == 'success' and control == '' and half == 'report'")["value"]
     assert success.value == f"{steered.mean():.3f} (a mean)"

@@ -132,12 +132,15 @@ def contribution_rows(
     emotion: str,
     groups: Shaped[np.ndarray, " pair"] | Sequence[str],
     top: int = 100,
+    report: tuple[Int[np.ndarray, "pair 2"], Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of the `top` heads and the `top` neurons by mean paired difference of their contribution: affective minus neutral.
 
     `activations` maps `z` and `post` sites to values at the texts' last token; `twins` holds, a pair, the rows of the affective
     and the neutral item, `groups` its scenario. Only components that write before the direction's site count. Intervals are
     over scenarios.
+    What is ranked highest is so by chance too: `report` (twins and groups that took no part) gives the value and its
+    interval, and column `half` says "report", else "choose".
     `rank` counts from 1 for the largest push towards the emotion; `component` is head or neuron, `index` its number.
     Raises `UsageError`, before anything is computed, where the parts at a site do not add up to what is added to the stream.
     """
@@ -146,15 +149,21 @@ def contribution_rows(
     rows = []
     for kind, name in KINDS.items():
         paired: dict[Component, np.ndarray] = {}
+        told: dict[Component, np.ndarray] = {}
         for site in sorted(site for site in counted if site.name == name):
             each = contributions(model, site, activations[site], np.asarray(direction.vector))
             difference = each[twins[:, 0]] - each[twins[:, 1]]
             paired |= {Component(name, site.layer, i): difference[:, i] for i in range(difference.shape[1])}
+            if report is not None:
+                apart = each[report[0][:, 0]] - each[report[0][:, 1]]
+                told |= {Component(name, site.layer, i): apart[:, i] for i in range(apart.shape[1])}
         order = sorted(paired, key=lambda component: -float(paired[component].mean()))[:top]
         for rank, component in enumerate(order, start=1):
             where = Site(name, component.layer, component.index if kind == "head" else None)
-            estimate = mean_interval(paired[component], groups)._asdict()
-            common = {"method": METHOD, "metric": "contribution", "emotion": emotion, "component": kind}
+            values, scenarios = (paired[component], groups) if report is None else (told[component], report[1])
+            estimate = mean_interval(values, scenarios)._asdict()
+            half = "choose" if report is None else "report"
+            common = {"method": METHOD, "metric": "contribution", "emotion": emotion, "component": kind, "half": half}
             rows.append({**place(where), **common, **estimate, "index": component.index, "rank": rank})
     return rows
 

@@ -163,36 +163,65 @@ def _patching(table: pd.DataFrame) -> list[Finding]:
         compared = [("random source, same place", measured(control))] if control is not None else []
         compared += [("difference to restore (nats)", measured(whole_effect))] if whole_effect is not None else []
         over = "all emotions" if word(top, "emotion") in ("", "all") else word(top, "emotion")
-        sentence = (
-            f"Patching {place(top)} at {name} restores this share of the readout's difference ({over}; the best of {len(own)})."
-        )
+        verdict = decide(_number(top), nothing=0.0)
+        sentence = _OF_A_PATCH[verdict].format(place=place(top), name=name, over=over, n=len(own))
         found.append(_row("patching", sentence, top, *compared))
     return found
 
 
+_SHARE = "the readout's difference ({over}; the best of {n})"
+_OF_A_PATCH = {
+    Verdict.FOUND: f"Patching {{place}} at {{name}} restores this share of {_SHARE}.",
+    Verdict.NOT_FOUND: f"No place was found at {{name}} where patching restores {_SHARE}; the highest is {{place}}.",
+    Verdict.INVERTED: f"Patching {{place}} at {{name}} moves the wrong way {_SHARE}.",
+    Verdict.CANNOT_SAY: f"What patching at {{name}} restores of {_SHARE} has no interval; the highest is {{place}}.",
+}
+
+
 def _contributions(table: pd.DataFrame) -> list[Finding]:
+    """The first of each emotion, as ranked on one half of the pairs, and what it does on the other."""
     found = []
     for kind, rows in groups(select(table, metric="contribution"), ["component"]):
-        top = best(rows)
-        others = rows[(column(rows, "emotion") == word(top, "emotion")) & (rows.index != top.index[0])]
-        compared = [("next for this emotion", measured(best(others)))] if len(others) else []
+        firsts = rows[numbers(rows, "rank") == 1]
+        top = best(firsts)
+        held = [row for _, row in groups(firsts, ["emotion"]) if decide(_number(row), nothing=0.0) is Verdict.FOUND]
         name = head_name(top) if kind == "head" else f"{whole(numeral(top, 'index'))} of layer {whole(numeral(top, 'layer'))}"
-        sentence = f"The {kind} that writes most is {name}, for {word(top, 'emotion')} (along the direction, residual units)."
+        where = ", on pairs that did not rank it" if word(top, "half") == "report" else ", on the pairs that ranked it"
+        sentence = (
+            f"For {len(held)} of {len(firsts)} emotions the {kind} that writes most does so{where}; the strongest is "
+            f"{name}, for {word(top, 'emotion')} (along the direction, residual units)."
+        )
+        second = rows[(column(rows, "emotion") == word(top, "emotion")) & (numbers(rows, "rank") == 2)]
+        compared = [("second for this emotion", measured(second))] if len(second) else []
         found.append(_row("contributions", sentence, top, *compared))
     return found
 
 
 def _ablation(table: pd.DataFrame) -> list[Finding]:
+    """The emotion whose own words fall most; the projection, on which components were chosen, stands beside."""
     own = table[column(table, "emotion") == column(table, "target")]
     found = []
-    for kind, rows in groups(select(own, metric="projection_drop", control=""), ["component", "mode"]):
+    for kind, rows in groups(select(own, metric="label_logprob_change", control=""), ["component", "mode"]):
         most = rows[numbers(rows, "k") == numbers(rows, "k").max()]
-        top, low = best(most), least(most)
+        top = least(most)
         random = beside(own, top, control="random")
         compared = [] if random is None else [(f"random {kind}s, {word(top, 'emotion')}", measured(random))]
-        compared.append((f"weakest, {word(low, 'emotion')}", measured(low)))
-        share = f"the top {whole(numeral(top, 'k'))} {kind}s takes this many natural lengths from the projection"
-        found.append(_row("ablation", f"Ablating {share} (strongest: {word(top, 'emotion')}).", top, *compared))
+        p = min(1.0, numeral(top, "p") * len(most)) if "p" in top and not numbers(top, "p").isna().all() else None
+        compared += [] if p is None else [(f"against random {kind}s, corrected for {len(most)} emotions", p_value(p))]
+        fall = beside(own, top, metric="projection_drop")
+        compared += [] if fall is None else [("projection, natural lengths", measured(fall))]
+        change = _number(top)
+        verdict = decide(Number(-change.value, -change.high, -change.low), nothing=0.0, p=p)
+        does = (
+            "lowers the words of"
+            if verdict is Verdict.FOUND
+            else "is not found to lower any emotion's words; lowest are those of"
+        )
+        sentence = (
+            f"Ablating the top {whole(numeral(top, 'k'))} {kind}s {does} {word(top, 'emotion')} "
+            f"(log-probability, nats; the largest fall of {len(most)})."
+        )
+        found.append(_row("ablation", sentence, top, *compared))
     return found
 
 

@@ -44,9 +44,11 @@ def patching(study: Study) -> Rows:
 
 
 def contributions(study: Study) -> Rows:
-    """Exact contributions of heads and neurons to each emotion's direction, on the half that chooses."""
-    chosen, _ = halves(study.pairs, seed=study.settings.seed)
-    return [row for emotion in study.emotions for row in _contributions(study, chosen, emotion, top=LISTED)]
+    """Exact contributions of heads and neurons to each emotion's direction: direction and ranks are of
+    one half of the pairs, values and intervals of the other.
+    """
+    chosen, reported = halves(study.pairs, seed=study.settings.seed)
+    return [row for emotion in study.emotions for row in _contributions(study, chosen, emotion, top=LISTED, reported=reported)]
 
 
 def ablation(study: Study) -> Rows:
@@ -113,12 +115,21 @@ def _directions(study: Study, pairs: Sequence[Pair]) -> dict[str, Direction]:
     return {emotion: fit_direction(study, pairs, emotion, site) for emotion in study.emotions}
 
 
-def _contributions(study: Study, pairs: Sequence[Pair], emotion: str, *, top: int) -> Rows:
-    mine = [pair for pair in pairs if pair.affective.emotion == emotion]
+def _contributions(
+    study: Study, pairs: Sequence[Pair], emotion: str, *, top: int, reported: Sequence[Pair] | None = None
+) -> Rows:
+    """Components as `pairs` rank them; what they do is told of the pairs `reported`, where given."""
     direction = fit_direction(study, pairs, emotion, choose_site(study, pairs))
     layers = range(direction.site.layer + 1)
     sites = [Site(name, layer) for layer in layers for name in ("z", "post")]
     activations = {site: study.values(site, study.position) for site in sites}
-    rows = np.array([[study.row_of[pair.affective.id], study.row_of[pair.neutral.id]] for pair in mine])
-    groups = [pair.affective.group for pair in mine]
-    return contribution_rows(study.model, activations, rows, direction, emotion=emotion, groups=groups, top=top)
+    twins, groups = _of_emotion(study, pairs, emotion)
+    told = None if reported is None else _of_emotion(study, reported, emotion)
+    return contribution_rows(study.model, activations, twins, direction, emotion=emotion, groups=groups, top=top, report=told)
+
+
+def _of_emotion(study: Study, pairs: Sequence[Pair], emotion: str) -> tuple[np.ndarray, list[str]]:
+    """The rows of an emotion's twins, and their scenarios."""
+    mine = [pair for pair in pairs if pair.affective.emotion == emotion]
+    rows = [[study.row_of[pair.affective.id], study.row_of[pair.neutral.id]] for pair in mine]
+    return np.array(rows), [pair.affective.group for pair in mine]
