@@ -54,7 +54,7 @@ def test_full_leaves_nothing_out_and_the_others_say_what(plutchik):
     told = " ".join(left_out(PRESETS["quick"], plutchik, 30))
     for phrase in ("of 960 texts", "24 of 30 layers", "p is never below 1/7", "4 of 8 pairs per emotion"):
         assert phrase in told
-    assert "layers" not in " ".join(left_out(PRESETS["standard"], plutchik, 12))
+    assert "layers" not in " ".join(left_out(PRESETS["standard"], plutchik, 10))
 
 
 def test_sites_are_thinned_by_the_preset_unless_they_were_named(tiny_folder, tmp_path):

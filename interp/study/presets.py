@@ -54,7 +54,7 @@ PRESETS: Mapping[str, Preset] = {
     "standard": Preset(
         twins_only=False,
         scenarios=None,
-        layers=12,
+        layers=10,
         patched=("attn_out", "mlp_out", "resid_post"),
         pairs=8,
         ks=(1, 4, 8),
