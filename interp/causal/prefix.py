@@ -20,7 +20,7 @@ from interp.models.cache import row_bytes, rows_of
 from interp.sites import Site
 
 TOKENS_AT_ONCE = 4096
-COPIED_BYTES = 384 << 20
+COPIED_BYTES = 128 << 20
 
 
 class Prefix:
