@@ -78,6 +78,14 @@ def test_the_cell_that_is_one_by_construction_is_no_finding():
     assert not [one for one in both if "resid_pre, layer 0" in one.sentence]
 
 
+@pytest.mark.parametrize(("draws", "p", "found"), [(12, 0.077, True), (400, 0.5, False), (400, 0.0025, True)])
+def test_an_ablation_is_judged_by_p_where_a_p_can_be_small(draws, p, found):
+    """With 12 random choices p is never below 1/13: that says nothing against an effect."""
+    table = TABLES["ablation"].assign(p=p)
+    table.loc[table["control"] == "random", "n"] = draws
+    assert ("lowers the words of joy" in sentence("ablation", table)) == found
+
+
 def test_the_emotion_of_the_dose_is_the_one_that_gains_most():
     """Anticipation's words are likely from the start; that is no effect of steering."""
     steering = TABLES["steering"]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from interp.errors import DataError
 from interp.reporting.causes import head_name, patching_scores
-from interp.reporting.decisions import Number, Verdict, decide
+from interp.reporting.decisions import LEVEL, Number, Verdict, decide
 from interp.reporting.representation import text_baselines_of
 from interp.reporting.rows import (
     MEMORISED,
@@ -211,7 +211,10 @@ def _ablation(table: pd.DataFrame) -> list[Finding]:
         fall = beside(own, top, metric="projection_drop")
         compared += [] if fall is None else [("projection, natural lengths", measured(fall))]
         change = _number(top)
-        verdict = decide(Number(-change.value, -change.high, -change.low), nothing=0.0, p=p)
+        # With few random choices no p can be small: then the interval alone decides, beside them.
+        least_p = len(most) / (1 + (numeral(random, "n") if random is not None else 0))
+        fallen = Number(-change.value, -change.high, -change.low)
+        verdict = decide(fallen, nothing=0.0, p=p if least_p <= LEVEL else None)
         does = (
             "lowers the words of"
             if verdict is Verdict.FOUND
