@@ -82,7 +82,8 @@ class Prefix:
             begin = self.model.begin(lowest, stream[chosen.to(stream.device)])
         kept: dict[Site, Tensor] = {}
         with applied(self.model, interventions, lengths=lengths, side="left", start=self.column):
-            logits, _ = self.model.resume(ids, mask, rows_of(self._cache, chosen), hooks=readers(read, kept), begin=begin)
+            cache = rows_of(self._cache, chosen, first=lowest)
+            logits, _ = self.model.resume(ids, mask, cache, hooks=readers(read, kept), begin=begin)
         require_finite(self.model, logits, [self.texts[i] for i in chosen.tolist()])
         return Pass(logits, kept, self.pads[chosen] - self.column)
 
