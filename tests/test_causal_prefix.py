@@ -7,7 +7,7 @@ from tiny_models import FAMILIES
 from interp.causal.edits import add, zero
 from interp.causal.interventions import Intervention
 from interp.causal.passes import Encoded, run
-from interp.causal.prefix import Prefix
+from interp.causal.prefix import COPIED_BYTES, TOKENS_AT_ONCE, Prefix, rows_at_once
 from interp.errors import InternalError
 from interp.models import load
 from interp.sites import Site
@@ -77,3 +77,11 @@ def test_an_edit_of_what_was_run_already_is_refused(model):
         Intervention(SITE, zero(), torch.arange(40) >= torch.tensor([[30], [15], [21], [12]])),
     )
     assert torch.equal(prefix.run([everywhere]).logits, prefix.run([rest]).logits)
+
+
+def test_rows_of_one_run_are_bounded_by_tokens_and_by_copies(model):
+    dims = model.dims
+    a_row = 2 * dims.n_key_value_heads * dims.d_head * dims.n_layers * 4  # keys and values of one column, float32
+    assert rows_at_once(model, before=0, behind=8) == TOKENS_AT_ONCE // 8
+    assert rows_at_once(model, before=COPIED_BYTES // a_row // 3, behind=1) == 3
+    assert rows_at_once(model, before=COPIED_BYTES, behind=2 * TOKENS_AT_ONCE) == 1

@@ -20,7 +20,7 @@ from interp.causal.edits import exchange, replace
 from interp.causal.interventions import Intervention
 from interp.causal.matching import width
 from interp.causal.passes import Encoded, batches, encode, run
-from interp.causal.prefix import TOKENS_AT_ONCE, Prefix
+from interp.causal.prefix import Prefix, rows_at_once
 from interp.causal.readout import Readout
 from interp.causal.twins import align
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
@@ -95,7 +95,7 @@ def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> E
     shape = (len(plans), len(texts.own))
     effects = Effects(np.full(shape, np.nan), np.full(shape, np.nan))
     ready: _Ready | None = None
-    for chunk, jobs in track(_work(texts, plans), f"ablating ({mode})", unit="pass"):
+    for chunk, jobs in track(_work(bench.model, texts, plans), f"ablating ({mode})", unit="pass"):
         if ready is None or ready.chunk is not chunk:
             ready = _make_ready(bench.model, texts, chunk, plans if mode == "resample" else ())
         pair, of_plan = [i for i, _ in jobs], [p for _, p in jobs]
@@ -136,7 +136,7 @@ Jobs = list[tuple[int, int]]
 """(text, plan): the rows of one forward pass."""
 
 
-def _work(texts: _Texts, plans: Sequence[Plan]) -> list[tuple[Chunk, Jobs]]:
+def _work(model: LanguageModel, texts: _Texts, plans: Sequence[Plan]) -> list[tuple[Chunk, Jobs]]:
     """All passes: texts in chunks, and of each chunk its plans, those that begin at a higher layer last."""
     behind = [len(text.tokens) - start for text, start in zip(texts.own, texts.starts, strict=True)]
     lowest = [min((one.layer for one in plan.components), default=0) for plan in plans]
@@ -145,7 +145,8 @@ def _work(texts: _Texts, plans: Sequence[Plan]) -> list[tuple[Chunk, Jobs]]:
         chunk = tuple(int(i) for i in indices)
         jobs = [(i, p) for i in chunk for p, plan in enumerate(plans) if i in plan.pairs]
         jobs.sort(key=lambda job: lowest[job[1]])
-        most = max(1, TOKENS_AT_ONCE // max(behind[i] for i in chunk))
+        before = max(texts.starts[i] for i in chunk)
+        most = rows_at_once(model, before=before, behind=max(behind[i] for i in chunk))
         work += [(chunk, jobs[first : first + most]) for first in range(0, len(jobs), most)]
     return work
 

@@ -16,11 +16,20 @@ from interp.causal.interventions import Intervention, applied
 from interp.causal.passes import Encoded, Pass, readers, require_finite
 from interp.errors import InternalError
 from interp.models import LanguageModel
-from interp.models.cache import row_bytes, rows_of
+from interp.models.cache import rows_of
 from interp.sites import Site
 
 TOKENS_AT_ONCE = 4096
 COPIED_BYTES = 128 << 20
+
+
+def rows_at_once(model: LanguageModel, *, before: int, behind: int) -> int:
+    """How many rows one run should have that reads `behind` columns each, after a prefix of `before`:
+    their tokens are bounded, and their copies of the prefix's keys and values.
+    """
+    dims = model.dims
+    copied = 2 * dims.n_key_value_heads * dims.d_head * dims.n_layers * before * model.dtype.itemsize
+    return max(1, min(TOKENS_AT_ONCE // behind, COPIED_BYTES // max(copied, 1)))
 
 
 class Prefix:
@@ -43,9 +52,7 @@ class Prefix:
     @property
     def rows_at_once(self) -> int:
         """How many rows one run should have: their tokens and their copies of the prefix are bounded."""
-        by_tokens = TOKENS_AT_ONCE // (self.batch.ids.shape[1] - self.column)
-        by_memory = COPIED_BYTES // max(row_bytes(self._cache), 1)
-        return max(1, min(by_tokens, by_memory))
+        return rows_at_once(self.model, before=self.column, behind=self.batch.ids.shape[1] - self.column)
 
     @cached_property
     def clean(self) -> Pass:

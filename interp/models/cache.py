@@ -55,12 +55,6 @@ def rows_of(cache: Any, rows: Int[Tensor, " row"], *, first: int = 0) -> Any:
     return fresh
 
 
-def row_bytes(cache: Any) -> int:
-    """Bytes of one row of `cache`, over all layers; 0 for none."""
-    layers = [] if cache is None else cache.layers
-    return sum(part[0].nbytes for layer in layers for part in (layer.keys, layer.values))
-
-
 def _under_old_name(update: Callable[..., Any]) -> Callable[..., Any]:
     def renamed(k: Tensor, v: Tensor, **options: Any) -> Any:
         options.setdefault(OLD, options.pop(NEW, None))
