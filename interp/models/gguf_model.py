@@ -40,12 +40,16 @@ SmolLM parts digits as well; its vocabulary joins none, so that its tokens are t
 
 @dataclass(frozen=True)
 class GGUFModel:
-    """A checked GGUF file without its weights; `cautions`: where transformers may misread it."""
+    """A checked GGUF file without its weights.
+
+    `cautions`: where transformers may misread it; `reader`: what has read its head, for `reading`.
+    """
 
     header: Header
     config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerBase
     cautions: tuple[str, ...]
+    reader: Callable[..., Any]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -70,14 +74,15 @@ def open_gguf(path: Path) -> GGUFModel:
             f"{path} is of the architecture {header.architecture!r}, which transformers does not "
             f"read from GGUF files. It reads {', '.join(known)}."
         )
-    with quietly(), reading(path) as (folder, file):
+    reader = fast_reader()
+    with quietly(), reading(path, reader) as (folder, file):
         config, needed = _read_config(path, partial(AutoConfig.from_pretrained, folder, **file))
         if needed > header.numbers:
             told = f"its metadata describe a model of {needed} numbers"
             raise damaged(path, f"{told}, and its tensors hold {header.numbers}")
         tokenizer = _read_tokenizer(path, partial(AutoTokenizer.from_pretrained, folder, **file))
     cautions = (*_unread(header, needed), *_split_otherwise(header, tokenizer))
-    return GGUFModel(header, config, tokenizer, cautions)
+    return GGUFModel(header, config, tokenizer, cautions, reader)
 
 
 def architectures(path: Path) -> list[str]:
@@ -92,10 +97,11 @@ def architectures(path: Path) -> list[str]:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def reading(path: Path, reader: Callable[..., Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """What `from_pretrained` takes for the file at `path`: an empty folder, and its name.
 
-    Inside, transformers reads faster and shows no bar.
+    Inside, transformers reads faster and shows no bar. `reader` is what `fast_reader` gave: where
+    it has read the file before, it is not read again.
 
     By itself it reads the vocabulary anew for each part of a model, and makes gguf's table of names
     anew for each module: more than half of the time that a model of 135 million weights takes. Both
@@ -104,7 +110,7 @@ def reading(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     import gguf
 
     patched: list[tuple[Any, str, Callable[[Any], Any]]] = [
-        (gguf, "GGUFReader", _fast_reader),
+        (gguf, "GGUFReader", lambda slow: reader),
         (gguf, "get_tensor_name_map", cache),
         (modeling_gguf_pytorch_utils, "tqdm", _without_bar),
     ]
@@ -119,17 +125,28 @@ def reading(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             setattr(module, name, made)
 
 
-def _fast_reader(reader: type[Any]) -> Callable[..., Any]:
-    """gguf's reader, made once for a file, over a plain array: each of the many thousand slices that
-    it takes of a memory map makes a memory map again.
+def fast_reader() -> Callable[..., Any]:
+    """gguf's reader, made once per file, over a plain array: it takes hundreds of thousands of small
+    slices, and each slice of a memory map makes a memory map again.
     """
+    from gguf import GGUFReader
 
-    class Fast(reader):
-        data: np.ndarray
+    class Fast(GGUFReader):
+        @property
+        def data(self) -> np.ndarray:
+            return self._data
 
-        def _get(self, *arguments: Any, **named: Any) -> Any:
-            self.data = self.data.view(np.ndarray)
-            return super()._get(*arguments, **named)
+        @data.setter
+        def data(self, mapped: np.ndarray) -> None:
+            self._data = mapped.view(np.ndarray)
+
+        def _get(
+            self, offset: int, dtype: Any, count: Any = 1, override_order: str | None = None
+        ) -> np.ndarray:
+            kind = np.dtype(dtype)
+            order = override_order or self.byte_order
+            part = self._data[offset : offset + kind.itemsize * int(count)]
+            return part.view(kind if order == "I" else kind.newbyteorder(order))
 
     return cache(Fast)
 

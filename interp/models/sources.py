@@ -135,7 +135,9 @@ def _open_file(path: Path, kind: str, device: Placement, dtype: torch.dtype) -> 
         kind,
         (path,),
         None,
-        partial(_weights, path, dtype, device_map, target, settings=opened.settings),
+        partial(
+            _weights, path, dtype, device_map, target, settings=opened.settings, reader=opened.reader
+        ),
         opened.tokenizer,
         quantisation=opened.header.quantisation,
         tensor_types=opened.header.tensor_types,
@@ -176,6 +178,7 @@ def _weights(
     target: torch.device | None,
     *,
     settings: Mapping[str, Any] = MappingProxyType({}),
+    reader: Callable[..., Any] | None = None,
 ) -> PreTrainedModel:
     """The plain Hugging Face model of a folder or a GGUF file, where it is to run.
 
@@ -191,7 +194,7 @@ def _weights(
     if mapped:
         check_map(device_map, make_skeleton(config, path))
     try:
-        with quietly(), _address(path) as (place, named):
+        with quietly(), _address(path, reader) as (place, named):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 place,
                 **named,
@@ -227,10 +230,14 @@ def _weights(
 
 
 @contextmanager
-def _address(path: Path) -> Iterator[tuple[Path | str, dict[str, Any]]]:
-    """What `from_pretrained` takes for a folder or a GGUF file: a folder, and settings."""
-    if path.is_file():
-        with reading(path) as told:
+def _address(
+    path: Path, reader: Callable[..., Any] | None
+) -> Iterator[tuple[Path | str, dict[str, Any]]]:
+    """What `from_pretrained` takes for a folder, or for the GGUF file that `reader` reads: a
+    folder, and settings.
+    """
+    if reader is not None:
+        with reading(path, reader) as told:
             yield told
     else:
         yield path, {"local_files_only": True}
