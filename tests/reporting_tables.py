@@ -77,6 +77,10 @@ def patching(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     return table(rows)
 
 
+FROZEN = 5
+"""Components of each kind and emotion that have a row of the frozen norm."""
+
+
 def contributions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     rng, rows = np.random.default_rng(0), []
     for i, emotion in enumerate(emotions):
@@ -87,6 +91,9 @@ def contributions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
             for (layer, index), value in np.ndenumerate(values):
                 at = {"emotion": emotion, "component": component, "index": index, "rank": int(ranks[layer, index]) + 1}
                 rows.append(row(value, 0.02, layer=layer, site="z", method="exact", metric="contribution", **at))
+                if at["rank"] <= FROZEN:
+                    frozen = {**at, "layer": layer, "site": "z", "method": "frozen_norm"}
+                    rows.append(row(1.5 * value, 0.02, metric="frozen_contribution", **frozen))
     return table(rows)
 
 

@@ -180,9 +180,14 @@ def test_every_mode_equals_hooks_on_plain_modules(llama, mode, components):
         hf(twin)
     handle.remove()
     source = align(twin[0].tolist(), text[0].tolist()).source_of
-    new = {"resample": seen[1][source], "mean": torch.cat(seen).mean(0).expand_as(seen[0]), "zero": torch.zeros_like(seen[0])}[
-        mode
-    ]
+    end, twin_end = (len(llama.tokenize([s.text])[0]) - 1 for s in STORY)
+    cuts = [(slice(1, e), slice(e, e + 1), slice(e + 1, None)) for e in (end, twin_end)]
+    mean = seen[0].clone()  # the tokenizer's BOS, at 0, stays
+    for own, other in zip(*cuts, strict=True):  # inner tokens, the last one, the suffix
+        mean[own] = torch.cat([seen[0][own], seen[1][other]]).mean(0)
+    zero = torch.zeros_like(seen[0])
+    zero[0] = seen[0][0]
+    new = {"resample": seen[1][source], "mean": mean, "zero": zero}[mode]
 
     def swap(m, x):
         changed = x[0].clone()
@@ -199,7 +204,6 @@ def test_every_mode_equals_hooks_on_plain_modules(llama, mode, components):
     for handle in handles:
         handle.remove()
     token = llama.tokenizer.convert_tokens_to_ids("afraid")
-    end = len(llama.tokenize([STORY.affective.text])[0]) - 1
     last = kept[0].reshape(-1, 32)[end].double().numpy()
     assert effects.score[1, 0] == pytest.approx(float(logits.log_softmax(-1)[token]), abs=1e-4)
     assert effects.score[0, 0] == pytest.approx(float(clean.logits[0, -1].log_softmax(-1)[token]), abs=1e-4)

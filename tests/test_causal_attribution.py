@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import FAMILIES
+from tiny_models import FAMILIES, POST_NORMED
 
-from interp.causal.attribution import Component, contribution_rows, contributions, post_norm_gain, ranked
+from interp.causal.attribution import Component, contribution_rows, contributions, ranked
 from interp.causal.edits import zero
 from interp.causal.interventions import Intervention, applied
 from interp.causal.passes import batches, encode, run
+from interp.causal.post_norm import read_norm
 from interp.causal.readout import Readout
 from interp.errors import ArtefactError, UsageError
 from interp.models import load
@@ -59,7 +60,7 @@ def test_contributions_sum_to_what_the_sublayer_adds(model, name, added, sublaye
     bias = (model.b_O if sublayer == "attn" else model.b_out)(1).numpy()
     if model.post_norm(1, sublayer) is not None:
         assert np.abs(bias).max() == 0
-    found = contributions(model, site, at[site], v)
+    found = contributions(model, site, at[site], v, frozen=True)
     assert np.allclose(found.sum(axis=1), (at[out] - bias) @ v, atol=1e-5)
     assert found.shape[1] == (model.dims.n_heads if name == "z" else model.dims.d_mlp)
 
@@ -81,12 +82,59 @@ def test_the_gain_of_a_post_norm_is_exact_and_other_norms_are_refused():
     x = torch.randn(5, 12) * 3
     norm = torch.nn.RMSNorm(12, eps=1e-6)
     torch.nn.init.normal_(norm.weight)
-    assert torch.allclose(post_norm_gain(norm, x) * x, norm(x), atol=1e-5)
+    read = read_norm(norm, x)
+    assert torch.allclose(read.gain(x) * x, norm(x), atol=1e-5)
+    assert read.epsilon == pytest.approx(1e-6, rel=1e-3)
+    assert read_norm(torch.nn.RMSNorm(12, eps=0.5), x).epsilon == pytest.approx(0.5, rel=1e-3)
     with pytest.raises(UsageError, match="RMS norm"):
-        post_norm_gain(torch.nn.LayerNorm(12), x)
+        read_norm(torch.nn.LayerNorm(12), x)
     biased = torch.nn.RMSNorm(12)
     with pytest.raises(UsageError, match="RMS norm"):
-        post_norm_gain(lambda y: biased(y) + 1, x)
+        read_norm(lambda y: biased(y) + 1, x)
+
+
+@pytest.mark.parametrize("family", POST_NORMED)
+@pytest.mark.parametrize(("name", "added"), [("z", "attn_out"), ("post", "mlp_out")])
+def test_behind_a_post_norm_a_contribution_is_what_zeroing_takes_away(tiny_folder, family, name, added):
+    """And the frozen norm's is not: it is off by a good part of the largest."""
+    model, text = load(str(tiny_folder(family))), "the dog ran home to anna"
+    v = np.random.default_rng(2).standard_normal(model.dims.d_model)
+    v /= np.linalg.norm(v)
+    site, out = Site(name, 1), Site(added, 1)
+    at = last_token(model, [site, out], [text])
+    found, frozen = (contributions(model, site, at[site], v, frozen=how)[0] for how in (False, True))
+    batch = model.pad(model.tokenize([text]))
+    lost = np.zeros_like(found)
+    for index in range(len(found)):
+        kept = []
+
+        def silence(x, hook, index=index):
+            x[:, -1, index] = 0
+            return x
+
+        reader = (out.hook, lambda x, hook, kept=kept: kept.append(x[0, -1].numpy()))
+        model.forward(batch, hooks=[(site.hook, silence), reader])
+        lost[index] = (at[out][0] - kept[0]) @ v
+    assert np.abs(found - lost).max() < 1e-5
+    assert np.abs(frozen - lost).max() > 0.02 * np.abs(lost).max()
+
+
+@pytest.mark.parametrize("family", ["gemma2", "llama"])
+def test_behind_a_post_norm_the_rows_tell_both(tiny_folder, family):
+    model = load(str(tiny_folder(family)), check=False)
+    values = last_token(model, [Site(name, layer) for name in ("z", "post") for layer in (0, 1)])
+    direction = Made(np.eye(model.dims.d_model)[0], Site("resid_post", 1))
+    twins, asked = np.array([[0, 1]]), {"emotion": "joy", "groups": ["g"], "top": 3}
+    rows = contribution_rows(model, values, twins, direction, **asked)
+    methods = [(row["method"], row["metric"]) for row in rows]
+    both = [("exact_contribution", "contribution"), ("frozen_norm", "frozen_contribution")]
+    assert methods == both * 6 if family == "gemma2" else methods == both[:1] * 6
+    for row in rows:
+        site = Site("z" if row["component"] == "head" else "post", row["layer"])
+        frozen = row["method"] == "frozen_norm"
+        each = contributions(model, site, values[site], direction.vector, frozen=frozen)
+        assert row["value"] == each[0, row["index"]] - each[1, row["index"]]
+    assert len(ranked(rows, component="head", emotion="joy")) == 3
 
 
 def test_only_what_writes_before_the_site_counts(circuit):

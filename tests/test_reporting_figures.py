@@ -118,7 +118,9 @@ def test_patching_without_an_effect_shows_logit_differences_and_says_so():
 
 def test_head_map_shows_each_head_in_its_place():
     figure = draw("head_contributions", TABLES["contributions"])
-    own = rows(TABLES["contributions"], emotion="joy", component="head").set_index(["layer", "index"])["value"]
+    own = rows(TABLES["contributions"], emotion="joy", component="head", metric="contribution").set_index(["layer", "index"])[
+        "value"
+    ]
     shown = np.asarray(figure.axes[0].images[0].get_array())
     for (layer, head), value in own.items():
         assert shown[N_LAYERS - 1 - layer, head] == pytest.approx(value)
@@ -133,9 +135,19 @@ def test_heads_that_the_table_does_not_list_are_grey_and_not_zero():
 
 def test_neuron_tail_falls_through_the_sorted_sizes():
     ranks, sizes = line(draw("neuron_tail", TABLES["contributions"]), 0, "trust")
-    own = np.sort(rows(TABLES["contributions"], emotion="trust", component="neuron")["value"].abs())[::-1]
+    own = rows(TABLES["contributions"], emotion="trust", component="neuron", metric="contribution")
+    own = np.sort(own["value"].abs())[::-1]
     np.testing.assert_allclose(sizes, own[ranks - 1])
     assert (ranks[0], ranks[-1], len(own)) == (1, 384, 384)
+
+
+def test_the_frozen_norm_stands_against_what_zeroing_takes_away():
+    figure = draw("frozen_norm", TABLES["contributions"])
+    own = rows(TABLES["contributions"], component="neuron", metric="frozen_contribution", emotion="joy")
+    exact, frozen = line(figure, 1, "joy")
+    np.testing.assert_allclose(np.sort(frozen), np.sort(own["value"]))
+    np.testing.assert_allclose(frozen, 1.5 * exact)
+    assert "neuron: r 1.00, error up to 50 %" in words(figure)
 
 
 @pytest.mark.parametrize(

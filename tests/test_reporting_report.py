@@ -111,7 +111,7 @@ HEADLINES = {
     ],
     "directions": [{"emotion": "joy", "metric": "separation_auroc"}, {"emotion": "trust", "metric": "separation_auroc"}],
     "patching": [{"emotion": "all", "metric": "restoration", "control": "", "position": where} for where in ("last", "edit")],
-    "contributions": [{"component": "head"}, {"component": "neuron"}],
+    "contributions": [{"component": one, "metric": "contribution"} for one in ("head", "neuron")],
     "ablation": [{"component": kind, "metric": "projection_drop", "control": ""} for kind in ("head", "neuron")],
     "steering": [{"emotion": "joy", "metric": "success", "control": "", "half": "report"}],
 }
@@ -198,7 +198,7 @@ def test_missing_baselines_few_pairs_and_unmeasured_rows_are_doubted():
     assert "rest on 5 pairs" in doubts({"patching": TABLES["patching"].assign(n=5)})[0]
     hole = changed(TABLES["contributions"], np.nan, component="head", emotion="joy")
     assert doubts({"contributions": hole}) == [
-        "contributions: 48 of 864 rows were not measured; figures and headlines leave them out."
+        "contributions: 53 of 884 rows were not measured; figures and headlines leave them out."
     ]
 
 

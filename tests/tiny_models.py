@@ -14,10 +14,12 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     GPTNeoConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
     PretrainedConfig,
     PreTrainedTokenizerFast,
     Qwen3Config,
@@ -25,6 +27,9 @@ from transformers import (
 from transformers.utils import logging
 
 FAMILIES = ("gpt2", "llama", "qwen3", "gemma2", "mistral", "gpt_neo")
+
+POST_NORMED = ("gemma2", "gemma3", "olmo2")
+"""Families that pass what a sublayer writes through a norm before they add it."""
 
 N_CTX = 128
 
@@ -53,6 +58,8 @@ _CONFIGS: dict[str, Callable[[int], PretrainedConfig]] = {
         vocab_size=vocab, hidden_size=32, num_heads=4, num_layers=2, attention_types=[[["global", "local"], 1]], window_size=16,
         max_position_embeddings=N_CTX, **_GPT,
     ),
+    "gemma3": lambda vocab: Gemma3TextConfig(vocab_size=vocab, head_dim=16, sliding_window=16, **_GROUPED),
+    "olmo2": lambda vocab: Olmo2Config(vocab_size=vocab, tie_word_embeddings=False, **_GROUPED),
 }  # fmt: skip
 
 
@@ -68,7 +75,7 @@ def make_folder(family: str, path: Path, *, chat: str | None = None) -> Path:
         tokenizer.chat_template = chat
     tokenizer.save_pretrained(path)
     config = _CONFIGS[family](len(tokenizer))
-    generator = torch.Generator().manual_seed(20 + FAMILIES.index(family))
+    generator = torch.Generator().manual_seed(20 + list(_CONFIGS).index(family))
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for _, weight in sorted(model.named_parameters()):

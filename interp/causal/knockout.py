@@ -1,6 +1,8 @@
 """Knock-outs: heads and neurons set to something else while the model reads, many sets of them per pass.
 
 What they are set to is zero, their mean, or what they are in the text's neutral twin (`resample`).
+Means are taken over all texts, of one class of positions each: a text's tokens, its last token, the
+readout's suffix. What stands before a text (BOS) is left alone: its activations are like no other's.
 Texts share a prefix pass, plans that begin at a high layer begin there, and the twins' activations
 are taken once for all plans.
 """
@@ -12,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.causal.attribution import KINDS, Component, DirectionLike
@@ -97,9 +99,9 @@ def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> E
     ready: _Ready | None = None
     for chunk, jobs in track(_work(bench.model, texts, plans), f"ablating ({mode})", unit="pass"):
         if ready is None or ready.chunk is not chunk:
-            ready = _make_ready(bench.model, texts, chunk, plans if mode == "resample" else ())
+            ready = _make_ready(bench.model, texts, chunk, plans, means if mode != "resample" else None)
         pair, of_plan = [i for i, _ in jobs], [p for _, p in jobs]
-        edits = _edits(bench.model, ready, pair, [plans[p] for p in of_plan], means)
+        edits = _edits(bench.model, ready, pair, [plans[p] for p in of_plan])
         result = ready.prefix.run(edits, read=sites, rows=[ready.row_of[i] for i in pair])
         scores = bound.scores(result.logits).cpu()
         streams = {site: result.at(site, [texts.own[i].end for i in pair]).double().cpu().numpy() for site in sites}
@@ -124,7 +126,7 @@ def _encode(bench: Bench, mode: str) -> _Texts:
     own = encode(bench.model, [pair.affective for pair in bench.pairs], bench.readout)
     twins = encode(bench.model, [pair.neutral for pair in bench.pairs], bench.readout)
     if mode != "resample":
-        return _Texts(own, twins, [0] * len(own))
+        return _Texts(own, twins, [text.first for text in own])
     edits = [align(twin.tokens, text.tokens).target_edit[0] for text, twin in zip(own, twins, strict=True)]
     return _Texts(own, twins, [min(edit, text.end) for edit, text in zip(edits, own, strict=True)])
 
@@ -152,47 +154,58 @@ def _work(model: LanguageModel, texts: _Texts, plans: Sequence[Plan]) -> list[tu
 
 
 class _Ready(NamedTuple):
-    """A chunk's prefix, and what the twins hold at each site: `values`, of which `place` tells the
-    number that belongs at a text's position.
+    """A chunk's prefix, and what replaces the activations: `values` per site, of which `place` tells
+    the number that belongs at a text's position; `may` is True where a plan may change a text.
     """
 
     chunk: Chunk
     prefix: Prefix
     row_of: dict[int, int]
-    values: dict[Site, Float[Tensor, " value *site"]]
+    values: Mapping[Site, Float[Tensor, " value *site"]]
     place: Int[Tensor, "text pos"]
+    may: Bool[Tensor, "text pos"]
 
 
-def _make_ready(model: LanguageModel, texts: _Texts, chunk: Chunk, plans: Sequence[Plan]) -> _Ready:
-    """The prefix of the chunk's texts, and what its twins hold at the sites that `plans` touch."""
+def _make_ready(
+    model: LanguageModel,
+    texts: _Texts,
+    chunk: Chunk,
+    plans: Sequence[Plan],
+    means: Mapping[Site, Tensor] | None,
+) -> _Ready:
+    """The prefix of the chunk's texts; and `means` by class, or, without these, what the twins hold
+    at the sites that `plans` touch.
+    """
     own = [texts.own[i] for i in chunk]
-    twins = [texts.twins[i] for i in chunk]
     prefix = Prefix(model, own, [texts.starts[i] for i in chunk])
-    captured = run(model, twins, read=tuple(_units(plans, model))).sites if plans else {}
+    rows = {i: row for row, i in enumerate(chunk)}
+    classes = _classes(own)
+    starts = torch.tensor([texts.starts[i] for i in chunk])
+    may = (classes >= 0) & (torch.arange(classes.shape[1]) >= starts[:, None])
+    if means is not None:
+        return _Ready(chunk, prefix, rows, means, classes.clamp(min=0), may)
+    twins = [texts.twins[i] for i in chunk]
+    captured = run(model, twins, read=tuple(_units(plans, model))).sites
     width = max(len(twin.tokens) for twin in twins)
-    place_of = torch.zeros(len(chunk), max(len(text.tokens) for text in own), dtype=torch.long)
+    place = torch.zeros_like(classes)
     for row, (text, twin) in enumerate(zip(own, twins, strict=True)):
         source = align(twin.tokens, text.tokens).source_of
-        place_of[row, : len(source)] = torch.from_numpy(source) + row * width
+        place[row, : len(source)] = torch.from_numpy(source) + row * width
     values = {site: x.flatten(0, 1) for site, x in captured.items()}
-    return _Ready(chunk, prefix, {i: row for row, i in enumerate(chunk)}, values, place_of)
+    return _Ready(chunk, prefix, rows, values, place, may)
 
 
-def _edits(
-    model: LanguageModel,
-    ready: _Ready,
-    pair: Sequence[int],
-    plans: Sequence[Plan],
-    means: Mapping[Site, Tensor],
-) -> list[Intervention]:
+def _edits(model: LanguageModel, ready: _Ready, pair: Sequence[int], plans: Sequence[Plan]) -> list[Intervention]:
     """The knock-outs of one pass, whose row r is text `pair[r]` under `plans[r]`."""
-    place_of = ready.place[[ready.row_of[i] for i in pair]]
+    rows = [ready.row_of[i] for i in pair]
+    place, may = ready.place[rows], ready.may[rows]
     return [
         Intervention(
             site,
-            exchange(ready.values[site], place_of, units=units)
+            exchange(ready.values[site], place, units=units)
             if site in ready.values
-            else replace(means.get(site, _zeros(site, model)), units=units),
+            else replace(_zeros(site, model), units=units),
+            may,
         )
         for site, units in _units(plans, model).items()
     ]
@@ -210,16 +223,36 @@ def _units(plans: Sequence[Plan], model: LanguageModel) -> dict[Site, Tensor]:
     return chosen
 
 
-def _means(model: LanguageModel, rows: Sequence[Encoded], plans: Sequence[Plan]) -> dict[Site, Tensor]:
-    """The mean activation over all tokens of all texts, at each site that a plan touches."""
+INNER, LAST, SUFFIX = range(3)
+"""Classes of positions: a text's own tokens, the last of them, and the readout's suffix."""
+
+
+def _classes(rows: Sequence[Encoded]) -> Int[Tensor, "text pos"]:
+    """The class of each position; -1 before a text and behind its row."""
+    classes = torch.full((len(rows), max(len(row.tokens) for row in rows)), -1)
+    for place, row in enumerate(rows):
+        classes[place, row.first : len(row.tokens)] = SUFFIX
+        classes[place, row.first : row.end + 1] = INNER
+        classes[place, row.end] = LAST
+    return classes
+
+
+def _means(model: LanguageModel, rows: Sequence[Encoded], plans: Sequence[Plan]) -> dict[Site, Float[Tensor, " 3 *site"]]:
+    """The mean activation over all texts, of each class of positions, at each site that a plan
+    touches; zero for a class that no text has.
+    """
     sites = tuple(_units(plans, model))
     sums: dict[Site, Tensor] = {}
+    counts = torch.zeros(3)
     for batch in batches(rows):
         mine = [rows[i] for i in batch]
+        classes = _classes(mine)
+        chosen = torch.stack([classes == one for one in (INNER, LAST, SUFFIX)]).float()
+        counts += chosen.sum((1, 2))
         for site, x in run(model, mine, read=sites).sites.items():
-            parts = torch.stack([x[row, : len(one.tokens)].float().sum(0) for row, one in enumerate(mine)])
-            sums[site] = parts.sum(0) + sums.get(site, torch.zeros_like(parts[0]))
-    return {site: total / sum(len(row.tokens) for row in rows) for site, total in sums.items()}
+            total = torch.einsum("crp,rp...->c...", chosen.to(x.device), x.float())
+            sums[site] = total + sums.get(site, torch.zeros_like(total))
+    return {site: total / counts.clamp(min=1).to(total.device).view(3, *[1] * (total.ndim - 1)) for site, total in sums.items()}
 
 
 def _zeros(site: Site, model: LanguageModel) -> Tensor:

@@ -22,10 +22,15 @@ TOKEN_BUDGET = 4096
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Tokens of text + suffix, cut after the suffix; `end` is the position of the text's own last token."""
+    """Tokens of text + suffix, cut after the suffix.
+
+    `end` is the position of the text's own last token, `first` that of its first: before it stand
+    tokens that the tokenizer, or a chat template, puts there.
+    """
 
     tokens: tuple[int, ...]
     end: int
+    first: int = 0
 
     @property
     def story(self) -> tuple[int, ...]:
@@ -65,7 +70,7 @@ def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) 
             raise DataError(
                 f"stimulus {stimulus.id!r}: no token of the text ends before the suffix; put a space before the suffix."
             )
-        encoded.append(Encoded(tuple(row.ids[: real[-1] + 1]), ends[-1]))
+        encoded.append(Encoded(tuple(row.ids[: real[-1] + 1]), ends[-1], real[0]))
     return encoded
 
 

@@ -133,16 +133,14 @@ def fast_reader() -> Callable[..., Any]:
 
     class Fast(GGUFReader):
         @property
-        def data(self) -> np.ndarray:
+        def data(self) -> Any:
             return self._data
 
         @data.setter
         def data(self, mapped: np.ndarray) -> None:
             self._data = mapped.view(np.ndarray)
 
-        def _get(
-            self, offset: int, dtype: Any, count: Any = 1, override_order: str | None = None
-        ) -> np.ndarray:
+        def _get(self, offset: int, dtype: Any, count: Any = 1, override_order: str | None = None) -> np.ndarray:
             kind = np.dtype(dtype)
             order = override_order or self.byte_order
             part = self._data[offset : offset + kind.itemsize * int(count)]

@@ -177,6 +177,47 @@ def neuron_tail(table: pd.DataFrame) -> Figure:
 
 
 @styled
+def frozen_norm(table: pd.DataFrame) -> Figure:
+    """Behind a post-norm: each listed component's share of the sum, with the norm's factor frozen,
+    against its contribution, what zeroing it takes away; a panel per kind of component.
+    """
+    frozen = select(table, metric="frozen_contribution")
+    panels = groups(frozen, ["component"])
+    figure, axes = facets(len(panels), columns=2, height=3.4)
+    for panel, (name, own) in zip(axes, panels, strict=True):
+        exact = select(table, metric="contribution", component=word(own, "component"))
+        keys = ["emotion", "layer", "index"]
+        both = own.merge(exact, on=keys, suffixes=("_frozen", "")).dropna(subset=["value", "value_frozen"])
+        if both.empty:
+            raise DataError("no contribution was measured: run the stage contributions again.")
+        for place, (emotion, points) in enumerate(groups(both, ["emotion"])):
+            style = look(place)
+            panel.plot(
+                points["value"],
+                points["value_frozen"],
+                color=style.colour,
+                marker=style.marker,
+                linestyle="",
+                markersize=4,
+                label=label(emotion),
+            )
+        low, high = both["value"].min(), both["value"].max()
+        panel.plot([low, high], [low, high], color="0.4", linestyle="--", label="equal")
+        error = (both["value_frozen"] - both["value"]).abs().max() / both["value"].abs().max()
+        r = both["value"].corr(both["value_frozen"]) if len(both) > 1 else float("nan")
+        panel.set_title(f"{label(name)}: r {r:.2f}, error up to {100 * error:.0f} %")
+    outer_labels(axes, columns=2, x="contribution: lost when zeroed (residual units)", y="share with the norm frozen")
+    key(figure)
+    explain(
+        figure,
+        title="What a frozen norm says of a component, and what the model would lose",
+        caption=f"{counted(frozen)} pairs, affective minus neutral; the components that the table lists. This model passes "
+        "each sublayer's output through an RMS norm before it is added. Error: as a share of the largest contribution.",
+    )
+    return figure
+
+
+@styled
 def ablation_projection(table: pd.DataFrame) -> Figure:
     """Loss of the projection on the emotion's direction when its top k components are ablated, beside random k."""
     return _ablation(

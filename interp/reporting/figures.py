@@ -29,6 +29,7 @@ FIGURES: dict[str, tuple[str, Callable[[pd.DataFrame], Figure]]] = {
     "patching_curves": ("patching", causes.patching_curves),
     "head_contributions": ("contributions", causes.head_contributions),
     "neuron_tail": ("contributions", causes.neuron_tail),
+    "frozen_norm": ("contributions", causes.frozen_norm),
     "ablation_projection": ("ablation", causes.ablation_projection),
     "ablation_label": ("ablation", causes.ablation_label),
     "ablation_specificity": ("ablation", causes.ablation_specificity),
@@ -37,9 +38,15 @@ FIGURES: dict[str, tuple[str, Callable[[pd.DataFrame], Figure]]] = {
 }
 """Every figure: its name (and file name), the table that it is drawn from, and the function that draws it."""
 
-NEEDS = {"steering_success": "success", "steering_dose": "label_logprob", "ablation_projection": "projection_drop"}
-"""Figures of a metric that a stage may lawfully leave out: a model whose continuations nobody can judge has no success, and
-directions without a held-out length are no unit for what an ablation takes.
+NEEDS = {
+    "steering_success": "success",
+    "steering_dose": "label_logprob",
+    "ablation_projection": "projection_drop",
+    "frozen_norm": "frozen_contribution",
+}
+"""Figures of a metric that a stage may lawfully leave out: a model whose continuations nobody can
+judge has no success, directions without a held-out length are no unit for what an ablation takes,
+and only some models have a norm behind a sublayer.
 """
 
 _DPI = 144

@@ -49,7 +49,8 @@ STAGES = (
     Stage(
         "contributions",
         "Contributions: which heads and neurons write the emotion?",
-        "What each attention head and each neuron adds to the residual stream along the emotion's direction, computed exactly.",
+        "What setting each attention head and each neuron to zero takes from the residual stream along the emotion's direction, "
+        "computed exactly.",
         ("contributions",),
         ("contribution",),
         ("emotion", "component"),
@@ -86,6 +87,8 @@ READING = {
     "patching_curves": "The solid line matters only where it leaves the dotted one, which any other text's activation gives.",
     "head_contributions": "Dark red heads write the emotion. A contribution is not yet a cause: see ablation.",
     "neuron_tail": "Each line falls from its largest neuron to its smallest; both axes are logarithmic.",
+    "frozen_norm": "On the dashed line both say the same. Far from it, a share of the sum is not what the model would lose: "
+    "use the contribution.",
     "ablation_projection": "The distance between solid and dotted is the effect of the chosen components.",
     "ablation_label": "Below zero the emotion's own words become less likely. Solid against dotted is the effect.",
     "ablation_specificity": "Rows are ablated, columns measured. Only a blue diagonal speaks for components of one emotion.",
