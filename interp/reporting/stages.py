@@ -49,8 +49,8 @@ STAGES = (
     Stage(
         "contributions",
         "Contributions: which heads and neurons write the emotion?",
-        "What setting each attention head and each neuron to zero takes from the residual stream along the emotion's direction, "
-        "computed exactly.",
+        "What setting each attention head and each neuron to zero takes from the residual stream along the "
+        "emotion's direction, computed exactly.",
         ("contributions",),
         ("contribution",),
         ("emotion", "component"),
