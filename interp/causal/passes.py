@@ -13,7 +13,8 @@ from interp.causal.interventions import Intervention, applied
 from interp.causal.readout import Readout
 from interp.errors import DataError
 from interp.models import LanguageModel
-from interp.models.conversations import followed_by, prompt_of, text_of
+from interp.models.conversations import Prompt, followed_by, prompt_of, text_of
+from interp.models.ends import last_content, refuse_ended
 from interp.sites import Site
 from stimuli.battery import Stimulus
 
@@ -22,7 +23,9 @@ TOKEN_BUDGET = 4096
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Tokens of text + suffix, cut after the suffix; `end` is the position of the text's own last token."""
+    """Tokens of a text and what stands behind it (a suffix; the opening of a turn); `end` is the position of the text's last
+    token (`interp.models.ends`). The row can be continued: no end token closes it.
+    """
 
     tokens: tuple[int, ...]
     end: int
@@ -50,23 +53,28 @@ class Pass(NamedTuple):
 
 
 def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) -> list[Encoded]:
-    """Each stimulus's text (or conversation) and suffix, tokenised as one string; the text ends at its last token that does not
-    reach into the suffix. Under a chat template the turn stays open: what would close it is cut off. Raises `DataError` for a
-    text that has no token of its own.
+    """Each stimulus's text (or conversation) and suffix, tokenised as one string. Nothing closes it: what tokenizer or chat
+    template puts behind is cut off, and blanks at its end. Raises `DataError` for a text that has no token of its own, or that
+    ends in an end token.
     """
-    given = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in stimuli]
-    prompts = [followed_by(prompt, readout.suffix_for(one)) for prompt, one in zip(given, stimuli, strict=True)]
-    rows = model.encode(prompts, ids=[stimulus.id for stimulus in stimuli])
+    names = [f"stimulus {stimulus.id!r}" for stimulus in stimuli]
+    prompts = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in stimuli]
+    suffixes = [readout.suffix_for(stimulus) for stimulus in stimuli]
+    rows = model.encode(prompts, ids=[stimulus.id for stimulus in stimuli], suffixes=suffixes)
     encoded = []
-    for stimulus, prompt, row in zip(stimuli, given, rows, strict=True):
-        real = [place for place, (start, end) in enumerate(row.spans) if end > start]
-        ends = [place for place in real if row.spans[place][1] <= len(text_of(prompt))]
-        if not ends:
-            raise DataError(
-                f"stimulus {stimulus.id!r}: no token of the text ends before the suffix; put a space before the suffix."
-            )
-        encoded.append(Encoded(tuple(row.ids[: real[-1] + 1]), ends[-1]))
+    for name, prompt, suffix, row in zip(names, prompts, suffixes, rows, strict=True):
+        end = last_content(text_of(prompt), row.spans, name=name)
+        stop = last_content(text_of(followed_by(prompt, suffix)), row.spans, name=name)
+        encoded.append(Encoded(tuple(row.ids[: stop + 1]), end))
+    refuse_ended(model.tokenizer, [row.tokens for row in encoded], model.end_tokens, names=names)
     return encoded
+
+
+def open_prompts(model: LanguageModel, prompts: Sequence[Prompt]) -> list[Encoded]:
+    """Prompts as they are continued: nothing closes them, and under a chat template the assistant's turn is open."""
+    rows = model.encode(list(prompts), open_turn=True)
+    ends = [last_content(text_of(one), row.spans, name=f"text {at}") for at, (one, row) in enumerate(zip(prompts, rows, strict=True))]
+    return [Encoded(tuple(row.ids), end) for row, end in zip(rows, ends, strict=True)]
 
 
 def batches(

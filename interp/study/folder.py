@@ -23,6 +23,7 @@ from interp.errors import BusyError
 from interp.files import make_folder
 from interp.models import LanguageModel, load
 from interp.models.conversations import prompt_of
+from interp.models.ends import LAST
 from interp.models.folder import small_files
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site
@@ -31,7 +32,7 @@ from interp.study.identity import asked_of, plain, refuse_other_config, refuse_o
 from interp.study.inputs import Inputs
 from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
-from interp.study.settings import Settings, last_token
+from interp.study.settings import Settings
 from stimuli.battery import Battery, Pair, Stimulus, in_content_order
 
 KEPT_BYTES = 256 << 20
@@ -80,6 +81,7 @@ class Study:
             offline=settings.offline,
             chat_template=settings.chat_template,
         )
+        model.reading = settings.reading
         known, found = self.record.provenance.get("model"), plain(model.provenance)
         if known is not None:
             refuse_other_model(known, found, out=self.out)
@@ -131,7 +133,7 @@ class Study:
             self.model,
             self.captured,
             sites=settings.sites_of(self.model),
-            positions=settings.positions_of(self.model),
+            positions=settings.captured_positions,
             out=self.out / "activations",
             executor=settings.executor,
             reuse=settings.reuse,
@@ -153,10 +155,10 @@ class Study:
 
     @property
     def position(self) -> str:
-        """The rule that directions are read by: the text's last token, which is where the causal stages edit it. Under a chat
-        template that is not the last token there is.
+        """The rule that directions are read by: the text's last token, which is where the causal stages edit it. It is not
+        always the last token there is (`interp.models.ends`).
         """
-        return last_token(self.model)
+        return LAST
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -187,13 +189,8 @@ class Study:
         return tuple(sorted({pair.affective.emotion for pair in self.pairs}))
 
     def _tokens(self, items: Sequence[Stimulus]) -> list[list[int]]:
-        settings = self.settings
-        return self.model.tokenize(
-            [prompt_of(item.text, item.fields, name=item.id) for item in items],
-            ids=[item.id for item in items],
-            truncate=settings.truncate,
-            allow_special=settings.allow_special,
-        )
+        prompts = [prompt_of(item.text, item.fields, name=item.id) for item in items]
+        return self.model.tokenize(prompts, ids=[item.id for item in items])
 
     def values(self, site: Site, position: str) -> Float[np.ndarray, "item ..."]:
         """The activations of all items at a site, by a position rule.

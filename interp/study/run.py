@@ -110,7 +110,8 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
     asked = conditions(settings.captured(battery), folds=settings.folds, model=settings.model)
     closed = asked.forbidden(STAGES, asked=False)
     model = outline(settings.model, dtype=settings.dtype, offline=settings.offline, chat_template=settings.chat_template)
-    sites, positions = settings.sites_of(model), settings.positions_of(model)
+    model.reading = settings.reading
+    sites, positions = settings.sites_of(model), settings.captured_positions
     captured = plan_in_numbers(
         model, settings.captured(battery), sites=sites, positions=positions, teraflops=teraflops, **settings.capture_options
     )
