@@ -39,12 +39,14 @@ class Encoded:
 class Pass(NamedTuple):
     """What one forward pass gave: logits behind each row's last token, and the activations of the sites asked for.
 
-    `origin` is, a row, the column of its position 0 in those activations (negative when the pass began behind it).
+    `origin` is, per row, the column of its position 0 in those activations (negative when the pass began behind it). `behind`
+    reads on behind the rows, where the pass was asked to allow it (`interp.causal.prefix`).
     """
 
     logits: Float[Tensor, "row d_vocab"]
     sites: dict[Site, Tensor]
     origin: Int[Tensor, " row"]
+    behind: Any = None
 
     def at(self, site: Site, positions: Sequence[int]) -> Float[Tensor, " row *site"]:
         """A site's activations at one absolute position a row."""

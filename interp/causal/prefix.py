@@ -5,18 +5,19 @@ the columns before the first edited one once, and only what follows again for ea
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.causal.interventions import Intervention, applied
+from interp.causal.interventions import Intervention, applied, behind_prompts
 from interp.causal.passes import Encoded, Pass, readers, require_finite
 from interp.errors import InternalError
 from interp.models import LanguageModel
-from interp.models.cache import rows_of
+from interp.models.cache import rows_of, stacked
 from interp.sites import Site
 
 TOKENS_AT_ONCE = 4096
@@ -58,7 +59,8 @@ class Prefix:
     def clean(self) -> Pass:
         """The rest of the texts without an edit, and the residual stream that each block reads."""
         layers = range(self.model.dims.n_layers)
-        return self._pass((), [Site("resid_pre", layer) for layer in layers], range(len(self.texts)), 0)
+        found = self._pass((), [Site("resid_pre", layer) for layer in layers], range(len(self.texts)), 0)
+        return found._replace(behind=None)
 
     def run(
         self,
@@ -66,9 +68,10 @@ class Prefix:
         *,
         read: Sequence[Site] = (),
         rows: Sequence[int] | None = None,
+        further: bool = False,
     ) -> Pass:
         """The rest of the texts under `interventions`, whose rows are `rows`: indices of the texts,
-        any number of times each (None: all once).
+        any number of times each (None: all once). `further`: it will be read on behind them.
 
         Blocks below everything that is edited or read are taken from the clean run. Equal to a
         whole pass as long as nothing before `starts` is edited: a mask that asks for it raises
@@ -76,7 +79,16 @@ class Prefix:
         """
         touched = [*(one.site for one in interventions), *read]
         lowest = min((site.layer for site in touched), default=0)
-        return self._pass(interventions, read, range(len(self.texts)) if rows is None else rows, lowest)
+        everyone = range(len(self.texts))
+        found = self._pass(interventions, read, everyone if rows is None else rows, lowest)
+        return found if further else found._replace(behind=None)
+
+    @cached_property
+    def read_through(self) -> Any:
+        """The cache of all texts through their last token, without an edit."""
+        everyone = torch.arange(len(self.texts))
+        _, cache = self.model.resume(self.batch.ids[:, self.column :], self.batch.mask, rows_of(self._cache, everyone))
+        return cache
 
     def _pass(self, interventions: Sequence[Intervention], read: Sequence[Site], rows: Sequence[int], lowest: int) -> Pass:
         chosen = torch.tensor(rows, dtype=torch.long)
@@ -90,12 +102,51 @@ class Prefix:
         kept: dict[Site, Tensor] = {}
         with applied(self.model, interventions, lengths=lengths, side="left", start=self.column):
             cache = rows_of(self._cache, chosen, first=lowest)
-            logits, _ = self.model.resume(ids, mask, cache, hooks=readers(read, kept), begin=begin)
+            logits, cache = self.model.resume(ids, mask, cache, hooks=readers(read, kept), begin=begin)
         require_finite(self.model, logits, [self.texts[i] for i in chosen.tolist()])
-        return Pass(logits, kept, self.pads[chosen] - self.column)
+        behind = Behind(self, chosen, cache, lowest, tuple(interventions))
+        return Pass(logits, kept, self.pads[chosen] - self.column, behind)
 
     def _require_reached(self, interventions: Sequence[Intervention], first: Int[Tensor, " row"]) -> None:
         for intervention in interventions:
             where = intervention.where
             if isinstance(where, Tensor) and bool((where & (torch.arange(where.shape[1]) < first[: len(where), None])).any()):
                 raise InternalError(f"an edit at {intervention.site} asks for a position of the prefix, which has been run.")
+
+
+@dataclass(frozen=True, eq=False)
+class Behind:
+    """Reads on behind the rows of a pass: further tokens, which see the rows as the pass edited them.
+
+    `cache` is the pass's, of the layers from `lowest` on; `chosen` are its rows as indices of the
+    prefix's texts.
+    """
+
+    prefix: Prefix
+    chosen: Int[Tensor, " row"]
+    cache: Any
+    lowest: int
+    interventions: tuple[Intervention, ...]
+
+    def rows_at_once(self, length: int) -> int:
+        """How many rows `read` should be given for so many tokens each."""
+        return rows_at_once(self.prefix.model, before=self.prefix.batch.ids.shape[1], behind=length)
+
+    def read(self, rows: Int[Tensor, " row"], ids: Int[Tensor, "row new"]) -> Float[Tensor, "row d_vocab"]:
+        """Logits behind the tokens `ids`, each row of them read behind row `rows[i]` of the pass.
+
+        Interventions that reach behind the prompts (`all`, `generated`) act on these tokens, too.
+        """
+        model, texts = self.prefix.model, self.chosen[rows]
+        lengths = [self.prefix.batch.lengths[i] for i in texts.tolist()]
+        width, new = self.prefix.batch.ids.shape[1], ids.shape[1]
+        cache = rows_of(self.cache, rows, first=self.lowest)
+        if self.lowest:  # below, nothing was edited, and the pass did not run
+            below = rows_of(self.prefix.read_through, texts, last=self.lowest)
+            cache = stacked(below, cache, first=self.lowest)
+        mask = torch.cat([self.prefix.batch.mask[texts], torch.ones(len(rows), new, dtype=torch.bool)], dim=1)
+        edits = [own for one in self.interventions if (own := behind_prompts(one, rows)) is not None]
+        with applied(model, edits, lengths=lengths, side="left", start=width, ahead=new):
+            logits, _ = model.resume(ids, mask, cache)
+        require_finite(model, logits, [self.prefix.texts[i] for i in texts.tolist()])
+        return logits

@@ -22,6 +22,7 @@ from interp.causal.interventions import Intervention, Where, applied
 from interp.causal.passes import Encoded, batches, encode, open_prompts, run
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
+from interp.causal.words import word_scores
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt
@@ -110,7 +111,9 @@ def dose_response(
             values = np.empty(len(stimuli))
             for chunk, prefix in zip(chunks, prefixes, strict=True):
                 edit = Intervention(direction.site, add(vectors[chunk], scale=scale), _acting(WHERE, prefix.texts))
-                values[chunk] = bound.scores(prefix.run([edit]).logits)[:, column].cpu().numpy()
+                found = prefix.run([edit], further=not bound.whole)
+                wanted = (torch.arange(len(bound.emotions)) == column).expand(len(chunk), -1)
+                values[chunk] = word_scores(found, bound, wanted=wanted)[:, column].cpu().numpy()
             common = {**place(direction.site), "method": METHOD, "metric": "label_logprob", "emotion": emotion, "scale": scale}
             common["position"] = acts_at(WHERE)
             rows.append(

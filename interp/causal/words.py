@@ -1,0 +1,105 @@
+"""Words of several tokens: their probability after a pass, by reading on behind each of its rows.
+
+log p(word) = log p(first token) + sum of log p(next token | those before it). What was read so far
+is in the pass's key-value cache; behind it only a word's own tokens are read, all words and rows
+together, and a beginning that words share only once. Where every word is one token nothing is read.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.causal.passes import Encoded, Pass, run
+from interp.causal.prefix import Prefix
+from interp.causal.readout import TokenReadout, Word
+from interp.errors import InternalError
+from interp.models import LanguageModel
+
+
+def word_scores(
+    found: Pass, bound: TokenReadout, *, wanted: Bool[Tensor, "row emotion"] | None = None
+) -> Float[Tensor, "row emotion"]:
+    """The readout's scores (nats) after each row of a pass, words of several tokens whole.
+
+    Only `wanted` scores are sure to be there (None: all of them); where reading on would be needed
+    for another, it is NaN. Raises `InternalError` for a pass that kept nothing to read on from.
+    """
+    if bound.whole:
+        return bound.scores(found.logits)
+    if wanted is None:
+        wanted = torch.ones(len(found.logits), len(bound.emotions), dtype=torch.bool)
+    steps = _read_on(found, _rows_of_beginnings(bound, wanted), _next_tokens(bound))
+    behind = {}
+    for emotion, words in bound.scored.items():
+        longer = [word for word in words if len(word) > 1]
+        if longer:
+            behind[emotion] = torch.stack([_sum(steps, word) for word in longer], dim=-1)
+    return bound.scores(found.logits, behind)
+
+
+def text_scores(model: LanguageModel, rows: Sequence[Encoded], bound: TokenReadout) -> Float[Tensor, "row emotion"]:
+    """The readout's scores after one batch of texts, unedited."""
+    if bound.whole:
+        return bound.scores(run(model, rows).logits)
+    prefix = Prefix(model, rows, [len(row.tokens) for row in rows])
+    return word_scores(prefix.run([], further=True), bound)
+
+
+Steps = Mapping[tuple[Word, int], Float[Tensor, " row"]]
+"""log p(token | text, beginning) by beginning and token; NaN in rows where it was not asked for."""
+
+
+def _sum(steps: Steps, word: Word) -> Float[Tensor, " row"]:
+    return torch.stack([steps[word[:n], word[n]] for n in range(1, len(word))]).sum(0)
+
+
+def _next_tokens(bound: TokenReadout) -> dict[Word, list[int]]:
+    """The tokens that follow each beginning in some word."""
+    found: dict[Word, set[int]] = defaultdict(set)
+    for words in bound.scored.values():
+        for word in words:
+            for n in range(1, len(word)):
+                found[word[:n]].add(word[n])
+    return {beginning: sorted(tokens) for beginning, tokens in found.items()}
+
+
+def _rows_of_beginnings(bound: TokenReadout, wanted: Bool[Tensor, "row emotion"]) -> dict[Word, Bool[Tensor, " row"]]:
+    """The rows in which each beginning is asked for."""
+    found: dict[Word, Tensor] = {}
+    for column, emotion in enumerate(bound.emotions):
+        for beginning in bound.beginnings(emotion):
+            found[beginning] = found.get(beginning, torch.zeros(len(wanted), dtype=torch.bool)) | wanted[:, column].cpu()
+    return found
+
+
+def _read_on(found: Pass, asked: Mapping[Word, Bool[Tensor, " row"]], following: Mapping[Word, Sequence[int]]) -> Steps:
+    """What the model says behind each beginning, in the rows that ask for it."""
+    if found.behind is None:
+        raise InternalError("words of several tokens are scored after a pass that cannot be read on.")
+    logits = found.logits
+    steps = {
+        (beginning, token): torch.full((len(logits),), torch.nan, device=logits.device)
+        for beginning in asked
+        for token in following[beginning]
+    }
+    for beginnings, rows in _jobs(asked, found):
+        ids = torch.tensor(beginnings)
+        log_probs = found.behind.read(rows, ids).float().log_softmax(-1)
+        for beginning in dict.fromkeys(beginnings):
+            mine = (ids == torch.tensor(beginning)).all(-1)
+            for token in following[beginning]:
+                steps[beginning, token][rows[mine].to(logits.device)] = log_probs[mine.to(log_probs.device), token].to(logits.device)
+    return steps
+
+
+def _jobs(asked: Mapping[Word, Bool[Tensor, " row"]], found: Pass) -> Iterator[tuple[list[Word], Int[Tensor, " job"]]]:
+    """Beginnings of one length and the rows behind which they are read, as many as fit together."""
+    for length in sorted({len(beginning) for beginning in asked}):
+        jobs = [(one, row) for one, rows in asked.items() if len(one) == length for row in rows.nonzero().flatten().tolist()]
+        most = found.behind.rows_at_once(length)
+        for first in range(0, len(jobs), most):
+            part = jobs[first : first + most]
+            yield [one for one, _ in part], torch.tensor([row for _, row in part])
