@@ -146,7 +146,7 @@ class LanguageModel(Weights):
         refuse_unembedded(self.tokenizer, rows, self.dims.d_vocab, names=names)
         if truncate is not None:
             rows = [self._cut(row, text, truncate) for row, text in zip(rows, texts, strict=True)]
-        self._check_lengths(rows, names)
+        self._check_lengths(rows, names, shortened=truncate is not None)
         if open_turn and self.chat is None and self._trailing:
             rows = [Tokens(row.ids[: -self._trailing], row.spans[: -self._trailing]) for row in rows]
         return rows
@@ -158,9 +158,9 @@ class LanguageModel(Weights):
         limit = self.dims.n_ctx - self._trailing - self.reading.room
         return cut(row, limit=limit, side=side, leading=self._leading, behind=len(row.ids) - first)
 
-    def _check_lengths(self, rows: Sequence[Tokens], names: Sequence[str]) -> None:
+    def _check_lengths(self, rows: Sequence[Tokens], names: Sequence[str], *, shortened: bool) -> None:
         limit = self.dims.n_ctx
-        or_cut = "" if self.chat else ", or pass --truncate left|right to cut that end"
+        or_cut = "" if self.chat or shortened else ", or pass --truncate left|right to cut that end"
         for name, row in zip(names, rows, strict=True):
             if len(row.ids) > limit:
                 raise DataError(

@@ -19,7 +19,9 @@ import stimuli
 from interp.capture import ActivationStore, capture
 from interp.capture.lock import locked
 from interp.capture.run_folder import LOCK
+from interp.causal.readout import Readout, TokenReadout
 from interp.errors import BusyError
+from interp.evaluation.readouts import readout_for
 from interp.files import make_folder
 from interp.models import LanguageModel, load
 from interp.models.conversations import prompt_of
@@ -27,7 +29,7 @@ from interp.models.ends import LAST
 from interp.models.folder import small_files
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site
-from interp.study.conditions import FEWEST, Conditions, conditions
+from interp.study.conditions import FEWEST, Conditions, conditions, unreadable
 from interp.study.identity import asked_of, plain, refuse_other_config, refuse_other_model, warn_of_revision
 from interp.study.inputs import Inputs
 from interp.study.locks import FolderLocks
@@ -187,6 +189,21 @@ class Study:
     def emotions(self) -> tuple[str, ...]:
         """The emotions of `pairs`, sorted."""
         return tuple(sorted({pair.affective.emotion for pair in self.pairs}))
+
+    @cached_property
+    def readout(self) -> TokenReadout:
+        """The words by which the model is asked for the emotions, in its tokens. An emotion without
+        words is left out, with a warning; so is a word that the vocabulary lacks.
+        """
+        known = readout_for(self.settings.model, self.emotions)
+        lost = unreadable(self.settings.model, self.emotions)
+        kept = {emotion: words for emotion, words in known.words.items() if emotion not in lost}
+        return Readout(kept, known.suffix).bind(self.model)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What the record is to know of the words that were asked for; nothing where none were."""
+        return {"readout": self.readout.described(self.model)} if "readout" in self.__dict__ else {}
 
     def _tokens(self, items: Sequence[Stimulus]) -> list[list[int]]:
         prompts = [prompt_of(item.text, item.fields, name=item.id) for item in items]

@@ -203,7 +203,7 @@ def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
             study.keep(warnings=told)
             return
         seconds = {name: round(time.monotonic() - start, 2)}
-        _write(study, name, rows, warnings=told, seconds=seconds)
+        _write(study, name, rows, warnings=told, seconds=seconds, **study.asked)
 
 
 def _write(study: Study, name: str, rows: list[dict[str, Any]], **kept: Any) -> None:
