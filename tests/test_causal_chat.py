@@ -92,9 +92,14 @@ def test_steering_acts_where_directions_are_fitted_unless_asked(chat_model, chat
 
 def test_the_table_says_where_a_direction_acts(chat_model):
     direction = Direction(np.eye(32)[0], Site("resid_post", 1), "paired", ("joy", "neutral"), 1.0, 0.1, chat_model.provenance)
-    told = {
-        where: {row["position"] for row in sweep(chat_model, [TEXT, TALK], {"joy": direction}, lambda texts: ["joy"] * len(texts),
-                                                 scales=(1.0,), where=where, max_new_tokens=1)}
-        for where in (("last",), ("last", "generated"), ("opening", "generated"))
-    }  # fmt: skip
-    assert list(told.values()) == [{"last_content"}, {"last_content"}, {"opening"}]
+    for where, position in ((("last",), "last_content"), (("opening", "generated"), "opening")):
+        rows = sweep(
+            chat_model,
+            [TEXT, TALK],
+            {"joy": direction},
+            lambda texts: ["joy"] * len(texts),
+            scales=(1.0,),
+            where=where,
+            max_new_tokens=1,
+        )
+        assert {row["position"] for row in rows} == {position}

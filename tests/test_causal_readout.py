@@ -76,7 +76,7 @@ def test_a_blank_that_is_a_token_of_its_own_belongs_to_the_word():
 def test_words_that_collide_are_told():
     model = spelled("di")
     readout = Readout({"disgust": ["disgust", "gross"], "distrust": ["distrust", "gross", "wary"]}, ".")
-    with pytest.warns(UserWarning, match="the words gross are the same tokens for two emotions: they count for neither"):
+    with pytest.warns(UserWarning, match="the words gross are the same tokens for two emotions"):
         bound = readout.bind(model)
     assert words(model, bound) == {"disgust": ["di s g u s t"], "distrust": ["w a r y", "di s t r u s t"]}
     assert bound.readout.bind(model) == bound  # with nothing left to be told
@@ -85,10 +85,10 @@ def test_words_that_collide_are_told():
 
 
 def test_an_emotion_without_a_word_is_left_out_and_the_others_stay(model):
-    with pytest.warns(UserWarning, match="for fear have no tokens of their own .* left out"):
+    with pytest.warns(UserWarning, match=r"for fear have no tokens of their own .* left out"):
         bound = Readout({**WORDS, "fear": ["xylophone", "zither"]}, "").bind(model)
     assert bound.emotions == ("joy", "sadness", "anger")
-    with pytest.raises(UsageError, match="for fear have no tokens of their own .*: give other words"):
+    with pytest.raises(UsageError, match=r"for fear have no tokens of their own .*: give other words"):
         Readout({"fear": ["xylophone", "zither"]}, "").bind(model)
     with pytest.raises(UsageError, match="no words for fear"):
         Readout({"fear": []}, "")
@@ -115,7 +115,7 @@ def test_a_suffix_that_ends_in_white_space_is_refused_with_the_remedy(suffix):
 
 def test_a_field_that_ends_the_suffix_in_white_space_is_refused():
     told = Stimulus("s1", "the dog ran .", "joy", fields={"who": "anna "})
-    with pytest.raises(DataError, match="'s1'.*end the readout's suffix in white space"):
+    with pytest.raises(DataError, match=r"'s1'.*ends the readout's suffix in white space"):
         Readout(WORDS, " {who}").suffix_for(told)
 
 

@@ -23,10 +23,21 @@ from interp.results import table
 from interp.sites import Site
 from stimuli.battery import Pair, Stimulus
 
-LONG = Readout({"joy": ["happy", "so good", "good day", "good day now"], "fear": ["afraid of it", "afraid of the night"],
-                "anger": ["angry"]}, " . he feels")  # fmt: skip
+LONG = Readout(
+    {
+        "joy": ["happy", "so good", "good day", "good day now"],
+        "fear": ["afraid of it", "afraid of the night"],
+        "anger": ["angry"],
+    },
+    " . he feels",
+)
 WHOLE = Readout({"joy": ["happy", "good"], "fear": ["afraid"], "anger": ["angry"]}, " . he feels")
-TEXTS = ("the dog ran home and anna cried", "ben won", "the cold night was long and the rain was loud", "we saw the sea")
+TEXTS = (
+    "the dog ran home and anna cried",
+    "ben won",
+    "the cold night was long and the rain was loud",
+    "we saw the sea",
+)
 SITES = (Site("resid_post", 0), Site("resid_post", 1))
 
 
@@ -68,16 +79,31 @@ def test_words_are_found_whole_and_none_counts_twice(llama):
     ids = llama.tokenizer.convert_tokens_to_ids
     spelled = [llama.tokenizer.convert_ids_to_tokens(list(word)) for word in bound.scored["joy"]]
     assert spelled[0] == ["happy"]
-    assert sorted(spelled[1:]) == [["good", "day"], ["so", "good"]]  # "good day now" is part of "good day"
+    assert sorted(spelled[1:]) == [
+        ["good", "day"],
+        ["so", "good"],
+    ]  # "good day now" is part of "good day"
     assert bound.words["joy"]["good day now"] == tuple(ids(["good", "day", "now"]))
-    assert bound.described(llama)["words"]["fear"] == {"afraid of it": "afraid of it", "afraid of the night": "afraid of the night"}
-    assert bound.beginnings("fear") == (tuple(ids(["afraid"])), tuple(ids(["afraid", "of"])), tuple(ids(["afraid", "of", "the"])))
+    assert bound.described(llama)["words"]["fear"] == {
+        "afraid of it": "afraid of it",
+        "afraid of the night": "afraid of the night",
+    }
+    assert bound.beginnings("fear") == (
+        tuple(ids(["afraid"])),
+        tuple(ids(["afraid", "of"])),
+        tuple(ids(["afraid", "of", "the"])),
+    )
 
 
 def test_unedited_texts_equal_the_naive_loop(model):
     bound, rows = LONG.bind(model), encode(model, told(), LONG)
     found = text_scores(model, rows, bound)
-    torch.testing.assert_close(found, torch.tensor([naive(model, row, bound) for row in rows]).float(), rtol=1e-4, atol=2e-4)
+    torch.testing.assert_close(
+        found,
+        torch.tensor([naive(model, row, bound) for row in rows]).float(),
+        rtol=1e-4,
+        atol=2e-4,
+    )
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -106,7 +132,11 @@ def test_only_what_is_wanted_is_read(llama, monkeypatch):
     whole = text_scores(llama, rows, bound)
     prefix, read = Prefix(llama, rows, [99] * 4), []
     plain = interp.causal.prefix.Behind.read
-    monkeypatch.setattr(interp.causal.prefix.Behind, "read", lambda self, at, ids: read.append(ids.numel()) or plain(self, at, ids))
+    monkeypatch.setattr(
+        interp.causal.prefix.Behind,
+        "read",
+        lambda self, at, ids: read.append(ids.numel()) or plain(self, at, ids),
+    )
     wanted = torch.tensor([[True, False, False]] * 2 + [[False, False, True]] * 2)
     some = word_scores(prefix.run([], further=True), bound, wanted=wanted)
     assert sum(read) == 2 * 2  # two beginnings, "so" and "good", in two rows
@@ -122,17 +152,25 @@ def test_words_of_one_token_cost_nothing_and_change_no_digit(model, monkeypatch)
     bound, rows = WHOLE.bind(model), encode(model, told(), WHOLE)
     logits = Prefix(model, rows, [99] * 4).run([]).logits
     log_probs = logits.float().log_softmax(-1)
-    today = torch.stack([log_probs[:, sorted(bound.tokens[emotion])].logsumexp(-1) for emotion in WHOLE.words], dim=-1)
+    today = torch.stack(
+        [log_probs[:, sorted(bound.tokens[emotion])].logsumexp(-1) for emotion in WHOLE.words],
+        dim=-1,
+    )
     assert bound.whole
     assert torch.equal(word_scores(Prefix(model, rows, [99] * 4).run([]), bound), today)
 
 
 def pairs():
-    turns = [("anna lost the old letter", "anna found the old letter"), ("we heard a cry by the door", "we heard a bird by the door"),
-             ("the child fell ill", "the child fell still")]  # fmt: skip
+    turns = [
+        ("anna lost the old letter", "anna found the old letter"),
+        ("we heard a cry by the door", "we heard a bird by the door"),
+    ]
     return [
-        Pair(Stimulus(f"{i}a", text, "fear", pair=str(i), group=str(i)), Stimulus(f"{i}n", twin, "neutral", pair=str(i), group=str(i)))
-        for i, (text, twin) in enumerate(turns[:2])
+        Pair(
+            Stimulus(f"{i}a", text, "fear", pair=str(i), group=str(i)),
+            Stimulus(f"{i}n", twin, "neutral", pair=str(i), group=str(i)),
+        )
+        for i, (text, twin) in enumerate(turns)
     ]
 
 

@@ -21,7 +21,14 @@ from interp.sites import Site
 from stimuli.battery import Battery, Pair, Stimulus
 
 READOUT = Readout({"joy": ["joy"], "sadness": ["sad"]}, " felt")
-TEXTS = ("the dog ran", "the dog ran ", "the dog ran \n\n", "the dog ran.", " the dog cried   ", "the dog é")
+TEXTS = (
+    "the dog ran",
+    "the dog ran ",
+    "the dog ran \n\n",
+    "the dog ran.",
+    " the dog cried   ",
+    "the dog é",
+)
 LETTERS = {"the dog ran": "Ġran", "the dog ran ": "Ġran", "the dog ran \n\n": "Ġran", "the dog ran.": ".",
            " the dog cried   ": "Ġcried", "the dog é": "©"}  # fmt: skip
 LONG = "the dog ran and " * 60
@@ -47,7 +54,13 @@ def models(tmp_path_factory):
 def planned(model, texts=TEXTS, **options):
     """Each text's tokens in a capture, and the position of its last one."""
     battery = Battery("told", tuple(told(texts)))
-    plan = make_plan(model, battery, sites=("resid_post",), positions=("last_content",), options=Options(**options))
+    plan = make_plan(
+        model,
+        battery,
+        sites=("resid_post",),
+        positions=("last_content",),
+        options=Options(**options),
+    )
     return [(text.tokens, int(text.selected[0][0])) for text in plan.texts]
 
 
@@ -78,7 +91,10 @@ def test_cut_texts_have_the_same_last_token_in_all_rooms(model, side, room):
         (prompt,) = open_prompts(model, [LONG])
         leading, trailing = added_specials(model.tokenizer)
         assert len(tokens) == N_CTX - room
-        assert (list(tokens[: len(leading)]), list(tokens[len(tokens) - len(trailing) :])) == (leading, trailing)
+        assert (list(tokens[: len(leading)]), list(tokens[len(tokens) - len(trailing) :])) == (
+            leading,
+            trailing,
+        )
         own = model.tokenizer(LONG, add_special_tokens=False)["input_ids"]
         kept = N_CTX - room - len(leading) - len(trailing)
         assert list(prompt.tokens[len(leading) :]) == (own[:kept] if side == "right" else own[-kept:])
@@ -105,7 +121,11 @@ def test_a_suffix_that_finds_no_room_is_told(models):
 def test_an_end_token_behind_texts_changes_no_number(models, closed, open_):
     """The same weights, the same texts: whether the tokenizer closes them decides nothing."""
     v = np.random.default_rng(0).standard_normal(32)
-    twins = [("the dog ran", "the dog sat "), ("the dog cried ", "the dog hid"), ("the joy ran", "the sad ran")]
+    twins = [
+        ("the dog ran", "the dog sat "),
+        ("the dog cried ", "the dog hid"),
+        ("the joy ran", "the sad ran"),
+    ]
     pairs = [
         Pair(*(Stimulus(f"{i}{arm}", text, label, pair=str(i), group=str(i))
                for arm, text, label in zip("an", two, ("joy", "neutral"), strict=True)))
@@ -114,8 +134,17 @@ def test_an_end_token_behind_texts_changes_no_number(models, closed, open_):
     found = []
     for model in (models[closed], models[open_]):
         made = Made(v / np.linalg.norm(v), SITE, 3.0, model.provenance)
-        rows = [*patch_pairs(model, pairs, READOUT, sites=("resid_post@1",)), *dose_response(model, told(), {"joy": made}, READOUT)]
-        found.append((table(rows), steer(model, TEXTS, made, max_new_tokens=4), steer(model, TEXTS, made, where="last", max_new_tokens=4)))
+        rows = [
+            *patch_pairs(model, pairs, READOUT, sites=("resid_post@1",)),
+            *dose_response(model, told(), {"joy": made}, READOUT),
+        ]
+        found.append(
+            (
+                table(rows),
+                steer(model, TEXTS, made, max_new_tokens=4),
+                steer(model, TEXTS, made, where="last", max_new_tokens=4),
+            )
+        )
     np.testing.assert_array_equal(found[0][0]["value"], found[1][0]["value"])
     assert found[0][1:] == found[1][1:]
 
@@ -180,4 +209,7 @@ def test_words_or_ends_without_embedding_belong_to_another_model(tmp_path, monke
 def test_what_no_token_ends_is_refused():
     with pytest.raises(DataError, match="text 3: no token of the text ends before"):
         last_content("joy", [(0, 4)], name="text 3")
-    assert content_positions("a b ", [(0, 0), (0, 1), (1, 1), (2, 3), (3, 4), (0, 0)]).tolist() == [1, 3]
+    assert content_positions("a b ", [(0, 0), (0, 1), (1, 1), (2, 3), (3, 4), (0, 0)]).tolist() == [
+        1,
+        3,
+    ]

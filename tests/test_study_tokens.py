@@ -29,7 +29,11 @@ def closing(folder, path):
     file = path / "tokenizer.json"
     content = json.loads(file.read_text())
     content["post_processor"]["single"].append({"SpecialToken": {"id": "<eos>", "type_id": 0}})
-    content["post_processor"]["special_tokens"]["<eos>"] = {"id": "<eos>", "ids": [2], "tokens": ["<eos>"]}
+    content["post_processor"]["special_tokens"]["<eos>"] = {
+        "id": "<eos>",
+        "ids": [2],
+        "tokens": ["<eos>"],
+    }
     file.write_text(json.dumps(content))
     return path
 

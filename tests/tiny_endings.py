@@ -30,7 +30,11 @@ def make_ending(path: Path, kind: str, *, trim: bool = False, extra: tuple[str, 
     around = processors.TemplateProcessing(single=KINDS[kind], special_tokens=[("<bos>", 1), ("<eos>", 2)])
     backend.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=trim), around])
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, unk_token="<unk>", bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
+        tokenizer_object=backend,
+        unk_token="<unk>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<pad>",
     )
     rows = AutoTokenizer.from_pretrained(path).vocab_size  # the embedding has as many
     filler = [AddedToken(f"<{i}>", special=True) for i in range(rows - len(tokenizer))] if extra else []

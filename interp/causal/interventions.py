@@ -95,7 +95,8 @@ class Firing:
     def _absolute(self, x: Tensor) -> Int[Tensor, "batch pos"]:
         """Absolute position of each column of this pass; negative on left padding.
 
-        The first pass begins at the column `start`, and its last `ahead` columns stand behind the prompts. After it, a step with a cache is one column, and one without re-reads all.
+        The first pass begins at the column `start`, and its last `ahead` columns stand behind the
+        prompts. After it, a step with a cache is one column, and one without re-reads all.
         """
         rows, width = x.shape[:2]
         if rows != len(self.lengths):
@@ -142,8 +143,9 @@ def applied(
 ) -> Iterator[tuple[Firing, ...]]:
     """While open, one forward pass or one generation runs under `interventions`, in their order.
 
-    `lengths` are the rows' prompt lengths in tokens and `side` their padding (`generate` pads left); a pass that resumes
-    behind a cache of `start` columns says so, and of how many of its columns stand `ahead`, behind the prompts. Yields the counters.
+    `lengths` are the rows' prompt lengths in tokens and `side` their padding (`generate` pads left);
+    a pass that resumes behind a cache of `start` columns says so, and how many of its columns stand
+    behind the prompts (`ahead`). Yields the counters.
     Raises `UsageError` for a layer or head that the model lacks, `InternalError` when hooks were left by someone else, when an
     intervention never fired, or when a hook remains.
     """

@@ -23,8 +23,8 @@ TOKEN_BUDGET = 4096
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Tokens of a text and what stands behind it (a suffix; the opening of a turn); `end` is the position of the text's last
-    token (`interp.models.ends`). The row can be continued: no end token closes it.
+    """Tokens of a text and what stands behind it (a suffix; the opening of a turn); `end` is the
+    position of the text's last token (`interp.models.ends`). No end token closes the row.
     """
 
     tokens: tuple[int, ...]
@@ -39,8 +39,9 @@ class Encoded:
 class Pass(NamedTuple):
     """What one forward pass gave: logits behind each row's last token, and the activations of the sites asked for.
 
-    `origin` is, per row, the column of its position 0 in those activations (negative when the pass began behind it). `behind`
-    reads on behind the rows, where the pass was asked to allow it (`interp.causal.prefix`).
+    `origin` is, per row, the column of its position 0 in those activations (negative when the pass
+    began behind it). `behind` reads on behind the rows, where the pass was asked to allow it
+    (`interp.causal.prefix.Behind`).
     """
 
     logits: Float[Tensor, "row d_vocab"]
@@ -55,9 +56,9 @@ class Pass(NamedTuple):
 
 
 def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) -> list[Encoded]:
-    """Each stimulus's text (or conversation) and suffix, tokenised as one string. Nothing closes it: what tokenizer or chat
-    template puts behind is cut off, and blanks at its end. Raises `DataError` for a text that has no token of its own, or that
-    ends in an end token.
+    """Each stimulus's text (or conversation) and suffix, tokenised as one string. Nothing closes it:
+    what tokenizer or chat template puts behind is cut off, and blanks at its end. Raises `DataError`
+    for a text that has no token of its own, or that ends in an end token.
     """
     names = [f"stimulus {stimulus.id!r}" for stimulus in stimuli]
     prompts = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in stimuli]
@@ -73,10 +74,14 @@ def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) 
 
 
 def open_prompts(model: LanguageModel, prompts: Sequence[Prompt]) -> list[Encoded]:
-    """Prompts as they are continued: nothing closes them, and under a chat template the assistant's turn is open."""
-    rows = model.encode(list(prompts), open_turn=True)
-    ends = [last_content(text_of(one), row.spans, name=f"text {at}") for at, (one, row) in enumerate(zip(prompts, rows, strict=True))]
-    return [Encoded(tuple(row.ids), end) for row, end in zip(rows, ends, strict=True)]
+    """Prompts as they are continued: nothing closes them, and under a chat template the assistant's
+    turn is open. Raises as `LanguageModel.encode` does.
+    """
+    found = []
+    for at, row in enumerate(model.encode(list(prompts), open_turn=True)):
+        end = last_content(text_of(prompts[at]), row.spans, name=f"text {at}")
+        found.append(Encoded(tuple(row.ids), end))
+    return found
 
 
 def batches(

@@ -59,7 +59,8 @@ class Prefix:
     def clean(self) -> Pass:
         """The rest of the texts without an edit, and the residual stream that each block reads."""
         layers = range(self.model.dims.n_layers)
-        found = self._pass((), [Site("resid_pre", layer) for layer in layers], range(len(self.texts)), 0)
+        sites = [Site("resid_pre", layer) for layer in layers]
+        found = self._pass((), sites, range(len(self.texts)), 0)
         return found._replace(behind=None)
 
     def run(
@@ -87,10 +88,17 @@ class Prefix:
     def read_through(self) -> Any:
         """The cache of all texts through their last token, without an edit."""
         everyone = torch.arange(len(self.texts))
-        _, cache = self.model.resume(self.batch.ids[:, self.column :], self.batch.mask, rows_of(self._cache, everyone))
+        before = rows_of(self._cache, everyone)
+        _, cache = self.model.resume(self.batch.ids[:, self.column :], self.batch.mask, before)
         return cache
 
-    def _pass(self, interventions: Sequence[Intervention], read: Sequence[Site], rows: Sequence[int], lowest: int) -> Pass:
+    def _pass(
+        self,
+        interventions: Sequence[Intervention],
+        read: Sequence[Site],
+        rows: Sequence[int],
+        lowest: int,
+    ) -> Pass:
         chosen = torch.tensor(rows, dtype=torch.long)
         ids, mask = self.batch.ids[chosen, self.column :], self.batch.mask[chosen]
         lengths = [self.batch.lengths[i] for i in chosen.tolist()]
@@ -144,8 +152,10 @@ class Behind:
         if self.lowest:  # below, nothing was edited, and the pass did not run
             below = rows_of(self.prefix.read_through, texts, last=self.lowest)
             cache = stacked(below, cache, first=self.lowest)
-        mask = torch.cat([self.prefix.batch.mask[texts], torch.ones(len(rows), new, dtype=torch.bool)], dim=1)
-        edits = [own for one in self.interventions if (own := behind_prompts(one, rows)) is not None]
+        further = torch.ones(len(rows), new, dtype=torch.bool)
+        mask = torch.cat([self.prefix.batch.mask[texts], further], dim=1)
+        reaching = [behind_prompts(one, rows) for one in self.interventions]
+        edits = [one for one in reaching if one is not None]
         with applied(model, edits, lengths=lengths, side="left", start=width, ahead=new):
             logits, _ = model.resume(ids, mask, cache)
         require_finite(model, logits, [self.prefix.texts[i] for i in texts.tolist()])

@@ -1,4 +1,4 @@
-"""Readout: which emotion's words the model expects next, after a text and a suffix that asks for a feeling.
+"""Readout: which emotion's words the model expects next, after a text and a suffix.
 
 The score of an emotion is the log-probability that one of its words comes next, word for word:
 score_e = logsumexp over its words of sum_i log p(token_i | text + suffix, token_1 ... token_i-1).
@@ -8,7 +8,7 @@ twice. `bind` finds the words' tokens; `interp.causal.words` reads on where a wo
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,16 @@ _FIELD = re.compile(r"\{(\w+)\}")
 Word = tuple[int, ...]
 """The tokens of a word behind the suffix."""
 
+Words = Mapping[str, Mapping[str, Word]]
+"""Each emotion's words with their tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Readout:
     """Words of each emotion, and the `suffix` put behind a text before the words are read.
 
-    The suffix may name fields of the stimulus: `" {protagonist} felt"`. Raises `UsageError` for no words at all, and for a
-    suffix that ends in white space: a word brings the blank before it along.
+    The suffix may name fields of the stimulus: `" {protagonist} felt"`. Raises `UsageError` for no
+    words at all, and for a suffix that ends in white space: a word brings the blank before it along.
     """
 
     words: Mapping[str, Sequence[str]]
@@ -42,11 +45,13 @@ class Readout:
     def __post_init__(self) -> None:
         empty = [emotion for emotion, words in self.words.items() if not words]
         if empty or not self.words:
-            raise UsageError(f"the readout has no words for {', '.join(empty) or 'any emotion'}: list at least one each.")
-        if self.suffix != self.suffix.rstrip():
+            lacking = ", ".join(empty) or "any emotion"
+            raise UsageError(f"the readout has no words for {lacking}: list at least one each.")
+        bare = self.suffix.rstrip()
+        if self.suffix != bare:
             raise UsageError(
-                f"the readout's suffix {self.suffix!r} ends in white space, and the word behind it would come without the "
-                f"blank that belongs to its token: write {self.suffix.rstrip()!r}."
+                f"the readout's suffix {self.suffix!r} ends in white space, and the word behind it "
+                f"would come without the blank that belongs to its token: write {bare!r}."
             )
 
     @property
@@ -55,60 +60,68 @@ class Readout:
         return tuple(self.words)
 
     def suffix_for(self, stimulus: Stimulus) -> str:
-        """The suffix with the stimulus's fields filled in; raises `DataError` naming the field that it lacks, or that ends the
-        suffix in white space.
+        """The suffix with the stimulus's fields filled in.
+
+        Raises `DataError` naming the field that it lacks, and where a field ends the suffix in
+        white space.
         """
 
         def fill(match: re.Match[str]) -> str:
             if match[1] not in stimulus.fields:
                 raise DataError(
-                    f"stimulus {stimulus.id!r} has no field {match[1]!r}, which the readout's suffix {self.suffix!r} asks for: "
-                    "add it to the row, or choose another readout."
+                    f"stimulus {stimulus.id!r} has no field {match[1]!r}, which the readout's suffix "
+                    f"{self.suffix!r} asks for: add it to the row, or choose another readout."
                 )
             return str(stimulus.fields[match[1]])
 
         filled = _FIELD.sub(fill, self.suffix)
         if filled != filled.rstrip():
             raise DataError(
-                f"stimulus {stimulus.id!r}: its fields end the readout's suffix in white space ({filled!r}): take it out of the field."
+                f"stimulus {stimulus.id!r}: a field of it ends the readout's suffix in white space "
+                f"({filled!r}): take the white space out of the field."
             )
         return filled
 
     def bind(self, model: LanguageModel) -> "TokenReadout":
         """This readout in `model`'s tokens.
 
-        A word that the vocabulary lacks, or that merges into the suffix, is left out; so is one that two emotions share. An
-        emotion that is left with no word is left out, with a warning. Warns of words of which one begins with another
-        emotion's: where the longer one comes next, so does the shorter one. Raises `UsageError` where no emotion is left.
+        A word that the vocabulary lacks, or that merges into the suffix, is left out; so is one
+        that is the same tokens for two emotions. An emotion that is left with no word is left out.
+        Warns of the last two, and of a word that begins with another emotion's: where the longer
+        one comes next, so does the shorter one. Raises `UsageError` where no emotion is left.
         """
-        found = {
-            emotion: {word: tokens for word in words if (tokens := _continuation(model, self.suffix, word))}
-            for emotion, words in self.words.items()
-        }
+        found = {emotion: self._found(model, emotion) for emotion in self.words}
         taken = [tokens for words in found.values() for tokens in set(words.values())]
         shared = {tokens for tokens in taken if taken.count(tokens) > 1}
         own = {
-            emotion: {word: tokens for word, tokens in words.items() if tokens not in shared} for emotion, words in found.items()
+            emotion: {word: tokens for word, tokens in words.items() if tokens not in shared}
+            for emotion, words in found.items()
         }
         missing = [emotion for emotion, words in own.items() if not words]
         if missing:
             told = (
-                f"the readout's words for {', '.join(missing)} have no tokens of their own in the vocabulary of {model.name} "
-                f"(words: {', '.join(self.words[missing[0]])})"
+                f"the readout's words for {', '.join(missing)} have no tokens of their own in the "
+                f"vocabulary of {model.name} (words: {', '.join(self.words[missing[0]])})"
             )
             if len(missing) == len(own):
                 raise UsageError(f"{told}: give other words.")
             warnings.warn(f"{told}: left out where the model is asked by words.", stacklevel=2)
-        bound = TokenReadout({emotion: words for emotion, words in own.items() if words}, self.suffix)
-        _warn_of_collisions(found, shared, bound)
+        bound = TokenReadout({one: words for one, words in own.items() if words}, self.suffix)
+        _warn_of_shared(found, shared)
+        _warn_of_beginnings(bound)
         return bound
+
+    def _found(self, model: LanguageModel, emotion: str) -> dict[str, Word]:
+        """The emotion's words that the vocabulary has, each with its tokens."""
+        tokens = {word: _continuation(model, self.suffix, word) for word in self.words[emotion]}
+        return {word: found for word, found in tokens.items() if found}
 
 
 @dataclass(frozen=True, slots=True)
 class TokenReadout:
-    """Each emotion's words in one model's vocabulary: the tokens of each word, and the suffix they stand behind."""
+    """Each emotion's words in one model's vocabulary, each with its tokens behind `suffix`."""
 
-    words: Mapping[str, Mapping[str, Word]]
+    words: Words
     suffix: str = ""
 
     @property
@@ -117,14 +130,14 @@ class TokenReadout:
         return tuple(self.words)
 
     @property
+    def scored(self) -> dict[str, tuple[Word, ...]]:
+        """The words that are scored, shortest first: none begins with another of its emotion."""
+        return {emotion: _apart(words.values()) for emotion, words in self.words.items()}
+
+    @property
     def tokens(self) -> dict[str, tuple[int, ...]]:
         """The first token of each word that is scored."""
         return {emotion: tuple(word[0] for word in words) for emotion, words in self.scored.items()}
-
-    @property
-    def scored(self) -> dict[str, tuple[Word, ...]]:
-        """The words that are scored, as tokens, shortest first: none begins with another one of its emotion."""
-        return {emotion: _apart(words.values()) for emotion, words in self.words.items()}
 
     @property
     def readout(self) -> Readout:
@@ -132,46 +145,51 @@ class TokenReadout:
         return Readout({emotion: list(words) for emotion, words in self.words.items()}, self.suffix)
 
     def beginnings(self, emotion: str) -> tuple[Word, ...]:
-        """What must be read behind the suffix to know the probability of the emotion's words of several tokens, shortest first."""
+        """What must be read behind the suffix to know the emotion's words of several tokens,
+        shortest first: all but the last token of each, and what that begins with.
+        """
         found = {word[:n] for word in self.scored[emotion] for n in range(1, len(word))}
-        return tuple(sorted(found, key=lambda beginning: (len(beginning), beginning)))
+        return tuple(sorted(found, key=_by_length))
 
     @property
     def whole(self) -> bool:
         """Whether every word is one token, so that one pass says everything."""
-        return not any(self.beginnings(emotion) for emotion in self.words)
+        return all(len(word) == 1 for words in self.scored.values() for word in words)
 
     def scores(
         self,
         logits: Float[Tensor, "batch d_vocab"],
         behind: Mapping[str, Float[Tensor, "batch longer"]] | None = None,
     ) -> Float[Tensor, "batch emotion"]:
-        """log p(one of the emotion's words comes next), in nats, out of the logits at the last token.
+        """log p(one of the emotion's words comes next), in nats, from the logits at the last token.
 
-        `behind` has for each emotion the log-probability of what its words of several tokens have behind their first one, in the
-        order of `scored`. Raises `UsageError` where it is needed and not given.
+        `behind` has, for each emotion with words of several tokens, the log-probability of what
+        these words have behind their first token, in the order of `scored`. Raises `UsageError`
+        where it is needed and not given.
         """
         log_probs = logits.float().log_softmax(-1)
         columns = []
         for emotion, words in self.scored.items():
             found = log_probs[:, [word[0] for word in words]]
             longer = [place for place, word in enumerate(words) if len(word) > 1]
-            if longer and (behind is None or emotion not in behind):
-                raise UsageError(f"the words for {emotion} have several tokens: score them by `interp.causal.words`.")
-            if longer and behind is not None:
+            if longer:
+                if behind is None or emotion not in behind:
+                    raise UsageError(f"words for {emotion} have several tokens: score them by `interp.causal.words`.")
                 found[:, longer] += behind[emotion]
             columns.append(found.logsumexp(-1))
         return torch.stack(columns, dim=-1)
 
     def column(self, emotion: str) -> int:
-        """The column of `emotion` in `scores`; raises `UsageError` for one that the readout has no words for."""
+        """The column of `emotion` in `scores`; raises `UsageError` for one without words."""
         if emotion not in self.words:
-            raise UsageError(f"the readout has no words for {emotion!r}; it knows {', '.join(self.emotions)}.")
+            known = ", ".join(self.emotions)
+            raise UsageError(f"the readout has no words for {emotion!r}; it knows {known}.")
         return self.emotions.index(emotion)
 
     def contrast(self, scores: Float[np.ndarray, "item emotion"], emotions: Sequence[str]) -> Float[np.ndarray, " item"]:
-        """The logit difference of each item's emotion: its score minus that of the words for neutral, or, where the readout has
-        none, minus the mean score of the other emotions. Raises as `column` does.
+        """The logit difference of each item's emotion: its score minus that of the words for
+        neutral, or, where the readout has none, minus the mean score of the other emotions. Raises
+        as `column` does.
         """
         columns = np.array([self.column(emotion) for emotion in emotions])
         own = np.take_along_axis(scores, columns[:, None], axis=1)[:, 0]
@@ -182,28 +200,39 @@ class TokenReadout:
 
     def described(self, model: LanguageModel) -> dict[str, Any]:
         """The suffix and each word's tokens as the vocabulary writes them, for a run's record."""
-        spelled = {
-            emotion: {word: " ".join(map(str, model.tokenizer.convert_ids_to_tokens(list(ids)))) for word, ids in words.items()}
-            for emotion, words in self.words.items()
-        }
-        return {"suffix": self.suffix, "words": spelled}
+
+        def spelled(word: Word) -> str:
+            return " ".join(map(str, model.tokenizer.convert_ids_to_tokens(list(word))))
+
+        told = {emotion: {word: spelled(tokens) for word, tokens in words.items()} for emotion, words in self.words.items()}
+        return {"suffix": self.suffix, "words": told}
 
 
-def _apart(words: Any) -> tuple[Word, ...]:
-    """Words of which none begins with another one: what begins with a shorter one is part of it."""
+def _by_length(word: Word) -> tuple[int, Word]:
+    return len(word), word
+
+
+def _apart(words: Iterable[Word]) -> tuple[Word, ...]:
+    """Words of which none begins with another: what begins with a shorter one is part of it."""
     kept: list[Word] = []
-    for word in sorted(set(words), key=lambda one: (len(one), one)):
+    for word in sorted(set(words), key=_by_length):
         if not any(word[: len(shorter)] == shorter for shorter in kept):
             kept.append(word)
     return tuple(kept)
 
 
-def _warn_of_collisions(found: Mapping[str, Mapping[str, Word]], shared: set[Word], bound: TokenReadout) -> None:
-    """Warn of words that are the same tokens for two emotions, and of those that begin with another emotion's word."""
-    lost = dict.fromkeys(word for words in found.values() for word, tokens in words.items() if tokens in shared)
+def _warn_of_shared(found: Words, shared: set[Word]) -> None:
+    named = [item for words in found.values() for item in words.items()]
+    lost = dict.fromkeys(word for word, tokens in named if tokens in shared)
     if lost:
-        warnings.warn(f"the words {', '.join(lost)} are the same tokens for two emotions: they count for neither.", stacklevel=3)
-    named = [(emotion, word, tokens) for emotion, words in bound.words.items() for word, tokens in words.items()]
+        warnings.warn(
+            f"the words {', '.join(lost)} are the same tokens for two emotions: they count for neither.",
+            stacklevel=3,
+        )
+
+
+def _warn_of_beginnings(bound: TokenReadout) -> None:
+    named = [(one, *item) for one, words in bound.words.items() for item in words.items()]
     begin = [
         f"{word} ({emotion}) begins with {shorter} ({other})"
         for emotion, word, tokens in named
@@ -218,7 +247,9 @@ def _warn_of_collisions(found: Mapping[str, Mapping[str, Word]], shared: set[Wor
 
 
 def _continuation(model: LanguageModel, suffix: str, word: str) -> Word:
-    """The tokens that `word` adds behind the suffix; none where it merges into it or the vocabulary lacks it."""
+    """The tokens that `word` adds behind the suffix; none where it merges into it or the vocabulary
+    lacks it.
+    """
     stem = _FIELD.sub("it", suffix) or "."
 
     def ids(text: str) -> list[int]:

@@ -1,10 +1,11 @@
 """Steering: add an emotion's direction to the stream while the model writes, and see which emotion it writes.
 
-What is added is `scale * direction.scale * direction.vector`: scale 1 adds the natural length, as far as held-out twins
-differ along the direction, at its own site. A direction without such a length is refused. It is added at the text's last token,
-where directions are fitted (`interp.models.ends`), and at every token after it. Activation addition: Turner et al. 2023, Rimsky et al. 2024. Arms share prompts,
-seeds and stop rules; the strength is chosen on one half of the prompts and reported on the other, beside unsteered text and
-random directions of the same length.
+What is added is `scale * direction.scale * direction.vector`: scale 1 adds the natural length, as
+far as held-out twins differ along the direction, at its own site. A direction without such a length
+is refused. It is added at the text's last token, where directions are fitted
+(`interp.models.ends`), and at every token after it. Activation addition: Turner et al. 2023, Rimsky
+et al. 2024. Arms share prompts, seeds and stop rules; the strength is chosen on one half of the
+prompts and reported on the other, beside unsteered text and random directions of the same length.
 """
 
 import math
@@ -35,12 +36,13 @@ from stimuli.battery import Stimulus
 
 METHOD = "steering"
 WHERE: Where = ("last", "generated")
-"""Where a direction is added unless asked otherwise. `last` is the text's last token; `generated` is all that stands behind the
-text: what a chat template writes, and what the model does. `opening` is the prompt's very last token: under a chat template the
-opening of the assistant's turn.
+"""Where a direction is added unless asked otherwise. `last` is the text's last token; `generated` is
+all that stands behind the text: what a chat template writes, and what the model does.
 """
 
 OPENING = "opening"
+"""The prompt's very last token: under a chat template the opening of the assistant's turn."""
+
 SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)
 ROWS_AT_ONCE = 256
 
@@ -62,6 +64,7 @@ def steer(
 ) -> list[str]:
     """The continuation of each prompt under `direction`; one `scale` for all or one a prompt, 0 gives the unsteered text.
 
+    `where` has the words of `WHERE` and `opening`, `prompt`, `all`, or masks as an intervention takes.
     Under a chat template each prompt is a conversation (a text is a user turn), and what is written is the assistant's turn.
     Raises `ArtefactError` for a direction of another width, of length zero, or of another model (`allow_foreign` lets the last
     through); `UsageError` for a scale that is not finite, no new tokens, a negative temperature, or no prompts. Warns when what

@@ -13,10 +13,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.causal.passes import Encoded, Pass, run
-from interp.causal.prefix import Prefix
+from interp.causal.prefix import Behind, Prefix
 from interp.causal.readout import TokenReadout, Word
 from interp.errors import InternalError
 from interp.models import LanguageModel
+
+Asked = Mapping[Word, Bool[Tensor, " row"]]
+"""The rows in which each beginning is read on from."""
+
+Steps = Mapping[tuple[Word, int], Float[Tensor, " row"]]
+"""log p(token | text, beginning) by beginning and token; NaN in rows where it was not asked for."""
 
 
 def word_scores(
@@ -29,34 +35,32 @@ def word_scores(
     """
     if bound.whole:
         return bound.scores(found.logits)
+    if found.behind is None:
+        raise InternalError("words of several tokens are scored after a pass that cannot be read on.")
     if wanted is None:
         wanted = torch.ones(len(found.logits), len(bound.emotions), dtype=torch.bool)
-    steps = _read_on(found, _rows_of_beginnings(bound, wanted), _next_tokens(bound))
-    behind = {}
-    for emotion, words in bound.scored.items():
-        longer = [word for word in words if len(word) > 1]
-        if longer:
-            behind[emotion] = torch.stack([_sum(steps, word) for word in longer], dim=-1)
+    steps = _read_on(found.behind, _asked(bound, wanted), _following(bound))
+    behind = {
+        emotion: torch.stack([_sum(steps, word) for word in longer], dim=-1).to(found.logits.device)
+        for emotion, words in bound.scored.items()
+        if (longer := [word for word in words if len(word) > 1])
+    }
     return bound.scores(found.logits, behind)
 
 
 def text_scores(model: LanguageModel, rows: Sequence[Encoded], bound: TokenReadout) -> Float[Tensor, "row emotion"]:
-    """The readout's scores after one batch of texts, unedited."""
+    """The readout's scores (nats) after one batch of texts, unedited."""
     if bound.whole:
         return bound.scores(run(model, rows).logits)
     prefix = Prefix(model, rows, [len(row.tokens) for row in rows])
     return word_scores(prefix.run([], further=True), bound)
 
 
-Steps = Mapping[tuple[Word, int], Float[Tensor, " row"]]
-"""log p(token | text, beginning) by beginning and token; NaN in rows where it was not asked for."""
-
-
 def _sum(steps: Steps, word: Word) -> Float[Tensor, " row"]:
     return torch.stack([steps[word[:n], word[n]] for n in range(1, len(word))]).sum(0)
 
 
-def _next_tokens(bound: TokenReadout) -> dict[Word, list[int]]:
+def _following(bound: TokenReadout) -> dict[Word, list[int]]:
     """The tokens that follow each beginning in some word."""
     found: dict[Word, set[int]] = defaultdict(set)
     for words in bound.scored.values():
@@ -66,40 +70,41 @@ def _next_tokens(bound: TokenReadout) -> dict[Word, list[int]]:
     return {beginning: sorted(tokens) for beginning, tokens in found.items()}
 
 
-def _rows_of_beginnings(bound: TokenReadout, wanted: Bool[Tensor, "row emotion"]) -> dict[Word, Bool[Tensor, " row"]]:
-    """The rows in which each beginning is asked for."""
+def _asked(bound: TokenReadout, wanted: Bool[Tensor, "row emotion"]) -> Asked:
+    """The rows in which each beginning is asked for: by any of the emotions that have it."""
     found: dict[Word, Tensor] = {}
-    for column, emotion in enumerate(bound.emotions):
+    for emotion, rows in zip(bound.emotions, wanted.cpu().T, strict=True):
         for beginning in bound.beginnings(emotion):
-            found[beginning] = found.get(beginning, torch.zeros(len(wanted), dtype=torch.bool)) | wanted[:, column].cpu()
+            found[beginning] = found.get(beginning, torch.zeros_like(rows)) | rows
     return found
 
 
-def _read_on(found: Pass, asked: Mapping[Word, Bool[Tensor, " row"]], following: Mapping[Word, Sequence[int]]) -> Steps:
+def _read_on(behind: Behind, asked: Asked, following: Mapping[Word, Sequence[int]]) -> Steps:
     """What the model says behind each beginning, in the rows that ask for it."""
-    if found.behind is None:
-        raise InternalError("words of several tokens are scored after a pass that cannot be read on.")
-    logits = found.logits
     steps = {
-        (beginning, token): torch.full((len(logits),), torch.nan, device=logits.device)
-        for beginning in asked
+        (beginning, token): torch.full((len(rows),), torch.nan)
+        for beginning, rows in asked.items()
         for token in following[beginning]
     }
-    for beginnings, rows in _jobs(asked, found):
+    for beginnings, rows in _jobs(behind, asked):
         ids = torch.tensor(beginnings)
-        log_probs = found.behind.read(rows, ids).float().log_softmax(-1)
+        log_probs = behind.read(rows, ids).float().log_softmax(-1)
         for beginning in dict.fromkeys(beginnings):
             mine = (ids == torch.tensor(beginning)).all(-1)
-            for token in following[beginning]:
-                steps[beginning, token][rows[mine].to(logits.device)] = log_probs[mine.to(log_probs.device), token].to(logits.device)
+            tokens = following[beginning]
+            known = log_probs[mine.to(log_probs.device)][:, tokens].cpu()
+            for token, values in zip(tokens, known.T, strict=True):
+                steps[beginning, token][rows[mine]] = values
     return steps
 
 
-def _jobs(asked: Mapping[Word, Bool[Tensor, " row"]], found: Pass) -> Iterator[tuple[list[Word], Int[Tensor, " job"]]]:
+def _jobs(behind: Behind, asked: Asked) -> Iterator[tuple[list[Word], Int[Tensor, " job"]]]:
     """Beginnings of one length and the rows behind which they are read, as many as fit together."""
-    for length in sorted({len(beginning) for beginning in asked}):
-        jobs = [(one, row) for one, rows in asked.items() if len(one) == length for row in rows.nonzero().flatten().tolist()]
-        most = found.behind.rows_at_once(length)
+    of_length: dict[int, list[tuple[Word, int]]] = defaultdict(list)
+    for beginning, rows in asked.items():
+        of_length[len(beginning)] += [(beginning, row) for row in rows.nonzero().flatten().tolist()]
+    for length, jobs in sorted(of_length.items()):
+        most = behind.rows_at_once(length)
         for first in range(0, len(jobs), most):
             part = jobs[first : first + most]
-            yield [one for one, _ in part], torch.tensor([row for _, row in part])
+            yield [beginning for beginning, _ in part], torch.tensor([row for _, row in part])

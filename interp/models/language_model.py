@@ -110,11 +110,14 @@ class LanguageModel(Weights):
         """Token ids of each text, the tokenizer's own special tokens (BOS) added once; `ids` name the texts in messages.
 
         Under a chat template a text is one user turn, a list of messages the conversation it is, and the template alone writes
-        what stands around them. `open_turn` is for texts that are to be continued: it opens the assistant's turn behind them,
-        or, without a template, leaves out what the tokenizer puts behind a text (EOS).
-        Raises `DataError` for a text that is longer than the model's context (unless `truncate` says which end to cut), that
-        has no token, that holds special tokens (unless `allow_special`) or a token that the model does not embed, and for messages
-        without a template; `UsageError` for `truncate` under a template. What is not said here is as `reading` says.
+        what stands around them. `open_turn` is for texts that are to be continued: it opens the
+        assistant's turn behind them, or, without a template, leaves out what the tokenizer puts behind
+        a text (EOS). What is not said here is as `reading` says.
+
+        Raises `DataError` for a text that is longer than the model's context (unless `truncate` says
+        which end to cut), that has no token, that holds special tokens (unless `allow_special`) or a
+        token that the model does not embed, and for messages without a template; `UsageError` for
+        `truncate` under a template.
         """
         rows = self.encode(texts, ids=ids, truncate=truncate, allow_special=allow_special, open_turn=open_turn)
         return [row.ids for row in rows]
@@ -131,9 +134,9 @@ class LanguageModel(Weights):
     ) -> list[Tokens]:
         """The tokens of each text as `tokenize` gives them, with the span of characters [start, end) that each covers.
 
-        `suffixes` stand behind the texts and are never cut. Spans speak of the text (and its suffix) itself: what tokenizer and
-        chat template write has (0, 0), and the text of a conversation is its contents, joined by newlines. Raises as
-        `tokenize` does.
+        `suffixes` stand behind the texts and are never cut. Spans speak of the text (and its suffix)
+        itself: what tokenizer and chat template write has (0, 0), and the text of a conversation is its
+        contents, joined by newlines. Raises as `tokenize` does.
         """
         if isinstance(texts, str) or truncate not in (None, "left", "right"):
             raise UsageError("tokenize takes a list of texts, and truncate is None, 'left' or 'right'.")
@@ -141,7 +144,8 @@ class LanguageModel(Weights):
         truncate, allow_special = truncate or self.reading.truncate, allow_special or self.reading.allow_special
         if truncate is not None and self.chat is not None:
             raise UsageError(UNCUT)
-        given = texts if suffixes is None else [followed_by(text, more) for text, more in zip(texts, suffixes, strict=True)]
+        behind = [""] * len(texts) if suffixes is None else suffixes
+        given = [followed_by(text, more) if more else text for text, more in zip(texts, behind, strict=True)]
         rows = encode_prompts(self.tokenizer, self.chat, given, names=names, allow_special=allow_special, open_turn=open_turn)
         refuse_unembedded(self.tokenizer, rows, self.dims.d_vocab, names=names)
         if truncate is not None:

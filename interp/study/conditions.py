@@ -140,9 +140,9 @@ def unreadable(model: str, emotions: Sequence[str]) -> dict[str, str]:
     others too. These emotions are left out where words are asked for; the others stay.
     """
     lacking = without_words(model, emotions) if model in TESTBEDS else []
-    found = {emotion: f"{model} has no words for it." for emotion in lacking}
-    words = readout_for(model, emotions).words
-    plain = {emotion: {word.casefold() for word in listed} for emotion, listed in words.items() if emotion not in found}
+    found = dict.fromkeys(lacking, f"{model} has no words for it.")
+    listed = readout_for(model, emotions).words
+    plain = {one: {word.casefold() for word in words} for one, words in listed.items() if one not in found}
     for emotion, own in plain.items():
         if own <= set().union(*(others for name, others in plain.items() if name != emotion)):
             found[emotion] = "its words are all words of other emotions, too."
