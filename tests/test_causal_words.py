@@ -35,7 +35,7 @@ WHOLE = Readout({"joy": ["happy", "good"], "fear": ["afraid"], "anger": ["angry"
 TEXTS = (
     "the dog ran home and anna cried",
     "ben won",
-    "the cold night was long and the rain was loud",
+    "the cold night was long and the rain was loud so he kept the lamp on until the sun rose over the hill and the sea",
     "we saw the sea",
 )
 SITES = (Site("resid_post", 0), Site("resid_post", 1))

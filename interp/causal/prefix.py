@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.causal.interventions import Intervention, applied, behind_prompts
@@ -47,6 +47,7 @@ class Prefix:
         firsts = [min(start, length - 1) for start, length in zip(starts, self.batch.lengths, strict=True)]
         self.column = int((self.pads + torch.tensor(firsts)).min())
         self._cache: Any = None
+        self._streams: dict[tuple[int, ...], Tensor] = {}
         if self.column:
             _, self._cache = model.resume(self.batch.ids[:, : self.column], self.batch.mask[:, : self.column])
 
@@ -91,6 +92,26 @@ class Prefix:
         before = rows_of(self._cache, everyone)
         _, cache = self.model.resume(self.batch.ids[:, self.column :], self.batch.mask, before)
         return cache
+
+    def further_mask(self, texts: Int[Tensor, " row"], new: int) -> Bool[Tensor, "row pos"]:
+        """The mask of these texts with `new` tokens behind each."""
+        return torch.cat([self.batch.mask[texts], torch.ones(len(texts), new, dtype=torch.bool)], dim=1)
+
+    def streams(self, tokens: tuple[int, ...]) -> Float[Tensor, "layer text new d_model"]:
+        """The residual stream that each block reads at `tokens` behind each text, without an edit."""
+        if tokens not in self._streams:
+            sites = [Site("resid_pre", layer) for layer in range(self.model.dims.n_layers)]
+            most = rows_at_once(self.model, before=self.batch.ids.shape[1], behind=len(tokens))
+            parts = []
+            for texts in torch.arange(len(self.texts)).split(most):
+                kept: dict[Site, Tensor] = {}
+                ids = torch.tensor(tokens).expand(len(texts), -1)
+                cache, mask = rows_of(self.read_through, texts), self.further_mask(texts, len(tokens))
+                self.model.resume(ids, mask, cache, hooks=readers(sites, kept))
+                home = kept[sites[0]].device
+                parts.append(torch.stack([kept[site].to(home) for site in sites]))
+            self._streams[tokens] = torch.cat(parts, dim=1)
+        return self._streams[tokens]
 
     def _pass(
         self,
@@ -145,18 +166,23 @@ class Behind:
 
         Interventions that reach behind the prompts (`all`, `generated`) act on these tokens, too.
         """
-        model, texts = self.prefix.model, self.chosen[rows]
-        lengths = [self.prefix.batch.lengths[i] for i in texts.tolist()]
-        width, new = self.prefix.batch.ids.shape[1], ids.shape[1]
-        cache = rows_of(self.cache, rows, first=self.lowest)
-        if self.lowest:  # below, nothing was edited, and the pass did not run
-            below = rows_of(self.prefix.read_through, texts, last=self.lowest)
-            cache = stacked(below, cache, first=self.lowest)
-        further = torch.ones(len(rows), new, dtype=torch.bool)
-        mask = torch.cat([self.prefix.batch.mask[texts], further], dim=1)
+        prefix, texts, new = self.prefix, self.chosen[rows], ids.shape[1]
+        lengths = [prefix.batch.lengths[i] for i in texts.tolist()]
+        cache, begin = rows_of(self.cache, rows, first=self.lowest), None
+        if self.lowest:  # below, nothing is edited: there the tokens are read once for all passes
+            cache = stacked(prefix.read_through, cache, first=self.lowest)
+            begin = prefix.model.begin(self.lowest, self._unedited(texts, ids))
         reaching = [behind_prompts(one, rows) for one in self.interventions]
         edits = [one for one in reaching if one is not None]
-        with applied(model, edits, lengths=lengths, side="left", start=width, ahead=new):
-            logits, _ = model.resume(ids, mask, cache)
-        require_finite(model, logits, [self.prefix.texts[i] for i in texts.tolist()])
+        options = {"lengths": lengths, "start": prefix.batch.ids.shape[1], "ahead": new}
+        with applied(prefix.model, edits, side="left", **options):
+            mask = prefix.further_mask(texts, new)
+            logits, _ = prefix.model.resume(ids, mask, cache, begin=begin)
+        require_finite(prefix.model, logits, [prefix.texts[i] for i in texts.tolist()])
         return logits
+
+    def _unedited(self, texts: Int[Tensor, " row"], ids: Int[Tensor, "row new"]) -> Float[Tensor, "row new d_model"]:
+        """What the block `lowest` reads at the tokens `ids` behind `texts`."""
+        kinds, which = torch.unique(ids, dim=0, return_inverse=True)
+        held = torch.stack([self.prefix.streams(tuple(one))[self.lowest] for one in kinds.tolist()])
+        return held[which.to(held.device), texts.to(held.device)]

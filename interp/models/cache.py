@@ -41,22 +41,24 @@ def held(cache: Any) -> int:
     return 0 if cache is None else int(cache.get_seq_length())
 
 
-def rows_of(cache: Any, rows: Int[Tensor, " row"], *, first: int = 0, last: int | None = None) -> Any:
-    """A copy of `cache` that holds `rows` of it, at the layers from `first` on (before `last`): those
-    below are of no use to a pass that begins there. Extending the copy leaves the original as it was.
+def rows_of(cache: Any, rows: Int[Tensor, " row"], *, first: int = 0) -> Any:
+    """A copy of `cache` that holds `rows` of it, at the layers from `first` on: those below are of
+    no use to a pass that begins there. Extending the copy leaves the original as it was.
     """
     if cache is None:
         return None
     fresh = copy.copy(cache)
     fresh.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in fresh.layers[first:last]:
+    for layer in fresh.layers[first:]:
         own = rows.to(layer.keys.device)
         layer.keys, layer.values = layer.keys[own], layer.values[own]
     return fresh
 
 
 def stacked(low: Any, high: Any, *, first: int) -> Any:
-    """A cache of the layers of `high` from `first` on, and of `low` below."""
+    """A cache of the layers of `high` from `first` on, and of `low` below, whatever its rows: a pass
+    that begins at `first` asks the layers below only how many columns there are.
+    """
     fresh = copy.copy(high)
     fresh.layers = [*low.layers[:first], *high.layers[first:]]
     return fresh
