@@ -150,9 +150,11 @@ def _rows(hf_model: PreTrainedModel) -> int:
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, hf_model: PreTrainedModel, name: str) -> None:
-    """Warn of special tokens that the model does not embed (some are shipped so); a text with one is refused where it is read.
+    """Warn of special tokens that the model does not embed (some are shipped so); a text with one is
+    refused where it is read.
 
-    Raises `ArtefactError` for other tokens that it does not embed, and for a special one that stands in every text.
+    Raises `ArtefactError` for other tokens that it does not embed, and for a special one that the
+    tokenizer puts around every text.
     """
     rows = _rows(hf_model)
     beyond = {token: id_ for token, id_ in tokenizer.get_vocab().items() if id_ >= rows}
@@ -160,8 +162,8 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, hf_model: PreTrainedMod
     wrong = [token for token, id_ in beyond.items() if token not in special or id_ in everywhere]
     if wrong:
         raise ArtefactError(
-            f"{name}: the tokenizer's ids go up to {max(beyond.values())} and the model embeds 0..{rows - 1}; it lacks "
-            f"{len(wrong)} tokens that texts need, such as {wrong[0]!r}: this tokenizer belongs to another model. Put the "
+            f"{name}: the tokenizer's ids go up to {max(beyond.values())} and the model embeds 0..{rows - 1}: it lacks "
+            f"{len(wrong)} tokens that texts need, such as {wrong[0]!r}. This tokenizer belongs to another model: put the "
             "model's own tokenizer beside its weights."
         )
     if beyond:
