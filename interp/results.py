@@ -114,6 +114,12 @@ def _check_types(content: Mapping[str, Any]) -> None:
     provenance = content["provenance"]
     for name in ("model", "battery", "software", *_JOINED):
         check(f"provenance.{name}", provenance.get(name, {}), dict)
+    asked = provenance.get("readout", {"suffix": "", "words": {}})
+    check("provenance.readout", asked, dict)
+    check("provenance.readout.suffix", asked.get("suffix"), str)
+    check("provenance.readout.words", asked.get("words"), dict)
+    for emotion, words in asked["words"].items():
+        check(f"provenance.readout.words.{emotion}", words, dict)
     for name, types in _JOINED.items():
         for stage, value in provenance.get(name, {}).items():
             check(f"provenance.{name}.{stage}", value, *types)

@@ -46,13 +46,13 @@ print(pairs[0].affective.text, pairs[0].neutral.text, sep="\n\n")
 # %%
 twins = [item for pair in pairs for item in pair]
 quarter = stimuli.Battery(battery.name, tuple(twins))
-store = capture(model, quarter, sites=["resid_post"], positions=["last"])
+store = capture(model, quarter, sites=["resid_post"], positions=["last_content"])
 task = prepare("reception", ["affective", "neutral"] * len(pairs), [item.group for item in twins])
 n_layers = model.dims.n_layers
 
 
 def place(site):
-    return {"site": site.name, "layer": site.layer, "depth": (site.layer + 1) / n_layers, "position": "last"}
+    return {"site": site.name, "layer": site.layer, "depth": (site.layer + 1) / n_layers, "position": "last_content"}
 
 
 probed = sweep(((place(site), store.read(site).x) for site in store.sites), task)

@@ -261,8 +261,9 @@ def test_a_study_under_a_template_reads_directions_where_it_edits(chat_folder, t
     summary = study.run(settings)
     assert not [warning for warning in summary["warnings"] if "was not run" in warning or "plain" in warning]
     directions = read_table(tmp_path / "run" / "tables" / "directions.csv")
-    assert set(directions["position"]) == {"last_content"}
+    steering = read_table(tmp_path / "run" / "tables" / "steering.csv")
+    assert set(directions["position"]) == set(steering["position"]) == {"last_content"}  # fitted where it acts
     unsaid = study.Settings(model=str(chat_folder), stimuli=str(path), out=tmp_path / "plain", sites=("resid_post",))
     told = study.run(unsaid, stages=["directions"])["warnings"]
     assert [warning for warning in told if "is a chat model" in warning]
-    assert set(read_table(tmp_path / "plain" / "tables" / "directions.csv")["position"]) == {"last"}
+    assert set(read_table(tmp_path / "plain" / "tables" / "directions.csv")["position"]) == {"last_content"}

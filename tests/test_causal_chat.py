@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from chat_cases import TALK, TEXT, turn
 from transformers import AutoModelForCausalLM
 
@@ -61,3 +62,44 @@ def test_a_chat_models_end_of_turn_ends_its_text(chat_folder, tmp_path, chat_tok
     path.write_text(json.dumps({**json.loads(path.read_text()), "eos_token_id": [2, end]}))
     assert load(str(folder), chat_template="on", check=False).end_tokens == {2, end}
     assert load(str(chat_folder), chat_template="on", check=False).end_tokens == {2}
+
+
+@pytest.mark.parametrize(
+    ("where", "first", "stop"),
+    [("last", -3, -2), (("last", "generated"), -3, None), ("opening", -1, None)],
+    ids=["last", "onward", "opening"],
+)
+def test_steering_acts_where_directions_are_fitted_unless_asked(chat_model, chat_folder, chat_tokenizer, where, first, stop):
+    """The user's last word stands before `<end>` and `<assistant>`; by a hook on the plain model."""
+    vector = 20 * torch.eye(32)[5]
+    direction = Direction(np.eye(32)[5], Site("resid_post", 1), "paired", ("joy", "neutral"), 20.0, 0.1, chat_model.provenance)
+    plain = AutoModelForCausalLM.from_pretrained(chat_folder)
+    ids = chat_tokenizer.apply_chat_template(turn(TEXT), add_generation_prompt=True, return_tensors="pt")["input_ids"]
+    assert chat_tokenizer.convert_ids_to_tokens(ids[0, -3:]) == [".", "<end>", "<assistant>"]
+
+    def push(module, inputs, output):
+        hidden = (output[0] if isinstance(output, tuple) else output).clone()
+        hidden[:, slice(first, stop)] += vector
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    handle = plain.model.layers[1].register_forward_hook(push)
+    with torch.no_grad():
+        expected = int(plain(ids).logits[0, -1].argmax())
+    handle.remove()
+    (found,) = steer(chat_model, [TEXT], direction, where=where, max_new_tokens=1)
+    assert found == chat_tokenizer.decode([expected], skip_special_tokens=True)
+
+
+def test_the_table_says_where_a_direction_acts(chat_model):
+    direction = Direction(np.eye(32)[0], Site("resid_post", 1), "paired", ("joy", "neutral"), 1.0, 0.1, chat_model.provenance)
+    for where, position in ((("last",), "last_content"), (("opening", "generated"), "opening")):
+        rows = sweep(
+            chat_model,
+            [TEXT, TALK],
+            {"joy": direction},
+            lambda texts: ["joy"] * len(texts),
+            scales=(1.0,),
+            where=where,
+            max_new_tokens=1,
+        )
+        assert {row["position"] for row in rows} == {position}

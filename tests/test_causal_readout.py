@@ -50,23 +50,46 @@ def test_scores_are_log_probabilities_of_the_words(model):
     assert bound.emotions == ("joy", "sadness", "anger")
 
 
-def test_words_of_several_tokens_are_read_by_their_first_unless_whole_ones_exist():
+def words(model, bound):
+    return {e: [" ".join(model.tokenizer.convert_ids_to_tokens(list(w))) for w in found] for e, found in bound.scored.items()}
+
+
+def test_words_of_several_tokens_are_kept_whole():
     model = spelled("joy", "sad", "fe")
-    bound = Readout({"joy": ["joy", "glee"], "fear": ["fear"], "sadness": ["sad", "tears"]}, " he felt").bind(model)
-    assert ids(model, bound) == {"joy": ["joy"], "fear": ["fe"], "sadness": ["sad"]}
+    bound = Readout({"joy": ["joy", "glee"], "fear": ["fear"], "sadness": ["sad", "sadden"]}, " he felt").bind(model)
+    assert words(model, bound) == {"joy": ["joy", "g l e e"], "fear": ["fe a r"], "sadness": ["sad"]}
+    assert bound.described(model)["words"]["sadness"] == {"sad": "sad", "sadden": "sad d e n"}
+    assert not bound.whole
+    assert bound.beginnings("fear") == tuple(sorted([bound.scored["fear"][0][:1], bound.scored["fear"][0][:2]], key=len))
 
 
-def test_a_token_of_two_emotions_serves_neither():
+def test_a_blank_that_is_a_token_of_its_own_belongs_to_the_word():
+    bpe = models.BPE({letter: i for i, letter in enumerate("▁abcdefghijklmnopqrstuvwxyz.")}, [])
+    backend = Tokenizer(bpe)
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    model = spelled()
+    model.tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    bound = Readout({"joy": ["joy"], "fear": ["fear"]}, " he felt").bind(model)
+    assert words(model, bound) == {"joy": ["▁ j o y"], "fear": ["▁ f e a r"]}
+
+
+def test_words_that_collide_are_told():
     model = spelled("di")
-    bound = Readout({"disgust": ["disgust", "gross"], "distrust": ["distrust", "wary"]}, ".").bind(model)
-    assert ids(model, bound) == {"disgust": ["g"], "distrust": ["w"]}
-    with pytest.raises(UsageError, match="for distrust have no token of their own"):
-        Readout({"disgust": ["disgust", "gross"], "distrust": ["distrust"]}, ".").bind(model)
+    readout = Readout({"disgust": ["disgust", "gross"], "distrust": ["distrust", "gross", "wary"]}, ".")
+    with pytest.warns(UserWarning, match="the words gross are the same tokens for two emotions"):
+        bound = readout.bind(model)
+    assert words(model, bound) == {"disgust": ["di s g u s t"], "distrust": ["w a r y", "di s t r u s t"]}
+    assert bound.readout.bind(model) == bound  # with nothing left to be told
+    with pytest.warns(UserWarning, match=r"saddle \(anger\) begins with sad \(sadness\): where the longer"):
+        Readout({"sadness": ["sad", "sadness"], "anger": ["saddle"]}, ".").bind(spelled("sad"))
 
 
-def test_an_emotion_without_a_token_is_refused(model):
-    with pytest.raises(UsageError, match="for fear have no token of their own"):
-        Readout({**WORDS, "fear": ["xylophone", "zither"]}, "").bind(model)
+def test_an_emotion_without_a_word_is_left_out_and_the_others_stay(model):
+    with pytest.warns(UserWarning, match=r"for fear have no tokens of their own .* left out"):
+        bound = Readout({**WORDS, "fear": ["xylophone", "zither"]}, "").bind(model)
+    assert bound.emotions == ("joy", "sadness", "anger")
+    with pytest.raises(UsageError, match=r"for fear have no tokens of their own .*: give other words"):
+        Readout({"fear": ["xylophone", "zither"]}, "").bind(model)
     with pytest.raises(UsageError, match="no words for fear"):
         Readout({"fear": []}, "")
     with pytest.raises(UsageError, match="any emotion"):
@@ -82,6 +105,18 @@ def test_the_contrast_is_with_neutral_words_or_with_the_mean_of_the_others(model
     calm = Readout({"joy": ["joy"], "neutral": ["calm"], "anger": ["angry"]}, "").bind(model)
     assert calm.contrast(scores, ["joy", "anger"]).tolist() == [1 - 4.0, 7 - 3.0]
     assert Readout({"joy": ["joy"]}, "").bind(model).contrast(scores[:, :1], ["joy"] * 2).tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("suffix", [" The feeling here is ", " felt\n", " "])
+def test_a_suffix_that_ends_in_white_space_is_refused_with_the_remedy(suffix):
+    with pytest.raises(UsageError, match=f"ends in white space.*write {suffix.rstrip()!r}"):
+        Readout(WORDS, suffix)
+
+
+def test_a_field_that_ends_the_suffix_in_white_space_is_refused():
+    told = Stimulus("s1", "the dog ran .", "joy", fields={"who": "anna "})
+    with pytest.raises(DataError, match=r"'s1'.*ends the readout's suffix in white space"):
+        Readout(WORDS, " {who}").suffix_for(told)
 
 
 def test_the_suffix_takes_fields_of_the_stimulus(model):

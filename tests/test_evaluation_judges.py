@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 
 import stimuli
 from interp.causal.readout import Readout
@@ -69,6 +70,24 @@ def test_forced_choice_keeps_the_order_of_texts_of_unequal_length():
     texts = [item.text for item in AFFECTIVE] + [" ".join(item.text for item in AFFECTIVE[:3])]
     together = judge([texts[0], "", *texts[1:]])
     assert together == [judge([texts[0]])[0], None, *(judge([text])[0] for text in texts[1:])]
+
+
+def test_forced_choice_is_not_won_by_frequent_words(monkeypatch):
+    """Words of joy are 5 nats likelier whatever was written; a text lifts its own emotion by 3."""
+
+    def scores(model, rows, bound):
+        lifted = [("fear" in model.decode(row.tokens), "joy" in model.decode(row.tokens)) for row in rows]
+        return torch.tensor([[3.0 * joy, -5.0 + 3.0 * fear] for fear, joy in lifted])
+
+    monkeypatch.setattr("interp.evaluation.judges.text_scores", scores)
+    readout = Readout({e: planted.readout(planted.SPECS["planted"])[e] for e in ("joy", "fear")}, "")
+    judge = forced_choice(model("planted"), readout, neutral=["the river .", "a road ."])
+    assert judge(["the joy river", "the fear river", "", "fear"]) == ["joy", "fear", None, "fear"]
+    assert judge([]) == []
+    lifted = forced_choice(model("planted"), readout, neutral=["fear"])  # by a prompt that is not neutral
+    assert lifted(["the river"]) == ["joy"]
+    with pytest.raises(UsageError, match="neutral prompts"):
+        forced_choice(model("planted"), readout, neutral=[])
 
 
 def test_only_testbeds_have_an_oracle():

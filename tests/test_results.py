@@ -162,6 +162,12 @@ def edited(change: dict | list) -> str:
         ({"provenance": {"seconds": 3}}, r"provenance\.seconds holds a int, expected dict"),
         ({"provenance": {"seconds": {"probes": "3"}}}, r"seconds\.probes holds a str, expected int or float"),
         ({"provenance": {"tables": {"probes": 3}}}, r"tables\.probes holds a int, expected str"),
+        ({"provenance": {"readout": []}}, r"provenance\.readout holds a list, expected dict"),
+        ({"provenance": {"readout": {"words": {}}}}, r"readout\.suffix holds a NoneType, expected str"),
+        (
+            {"provenance": {"readout": {"suffix": "", "words": {"joy": ["joy"]}}}},
+            r"readout\.words\.joy holds a list, expected dict",
+        ),
         ({"provenance": {"model": "gpt2"}}, r"provenance\.model holds a str, expected dict"),
         ({"warnings": "one"}, "warnings holds a str, expected list"),
         ({"warnings": [1]}, r"warnings\[0\] holds a int, expected str"),

@@ -45,7 +45,9 @@ def planted_run(tmp_path_factory) -> Path:
 def test_the_planted_truth_is_found(planted_run):
     probes = read_table(planted_run / "tables" / "probes.csv")
     reception = probes[(probes["task"] == "reception") & (probes["metric"] == "auroc")]
-    stream = reception[(reception["site"] == "resid_post") & (reception["position"] == "last") & (reception["control"] == "")]
+    stream = reception[
+        (reception["site"] == "resid_post") & (reception["position"] == "last_content") & (reception["control"] == "")
+    ]
     assert stream.set_index("layer")["value"][[1, 2, 3]].min() == 1.0
     texts = reception[reception["site"] == ""]
     assert texts["value"].max() < 0.7

@@ -103,11 +103,14 @@ def test_single_texts_are_asked_where_twins_are_too_few() -> None:
 
 
 def test_words_that_are_known_without_a_model() -> None:
-    assert unreadable("any", ("joy", "anger")) is None
-    assert "planted has no words for 'saudade'" in str(unreadable("planted", ("joy", "saudade")))
-    assert "are all words of other emotions" in str(unreadable("any", ("Joy", "joy")))
+    assert unreadable("any", ("joy", "anger")) == {}
+    assert unreadable("planted", ("joy", "saudade")) == {"saudade": "planted has no words for it."}
+    assert unreadable("any", ("Joy", "joy")) == {"Joy": "its words are all words of other emotions, too."}
     found = conditions(paired({"joy": 9, "saudade": 9}), folds=5, model="storyworld")
-    assert set(found.closed) == {"readout"}
+    assert found.closed == {}  # the others can be asked
+    assert found.doubts == ("'saudade' is not asked by words: storyworld has no words for it.",)
+    found = conditions(paired({"envy": 9, "saudade": 9}), folds=5, model="storyworld")
+    assert found.closed == {"readout": "storyworld has no words for it."}
     assert list(found.forbidden(study.STAGES, asked=False)) == ["patching", "ablation", "steering"]
     found = conditions(paired({"joy": 9, "saudade": 9}), folds=5, model="any")
     assert found.closed == {}

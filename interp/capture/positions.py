@@ -4,7 +4,7 @@ Positions are absolute: 0 is the first token that the tokenizer made, its own sp
 
 | rule | tokens |
 |---|---|
-| `last` | the last token (under a chat template, one that closes the last turn) |
+| `last` | the last token there is: it may be an end token, a blank, or one that closes a chat turn |
 | `last_content` | the last token that belongs to the text: not added by tokenizer or template, not only white space |
 | `mean_content` | the mean over all tokens that belong to the text |
 | `mean_from(k)` | the mean over tokens k, k + 1, ... (the first k tokens are left out) |
@@ -27,6 +27,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.errors import DataError, UsageError
+from interp.models.ends import content_positions
 
 KINDS = ("last", "last_content", "mean_content", "mean_from", "span", "role", "all")
 """The names of rules; `mean_from`, `span` and `role` take an argument in parentheses."""
@@ -56,8 +57,8 @@ class TokenisedText:
 
     @property
     def content(self) -> Int[np.ndarray, " token"]:
-        """Positions of the tokens that belong to the text: not added by tokenizer or template, not only white space."""
-        return np.array([p for p, (a, b) in enumerate(self.offsets) if self.text[a:b].strip()], dtype=np.int64)
+        """Positions of the tokens that belong to the text (`interp.models.ends.content_positions`)."""
+        return content_positions(self.text, self.offsets)
 
 
 @dataclass(frozen=True, slots=True)

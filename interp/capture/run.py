@@ -13,6 +13,7 @@ from interp.capture.store import ActivationStore
 from interp.files import make_folder
 from interp.memory import keep_freed_memory
 from interp.models import LanguageModel
+from interp.models.ends import LAST
 from interp.sites import Site
 from stimuli.battery import Battery
 
@@ -22,7 +23,7 @@ def capture(
     battery: Battery,
     *,
     sites: Sequence[str | Site],
-    positions: Sequence[str] = ("last", "mean_content"),
+    positions: Sequence[str] = (LAST, "mean_content"),
     out: Path | str | None = None,
     executor: str = "serial",
     reuse: Sequence[Path | str] = (),

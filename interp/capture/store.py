@@ -115,11 +115,13 @@ class ActivationStore:
         """What the capture warned of, each once."""
         return tuple(dict.fromkeys(warning for record in self._records for warning in record.warnings))
 
-    def read(self, site: Site | str, position: str = "last") -> Activations:
-        """All items' activations at `site` under `position` (float32); a head of a recorded site may be asked for.
+    def read(self, site: Site | str, position: str | None = None) -> Activations:
+        """All items' activations at `site` under `position` (the first that was captured, if none is named) in float32; a head
+        of a recorded site may be asked for.
 
         Raises `UsageError` naming what was recorded, `ArtefactError` for damage.
         """
+        position = self.positions[0] if position is None else position
         wanted, stored = self._stored(site, position)
         head = wanted.head if stored.head is None else None
         pieces = [self._shard_rows(record, stored, head, position) for record in self._records]

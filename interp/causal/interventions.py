@@ -65,6 +65,7 @@ class Firing:
     lengths: tuple[int, ...]
     side: str
     start: int = 0
+    ahead: int = 0
     fired: int = 0
     edited: int = 0
     _seen: int = 0
@@ -94,7 +95,8 @@ class Firing:
     def _absolute(self, x: Tensor) -> Int[Tensor, "batch pos"]:
         """Absolute position of each column of this pass; negative on left padding.
 
-        The first pass begins at the column `start`. After it, a step with a cache is one column, and one without re-reads all.
+        The first pass begins at the column `start`, and its last `ahead` columns stand behind the
+        prompts. After it, a step with a cache is one column, and one without re-reads all.
         """
         rows, width = x.shape[:2]
         if rows != len(self.lengths):
@@ -105,7 +107,7 @@ class Firing:
             start, total = self.start, self.start + width
             if total < max(self.lengths):
                 raise InternalError(f"{self.intervention.site}: {total} columns cannot hold {max(self.lengths)} tokens.")
-            self._pads = tuple(total - n if self.side == "left" else 0 for n in self.lengths)
+            self._pads = tuple(total - self.ahead - n if self.side == "left" else 0 for n in self.lengths)
         elif width in (1, self._seen + 1):
             start = self._seen if width == 1 else 0
         else:
@@ -113,6 +115,20 @@ class Firing:
         self._seen = start + width
         columns = torch.arange(start, start + width, device=x.device)
         return columns - torch.tensor(self._pads, device=x.device)[:, None]
+
+
+def behind_prompts(intervention: Intervention, rows: Int[Tensor, " row"]) -> Intervention | None:
+    """What `intervention` does to tokens that are read behind the prompts, in a batch whose row r is
+    row `rows[r]` of its own; None where it leaves them alone, as masks do.
+    """
+    where = intervention.where if isinstance(intervention.where, tuple) else (intervention.where,)
+    if not any(isinstance(part, str) and part in ("all", "generated") for part in where):
+        return None
+
+    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
+        return intervention.edit(x, Tokens(rows.to(at.row.device)[at.row], at.position))
+
+    return Intervention(intervention.site, edit, "generated")
 
 
 @contextmanager
@@ -123,18 +139,20 @@ def applied(
     lengths: Sequence[int],
     side: str = "right",
     start: int = 0,
+    ahead: int = 0,
 ) -> Iterator[tuple[Firing, ...]]:
     """While open, one forward pass or one generation runs under `interventions`, in their order.
 
-    `lengths` are the rows' prompt lengths in tokens and `side` their padding (`generate` pads left); a pass that resumes
-    behind a cache of `start` columns says so. Yields the counters.
+    `lengths` are the rows' prompt lengths in tokens and `side` their padding (`generate` pads left);
+    a pass that resumes behind a cache of `start` columns says so, and how many of its columns stand
+    behind the prompts (`ahead`). Yields the counters.
     Raises `UsageError` for a layer or head that the model lacks, `InternalError` when hooks were left by someone else, when an
     intervention never fired, or when a hook remains.
     """
     for intervention in interventions:
         _check_site(intervention.site, model)
     _require_clean(model, "before")
-    firings = tuple(Firing(intervention, tuple(lengths), side, start) for intervention in interventions)
+    firings = tuple(Firing(intervention, tuple(lengths), side, start, ahead) for intervention in interventions)
     with model.bridge.hooks(fwd_hooks=[(firing.intervention.site.hook, firing) for firing in firings]):
         yield firings
     _require_clean(model, "after")

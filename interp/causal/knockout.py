@@ -25,6 +25,7 @@ from interp.causal.passes import Encoded, batches, encode, run
 from interp.causal.prefix import Prefix, rows_at_once
 from interp.causal.readout import Readout
 from interp.causal.twins import align
+from interp.causal.words import word_scores
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.progress import track
@@ -102,10 +103,11 @@ def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> E
             ready = _make_ready(bench.model, texts, chunk, plans, means if mode != "resample" else None)
         pair, of_plan = [i for i, _ in jobs], [p for _, p in jobs]
         edits = _edits(bench.model, ready, pair, [plans[p] for p in of_plan])
-        result = ready.prefix.run(edits, read=sites, rows=[ready.row_of[i] for i in pair])
-        scores = bound.scores(result.logits).cpu()
+        result = ready.prefix.run(edits, read=sites, rows=[ready.row_of[i] for i in pair], further=not bound.whole)
+        own = columns[pair]
+        scores = word_scores(result, bound, wanted=own[:, None] == torch.arange(len(bound.emotions))).cpu()
         streams = {site: result.at(site, [texts.own[i].end for i in pair]).double().cpu().numpy() for site in sites}
-        effects.score[of_plan, pair] = scores[torch.arange(len(pair)), columns[pair]].numpy()
+        effects.score[of_plan, pair] = scores[torch.arange(len(pair)), own].numpy()
         effects.projection[of_plan, pair] = [
             float(streams[direction.site][row] @ np.asarray(direction.vector, dtype=np.float64))
             for row, direction in enumerate(bench.directions[bench.emotions[i]] for i in pair)

@@ -13,7 +13,8 @@ from interp.causal.interventions import Intervention, applied
 from interp.causal.readout import Readout
 from interp.errors import DataError
 from interp.models import LanguageModel
-from interp.models.conversations import followed_by, prompt_of, text_of
+from interp.models.conversations import Prompt, followed_by, prompt_of, text_of
+from interp.models.ends import content_positions, last_content, refuse_ended
 from interp.sites import Site
 from stimuli.battery import Stimulus
 
@@ -22,10 +23,11 @@ TOKEN_BUDGET = 4096
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Tokens of text + suffix, cut after the suffix.
+    """Tokens of a text and what stands behind it (a suffix; the opening of a turn). No end token
+    closes the row.
 
-    `end` is the position of the text's own last token, `first` that of its first: before it stand
-    tokens that the tokenizer, or a chat template, puts there.
+    `end` is the position of the text's last token (`interp.models.ends`), `first` that of its first:
+    before it stand tokens that the tokenizer, or a chat template, puts there.
     """
 
     tokens: tuple[int, ...]
@@ -41,12 +43,15 @@ class Encoded:
 class Pass(NamedTuple):
     """What one forward pass gave: logits behind each row's last token, and the activations of the sites asked for.
 
-    `origin` is, a row, the column of its position 0 in those activations (negative when the pass began behind it).
+    `origin` is, per row, the column of its position 0 in those activations (negative when the pass
+    began behind it). `behind` reads on behind the rows, where the pass was asked to allow it
+    (`interp.causal.prefix.Behind`).
     """
 
     logits: Float[Tensor, "row d_vocab"]
     sites: dict[Site, Tensor]
     origin: Int[Tensor, " row"]
+    behind: Any = None
 
     def at(self, site: Site, positions: Sequence[int]) -> Float[Tensor, " row *site"]:
         """A site's activations at one absolute position a row."""
@@ -55,23 +60,33 @@ class Pass(NamedTuple):
 
 
 def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) -> list[Encoded]:
-    """Each stimulus's text (or conversation) and suffix, tokenised as one string; the text ends at its last token that does not
-    reach into the suffix. Under a chat template the turn stays open: what would close it is cut off. Raises `DataError` for a
-    text that has no token of its own.
+    """Each stimulus's text (or conversation) and suffix, tokenised as one string. Nothing closes it:
+    what tokenizer or chat template puts behind is cut off, and blanks at its end. Raises `DataError`
+    for a text that has no token of its own, or that ends in an end token.
     """
-    given = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in stimuli]
-    prompts = [followed_by(prompt, readout.suffix_for(one)) for prompt, one in zip(given, stimuli, strict=True)]
-    rows = model.encode(prompts, ids=[stimulus.id for stimulus in stimuli])
+    names = [f"stimulus {stimulus.id!r}" for stimulus in stimuli]
+    prompts = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in stimuli]
+    suffixes = [readout.suffix_for(stimulus) for stimulus in stimuli]
+    rows = model.encode(prompts, ids=[stimulus.id for stimulus in stimuli], suffixes=suffixes)
     encoded = []
-    for stimulus, prompt, row in zip(stimuli, given, rows, strict=True):
-        real = [place for place, (start, end) in enumerate(row.spans) if end > start]
-        ends = [place for place in real if row.spans[place][1] <= len(text_of(prompt))]
-        if not ends:
-            raise DataError(
-                f"stimulus {stimulus.id!r}: no token of the text ends before the suffix; put a space before the suffix."
-            )
-        encoded.append(Encoded(tuple(row.ids[: real[-1] + 1]), ends[-1], real[0]))
+    for name, prompt, suffix, row in zip(names, prompts, suffixes, rows, strict=True):
+        end = last_content(text_of(prompt), row.spans, name=name)
+        stop = last_content(text_of(followed_by(prompt, suffix)), row.spans, name=name)
+        first = int(content_positions(text_of(prompt), row.spans)[0])
+        encoded.append(Encoded(tuple(row.ids[: stop + 1]), end, first))
+    refuse_ended(model.tokenizer, [row.tokens for row in encoded], model.end_tokens, names=names)
     return encoded
+
+
+def open_prompts(model: LanguageModel, prompts: Sequence[Prompt]) -> list[Encoded]:
+    """Prompts as they are continued: nothing closes them, and under a chat template the assistant's
+    turn is open. Raises as `LanguageModel.encode` does.
+    """
+    found = []
+    for at, row in enumerate(model.encode(list(prompts), open_turn=True)):
+        end = last_content(text_of(prompts[at]), row.spans, name=f"text {at}")
+        found.append(Encoded(tuple(row.ids), end))
+    return found
 
 
 def batches(

@@ -24,6 +24,7 @@ from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import CONTROL, Key, effect_rows, warn_of_inverted
 from interp.causal.twins import align, map_positions, strangers
+from interp.causal.words import text_scores, word_scores
 from interp.errors import InternalError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.quantised import warn_of_rounding
@@ -157,7 +158,7 @@ def _patch_batch(
     kept = [i for i in everyone if cases[i].stranger is not None]
     sources = {"": _capture(model, cases, everyone, "", sites)}
     goal = sources[""].logits.float().log_softmax(-1)
-    yield (None, "source", ""), bound.scores(sources[""].logits), torch.zeros(len(cases))
+    yield (None, "source", ""), _source_scores(model, cases, sources[""].logits, bound), torch.zeros(len(cases))
     if kept:
         sources[CONTROL] = _capture(model, cases, kept, CONTROL, sites)
     targets = [case.target for case in cases]
@@ -165,8 +166,8 @@ def _patch_batch(
     for position in positions:
         prefix = Prefix(model, targets, [int(case.moves[position, ""][1][0]) for case in cases])
         if position == positions[0]:
-            clean = prefix.clean.logits
-            yield (None, "target", ""), bound.scores(clean), _kl(clean, goal)
+            clean = prefix.clean if bound.whole else prefix.run([], further=True)
+            yield (None, "target", ""), word_scores(clean, bound), _kl(clean.logits, goal)
         for layer in layers:
             arms = [
                 _Arm(site, position, control, everyone if control == "" else kept)
@@ -194,11 +195,18 @@ def _patch_together(
         moves = [cases[row].moves[arm.position, arm.control] for row in arm.rows]
         patches.append(_patch(arm.site, sources[arm.control], moves, lengths, first))
         first += len(arm.rows)
-    logits = prefix.run(patches, rows=rows).logits
-    scores, kl = bound.scores(logits), _kl(logits, goal[rows])
+    found = prefix.run(patches, rows=rows, further=not bound.whole)
+    scores, kl = word_scores(found, bound), _kl(found.logits, goal[rows])
     sizes = [len(arm.rows) for arm in arms]
     for arm, own_scores, own_kl in zip(arms, scores.split(sizes), kl.split(sizes), strict=True):
         yield (arm.site, arm.position, arm.control), own_scores, own_kl
+
+
+def _source_scores(
+    model: LanguageModel, cases: Sequence[_Case], logits: Float[Tensor, "case d_vocab"], bound: TokenReadout
+) -> Float[Tensor, "case emotion"]:
+    """The readout's scores of the sources, whose `logits` say everything where all words are one token."""
+    return bound.scores(logits) if bound.whole else text_scores(model, [case.source for case in cases], bound)
 
 
 def _within(arms: Sequence[_Arm], most: int) -> Iterator[list[_Arm]]:

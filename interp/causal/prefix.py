@@ -5,18 +5,19 @@ the columns before the first edited one once, and only what follows again for ea
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.interventions import Intervention, applied
+from interp.causal.interventions import Intervention, applied, behind_prompts
 from interp.causal.passes import Encoded, Pass, readers, require_finite
 from interp.errors import InternalError
 from interp.models import LanguageModel
-from interp.models.cache import rows_of
+from interp.models.cache import rows_of, stacked
 from interp.sites import Site
 
 TOKENS_AT_ONCE = 4096
@@ -46,6 +47,7 @@ class Prefix:
         firsts = [min(start, length - 1) for start, length in zip(starts, self.batch.lengths, strict=True)]
         self.column = int((self.pads + torch.tensor(firsts)).min())
         self._cache: Any = None
+        self._streams: dict[tuple[int, ...], Tensor] = {}
         if self.column:
             _, self._cache = model.resume(self.batch.ids[:, : self.column], self.batch.mask[:, : self.column])
 
@@ -58,7 +60,9 @@ class Prefix:
     def clean(self) -> Pass:
         """The rest of the texts without an edit, and the residual stream that each block reads."""
         layers = range(self.model.dims.n_layers)
-        return self._pass((), [Site("resid_pre", layer) for layer in layers], range(len(self.texts)), 0)
+        sites = [Site("resid_pre", layer) for layer in layers]
+        found = self._pass((), sites, range(len(self.texts)), 0)
+        return found._replace(behind=None)
 
     def run(
         self,
@@ -66,9 +70,10 @@ class Prefix:
         *,
         read: Sequence[Site] = (),
         rows: Sequence[int] | None = None,
+        further: bool = False,
     ) -> Pass:
         """The rest of the texts under `interventions`, whose rows are `rows`: indices of the texts,
-        any number of times each (None: all once).
+        any number of times each (None: all once). `further`: it will be read on behind them.
 
         Blocks below everything that is edited or read are taken from the clean run. Equal to a
         whole pass as long as nothing before `starts` is edited: a mask that asks for it raises
@@ -76,9 +81,45 @@ class Prefix:
         """
         touched = [*(one.site for one in interventions), *read]
         lowest = min((site.layer for site in touched), default=0)
-        return self._pass(interventions, read, range(len(self.texts)) if rows is None else rows, lowest)
+        everyone = range(len(self.texts))
+        found = self._pass(interventions, read, everyone if rows is None else rows, lowest)
+        return found if further else found._replace(behind=None)
 
-    def _pass(self, interventions: Sequence[Intervention], read: Sequence[Site], rows: Sequence[int], lowest: int) -> Pass:
+    @cached_property
+    def read_through(self) -> Any:
+        """The cache of all texts through their last token, without an edit."""
+        everyone = torch.arange(len(self.texts))
+        before = rows_of(self._cache, everyone)
+        _, cache = self.model.resume(self.batch.ids[:, self.column :], self.batch.mask, before)
+        return cache
+
+    def further_mask(self, texts: Int[Tensor, " row"], new: int) -> Bool[Tensor, "row pos"]:
+        """The mask of these texts with `new` tokens behind each."""
+        return torch.cat([self.batch.mask[texts], torch.ones(len(texts), new, dtype=torch.bool)], dim=1)
+
+    def streams(self, tokens: tuple[int, ...]) -> Float[Tensor, "layer text new d_model"]:
+        """The residual stream that each block reads at `tokens` behind each text, without an edit."""
+        if tokens not in self._streams:
+            sites = [Site("resid_pre", layer) for layer in range(self.model.dims.n_layers)]
+            most = rows_at_once(self.model, before=self.batch.ids.shape[1], behind=len(tokens))
+            parts = []
+            for texts in torch.arange(len(self.texts)).split(most):
+                kept: dict[Site, Tensor] = {}
+                ids = torch.tensor(tokens).expand(len(texts), -1)
+                cache, mask = rows_of(self.read_through, texts), self.further_mask(texts, len(tokens))
+                self.model.resume(ids, mask, cache, hooks=readers(sites, kept))
+                home = kept[sites[0]].device
+                parts.append(torch.stack([kept[site].to(home) for site in sites]))
+            self._streams[tokens] = torch.cat(parts, dim=1)
+        return self._streams[tokens]
+
+    def _pass(
+        self,
+        interventions: Sequence[Intervention],
+        read: Sequence[Site],
+        rows: Sequence[int],
+        lowest: int,
+    ) -> Pass:
         chosen = torch.tensor(rows, dtype=torch.long)
         ids, mask = self.batch.ids[chosen, self.column :], self.batch.mask[chosen]
         lengths = [self.batch.lengths[i] for i in chosen.tolist()]
@@ -90,12 +131,58 @@ class Prefix:
         kept: dict[Site, Tensor] = {}
         with applied(self.model, interventions, lengths=lengths, side="left", start=self.column):
             cache = rows_of(self._cache, chosen, first=lowest)
-            logits, _ = self.model.resume(ids, mask, cache, hooks=readers(read, kept), begin=begin)
+            logits, cache = self.model.resume(ids, mask, cache, hooks=readers(read, kept), begin=begin)
         require_finite(self.model, logits, [self.texts[i] for i in chosen.tolist()])
-        return Pass(logits, kept, self.pads[chosen] - self.column)
+        behind = Behind(self, chosen, cache, lowest, tuple(interventions))
+        return Pass(logits, kept, self.pads[chosen] - self.column, behind)
 
     def _require_reached(self, interventions: Sequence[Intervention], first: Int[Tensor, " row"]) -> None:
         for intervention in interventions:
             where = intervention.where
             if isinstance(where, Tensor) and bool((where & (torch.arange(where.shape[1]) < first[: len(where), None])).any()):
                 raise InternalError(f"an edit at {intervention.site} asks for a position of the prefix, which has been run.")
+
+
+@dataclass(frozen=True, eq=False)
+class Behind:
+    """Reads on behind the rows of a pass: further tokens, which see the rows as the pass edited them.
+
+    `cache` is the pass's, of the layers from `lowest` on; `chosen` are its rows as indices of the
+    prefix's texts.
+    """
+
+    prefix: Prefix
+    chosen: Int[Tensor, " row"]
+    cache: Any
+    lowest: int
+    interventions: tuple[Intervention, ...]
+
+    def rows_at_once(self, length: int) -> int:
+        """How many rows `read` should be given for so many tokens each."""
+        return rows_at_once(self.prefix.model, before=self.prefix.batch.ids.shape[1], behind=length)
+
+    def read(self, rows: Int[Tensor, " row"], ids: Int[Tensor, "row new"]) -> Float[Tensor, "row d_vocab"]:
+        """Logits behind the tokens `ids`, each row of them read behind row `rows[i]` of the pass.
+
+        Interventions that reach behind the prompts (`all`, `generated`) act on these tokens, too.
+        """
+        prefix, texts, new = self.prefix, self.chosen[rows], ids.shape[1]
+        lengths = [prefix.batch.lengths[i] for i in texts.tolist()]
+        cache, begin = rows_of(self.cache, rows, first=self.lowest), None
+        if self.lowest:  # below, nothing is edited: there the tokens are read once for all passes
+            cache = stacked(prefix.read_through, cache, first=self.lowest)
+            begin = prefix.model.begin(self.lowest, self._unedited(texts, ids))
+        reaching = [behind_prompts(one, rows) for one in self.interventions]
+        edits = [one for one in reaching if one is not None]
+        start = prefix.batch.ids.shape[1]
+        with applied(prefix.model, edits, lengths=lengths, side="left", start=start, ahead=new):
+            mask = prefix.further_mask(texts, new)
+            logits, _ = prefix.model.resume(ids, mask, cache, begin=begin)
+        require_finite(prefix.model, logits, [prefix.texts[i] for i in texts.tolist()])
+        return logits
+
+    def _unedited(self, texts: Int[Tensor, " row"], ids: Int[Tensor, "row new"]) -> Float[Tensor, "row new d_model"]:
+        """What the block `lowest` reads at the tokens `ids` behind `texts`."""
+        kinds, which = torch.unique(ids, dim=0, return_inverse=True)
+        held = torch.stack([self.prefix.streams(tuple(one))[self.lowest] for one in kinds.tolist()])
+        return held[which.to(held.device), texts.to(held.device)]

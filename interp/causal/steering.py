@@ -1,15 +1,16 @@
 """Steering: add an emotion's direction to the stream while the model writes, and see which emotion it writes.
 
-What is added is `scale * direction.scale * direction.vector`: scale 1 adds the natural length, as far as held-out twins
-differ along the direction, at its own site. A direction without such a length is refused. It is added at the prompt's last
-token and at every token generated after it. Activation addition: Turner et al. 2023, Rimsky et al. 2024. Arms share prompts,
-seeds and stop rules; the strength is chosen on one half of the prompts and reported on the other, beside unsteered text and
-random directions of the same length.
+What is added is `scale * direction.scale * direction.vector`: scale 1 adds the natural length, as
+far as held-out twins differ along the direction, at its own site. A direction without such a length
+is refused. It is added at the text's last token, where directions are fitted
+(`interp.models.ends`), and at every token after it. Activation addition: Turner et al. 2023, Rimsky
+et al. 2024. Arms share prompts, seeds and stop rules; the strength is chosen on one half of the
+prompts and reported on the other, beside unsteered text and random directions of the same length.
 """
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,14 @@ from jaxtyping import Bool, Float
 from interp.causal.attribution import DirectionLike
 from interp.causal.edits import add
 from interp.causal.interventions import Intervention, Where, applied
-from interp.causal.passes import Encoded, batches, encode, run
+from interp.causal.passes import Encoded, batches, encode, open_prompts, run
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
+from interp.causal.words import word_scores
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt
+from interp.models.ends import LAST
 from interp.models.quantised import warn_of_rounding
 from interp.progress import track
 from interp.sites import RESIDUAL_WIDE, Site, place
@@ -33,6 +36,13 @@ from stimuli.battery import Stimulus
 
 METHOD = "steering"
 WHERE: Where = ("last", "generated")
+"""Where a direction is added unless asked otherwise. `last` is the text's last token; `generated` is
+all that stands behind the text: what a chat template writes, and what the model does.
+"""
+
+OPENING = "opening"
+"""The prompt's very last token: under a chat template the opening of the assistant's turn."""
+
 SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)
 ROWS_AT_ONCE = 256
 
@@ -54,6 +64,7 @@ def steer(
 ) -> list[str]:
     """The continuation of each prompt under `direction`; one `scale` for all or one a prompt, 0 gives the unsteered text.
 
+    `where` has the words of `WHERE` and `opening`, `prompt`, `all`, or masks as an intervention takes.
     Under a chat template each prompt is a conversation (a text is a user turn), and what is written is the assistant's turn.
     Raises `ArtefactError` for a direction of another width, of length zero, or of another model (`allow_foreign` lets the last
     through); `UsageError` for a scale that is not finite, no new tokens, a negative temperature, or no prompts. Warns when what
@@ -63,11 +74,11 @@ def steer(
     if model.quantised:
         warn_of_rounding(model.provenance, "steering")
     strength = _one_a_prompt(scale, len(prompts))
-    tokens = model.tokenize(list(prompts), open_turn=True)
-    warn_if_huge(model, tokens, direction, float(np.abs(strength).max()))
+    rows = open_prompts(model, prompts)
+    warn_if_huge(model, rows, direction, float(np.abs(strength).max()))
     added = np.tile(np.asarray(direction.vector) * direction.scale, (len(prompts), 1))
     decoding = {"max_new_tokens": max_new_tokens, "seed": seed, "temperature": temperature}
-    return write(model, tokens, direction.site, added, strength, where=where, decoding=decoding)
+    return write(model, rows, direction.site, added, strength, where=where, decoding=decoding)
 
 
 def dose_response(
@@ -102,9 +113,12 @@ def dose_response(
             vectors = random_like(own, rng) if control == "random" else own
             values = np.empty(len(stimuli))
             for chunk, prefix in zip(chunks, prefixes, strict=True):
-                edit = Intervention(direction.site, add(vectors[chunk], scale=scale), _from_end(prefix.texts))
-                values[chunk] = bound.scores(prefix.run([edit]).logits)[:, column].cpu().numpy()
+                edit = Intervention(direction.site, add(vectors[chunk], scale=scale), _acting(WHERE, prefix.texts))
+                found = prefix.run([edit], further=not bound.whole)
+                wanted = (torch.arange(len(bound.emotions)) == column).expand(len(chunk), -1)
+                values[chunk] = word_scores(found, bound, wanted=wanted)[:, column].cpu().numpy()
             common = {**place(direction.site), "method": METHOD, "metric": "label_logprob", "emotion": emotion, "scale": scale}
+            common["position"] = acts_at(WHERE)
             rows.append(
                 {**common, **mean_interval(values, groups)._asdict(), "control": control, "half": "", "judge": "readout"}
             )
@@ -156,9 +170,9 @@ def with_length(directions: Mapping[str, DirectionLike]) -> dict[str, DirectionL
     return left
 
 
-def warn_if_huge(model: LanguageModel, tokens: Sequence[Sequence[int]], direction: DirectionLike, scale: float) -> None:
-    """Warn when the largest vector added exceeds 20 times the mean norm of the site at the (first 16) prompts' last tokens."""
-    rows = [Encoded(tuple(row), len(row) - 1) for row in tokens[:16]]
+def warn_if_huge(model: LanguageModel, rows: Sequence[Encoded], direction: DirectionLike, scale: float) -> None:
+    """Warn when the largest vector added exceeds 20 times the mean norm of the site at the (first 16) texts' last tokens."""
+    rows = rows[:16]
     stream = run(model, rows, read=[direction.site]).at(direction.site, [row.end for row in rows])
     norm = float(stream.float().norm(dim=-1).mean())
     added = scale * direction.scale
@@ -172,7 +186,7 @@ def warn_if_huge(model: LanguageModel, tokens: Sequence[Sequence[int]], directio
 
 def write(
     model: LanguageModel,
-    tokens: Sequence[Sequence[int]],
+    rows: Sequence[Encoded],
     site: Site,
     added: Float[np.ndarray, "row d_model"],
     strength: Float[np.ndarray, " row"],
@@ -180,14 +194,35 @@ def write(
     where: Where,
     decoding: Mapping[str, Any],
 ) -> list[str]:
-    """The continuation of each row of tokens, `strength * added` of its own put in at the site."""
+    """The continuation of each row, `strength * added` of its own put in at the site."""
     texts: list[str] = []
-    for first in range(0, len(tokens), ROWS_AT_ONCE):
+    for first in range(0, len(rows), ROWS_AT_ONCE):
         part = slice(first, first + ROWS_AT_ONCE)
-        edit = Intervention(site, add(added[part], scale=strength[part]), where)
-        with applied(model, [edit], lengths=[len(row) for row in tokens[part]], side="left"):
-            texts += [model.decode(new) for new in model.generate(tokens[part], **decoding)]
+        tokens = [row.tokens for row in rows[part]]
+        edit = Intervention(site, add(added[part], scale=strength[part]), _acting(where, rows[part]))
+        with applied(model, [edit], lengths=[len(row) for row in tokens], side="left"):
+            texts += [model.decode(new) for new in model.generate(tokens, **decoding)]
     return texts
+
+
+def acts_at(where: Where) -> str:
+    """The position of a table's rows: the first place where a direction is added."""
+    words = where if isinstance(where, tuple) else (where,)
+    return LAST if "last" in words else str(words[0]) if isinstance(words[0], str) else "mask"
+
+
+def _acting(where: Where, rows: Sequence[Encoded]) -> Where:
+    """`where` as an intervention understands it: of the text's last token it knows nothing."""
+    found: list[Any] = []
+    for part in where if isinstance(where, tuple) else (where,):
+        if isinstance(part, str) and part == "last":
+            found.append(_places(rows, lambda position, end: position == end))
+        elif isinstance(part, str) and part == "generated":
+            behind = _places(rows, lambda position, end: position > end)
+            found += [behind, part] if behind.any() else [part]
+        else:
+            found.append("last" if isinstance(part, str) and part == OPENING else part)
+    return tuple(found)
 
 
 def doses(scales: Sequence[float]) -> list[tuple[str, float]]:
@@ -207,10 +242,11 @@ def random_like(vectors: Float[np.ndarray, "row d_model"], rng: np.random.Genera
     return noise * np.linalg.norm(vectors, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
 
 
-def _from_end(rows: Sequence[Encoded]) -> Bool[torch.Tensor, "row pos"]:
-    """A mask on each row's text's last token and all after it."""
+def _places(rows: Sequence[Encoded], chosen: Callable[[Any, Any], Any]) -> Bool[torch.Tensor, "row pos"]:
+    """A mask on those positions of the rows that are `chosen`, given each row's text's last token."""
     width = max(len(row.tokens) for row in rows)
-    return torch.arange(width) >= torch.tensor([row.end for row in rows])[:, None]
+    inside = torch.arange(width) < torch.tensor([len(row.tokens) for row in rows])[:, None]
+    return inside & chosen(torch.arange(width), torch.tensor([row.end for row in rows])[:, None])
 
 
 def _one_a_prompt(scale: float | int | Sequence[float], n: int) -> Float[np.ndarray, " row"]:

@@ -14,10 +14,12 @@ import numpy as np
 
 from interp.causal.attribution import DirectionLike
 from interp.causal.interventions import Where
+from interp.causal.passes import Encoded, open_prompts
 from interp.causal.steering import (
     METHOD,
     SCALES,
     WHERE,
+    acts_at,
     check_direction,
     check_scales,
     doses,
@@ -140,7 +142,7 @@ def _mean_success(rows: Sequence[Mapping[str, Any]]) -> dict[float, float]:
 
 def _halves(
     model: LanguageModel, prompts: Sequence[Prompt], groups: Labels | None, seed: int
-) -> tuple[list[list[int]], list[list[int]]]:
+) -> tuple[list[Encoded], list[Encoded]]:
     """The prompts' tokens, their scenarios shuffled and dealt in two."""
     scenario = codes(np.arange(len(prompts)) if groups is None else groups)
     if len(scenario) != len(prompts):
@@ -151,13 +153,13 @@ def _halves(
         )
     order = np.random.default_rng(seed).permutation(int(scenario.max()) + 1)
     halves = [[i for one in order[half::2] for i in np.flatnonzero(scenario == one).tolist()] for half in (0, 1)]
-    choose, report = (model.tokenize([prompts[i] for i in half], open_turn=True) for half in halves)
+    choose, report = (open_prompts(model, [prompts[i] for i in half]) for half in halves)
     return choose, report
 
 
 def _judged(
     model: LanguageModel,
-    tokens: Sequence[Sequence[int]],
+    rows: Sequence[Encoded],
     at: Place,
     judge: Judge,
     *,
@@ -166,7 +168,7 @@ def _judged(
     seed: int,
 ) -> Iterator[dict[str, Any]]:
     """Rows of the arms (control, scale) on these prompts. All arms of an emotion are written together."""
-    n, rng = len(tokens), np.random.default_rng(seed)
+    n, rng = len(rows), np.random.default_rng(seed)
     strength = np.repeat([scale for _, scale in arms], n)
     decoding = {"max_new_tokens": max_new_tokens, "seed": seed, "temperature": 0.0}
     where = "+".join(map(str, at.where)) if isinstance(at.where, tuple) else str(at.where)
@@ -175,12 +177,12 @@ def _judged(
     for emotion, direction in track(list(at.directions.items()), f"steering ({where})", unit="emotion"):
         own = np.tile(np.asarray(direction.vector) * direction.scale, (n, 1))
         added = np.concatenate([random_like(own, rng) if control == "random" else own for control, _ in arms])
-        texts = write(model, [*tokens] * len(arms), direction.site, added, strength, where=at.where, decoding=decoding)
+        texts = write(model, [*rows] * len(arms), direction.site, added, strength, where=at.where, decoding=decoding)
         verdicts = judge(texts)
         for arm, (control, scale) in enumerate(arms):
             mine = verdicts[arm * n : (arm + 1) * n]
             counts = {"success": mine.count(emotion), "valid": n - mine.count(None)}
             common = {**place(direction.site), "method": METHOD, "emotion": emotion, "scale": scale, "control": control}
-            common |= {"where": where, "judge": getattr(judge, "__name__", "judge")}
+            common |= {"where": where, "position": acts_at(at.where), "judge": getattr(judge, "__name__", "judge")}
             for metric, count in counts.items():
                 yield {**common, "metric": metric, **wilson(count, n)._asdict()}

@@ -13,6 +13,7 @@ from interp.causal.twins import halves
 from interp.errors import InternalError
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel, load
+from interp.models.ends import LAST
 from interp.sites import Site
 from interp.testbeds import planted
 from stimuli.battery import NEUTRAL, Battery, Pair
@@ -72,6 +73,6 @@ def open_bed(name: str, *, seed: int = 0) -> Bed:
     """The planted model `name` (planted, planted_null), run on a battery and split in halves by `seed`."""
     spec = planted.SPECS[name]
     model, battery = load(name), planted.stimuli(spec, seed=seed)
-    store = capture(model, battery, sites=CAPTURED, positions=("last",))
+    store = capture(model, battery, sites=CAPTURED, positions=(LAST,))
     fitting, scoring = halves(battery.pairs(), seed=seed)
     return Bed(model, planted.truth(spec), battery, store, readout_for(name, spec.emotions), fitting, scoring)

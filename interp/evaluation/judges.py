@@ -4,16 +4,20 @@ A judge takes continuations and gives for each the emotion it expresses, `MIXED`
 emotion, or None for what is no sentence of the model's language. To add a judge, write its maker and its line in `JUDGES`.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from sklearn.metrics import cohen_kappa_score
+from torch import Tensor
 
-from interp.causal.passes import batches, encode, run
+from interp.causal.passes import batches, encode
 from interp.causal.readout import Readout
+from interp.causal.words import text_scores
 from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.testbeds import planted, storyworld
@@ -70,23 +74,39 @@ def word_judge(readout: Readout) -> Judge:
     return oracle_by_words
 
 
-def forced_choice(model: LanguageModel, readout: Readout) -> Judge:
-    """A judge by the model's own, unsteered expectation: the emotion whose words it finds likeliest after the continuation.
+NEUTRAL_PROMPTS = ("N/A", ".", "...")
+"""Texts that say nothing, by which a forced choice is calibrated where no neutral ones are given. Zhao et al. (2021)."""
 
+
+def forced_choice(model: LanguageModel, readout: Readout, *, neutral: Sequence[str] = NEUTRAL_PROMPTS) -> Judge:
+    """A judge by the model's own, unsteered expectation: the emotion whose words gain most after the continuation.
+
+    A gain is the words' log-probability less its value after the `neutral` prompts (the log of the mean probability), so that
+    frequent words and long lists of words do not win by themselves: contextual calibration, Zhao et al. (2021).
     It must choose: every continuation that has a token gets one of the readout's emotions. None for an empty one.
+    Raises `UsageError` for no neutral prompt.
     """
+    if not neutral:
+        raise UsageError("a forced choice is calibrated by neutral prompts, and none was given: give at least one.")
     bound = readout.bind(model)
+
+    def scores(texts: Sequence[str]) -> Float[Tensor, "text emotion"]:
+        asked = [Stimulus(f"continuation {place}", text, NEUTRAL) for place, text in enumerate(texts)]
+        encoded = encode(model, asked, readout)
+        found = torch.full((len(texts), len(bound.emotions)), torch.nan)
+        with torch.inference_mode():
+            for batch in batches(encoded):
+                found[torch.from_numpy(batch)] = text_scores(model, [encoded[i] for i in batch], bound).float().cpu()
+        return found
+
+    usual = scores(neutral).logsumexp(0) - math.log(len(neutral))
 
     def forced_choice_by_model(continuations: Sequence[str]) -> list[str | None]:
         verdicts: list[str | None] = [None] * len(continuations)
         kept = [place for place, continuation in enumerate(continuations) if continuation.strip()]
-        asked = [Stimulus(f"continuation {place}", continuations[place], NEUTRAL) for place in kept]
-        encoded = encode(model, asked, readout)
-        with torch.inference_mode():
-            for batch in batches(encoded):
-                best = bound.scores(run(model, [encoded[i] for i in batch]).logits).argmax(-1).tolist()
-                for i, choice in zip(batch, best, strict=True):
-                    verdicts[kept[i]] = bound.emotions[choice]
+        gains = scores([continuations[place] for place in kept]) - usual
+        for place, choice in zip(kept, gains.argmax(-1).tolist(), strict=True):
+            verdicts[place] = bound.emotions[choice]
         return verdicts
 
     return forced_choice_by_model

@@ -55,6 +55,15 @@ def rows_of(cache: Any, rows: Int[Tensor, " row"], *, first: int = 0) -> Any:
     return fresh
 
 
+def stacked(low: Any, high: Any, *, first: int) -> Any:
+    """A cache of the layers of `high` from `first` on, and of `low` below, whatever its rows: a pass
+    that begins at `first` asks the layers below only how many columns there are.
+    """
+    fresh = copy.copy(high)
+    fresh.layers = [*low.layers[:first], *high.layers[first:]]
+    return fresh
+
+
 def _under_old_name(update: Callable[..., Any]) -> Callable[..., Any]:
     def renamed(k: Tensor, v: Tensor, **options: Any) -> Any:
         options.setdefault(OLD, options.pop(NEW, None))

@@ -23,13 +23,14 @@ from interp.errors import DataError, InternalError, UsageError
 from interp.models.arithmetic import coarsest
 from interp.models.cache import cache_name
 from interp.models.chat import UNCUT, ChatTemplate, encode_prompts
-from interp.models.conversations import Prompt
+from interp.models.conversations import Prompt, followed_by, text_of
+from interp.models.ends import refuse_ended, refuse_unembedded
 from interp.models.generation import check_generation, choose, until
 from interp.models.partial import Begin, begun_at, gives_tuples
 from interp.models.placement import Placement, home, is_spread
 from interp.models.quantised import is_quantised
 from interp.models.sizes import Dims, site_rows
-from interp.models.tokens import Batch, Tokens, cut, leading_specials, pad_rows
+from interp.models.tokens import Batch, Reading, Tokens, added_specials, cut, pad_rows
 from interp.models.weights import Weights, working_dtype
 from interp.sites import Site
 
@@ -89,7 +90,9 @@ class LanguageModel(Weights):
         self.quantised: bool = is_quantised(wrapped)
         self.precision: torch.dtype = torch.float8_e4m3fn if self.quantised else coarsest(self.device, self.dtype)
         self.spread: bool = is_spread(wrapped)
-        self._leading = leading_specials(tokenizer)
+        self.reading = Reading()
+        """How texts are given where nothing else is said; who loads the model may set it."""
+        self._leading, self._trailing = map(len, added_specials(tokenizer))
         self._names = frozenset(bridge.hook_dict)
         self._points = tuple(bridge.hook_points())
         self._cache_name = cache_name(bridge.original_model)
@@ -107,10 +110,14 @@ class LanguageModel(Weights):
         """Token ids of each text, the tokenizer's own special tokens (BOS) added once; `ids` name the texts in messages.
 
         Under a chat template a text is one user turn, a list of messages the conversation it is, and the template alone writes
-        what stands around them; `open_turn` opens the assistant's turn behind them, for texts that are to be continued.
-        Raises `DataError` for a text that is longer than the model's context (unless `truncate` says which end to cut), that
-        has no token, or that holds special tokens (unless `allow_special`), and for messages without a template; `UsageError`
-        for `truncate` under a template.
+        what stands around them. `open_turn` is for texts that are to be continued: it opens the
+        assistant's turn behind them, or, without a template, leaves out what the tokenizer puts behind
+        a text (EOS). What is not said here is as `reading` says.
+
+        Raises `DataError` for a text that is longer than the model's context (unless `truncate` says
+        which end to cut), that has no token, that holds special tokens (unless `allow_special`) or a
+        token that the model does not embed, and for messages without a template; `UsageError` for
+        `truncate` under a template.
         """
         rows = self.encode(texts, ids=ids, truncate=truncate, allow_special=allow_special, open_turn=open_turn)
         return [row.ids for row in rows]
@@ -120,32 +127,50 @@ class LanguageModel(Weights):
         texts: Sequence[Prompt],
         *,
         ids: Sequence[str] | None = None,
+        suffixes: Sequence[str] | None = None,
         truncate: str | None = None,
         allow_special: bool = False,
         open_turn: bool = False,
     ) -> list[Tokens]:
         """The tokens of each text as `tokenize` gives them, with the span of characters [start, end) that each covers.
 
-        Spans speak of the text itself: what tokenizer and chat template write has (0, 0), and the text of a conversation is its
+        `suffixes` stand behind the texts and are never cut. Spans speak of the text (and its suffix)
+        itself: what tokenizer and chat template write has (0, 0), and the text of a conversation is its
         contents, joined by newlines. Raises as `tokenize` does.
         """
         if isinstance(texts, str) or truncate not in (None, "left", "right"):
             raise UsageError("tokenize takes a list of texts, and truncate is None, 'left' or 'right'.")
         names = list(ids) if ids is not None else [f"text {place}" for place in range(len(texts))]
+        truncate, allow_special = truncate or self.reading.truncate, allow_special or self.reading.allow_special
         if truncate is not None and self.chat is not None:
             raise UsageError(UNCUT)
-        rows = encode_prompts(self.tokenizer, self.chat, texts, names=names, allow_special=allow_special, open_turn=open_turn)
-        limit = self.dims.n_ctx
+        behind = [""] * len(texts) if suffixes is None else suffixes
+        given = [followed_by(text, more) if more else text for text, more in zip(texts, behind, strict=True)]
+        rows = encode_prompts(self.tokenizer, self.chat, given, names=names, allow_special=allow_special, open_turn=open_turn)
+        refuse_unembedded(self.tokenizer, rows, self.dims.d_vocab, names=names)
         if truncate is not None:
-            return [cut(row, limit=limit, side=truncate, leading=self._leading) for row in rows]
-        or_cut = "" if self.chat else ", or pass --truncate left|right to cut that end"
+            rows = [self._cut(row, text, truncate) for row, text in zip(rows, texts, strict=True)]
+        self._check_lengths(rows, names, shortened=truncate is not None)
+        if open_turn and self.chat is None and self._trailing:
+            rows = [Tokens(row.ids[: -self._trailing], row.spans[: -self._trailing]) for row in rows]
+        return rows
+
+    def _cut(self, row: Tokens, text: Prompt, side: str) -> Tokens:
+        """`row` with its text cut; what stands behind the text (a suffix, end tokens) is kept."""
+        length = len(text_of(text))
+        first = next((i for i, (_, end) in enumerate(row.spans) if end > length), len(row.ids) - self._trailing)
+        limit = self.dims.n_ctx - self._trailing - self.reading.room
+        return cut(row, limit=limit, side=side, leading=self._leading, behind=len(row.ids) - first)
+
+    def _check_lengths(self, rows: Sequence[Tokens], names: Sequence[str], *, shortened: bool) -> None:
+        limit = self.dims.n_ctx
+        or_cut = "" if self.chat or shortened else ", or pass --truncate left|right to cut that end"
         for name, row in zip(names, rows, strict=True):
             if len(row.ids) > limit:
                 raise DataError(
                     f"{name}: the text has {len(row.ids)} tokens and the context of {self.name} holds {limit} (n_ctx): "
                     f"shorten it{or_cut}."
                 )
-        return rows
 
     def pad(self, rows: Sequence[Sequence[int]], *, side: str = "right") -> Batch:
         """`rows` as one batch; the mask comes from their lengths. Raises `UsageError` for ids outside the vocabulary."""
@@ -203,9 +228,11 @@ class LanguageModel(Weights):
 
         Prompts run as one left-padded batch. With the cache a hook sees `[batch, prompt, ...]` once and then one position a
         call; without, all positions each time. Sampling draws from its own generator, seeded by `seed`.
-        Raises `UsageError` for settings that generate nothing or have no meaning, `DataError` for a prompt too long.
+        Raises `UsageError` for settings that generate nothing or have no meaning, `DataError` for a prompt that is too long, or
+        that ends in an end token.
         """
         check_generation(max_new_tokens, temperature)
+        refuse_ended(self.tokenizer, prompts, self.end_tokens, names=[f"prompt {at}" for at in range(len(prompts))])
         batch = self.pad(prompts, side="left")
         self._check_width(batch.ids.shape[1] + max_new_tokens, what=f"the longest prompt and its {max_new_tokens} new tokens")
         draw = torch.Generator().manual_seed(seed)

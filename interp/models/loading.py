@@ -29,6 +29,7 @@ from interp.models.quantised import OTHERWISE, is_quantised, warn_if_undone
 from interp.models.quiet import first_line
 from interp.models.sizes import Dims
 from interp.models.sources import open_source
+from interp.models.tokens import added_specials, special_strings
 from interp.models.weights import weight_of, working_dtype
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -149,10 +150,25 @@ def _rows(hf_model: PreTrainedModel) -> int:
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, hf_model: PreTrainedModel, name: str) -> None:
-    """Raise `ArtefactError` for a tokenizer with ids that the model does not embed."""
-    rows, largest = _rows(hf_model), max(tokenizer.get_vocab().values(), default=-1)
-    if largest >= rows:
+    """Warn of special tokens that the model does not embed (some are shipped so); a text with one is
+    refused where it is read.
+
+    Raises `ArtefactError` for other tokens that it does not embed, and for a special one that the
+    tokenizer puts around every text.
+    """
+    rows = _rows(hf_model)
+    beyond = {token: id_ for token, id_ in tokenizer.get_vocab().items() if id_ >= rows}
+    special, everywhere = special_strings(tokenizer), {id_ for part in added_specials(tokenizer) for id_ in part}
+    wrong = [token for token, id_ in beyond.items() if token not in special or id_ in everywhere]
+    if wrong:
         raise ArtefactError(
-            f"{name}: the tokenizer's ids go up to {largest} and the model embeds 0..{rows - 1}: this tokenizer belongs to "
-            "another model. Put the model's own tokenizer beside its weights."
+            f"{name}: the tokenizer's ids go up to {max(beyond.values())} and the model embeds 0..{rows - 1}: it lacks "
+            f"{len(wrong)} tokens that texts need, such as {wrong[0]!r}. This tokenizer belongs to another model: put the "
+            "model's own tokenizer beside its weights."
+        )
+    if beyond:
+        warnings.warn(
+            f"{name}: the tokenizer has {len(beyond)} special tokens that the model does not embed "
+            f"({', '.join(map(repr, sorted(beyond)[:5]))}): a text with one of them is refused.",
+            stacklevel=3,
         )

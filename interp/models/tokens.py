@@ -154,14 +154,17 @@ def special_strings(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return sorted(marked | set(tokenizer.all_special_tokens))
 
 
-def cut(tokens: Tokens, *, limit: int, side: str, leading: int) -> Tokens:
-    """At most `limit` tokens: the text's end (`right`) or beginning (`left`) goes; the `leading` special tokens stay."""
-    if len(tokens.ids) <= limit:
+def cut(tokens: Tokens, *, limit: int, side: str, leading: int, behind: int = 0) -> Tokens:
+    """At most `limit` tokens, those `behind` the text not counted: of the text its end (`right`) or
+    beginning (`left`) goes; the `leading` special tokens and those behind it stay.
+    """
+    end = len(tokens.ids) - behind
+    if end <= limit:
         return tokens
-    if side == "right":
-        return Tokens(tokens.ids[:limit], tokens.spans[:limit])
-    kept = limit - leading
-    return Tokens(tokens.ids[:leading] + tokens.ids[-kept:], tokens.spans[:leading] + tokens.spans[-kept:])
+    gone = slice(limit, end) if side == "right" else slice(leading, end - limit + leading)
+    ids, spans = list(tokens.ids), list(tokens.spans)
+    del ids[gone], spans[gone]
+    return Tokens(ids, spans)
 
 
 def require_offsets(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -172,13 +175,29 @@ def require_offsets(tokenizer: PreTrainedTokenizerBase) -> None:
         )
 
 
-def leading_specials(tokenizer: PreTrainedTokenizerBase) -> int:
-    """How many special tokens the tokenizer puts before a text."""
+def added_specials(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The ids of the special tokens that the tokenizer puts before a text, and of those behind it."""
     with panics_told("the tokenizer"):
-        empty: Any = tokenizer("", verbose=False)["input_ids"]
-        filled: Any = tokenizer("a", verbose=False)["input_ids"]
-    same = [a == b for a, b in zip(empty, filled, strict=False)]
-    return same.index(False) if False in same else len(same)
+        encoded: Any = tokenizer("a", return_special_tokens_mask=True, verbose=False)
+    ids, added = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
+    if 0 not in added:  # it knows no such text
+        return ids, []
+    first, last = added.index(0), len(added) - added[::-1].index(0)
+    return ids[:first], ids[last:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a model takes its texts where nothing else is said.
+
+    `truncate` cuts this end (left, right) of texts that are too long (None refuses them), and leaves
+    `room` tokens of the context free behind each, for a suffix and what is written; `allow_special`
+    accepts special tokens in texts.
+    """
+
+    truncate: str | None = None
+    allow_special: bool = False
+    room: int = 0
 
 
 def refuse_special(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], names: Sequence[str]) -> None:

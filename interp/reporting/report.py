@@ -88,9 +88,20 @@ def render(record: RunRecord, tables: Mapping[str, pd.DataFrame], *, pictures: M
         warnings=[*record.warnings, *doubts(tables)],
         found=found,
         sections=sections,
+        asked=_asked(record),
         missing=[stage for stage in STAGES if stage.tables[0] not in tables],
         provenance=list(_flat(asdict(record))),
     )
+
+
+def _asked(record: RunRecord) -> dict[str, Any]:
+    """The readout of the run: its suffix, and of each emotion its words, each with its tokens where it has several."""
+    readout = record.provenance.get("readout", {"suffix": "", "words": {}})
+    told = {
+        emotion: ", ".join(f"{word} ({tokens})" if " " in str(tokens) else str(tokens) for word, tokens in words.items())
+        for emotion, words in readout["words"].items()
+    }
+    return {"suffix": readout["suffix"], "words_of": list(told.items())}
 
 
 def key_rows(table: pd.DataFrame, stage: Stage) -> Rows:

@@ -14,12 +14,10 @@ from interp.causal.ablation import ablate
 from interp.causal.attribution import contribution_rows, ranked
 from interp.causal.knockout import Bench
 from interp.causal.patching import patch_pairs
-from interp.causal.readout import Readout
 from interp.causal.steering import dose_response
 from interp.causal.sweeping import Place, sweep_places
 from interp.causal.twins import balanced, halves
 from interp.evaluation.judges import judge_for
-from interp.evaluation.readouts import readout_for
 from interp.models.conversations import prompt_of
 from interp.sites import Site
 from interp.study.folder import Study
@@ -36,11 +34,11 @@ Rows = list[dict[str, Any]]
 
 def patching(study: Study) -> Rows:
     """Activation patching between twins, sites x layers, at the text's last token and at the edit."""
-    pairs = _some(study, study.pairs)
+    pairs = _some(study, _asked(study, study.pairs))
     limits = study.settings.limits
     at = ",".join(map(str, spaced(study.model.dims.n_layers, limits.layers)))
     sites = ["resid_pre@0", *(f"{name}@{at}" for name in limits.patched)]
-    return patch_pairs(study.model, pairs, _readout(study), sites=sites, seed=study.settings.seed)
+    return patch_pairs(study.model, pairs, study.readout.readout, sites=sites, seed=study.settings.seed)
 
 
 def contributions(study: Study) -> Rows:
@@ -55,8 +53,8 @@ def ablation(study: Study) -> Rows:
     """The top k heads and neurons of the choosing half, knocked out in the other half, beside random k of the same layers."""
     chosen, reported = halves(study.pairs, seed=study.settings.seed)
     vectors = _directions(study, chosen)
-    bench = Bench(study.model, _some(study, reported), vectors, _readout(study))
-    listed = {emotion: _contributions(study, chosen, emotion, top=LISTED) for emotion in study.emotions}
+    bench = Bench(study.model, _some(study, _asked(study, reported)), vectors, study.readout.readout)
+    listed = {emotion: _contributions(study, chosen, emotion, top=LISTED) for emotion in study.readout.emotions}
     limits = study.settings.limits
     rows: Rows = []
     for kind in ("head", "neuron"):
@@ -76,7 +74,8 @@ def steering(study: Study) -> Rows:
     vectors = _directions(study, chosen)
     limits = study.settings.limits
     neutral = [pair.neutral for pair in balanced(reported, n=limits.prompts, seed=study.settings.seed)]
-    rows = dose_response(study.model, neutral, vectors, _readout(study), scales=limits.scales, seed=study.settings.seed)
+    asked = {emotion: vectors[emotion] for emotion in study.readout.emotions}
+    rows = dose_response(study.model, neutral, asked, study.readout.readout, scales=limits.scales, seed=study.settings.seed)
     judge = judge_for(study.settings.model)
     if judge is not None:
         prompts = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in neutral]
@@ -106,8 +105,9 @@ def _some(study: Study, pairs: Sequence[Pair]) -> list[Pair]:
     return balanced(pairs, n=study.settings.limits.pairs * len(study.emotions), seed=study.settings.seed)
 
 
-def _readout(study: Study) -> Readout:
-    return readout_for(study.settings.model, study.emotions)
+def _asked(study: Study, pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs of the emotions that the model has words for."""
+    return [pair for pair in pairs if pair.affective.emotion in study.readout.emotions]
 
 
 def _directions(study: Study, pairs: Sequence[Pair]) -> dict[str, Direction]:

@@ -83,16 +83,19 @@ def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:
     groups = set().union(*usable.values())
     if len(groups) < folds:
         closed["reception"] = f"{folds} folds need {folds} scenarios, there are {len(groups)}: {_largest(len(groups))}"
-    if lost := unreadable(model, tuple(usable)):
-        closed["readout"] = lost
+    lost = unreadable(model, tuple(usable))
+    if len(lost) == len(usable):
+        closed["readout"] = " ".join(dict.fromkeys(lost.values()))
     if few := _too_few(usable, scenarios):
         closed["categorisation"] = few
     elif rare := {e: groups for e, groups in usable.items() if len(groups) < folds}:
         told = f"{folds} folds need {folds} scenarios of every emotion ({_counted(rare)}): "
         told += _largest(min(map(len, rare.values())))
         closed["categorisation"] = told
-    doubt = None if "readout" in closed else asked_by_name(model, tuple(usable))
-    return Conditions(closed, twins=True, doubts=(doubt,) if doubt else ())
+    doubts = [] if "readout" in closed else [f"{one!r} is not asked by words: {why}" for one, why in lost.items()]
+    if "readout" not in closed and (doubt := asked_by_name(model, [one for one in usable if one not in lost])):
+        doubts.append(doubt)
+    return Conditions(closed, twins=True, doubts=tuple(doubts))
 
 
 def _without_twins(battery: Battery, paired: Mapping[str, set[str]], folds: int) -> dict[str, str]:
@@ -131,20 +134,19 @@ def scenarios_of(items: Iterable[Stimulus]) -> dict[str, set[str]]:
     return dict(sorted(found.items()))
 
 
-def unreadable(model: str, emotions: Sequence[str]) -> str | None:
-    """Why the model of this name cannot be asked for these emotions by words, known without loading
-    it: a testbed lacks words for one, or all words of one are words of others too. None where
-    nothing is known against it.
+def unreadable(model: str, emotions: Sequence[str]) -> dict[str, str]:
+    """Those of `emotions` for which the model of this name cannot be asked by words, each with the
+    reason, known without loading it: a testbed lacks words for it, or all its words are words of
+    others too. These emotions are left out where words are asked for; the others stay.
     """
     lacking = without_words(model, emotions) if model in TESTBEDS else []
-    if lacking:
-        return f"{model} has no words for {', '.join(map(repr, lacking))}, and asks by words."
-    words = readout_for(model, emotions).words
-    plain = {emotion: {word.casefold() for word in listed} for emotion, listed in words.items()}
+    found = dict.fromkeys(lacking, f"{model} has no words for it.")
+    listed = readout_for(model, emotions).words
+    plain = {one: {word.casefold() for word in words} for one, words in listed.items() if one not in found}
     for emotion, own in plain.items():
         if own <= set().union(*(others for name, others in plain.items() if name != emotion)):
-            return f"the readout's words for {emotion!r} are all words of other emotions, too."
-    return None
+            found[emotion] = "its words are all words of other emotions, too."
+    return found
 
 
 def asked_by_name(model: str, emotions: Sequence[str]) -> str | None:

@@ -19,19 +19,22 @@ import stimuli
 from interp.capture import ActivationStore, capture
 from interp.capture.lock import locked
 from interp.capture.run_folder import LOCK
+from interp.causal.readout import Readout, TokenReadout
 from interp.errors import BusyError
+from interp.evaluation.readouts import readout_for
 from interp.files import make_folder
 from interp.models import LanguageModel, load
 from interp.models.conversations import prompt_of
+from interp.models.ends import LAST
 from interp.models.folder import small_files
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site
-from interp.study.conditions import FEWEST, Conditions, conditions
+from interp.study.conditions import FEWEST, Conditions, conditions, unreadable
 from interp.study.identity import asked_of, plain, refuse_other_config, refuse_other_model, warn_of_revision
 from interp.study.inputs import Inputs
 from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
-from interp.study.settings import Settings, last_token
+from interp.study.settings import Settings
 from stimuli.battery import Battery, Pair, Stimulus, in_content_order
 
 KEPT_BYTES = 256 << 20
@@ -80,6 +83,7 @@ class Study:
             offline=settings.offline,
             chat_template=settings.chat_template,
         )
+        model.reading = settings.reading
         known, found = self.record.provenance.get("model"), plain(model.provenance)
         if known is not None:
             refuse_other_model(known, found, out=self.out)
@@ -131,7 +135,7 @@ class Study:
             self.model,
             self.captured,
             sites=settings.sites_of(self.model),
-            positions=settings.positions_of(self.model),
+            positions=settings.captured_positions,
             out=self.out / "activations",
             executor=settings.executor,
             reuse=settings.reuse,
@@ -153,10 +157,10 @@ class Study:
 
     @property
     def position(self) -> str:
-        """The rule that directions are read by: the text's last token, which is where the causal stages edit it. Under a chat
-        template that is not the last token there is.
+        """The rule that directions are read by: the text's last token, which is where the causal stages edit it. It is not
+        always the last token there is (`interp.models.ends`).
         """
-        return last_token(self.model)
+        return LAST
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -186,14 +190,24 @@ class Study:
         """The emotions of `pairs`, sorted."""
         return tuple(sorted({pair.affective.emotion for pair in self.pairs}))
 
+    @cached_property
+    def readout(self) -> TokenReadout:
+        """The words by which the model is asked for the emotions, in its tokens. An emotion without
+        words is left out, with a warning; so is a word that the vocabulary lacks.
+        """
+        known = readout_for(self.settings.model, self.emotions)
+        lost = unreadable(self.settings.model, self.emotions)
+        kept = {emotion: words for emotion, words in known.words.items() if emotion not in lost}
+        return Readout(kept, known.suffix).bind(self.model)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What the record is to know of the words that were asked for; nothing where none were."""
+        return {"readout": self.readout.described(self.model)} if "readout" in self.__dict__ else {}
+
     def _tokens(self, items: Sequence[Stimulus]) -> list[list[int]]:
-        settings = self.settings
-        return self.model.tokenize(
-            [prompt_of(item.text, item.fields, name=item.id) for item in items],
-            ids=[item.id for item in items],
-            truncate=settings.truncate,
-            allow_special=settings.allow_special,
-        )
+        prompts = [prompt_of(item.text, item.fields, name=item.id) for item in items]
+        return self.model.tokenize(prompts, ids=[item.id for item in items])
 
     def values(self, site: Site, position: str) -> Float[np.ndarray, "item ..."]:
         """The activations of all items at a site, by a position rule.

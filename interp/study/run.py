@@ -110,7 +110,8 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
     asked = conditions(settings.captured(battery), folds=settings.folds, model=settings.model)
     closed = asked.forbidden(STAGES, asked=False)
     model = outline(settings.model, dtype=settings.dtype, offline=settings.offline, chat_template=settings.chat_template)
-    sites, positions = settings.sites_of(model), settings.positions_of(model)
+    model.reading = settings.reading
+    sites, positions = settings.sites_of(model), settings.captured_positions
     captured = plan_in_numbers(
         model, settings.captured(battery), sites=sites, positions=positions, teraflops=teraflops, **settings.capture_options
     )
@@ -202,7 +203,7 @@ def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
             study.keep(warnings=told)
             return
         seconds = {name: round(time.monotonic() - start, 2)}
-        _write(study, name, rows, warnings=told, seconds=seconds)
+        _write(study, name, rows, warnings=told, seconds=seconds, **study.asked)
 
 
 def _write(study: Study, name: str, rows: list[dict[str, Any]], **kept: Any) -> None:

@@ -13,12 +13,17 @@ from interp.errors import ResourceError, UsageError
 from interp.files import sha256_bytes
 from interp.models import LanguageModel
 from interp.models.chat import OFF, UNCUT, read_template
+from interp.models.ends import LAST
+from interp.models.tokens import Reading
 from interp.sites import Site, check_names, expand
 from interp.study.presets import THINNED, Preset, find_preset, limited, spaced
 from stimuli.battery import Battery
 
 DEFAULT_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "post")
-DEFAULT_POSITIONS = ("last", "mean_content")
+DEFAULT_POSITIONS = (LAST, "mean_content")
+
+ROOM = 32
+"""Tokens of the context left free behind texts that are cut: for the readout's suffix and words, and for what is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +118,16 @@ class Settings:
         thinned = [site for site in wanted if site.name not in THINNED or site.layer in layers]
         return [site for site in thinned if model.offers(site)]
 
-    def positions_of(self, model: LanguageModel) -> tuple[str, ...]:
-        """The position rules to capture; where a chat template ends every text, its own last token is among them."""
-        own = (last_token(model),) if "last" in self.positions else ()
+    @property
+    def captured_positions(self) -> tuple[str, ...]:
+        """The position rules to capture; with the last token there is, the text's own last token, where directions are read."""
+        own = (LAST,) if "last" in self.positions else ()
         return tuple(dict.fromkeys((*self.positions, *own)))
+
+    @property
+    def reading(self) -> Reading:
+        """How every stage gives the texts to the model."""
+        return Reading(truncate=self.truncate, allow_special=self.allow_special, room=ROOM)
 
     def read_battery(self) -> Battery:
         """The battery, read with these settings' reading options."""
@@ -141,8 +152,3 @@ def _check_out(out: Path) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ResourceError(f"cannot use {str(out)[:80]!r} as --out: {reason}.") from error
-
-
-def last_token(model: LanguageModel) -> str:
-    """The rule for a text's own last token."""
-    return "last" if model.chat is None else "last_content"
