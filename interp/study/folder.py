@@ -17,8 +17,8 @@ from jaxtyping import Float
 
 import stimuli
 from interp.capture import ActivationStore, capture
-from interp.capture.lock import locked
-from interp.capture.run_folder import LOCK
+from interp.capture.store.folder import LOCK
+from interp.capture.store.lock import locked
 from interp.errors import BusyError
 from interp.files import make_folder
 from interp.models import LanguageModel, load
