@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interp.capture.run_folder import RunFolder
-from interp.capture.shard import Shard, encode
+from interp.capture.store.folder import RunFolder
+from interp.capture.store.shard import Shard, encode
 from interp.errors import InterpError
 
 NAME = "blocks.0.hook_resid_post/last"
@@ -130,7 +130,7 @@ def watched_disk(monkeypatch: pytest.MonkeyPatch, disk: Disk) -> Iterator[Disk]:
         patch.setattr(Path, "replace", replace_)
         patch.setattr(os, "fsync", fsync_)
         patch.setattr(os, "open", open_folder)
-        patch.setattr("interp.capture.run_folder.fcntl.flock", lambda stream, flag: None)
+        patch.setattr("interp.capture.store.folder.fcntl.flock", lambda stream, flag: None)
         yield disk
 
 

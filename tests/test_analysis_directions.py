@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from interp import array_files
 from interp.analysis import directions, methods
-from interp.analysis.cards import card_path
 from interp.analysis.directions import Direction, fit, fit_groups, separation
 from interp.analysis.methods import DIRECTIONS
+from interp.array_files import card_path
 from interp.errors import ArtefactError, DataError, StatisticsError, UsageError
 from interp.sites import Site
 
@@ -99,7 +100,7 @@ def test_the_natural_length_holds_scenarios_out_and_not_pairs() -> None:
 
 def test_an_older_card_is_read(tmp_path: Path) -> None:
     old = {"site": str(SITE), "method": "paired", "labels": ["a", "b"], "scale": 1.5, "spread": 0.5, "provenance": {}}
-    directions.cards.write(tmp_path / "v.safetensors", {"vector": np.eye(2)[0]}, old)
+    array_files.write(tmp_path / "v.safetensors", {"vector": np.eye(2)[0]}, old)
     found = Direction.load(tmp_path / "v.safetensors")
     assert found.scale == 1.5
     assert np.isnan(found.scale_interval).all()
@@ -282,17 +283,17 @@ def test_newer_and_foreign_and_missing_files_are_refused(tmp_path: Path) -> None
     path = tmp_path / "v.safetensors"
     with pytest.raises(ArtefactError, match="cannot read"):
         Direction.load(path)
-    directions.cards.write(path, {"vector": np.ones(2)}, {"schema": 99})
+    array_files.write(path, {"vector": np.ones(2)}, {"schema": 99})
     with pytest.raises(ArtefactError, match="newer interp"):
         Direction.load(path)
-    directions.cards.write(path, {"other": np.ones(2)}, {})
+    array_files.write(path, {"other": np.ones(2)}, {})
     with pytest.raises(ArtefactError, match="does not hold a direction"):
         Direction.load(path)
     zero = {"site": str(SITE), "method": "paired", "labels": ["a", "b"], "scale": 1.0, "spread": 0.0, "provenance": {}}
-    directions.cards.write(path, {"vector": np.zeros(2)}, zero)
+    array_files.write(path, {"vector": np.zeros(2)}, zero)
     with pytest.raises(ArtefactError, match="norm 0"):
         Direction.load(path)
-    os.truncate(path, directions.cards.MOST_BYTES + 1)
+    os.truncate(path, array_files.MOST_BYTES + 1)
     with pytest.raises(ArtefactError, match="more than"):
         Direction.load(path)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from capture_faults import head
 
-from interp.capture import ActivationStore, blocks
-from interp.capture.blocks import BLOCK_BYTES, VerifiedFile, block_digests
-from interp.capture.run_folder import RunFolder
-from interp.capture.shard import Shard, encode
-from interp.capture.upkeep import verify
+from interp.capture import ActivationStore
+from interp.capture.store.folder import RunFolder
+from interp.capture.store.shard import Shard, encode
+from interp.capture.store.verified_file import BLOCK_BYTES, VerifiedFile, block_digests
+from interp.capture.verify import verify
 from interp.errors import ArtefactError
 
 SIZE = 5 * BLOCK_BYTES + 777
@@ -91,8 +91,8 @@ def store_path(tmp_path_factory):
 
 def test_one_layer_of_one_site_touches_only_its_data(store_path, monkeypatch):
     files: list[VerifiedFile] = []
-    made = blocks.VerifiedFile.__init__
-    monkeypatch.setattr(blocks.VerifiedFile, "__init__", lambda self, *a, **k: (files.append(self), made(self, *a, **k))[1])
+    made = VerifiedFile.__init__
+    monkeypatch.setattr(VerifiedFile, "__init__", lambda self, *a, **k: (files.append(self), made(self, *a, **k))[1])
     with ActivationStore.open(store_path) as store:
         files.clear()
         x = store.read("blocks.17.hook_resid_post").x
@@ -126,7 +126,7 @@ def test_damage_is_found_where_it_is_read_and_by_verify(store_path, tmp_path):
 def test_a_line_whose_digests_do_not_fit_the_file_is_refused(store_path, tmp_path):
     import json
 
-    from interp.capture.sealed import seal
+    from interp.capture.store.sealed_json import seal
 
     lines = [json.loads(line)["content"] for line in (store_path / "manifest.jsonl").read_text().splitlines()]
     (tmp_path / "run.json").write_bytes((store_path / "run.json").read_bytes())

@@ -17,9 +17,9 @@ from interp.capture import capture
 from interp.capture.plan import Options, make_plan, tokenise
 from interp.capture.positions import parse_position
 from interp.capture.recorder import Recorder
-from interp.capture.run_folder import RunFolder
-from interp.capture.upkeep import verify
-from interp.capture.workers import Work
+from interp.capture.store.folder import RunFolder
+from interp.capture.verify import verify
+from interp.capture.workers.processes import Work
 from interp.cli import cli
 from interp.errors import ArtefactError, DataError, InterpError, UsageError
 from interp.models import load

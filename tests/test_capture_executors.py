@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from capture_cases import FEW, battery, tree, write_store
 
-from interp.capture import capture, executors, recorder
-from interp.capture.executors import check_executor
+from interp.capture import capture, recorder
 from interp.capture.plan import Options, make_plan
-from interp.capture.ray_workers import _Actor
-from interp.capture.run_folder import RunFolder
-from interp.capture.workers import Work
+from interp.capture.store.folder import RunFolder
+from interp.capture.workers.executors import check_executor
+from interp.capture.workers.processes import Work, executors
+from interp.capture.workers.ray import _Actor
 from interp.errors import ArtefactError, BusyError, DataError, UsageError
 from interp.models import load
 

@@ -15,8 +15,9 @@ from capture_cases import FEW, battery, tree, write_store
 from capture_faults import ERRORS, NAME, Disk, after_crash, in_child, truth, watched_disk, write_run
 
 from interp.capture import ActivationStore, capture
-from interp.capture.run_folder import RunFolder
-from interp.capture.upkeep import repair, verify
+from interp.capture.store.folder import RunFolder
+from interp.capture.store.upkeep import repair
+from interp.capture.verify import verify
 from interp.errors import ArtefactError, Interrupted, ResourceError
 
 POST = "blocks.1.hook_resid_post"

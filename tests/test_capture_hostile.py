@@ -15,11 +15,11 @@ import pytest
 from capture_faults import NAME, encoded, head, truth, write_run
 
 from interp.capture import ActivationStore
-from interp.capture.blocks import block_digests
-from interp.capture.run_folder import RunFolder
-from interp.capture.sealed import seal
-from interp.capture.shard import SCHEMA
-from interp.capture.upkeep import verify
+from interp.capture.store.folder import RunFolder
+from interp.capture.store.sealed_json import seal
+from interp.capture.store.shard import SCHEMA
+from interp.capture.store.verified_file import block_digests
+from interp.capture.verify import verify
 from interp.errors import ArtefactError
 
 

@@ -8,7 +8,7 @@ import pytest
 from capture_cases import tree, write_store
 from capture_faults import in_child
 
-from interp.capture.lock import locked
+from interp.capture.store.lock import locked
 from interp.errors import BusyError, InterpError
 
 

@@ -11,8 +11,8 @@ import pytest
 from capture_cases import battery, tree, write_store
 
 from interp.capture import capture, recorder
-from interp.capture.in_order import InOrder
-from interp.capture.run_folder import RunFolder
+from interp.capture.store.folder import RunFolder
+from interp.capture.workers.background import InOrder
 from interp.errors import ResourceError
 from interp.models import load
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from capture_cases import FEW, battery
 
+from interp.capture.gathering import Gathering, Recorded
 from interp.capture.plan import Options, make_plan
-from interp.capture.pooling import is_ragged
-from interp.capture.recorded import Gathering, Recorded
+from interp.capture.store.shard import is_ragged
 from interp.errors import InternalError
 
 

@@ -11,7 +11,7 @@ import pytest
 from capture_cases import FEW, battery, tree, write_store
 
 from interp.capture import ActivationStore, capture, recorder
-from interp.capture.run_folder import RunFolder
+from interp.capture.store.folder import RunFolder
 from interp.errors import ArtefactError, DataError, Interrupted
 from interp.models import load
 from stimuli.battery import Battery, Stimulus

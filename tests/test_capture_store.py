@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from capture_cases import FEW, SITES, battery, tree, write_store
 
-from interp.capture import ActivationStore, capture, export, pooling
-from interp.capture.blocks import block_digests
-from interp.capture.export import export_hdf5
-from interp.capture.run_folder import RunFolder
-from interp.capture.sealed import seal
-from interp.capture.shard import Shard, encode, overflows
-from interp.capture.upkeep import inspect, layer_rows, repair, verify
+from interp.capture import ActivationStore, capture, pooling
+from interp.capture.store.activations import export
+from interp.capture.store.export import export_hdf5
+from interp.capture.store.folder import RunFolder
+from interp.capture.store.sealed_json import seal
+from interp.capture.store.shard import Shard, encode, overflows
+from interp.capture.store.upkeep import inspect, layer_rows, repair
+from interp.capture.store.verified_file import block_digests
+from interp.capture.verify import verify
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
@@ -271,7 +273,7 @@ def test_export_is_the_whole_store_in_one_file(run, memory, tmp_path, monkeypatc
         np.testing.assert_array_equal(file[f"{POST}/all"][...], memory.read(POST, "all").x)
         assert tuple(file["length"][...]) == memory.read(POST, "all").lengths
         assert json.loads(file.attrs["run"])["plan"] == memory.head["plan"]
-    monkeypatch.setattr("interp.capture.export.disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr("interp.capture.store.export.disk_usage", lambda path: type("Usage", (), {"free": 10})())
     with pytest.raises(ResourceError, match="are free"):
         export_hdf5(run, tmp_path / "two.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.h5", "run"]
@@ -279,7 +281,7 @@ def test_export_is_the_whole_store_in_one_file(run, memory, tmp_path, monkeypatc
 
 def poison(model, monkeypatch, item, *, where="blocks.0.hook_resid_post", value=np.nan):
     """Make one text's activations non-finite from a site on, as a broken weight would."""
-    from interp.capture.plain import PlainEngine
+    from interp.capture.plain_engine import PlainEngine
 
     bad = model.tokenize([next(i.text for i in battery() if i.id == item)])[0]
     shaped = PlainEngine._shaped

@@ -8,7 +8,7 @@ from tiny_models import FAMILIES
 
 from interp.capture import capture
 from interp.capture.engine import BridgeEngine, choose_engine, largest_difference
-from interp.capture.plain import PlainEngine
+from interp.capture.plain_engine import PlainEngine
 from interp.errors import InternalError
 from interp.models import Batch, load
 from interp.sites import expand

@@ -18,13 +18,13 @@ from capture_cases import FEW, battery, tree, write_store
 from safetensors.torch import load_file, save_file
 
 from interp.capture import capture
-from interp.capture.lock import locked
 from interp.capture.plan import Options, make_plan
-from interp.capture.ray_workers import _raise_failure, _share_out
 from interp.capture.recorder import Recorder
-from interp.capture.run_folder import RunFolder
-from interp.capture.stopping import Stopping
-from interp.capture.workers import Work, _compute, _get_ready, _pool, _Worker
+from interp.capture.store.folder import RunFolder
+from interp.capture.store.lock import locked
+from interp.capture.workers.processes import Work, _compute, _get_ready, _pool, _Worker
+from interp.capture.workers.ray import _raise_failure, _share_out
+from interp.capture.workers.signals import Stopping
 from interp.errors import ArtefactError, BusyError, DataError, Interrupted, ResourceError
 from interp.models import load
 

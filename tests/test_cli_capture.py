@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from interp.capture import recorder
-from interp.capture.run_folder import RunFolder
+from interp.capture.store.folder import RunFolder
 from interp.results import read_record, read_table
 
 WORD = "scream"

@@ -13,7 +13,7 @@ import matched_pairs
 import pytest
 from commands import outcome
 
-from interp.capture.stopping import ended_by_signals
+from interp.capture.workers.signals import ended_by_signals
 from interp.errors import Interrupted
 
 INTERP = [sys.executable, "-c", "from interp.cli import main; main()"]

@@ -24,8 +24,8 @@ from interp import study
 from interp.capture import capture
 from interp.capture.plan import Options, make_plan
 from interp.capture.recorder import Recorder
-from interp.capture.run_folder import RunFolder
-from interp.capture.workers import Work
+from interp.capture.store.folder import RunFolder
+from interp.capture.workers.processes import Work
 from interp.cli import cli
 from interp.files import sha256_file
 from interp.models import load, outline

@@ -11,10 +11,10 @@ from safetensors import safe_open
 
 from interp.capture import capture
 from interp.capture.engine import BridgeEngine, choose_engine
-from interp.capture.plain import PlainEngine
+from interp.capture.plain_engine import PlainEngine
 from interp.capture.plan import IDENTITY
 from interp.capture.recorder import Recorder
-from interp.capture.workers import Work
+from interp.capture.workers.processes import Work
 from interp.causal.attribution import contributions
 from interp.causal.edits import add
 from interp.causal.interventions import Intervention
@@ -163,7 +163,7 @@ def test_a_capture_begun_on_one_device_goes_on_spread(tiny_folder, tmp_path):
 
 def test_workers_load_the_model_as_it_was_loaded(tiny_folder, tmp_path):
     from interp.capture.plan import Options, make_plan
-    from interp.capture.run_folder import RunFolder
+    from interp.capture.store.folder import RunFolder
 
     model = load(str(tiny_folder("llama")), device=LLAMA, check=False)
     recorder = Recorder(model, make_plan(model, battery(2), sites=FEW, positions=("last",), options=Options()))

@@ -7,20 +7,19 @@ the twins of others.
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from interp.analysis import cards
 from interp.analysis.folds import fold_of, grouped_folds
 from interp.analysis.lengths import length, length_p
 from interp.analysis.methods import Method, Rows, axis_p, check_rows, fit_unit, held_out_length, method_named
 from interp.analysis.probes import CV_INFLATION
 from interp.analysis.stats import heaviest_scenario, weighted_auroc
-from interp.errors import ArtefactError, StatisticsError, UsageError
+from interp.directions import Direction
+from interp.errors import StatisticsError
 from interp.sites import Site
 from interp.stats import Estimate, Labels, codes, jackknife, numbered
 
@@ -28,68 +27,6 @@ N_HALVES = 50
 """Random halvings of the scenarios behind a split-half cosine."""
 
 LEAST_P = 0.05
-_UNIT_TOLERANCE = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class Direction:
-    """A unit `vector` at `site`; `labels` are (what projects higher, what projects lower).
-
-    `scale` is the natural length: the mean difference of the two labels' projections on held-out
-    scenarios, in units of the activations, so that scale * vector is the shift that other scenarios
-    show. It may be zero or below: then the direction has no length and is no unit of anything.
-    `scale_interval` is its 95 % interval over scenarios; NaN where there is none, as in files of
-    before, whose scale is that of the fitted texts themselves and too long. `spread` is the standard
-    deviation of that difference over the fitted pairs. Raises `ArtefactError` unless the vector is
-    finite and of length one, scale and spread are finite, and spread is not negative.
-    """
-
-    vector: Float[np.ndarray, " d_model"]
-    site: Site
-    method: str
-    labels: tuple[str, str]
-    scale: float
-    spread: float
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    scale_interval: tuple[float, float] = (np.nan, np.nan)
-
-    def __post_init__(self) -> None:
-        if not np.isfinite(self.vector).all():
-            raise ArtefactError(
-                f"the direction at {self.site} is not finite: {_bad(self.vector)} of its numbers are nan or inf."
-            )
-        norm = float(np.linalg.norm(self.vector))
-        if abs(norm - 1) > _UNIT_TOLERANCE:
-            raise ArtefactError(f"the direction at {self.site} has norm {norm:.6g}, expected 1: make it with `fit`.")
-        if not (np.isfinite([self.scale, self.spread]).all() and self.spread >= 0):
-            raise ArtefactError(
-                f"the direction at {self.site} has scale {self.scale} and spread {self.spread}: expected finite, spread >= 0."
-            )
-        own = np.array(self.vector)
-        own.setflags(write=False)
-        object.__setattr__(self, "vector", own)
-
-    def save(self, path: Path) -> None:
-        """Write `path` (safetensors) and its JSON card beside it, each atomically."""
-        about = {
-            "site": str(self.site), "method": self.method, "labels": list(self.labels),
-            "scale": self.scale, "spread": self.spread, "provenance": dict(self.provenance),
-            "scale_interval": [None if np.isnan(end) else end for end in self.scale_interval],
-        }  # fmt: skip
-        cards.write(path, {"vector": np.asarray(self.vector, dtype=np.float64)}, about)
-
-    @classmethod
-    def load(cls, path: Path) -> "Direction":
-        """Read a direction back. Raises `ArtefactError` for a changed, foreign or impossible file."""
-        tensors, about = cards.read(path)
-        try:
-            low, high = (np.nan if end is None else float(end) for end in about.get("scale_interval", (None, None)))
-            return cls(
-                tensors["vector"], Site.parse(about["site"]), about["method"], (about["labels"][0], about["labels"][1]),
-                float(about["scale"]), float(about["spread"]), about["provenance"], (low, high),
-            )  # fmt: skip
-        except (KeyError, TypeError, ValueError, IndexError, UsageError) as error:
-            raise ArtefactError(f"{path} does not hold a direction: {error}.") from error
 
 
 def fit(
@@ -259,7 +196,3 @@ def _doubts(scale: Estimate, labels: tuple[str, str]) -> list[str]:
     bounds = "" if np.isnan(scale.ci_low) else f" [{scale.ci_low:.3g}, {scale.ci_high:.3g}]"
     what = "is not above zero" if scale.value <= 0 else "may be zero"
     return [f"on held-out scenarios its length, {labels[0]!r} minus {labels[1]!r}, {what}: {scale.value:.3g}{bounds}."]
-
-
-def _bad(vector: np.ndarray) -> int:
-    return int((~np.isfinite(vector)).sum())

@@ -1,6 +1,8 @@
-"""Recording what a model computes: positions, plan, recorder, and the store that keeps it.
+"""Recording what a model computes while it reads texts.
 
-`store` imports no torch; names are imported when first used, so that reading a store stays light.
+`plan` says what is read in which batch, `recorder` runs the plan, `workers/` share it out, and
+`store/` keeps what was recorded (it imports no torch). Names are imported when first used, so that
+reading a store stays light.
 """
 
 import importlib
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.capture.run import capture
-    from interp.capture.store import Activations, ActivationStore
+    from interp.capture.store.activations import Activations, ActivationStore
 
 _HOME = {"capture": "run", "ActivationStore": "store", "Activations": "store"}
 

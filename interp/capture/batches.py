@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from interp.capture.engine import Engine
+from interp.capture.gathering import Gathering, Recorded
 from interp.capture.plan import Plan
-from interp.capture.pooling import Pooler, is_ragged
-from interp.capture.recorded import Gathering, Recorded
-from interp.capture.shard import Shard, overflows
+from interp.capture.pooling import Pooler
+from interp.capture.store.shard import Shard, overflows, text_rows
 from interp.errors import DataError, InternalError, ResourceError
 from interp.models import LanguageModel
 from interp.sites import Site
@@ -86,14 +86,6 @@ def _run(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) ->
 def _is_out_of_memory(error: BaseException) -> bool:
     told = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in told or "can't allocate memory" in told
-
-
-def text_rows(name: str, lengths: Sequence[int]) -> list[slice]:
-    """The rows of each text in an array of `SITE/POSITION`."""
-    if not is_ragged(name):
-        return [slice(place, place + 1) for place in range(len(lengths))]
-    ends = np.cumsum(lengths)
-    return [slice(int(end) - length, int(end)) for end, length in zip(ends, lengths, strict=True)]
 
 
 def _nonfinite(recorded: Recorded, plan: Plan) -> list[int]:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.capture.plain import PlainEngine, Sink
+from interp.capture.plain_engine import PlainEngine, Sink
 from interp.errors import InternalError
 from interp.models import Batch, LanguageModel
 from interp.sites import Site

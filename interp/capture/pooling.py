@@ -83,8 +83,3 @@ def send_to_host(tensors: Mapping[str, Tensor]) -> tuple[Callable[[], dict[str, 
         return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in host.items()}
 
     return arrive, bool(streams)
-
-
-def is_ragged(name: str) -> bool:
-    """Whether the dataset `SITE/POSITION` has a row a token instead of a row a text."""
-    return name.endswith("/all") or ".hook_pattern" in name

@@ -18,15 +18,15 @@ import torch
 import interp
 from interp.capture.batches import Underway, check_alone, describe, finish, launch
 from interp.capture.engine import Engine, choose_engine, tolerance
-from interp.capture.in_order import InOrder
+from interp.capture.gathering import Gathering, Recorded
 from interp.capture.plan import Plan, texts_bytes
-from interp.capture.recorded import Gathering, Recorded
 from interp.capture.reuse import Reuse
-from interp.capture.run_folder import RunFolder
-from interp.capture.shard import OVERHEAD, Shard, encode, opened
-from interp.capture.shard_record import ShardRecord
-from interp.capture.stopping import watched_signals
-from interp.capture.store import ActivationStore
+from interp.capture.store.activations import ActivationStore
+from interp.capture.store.folder import RunFolder
+from interp.capture.store.shard import OVERHEAD, Shard, encode, opened
+from interp.capture.store.shard_record import ShardRecord
+from interp.capture.workers.background import InOrder
+from interp.capture.workers.signals import watched_signals
 from interp.errors import ArtefactError, DataError, ResourceError
 from interp.models import LanguageModel
 from interp.progress import track

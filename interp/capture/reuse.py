@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from interp.capture.batches import text_rows
+from interp.capture.gathering import Recorded
 from interp.capture.plan import Plan
-from interp.capture.recorded import Recorded
-from interp.capture.run_folder import RunFolder, capture_in
-from interp.capture.sealed import differences
-from interp.capture.shard import CHOSEN, check_owner, opened, rows_of
-from interp.capture.shard_record import ShardRecord
+from interp.capture.store.folder import RunFolder, capture_in
+from interp.capture.store.sealed_json import differences
+from interp.capture.store.shard import CHOSEN, check_owner, opened, rows_of, text_rows
+from interp.capture.store.shard_record import ShardRecord
 from interp.errors import ArtefactError
 
 

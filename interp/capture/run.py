@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from interp.capture.executors import execute
 from interp.capture.plan import Options, Plan, make_plan
 from interp.capture.recorder import Recorder
 from interp.capture.reuse import Reuse
-from interp.capture.run_folder import RUN, RunFolder
-from interp.capture.store import ActivationStore
+from interp.capture.store.activations import ActivationStore
+from interp.capture.store.folder import RUN, RunFolder
+from interp.capture.workers.executors import execute
 from interp.files import make_folder
 from interp.memory import keep_freed_memory
 from interp.models import LanguageModel

@@ -73,7 +73,9 @@ def project_out(vectors: Array) -> Edit:
 
 
 def erase(projection: Array, *, centre: Array) -> Edit:
-    """The affine eraser x - P (x - mu), with P `[width, width]` and mu `[width]` fitted elsewhere (LEACE, Belrose 2023)."""
+    """The affine eraser x - P (x - mu), with P `[width, width]` and mu `[width]`: an `Eraser` has
+    both (`interp.analysis.erasers.fit_eraser`; LEACE, Belrose et al. 2023).
+    """
     p, mu = _finite("the projection", projection).float(), _finite("the centre", centre).float()
     if p.shape != (len(mu), len(mu)):
         raise UsageError(

@@ -24,14 +24,15 @@ def verify(path: Path, recompute: float, model: str | None, as_json: bool, **how
     """Check every shard of a capture, and a sample of texts computed again, in the precision of the capture; exit code 4 when
     something is wrong.
     """
-    from interp.capture import upkeep
+    from interp.capture.store.upkeep import captured_dtype
+    from interp.capture.verify import verify as verify_capture
 
     loaded = None
     if model is not None:
         from interp import models
 
-        loaded = models.load(model, dtype=upkeep.captured_dtype(path), **how)
-    checks = upkeep.verify(path, recompute=recompute, model=loaded)
+        loaded = models.load(model, dtype=captured_dtype(path), **how)
+    checks = verify_capture(path, recompute=recompute, model=loaded)
     show(checks, as_json=as_json)
     sys.exit(0 if all(check["passed"] for check in checks) else ArtefactError.exit_code)
 
@@ -43,7 +44,7 @@ def verify(path: Path, recompute: float, model: str | None, as_json: bool, **how
 def inspect(path: Path, layers: bool, as_json: bool) -> None:
     """Say what an artefact holds: a run, a store of activations, a direction, a table."""
     if layers:
-        from interp.capture.upkeep import layer_rows
+        from interp.capture.store.upkeep import layer_rows
 
         show(layer_rows(path), as_json=as_json)
         return
@@ -57,7 +58,7 @@ def inspect(path: Path, layers: bool, as_json: bool) -> None:
 @click.argument("target", type=click.Path(path_type=Path))
 def export(path: Path, target: Path) -> None:
     """Copy a capture into one HDF5 file."""
-    from interp.capture.export import export_hdf5
+    from interp.capture.store.export import export_hdf5
 
     click.echo(export_hdf5(path, target))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import stimuli
 from interp.analysis.directions import Direction
-from interp.capture.upkeep import inspect
+from interp.capture.store.upkeep import inspect
 from interp.errors import ArtefactError
 from interp.results import read_record, read_table
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import stimuli
-from interp.capture.executors import check_executor
 from interp.capture.plan import parse_positions
+from interp.capture.workers.executors import check_executor
 from interp.errors import ResourceError, UsageError
 from interp.files import sha256_bytes
 from interp.models import LanguageModel

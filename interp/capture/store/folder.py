@@ -18,10 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from interp.capture.blocks import block_digests
-from interp.capture.sealed import MOST_BYTES, differences, seal, unseal
-from interp.capture.shard import SCHEMA, open_shard
-from interp.capture.shard_record import ShardRecord, read_shard_record
+from interp.capture.store.sealed_json import MOST_BYTES, differences, seal, unseal
+from interp.capture.store.shard import SCHEMA, open_shard
+from interp.capture.store.shard_record import ShardRecord, read_shard_record
+from interp.capture.store.verified_file import block_digests
 from interp.errors import ArtefactError, InternalError
 from interp.files import (
     make_folder,

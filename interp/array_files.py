@@ -66,5 +66,5 @@ def _bytes(path: Path) -> bytes:
         return read_regular(path, most=MOST_BYTES)
     except OSError as error:
         raise ArtefactError(
-            f"cannot read {path}: {error.strerror}. A direction is two files, .safetensors and .json, and small."
+            f"cannot read {path}: {error.strerror}. A direction or an eraser is two files, .safetensors and .json, and small."
         ) from error

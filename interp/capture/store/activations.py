@@ -1,6 +1,6 @@
 """ActivationStore: read what a capture kept, one site and position at a time; never more than was asked for.
 
-A store is a folder of shards (see `run_folder`) or, without a folder, shards in memory; both read alike. Rows come in battery
+A store is a folder of shards (see `folder`) or, without a folder, shards in memory; both read alike. Rows come in battery
 order. Items refused for non-finite values, and their twins, are left out and listed in `quarantined`.
 """
 
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.capture.run_folder import RunFolder
-from interp.capture.shard import Shard, check_owner, opened, rows_of
-from interp.capture.shard_record import ShardRecord
+from interp.capture.store.folder import RunFolder
+from interp.capture.store.shard import Shard, check_owner, is_ragged, opened, rows_of
+from interp.capture.store.shard_record import ShardRecord
 from interp.errors import ArtefactError, UsageError
 from interp.sites import Site
 
@@ -174,8 +174,7 @@ class ActivationStore:
             if head is not None and not 0 <= head < rows.shape[1]:
                 raise UsageError(f"{stored} has heads 0..{rows.shape[1] - 1}, and head {head} was asked for.")
             x = np.asarray(rows[...] if head is None else rows[:, head], dtype=np.float32)
-            ragged = position == "all" or stored.name == "pattern"
-            lengths = np.asarray(arrays["length"][...]) if ragged else None
+            lengths = np.asarray(arrays["length"][...]) if is_ragged(name) else None
         places = np.array(record.places, dtype=np.int64)
         if len(x) != (len(places) if lengths is None else int(lengths.sum())):
             raise ArtefactError(f"{name} of shard {record.file} has {len(x)} rows for {len(places)} items.")

@@ -1,28 +1,67 @@
-"""Recomputing a sample of a store's items alone, one text a batch: the proof that batching changed nothing."""
+"""Verifying a capture: every shard as it was written, and a sample of its texts computed again alone,
+one text per batch: the proof that batching changed nothing.
+
+torch is imported only where a model is given.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.capture.batches import finish, launch, text_rows
-from interp.capture.engine import choose_engine, tolerance
-from interp.capture.plan import Options, Plan, PlannedText, identity, parse_positions
 from interp.capture.positions import PositionRule
-from interp.capture.run_folder import RunFolder
-from interp.capture.sealed import differences
-from interp.capture.shard import CHOSEN, opened
-from interp.capture.shard_record import ShardRecord
-from interp.capture.store import ActivationStore
+from interp.capture.store.activations import ActivationStore, Shape
+from interp.capture.store.folder import RunFolder, capture_in
+from interp.capture.store.sealed_json import differences
+from interp.capture.store.shard import CHOSEN, opened, text_rows
+from interp.capture.store.shard_record import ShardRecord
+from interp.capture.store.upkeep import check_shard, committed
 from interp.errors import ArtefactError
-from interp.models import LanguageModel
+
+if TYPE_CHECKING:
+    from interp.capture.plan import PlannedText
+    from interp.models import LanguageModel
 
 
-def recompute_alone(store: ActivationStore, folder: RunFolder, model: LanguageModel, *, share: float) -> dict[str, Any]:
+def verify(path: Path | str, *, recompute: float = 0.01, model: Any = None) -> list[dict[str, Any]]:
+    """One row per check: every shard's size, digest, structure and finiteness; with `model`, a sample of texts computed alone.
+
+    `recompute` is the share of items (at least one) whose largest relative difference is reported, with the bound that batching
+    explains. Rows have check, passed, value, bound, detail; nothing is raised for damage, so that all of it is listed.
+    """
+    folder = RunFolder(capture_in(path))
+    widths: dict[str, Shape] = {}
+    rows = [_shard_row(folder, record, widths) for record in committed(folder)]
+    missing = folder.head["n_shards"] - len(folder.records)
+    rows.append(_row("complete", missing == 0, value=float(missing), bound=0.0, detail=f"{missing} shards missing"))
+    if model is not None and recompute > 0 and all(row["passed"] for row in rows):
+        with ActivationStore.open(folder.path) as store:
+            rows.append(_recompute_alone(store, folder, model, share=recompute))
+    return rows
+
+
+def _row(check: str, passed: bool, *, value: float, bound: float, detail: str = "") -> dict[str, Any]:
+    return {"check": check, "passed": passed, "value": value, "bound": bound, "detail": detail}
+
+
+def _shard_row(folder: RunFolder, record: ShardRecord, widths: dict[str, Shape]) -> dict[str, Any]:
+    try:
+        check_shard(folder, record, widths)
+    except ArtefactError as error:
+        return _row(record.file, False, value=1.0, bound=0.0, detail=str(error))
+    return _row(record.file, True, value=0.0, bound=0.0)
+
+
+def _recompute_alone(store: ActivationStore, folder: RunFolder, model: "LanguageModel", *, share: float) -> dict[str, Any]:
     """A check row: the largest difference between stored and recomputed values, relative to a text's largest at the site.
 
     The sample is every n-th item of the store, at least one. Raises `ArtefactError` when `model` is not the one captured.
     """
+    from interp.capture.batches import finish, launch
+    from interp.capture.engine import choose_engine, tolerance
+    from interp.capture.plan import Options, Plan, identity, parse_positions
+
     found = identity(model)
     if found != folder.head["config"]["model"]:
         told = f"{folder.head['provenance'].get('model', {}).get('model')!r} was captured and {model.name!r} was given"
@@ -56,8 +95,10 @@ def recompute_alone(store: ActivationStore, folder: RunFolder, model: LanguageMo
 
 def _stored(
     folder: RunFolder, record: ShardRecord, items: Sequence[str], rules: Sequence[PositionRule]
-) -> list[tuple[PlannedText, dict[str, np.ndarray]]]:
+) -> list[tuple["PlannedText", dict[str, np.ndarray]]]:
     """Those of a shard's texts named in `items`, each with its activations by `SITE/POSITION`."""
+    from interp.capture.plan import PlannedText
+
     found = []
     with opened(folder.shard_path(record), verified=record.verified) as file:
         lengths = [int(length) for length in file["length"][...]]

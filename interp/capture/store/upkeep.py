@@ -1,4 +1,4 @@
-"""Looking after a capture: say what it holds, verify it, repair it."""
+"""Looking after a capture without a model: say what it holds, check a shard, repair."""
 
 import math
 from pathlib import Path
@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from interp.capture.lock import locked
-from interp.capture.pooling import is_ragged
-from interp.capture.run_folder import LOCK, MANIFEST, QUARANTINE, RUN, RunFolder, capture_in
-from interp.capture.sealed import unseal
-from interp.capture.shard import opened
-from interp.capture.shard_record import ShardRecord
-from interp.capture.store import ActivationStore, Shape, check_width
+from interp.capture.store.activations import Shape, check_width
+from interp.capture.store.folder import LOCK, MANIFEST, QUARANTINE, RUN, RunFolder, capture_in
+from interp.capture.store.lock import locked
+from interp.capture.store.sealed_json import unseal
+from interp.capture.store.shard import is_ragged, opened
+from interp.capture.store.shard_record import ShardRecord
 from interp.errors import ArtefactError
 from interp.files import write_atomic
 from interp.sites import Site
@@ -75,40 +74,9 @@ def captured_dtype(path: Path | str) -> str:
     return str(RunFolder(capture_in(path)).head["config"]["model"].get("dtype", "float32"))
 
 
-def verify(path: Path | str, *, recompute: float = 0.01, model: Any = None) -> list[dict[str, Any]]:
-    """A row a check: every shard's size, digest, structure and finiteness; with `model`, a sample of texts computed alone.
-
-    `recompute` is the share of items (at least one) whose largest relative difference is reported, with the bound that batching
-    explains. Rows have check, passed, value, bound, detail; nothing is raised for damage, so that all of it is listed.
-    """
-    folder = RunFolder(capture_in(path))
-    widths: dict[str, Shape] = {}
-    rows = [_shard_row(folder, record, widths) for record in _committed(folder)]
-    missing = folder.head["n_shards"] - len(folder.records)
-    rows.append(_row("complete", missing == 0, value=float(missing), bound=0.0, detail=f"{missing} shards missing"))
-    if model is not None and recompute > 0 and all(row["passed"] for row in rows):
-        from interp.capture.recompute import recompute_alone
-
-        with ActivationStore.open(folder.path) as store:
-            rows.append(recompute_alone(store, folder, model, share=recompute))
-    return rows
-
-
-def _committed(folder: RunFolder) -> list[ShardRecord]:
+def committed(folder: RunFolder) -> list[ShardRecord]:
     """Whole shards and those begun, by number; of a number there is one or the other."""
     return [record for _, record in sorted({**folder.parts, **folder.records}.items())]
-
-
-def _row(check: str, passed: bool, *, value: float, bound: float, detail: str = "") -> dict[str, Any]:
-    return {"check": check, "passed": passed, "value": value, "bound": bound, "detail": detail}
-
-
-def _shard_row(folder: RunFolder, record: ShardRecord, widths: dict[str, Shape]) -> dict[str, Any]:
-    try:
-        check_shard(folder, record, widths)
-    except ArtefactError as error:
-        return _row(record.file, False, value=1.0, bound=0.0, detail=str(error))
-    return _row(record.file, True, value=0.0, bound=0.0)
 
 
 def check_shard(folder: RunFolder, record: ShardRecord, widths: dict[str, Shape]) -> None:
@@ -144,10 +112,10 @@ def repair(path: Path | str) -> list[dict[str, Any]]:
             dropped = _drop_damaged_lines(path / name)
             rows += [{"file": name, "reason": reason} for reason in dropped]
         folder = RunFolder(path)
-        lost = {item for record in _committed(folder) for item in record.nonfinite} - set(folder.quarantined)
+        lost = {item for record in committed(folder) for item in record.nonfinite} - set(folder.quarantined)
         damaged: dict[int, str] = {}
         widths: dict[str, Shape] = {}
-        for record in _committed(folder):
+        for record in committed(folder):
             try:
                 check_shard(folder, record, widths)
             except ArtefactError as error:

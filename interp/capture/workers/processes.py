@@ -21,12 +21,12 @@ from typing import Any
 
 import torch
 
-from interp.capture.lock import Lock
 from interp.capture.plan import Plan, identity
 from interp.capture.recorder import Recorder, how_to_resume
 from interp.capture.reuse import Reuse
-from interp.capture.run_folder import RunFolder
-from interp.capture.stopping import Stopping, watched_signals
+from interp.capture.store.folder import RunFolder
+from interp.capture.store.lock import Lock
+from interp.capture.workers.signals import Stopping, watched_signals
 from interp.errors import ArtefactError, BusyError, InterpError, ResourceError
 from interp.models import load
 from interp.models.arithmetic import set_precision

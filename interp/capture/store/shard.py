@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int
 
-from interp.capture.blocks import VerifiedFile
+from interp.capture.store.verified_file import VerifiedFile
 from interp.errors import ArtefactError
 from interp.files import open_regular
 
@@ -45,6 +45,19 @@ OVERHEAD = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9_.()\[\]-]{1,128}")
 _MOST_OBJECTS = 20_000
 _TYPES = ("<f4", "<f2", "<i8", "<i4", "|i1")
+
+
+def is_ragged(name: str) -> bool:
+    """Whether the dataset `SITE/POSITION` has a row per token instead of a row per text."""
+    return name.endswith("/all") or ".hook_pattern" in name
+
+
+def text_rows(name: str, lengths: Sequence[int]) -> list[slice]:
+    """The rows of each text in the dataset `SITE/POSITION`, whose texts have `lengths` tokens."""
+    if not is_ragged(name):
+        return [slice(place, place + 1) for place in range(len(lengths))]
+    ends = np.cumsum(lengths)
+    return [slice(int(end) - length, int(end)) for end, length in zip(ends, lengths, strict=True)]
 
 
 @dataclass(frozen=True)

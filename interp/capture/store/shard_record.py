@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from interp.capture.blocks import VerifiedFile, fits
+from interp.capture.store.verified_file import VerifiedFile, fits
 from interp.errors import ArtefactError
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from interp.capture.plan import Plan
-from interp.capture.pooling import is_ragged
-from interp.capture.shard import Shard
+from interp.capture.store.shard import Shard, is_ragged
 from interp.errors import InternalError
 
 

@@ -12,12 +12,12 @@ shards is the same byte for byte.
 import re
 from pathlib import Path
 
-from interp.capture.lock import locked
-from interp.capture.ray_workers import run_in_ray
 from interp.capture.recorder import Recorder, how_to_resume
-from interp.capture.run_folder import LOCK, RUN, RunFolder
-from interp.capture.store import ActivationStore
-from interp.capture.workers import run_in_processes
+from interp.capture.store.activations import ActivationStore
+from interp.capture.store.folder import LOCK, RUN, RunFolder
+from interp.capture.store.lock import locked
+from interp.capture.workers.processes import run_in_processes
+from interp.capture.workers.ray import run_in_ray
 from interp.errors import BusyError, UsageError
 
 _TEXT = re.compile(r"(serial)|(processes|ray):([1-9]\d{0,3})|shard:(\d{1,6})/([1-9]\d{0,5})")

@@ -5,11 +5,11 @@ import os
 from typing import Any
 
 import interp.errors
-from interp.capture.lock import Lock
 from interp.capture.recorder import Recorder, how_to_resume
-from interp.capture.run_folder import RunFolder
-from interp.capture.stopping import Stopping, watched_signals
-from interp.capture.workers import LOOK_SECONDS, Work
+from interp.capture.store.folder import RunFolder
+from interp.capture.store.lock import Lock
+from interp.capture.workers.processes import LOOK_SECONDS, Work
+from interp.capture.workers.signals import Stopping, watched_signals
 from interp.errors import BusyError, InterpError, ResourceError
 
 _PATIENCE_SECONDS = 60.0

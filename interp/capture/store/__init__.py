@@ -1,0 +1,9 @@
+"""The store: what a capture recorded, kept so that a crash cannot spoil it. It imports no torch.
+
+`activations` reads it; `folder` and `shard` write it; the other files are its walls: locks, sealed
+lines, verified blocks, upkeep.
+"""
+
+from interp.capture.store.activations import Activations, ActivationStore
+
+__all__ = ["ActivationStore", "Activations"]

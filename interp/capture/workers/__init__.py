@@ -1,0 +1,1 @@
+"""Sharing a capture among threads, processes and machines, and ending it on a signal."""

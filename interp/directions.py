@@ -1,0 +1,129 @@
+"""Direction and Eraser: what is fitted on a model's activations, and what a model can be edited with.
+
+Both carry their site and where they came from, and are saved as a safetensors file with a JSON card.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from interp import array_files
+from interp.errors import ArtefactError, UsageError
+from interp.sites import Site
+
+_UNIT_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """A unit `vector` at `site`; `labels` are (what projects higher, what projects lower).
+
+    `scale` is the natural length: the mean difference of the two labels' projections on held-out
+    scenarios, in units of the activations, so that scale * vector is the shift that other scenarios
+    show. It may be zero or below: then the direction has no length and is no unit of anything.
+    `scale_interval` is its 95 % interval over scenarios; NaN where there is none, as in files of
+    before, whose scale is that of the fitted texts themselves and too long. `spread` is the standard
+    deviation of that difference over the fitted pairs. Raises `ArtefactError` unless the vector is
+    finite and of length one, scale and spread are finite, and spread is not negative.
+    """
+
+    vector: Float[np.ndarray, " d_model"]
+    site: Site
+    method: str
+    labels: tuple[str, str]
+    scale: float
+    spread: float
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    scale_interval: tuple[float, float] = (np.nan, np.nan)
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.vector).all():
+            raise ArtefactError(
+                f"the direction at {self.site} is not finite: {_not_finite(self.vector)} of its numbers are nan or inf."
+            )
+        norm = float(np.linalg.norm(self.vector))
+        if abs(norm - 1) > _UNIT_TOLERANCE:
+            raise ArtefactError(f"the direction at {self.site} has norm {norm:.6g}, expected 1: make it with `fit`.")
+        if not (np.isfinite([self.scale, self.spread]).all() and self.spread >= 0):
+            raise ArtefactError(
+                f"the direction at {self.site} has scale {self.scale} and spread {self.spread}: expected finite, spread >= 0."
+            )
+        own = np.array(self.vector)
+        own.setflags(write=False)
+        object.__setattr__(self, "vector", own)
+
+    def save(self, path: Path) -> None:
+        """Write `path` (safetensors) and its JSON card beside it, each atomically."""
+        about = {
+            "site": str(self.site), "method": self.method, "labels": list(self.labels),
+            "scale": self.scale, "spread": self.spread, "provenance": dict(self.provenance),
+            "scale_interval": [None if np.isnan(end) else end for end in self.scale_interval],
+        }  # fmt: skip
+        array_files.write(path, {"vector": np.asarray(self.vector, dtype=np.float64)}, about)
+
+    @classmethod
+    def load(cls, path: Path) -> "Direction":
+        """Read a direction back. Raises `ArtefactError` for a changed, foreign or impossible file."""
+        tensors, about = array_files.read(path)
+        try:
+            low, high = (np.nan if end is None else float(end) for end in about.get("scale_interval", (None, None)))
+            return cls(
+                tensors["vector"], Site.parse(about["site"]), about["method"], (about["labels"][0], about["labels"][1]),
+                float(about["scale"]), float(about["spread"]), about["provenance"], (low, high),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError, IndexError, UsageError) as error:
+            raise ArtefactError(f"{path} does not hold a direction: {error}.") from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Eraser:
+    """The affine map x -> x - projection (x - centre) at `site`, which takes away what a linear
+    probe can know of `labels`. `projection` is idempotent, and rarely orthogonal.
+
+    Raises `ArtefactError` unless both are finite, of one width, and the projection is idempotent.
+    Source: LEACE, Belrose et al. 2023; `interp.analysis.erasers.fit_eraser` makes one.
+    """
+
+    projection: Float[np.ndarray, "d_model d_model"]
+    centre: Float[np.ndarray, " d_model"]
+    site: Site
+    labels: tuple[str, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        p = self.projection
+        if p.shape != (len(self.centre),) * 2 or _not_finite(p) or _not_finite(self.centre):
+            raise ArtefactError(
+                f"the eraser at {self.site} has a projection {p.shape} and a centre {self.centre.shape}: "
+                "expected finite (d, d) and (d,). Fit it again."
+            )
+        if np.abs(p @ p - p).max(initial=0.0) > 1e-6 * max(1.0, float(np.abs(p).max(initial=0.0)) ** 2):
+            raise ArtefactError(f"the eraser at {self.site} is no projection: P P is not P. Fit it again.")
+
+    def __call__(self, x: Float[np.ndarray, "item d_model"]) -> Float[np.ndarray, "item d_model"]:
+        """The rows without what it erases."""
+        return x - (x - self.centre) @ self.projection.T
+
+    def save(self, path: Path) -> None:
+        """Write `path` (safetensors) and its JSON card beside it, each atomically."""
+        arrays = {"projection": self.projection.astype(float), "centre": self.centre.astype(float)}
+        about = {"site": str(self.site), "labels": list(self.labels), "provenance": dict(self.provenance)}
+        array_files.write(path, arrays, {"kind": "eraser", **about})
+
+    @classmethod
+    def load(cls, path: Path) -> "Eraser":
+        """Read an eraser back. Raises `ArtefactError` for a changed, foreign or impossible file."""
+        arrays, about = array_files.read(path)
+        try:
+            site, labels = Site.parse(about["site"]), tuple(map(str, about["labels"]))
+            return cls(arrays["projection"], arrays["centre"], site, labels, about["provenance"])
+        except (KeyError, TypeError, ValueError, UsageError) as error:
+            raise ArtefactError(f"{path} does not hold an eraser: {error}.") from error
+
+
+def _not_finite(vector: np.ndarray) -> int:
+    return int((~np.isfinite(vector)).sum())
