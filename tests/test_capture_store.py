@@ -10,7 +10,7 @@ import pytest
 from capture_cases import FEW, SITES, battery, tree, write_store
 
 from interp.capture import ActivationStore, capture, pooling
-from interp.capture.store.activations import export
+from interp.capture.store import export
 from interp.capture.store.export import export_hdf5
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.sealed_json import seal

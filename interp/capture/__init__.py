@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.capture.run import capture
-    from interp.capture.store.activations import Activations, ActivationStore
+    from interp.capture.store import Activations, ActivationStore
 
 _HOME = {"capture": "run", "ActivationStore": "store", "Activations": "store"}
 

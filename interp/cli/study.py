@@ -85,7 +85,7 @@ def _study(
     **settings: Any,
 ) -> None:
     from interp import study
-    from interp.capture.store.activations import upkeep
+    from interp.capture.store import upkeep
 
     arguments = study.Settings(**{key: value for key, value in settings.items() if value != ()})
     arguments = study.new_run(arguments) if new_run else arguments
