@@ -14,8 +14,9 @@ from capture_cases import FEW, battery, tree, write_store
 from interp.capture import capture, recorder
 from interp.capture.plan import Options, make_plan
 from interp.capture.store.folder import RunFolder
+from interp.capture.workers import executors
 from interp.capture.workers.executors import check_executor
-from interp.capture.workers.processes import Work, executors
+from interp.capture.workers.processes import Work
 from interp.capture.workers.ray import _Actor
 from interp.errors import ArtefactError, BusyError, DataError, UsageError
 from interp.models import load

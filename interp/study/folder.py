@@ -17,8 +17,8 @@ from jaxtyping import Float
 
 import stimuli
 from interp.capture import ActivationStore, capture
-from interp.capture.store.activations.activations.folder import LOCK
-from interp.capture.store.activations.activations.lock import locked
+from interp.capture.store.folder import LOCK
+from interp.capture.store.lock import locked
 from interp.causal.readout import Readout, TokenReadout
 from interp.errors import BusyError
 from interp.evaluation.readouts import readout_for
