@@ -17,7 +17,7 @@ from torch import Tensor
 
 from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
-from interp.models.doctor import require_sums
+from interp.models.reliance import require
 from interp.sites import Site, place
 from interp.stats import mean_interval
 
@@ -145,7 +145,7 @@ def contribution_rows(
     Raises `UsageError`, before anything is computed, where the parts at a site do not add up to what is added to the stream.
     """
     counted = [site for site in activations if site.name in KINDS.values() and writes_before(site, direction.site)]
-    require_sums(model, counted)
+    require(model, "contributions", counted)
     rows = []
     for kind, name in KINDS.items():
         paired: dict[Component, np.ndarray] = {}

@@ -28,7 +28,7 @@ from interp.models.generation import check_generation, choose, until
 from interp.models.partial import Begin, begun_at, gives_tuples
 from interp.models.placement import Placement, home, is_spread
 from interp.models.quantised import is_quantised
-from interp.models.sizes import Dims, site_rows
+from interp.models.sizes import Dims, site_rows, sublayer_hooks
 from interp.models.tokens import Batch, Tokens, cut, leading_specials, pad_rows
 from interp.models.weights import Weights, working_dtype
 from interp.sites import Site
@@ -81,8 +81,10 @@ class LanguageModel(Weights):
         self.placement = placement
         self.chat = chat
         self.known = known
-        self.sum_errors: dict[Site, float] = {}
-        """What the doctor found when it looked whether heads or neurons add up, by site."""
+        self.proofs: dict[tuple[str, Site | None], Any] = {}
+        """What each check found (a `probe.Gap`), by its name and its site; None: the whole model."""
+        self.rounding: float | None = None
+        """How far the logits move when the embedding moves by one rounding; None: not measured."""
         wrapped: Any = bridge.original_model
         self.device: torch.device = home(wrapped.get_input_embeddings())
         self.dtype: torch.dtype = working_dtype(wrapped)
@@ -91,7 +93,9 @@ class LanguageModel(Weights):
         self.spread: bool = is_spread(wrapped)
         self._leading = leading_specials(tokenizer)
         self._names = frozenset(bridge.hook_dict)
+        self._hidden = sublayer_hooks(bridge)
         self._points = tuple(bridge.hook_points())
+        self._own_hooks = self._hooks_now()
         self._cache_name = cache_name(bridge.original_model)
         self._keeps_logits = "logits_to_keep" in inspect.signature(bridge.original_model.forward).parameters
 
@@ -303,27 +307,64 @@ class LanguageModel(Weights):
             raise InternalError(f"{self.name}: hooks were left on the model (had {before}, has {self.count_hooks()}).")
 
     def hooks_clean(self) -> bool:
-        """Whether no hook sits on the model."""
-        return self.count_hooks() == 0
+        """Whether the hooks on the model are those that were there when it was loaded."""
+        return not self.strange_hooks()
+
+    def strange_hooks(self) -> list[str]:
+        """Where hooks sit that were not there when the model was loaded, or have gone since."""
+        return sorted({name for name, _ in self._hooks_now() ^ self._own_hooks})
+
+    def _hooks_now(self) -> frozenset[tuple[str, int]]:
+        """The place and the identity of each hook. Some bridges come with hooks of their own (OPT)."""
+        return frozenset(
+            (str(point.name), id(hook))
+            for point in self._points
+            for hook in (*point.fwd_hooks, *point.bwd_hooks)
+        )
 
     def offers(self, site: Site) -> bool:
         """Whether the model has this site."""
-        return site.hook in self._names
+        return site.hook in self._names and site.hook not in self._hidden
+
+    def hides(self, site: Site) -> bool:
+        """Whether the bridge has this name, and what passes there is something else."""
+        return site.hook in self._hidden
 
     @cached_property
     def read_only(self) -> frozenset[str]:
-        """Sites that can be recorded and not edited: attention patterns that Hugging Face's module has already used (GPT-Neo).
+        """Sites that can be recorded and not edited, found by trying them in the first layer.
 
-        Found by trying: halving the pattern of the first layer leaves the logits as they were.
+        Attention patterns that Hugging Face's module has already used (GPT-Neo): halved, they leave
+        the logits as they were. `resid_mid`, where the bridge shows what the MLP's norm reads: what
+        is put there reaches the MLP, and not the stream behind it.
         """
-        site = Site("pattern", 0)
-        if not self.offers(site):
-            return frozenset()
+        kinds = {"pattern": self._pattern_acts, "resid_mid": self._mid_acts}
+        return frozenset(
+            name for name, acts in kinds.items() if self.offers(Site(name, 0)) and not acts()
+        )
+
+    def _pattern_acts(self) -> bool:
         batch = self.pad([[0, 1, 2]])
+        halve: Hook = (Site("pattern", 0).hook, lambda tensor, hook: tensor * 0.5)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the bridge says so too, in words that may change
-            edited = self.forward(batch, hooks=[(site.hook, lambda tensor, hook: tensor * 0.5)])
-        return frozenset({site.name}) if torch.equal(edited, self.forward(batch)) else frozenset()
+            edited = self.forward(batch, hooks=[halve])
+        return not torch.equal(edited, self.forward(batch))
+
+    def _mid_acts(self) -> bool:
+        """Whether twice the stream of resid_mid, and the MLP's output, are the stream behind them."""
+        seen: dict[str, Tensor] = {}
+
+        def reader(name: str) -> Hook:
+            return Site(name, 0).hook, lambda tensor, hook: seen.__setitem__(name, tensor.float())
+
+        double: Hook = (Site("resid_mid", 0).hook, lambda tensor, hook: tensor * 2)
+        names = ("resid_mid", "mlp_out", "resid_post")
+        self.forward(self.pad([[0, 1, 2]]), hooks=[double, *map(reader, names)], stop_at_layer=1)
+        if not all(name in seen and seen[name].ndim == 3 for name in names):
+            return False
+        apart = seen["resid_mid"] + seen["mlp_out"] - seen["resid_post"]
+        return float(apart.abs().max()) < 0.1 * float(seen["resid_mid"].abs().max())
 
     def sites(self) -> list[dict[str, Any]]:
         """A row a kind of site: its name, hook, layers, shape with this model's numbers, and the analyses that accept it."""

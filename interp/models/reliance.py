@@ -1,0 +1,128 @@
+"""What each method relies on, and the proof of it before the numbers.
+
+One table says it all. `require` looks at the layers that a method will read or edit, once per model
+and site, in the precision that is run: a few passes over a few tokens. What does not hold is refused
+with the site, the two numbers, and what can be asked instead; the other sites stay usable.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from interp.errors import UsageError
+from interp.models.language_model import LanguageModel
+from interp.models.model_checks import MODEL_CHECKS, measured_whole, whole_bound
+from interp.models.site_checks import SITE_CHECKS, bound_of, measured
+from interp.sites import SITE_NAMES, Site
+
+
+class Reliance(NamedTuple):
+    """What a method relies on: checks of the sites that it names, and checks of the whole model."""
+
+    sites: Mapping[str, tuple[str, ...]]
+    whole: tuple[str, ...]
+
+
+_ADDED = ("attn_out", "mlp_out")
+_EDITED = tuple(name for name in SITE_NAMES if name != "pattern")
+
+RELIES_ON: Mapping[str, Reliance] = {
+    "capture": Reliance(
+        {"shapes": SITE_NAMES, "residual identity": _ADDED},
+        ("batch, right padding", "plain Hugging Face"),
+    ),
+    "contributions": Reliance(
+        {"head sum": ("z",), "neuron sum": ("post",), "residual identity": ("z", "post")}, ()
+    ),
+    "patching": Reliance(
+        {"shapes": SITE_NAMES, "residual identity": _ADDED, "edits act": _EDITED},
+        ("batch, left padding", "cache under an edit", "hooks removed", "plain Hugging Face"),
+    ),
+    "ablation": Reliance(
+        {
+            "shapes": SITE_NAMES,
+            "head sum": ("z",),
+            "neuron sum": ("post",),
+            "edits act": _EDITED,
+        },
+        ("batch, left padding", "cache under an edit", "hooks removed", "plain Hugging Face"),
+    ),
+    "steering": Reliance(
+        {"shapes": SITE_NAMES, "residual identity": _ADDED, "edits act": _EDITED},
+        ("batch, left padding", "cache under an edit", "hooks removed", "plain Hugging Face"),
+    ),
+    "generation": Reliance(
+        {}, ("batch, left padding", "cache under an edit", "hooks removed", "plain Hugging Face")
+    ),
+}
+"""Each method, and what it relies on."""
+
+INSTEAD: Mapping[str, str] = {
+    "capture": "Capture resid_pre or resid_post of that layer",
+    "contributions": "Probes, directions, patching and steering of the stream do not rest on it",
+    "patching": "Patch resid_pre or resid_post, which do not rest on it",
+    "ablation": "Patch resid_pre or resid_post, or ablate in other layers",
+    "steering": "Steer at resid_pre or resid_post",
+    "generation": "Capture, probes and directions do not rest on it",
+}
+"""What can be asked where a method is refused."""
+
+
+def require(model: LanguageModel, method: str, sites: Sequence[Site]) -> None:
+    """Raise `UsageError` unless all that `method` relies on holds at `sites`, and of the model."""
+    reason = refusal(model, method, sites)
+    if reason is not None:
+        raise UsageError(reason)
+
+
+def refusal(model: LanguageModel, method: str, sites: Sequence[Site]) -> str | None:
+    """Why `method` is not to be used at these sites of the model; None where it may be."""
+    lacking = [site for site in sites if not model.offers(site)]
+    if lacking:
+        return absent(model, lacking[0])
+    needs = RELIES_ON[method]
+    fixed = [site for site in sites if site.name in model.read_only]
+    if fixed and "edits act" in needs.sites:
+        return (
+            f"{model.name}: {method} is refused, since {fixed[0]} is read-only here: what is put there "
+            f"does not reach the stream behind it. {_instead(model, method)}"
+        )
+    for check in needs.whole:
+        found, bound = measured_whole(model, check), whole_bound(model, check)
+        if not found.error <= bound:
+            return (
+                f"{model.name}: {method} is refused: {MODEL_CHECKS[check].means} ({check}: error "
+                f"{found.error:.1e}, bound {bound:.0e}). {_instead(model, method)}"
+            )
+    for check, names in needs.sites.items():
+        found_at = measured(model, check, [site for site in sites if site.name in names])
+        bound = bound_of(model, check)
+        worst = max(found_at, key=lambda site: found_at[site].error, default=None)
+        if worst is not None and not found_at[worst].error <= bound:
+            found = found_at[worst]
+            told = SITE_CHECKS[check].means.format(
+                site=worst, found=found.found, expected=found.expected
+            )
+            return (
+                f"{model.name}: {method} is refused, since {told} ({check}: error "
+                f"{found.error:.1e}, bound {bound:.0e}). {_instead(model, method)}"
+            )
+    return None
+
+
+def absent(model: LanguageModel, site: Site) -> str:
+    """What to say of a site that a model lacks."""
+    if model.hides(site):
+        why = "its MLP shows no neurons there (a mixture of experts, or one that is not taken apart)"
+        return f"{model.name} has no {site}: {why}. {_instead(model, 'contributions')}"
+    return f"{model.name} has no {site}: `interp sites {model.name}` lists what it offers."
+
+
+def relying_on(check: str) -> list[str]:
+    """The methods that rely on a check."""
+    return [
+        method for method, needs in RELIES_ON.items() if check in needs.sites or check in needs.whole
+    ]
+
+
+def _instead(model: LanguageModel, method: str) -> str:
+    return f"{INSTEAD[method]}. `interp doctor {model.name}` shows all checks."
