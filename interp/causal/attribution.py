@@ -18,6 +18,7 @@ from torch import Tensor
 from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
 from interp.models.reliance import require
+from interp.models.site_checks import output_map
 from interp.sites import Site, place
 from interp.stats import mean_interval
 
@@ -113,7 +114,7 @@ def contributions(
     if len(vector) != model.dims.d_model:
         raise ArtefactError(f"the direction is {len(vector)} wide and {model.name} is {model.dims.d_model} wide.")
     active, v = torch.from_numpy(np.array(x, dtype=np.float32)), torch.from_numpy(np.array(vector, dtype=np.float32))
-    weight, bias = (tensor.detach().float().cpu() for tensor in _output_map(model, site))
+    weight, bias = (tensor.detach().float().cpu() for tensor in output_map(model, site))
     norm = model.post_norm(site.layer, _SUBLAYER[site.name])
     if norm is not None:
         raw = active.flatten(1) @ weight.flatten(0, -2) + bias
@@ -174,12 +175,6 @@ def ranked(rows: Sequence[Mapping[str, Any]], *, component: str, emotion: str) -
     return [
         Component(KINDS[component], int(row["layer"]), int(row["index"])) for row in sorted(mine, key=lambda row: row["rank"])
     ]
-
-
-def _output_map(model: LanguageModel, site: Site) -> tuple[Tensor, Tensor]:
-    if site.name == "z":
-        return model.W_O(site.layer), model.b_O(site.layer)
-    return model.W_out(site.layer), model.b_out(site.layer)
 
 
 def writes_before(component: Site, target: Site) -> bool:

@@ -110,7 +110,8 @@ def put_bridge(hf_model: PreTrainedModel, name: str) -> TransformerBridge:
             raise UsageError(
                 f"{name} is quantised, and TransformerLens cannot take it apart ({first_line(error)}): {OTHERWISE}"
             ) from error
-        raise unsupported(name, config.model_type) from error
+        told = f"{config.model_type}: TransformerLens says {first_line(error)}"
+        raise unsupported(name, told) from error
     bridge.eval()
     carry_cache(bridge)
     known = bridge.hook_dict

@@ -31,19 +31,20 @@ RELIES_ON: Mapping[str, Reliance] = {
         ("batch, right padding", "plain Hugging Face"),
     ),
     "contributions": Reliance(
-        {"head sum": ("z",), "neuron sum": ("post",), "residual identity": ("z", "post")}, ()
+        {
+            "shapes": ("z", "post"),
+            "head sum": ("z",),
+            "neuron sum": ("post",),
+            "residual identity": ("z", "post"),
+        },
+        (),
     ),
     "patching": Reliance(
         {"shapes": SITE_NAMES, "residual identity": _ADDED, "edits act": _EDITED},
         ("batch, left padding", "cache under an edit", "hooks removed", "plain Hugging Face"),
     ),
     "ablation": Reliance(
-        {
-            "shapes": SITE_NAMES,
-            "head sum": ("z",),
-            "neuron sum": ("post",),
-            "edits act": _EDITED,
-        },
+        {"shapes": SITE_NAMES, "edits act": _EDITED},
         ("batch, left padding", "cache under an edit", "hooks removed", "plain Hugging Face"),
     ),
     "steering": Reliance(

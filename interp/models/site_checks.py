@@ -134,16 +134,22 @@ def _sum_gap(model: LanguageModel, seen: Seen, site: Site) -> Gap:
     layer, whole = site.layer, Site(_WHOLE[site.name], site.layer)
     if site not in seen or whole not in seen:
         return Gap(float("inf"), "nothing", "a tensor")
-    parts = seen[site].float()
-    if site.name == "z":
-        total = torch.einsum("bphd,hdm->bpm", parts, model.W_O(layer).float())
-        total = total + model.b_O(layer).float()
-    else:
-        total = parts @ model.W_out(layer).float() + model.b_out(layer).float()
+    matrix, bias = output_map(model, site)
+    parts, matrix = seen[site].float().flatten(2), matrix.float().flatten(0, -2)
+    if parts.shape[-1] != len(matrix):
+        return Gap(float("inf"), f"{parts.shape[-1]} numbers per token", f"{len(matrix)}")
+    total = parts @ matrix + bias.float()
     norm = model.post_norm(layer, _SUBLAYER[site.name])
     with torch.no_grad():
         total = total if norm is None else norm(total.to(model.dtype))
     return gap(total, seen[whole])
+
+
+def output_map(model: LanguageModel, site: Site) -> tuple[Tensor, Tensor]:
+    """The matrix by which heads (at `z`) or neurons (at `post`) write, and the bias beside it."""
+    if site.name == "z":
+        return model.W_O(site.layer), model.b_O(site.layer)
+    return model.W_out(site.layer), model.b_out(site.layer)
 
 
 def _disturb(
