@@ -26,6 +26,7 @@ from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt
 from interp.models.quantised import warn_of_rounding
+from interp.models.reliance import require
 from interp.progress import track
 from interp.sites import RESIDUAL_WIDE, Site, place
 from interp.stats import mean_interval
@@ -115,7 +116,7 @@ def check_direction(model: LanguageModel, direction: DirectionLike, *, allow_for
     """Raise `ArtefactError` unless `direction` can be added to this model's stream: its width, length, and origin.
 
     Its origin is the `digest` of its provenance, or where it has none its `model` and `revision`; one that does not say
-    where it is from is foreign. Raises `UsageError` when its site is not in the residual stream.
+    where it is from is foreign. Raises `UsageError` when its site is not in the residual stream, or when an edit there does not act.
     """
     if direction.site.name not in RESIDUAL_WIDE:
         raise UsageError(f"the direction was fitted at {direction.site}, not in the residual stream: it cannot be added there.")
@@ -138,6 +139,7 @@ def check_direction(model: LanguageModel, direction: DirectionLike, *, allow_for
             f"the direction was made for {made_for} and this is {here}: the coordinates of two models do not correspond, even "
             "at equal width. Fit it on this model, or pass allow_foreign (--allow-foreign)."
         )
+    require(model, "steering", [direction.site])
 
 
 def with_length(directions: Mapping[str, DirectionLike]) -> dict[str, DirectionLike]:

@@ -22,7 +22,7 @@ from interp.causal.edits import add, replace
 from interp.causal.interventions import Intervention, applied
 from interp.causal.passes import Encoded
 from interp.causal.prefix import Prefix
-from interp.errors import InterpError
+from interp.errors import InterpError, UsageError
 from interp.evaluation.plainly import Plain, plus, put
 from interp.models import LanguageModel, load
 from interp.models.reliance import refusal
@@ -32,6 +32,9 @@ from interp.testbeds.families import FAMILIES, make_folder
 DTYPES = ("float32", "bfloat16")
 CLOSE = {"float32": 2e-4, "bfloat16": 6e-2}
 """Largest difference from Hugging Face's numbers, relative to the largest of them."""
+
+WHOLE = "the whole model: "
+"""How the reason begins where a model is refused when it is loaded."""
 
 TEXTS = ((1, 9, 14, 30, 8, 21, 6), (1, 30, 12, 5), (1, 4, 17, 25, 9))
 NEW_TOKENS = 6
@@ -55,16 +58,21 @@ class Trial:
 
 
 def tabulate(names: Iterable[str] = (), *, dtypes: Sequence[str] = DTYPES) -> list[dict[str, Any]]:
-    """A row per family and method: {family, method, dtype, verdict, why}; all families by default."""
-    rows = []
-    for family in names or FAMILIES:
+    """A row per family, precision and method: {family, dtype, method, word, why}; all families by
+    default. Raises `UsageError` for a family that is not among them.
+    """
+    chosen = tuple(names) or tuple(FAMILIES)
+    unknown = [name for name in chosen if name not in FAMILIES]
+    if unknown:
+        raise UsageError(f"unknown family {unknown[0]!r}: expected some of {', '.join(FAMILIES)}.")
+    rows: list[dict[str, Any]] = []
+    for family in chosen:
         with tempfile.TemporaryDirectory() as folder:
             path = make_folder(family, Path(folder) / family)
             for dtype in dtypes:
-                found = judge(path, dtype=dtype)
                 rows += [
-                    {"family": family, "method": method, "dtype": dtype, **verdict._asdict()}
-                    for method, verdict in found.items()
+                    {"family": family, "dtype": dtype, "method": method, **verdict._asdict()}
+                    for method, verdict in judge(path, dtype=dtype).items()
                 ]
     return rows
 
@@ -76,28 +84,23 @@ def judge(folder: Path, *, dtype: str) -> dict[str, Verdict]:
             warnings.simplefilter("ignore")  # of sites that are refused: the table tells them
             model = load(str(folder), dtype=dtype)
     except InterpError as error:
-        why = _short(str(error), folder)
-        return {method: Verdict("refused", why) for method in METHODS}
+        told = str(error).replace(f"{folder}: ", "").replace(f"{folder} ", "")
+        whole = Verdict("refused", f"{WHOLE}{told.split('. ')[0].rstrip('.')}")
+        return dict.fromkeys(METHODS, whole)
     plain = Plain(model.plain(), n_layers=model.dims.n_layers, d_model=model.dims.d_model)
     trial = Trial(model, plain, CLOSE[dtype])
-    return {name: _tried(trial, method, folder) for name, method in METHODS.items()}
+    return {name: _tried(trial, method) for name, method in METHODS.items()}
 
 
-def _tried(trial: Trial, method: "Method", folder: Path) -> Verdict:
+def _tried(trial: Trial, method: "Method") -> Verdict:
     sites = [Site(name, at) for name in method.names for at in range(trial.model.dims.n_layers)]
-    why = refusal(trial.model, method.relies, sites)
-    if why is not None:
-        return Verdict("refused", _short(why, folder))
+    refused = refusal(trial.model, method.relies, sites)
+    if refused is not None:
+        return Verdict("refused", refused.check)
     error = method.compare(trial)
     if not error <= trial.close:
         return Verdict("wrong", f"error {error:.1e}, bound {trial.close:.0e}")
     return Verdict("right", "")
-
-
-def _short(reason: str, folder: Path) -> str:
-    """A reason without the folder, up to its first full stop or colon that ends a thought."""
-    told = reason.replace(f"{folder}: ", "").replace(f"{folder} ", "").replace(str(folder), "it")
-    return told.split(". ")[0].rstrip(".")
 
 
 def _compare_stream(trial: Trial) -> float:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from interp.errors import UsageError
 from interp.models.language_model import LanguageModel
 from interp.models.model_checks import MODEL_CHECKS, measured_whole, whole_bound
+from interp.models.probe import Gap
 from interp.models.site_checks import SITE_CHECKS, bound_of, measured
 from interp.sites import SITE_NAMES, Site
 
@@ -68,32 +69,35 @@ INSTEAD: Mapping[str, str] = {
 """What can be asked where a method is refused."""
 
 
+class Refusal(NamedTuple):
+    """Why a method is not to be used: the check that says so, and a sentence for people."""
+
+    check: str
+    text: str
+
+
 def require(model: LanguageModel, method: str, sites: Sequence[Site]) -> None:
     """Raise `UsageError` unless all that `method` relies on holds at `sites`, and of the model."""
-    reason = refusal(model, method, sites)
-    if reason is not None:
-        raise UsageError(reason)
+    refused = refusal(model, method, sites)
+    if refused is not None:
+        raise UsageError(refused.text)
 
 
-def refusal(model: LanguageModel, method: str, sites: Sequence[Site]) -> str | None:
+def refusal(model: LanguageModel, method: str, sites: Sequence[Site]) -> Refusal | None:
     """Why `method` is not to be used at these sites of the model; None where it may be."""
     lacking = [site for site in sites if not model.offers(site)]
     if lacking:
-        return absent(model, lacking[0])
+        return Refusal("not offered", absent(model, lacking[0]))
     needs = RELIES_ON[method]
     fixed = [site for site in sites if site.name in model.read_only]
     if fixed and "edits act" in needs.sites:
-        return (
-            f"{model.name}: {method} is refused, since {fixed[0]} is read-only here: what is put there "
-            f"does not reach the stream behind it. {_instead(model, method)}"
-        )
+        why = f"{fixed[0]} is read-only here: what is put there does not reach what is behind it"
+        return _refused(model, method, "read-only", why)
     for check in needs.whole:
         found, bound = measured_whole(model, check), whole_bound(model, check)
         if not found.error <= bound:
-            return (
-                f"{model.name}: {method} is refused: {MODEL_CHECKS[check].means} ({check}: error "
-                f"{found.error:.1e}, bound {bound:.0e}). {_instead(model, method)}"
-            )
+            why = f"{MODEL_CHECKS[check].means} ({_numbers(check, found, bound)})"
+            return _refused(model, method, check, why)
     for check, names in needs.sites.items():
         found_at = measured(model, check, [site for site in sites if site.name in names])
         bound = bound_of(model, check)
@@ -103,11 +107,30 @@ def refusal(model: LanguageModel, method: str, sites: Sequence[Site]) -> str | N
             told = SITE_CHECKS[check].means.format(
                 site=worst, found=found.found, expected=found.expected
             )
-            return (
-                f"{model.name}: {method} is refused, since {told} ({check}: error "
-                f"{found.error:.1e}, bound {bound:.0e}). {_instead(model, method)}"
-            )
+            return _refused(model, method, check, f"{told} ({_numbers(check, found, bound)})")
     return None
+
+
+def usable(
+    model: LanguageModel, method: str, sites: Sequence[Site]
+) -> tuple[list[Site], dict[Site, str]]:
+    """Those of `sites` at which `method` may be used, and why it is refused at the others."""
+    there = [site for site in sites if model.offers(site)]
+    for check, names in RELIES_ON[method].sites.items():  # all sites in one go: few passes
+        measured(model, check, [site for site in there if site.name in names])
+    refused = {site: why.text for site in sites if (why := refusal(model, method, [site]))}
+    return [site for site in sites if site not in refused], refused
+
+
+def told_once(refused: Mapping[Site, str]) -> str:
+    """One sentence of what is refused and why, the first site of each kind for all of it."""
+    kinds: dict[str, list[Site]] = {}
+    for site in refused:
+        kinds.setdefault(site.name, []).append(site)
+    return " ".join(
+        f"{name} is left out in {len(sites)} layers: {refused[sites[0]]}"
+        for name, sites in kinds.items()
+    )
 
 
 def absent(model: LanguageModel, site: Site) -> str:
@@ -123,6 +146,14 @@ def relying_on(check: str) -> list[str]:
     return [
         method for method, needs in RELIES_ON.items() if check in needs.sites or check in needs.whole
     ]
+
+
+def _refused(model: LanguageModel, method: str, check: str, why: str) -> Refusal:
+    return Refusal(check, f"{model.name}: {method} is refused: {why}. {_instead(model, method)}")
+
+
+def _numbers(check: str, found: Gap, bound: float) -> str:
+    return f"{check}: error {found.error:.1e}, bound {bound:.0e}"
 
 
 def _instead(model: LanguageModel, method: str) -> str:
