@@ -2,8 +2,8 @@
 build inside a test. They are those of `interp.testbeds.families`, with other words.
 
 The tokenizer is word-level over about 300 common words (case is lost); other words become `<unk>`,
-so any text tokenises. GPT-2 and GPT-Neo have neither BOS nor padding, as the real ones; the rest put
-a BOS before each text.
+so any text tokenises. GPT-2 and GPT-Neo have neither BOS nor padding, as the real ones; the rest
+put a BOS before each text.
 """
 
 import json

@@ -36,10 +36,11 @@ def capture(
     share `out`. Texts that the captures in the folders `reuse` hold are copied from there (see `reuse`). `options` are the
     fields of `Options` (token_budget, storage, on_nonfinite, truncate, ...).
 
-    Raises before the first text: `UsageError` (unknown site, layer, rule; a site that is not what its name says), `DataError` (text too long, rule without a
-    token), `ArtefactError` (`out` holds another plan, or `reuse` cannot serve this one), `ResourceError` (cannot write, disk
-    too small), `BusyError` (another process writes there). During the work: `DataError` (non-finite), `Interrupted` (a
-    signal; what is finished is kept).
+    Raises before the first text: `UsageError` (unknown site, layer, rule; a site that is not what
+    its name says), `DataError` (text too long, rule without a token), `ArtefactError` (`out` holds
+    another plan, or `reuse` cannot serve this one), `ResourceError` (cannot write, disk too small),
+    `BusyError` (another process writes there). During the work: `DataError` (non-finite),
+    `Interrupted` (a signal; what is finished is kept).
     """
     keep_freed_memory()
     if out is not None:

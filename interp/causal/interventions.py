@@ -147,9 +147,9 @@ def _require_clean(model: LanguageModel, when: str) -> None:
     left = model.strange_hooks()
     if left:
         raise InternalError(
-            f"hooks sit on the model {when} the intervention that were not there when it was loaded (or are gone), at "
-            f"{', '.join(left[:5])}: a context was entered twice or a run was cut short. Give all interventions to one "
-            "`applied`, or load the model again."
+            f"hooks sit on the model {when} the intervention that were not there when it was "
+            f"loaded (or have gone), at {', '.join(left[:5])}: a context was entered twice or a run "
+            "was cut short. Give all interventions to one `applied`, or load the model again."
         )
 
 

@@ -84,8 +84,8 @@ class Effects(NamedTuple):
 def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> Effects:
     """The effects of each plan on each of its pairs, many plans per forward pass.
 
-    Raises `InternalError` for a plan that names a component twice, `UsageError` for one that the model lacks, or
-    where an edit does not act.
+    Raises `InternalError` for a plan that names a component twice, `UsageError` for one that
+    the model lacks, or where an edit does not act.
     """
     for plan in plans:
         _check(plan, bench.model)

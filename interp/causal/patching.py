@@ -69,8 +69,8 @@ def patch_pairs(
     than 5 scenarios). Only where it is as expected is there something to restore, and a restoration
     reported; inverted ones are warned of. `sites` are texts as `interp.sites.expand` reads them.
     Warns on a quantised model.
-    Raises `UsageError` for an unknown position, mode or site, a site where an edit is not what its name says, or an emotion
-    without words; `StatisticsError` for no pairs;
+    Raises `UsageError` for an unknown position, mode or site, a site where an edit is not what its
+    name says, or an emotion without words; `StatisticsError` for no pairs;
     `DataError` for twins of the same tokens.
     """
     _require(positions, POSITIONS, "position")

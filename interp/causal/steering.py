@@ -116,7 +116,8 @@ def check_direction(model: LanguageModel, direction: DirectionLike, *, allow_for
     """Raise `ArtefactError` unless `direction` can be added to this model's stream: its width, length, and origin.
 
     Its origin is the `digest` of its provenance, or where it has none its `model` and `revision`; one that does not say
-    where it is from is foreign. Raises `UsageError` when its site is not in the residual stream, or when an edit there does not act.
+    where it is from is foreign. Raises `UsageError` when its site is not in the residual
+    stream, or an edit there does not act.
     """
     if direction.site.name not in RESIDUAL_WIDE:
         raise UsageError(f"the direction was fitted at {direction.site}, not in the residual stream: it cannot be added there.")

@@ -15,8 +15,8 @@ from interp.cli.printing import show
 @dtype
 @as_json
 def doctor(model: str, as_json: bool, **how: Any) -> None:
-    """Check that a model's sites can be trusted, in the precision that will be run; exit code 1 when
-    a check fails.
+    """Check that a model's sites can be trusted, in the precision that will be run; exit code 1
+    when a check fails.
     """
     from interp import models
     from interp.models.doctor import examine

@@ -1,10 +1,10 @@
-"""Families x methods: is what a method says of a model what Hugging Face computes, or is it refused?
+"""Families x methods: is what a method says what Hugging Face computes, or is it refused?
 
 Each family is a tiny random model (`interp.testbeds.families`). Each method is asked first whether
 it may be used (`interp.models.reliance`); where it may, its numbers are held against those that
 torch's own forward hooks give on the plain Hugging Face model (`interp.evaluation.plainly`).
-"right": equal up to rounding. "refused": an error says why. "wrong": there are numbers, and they are
-false; no family may have this word, and the test of the table fails where one has.
+"right": equal up to rounding. "refused": an error says why. "wrong": there are numbers, and they
+are false; no family may have this word, and the test of the table fails where one has.
 """
 
 import tempfile
@@ -25,6 +25,7 @@ from interp.causal.prefix import Prefix
 from interp.errors import InterpError, UsageError
 from interp.evaluation.plainly import Plain, plus, put
 from interp.models import LanguageModel, load
+from interp.models.language_model import Hook
 from interp.models.reliance import refusal
 from interp.sites import Site
 from interp.testbeds.families import FAMILIES, make_folder
@@ -131,8 +132,8 @@ def _compare_added(trial: Trial) -> float:
 
 
 def _compare_contributions(trial: Trial, name: str) -> float:
-    """Each unit's contribution to a direction at the last token: what the stream lacks along it when
-    Hugging Face's matrix is not given that unit.
+    """Each unit's contribution to a direction at the last token: what the stream lacks along it
+    when Hugging Face's matrix is not given that unit.
     """
     model, ids, gaps = trial.model, TEXTS[0], []
     vector = torch.randn(model.dims.d_model, generator=torch.Generator().manual_seed(0))
@@ -247,7 +248,11 @@ def _units(model: LanguageModel, name: str, unit: int) -> slice:
 def _seen(model: LanguageModel, sites: Sequence[Site]) -> dict[Site, list[Tensor]]:
     """What passes the sites on each text, from one padded batch."""
     kept: dict[Site, Tensor] = {}
-    hooks = [(site.hook, lambda x, hook, site=site: kept.__setitem__(site, x.float())) for site in sites]
+
+    def reader(site: Site) -> Hook:
+        return site.hook, lambda x, hook: kept.__setitem__(site, x.float())
+
+    hooks = [reader(site) for site in sites]
     model.forward(model.pad(TEXTS), hooks=hooks)
     return {site: [x[i, : len(ids)] for i, ids in enumerate(TEXTS)] for site, x in kept.items()}
 

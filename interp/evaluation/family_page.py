@@ -1,5 +1,6 @@
 """The page on families, docs/families.md, out of the rows of `interp.evaluation.families`."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,19 +18,20 @@ _HEAD = """# Families of models
 What can be asked of which family. `scripts/families --page docs/families.md` writes this page; a
 test holds some of its lines against what the script says today.
 
-Each family is a tiny model with random weights. A method is asked first whether it may be used; then
-its numbers are held against those of the plain Hugging Face model, asked through torch's own forward
-hooks, in float32 and in bfloat16.
+Each family is a tiny model with random weights. A method is asked first whether it may be used;
+then its numbers are held against those of the plain Hugging Face model, asked through torch's own
+forward hooks, in float32 and in bfloat16.
 
-- **right**: the numbers are Hugging Face's, up to rounding ({bounds} of the largest).
+- **right**: the numbers are Hugging Face's, up to rounding ({bounds}
+  of the largest).
 - **no: CHECK**: refused, with an error that names the site, the numbers and what can be asked
   instead. The check is the one that failed. `not offered`: the model shows no such site, as a
   mixture of experts shows no neurons.
 - Where the two precisions differ, both are told.
 
 No family gives numbers that Hugging Face contradicts. `interp doctor MODEL --dtype bfloat16` makes
-the same checks on a model of yours. `resid_mid` can be read and not edited: what is put there reaches
-the MLP alone.
+the same checks on a model of yours. `resid_mid` can be read and not edited: what is put there
+reaches the MLP alone.
 """
 
 _NAMES = {
@@ -62,11 +64,8 @@ def write_page(rows: Rows) -> str:
 def table_lines(rows: Rows, methods: Sequence[str]) -> list[str]:
     """The lines of a table: a family per line, a method per column."""
     lines = [f"| family | peculiar | {' | '.join(methods)} |", f"|{'---|' * (len(methods) + 2)}"]
-    return lines + [
-        table_line(rows, family, methods)
-        for family in _families(rows)
-        if not _refused_whole(rows, family)
-    ]
+    told = [family for family in _families(rows) if not _refused_whole(rows, family)]
+    return lines + [table_line(rows, family, methods) for family in told]
 
 
 def table_line(rows: Rows, family: str, methods: Sequence[str]) -> str:
@@ -78,7 +77,8 @@ def table_line(rows: Rows, family: str, methods: Sequence[str]) -> str:
 def whole_line(rows: Rows, family: str) -> str:
     """The line of a family that is refused when it is loaded."""
     why = next(row["why"] for row in rows if row["family"] == family)
-    return f"- {family} ({FAMILIES[family].peculiar}): {why.removeprefix(WHOLE)}."
+    text = f"{family} ({FAMILIES[family].peculiar}): {why.removeprefix(WHOLE)}."
+    return textwrap.fill(text, 98, initial_indent="- ", subsequent_indent="  ")
 
 
 def _cell(rows: Rows, family: str, method: str) -> str:
@@ -108,5 +108,6 @@ def _methods() -> list[str]:
         needs = RELIES_ON[method.relies]
         of_sites = [check for check, names in needs.sites.items() if set(names) & set(method.names)]
         relies = ", ".join([*of_sites, *needs.whole])
-        lines += [f"- **{name}**: {_NAMES[name]}.", f"  Relies on: {relies}."]
+        text = f"**{name}**: {_NAMES[name]}. Relies on: {relies}."
+        lines += textwrap.wrap(text, 98, initial_indent="- ", subsequent_indent="  ")
     return lines

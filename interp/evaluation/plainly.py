@@ -56,9 +56,7 @@ class Plain:
         return [kept[layer][0].float() for layer in range(len(self.blocks))]
 
     @contextmanager
-    def changed(
-        self, outputs: Changes, inputs: Changes = ()
-    ) -> Iterator[None]:
+    def changed(self, outputs: Changes, inputs: Changes = ()) -> Iterator[None]:
         """While open, what these modules give (or take) is changed."""
 
         def after(change: Change) -> Callable[..., Any]:
@@ -88,7 +86,11 @@ class Plain:
         return self._taken(ids, layer, kind, outputs=[(writer, torch.zeros_like)])
 
     def part(
-        self, ids: Sequence[int], layer: int, kind: str, units: slice
+        self,
+        ids: Sequence[int],
+        layer: int,
+        kind: str,
+        units: slice,
     ) -> Float[Tensor, "pos d_model"]:
         """What some of the numbers that enter the matrix of "attention" or "mlp" add to the stream;
         a norm behind it divides by what it divided by with them.
@@ -106,7 +108,7 @@ class Plain:
         inputs: Changes = (),
         frozen: bool = False,
     ) -> Float[Tensor, "pos d_model"]:
-        """The stream behind a block, less the same under changes that only reach it through `kind`."""
+        """The stream behind a block, less the same under changes that reach it through `kind`."""
         gave, took = self._held(ids, layer, kind, frozen=frozen)
         with self.changed(gave, took):
             whole = self.stream(ids)[layer]
@@ -116,8 +118,8 @@ class Plain:
     def _held(
         self, ids: Sequence[int], layer: int, kind: str, *, frozen: bool
     ) -> tuple[list[tuple[nn.Module, Change]], list[tuple[nn.Module, Change]]]:
-        """Changes (of outputs, of inputs) that keep what is not asked about: where attention is, the
-        MLP gives what it gave; with `frozen` a norm behind the writer multiplies by what it
+        """Changes (of outputs, of inputs) that keep what is not asked about: where attention is,
+        the MLP gives what it gave; with `frozen` a norm behind the writer multiplies by what it
         multiplied by.
         """
         writers = self.writers[layer]
@@ -133,7 +135,7 @@ class Plain:
                 given: dict[Any, Tensor] = {}
                 gain = after / torch.where(before == 0, torch.ones_like(before), before)
                 took.append((norm, keep(given, "in")))
-                gave.append((norm, lambda x, given=given, gain=gain: given.pop("in") * gain))
+                gave.append((norm, _times(given, gain)))
         return gave, took
 
     def _through(self, ids: Sequence[int], module: nn.Module) -> tuple[Tensor, Tensor]:
@@ -147,7 +149,7 @@ class Plain:
         return [one for one in block.modules() if type(one).__name__.endswith("Norm")]
 
     def _find_writers(self, block: nn.Module) -> Writers:
-        """The last linear maps to the width of the stream that run in the attention and behind it."""
+        """The last linear maps to the stream's width that run in the attention and behind it."""
         ran: list[nn.Module] = []
         linear = [one for one in block.modules() if isinstance(one, nn.Linear | Conv1D)]
 
@@ -168,7 +170,8 @@ class Plain:
         own = [one for one in writing if id(one) in inside]
         other = [one for one in writing if id(one) not in inside]
         if not own or not (other or mixture):
-            raise InternalError(f"{type(block).__name__}: no matrix was seen that writes to the stream.")
+            kind = type(block).__name__
+            raise InternalError(f"{kind}: no matrix was seen that writes to the stream.")
         return Writers(own[-1], other[-1] if mixture is None else mixture, mixture is not None)
 
 
@@ -180,6 +183,11 @@ def keep(kept: dict[Any, Tensor], key: Any) -> Change:
         return x
 
     return change
+
+
+def _times(given: dict[Any, Tensor], gain: Tensor) -> Change:
+    """What `keep` put into `given`, times a factor, in place of what a module gives."""
+    return lambda x: given.pop("in") * gain
 
 
 def without(units: slice) -> Change:

@@ -6,9 +6,9 @@ worst error found, relative to the largest magnitude of what it is held against;
 it failed, and `refuses` the methods that rely on it. The checks themselves are in `site_checks` and
 `model_checks`.
 
-The brief ones run each time a model is loaded. One that fails of the whole model, or of the residual
-stream itself, refuses the model; one that fails of other sites is told, and what relies on these
-sites is refused when it is asked for (`reliance`).
+The brief ones run each time a model is loaded. One that fails of the whole model, or of the
+residual stream itself, refuses the model; one that fails of other sites is told, and what relies on
+these sites is refused when it is asked for (`reliance`).
 """
 
 import warnings
@@ -23,7 +23,7 @@ from interp.models.language_model import LanguageModel
 from interp.models.model_checks import MODEL_CHECKS, measured_whole, whole_bound
 from interp.models.probe import Gap, offered, widest
 from interp.models.reliance import relying_on
-from interp.models.site_checks import SITE_CHECKS, bound_of, measured
+from interp.models.site_checks import bound_of, measured
 from interp.sites import Site
 
 Row = dict[str, Any]
@@ -42,29 +42,27 @@ _COUNTED = ("shapes", "edits act")
 def confirm(model: LanguageModel) -> None:
     """Run the brief checks. Raise with check, value and bound when one fails that the whole model
     rests on: `ArtefactError` where a library is installed in a version that was not tried, and else
-    `InternalError`; `DataError` for a model that gives no finite numbers, `UsageError` for one whose
-    bridge does not run or shows no residual stream.
+    `InternalError`; `DataError` for a model that gives no finite numbers, `UsageError` for one
+    whose bridge does not run or shows no residual stream.
 
     Warns of sites that cannot be trusted, and of a version that was not tried and passes.
     """
     if model.known is not None and not torch.isfinite(model.known.logits).all():
         raise DataError(
-            f"{model.name} gives logits that are not finite on a few tokens, even without its bridge: "
-            f"its weights are damaged, or {model.dtype} cannot hold its numbers. Try float32, or "
+            f"{model.name} gives logits that are not finite on a few tokens, without its bridge too"
+            f": its weights are damaged, or {model.dtype} cannot hold its numbers. Try float32, or "
             "download it again."
         )
     failed = [row for row in examine(model, thorough=False) if not row["passed"]]
     fatal = [row for row in failed if row["check"] in MODEL_CHECKS or row["check"] == "edits act"]
     strange = versions.untried()
     if fatal:
-        told = "; ".join(
-            f"{row['check']} self-check failed {row['value']:.1e} > {row['bound']:.0e}: {row['means']}"
-            for row in fatal
-        )
+        told = "; ".join(map(_told, fatal))
         here = f"Installed: {versions.installed()}; known to work: {versions.tried()}."
         if strange:
             raise ArtefactError(f"{model.name}: {told}. {here} Run: {versions.remedy()}")
-        raise InternalError(f"{model.name}: {told}. {here} `interp doctor {model.name}` shows all checks.")
+        see = f"`interp doctor {model.name}` shows all checks."
+        raise InternalError(f"{model.name}: {told}. {here} {see}")
     for row in failed:
         warnings.warn(
             f"{model.name}: {row['means']} at {row['sites']} ({row['check']}: {row['value']:.1e} > "
@@ -84,8 +82,9 @@ def examine(model: LanguageModel, *, thorough: bool = True) -> list[Row]:
 
     Checks of sites come first. Brief: residual identity and shapes in every layer, and an edit of
     the stream in the middle. Thorough: every site of the first, the middle and the last layer is
-    edited, and heads and neurons are summed in every layer, but for quantised matrices, which cannot
-    be read. Raises `UsageError` for a model whose bridge does not run, or shows no residual stream.
+    edited, and heads and neurons are summed in every layer, but for quantised matrices, which
+    cannot be read. Raises `UsageError` for a model whose bridge does not run, or shows no residual
+    stream.
     """
     _require_stream(model)
     middle = model.dims.n_layers // 2
@@ -102,22 +101,27 @@ def examine(model: LanguageModel, *, thorough: bool = True) -> list[Row]:
         for check, name in (("head sum", "z"), ("neuron sum", "post")):
             wanted[check] = [site for site in offered(model, everywhere) if site.name == name]
     rows = [_site_row(model, check, sites) for check, sites in wanted.items() if sites]
-    whole = [name for name in MODEL_CHECKS if name != "plain Hugging Face" or model.known is not None]
+    whole = [name for name in MODEL_CHECKS if name != "plain Hugging Face" or model.known]
     return rows + [_whole_row(model, check) for check in whole]
 
 
 def _require_stream(model: LanguageModel) -> None:
-    """Raise `UsageError` where the residual stream of a layer cannot be seen: all else rests on it."""
+    """Raise `UsageError` where the residual stream of a layer cannot be seen: all rests on it."""
     layers = range(model.dims.n_layers)
     stream = [Site(name, layer) for layer in layers for name in ("resid_pre", "resid_post")]
     unseen = [site for site, found in measured(model, "shapes", stream).items() if found.error]
     if unseen:
         found = model.proofs["shapes", unseen[0]]
         raise UsageError(
-            f"{model.name}: the residual stream cannot be read: {found.found} passes at {unseen[0]}, "
-            f"and not {found.expected}. Every method here rests on it; TransformerLens's bridge does "
-            "not show it for this kind of model."
+            f"{model.name}: the residual stream cannot be read: {found.found} passes at "
+            f"{unseen[0]}, and not {found.expected}. Every method here rests on it; "
+            "TransformerLens's bridge does not show it for this kind of model."
         )
+
+
+def _told(row: Row) -> str:
+    numbers = f"{row['value']:.1e} > {row['bound']:.0e}"
+    return f"{row['check']} self-check failed {numbers}: {row['means']}"
 
 
 def _site_row(model: LanguageModel, check: str, sites: Sequence[Site]) -> Row:

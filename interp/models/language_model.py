@@ -82,7 +82,7 @@ class LanguageModel(Weights):
         self.chat = chat
         self.known = known
         self.proofs: dict[tuple[str, Site | None], Any] = {}
-        """What each check found (a `probe.Gap`), by its name and its site; None: the whole model."""
+        """What each check found (a `probe.Gap`), by name and site; None: the whole model."""
         self.rounding: float | None = None
         """How far the logits move when the embedding moves by one rounding; None: not measured."""
         wrapped: Any = bridge.original_model
@@ -315,12 +315,9 @@ class LanguageModel(Weights):
         return sorted({name for name, _ in self._hooks_now() ^ self._own_hooks})
 
     def _hooks_now(self) -> frozenset[tuple[str, int]]:
-        """The place and the identity of each hook. Some bridges come with hooks of their own (OPT)."""
-        return frozenset(
-            (str(point.name), id(hook))
-            for point in self._points
-            for hook in (*point.fwd_hooks, *point.bwd_hooks)
-        )
+        """The place and the identity of each hook; some bridges come with their own (OPT)."""
+        held = ((point, hook) for point in self._points for hook in _hooks_at(point))
+        return frozenset((str(point.name), id(hook)) for point, hook in held)
 
     def offers(self, site: Site) -> bool:
         """Whether the model has this site."""
@@ -339,9 +336,8 @@ class LanguageModel(Weights):
         is put there reaches the MLP, and not the stream behind it.
         """
         kinds = {"pattern": self._pattern_acts, "resid_mid": self._mid_acts}
-        return frozenset(
-            name for name, acts in kinds.items() if self.offers(Site(name, 0)) and not acts()
-        )
+        there = [name for name in kinds if self.offers(Site(name, 0))]
+        return frozenset(name for name in there if not kinds[name]())
 
     def _pattern_acts(self) -> bool:
         batch = self.pad([[0, 1, 2]])
@@ -352,7 +348,7 @@ class LanguageModel(Weights):
         return not torch.equal(edited, self.forward(batch))
 
     def _mid_acts(self) -> bool:
-        """Whether twice the stream of resid_mid, and the MLP's output, are the stream behind them."""
+        """Whether twice resid_mid, and the MLP's output, are the stream behind them."""
         seen: dict[str, Tensor] = {}
 
         def reader(name: str) -> Hook:
@@ -391,7 +387,11 @@ class LanguageModel(Weights):
 
     def count_hooks(self) -> int:
         """How many hooks sit on the model."""
-        return sum(len(point.fwd_hooks) + len(point.bwd_hooks) for point in self._points)
+        return sum(len(_hooks_at(point)) for point in self._points)
+
+
+def _hooks_at(point: Any) -> list[Any]:
+    return [*point.fwd_hooks, *point.bwd_hooks]
 
 
 class _Stopped(Exception):

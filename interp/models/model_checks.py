@@ -7,7 +7,7 @@
 4. plain Hugging Face: the logits are those of the model before the bridge was put around it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -32,7 +32,7 @@ PLAIN_TOKENS = 4
 
 
 class ModelCheck(NamedTuple):
-    """How a check is measured, what a failure points to, and whether it counts or compares passes."""
+    """How a check is measured, what a failure points to, and whether it counts or compares."""
 
     measure: Callable[[LanguageModel], Gap]
     means: str
@@ -143,14 +143,16 @@ def _batched(model: LanguageModel, side: str) -> Gap:
 
 
 def _last_stream(
-    model: LanguageModel, batch: Batch, depth: int
+    model: LanguageModel,
+    batch: Batch,
+    depth: int,
 ) -> Float[Tensor, "batch pos d_model"]:
     return model.forward(batch, stop_at_layer=depth)
 
 
 class _AddFrom:
-    """A hook that adds `vector` at absolute positions >= `first` of left-padded rows, in a pass whose
-    first column is `start`.
+    """A hook that adds `vector` at absolute positions >= `first` of left-padded rows, in a pass
+    whose first column is `start`.
     """
 
     def __init__(self, first: int, vector: Tensor, batch: Batch) -> None:

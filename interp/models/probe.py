@@ -85,7 +85,11 @@ Seen = dict[Site, Tensor]
 
 
 def record(
-    model: LanguageModel, batch: Batch, sites: Sequence[Site], *, edits: Sequence[Hook] = ()
+    model: LanguageModel,
+    batch: Batch,
+    sites: Sequence[Site],
+    *,
+    edits: Sequence[Hook] = (),
 ) -> tuple[Seen, Tensor]:
     """What passes each site under `edits`, and the logits; a site that is never passed is missing.
 
@@ -112,8 +116,8 @@ def does_not_run(name: str, error: Exception) -> UsageError:
     """The error for a model that TransformerLens takes apart and cannot run."""
     return UsageError(
         f"{name} does not run under TransformerLens's bridge ({type(error).__name__}: "
-        f"{first_line(error)}), so nothing in it can be read. Hugging Face runs it; another version "
-        "of transformer-lens may, too."
+        f"{first_line(error)}), so nothing in it can be read. Another version of "
+        "transformer-lens may run it."
     )
 
 

@@ -1,8 +1,8 @@
 """What each method relies on, and the proof of it before the numbers.
 
-One table says it all. `require` looks at the layers that a method will read or edit, once per model
-and site, in the precision that is run: a few passes over a few tokens. What does not hold is refused
-with the site, the two numbers, and what can be asked instead; the other sites stay usable.
+One table says it all. `require` looks at the layers that a method will read or edit, once per
+model and site, in the precision that is run: a few passes over a few tokens. What does not hold is
+refused with the site, the two numbers, and what can be asked instead; other sites stay usable.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +26,8 @@ class Reliance(NamedTuple):
 _ADDED = ("attn_out", "mlp_out")
 _EDITED = tuple(name for name in SITE_NAMES if name != "pattern")
 
+_WRITING = ("batch, left padding", "cache under an edit", "hooks removed", "plain Hugging Face")
+
 RELIES_ON: Mapping[str, Reliance] = {
     "capture": Reliance(
         {"shapes": SITE_NAMES, "residual identity": _ADDED},
@@ -42,19 +44,17 @@ RELIES_ON: Mapping[str, Reliance] = {
     ),
     "patching": Reliance(
         {"shapes": SITE_NAMES, "residual identity": _ADDED, "edits act": _EDITED},
-        ("batch, left padding", "cache under an edit", "hooks removed", "plain Hugging Face"),
+        _WRITING,
     ),
     "ablation": Reliance(
         {"shapes": SITE_NAMES, "edits act": _EDITED},
-        ("batch, left padding", "cache under an edit", "hooks removed", "plain Hugging Face"),
+        _WRITING,
     ),
     "steering": Reliance(
         {"shapes": SITE_NAMES, "residual identity": _ADDED, "edits act": _EDITED},
-        ("batch, left padding", "cache under an edit", "hooks removed", "plain Hugging Face"),
+        _WRITING,
     ),
-    "generation": Reliance(
-        {}, ("batch, left padding", "cache under an edit", "hooks removed", "plain Hugging Face")
-    ),
+    "generation": Reliance({}, _WRITING),
 }
 """Each method, and what it relies on."""
 
@@ -104,15 +104,16 @@ def refusal(model: LanguageModel, method: str, sites: Sequence[Site]) -> Refusal
         worst = max(found_at, key=lambda site: found_at[site].error, default=None)
         if worst is not None and not found_at[worst].error <= bound:
             found = found_at[worst]
-            told = SITE_CHECKS[check].means.format(
-                site=worst, found=found.found, expected=found.expected
-            )
+            means = SITE_CHECKS[check].means
+            told = means.format(site=worst, found=found.found, expected=found.expected)
             return _refused(model, method, check, f"{told} ({_numbers(check, found, bound)})")
     return None
 
 
 def usable(
-    model: LanguageModel, method: str, sites: Sequence[Site]
+    model: LanguageModel,
+    method: str,
+    sites: Sequence[Site],
 ) -> tuple[list[Site], dict[Site, str]]:
     """Those of `sites` at which `method` may be used, and why it is refused at the others."""
     there = [site for site in sites if model.offers(site)]
@@ -127,25 +128,24 @@ def told_once(refused: Mapping[Site, str]) -> str:
     kinds: dict[str, list[Site]] = {}
     for site in refused:
         kinds.setdefault(site.name, []).append(site)
-    return " ".join(
-        f"{name} is left out in {len(sites)} layers: {refused[sites[0]]}"
-        for name, sites in kinds.items()
-    )
+    told = []
+    for name, sites in kinds.items():
+        told.append(f"{name} is left out in {len(sites)} layers: {refused[sites[0]]}")
+    return " ".join(told)
 
 
 def absent(model: LanguageModel, site: Site) -> str:
     """What to say of a site that a model lacks."""
     if model.hides(site):
-        why = "its MLP shows no neurons there (a mixture of experts, or one that is not taken apart)"
+        why = "its MLP shows no neurons there (a mixture of experts, or not taken apart)"
         return f"{model.name} has no {site}: {why}. {_instead(model, 'contributions')}"
     return f"{model.name} has no {site}: `interp sites {model.name}` lists what it offers."
 
 
 def relying_on(check: str) -> list[str]:
     """The methods that rely on a check."""
-    return [
-        method for method, needs in RELIES_ON.items() if check in needs.sites or check in needs.whole
-    ]
+    needs = RELIES_ON.items()
+    return [method for method, its in needs if check in its.sites or check in its.whole]
 
 
 def _refused(model: LanguageModel, method: str, check: str, why: str) -> Refusal:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from interp.errors import InternalError
 from interp.models.language_model import Hook, LanguageModel
-from interp.models.probe import SAME, Gap, Seen, exact_bound, gap, offered, probe, record, widest
+from interp.models.probe import SAME, Gap, Seen, exact_bound, gap, offered, probe, record
 from interp.models.sizes import site_shape
 from interp.sites import RESIDUAL_WIDE, Site
 
@@ -68,8 +68,8 @@ _SUBLAYER: dict[str, Literal["attn", "mlp"]] = {"z": "attn", "post": "mlp"}
 
 
 def measure_edits(model: LanguageModel, sites: Sequence[Site]) -> Found:
-    """What noise at a site does. Infinite where the logits stay; at sites of the stream, how far the
-    stream behind is from holding it.
+    """What noise at a site does. Infinite where the logits stay; at sites of the stream, how far
+    the stream behind is from holding it.
 
     One batch holds the shortest row once per site, and each site is disturbed in its own row alone.
     """
@@ -80,7 +80,7 @@ def measure_edits(model: LanguageModel, sites: Sequence[Site]) -> Found:
     # In a quantised model a row may depend on what else is in its batch.
     together = 1 if model.quantised else max(len(tried), 1)
     draw = torch.Generator().manual_seed(1)
-    found: Found = {**{site: SAME for site in sites}, **silent}
+    found: Found = {**dict.fromkeys(sites, SAME), **silent}
     for first in range(0, len(tried), together):
         found |= _disturb(model, tried[first : first + together], seen, draw)
     return found
@@ -90,8 +90,8 @@ SITE_CHECKS: Mapping[str, SiteCheck] = {
     "shapes": SiteCheck(measure_shapes, "{found} passes at {site}, and not {expected}"),
     "residual identity": SiteCheck(
         measure_identity,
-        "the stream after the block of {site} is not the stream before it and what attention and MLP "
-        "are said to add ({found}, and the stream holds {expected})",
+        "the stream after the block of {site} is not the stream before it and what attention and "
+        "MLP are said to add ({found}, and the stream holds {expected})",
     ),
     "head sum": SiteCheck(
         measure_sums,
@@ -105,8 +105,7 @@ SITE_CHECKS: Mapping[str, SiteCheck] = {
     ),
     "edits act": SiteCheck(
         measure_edits,
-        "{site} can be edited without effect, or with another one than its name says ({found}, "
-        "expected {expected})",
+        "{site} can be edited without effect, or with another than its name says ({found}, not {expected})",
     ),
 }
 """The checks by name; `means` says of a site what a failure is."""
@@ -114,7 +113,8 @@ SITE_CHECKS: Mapping[str, SiteCheck] = {
 
 def _passing(model: LanguageModel, sites: Sequence[Site]) -> Seen:
     """What passes the sites when the probe's longest row runs alone."""
-    return record(model, model.pad(probe(model)[:1]), [site for site in sites if model.offers(site)])[0]
+    there = [site for site in sites if model.offers(site)]
+    return record(model, model.pad(probe(model)[:1]), there)[0]
 
 
 def _sum_of(seen: Seen, layer: int, names: Sequence[str], *, row: int | None = None) -> Gap:
@@ -153,7 +153,10 @@ def output_map(model: LanguageModel, site: Site) -> tuple[Tensor, Tensor]:
 
 
 def _disturb(
-    model: LanguageModel, sites: Sequence[Site], seen: Seen, draw: torch.Generator
+    model: LanguageModel,
+    sites: Sequence[Site],
+    seen: Seen,
+    draw: torch.Generator,
 ) -> Found:
     """Row i of one batch disturbed at `sites[i]`, held against the same batch undisturbed."""
 
@@ -168,11 +171,8 @@ def _disturb(
 
     layers = sorted({site.layer for site in sites})
     behind = [layer + 1 for layer in layers if layer + 1 < model.dims.n_layers]
-    stream = [
-        site
-        for site in offered(model, sorted({*layers, *behind}))
-        if site.name in RESIDUAL_WIDE
-    ]
+    near = offered(model, sorted({*layers, *behind}))
+    stream = [site for site in near if site.name in RESIDUAL_WIDE]
     batch = model.pad([probe(model)[-1]] * len(sites))
     _, clean = record(model, batch, [])
     edits = [edit(row, site) for row, site in enumerate(sites)]
@@ -192,7 +192,9 @@ def _arrives(model: LanguageModel, after: Seen, site: Site, row: int) -> Gap:
         return gap(after[Site("resid_pre", layer + 1)][row], after[site][row])
     if site.name in ("resid_pre", "attn_out", "mlp_out"):
         return _sum_of(after, layer, ("resid_pre", "attn_out", "mlp_out"), row=row)
-    return _sum_of(after, layer, ("resid_mid", "mlp_out"), row=row) if site.name == "resid_mid" else SAME
+    if site.name == "resid_mid":
+        return _sum_of(after, layer, ("resid_mid", "mlp_out"), row=row)
+    return SAME
 
 
 def spread_of(tensor: Tensor) -> Tensor:

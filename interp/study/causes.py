@@ -133,7 +133,7 @@ def _contributions(
 
 
 def _contributing(study: Study, layers: Iterable[int]) -> list[Site]:
-    """The heads and neurons of `layers` whose contributions can be read; the others are warned of."""
+    """The heads and neurons of `layers` whose contributions can be read; others are warned of."""
     sites = [Site(name, layer) for layer in layers for name in KINDS.values()]
     found, refused = usable(study.model, "contributions", sites)
     if not found:

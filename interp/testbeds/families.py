@@ -49,6 +49,8 @@ _ENDS: Settings = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
 _ALONE: Settings = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": None}
 _WIDE: Settings = {**_MAIN, **_ENDS, "intermediate_size": 48}
 _GROUPED: Settings = {**_WIDE, "num_key_value_heads": 2}
+_EIGHT: Settings = {**_GROUPED, "head_dim": 8}
+_UNTIED: Settings = {**_GROUPED, "tie_word_embeddings": False}
 _GPT: Settings = {
     **_ALONE,
     "n_embd": D_MODEL,
@@ -81,18 +83,18 @@ _WINDOWS = ["sliding_attention", "full_attention", "sliding_attention"]
 
 FAMILIES: dict[str, Family] = {
     "gpt2": Family("gpt2", "learned positions", _GPT),
-    "llama": Family(
-        "llama", "shared keys and values", {**_GROUPED, "head_dim": 8, "tie_word_embeddings": False}
-    ),
+    "llama": Family("llama", "shared keys and values", {**_UNTIED, "head_dim": 8}),
     "qwen3": Family(
-        "qwen3", "norms of queries and keys", {**_GROUPED, "head_dim": 16, "tie_word_embeddings": True}
+        "qwen3",
+        "norms of queries and keys",
+        {**_GROUPED, "head_dim": 16, "tie_word_embeddings": True},
     ),
     "gemma2": Family(
         "gemma2",
         "post-norms, capped logits, windows",
         {**_GROUPED, "head_dim": 16, "sliding_window": 16},
     ),
-    "mistral": Family("mistral", "as Llama", {**_GROUPED, "head_dim": 8, "sliding_window": None}),
+    "mistral": Family("mistral", "as Llama", {**_EIGHT, "sliding_window": None}),
     "gpt_neo": Family(
         "gpt_neo",
         "windows",
@@ -106,18 +108,16 @@ FAMILIES: dict[str, Family] = {
             "max_position_embeddings": N_CTX,
         },
     ),
-    "mistral_windows": Family(
-        "mistral", "a window in every layer", {**_GROUPED, "head_dim": 8, "sliding_window": 6}
-    ),
+    "mistral_windows": Family("mistral", "windows everywhere", {**_EIGHT, "sliding_window": 6}),
     "gptj": Family("gptj", "parallel block", {**_GPT, "rotary_dim": 4}),
     "gpt_neox": Family("gpt_neox", "parallel block, joint q, k, v", _WIDE),
-    "pythia_serial": Family(
-        "gpt_neox", "joint q, k, v", {**_WIDE, "use_parallel_residual": False}
-    ),
+    "pythia_serial": Family("gpt_neox", "joint q, k, v", {**_WIDE, "use_parallel_residual": False}),
     "gpt_bigcode": Family("gpt_bigcode", "one key for all heads", {**_GPT, "multi_query": True}),
     "codegen": Family("codegen", "parallel block, joint q, k, v", {**_GPT, "rotary_dim": 4}),
     "opt": Family(
-        "opt", "no module around its MLP", {**_MAIN, **_ENDS, "ffn_dim": 48, "word_embed_proj_dim": D_MODEL}
+        "opt",
+        "no module around its MLP",
+        {**_MAIN, **_ENDS, "ffn_dim": 48, "word_embed_proj_dim": D_MODEL},
     ),
     "opt_postnorm": Family(
         "opt",
@@ -131,27 +131,46 @@ FAMILIES: dict[str, Family] = {
         },
     ),
     "bloom": Family(
-        "bloom", "ALiBi, adds inside its sublayers",
+        "bloom",
+        "ALiBi, adds inside its sublayers",
         {**_ENDS, "hidden_size": D_MODEL, "n_head": N_HEADS, "n_layer": N_LAYERS},
     ),
     "mpt": Family(
-        "mpt", "ALiBi",
-        {**_ENDS, "d_model": D_MODEL, "n_heads": N_HEADS, "n_layers": N_LAYERS, "max_seq_len": N_CTX},
+        "mpt",
+        "ALiBi",
+        {
+            **_ENDS,
+            "d_model": D_MODEL,
+            "n_heads": N_HEADS,
+            "n_layers": N_LAYERS,
+            "max_seq_len": N_CTX,
+        },
     ),
     "falcon": Family(
-        "falcon", "parallel block, one key for all heads",
+        "falcon",
+        "parallel block, one key for all heads",
         {**_MAIN, **_ENDS, "multi_query": True, "parallel_attn": True, "bias": False},
     ),
     "falcon_alibi": Family(
-        "falcon", "ALiBi",
-        {**_MAIN, **_ENDS, "multi_query": False, "parallel_attn": False, "alibi": True, "bias": True},
+        "falcon",
+        "ALiBi",
+        {
+            **_MAIN,
+            **_ENDS,
+            "multi_query": False,
+            "parallel_attn": False,
+            "alibi": True,
+            "bias": True,
+        },
     ),
     "falcon_new": Family(
-        "falcon", "parallel block with two norms",
+        "falcon",
+        "parallel block with two norms",
         {**_MAIN, **_ENDS, "new_decoder_architecture": True, "num_kv_heads": 2, "bias": False},
     ),
     "xglm": Family(
-        "xglm", "computed positions",
+        "xglm",
+        "computed positions",
         {
             **_ENDS,
             "d_model": D_MODEL,
@@ -167,52 +186,67 @@ FAMILIES: dict[str, Family] = {
     "phimoe": Family("phimoe", "experts", {**_GROUPED, **_EXPERTS}),
     "stablelm": Family("stablelm", "half of each head rotates", _GROUPED),
     "stablelm_parallel": Family(
-        "stablelm", "parallel block", {**_GROUPED, "use_parallel_residual": True}
+        "stablelm",
+        "parallel block",
+        {**_GROUPED, "use_parallel_residual": True},
     ),
     "starcoder2": Family("starcoder2", "biases", _GROUPED),
     "qwen2": Family("qwen2", "biases of q, k, v", _GROUPED),
     "qwen2_moe": Family("qwen2_moe", "experts, one of them shared", {**_GROUPED, **_QWEN_EXPERTS}),
-    "qwen3_moe": Family(
-        "qwen3_moe", "experts", {**_GROUPED, **_QWEN_EXPERTS, "head_dim": 8}
-    ),
+    "qwen3_moe": Family("qwen3_moe", "experts", {**_GROUPED, **_QWEN_EXPERTS, "head_dim": 8}),
     "mixtral": Family("mixtral", "experts", {**_GROUPED, **_EXPERTS}),
     "gpt_oss": Family(
-        "gpt_oss", "experts, sinks of attention, windows",
+        "gpt_oss",
+        "experts, sinks of attention, windows",
         {**_GROUPED, **_EXPERTS, "head_dim": 8, "sliding_window": 16},
     ),
     "gemma": Family("gemma", "scaled embedding", {**_GROUPED, "head_dim": 16}),
     "gemma3": Family(
-        "gemma3_text", "post-norms, windows",
+        "gemma3_text",
+        "post-norms, windows",
         {**_GROUPED, "head_dim": 16, "sliding_window": 16, "layer_types": _WINDOWS},
     ),
     "olmo": Family("olmo", "norms without weights", _GROUPED),
     "olmo2": Family("olmo2", "post-norms only", _GROUPED),
     "olmo3": Family(
-        "olmo3", "post-norms only, windows", {**_GROUPED, "sliding_window": 16, "layer_types": _WINDOWS}
+        "olmo3",
+        "post-norms only, windows",
+        {**_GROUPED, "sliding_window": 16, "layer_types": _WINDOWS},
     ),
     "olmoe": Family("olmoe", "experts", {**_GROUPED, "num_experts": 4, "num_experts_per_tok": 2}),
     "cohere": Family("cohere", "parallel block, scaled logits", _GROUPED),
     "cohere2": Family(
-        "cohere2", "parallel block, windows",
+        "cohere2",
+        "parallel block, windows",
         {**_GROUPED, "sliding_window": 16, "layer_types": _WINDOWS},
     ),
     "granite": Family("granite", "multipliers", {**_GROUPED, **_MULTIPLIERS}),
-    "granitemoe": Family("granitemoe", "multipliers, experts", {**_GROUPED, **_MULTIPLIERS, **_EXPERTS}),
-    "smollm3": Family("smollm3", "layers without rotation", {**_GROUPED, "no_rope_layers": [1, 0, 1]}),
+    "granitemoe": Family(
+        "granitemoe",
+        "multipliers, experts",
+        {**_GROUPED, **_MULTIPLIERS, **_EXPERTS},
+    ),
+    "smollm3": Family(
+        "smollm3",
+        "layers without rotation",
+        {**_GROUPED, "no_rope_layers": [1, 0, 1]},
+    ),
     "nemotron": Family("nemotron", "norms around one", _GROUPED),
-    "glm": Family("glm", "joint gate", {**_GROUPED, "head_dim": 8}),
-    "glm4": Family("glm4", "post-norms, joint gate", {**_GROUPED, "head_dim": 8}),
+    "glm": Family("glm", "joint gate", {**_EIGHT}),
+    "glm4": Family("glm4", "post-norms, joint gate", {**_EIGHT}),
     "exaone4": Family(
-        "exaone4", "post-norms only, windows",
+        "exaone4",
+        "post-norms only, windows",
         {**_GROUPED, "sliding_window": 16, "layer_types": _WINDOWS},
     ),
-    "ernie4_5": Family("ernie4_5", "as Llama", {**_GROUPED, "head_dim": 8}),
-    "hunyuan": Family("hunyuan_v1_dense", "norms of queries and keys", {**_GROUPED, "head_dim": 8}),
-    "seed_oss": Family("seed_oss", "as Llama", {**_GROUPED, "head_dim": 8}),
+    "ernie4_5": Family("ernie4_5", "as Llama", {**_EIGHT}),
+    "hunyuan": Family("hunyuan_v1_dense", "norms of queries and keys", {**_EIGHT}),
+    "seed_oss": Family("seed_oss", "as Llama", {**_EIGHT}),
     "apertus": Family("apertus", "MLP without gate", _GROUPED),
-    "arcee": Family("arcee", "MLP without gate", {**_GROUPED, "head_dim": 8}),
+    "arcee": Family("arcee", "MLP without gate", {**_EIGHT}),
     "deepseek_v3": Family(
-        "deepseek_v3", "latent attention, experts",
+        "deepseek_v3",
+        "latent attention, experts",
         {
             **_WIDE,
             **_LATENT,
@@ -226,7 +260,9 @@ FAMILIES: dict[str, Family] = {
     ),
     "minicpm3": Family("minicpm3", "multipliers, latent attention", {**_WIDE, **_LATENT}),
     "mamba": Family(
-        "mamba", "no attention", {**_ENDS, "hidden_size": D_MODEL, "num_hidden_layers": N_LAYERS}
+        "mamba",
+        "no attention",
+        {**_ENDS, "hidden_size": D_MODEL, "num_hidden_layers": N_LAYERS},
     ),
 }
 """The families of the page on families, by name. A name that is no `model_type` is a variant."""
@@ -251,15 +287,14 @@ def make_model(family: str, n_words: int) -> PreTrainedModel:
 
 
 def make_tokenizer(family: str, words: Sequence[str] = WORDS) -> PreTrainedTokenizerFast:
-    """A tokenizer of whole words; where the family has a token that begins each text, it puts one."""
+    """A tokenizer of whole words; where the family begins each text with a token, it puts one."""
     alone = FAMILIES[family].settings["bos_token_id"] == FAMILIES[family].settings["eos_token_id"]
     special = ["<unk>", "<|endoftext|>"] if alone else ["<unk>", "<bos>", "<eos>", "<pad>"]
     vocab = {word: place for place, word in enumerate([*special, *words])}
     backend = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     backend.normalizer = normalizers.Lowercase()
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
-    )
+    parts = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
+    backend.pre_tokenizer = pre_tokenizers.Sequence(parts)
     if alone:
         names = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"}
     else:
@@ -267,13 +302,15 @@ def make_tokenizer(family: str, words: Sequence[str] = WORDS) -> PreTrainedToken
         backend.post_processor = processors.TemplateProcessing(
             single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", 1)]
         )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, unk_token="<unk>", clean_up_tokenization_spaces=False, **names
-    )
+    settings: dict[str, Any] = {"clean_up_tokenization_spaces": False, "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **settings, **names)
 
 
 def make_folder(
-    family: str, path: Path, *, tokenizer: PreTrainedTokenizerFast | None = None
+    family: str,
+    path: Path,
+    *,
+    tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> Path:
     """A Hugging Face folder at `path` with a random model of `family` and a tokenizer."""
     path.mkdir(parents=True, exist_ok=True)
