@@ -128,7 +128,7 @@ def _site_row(model: LanguageModel, check: str, sites: Sequence[Site]) -> Row:
     found, bound = measured(model, check, sites), bound_of(model, check)
     bad = [site for site, one in found.items() if not one.error <= bound]
     if check in _COUNTED:
-        return _row(check, len(bad), 0, _MEANS[check], bad)
+        return _row(check, float(len(bad)), 0.0, _MEANS[check], bad)
     return _row(check, widest(list(found.values())).error, bound, _MEANS[check], bad)
 
 
