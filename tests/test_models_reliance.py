@@ -100,7 +100,10 @@ def test_an_edit_with_another_effect_than_its_name_says_is_seen(llama):
     def half(module, args, output):
         return ((output[0] + kept["before"]) / 2, *output[1:])
 
-    attention.hook_out.register_forward_hook(lambda module, args, output: kept.update(before=args[0]))
+    def keep(module, args, output):
+        kept["before"] = args[0]
+
+    attention.hook_out.register_forward_hook(keep)
     attention.register_forward_hook(half)
     found, refused = usable(llama, "patching", [Site("attn_out", layer) for layer in range(3)])
     assert found == [Site("attn_out", 0), Site("attn_out", 2)]
@@ -111,11 +114,15 @@ def test_an_edit_with_another_effect_than_its_name_says_is_seen(llama):
 def test_a_sublayer_that_is_not_what_is_added_is_told_when_loaded_and_refused(llama, monkeypatch):
     """Something slips in between the MLP's output and the end of one block."""
     inner = llama.bridge.blocks[1]._original_component
-    add_one = lambda module, args, output: output + 1 if isinstance(output, torch.Tensor) else output  # noqa: E731
+
+    def add_one(module, args, output):
+        return output + 1 if isinstance(output, torch.Tensor) else output
+
     handle = inner.register_forward_hook(add_one)
     llama.known = None  # else the logits are held against those from before
     llama.proofs.clear()
-    with pytest.raises(UsageError, match=r"capture is refused: the stream after the block of blocks\.1") as error:
+    told = r"capture is refused: the stream after the block of blocks\.1"
+    with pytest.raises(UsageError, match=told) as error:
         capture(llama, battery(2), sites=["mlp_out"])
     assert "residual identity: error" in str(error.value)
     assert "Capture resid_pre or resid_post of that layer" in str(error.value)
@@ -127,7 +134,8 @@ def test_a_sublayer_that_is_not_what_is_added_is_told_when_loaded_and_refused(ll
 
 def test_a_part_of_contributions_stays_usable(llama, monkeypatch):
     right = LanguageModel.W_O
-    monkeypatch.setattr(LanguageModel, "W_O", lambda self, layer: right(self, layer) * (1.5 if layer == 1 else 1))
+    scaled = lambda self, layer: right(self, layer) * (1.5 if layer == 1 else 1)  # noqa: E731
+    monkeypatch.setattr(LanguageModel, "W_O", scaled)
     sites = [Site(name, layer) for layer in range(3) for name in ("z", "post")]
     found, refused = usable(llama, "contributions", sites)
     assert set(refused) == {Site("z", 1)}
@@ -138,20 +146,22 @@ def test_a_part_of_contributions_stays_usable(llama, monkeypatch):
 
 
 def test_what_is_put_into_resid_mid_does_not_reach_the_stream(llama, tiny_folder):
-    """As Hugging Face has it: the norm before the MLP is the only one that reads the bridge's site."""
+    """As Hugging Face has it: the norm before the MLP alone reads what the bridge shows."""
     rows = llama.tokenize(["the dog ran"])
     vector = torch.randn(llama.dims.d_model, generator=torch.Generator().manual_seed(0))
-    edited = llama.forward(llama.pad(rows), hooks=[(Site("resid_mid", 1).hook, lambda x, hook: x + vector)])
+    hook = (Site("resid_mid", 1).hook, lambda x, hook: x + vector)
+    edited = llama.forward(llama.pad(rows), hooks=[hook])
     plain = llama.plain()
-    layer = plain.model.layers[1]
-    layer.post_attention_layernorm.register_forward_pre_hook(lambda module, args: (args[0] + vector,))
+    norm = plain.model.layers[1].post_attention_layernorm
+    norm.register_forward_pre_hook(lambda module, args: (args[0] + vector,))
     with torch.no_grad():
         only_the_mlp = plain(torch.tensor(rows)).logits
     assert torch.allclose(edited, only_the_mlp, atol=1e-4 * float(edited.abs().max()))
     assert "resid_mid" in llama.read_only
-    with pytest.raises(UsageError, match=r"patching is refused: blocks\.0\.hook_resid_mid is read-only"):
+    told = r"patching is refused: blocks\.0\.hook_resid_mid is read-only"
+    with pytest.raises(UsageError, match=told):
         patch_pairs(llama, UNEQUAL, READOUT, sites=("resid_mid",))
-    with pytest.raises(UsageError, match="steering is refused: .* is read-only here"):
+    with pytest.raises(UsageError, match=r"steering is refused: .* is read-only here"):
         check_direction(llama, direction(llama, Site("resid_mid", 1)))
     row = next(row for row in llama.sites() if row["site"] == "resid_mid")
     assert row["accepted_by"] == "capture, probe, directions (read-only here)"
@@ -163,12 +173,13 @@ def test_hooks_are_counted_from_what_was_there(opt):
     assert opt.hooks_clean()
     rows = patch_pairs(opt, UNEQUAL, READOUT, sites=("resid_post@1",), positions=("last",))
     assert {row["metric"] for row in rows} >= {"logit_diff"}
-    assert len(steer(opt, ["the dog"], direction(opt, Site("resid_post", 1)), max_new_tokens=2)) == 1
+    along = direction(opt, Site("resid_post", 1))
+    assert len(steer(opt, ["the dog"], along, max_new_tokens=2)) == 1
     point = opt.bridge.hook_dict["blocks.2.hook_resid_post"]
     with opt.bridge.hooks(fwd_hooks=[(point.name, lambda x, hook: None)]):
         assert opt.strange_hooks() == [point.name]
         edit = Intervention(Site("resid_post", 0), zero())
-        with pytest.raises(InternalError, match=r"hooks sit on the model before.*blocks\.2\.hook_out"):
+        with pytest.raises(InternalError, match=r"hooks sit on the model before.*2\.hook_out"):
             applied(opt, [edit], lengths=[2]).__enter__()
     assert opt.hooks_clean()
 
@@ -194,11 +205,13 @@ def test_a_mixture_of_experts_is_used_but_for_its_neurons(mixtral):
     assert offered == set(SITE_NAMES) - {"pre", "post"}
     stored = capture(mixtral, battery(2), sites=["resid_post", "mlp_out", "z"])
     assert len(stored.sites) == 3 * mixtral.dims.n_layers
-    with pytest.raises(UsageError, match=r"no blocks\.0\.mlp\.hook_post: its MLP shows no neurons there"):
+    with pytest.raises(UsageError, match=r"no blocks\.0\.mlp\.hook_post: its MLP shows no neurons"):
         capture(mixtral, battery(2), sites=["post"])
-    values = {site: stored.read(site, "last").x for site in map(Site.parse, map(str, stored.sites)) if site.name == "z"}
+    heads = [Site("z", layer) for layer in range(mixtral.dims.n_layers)]
+    values = {site: stored.read(site, "last").x for site in heads}
     last = Site("resid_post", mixtral.dims.n_layers - 1)
-    rows = contribution_rows(mixtral, values, np.array([[0, 1]]), direction(mixtral, last), emotion="joy", groups=["g"])
+    asked = {"emotion": "joy", "groups": ["g"]}
+    rows = contribution_rows(mixtral, values, np.array([[0, 1]]), direction(mixtral, last), **asked)
     assert {row["component"] for row in rows} == {"head"}
     assert patch_pairs(mixtral, UNEQUAL, READOUT, sites=("mlp_out@1",), positions=("last",))
     checks = {row["check"]: row["passed"] for row in examine(mixtral)}
@@ -210,7 +223,7 @@ def test_a_mixture_of_experts_is_used_but_for_its_neurons(mixtral):
 @pytest.mark.parametrize(
     ("family", "told"),
     [
-        ("codegen", r"does not run under TransformerLens's bridge \(AttributeError: .*embed_positions"),
+        ("codegen", r"does not run under TransformerLens's bridge \(AttributeError: .*embed_pos"),
         ("openai_gpt", r"stream cannot be read: nothing passes at blocks\.0\.hook_resid_post"),
         ("falcon_new", r"falcon: TransformerLens says split_with_sizes"),
     ],
@@ -221,9 +234,11 @@ def test_a_bridge_that_does_not_serve_a_model_is_told_as_that(family, told, tiny
 
 
 def test_sites_of_another_shape_are_told_when_loaded_and_left_usable_around(tiny_folder):
-    with pytest.warns(UserWarning, match=r"not what its name says at blocks\.0\.attn\.hook_q.*Refused there: capture"):
+    told = r"not what its name says at blocks\.0\.attn\.hook_q.*Refused there: capture"
+    with pytest.warns(UserWarning, match=told):
         model = load(str(tiny_folder("deepseek_v3")))
-    with pytest.raises(UsageError, match=r"capture is refused: the shape \(1, 11, 8, 4\) passes at blocks\.0\.attn\.hook_z"):
+    told = r"capture is refused: the shape \(1, 11, 8, 4\) passes at blocks\.0\.attn\.hook_z"
+    with pytest.raises(UsageError, match=told):
         capture(model, battery(2), sites=["z"])
     assert capture(model, battery(2), sites=["resid_post", "attn_out"]).sites
     assert steer(model, ["the dog"], direction(model, Site("resid_post", 1)), max_new_tokens=2)
@@ -250,7 +265,11 @@ def test_a_bound_grows_with_what_the_model_makes_of_a_rounding(tiny_folder):
 
 def test_a_lost_mask_is_seen_in_bfloat16_too(tiny_folder, monkeypatch):
     run = LanguageModel._run
-    monkeypatch.setattr(LanguageModel, "_run", lambda self, ids, mask, **named: run(self, ids, torch.ones_like(mask), **named))
+
+    def unmasked(self, ids, mask, **named):
+        return run(self, ids, torch.ones_like(mask), **named)
+
+    monkeypatch.setattr(LanguageModel, "_run", unmasked)
     for family in ("llama", "glm"):
         with pytest.raises(InternalError, match="left padding self-check failed"):
             load(str(tiny_folder(family)), dtype="bfloat16")

@@ -25,7 +25,7 @@ from interp.causal.prefix import Prefix
 from interp.errors import InterpError, UsageError
 from interp.evaluation.plainly import Plain, plus, put
 from interp.models import LanguageModel, load
-from interp.models.language_model import Hook
+from interp.models.editable import Hook
 from interp.models.reliance import refusal
 from interp.sites import Site
 from interp.testbeds.families import FAMILIES, make_folder

@@ -78,7 +78,7 @@ def confirm(model: LanguageModel) -> None:
 
 
 def examine(model: LanguageModel, *, thorough: bool = True) -> list[Row]:
-    """Rows {check, passed, value, bound, means, sites, refuses}, one per check.
+    """Rows {check, passed, value, bound, means, sites, refuses}, one per check, all looked at anew.
 
     Checks of sites come first. Brief: residual identity and shapes in every layer, and an edit of
     the stream in the middle. Thorough: every site of the first, the middle and the last layer is
@@ -86,6 +86,8 @@ def examine(model: LanguageModel, *, thorough: bool = True) -> list[Row]:
     cannot be read. Raises `UsageError` for a model whose bridge does not run, or shows no residual
     stream.
     """
+    model.proofs.clear()
+    model.rounding = None
     _require_stream(model)
     middle = model.dims.n_layers // 2
     everywhere = range(model.dims.n_layers)

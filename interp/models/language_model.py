@@ -7,7 +7,6 @@ own, nothing is folded or centred. The model is in evaluation mode and records n
 import difflib
 import inspect
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
@@ -24,6 +23,7 @@ from interp.models.arithmetic import coarsest
 from interp.models.cache import cache_name
 from interp.models.chat import UNCUT, ChatTemplate, encode_prompts
 from interp.models.conversations import Prompt
+from interp.models.editable import Hook, find_read_only
 from interp.models.generation import check_generation, choose, until
 from interp.models.partial import Begin, begun_at, gives_tuples
 from interp.models.placement import Placement, home, is_spread
@@ -32,10 +32,6 @@ from interp.models.sizes import Dims, site_rows, sublayer_hooks
 from interp.models.tokens import Batch, Tokens, cut, leading_specials, pad_rows
 from interp.models.weights import Weights, working_dtype
 from interp.sites import Site
-
-Hook = tuple[str, Callable[..., Tensor | None]]
-"""A full hook name and what runs there: `fn(tensor, hook)` returns None to read, a new tensor to edit."""
-
 
 _LAYER = re.compile(r"blocks\.(\d+)\.")
 _GATED = ("hook_result", "hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input", "hook_mlp_in")
@@ -329,38 +325,9 @@ class LanguageModel(Weights):
 
     @cached_property
     def read_only(self) -> frozenset[str]:
-        """Sites that can be recorded and not edited, found by trying them in the first layer.
-
-        Attention patterns that Hugging Face's module has already used (GPT-Neo): halved, they leave
-        the logits as they were. `resid_mid`, where the bridge shows what the MLP's norm reads: what
-        is put there reaches the MLP, and not the stream behind it.
-        """
-        kinds = {"pattern": self._pattern_acts, "resid_mid": self._mid_acts}
-        there = [name for name in kinds if self.offers(Site(name, 0))]
-        return frozenset(name for name in there if not kinds[name]())
-
-    def _pattern_acts(self) -> bool:
-        batch = self.pad([[0, 1, 2]])
-        halve: Hook = (Site("pattern", 0).hook, lambda tensor, hook: tensor * 0.5)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the bridge says so too, in words that may change
-            edited = self.forward(batch, hooks=[halve])
-        return not torch.equal(edited, self.forward(batch))
-
-    def _mid_acts(self) -> bool:
-        """Whether twice resid_mid, and the MLP's output, are the stream behind them."""
-        seen: dict[str, Tensor] = {}
-
-        def reader(name: str) -> Hook:
-            return Site(name, 0).hook, lambda tensor, hook: seen.__setitem__(name, tensor.float())
-
-        double: Hook = (Site("resid_mid", 0).hook, lambda tensor, hook: tensor * 2)
-        names = ("resid_mid", "mlp_out", "resid_post")
-        self.forward(self.pad([[0, 1, 2]]), hooks=[double, *map(reader, names)], stop_at_layer=1)
-        if not all(name in seen and seen[name].ndim == 3 for name in names):
-            return False
-        apart = seen["resid_mid"] + seen["mlp_out"] - seen["resid_post"]
-        return float(apart.abs().max()) < 0.1 * float(seen["resid_mid"].abs().max())
+        """Sites that can be recorded and not edited (see `find_read_only`)."""
+        few = self.pad([[0, 1, 2]])
+        return find_read_only(lambda hooks: self.forward(few, hooks=hooks), offers=self.offers)
 
     def sites(self) -> list[dict[str, Any]]:
         """A row a kind of site: its name, hook, layers, shape with this model's numbers, and the analyses that accept it."""

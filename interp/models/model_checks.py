@@ -78,7 +78,9 @@ def measure_cache(model: LanguageModel) -> Gap:
     batch = model.pad(rows, side="left")
     width = batch.ids.shape[1]
     site = Site("resid_post", model.dims.n_layers // 2)
-    stream = record(model, model.pad(rows[:1]), [site])[0][site]
+    stream = record(model, model.pad(rows[:1]), [site])[0].get(site)
+    if stream is None:
+        return Gap(float("inf"), f"nothing at {site}", "a tensor")
     draw = torch.Generator().manual_seed(2)
     vector = torch.randn(model.dims.d_model, generator=draw).to(stream)
     adder = _AddFrom(3, vector * spread_of(stream), batch)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from interp.errors import InterpError, UsageError
-from interp.models.language_model import Hook, LanguageModel
+from interp.models.editable import Hook
+from interp.models.language_model import LanguageModel
 from interp.models.quiet import first_line
 from interp.models.tokens import Batch
 from interp.sites import SITE_NAMES, Site

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from interp.errors import InternalError
-from interp.models.language_model import Hook, LanguageModel
+from interp.models.editable import Hook
+from interp.models.language_model import LanguageModel
 from interp.models.probe import SAME, Gap, Seen, exact_bound, gap, offered, probe, record
 from interp.models.sizes import site_shape
 from interp.sites import RESIDUAL_WIDE, Site
