@@ -99,7 +99,7 @@ def test_a_refusal_names_its_check(tmp_path, monkeypatch):
 
 def test_plain_finds_what_a_block_writes():
     """By hand on a Llama: o_proj and down_proj of a block, and the product with a head's rows."""
-    model = make_model("llama", 60)
+    model = make_model("llama", 60).requires_grad_(False)
     plain = Plain(model, n_layers=3, d_model=32)
     ids, layer = [1, 9, 14, 30], 1
     block = model.model.layers[layer]

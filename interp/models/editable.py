@@ -9,7 +9,7 @@ from torch import Tensor
 from interp.sites import Site
 
 Hook = tuple[str, Callable[..., Tensor | None]]
-"""A full hook name and what runs there: `fn(tensor, hook)` returns None to read, a tensor to edit."""
+"""A full hook name and what runs there: `fn(tensor, hook)` gives None to read, a tensor to edit."""
 
 Run = Callable[[list[Hook]], Tensor]
 """The logits of a few tokens under hooks."""

@@ -105,6 +105,8 @@ def put_bridge(hf_model: PreTrainedModel, name: str) -> TransformerBridge:
         bridge = build_bridge_from_module(
             hf_model, type(hf_model).__name__, hf_config=config, model_name=name, dtype=working_dtype(hf_model), device=device
         )
+    except torch.OutOfMemoryError:
+        raise
     except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
         if is_quantised(hf_model):
             raise UsageError(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from interp.errors import UsageError
+from interp.models import versions
 from interp.models.language_model import LanguageModel
 from interp.models.model_checks import MODEL_CHECKS, measured_whole, whole_bound
 from interp.models.probe import Gap
@@ -66,7 +67,9 @@ INSTEAD: Mapping[str, str] = {
     "steering": "Steer at resid_pre or resid_post",
     "generation": "Capture, probes and directions do not rest on it",
 }
-"""What can be asked where a method is refused."""
+"""What can be asked where a method is refused at a site."""
+
+_WHOLE_INSTEAD = "Load the model in float32, or with versions that were tried:"
 
 
 class Refusal(NamedTuple):
@@ -97,7 +100,8 @@ def refusal(model: LanguageModel, method: str, sites: Sequence[Site]) -> Refusal
         found, bound = measured_whole(model, check), whole_bound(model, check)
         if not found.error <= bound:
             why = f"{MODEL_CHECKS[check].means} ({_numbers(check, found, bound)})"
-            return _refused(model, method, check, why)
+            text = f"{model.name}: {method} is refused: {why}. {_WHOLE_INSTEAD} {versions.tried()}."
+            return Refusal(check, text)
     for check, names in needs.sites.items():
         found_at = measured(model, check, [site for site in sites if site.name in names])
         bound = bound_of(model, check)
