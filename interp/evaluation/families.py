@@ -31,7 +31,7 @@ from interp.sites import Site
 from interp.testbeds.families import FAMILIES, make_folder
 
 DTYPES = ("float32", "bfloat16")
-CLOSE = {"float32": 2e-4, "bfloat16": 6e-2}
+CLOSE = {"float32": 2e-4, "bfloat16": 4e-2}
 """Largest difference from Hugging Face's numbers, relative to the largest of them."""
 
 WHOLE = "the whole model: "
@@ -142,10 +142,10 @@ def _compare_contributions(trial: Trial, name: str) -> float:
         site = Site(name, layer)
         x = _seen(model, [site])[site][0][-1:]
         found = contributions(model, site, x.numpy(), vector.numpy())[0]
-        scale = trial.plain.stream(ids)[layer][-1].norm()
         for unit in (0, HEAD, len(found) - 1):
             part = trial.plain.part(ids, layer, _KIND[name], _units(model, name, unit))
-            gaps.append(abs(float(found[unit]) - float(part[-1] @ vector)) / float(scale))
+            gap = abs(float(found[unit]) - float(part[-1] @ vector))
+            gaps.append(gap / float(abs(found).max()))
     return max(gaps)
 
 

@@ -6,8 +6,10 @@ block the attention, and the last linear map that writes to the stream in the at
 MLP. Texts run alone, whole, and without padding, mask or cache.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -94,9 +96,25 @@ class Plain:
     ) -> Float[Tensor, "pos d_model"]:
         """What some of the numbers that enter the matrix of "attention" or "mlp" add to the stream;
         a norm behind it divides by what it divided by with them.
+
+        The numbers are those of the precision that is run; what comes of them is computed in
+        float32, so that a small part is not lost in the rounding of a large stream.
         """
-        writer = getattr(self.writers[layer], kind)
-        return self._taken(ids, layer, kind, inputs=[(writer, without(units))], frozen=True)
+        entered, _ = self._through(ids, getattr(self.writers[layer], kind))
+        exact = self._exact
+        writer = getattr(exact.writers[layer], kind)
+        with exact.changed((), [(writer, lambda x: entered.float())]):
+            out = [(writer, without(units))]
+            return exact._taken(ids, layer, kind, inputs=out, frozen=True)
+
+    @cached_property
+    def _exact(self) -> "Plain":
+        """The same weights, computing in float32."""
+        model: Any = self.model
+        if model.dtype == torch.float32:
+            return self
+        wider = copy.deepcopy(model).float()
+        return Plain(wider, n_layers=len(self.blocks), d_model=self.d_model)
 
     def _taken(
         self,

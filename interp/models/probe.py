@@ -115,10 +115,10 @@ def record(
 
 def does_not_run(name: str, error: Exception) -> UsageError:
     """The error for a model that TransformerLens takes apart and cannot run."""
+    said = first_line(error).split(". ")[0]
     return UsageError(
-        f"{name} does not run under TransformerLens's bridge ({type(error).__name__}: "
-        f"{first_line(error)}), so nothing in it can be read. Another version of "
-        "transformer-lens may run it."
+        f"{name} does not run under TransformerLens's bridge ({type(error).__name__}: {said}), so "
+        "nothing in it can be read. Another version of transformer-lens may run it."
     )
 
 
