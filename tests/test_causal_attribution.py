@@ -226,7 +226,7 @@ def test_parts_that_do_not_add_up_give_no_contribution(tiny_folder, monkeypatch,
     right = getattr(type(model), matrix)
     scaled = lambda self, layer: right(self, layer) * (1.5 if layer == 1 else 1.0)  # noqa: E731
     monkeypatch.setattr(type(model), matrix, scaled)
-    model.sum_errors.clear()
+    model.proofs.clear()
     with pytest.raises(UsageError, match=rf"{site} do not add up to {whole}.*bound 1e-05") as error:
         contribution_rows(model, values, np.array([[0, 1]]), direction, **asked)
     assert "blocks.1" in str(error.value)

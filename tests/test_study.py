@@ -35,6 +35,29 @@ def test_a_run_goes_through_on_every_family(family, tiny_folder, tmp_path):
     assert {"reception", "categorisation"} == set(tables["probes"]["task"])
 
 
+def test_a_run_of_experts_leaves_out_their_neurons_and_nothing_else(tiny_folder, tmp_path):
+    stimuli = matched_pairs.write(tmp_path / "pairs.jsonl")
+    asked = {"model": str(tiny_folder("mixtral")), "stimuli": str(stimuli), "preset": "quick"}
+    summary = conduct(study.Settings(**asked, out=tmp_path / "run"))
+    assert not [warning for warning in summary["warnings"] if "was not run" in warning]
+    left_out = [warning for warning in summary["warnings"] if "post is left out" in warning]
+    assert left_out
+    assert all("its MLP shows no neurons there" in warning for warning in left_out)
+    tables = {name: read_table(tmp_path / "run" / "tables" / f"{name}.csv") for name in TABLES}
+    assert set(tables["contributions"]["component"]) == {"head"}
+    assert set(tables["ablation"]["component"]) == {"head"}
+
+
+def test_a_run_whose_parts_do_not_add_up_has_all_but_contributions(tiny_folder, tmp_path):
+    stimuli = matched_pairs.write(tmp_path / "pairs.jsonl")
+    asked = {"model": str(tiny_folder("granite")), "stimuli": str(stimuli), "preset": "quick"}
+    summary = conduct(study.Settings(**asked, out=tmp_path / "run"))
+    not_run = [warning for warning in summary["warnings"] if "was not run" in warning]
+    assert [warning.partition(" ")[0] for warning in not_run] == ["contributions", "ablation"]
+    assert all("do not add up to attn_out" in warning for warning in not_run)
+    assert len(read_table(tmp_path / "run" / "tables" / "steering.csv"))
+
+
 @pytest.fixture(scope="module")
 def planted_run(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("planted") / "run"

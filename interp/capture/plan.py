@@ -19,6 +19,7 @@ from interp.capture.positions import PositionRule, TokenisedText, parse_position
 from interp.errors import DataError, UsageError
 from interp.models import Dims, LanguageModel
 from interp.models.conversations import prompt_of, text_of, turns_of
+from interp.models.reliance import absent
 from interp.sites import Site, expand
 from stimuli.battery import Battery, Stimulus
 
@@ -122,8 +123,8 @@ def make_plan(
     wanted = expand([str(site) for site in sites], n_layers=model.dims.n_layers)
     rules = parse_positions(positions)
     _check_request(wanted, rules, model.dims, battery)
-    if absent := [str(site) for site in wanted if not model.offers(site)]:
-        raise UsageError(f"{model.name} has no {', '.join(absent[:3])}: `interp sites {model.name}` lists what it offers.")
+    if lacking := [site for site in wanted if not model.offers(site)]:
+        raise UsageError(absent(model, lacking[0]))
     texts = tuple(_planned(model, battery, rules, options))
     batches, shards, _ = lay_out([len(text.tokens) for text in texts], wanted, rules, model.dims, options=options)
     return Plan(texts, batches, shards, wanted, rules, options, _config(model, battery, wanted, rules, options, texts))

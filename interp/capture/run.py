@@ -14,6 +14,7 @@ from interp.files import make_folder
 from interp.memory import keep_freed_memory
 from interp.models import LanguageModel
 from interp.models.ends import LAST
+from interp.models.reliance import require
 from interp.sites import Site
 from stimuli.battery import Battery
 
@@ -36,16 +37,20 @@ def capture(
     share `out`. Texts that the captures in the folders `reuse` hold are copied from there (see `reuse`). `options` are the
     fields of `Options` (token_budget, storage, on_nonfinite, truncate, ...).
 
-    Raises before the first forward: `UsageError` (unknown site, layer, rule), `DataError` (text too long, rule without a
-    token), `ArtefactError` (`out` holds another plan, or `reuse` cannot serve this one), `ResourceError` (cannot write, disk
-    too small), `BusyError` (another process writes there). During the work: `DataError` (non-finite), `Interrupted` (a
-    signal; what is finished is kept).
+    Raises before the first text: `UsageError` (unknown site, layer, rule; a site that is not what
+    its name says), `DataError` (text too long, rule without a token), `ArtefactError` (`out` holds
+    another plan, or `reuse` cannot serve this one), `ResourceError` (cannot write, disk too small),
+    `BusyError` (another process writes there). During the work: `DataError` (non-finite),
+    `Interrupted` (a signal; what is finished is kept).
     """
     keep_freed_memory()
     if out is not None:
         make_folder(Path(out))
     plan = make_plan(model, battery, sites=sites, positions=positions, options=Options(**options))
-    held = Reuse.find(plan, reuse) if reuse and not _is_complete(out, plan) else None
+    complete = _is_complete(out, plan)
+    if not complete:
+        require(model, "capture", plan.sites)
+    held = Reuse.find(plan, reuse) if reuse and not complete else None
     return execute(Recorder(model, plan, held), Path(out) if out is not None else None, executor=executor)
 
 

@@ -22,7 +22,8 @@ from torch import Tensor
 from interp.causal.post_norm import read_norm
 from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
-from interp.models.doctor import require_sums
+from interp.models.reliance import require
+from interp.models.site_checks import output_map
 from interp.sites import Site, place
 from interp.stats import mean_interval
 
@@ -114,7 +115,7 @@ def contributions(
     if len(vector) != model.dims.d_model:
         raise ArtefactError(f"the direction is {len(vector)} wide and {model.name} is {model.dims.d_model} wide.")
     active, v = torch.from_numpy(np.array(x, dtype=np.float32)), torch.from_numpy(np.array(vector, dtype=np.float32))
-    weight, bias = (tensor.detach().float().cpu() for tensor in _output_map(model, site))
+    weight, bias = (tensor.detach().float().cpu() for tensor in output_map(model, site))
     along = head_contributions if site.name == "z" else neuron_contributions
     post_norm = model.post_norm(site.layer, _SUBLAYER[site.name])
     if post_norm is None:
@@ -170,7 +171,7 @@ def contribution_rows(
     is added to the stream.
     """
     counted = [site for site in activations if site.name in KINDS.values() and writes_before(site, direction.site)]
-    require_sums(model, counted)
+    require(model, "contributions", counted)
     told, scenarios = (twins, groups) if report is None else report
     half = "choose" if report is None else "report"
     rows = []
@@ -219,12 +220,6 @@ def ranked(rows: Sequence[Mapping[str, Any]], *, component: str, emotion: str) -
     return [
         Component(KINDS[component], int(row["layer"]), int(row["index"])) for row in sorted(mine, key=lambda row: row["rank"])
     ]
-
-
-def _output_map(model: LanguageModel, site: Site) -> tuple[Tensor, Tensor]:
-    if site.name == "z":
-        return model.W_O(site.layer), model.b_O(site.layer)
-    return model.W_out(site.layer), model.b_out(site.layer)
 
 
 def writes_before(component: Site, target: Site) -> bool:

@@ -162,11 +162,12 @@ def applied(
 
 
 def _require_clean(model: LanguageModel, when: str) -> None:
-    if not model.hooks_clean():
-        left = [point.name for point in model.bridge.hook_points() if point.fwd_hooks or point.bwd_hooks]
+    left = model.strange_hooks()
+    if left:
         raise InternalError(
-            f"hooks sit on the model {when} the intervention, at {', '.join(map(str, left[:5]))}: a context was entered "
-            "twice or a run was cut short. Give all interventions to one `applied`, or load the model again."
+            f"hooks sit on the model {when} the intervention that were not there when it was "
+            f"loaded (or have gone), at {', '.join(left[:5])}: a context was entered twice or a run "
+            "was cut short. Give all interventions to one `applied`, or load the model again."
         )
 
 

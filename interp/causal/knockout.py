@@ -28,6 +28,7 @@ from interp.causal.twins import align
 from interp.causal.words import word_scores
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
 from interp.models import LanguageModel
+from interp.models.reliance import require
 from interp.progress import track
 from interp.sites import Site
 from stimuli.battery import Pair
@@ -86,10 +87,12 @@ class Effects(NamedTuple):
 def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> Effects:
     """The effects of each plan on each of its pairs, many plans per forward pass.
 
-    Raises `InternalError` for a plan that names a component twice, `UsageError` for one that the model lacks.
+    Raises `InternalError` for a plan that names a component twice, `UsageError` for one that
+    the model lacks, or where an edit does not act.
     """
     for plan in plans:
         _check(plan, bench.model)
+    require(bench.model, "ablation", tuple(_units(plans, bench.model)))
     texts = _encode(bench, mode)
     bound = bench.readout.bind(bench.model)
     columns = torch.tensor([bound.column(emotion) for emotion in bench.emotions])

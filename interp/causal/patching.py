@@ -28,6 +28,7 @@ from interp.causal.words import text_scores, word_scores
 from interp.errors import InternalError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.quantised import warn_of_rounding
+from interp.models.reliance import require
 from interp.progress import track
 from interp.sites import Site, expand
 from stimuli.battery import Pair
@@ -69,7 +70,8 @@ def patch_pairs(
     than 5 scenarios). Only where it is as expected is there something to restore, and a restoration
     reported; inverted ones are warned of. `sites` are texts as `interp.sites.expand` reads them.
     Warns on a quantised model.
-    Raises `UsageError` for an unknown position, mode or site, or an emotion without words; `StatisticsError` for no pairs;
+    Raises `UsageError` for an unknown position, mode or site, a site where an edit is not what its
+    name says, or an emotion without words; `StatisticsError` for no pairs;
     `DataError` for twins of the same tokens.
     """
     _require(positions, POSITIONS, "position")
@@ -79,6 +81,7 @@ def patch_pairs(
     if model.quantised:
         warn_of_rounding(model.provenance, "patching")
     swept = expand(sites, n_layers=model.dims.n_layers)
+    require(model, "patching", swept)
     bound = readout.bind(model)
     for emotion in {pair.affective.emotion for pair in pairs}:
         bound.column(emotion)

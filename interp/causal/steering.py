@@ -29,6 +29,7 @@ from interp.models import LanguageModel
 from interp.models.conversations import Prompt
 from interp.models.ends import LAST
 from interp.models.quantised import warn_of_rounding
+from interp.models.reliance import require
 from interp.progress import track
 from interp.sites import RESIDUAL_WIDE, Site, place
 from interp.stats import mean_interval
@@ -129,7 +130,8 @@ def check_direction(model: LanguageModel, direction: DirectionLike, *, allow_for
     """Raise `ArtefactError` unless `direction` can be added to this model's stream: its width, length, and origin.
 
     Its origin is the `digest` of its provenance, or where it has none its `model` and `revision`; one that does not say
-    where it is from is foreign. Raises `UsageError` when its site is not in the residual stream.
+    where it is from is foreign. Raises `UsageError` when its site is not in the residual
+    stream, or an edit there does not act.
     """
     if direction.site.name not in RESIDUAL_WIDE:
         raise UsageError(f"the direction was fitted at {direction.site}, not in the residual stream: it cannot be added there.")
@@ -152,6 +154,7 @@ def check_direction(model: LanguageModel, direction: DirectionLike, *, allow_for
             f"the direction was made for {made_for} and this is {here}: the coordinates of two models do not correspond, even "
             "at equal width. Fit it on this model, or pass allow_foreign (--allow-foreign)."
         )
+    require(model, "steering", [direction.site])
 
 
 def with_length(directions: Mapping[str, DirectionLike]) -> dict[str, DirectionLike]:

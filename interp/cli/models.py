@@ -1,23 +1,27 @@
 """Commands about a model alone: what it offers, whether that can be trusted, what the methods find where all is known."""
 
 import sys
+from typing import Any
 
 import click
 
-from interp.cli.options import as_json, model_argument, model_options, seed
+from interp.cli.options import as_json, dtype, model_argument, model_options, seed
 from interp.cli.printing import show
 
 
 @click.command()
 @model_argument
 @model_options
+@dtype
 @as_json
-def doctor(model: str, offline: bool, device: str, as_json: bool) -> None:
-    """Check that a model's sites can be trusted; exit code 1 when a check fails."""
+def doctor(model: str, as_json: bool, **how: Any) -> None:
+    """Check that a model's sites can be trusted, in the precision that will be run; exit code 1
+    when a check fails.
+    """
     from interp import models
     from interp.models.doctor import examine
 
-    checks = examine(models.load(model, device=device, offline=offline, check=False, chat_template="off"), thorough=True)
+    checks = examine(models.load(model, check=False, chat_template="off", **how), thorough=True)
     show(checks, as_json=as_json)
     sys.exit(0 if all(check["passed"] for check in checks) else 1)
 

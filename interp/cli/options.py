@@ -56,6 +56,13 @@ device = click.option(
 chat_template = click.option(
     "--chat-template", help="Give texts as chat turns: on (the tokenizer's template), off, or a file with a Jinja template."
 )
+dtype = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="What the model computes in.",
+)
 model_argument = click.argument("model")
 model_options = options(offline, device)
 reading_options = options(
@@ -97,13 +104,7 @@ study_options = options(
     ),
     click.option("--allow-special", is_flag=True, help="Accept texts that contain the tokenizer's special tokens."),
     chat_template,
-    click.option(
-        "--dtype",
-        type=click.Choice(["float32", "bfloat16", "float16"]),
-        default="float32",
-        show_default=True,
-        help="What the model computes in.",
-    ),
+    dtype,
     click.option(
         "--storage", type=click.Choice(["float32", "float16"]), default="float32", show_default=True, help="As what to store."
     ),

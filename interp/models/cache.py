@@ -15,6 +15,7 @@ from typing import Any
 from jaxtyping import Int
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.generalized_components.mla_attention import MLAAttentionBridge
 
 OLD, NEW = "past_key_values", "cache"
 
@@ -31,7 +32,9 @@ def carry_cache(bridge: TransformerBridge) -> None:
         return
     for module in bridge.modules():
         update = getattr(module, "_update_kv_cache", None)
-        if update is not None:
+        if isinstance(module, MLAAttentionBridge):  # it takes the cache out of its arguments itself
+            module.register_forward_pre_hook(_rename, with_kwargs=True)
+        elif update is not None:
             setattr(module, "_update_kv_cache", _under_old_name(update))  # noqa: B010 (mypy)
     logging.getLogger("transformers.utils.generic").addFilter(_says_nothing_of_the_name)
 
@@ -70,6 +73,14 @@ def _under_old_name(update: Callable[..., Any]) -> Callable[..., Any]:
         return update(k, v, **options)
 
     return renamed
+
+
+def _rename(module: nn.Module, args: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The arguments of an attention component, its cache under the old name."""
+    if NEW in named:
+        named = {**named, OLD: named[NEW]}
+        del named[NEW]
+    return args, named
 
 
 def _says_nothing_of_the_name(record: logging.LogRecord) -> bool:

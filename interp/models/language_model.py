@@ -7,7 +7,6 @@ own, nothing is folded or centred. The model is in evaluation mode and records n
 import difflib
 import inspect
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
@@ -24,19 +23,16 @@ from interp.models.arithmetic import coarsest
 from interp.models.cache import cache_name
 from interp.models.chat import UNCUT, ChatTemplate, encode_prompts
 from interp.models.conversations import Prompt, followed_by, text_of
+from interp.models.editable import Hook, find_read_only
 from interp.models.ends import refuse_ended, refuse_unembedded
 from interp.models.generation import check_generation, choose, until
 from interp.models.partial import Begin, begun_at, gives_tuples
 from interp.models.placement import Placement, home, is_spread
 from interp.models.quantised import is_quantised
-from interp.models.sizes import Dims, site_rows
+from interp.models.sizes import Dims, site_rows, sublayer_hooks
 from interp.models.tokens import Batch, Reading, Tokens, added_specials, cut, pad_rows
 from interp.models.weights import Weights, working_dtype
 from interp.sites import Site
-
-Hook = tuple[str, Callable[..., Tensor | None]]
-"""A full hook name and what runs there: `fn(tensor, hook)` returns None to read, a new tensor to edit."""
-
 
 _LAYER = re.compile(r"blocks\.(\d+)\.")
 _GATED = ("hook_result", "hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input", "hook_mlp_in")
@@ -82,8 +78,10 @@ class LanguageModel(Weights):
         self.placement = placement
         self.chat = chat
         self.known = known
-        self.sum_errors: dict[Site, float] = {}
-        """What the doctor found when it looked whether heads or neurons add up, by site."""
+        self.proofs: dict[tuple[str, Site | None], Any] = {}
+        """What each check found (a `probe.Gap`), by name and site; None: the whole model."""
+        self.rounding: float | None = None
+        """How far the logits move when the embedding moves by one rounding; None: not measured."""
         wrapped: Any = bridge.original_model
         self.device: torch.device = home(wrapped.get_input_embeddings())
         self.dtype: torch.dtype = working_dtype(wrapped)
@@ -94,7 +92,9 @@ class LanguageModel(Weights):
         """How texts are given where nothing else is said; who loads the model may set it."""
         self._leading, self._trailing = map(len, added_specials(tokenizer))
         self._names = frozenset(bridge.hook_dict)
+        self._hidden = sublayer_hooks(bridge)
         self._points = tuple(bridge.hook_points())
+        self._own_hooks = self._hooks_now()
         self._cache_name = cache_name(bridge.original_model)
         self._keeps_logits = "logits_to_keep" in inspect.signature(bridge.original_model.forward).parameters
 
@@ -330,27 +330,31 @@ class LanguageModel(Weights):
             raise InternalError(f"{self.name}: hooks were left on the model (had {before}, has {self.count_hooks()}).")
 
     def hooks_clean(self) -> bool:
-        """Whether no hook sits on the model."""
-        return self.count_hooks() == 0
+        """Whether the hooks on the model are those that were there when it was loaded."""
+        return not self.strange_hooks()
+
+    def strange_hooks(self) -> list[str]:
+        """Where hooks sit that were not there when the model was loaded, or have gone since."""
+        return sorted({name for name, _ in self._hooks_now() ^ self._own_hooks})
+
+    def _hooks_now(self) -> frozenset[tuple[str, int]]:
+        """The place and the identity of each hook; some bridges come with their own (OPT)."""
+        held = ((point, hook) for point in self._points for hook in _hooks_at(point))
+        return frozenset((str(point.name), id(hook)) for point, hook in held)
 
     def offers(self, site: Site) -> bool:
         """Whether the model has this site."""
-        return site.hook in self._names
+        return site.hook in self._names and site.hook not in self._hidden
+
+    def hides(self, site: Site) -> bool:
+        """Whether the bridge has this name, and what passes there is something else."""
+        return site.hook in self._hidden
 
     @cached_property
     def read_only(self) -> frozenset[str]:
-        """Sites that can be recorded and not edited: attention patterns that Hugging Face's module has already used (GPT-Neo).
-
-        Found by trying: halving the pattern of the first layer leaves the logits as they were.
-        """
-        site = Site("pattern", 0)
-        if not self.offers(site):
-            return frozenset()
-        batch = self.pad([[0, 1, 2]])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the bridge says so too, in words that may change
-            edited = self.forward(batch, hooks=[(site.hook, lambda tensor, hook: tensor * 0.5)])
-        return frozenset({site.name}) if torch.equal(edited, self.forward(batch)) else frozenset()
+        """Sites that can be recorded and not edited (see `find_read_only`)."""
+        few = self.pad([[0, 1, 2]])
+        return find_read_only(lambda hooks: self.forward(few, hooks=hooks), offers=self.offers)
 
     def sites(self) -> list[dict[str, Any]]:
         """A row a kind of site: its name, hook, layers, shape with this model's numbers, and the analyses that accept it."""
@@ -377,7 +381,11 @@ class LanguageModel(Weights):
 
     def count_hooks(self) -> int:
         """How many hooks sit on the model."""
-        return sum(len(point.fwd_hooks) + len(point.bwd_hooks) for point in self._points)
+        return sum(len(_hooks_at(point)) for point in self._points)
+
+
+def _hooks_at(point: Any) -> list[Any]:
+    return [*point.fwd_hooks, *point.bwd_hooks]
 
 
 class _Stopped(Exception):

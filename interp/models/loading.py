@@ -20,13 +20,15 @@ from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.models.arithmetic import doubt
 from interp.models.cache import carry_cache
 from interp.models.chat import choose_template, read_template
-from interp.models.doctor import confirm, plain_logits
+from interp.models.doctor import confirm
 from interp.models.folder import unsupported
 from interp.models.language_model import LanguageModel
+from interp.models.model_checks import plain_logits
 from interp.models.placement import Placement, check_placement, home
 from interp.models.provenance import describe
 from interp.models.quantised import OTHERWISE, is_quantised, warn_if_undone
 from interp.models.quiet import first_line
+from interp.models.rotation import keep_dtype
 from interp.models.sizes import Dims
 from interp.models.sources import open_source
 from interp.models.tokens import added_specials, special_strings
@@ -104,18 +106,22 @@ def put_bridge(hf_model: PreTrainedModel, name: str) -> TransformerBridge:
         bridge = build_bridge_from_module(
             hf_model, type(hf_model).__name__, hf_config=config, model_name=name, dtype=working_dtype(hf_model), device=device
         )
-    except (ValueError, KeyError, AttributeError, NotImplementedError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
         if is_quantised(hf_model):
             raise UsageError(
                 f"{name} is quantised, and TransformerLens cannot take it apart ({first_line(error)}): {OTHERWISE}"
             ) from error
-        raise unsupported(name, config.model_type) from error
+        told = f"{config.model_type}: TransformerLens says {first_line(error)}"
+        raise unsupported(name, told) from error
     bridge.eval()
     carry_cache(bridge)
     known = bridge.hook_dict
     blocks = getattr(bridge, "blocks", None)
     if blocks is None or any(f"blocks.{layer}.{hook}" not in known for layer in range(len(blocks)) for hook in NEEDED):
         raise unsupported(name, config.model_type)
+    keep_dtype(bridge)
     return bridge
 
 

@@ -31,6 +31,22 @@ def site_shape(dims: Dims, name: str) -> tuple[str, ...]:
     return tuple(str(sizes.get(axis, axis)) for axis in Site(name, 0).axes)
 
 
+def sublayer_hooks(bridge: Any) -> frozenset[str]:
+    """Names of neuron sites that are the input or the output of a whole MLP: no neurons pass there.
+
+    So it is where the bridge does not take the MLP apart, as with a mixture of experts.
+    """
+    found = set()
+    for layer, block in enumerate(bridge.blocks):
+        mlp = getattr(block, "mlp", None)
+        ends = [getattr(mlp, name, None) for name in ("hook_in", "hook_out")]
+        for hook in (Site("pre", layer).hook, Site("post", layer).hook):
+            point = bridge.hook_dict.get(hook)
+            if point is not None and any(point is end for end in ends):
+                found.add(hook)
+    return frozenset(found)
+
+
 def site_rows(dims: Dims, offers: Callable[[Site], bool], *, read_only: Collection[str]) -> list[dict[str, Any]]:
     """A row a kind of site: site, hook (L stands for the layer), layers, shape, accepted_by."""
     rows = []
@@ -39,7 +55,9 @@ def site_rows(dims: Dims, offers: Callable[[Site], bool], *, read_only: Collecti
         if not layers:
             continue
         hook = Site(name, layers[0]).hook.replace(f".{layers[0]}.", ".L.", 1)
-        accepted = "capture (read-only here)" if name in read_only else _accepted_by(name)
+        accepted = _accepted_by(name)
+        if name in read_only:
+            accepted = f"{accepted.replace(', patch', '').replace(', steer', '')} (read-only here)"
         shape = f"[{', '.join(site_shape(dims, name))}]"
         rows.append({"site": name, "hook": hook, "layers": _ranges(layers), "shape": shape, "accepted_by": accepted})
     return rows

@@ -4,21 +4,24 @@ Everything chosen (the layer, the components, the strength) is chosen on one hal
 measured on the other.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from interp.analysis.directions import Direction
 from interp.causal.ablation import ablate
-from interp.causal.attribution import contribution_rows, ranked
+from interp.causal.attribution import KINDS, contribution_rows, ranked
 from interp.causal.knockout import Bench
 from interp.causal.patching import patch_pairs
 from interp.causal.steering import dose_response
 from interp.causal.sweeping import Place, sweep_places
 from interp.causal.twins import balanced, halves
+from interp.errors import UsageError
 from interp.evaluation.judges import judge_for
 from interp.models.conversations import prompt_of
+from interp.models.reliance import told_once, usable
 from interp.sites import Site
 from interp.study.folder import Study
 from interp.study.presets import spaced
@@ -59,6 +62,8 @@ def ablation(study: Study) -> Rows:
     rows: Rows = []
     for kind in ("head", "neuron"):
         order = {one: ranked(found, component=kind, emotion=one) for one, found in listed.items()}
+        if not any(order.values()):
+            continue  # this model shows none, of which its contributions warned
         rows += ablate(bench, order, ks=limits.ks, n_draws=limits.draws, seed=study.settings.seed)
     return rows
 
@@ -120,12 +125,22 @@ def _contributions(
 ) -> Rows:
     """Components as `pairs` rank them; what they do is told of the pairs `reported`, where given."""
     direction = fit_direction(study, pairs, emotion, choose_site(study, pairs))
-    layers = range(direction.site.layer + 1)
-    sites = [Site(name, layer) for layer in layers for name in ("z", "post")]
+    sites = _contributing(study, range(direction.site.layer + 1))
     activations = {site: study.values(site, study.position) for site in sites}
     twins, groups = _of_emotion(study, pairs, emotion)
     told = None if reported is None else _of_emotion(study, reported, emotion)
     return contribution_rows(study.model, activations, twins, direction, emotion=emotion, groups=groups, top=top, report=told)
+
+
+def _contributing(study: Study, layers: Iterable[int]) -> list[Site]:
+    """The heads and neurons of `layers` whose contributions can be read; others are warned of."""
+    sites = [Site(name, layer) for layer in layers for name in KINDS.values()]
+    found, refused = usable(study.model, "contributions", sites)
+    if not found:
+        raise UsageError(told_once(refused))
+    if refused:
+        warnings.warn(told_once(refused), stacklevel=2)
+    return found
 
 
 def _of_emotion(study: Study, pairs: Sequence[Pair], emotion: str) -> tuple[np.ndarray, list[str]]:

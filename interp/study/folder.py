@@ -27,6 +27,7 @@ from interp.models import LanguageModel, load
 from interp.models.conversations import prompt_of
 from interp.models.ends import LAST
 from interp.models.folder import small_files
+from interp.models.reliance import told_once, usable
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site
 from interp.study.conditions import FEWEST, Conditions, conditions, unreadable
@@ -34,7 +35,7 @@ from interp.study.identity import asked_of, plain, refuse_other_config, refuse_o
 from interp.study.inputs import Inputs
 from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
-from interp.study.settings import Settings
+from interp.study.settings import DEFAULT_SITES, Settings
 from stimuli.battery import Battery, Pair, Stimulus, in_content_order
 
 KEPT_BYTES = 256 << 20
@@ -125,6 +126,19 @@ class Study:
         return "model" in self.__dict__
 
     @cached_property
+    def sites(self) -> list[Site]:
+        """The sites to capture. Of the usual ones, those that are not what their names say in this
+        model are left out, with a warning; what was named is taken as it is, or refused.
+        """
+        asked = self.settings.sites_of(self.model)
+        if self.settings.sites != DEFAULT_SITES:
+            return asked
+        found, refused = usable(self.model, "capture", asked)
+        if refused and found:
+            warnings.warn(told_once(refused), stacklevel=2)
+        return found or asked
+
+    @cached_property
     def store(self) -> ActivationStore:
         """The captured activations, in `out/activations`; what is missing there is captured first.
 
@@ -134,7 +148,7 @@ class Study:
         store = capture(
             self.model,
             self.captured,
-            sites=settings.sites_of(self.model),
+            sites=self.sites,
             positions=settings.captured_positions,
             out=self.out / "activations",
             executor=settings.executor,

@@ -259,7 +259,7 @@ def _stream(study: Study) -> list[Site]:
 
 def _sites_among(study: Study, names: Sequence[str], what: str) -> list[Site]:
     """The study's sites of these names, which `what` reads; raises `UsageError` with the others' shapes if there is none."""
-    sites = study.settings.sites_of(study.model)
+    sites = study.sites
     found = [site for site in sites if site.name in names]
     if not found:
         kinds = {row["site"]: row for row in study.model.sites()}
