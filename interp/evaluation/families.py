@@ -133,7 +133,7 @@ def _compare_added(trial: Trial) -> float:
 
 def _compare_contributions(trial: Trial, name: str) -> float:
     """Each unit's contribution to a direction at the last token: what the stream lacks along it
-    when Hugging Face's matrix is not given that unit.
+    when Hugging Face's matrix is not given that unit; and its share, where a norm behind is held.
     """
     model, ids, gaps = trial.model, TEXTS[0], []
     vector = torch.randn(model.dims.d_model, generator=torch.Generator().manual_seed(0))
@@ -141,11 +141,13 @@ def _compare_contributions(trial: Trial, name: str) -> float:
     for layer in range(model.dims.n_layers):
         site = Site(name, layer)
         x = _seen(model, [site])[site][0][-1:]
-        found = contributions(model, site, x.numpy(), vector.numpy())[0]
-        for unit in (0, HEAD, len(found) - 1):
-            part = trial.plain.part(ids, layer, _KIND[name], _units(model, name, unit))
-            gap = abs(float(found[unit]) - float(part[-1] @ vector))
-            gaps.append(gap / float(abs(found).max()))
+        for frozen in (False, True):
+            found = contributions(model, site, x.numpy(), vector.numpy(), frozen=frozen)[0]
+            for unit in (0, HEAD, len(found) - 1):
+                units = _units(model, name, unit)
+                part = trial.plain.part(ids, layer, _KIND[name], units, frozen=frozen)
+                gap = abs(float(found[unit]) - float(part[-1] @ vector))
+                gaps.append(gap / float(abs(found).max()))
     return max(gaps)
 
 

@@ -93,9 +93,11 @@ class Plain:
         layer: int,
         kind: str,
         units: slice,
+        *,
+        frozen: bool,
     ) -> Float[Tensor, "pos d_model"]:
-        """What some of the numbers that enter the matrix of "attention" or "mlp" add to the stream;
-        a norm behind it divides by what it divided by with them.
+        """What the stream lacks without some of the numbers that enter the matrix of "attention" or
+        "mlp". `frozen`: a norm behind it divides by what it divided by with them.
 
         The numbers are those of the precision that is run; what comes of them is computed in
         float32, so that a small part is not lost in the rounding of a large stream.
@@ -105,7 +107,7 @@ class Plain:
         writer = getattr(exact.writers[layer], kind)
         with exact.changed((), [(writer, lambda x: entered.float())]):
             out = [(writer, without(units))]
-            return exact._taken(ids, layer, kind, inputs=out, frozen=True)
+            return exact._taken(ids, layer, kind, inputs=out, frozen=frozen)
 
     @cached_property
     def _exact(self) -> "Plain":
