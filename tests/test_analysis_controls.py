@@ -7,8 +7,8 @@ from scipy.stats import kstest
 from interp.analysis import controls, probes
 from interp.analysis.design import Design
 from interp.analysis.sweep import P_OF, prepare, probe_rows, sweep, text_rows
+from interp.chance import permutation_p
 from interp.errors import StatisticsError, UsageError
-from interp.stats import permutation_p
 
 
 def twins(n_pairs: int, d: int, signal: float, seed: int, shared: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

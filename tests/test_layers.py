@@ -10,8 +10,9 @@ import pytest
 import interp
 import stimuli
 
-FLOOR = {"errors", "files", "memory", "progress", "sites", "results", "stats"}
+FLOOR = {"chance", "errors", "files", "memory", "progress", "sites", "results", "stats"}
 DOORS = {
+    "chance": {"errors"},
     "errors": set(),
     "files": {"errors"},
     "memory": set(),
@@ -73,7 +74,7 @@ def test_a_forbidden_import_is_seen(tmp_path, monkeypatch):
     assert forbidden(culprit) == {"causal.steering", "causal.steering.steer"}
 
 
-@pytest.mark.parametrize("room", ["analysis", "reporting", "sites", "results", "stats"])
+@pytest.mark.parametrize("room", ["analysis", "reporting", "chance", "sites", "results", "stats"])
 def test_the_array_half_imports_no_torch(room):
     modules = [f"interp.{room}.{p.stem}" for p in (INTERP / room).glob("*.py") if p.stem != "__init__"] or [f"interp.{room}"]
     code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"

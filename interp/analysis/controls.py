@@ -23,8 +23,9 @@ from interp.analysis.probes import (
     standardiser,
 )
 from interp.analysis.stats import heaviest_scenario
+from interp.chance import permutation_p
 from interp.errors import StatisticsError, UsageError
-from interp.stats import Labels, Statistic, codes, jackknife, permutation_p
+from interp.stats import Labels, Statistic, codes, jackknife
 
 RIDGE = 0.1
 """Penalty of the ridge probe, as a share of the number of training items (the features are standardised)."""

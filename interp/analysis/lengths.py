@@ -13,8 +13,9 @@ the same three products, so that few noisy pairs do not make two equal direction
 import numpy as np
 from jaxtyping import Float
 
+from interp.chance import flips, permutation_p
 from interp.errors import DataError
-from interp.stats import Estimate, Labels, flips, group_sums, jackknife_reach, permutation_p
+from interp.stats import Estimate, Labels, group_sums, jackknife_reach
 
 Rows = Float[np.ndarray, "pair d_model"]
 

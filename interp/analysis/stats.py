@@ -1,13 +1,14 @@
 """The AUROC as a function of item weights, how groups are composed, and the correction for a peak.
 
-Intervals, sign flips and what both halves share stand in `interp.stats`; relabelling in `design`.
+Intervals stand in `interp.stats`, tests of both halves in `interp.chance`, relabelling in `design`.
 """
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from interp.chance import permutation_p
 from interp.errors import DataError, StatisticsError
-from interp.stats import Labels, codes, numbered, permutation_p
+from interp.stats import Labels, codes, numbered
 
 
 def class_counts(y: Labels, groups: Labels) -> Int[np.ndarray, "group class"]:

@@ -16,8 +16,9 @@ from interp.analysis.design import Design
 from interp.analysis.folds import Folds, grouped_folds
 from interp.analysis.probes import cross_validate, score
 from interp.analysis.stats import max_t
+from interp.chance import benjamini_hochberg
 from interp.errors import StatisticsError
-from interp.stats import Labels, benjamini_hochberg, numbered
+from interp.stats import Labels, numbered
 
 SiteRows = tuple[Mapping[str, Any], Float[np.ndarray, "item feature"]]
 

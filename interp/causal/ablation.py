@@ -20,9 +20,10 @@ from jaxtyping import Float
 from interp.causal.attribution import KINDS, Component, is_unit
 from interp.causal.knockout import MODES, Bench, Effects, Plan, measure
 from interp.causal.matching import matched_draws
+from interp.chance import permutation_p
 from interp.errors import UsageError
 from interp.sites import place
-from interp.stats import Estimate, mean_interval, permutation_p
+from interp.stats import Estimate, mean_interval
 
 METHOD = "ablation"
 METRICS = ("projection_drop", "label_logprob_change")

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from interp.chance import benjamini_hochberg, sign_flip
 from interp.sites import Site, place
-from interp.stats import benjamini_hochberg, group_sums, mean_interval, ratio_interval, sign_flip
+from interp.stats import group_sums, mean_interval, ratio_interval
 
 CONTROL = "random_source"
 LEAST_P = 0.05
