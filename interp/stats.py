@@ -161,7 +161,7 @@ def share_difference(
     common = float(np.corrcoef(sides)[0, 1]) if varying else 0.0
 
     def joined(a: float, b: float) -> float:
-        return float(np.sqrt(max(0.0, a * a + b * b - 2 * common * a * b)))
+        return float(np.sqrt(np.maximum(a * a + b * b - 2 * common * a * b, 0)))  # NaN stays NaN
 
     return _estimate(v - w, v - w - joined(v - low, over - w), v - w + joined(high - v, w - under), n)
 
