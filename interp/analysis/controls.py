@@ -25,7 +25,7 @@ from interp.analysis.probes import (
 from interp.analysis.stats import heaviest_scenario
 from interp.chance import permutation_p
 from interp.errors import StatisticsError, UsageError
-from interp.stats import Labels, Statistic, codes, jackknife
+from interp.stats import Labels, codes, jackknife, share_difference
 
 RIDGE = 0.1
 """Penalty of the ridge probe, as a share of the number of training items (the features are standardised)."""
@@ -144,7 +144,13 @@ def nuisance_rows(
         of_rival = auroc_statistic(rival)
         heaviest = heaviest_scenario(rival.y, rival.groups)
         own = jackknife(of_rival, task.groups, scale="share", inflation=CV_INFLATION, heaviest=heaviest)
-        apart = jackknife(_difference(of_task, of_rival), task.groups, inflation=CV_INFLATION)
+        apart = share_difference(
+            of_task,
+            of_rival,
+            task.groups,
+            inflation=CV_INFLATION,
+            heaviest=(heaviest_scenario(task.y, task.groups), heaviest),
+        )
         rows += [
             {"target": name, "metric": "auroc", **own._asdict()},
             {"target": name, "metric": "selectivity", **apart._asdict()},
@@ -158,10 +164,6 @@ def can_compete(labels: Labels, folds: Folds) -> bool:
     classes = set(y.tolist())
     trained = all(set(y[fold.train].tolist()) == classes for fold in folds)
     return len(classes) > 1 and trained and all(len(set(y[fold.test].tolist())) > 1 for fold in folds)
-
-
-def _difference(one: Statistic, other: Statistic) -> Statistic:
-    return lambda weights: one(weights) - other(weights)
 
 
 def ridge_hat(train: np.ndarray, test: np.ndarray) -> np.ndarray:

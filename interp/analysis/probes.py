@@ -64,7 +64,7 @@ GRIDS: dict[str, Grid] = {"logistic": ({"C": 0.01}, {"C": 0.1}, {"C": 1.0}), "ld
 class Predictions:
     """Held-out probabilities, one row a tested item; `rows` are the items' numbers in x, `fold` says which fold tested each.
 
-    `chosen` is the setting that the inner folds picked, one an outer fold. `warnings` belong beside every figure of these.
+    `chosen` is the setting that the inner folds picked, one an outer fold; `inner_losses` its mean log-loss there, or NaN.
     """
 
     probability: Float[np.ndarray, "item class"]
@@ -75,6 +75,7 @@ class Predictions:
     rows: Int[np.ndarray, " item"]
     chosen: tuple[Mapping[str, float], ...]
     warnings: tuple[str, ...] = ()
+    inner_losses: tuple[float, ...] = ()
 
 
 def cross_validate(
@@ -121,19 +122,21 @@ def predict_folds(
     labels, names = np.asarray(y).astype(str), np.asarray(groups).astype(str)
     found = _check_leak(folds, names)
     classes = np.unique(labels)
-    probability, chosen = np.zeros((len(labels), len(classes))), []
+    probability, chosen, losses = np.zeros((len(labels), len(classes))), [], []
     for fold, grid in zip(folds, grids, strict=True):
         z = prepare(fold)
-        setting = _choose(z, labels, fold, make, grid, found)
+        setting, loss = _choose(z, labels, fold, make, grid, found)
         fitted = _fit_predict(z, labels, (fold.train, fold.test), make, (setting,), found)[0]
         probability[fold.test[:, None], np.searchsorted(classes, fitted.classes)] = fitted.probability
         chosen.append(setting)
+        losses.append(loss)
     number = fold_of(folds, len(labels))
     rows = np.flatnonzero(number >= 0)
     told = tuple(str(one) for one in classes)
     return Predictions(
-        probability[rows], told, labels[rows], names[rows], number[rows], rows, tuple(chosen), tuple(sorted(found))
-    )
+        probability[rows], told, labels[rows], names[rows], number[rows], rows,
+        tuple(chosen), tuple(sorted(found)), tuple(losses),
+    )  # fmt: skip
 
 
 def check_features(x: Float[np.ndarray, "item feature"], y: Shaped[np.ndarray, " item"]) -> set[str]:
@@ -284,15 +287,16 @@ def _fit_predict(
 
 def _choose(
     z: np.ndarray, labels: np.ndarray, fold: Fold, make: Callable[[int], Any], grid: Grid, found: set[str]
-) -> Mapping[str, float]:
-    """The setting of the grid with the least log-loss over the inner folds."""
+) -> tuple[Mapping[str, float], float]:
+    """The setting of the grid with the least log-loss over the inner folds, and its mean there."""
     if len(grid) == 1:
-        return grid[0]
+        return grid[0], np.nan
     if not fold.inner:
         found.add(f"too few scenarios to choose among {grid} on inner folds: {grid[len(grid) // 2]} was taken.")
-        return grid[len(grid) // 2]
+        return grid[len(grid) // 2], np.nan
     losses = np.zeros(len(grid))
     for rows in fold.inner:
         for place, fitted in enumerate(_fit_predict(z, labels, rows, make, grid, found)):
             losses[place] += _log_loss(fitted.probability, np.searchsorted(fitted.classes, labels[rows[1]])).sum()
-    return grid[int(losses.argmin())]
+    best = int(losses.argmin())
+    return grid[best], float(losses[best]) / sum(len(test) for _, test in fold.inner)
