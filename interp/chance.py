@@ -71,11 +71,11 @@ def assignment_p(effects: Float[np.ndarray, "kind kind"], *, n_perm: int = 1000,
     The mean of the diagonal is compared with that of other assignments of columns to rows: all of
     them up to 6 kinds, else `n_perm` random ones. What a row does to all columns, and a column
     under all rows, is in every assignment. With k kinds p is never below 1 / k!.
-    Raises `DataError` where the table is not square or not finite.
+    Raises `DataError` where an effect is not finite.
     """
     n = len(effects)
-    if effects.shape != (n, n) or not np.isfinite(effects).all():
-        raise DataError(f"an assignment needs a square table of finite effects, this is {effects.shape}.")
+    if not np.isfinite(effects).all():
+        raise DataError("an effect is not finite: mend the values before testing them.")
     if n <= _EXACT_ASSIGNMENTS:
         dealt = np.array(list(permutations(range(n))))[1:]
     else:
@@ -88,6 +88,11 @@ def assignment_p(effects: Float[np.ndarray, "kind kind"], *, n_perm: int = 1000,
 def least_assignment_p(n: int) -> float:
     """The smallest p that `assignment_p` of `n` kinds can give, but for random draws: 1 / n!."""
     return 1 / factorial(n)
+
+
+def draws_for(n_strata: int, *, p: float = 0.01) -> int:
+    """The fewest draws per stratum with which `strata_p` can reach `p`."""
+    return int(np.ceil(p ** (-1 / n_strata) - 1e-9)) - 1
 
 
 def strata_p(

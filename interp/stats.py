@@ -9,7 +9,7 @@ and reports print as "no interval": a bound is never made up.
     mean                    studentised bootstrap, or t    covers at 4 groups, skewed or not
     ratio of means          Fieller                        knows when the denominator may be zero
     AUROC, accuracy         jackknife on the logit scale   stays inside 0 and 1
-      at exactly 0 or 1     count of scenarios             a sample without error has no spread
+      all scenarios alike   count of scenarios             a sample without error has no spread
       two of the same items Newcombe's, paired             a difference from 1 has a width too
     rate of independent k   Wilson                         covers at any n
 """
@@ -122,19 +122,19 @@ def jackknife(
     """The statistic of all items with an interval from leaving out each group in turn.
 
     Student's t on the `scale`: plain; share (logit, for what lies between 0 and 1); positive (log).
-    `inflation` multiplies the standard error. A share of exactly 0 or 1 has no spread; its bound
-    says how many scenarios may err that none of G did, 1 - .05^(1/G), each costing at most
-    `heaviest`, a scenario's largest part in the share (1/G when not given).
+    `inflation` multiplies the standard error. A share that is the same without any scenario (1,
+    most often) has no spread; its bounds say how many scenarios may differ where none of G did,
+    1 - .05^(1/G), each by at most `heaviest`, a scenario's largest part in the share (1/G when not
+    given).
     No interval with fewer than 2 groups, or where the statistic needs every group.
     Raises `StatisticsError` when the statistic itself is undefined. Source: Miller (1974).
     """
     value, left_out, n_groups = _without_each(statistic, groups)
     if n_groups < 2:
         return Estimate(value, np.nan, np.nan, len(groups))
-    if scale == "share" and value in (0.0, 1.0):
+    if scale == "share" and (value in (0.0, 1.0) or bool((np.abs(left_out - value) <= _EXACT).all())):
         bound = min(1.0, (1 - 0.05 ** (1 / n_groups)) * n_groups * (heaviest or 1 / n_groups))
-        low, high = (1 - bound, 1.0) if value else (0.0, bound)
-        return Estimate(value, low, high, len(groups))
+        return Estimate(value, value - bound * value, value + bound * (1 - value), len(groups))
     return _estimate(value, *_on_scale(value, inflation * jackknife_reach(left_out), scale), len(groups))
 
 

@@ -56,8 +56,8 @@ def test_each_to_its_own_is_tested_against_every_other_assignment() -> None:
     assert chance.assignment_p(raised) == pytest.approx(1 / 24)
     assert chance.assignment_p(np.eye(8), n_perm=499) == pytest.approx(1 / 500)
     assert chance.least_assignment_p(4) == pytest.approx(1 / 24)
-    with pytest.raises(DataError, match="square"):
-        chance.assignment_p(np.ones((2, 3)))
+    with pytest.raises(DataError, match="finite"):
+        chance.assignment_p(np.full((2, 2), np.nan))
 
 
 def test_an_assignment_rejects_nothing_as_often_as_it_says() -> None:

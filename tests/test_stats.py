@@ -200,7 +200,10 @@ def test_a_difference_from_a_score_without_error_has_a_width() -> None:
     whole, half = mean_of(np.ones(10)), mean_of(np.full(10, 0.5))
     found = stats.share_difference(whole, half, np.arange(10))
     assert found.value == pytest.approx(0.5)
-    assert found.ci_low == pytest.approx(0.5 - (1 - 0.05 ** (1 / 10)))
+    bound = 1 - 0.05 ** (1 / 10)
+    assert found.ci_low == pytest.approx(0.5 - bound * np.sqrt(1.25))
+    alike = stats.jackknife(half, np.arange(10), scale="share")
+    assert alike[:3] == pytest.approx((0.5, 0.5 - bound / 2, 0.5 + bound / 2))
     same = stats.share_difference(whole, whole, np.arange(10))
     assert same.ci_low < 0 < same.ci_high
     alone = stats.share_difference(whole, half, ["a"] * 10)

@@ -15,11 +15,12 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from interp.chance import sign_flip
 from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
 from interp.models.doctor import require_sums
 from interp.sites import Site, place
-from interp.stats import mean_interval
+from interp.stats import group_sums, mean_interval
 
 METHOD = "exact_contribution"
 KINDS = {"head": "z", "neuron": "post"}
@@ -141,7 +142,8 @@ def contribution_rows(
     over scenarios.
     What is ranked highest is so by chance too: `report` (twins and groups that took no part) gives the value and its
     interval, and column `half` says "report", else "choose".
-    `rank` counts from 1 for the largest push towards the emotion; `component` is head or neuron, `index` its number.
+    `rank` counts from 1 for the largest push towards the emotion; `component` is head or neuron, `index` its number; `p` is
+    that it does not push towards the emotion, by flipping the signs of the scenarios that tell the value.
     Raises `UsageError`, before anything is computed, where the parts at a site do not add up to what is added to the stream.
     """
     counted = [site for site in activations if site.name in KINDS.values() and writes_before(site, direction.site)]
@@ -164,7 +166,8 @@ def contribution_rows(
             estimate = mean_interval(values, scenarios)._asdict()
             half = "choose" if report is None else "report"
             common = {"method": METHOD, "metric": "contribution", "emotion": emotion, "component": kind, "half": half}
-            rows.append({**place(where), **common, **estimate, "index": component.index, "rank": rank})
+            p = sign_flip(group_sums(values, scenarios), side="above")
+            rows.append({**place(where), **common, **estimate, "index": component.index, "rank": rank, "p": p})
     return rows
 
 

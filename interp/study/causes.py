@@ -18,6 +18,7 @@ from interp.causal.readout import Readout
 from interp.causal.steering import dose_response
 from interp.causal.sweeping import Place, sweep_places
 from interp.causal.twins import balanced, halves
+from interp.chance import draws_for
 from interp.evaluation.judges import judge_for
 from interp.evaluation.readouts import readout_for
 from interp.models.conversations import prompt_of
@@ -58,10 +59,11 @@ def ablation(study: Study) -> Rows:
     bench = Bench(study.model, _some(study, reported), vectors, _readout(study))
     listed = {emotion: _contributions(study, chosen, emotion, top=LISTED) for emotion in study.emotions}
     limits = study.settings.limits
+    n_draws = max(limits.draws, draws_for(len(study.emotions)))
     rows: Rows = []
     for kind in ("head", "neuron"):
         order = {one: ranked(found, component=kind, emotion=one) for one, found in listed.items()}
-        rows += ablate(bench, order, ks=limits.ks, n_draws=limits.draws, seed=study.settings.seed)
+        rows += ablate(bench, order, ks=limits.ks, n_draws=n_draws, seed=study.settings.seed)
     return rows
 
 
