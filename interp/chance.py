@@ -11,7 +11,6 @@ Every p counts the true arrangement among those drawn, so that none is zero.
 
 from collections.abc import Sequence
 from itertools import permutations, product
-from math import factorial
 from typing import Literal
 
 import numpy as np
@@ -83,11 +82,6 @@ def assignment_p(effects: Float[np.ndarray, "kind kind"], *, n_perm: int = 1000,
         dealt = np.stack([random.permutation(n) for _ in range(n_perm)])
     own = effects[np.arange(n), np.arange(n)].mean()
     return permutation_p(float(own), effects[np.arange(n), dealt].mean(axis=1))
-
-
-def least_assignment_p(n: int) -> float:
-    """The smallest p that `assignment_p` of `n` kinds can give, but for random draws: 1 / n!."""
-    return 1 / factorial(n)
 
 
 def draws_for(n_strata: int, *, p: float = 0.01) -> int:

@@ -52,17 +52,29 @@ def test_the_interval_is_over_scenarios_and_not_over_emotions_times_prompts() ->
     assert np.isnan(one_scenario["ci_low"])
 
 
-@pytest.mark.parametrize(("n", "tested"), [(3, False), (4, True)])
-def test_few_emotions_have_no_p(n: int, tested: bool) -> None:
-    gains = {("", 1.0): np.random.default_rng(1).normal(size=(n, 6, n))}
-    assert ("p" in pick(gain_rows(gains, list(range(6))), control="")) == tested
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_emotions_are_held_against_random_directions(n: int) -> None:
+    random = np.random.default_rng(1)
+    drawn = random.normal(size=(n, 20, n))
+    strong = pick(
+        gain_rows({("", 1.0): drawn + 9, ("random", 1.0): drawn}, list(range(20))), control="", metric="label_logprob_gain"
+    )
+    assert strong["p"] == pytest.approx(21.0**-n, abs=0.01)
+    assert "random directions" in strong["p_of"]
+    # One vector does the same to every prompt: an interval over prompts alone takes that for an effect.
+    steady = drawn * 0 + 0.7
+    rows = gain_rows({("", 1.0): steady, ("random", 1.0): drawn}, list(range(20)))
+    assert pick(rows, metric="gain_above")["ci_low"] > 0
+    assert n > 1 or pick(rows, control="", metric="label_logprob_gain")["p"] > 0.05
+    assert "p" not in pick(gain_rows({("", 1.0): drawn}, list(range(20))), control="")
 
 
 def test_gains_are_of_the_own_words_and_of_the_others() -> None:
     random = np.random.default_rng(2)
     found = random.normal(size=(5, 12, 5)) + 3 * np.eye(5)[:, None, :] + 2
     rows = gain_rows({("", 1.0): found, ("random", 1.0): found - 5}, GROUPS)
-    own, other = (pick(rows, control=control) for control in ("", "other"))
+    own, other = (pick(rows, control=control, metric="label_logprob_gain", scale=1.0) for control in ("", "other"))
+    assert pick(rows, metric="gain_above")["value"] == pytest.approx(5.0)
     off = ~np.eye(5, dtype=bool)
     assert own["value"] == pytest.approx(np.mean([found[i, :, i] for i in range(5)]))
     assert other["value"] == pytest.approx(found.mean(axis=1)[off].mean())

@@ -162,7 +162,7 @@ def test_the_dose_response_is_the_readout_under_the_vector(model, directions):
     readout = Readout(planted.readout(SPEC), "")
     rows = table(dose_response(model, NEUTRAL[:6], {"joy": directions["joy"]}, readout, scales=(0.5, 1.0, 2.0)))
     gains = rows[(rows["metric"] == "label_logprob_gain") & (rows["emotion"] == "joy")]
-    together = rows[rows["emotion"] == "all"]
+    together = rows[(rows["metric"] == "label_logprob_gain") & (rows["emotion"] == "all")]
     rows = rows[rows["metric"] == "label_logprob"]
     means = rows.set_index(["control", "scale"])["value"]
     for one in (gains, together):

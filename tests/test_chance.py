@@ -55,7 +55,6 @@ def test_each_to_its_own_is_tested_against_every_other_assignment() -> None:
     raised = np.eye(4) + 9 * np.arange(4)[:, None] + 7 * np.arange(4)
     assert chance.assignment_p(raised) == pytest.approx(1 / 24)
     assert chance.assignment_p(np.eye(8), n_perm=499) == pytest.approx(1 / 500)
-    assert chance.least_assignment_p(4) == pytest.approx(1 / 24)
     with pytest.raises(DataError, match="finite"):
         chance.assignment_p(np.full((2, 2), np.nan))
 
@@ -71,6 +70,8 @@ def test_few_draws_in_many_strata_give_a_small_p() -> None:
     draws = [random.normal(size=12) for _ in range(8)]
     assert chance.strata_p(np.full(8, 2.0), draws) < 0.01  # of one stratum p is never below 1 / 13
     assert chance.strata_p(np.full(1, 9.0), draws[:1]) == pytest.approx(1 / 13, abs=0.01)
+    # Draws that let a p reach .01: 99 of one stratum, 9 of each of two.
+    assert [chance.draws_for(n) for n in (1, 2, 4, 8)] == [99, 9, 3, 1]
     with pytest.raises(StatisticsError, match="at least one random draw"):
         chance.strata_p(np.zeros(2), [np.zeros(3), np.zeros(0)])
 
