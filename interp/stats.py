@@ -92,9 +92,9 @@ def ratio_interval(above: Float[np.ndarray, " item"], below: Float[np.ndarray, "
 
     A ratio of means, which one item with `below` near zero cannot blow up as it would a mean of
     ratios. Fieller (1954): all r for which the mean of above - r below does not differ from zero,
-    by the same quantiles as in `mean_interval`. Where the mean of `below` itself does not differ
-    from zero that set has no end, and there is no interval; nor is there with fewer than 5 groups,
-    of which one in five missed.
+    by the same quantiles as in `mean_interval`, taken at the bound where they are wider there.
+    Where the mean of `below` itself does not differ from zero that set has no end, and there is no
+    interval; nor is there with fewer than 5 groups, of which one in five missed.
     Raises `StatisticsError` when sum(below) is zero.
     """
     total = float(below.sum())
@@ -105,7 +105,7 @@ def ratio_interval(above: Float[np.ndarray, " item"], below: Float[np.ndarray, "
     lower, upper, error = _critical(a - value * b, np.ones(len(a)))
     if error <= _EXACT * abs(float(b.mean())):  # the same ratio in every group, up to rounding
         return _estimate(value, value, value, len(above))
-    low, high = _root(a, b, upper, -1), _root(a, b, lower, 1)
+    low, high = _bound(a, b, upper, -1), _bound(a, b, lower, 1)
     if len(a) < LEAST_FIELLER or np.isnan(low + high):
         low, high = np.nan, np.nan
     return _estimate(value, low, high, len(above))
@@ -241,6 +241,17 @@ def _critical(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float, float]
         return -reach, reach, error
     low, high = np.quantile(means[spread] / errors[spread], (0.025, 0.975)).tolist()
     return min(low, -reach), max(high, reach), error
+
+
+def _bound(a: np.ndarray, b: np.ndarray, quantile: float, side: int) -> float:
+    """The bound of a ratio of means by `quantile`, or by that of a - r b at this very bound."""
+    first = _root(a, b, quantile, side)
+    if np.isnan(first):
+        return first
+    rest = a - first * b
+    lower, upper, _ = _critical(rest - rest.mean(), np.ones(len(a)))
+    there = max(quantile, upper) if side < 0 else min(quantile, lower)
+    return _root(a, b, there, side)
 
 
 def _root(a: np.ndarray, b: np.ndarray, quantile: float, side: int) -> float:

@@ -95,10 +95,9 @@ def _dose(table: pd.DataFrame) -> Finding:
     compared += [] if p is None else [(word(row, "p_of"), p_value(p))]
     compared.append((f"largest gain, {word(best(own), 'emotion')}", measured(best(own))))
     verdict = decide(number_of(row), nothing=0.0, p=p)
-    if verdict is Verdict.FOUND and above is None:
-        verdict = Verdict.CANNOT_SAY
-    elif verdict is Verdict.FOUND and decide(number_of(above), nothing=0.0) is not Verdict.FOUND:
-        verdict = Verdict.NOT_FOUND  # no more than random directions
+    surely = above is not None and decide(number_of(above), nothing=0.0) is Verdict.FOUND
+    if verdict is Verdict.FOUND and not surely:
+        verdict = Verdict.CANNOT_SAY if above is None else Verdict.NOT_FOUND
     rival = "other emotions' do" if len(own) > 1 and "dealt" in word(row, "p_of") else "random directions do"
     told = {"at": whole(at), "n": len(own), "rival": rival}
     what = "each emotion's direction raises its own words"
