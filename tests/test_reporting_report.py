@@ -142,7 +142,7 @@ def test_every_headline_has_what_it_is_held_against():
     assert held["probes"]["more than length is told, same place"] == "0.430 [0.380, 0.480]"
     assert held["probes"]["above char, paired"] == "0.290 [0.230, 0.350]"
     peak = findings({"probes": TABLES["probes"].assign(p_max_t=0.0004)})
-    assert dict(peak[0].beside)["largest of 18 places (max-T)"] == "p < 0.001"
+    assert dict(peak[0].beside)["p of a ridge probe, largest of 18 places (max-T)"] == "p < 0.001"
     assert held["patching"]["random source, same place"] == "0.020 [-0.030, 0.070]"
     assert held["patching"]["difference to restore (nats)"] == "4.000 [3.500, 4.500]"
     assert held["ablation"]["random neurons"] == "-0.114 (draws -0.214 to -0.014)"

@@ -49,7 +49,7 @@ def probes(table: pd.DataFrame) -> list[Finding]:
         p = p_of(top, "p_max_t", "p_corrected")
         verdict = decide(number_of(top), nothing=0.5, p=p, above=above) if nested else Verdict.CANNOT_SAY
         compared = [("chance", "0.5"), *words, *_rivals(table, top)]
-        compared += [] if p is None else [(f"largest of {len(rows)} places (max-T)", p_value(p))]
+        compared += [] if p is None else [(f"p of a ridge probe, largest of {len(rows)} places (max-T)", p_value(p))]
         what = _TASKS.get(task, f"answers {task}")
         why = "it has no interval" if nested else _UNCHOSEN
         told = {"does": what, "place": place(top), "n": len(rows), "apart": _apart(above), "why": why}
