@@ -19,7 +19,7 @@ from interp.analysis.folds import Folds, fold_of, grouped_folds
 from interp.analysis.lengths import length, length_p
 from interp.analysis.methods import Method, Rows, axis_p, check_rows, fit_unit, held_out_length, method_named
 from interp.analysis.probes import CV_INFLATION
-from interp.analysis.stats import heaviest_scenario, weighted_auroc
+from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.sites import Site
 from interp.stats import Estimate, Labels, codes, jackknife, numbered
@@ -193,7 +193,7 @@ def separation(
         lambda w: weighted_auroc(projection, w * truth, w * ~truth, strata=number),
         both,
         scale="share",
-        inflation=CV_INFLATION,
+        inflation=share_inflation(groups),
         heaviest=heaviest_scenario(truth, both),
     )
     d_prime = jackknife(lambda w: _d_prime(projection, w * truth, w * ~truth), both, inflation=CV_INFLATION)

@@ -18,8 +18,8 @@ from interp.analysis.directions import project, twin_folds
 from interp.analysis.folds import fold_of
 from interp.analysis.lengths import flipped_lengths
 from interp.analysis.methods import Rows, paired
-from interp.analysis.probes import CV_INFLATION, Predictions, auroc_statistic
-from interp.analysis.stats import heaviest_scenario, max_t, weighted_auroc
+from interp.analysis.probes import Predictions, auroc_statistic
+from interp.analysis.stats import heaviest_scenario, max_t, share_inflation, weighted_auroc
 from interp.stats import Labels, jackknife, share_difference
 
 Where = Mapping[str, Any]
@@ -57,7 +57,7 @@ def nested_rows(
     how far it lies above each text baseline (`target`), paired by scenario on the same folds.
 
     The rows' place is the one that most folds chose (`chosen_by`). Intervals leave out scenarios,
-    wider by `CV_INFLATION`. No row where the scenarios are too few to choose a place on.
+    wider by `share_inflation`. No row where the scenarios are too few to choose a place on.
     """
     chosen = choose_places(found)
     if chosen is None:
@@ -66,14 +66,14 @@ def nested_rows(
     most, times = Counter(chosen.tolist()).most_common(1)[0]
     common = {**places[most], "control": "", "chosen_by": f"{times} of {len(chosen)} folds"}
     statistic, heaviest = auroc_statistic(told), heaviest_scenario(told.y, told.groups)
-    own = jackknife(statistic, told.groups, scale="share", inflation=CV_INFLATION, heaviest=heaviest)
+    own = jackknife(statistic, told.groups, scale="share", inflation=share_inflation(told.groups), heaviest=heaviest)
     rows: list[dict[str, Any]] = [{**common, "metric": NESTED, "target": "", **own._asdict()}]
     for name, text in texts.items():
         above = share_difference(
             statistic,
             auroc_statistic(text),
             told.groups,
-            inflation=CV_INFLATION,
+            inflation=share_inflation(told.groups),
             heaviest=(heaviest, heaviest),
         )
         rows.append({**common, "metric": ABOVE_TEXT, "target": name, **above._asdict()})
@@ -110,7 +110,7 @@ def nested_separation(
         lambda w: weighted_auroc(projection, w * truth, w * ~truth, strata=number),
         both,
         scale="share",
-        inflation=CV_INFLATION,
+        inflation=share_inflation(groups),
         heaviest=heaviest_scenario(truth, both),
     )
     most, times = Counter(chosen).most_common(1)[0]
