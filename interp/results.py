@@ -46,7 +46,8 @@ _JOINED = {"seconds": (int, float), "tables": (str,)}
 class RunRecord:
     """What produced a results folder: enough to repeat it and to refuse mixing it with another.
 
-    `config` is the command's arguments; `provenance` holds model, tokenizer, battery and software identities.
+    `config` is the command's arguments; `provenance` holds model, tokenizer, battery and software identities. `verdict` says
+    of each claim of the report what may be said of it, with its number.
     """
 
     run: str
@@ -56,6 +57,7 @@ class RunRecord:
     config: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    verdict: tuple[Mapping[str, Any], ...] = ()
 
     def row(self, **values: Any) -> dict[str, Any]:
         """A row of a table: `values` beside this record's run, model, battery and seed."""
@@ -92,7 +94,8 @@ def read_record(path: Path) -> RunRecord:
         if schema > SCHEMA:
             raise ArtefactError(f"{path} was written by a newer interp (schema {schema}, this one reads {SCHEMA}): update.")
         _check_types(content)
-        return RunRecord(**{**content, "warnings": tuple(content["warnings"])})
+        joined = {name: tuple(content.get(name, ())) for name in ("warnings", "verdict")}
+        return RunRecord(**{**content, **joined})
     except OSError as error:
         raise ArtefactError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -109,6 +112,9 @@ def _check_types(content: Mapping[str, Any]) -> None:
 
     for name, kind in _TYPES.items():
         check(name, content[name], kind)
+    check("verdict", content.get("verdict", []), list)
+    for place, one in enumerate(content.get("verdict", [])):
+        check(f"verdict[{place}]", one, dict)
     for place, text in enumerate(content["warnings"]):
         check(f"warnings[{place}]", text, str)
     provenance = content["provenance"]

@@ -1,7 +1,7 @@
-"""Estimates with intervals, and tests: the one place of both halves for what a number is worth.
+"""Estimates with intervals: the one place of both halves for how sure a number is.
 
 The unit is always the *group* (the scenario): twins and retellings of one scenario rise and fall
-together, so groups are counted, left out and flipped whole, never single items. All intervals are
+together, so groups are counted and left out whole, never single items. Tests stand in `chance`. All intervals are
 two-sided 95 % ones. Where the data allow no interval its bounds are NaN, which tables leave empty
 and reports print as "no interval": a bound is never made up.
 
@@ -9,13 +9,13 @@ and reports print as "no interval": a bound is never made up.
     mean                    studentised bootstrap, or t    covers at 4 groups, skewed or not
     ratio of means          Fieller                        knows when the denominator may be zero
     AUROC, accuracy         jackknife on the logit scale   stays inside 0 and 1
-      at exactly 0 or 1     count of scenarios             a sample without error has no spread
+      all scenarios alike   count of scenarios             a sample without error has no spread
+      two of the same items Newcombe's, paired             a difference from 1 has a width too
     rate of independent k   Wilson                         covers at any n
 """
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import product
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from jaxtyping import Float, Int, Shaped
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from interp.errors import DataError, InternalError, StatisticsError
+from interp.errors import InternalError, StatisticsError
 
 Labels = Shaped[np.ndarray, " item"] | Sequence[str] | Sequence[int]
 Statistic = Callable[[Float[np.ndarray, "draw item"]], Float[np.ndarray, " draw"]]
@@ -42,7 +42,6 @@ MOST_BLOCKS = 500
 
 _MOST_FLAT = 0.025
 _EXACT = 1e-12
-_EXACT_FLIPS = 12
 _LEVEL = 0.95
 
 
@@ -93,9 +92,9 @@ def ratio_interval(above: Float[np.ndarray, " item"], below: Float[np.ndarray, "
 
     A ratio of means, which one item with `below` near zero cannot blow up as it would a mean of
     ratios. Fieller (1954): all r for which the mean of above - r below does not differ from zero,
-    by the same quantiles as in `mean_interval`. Where the mean of `below` itself does not differ
-    from zero that set has no end, and there is no interval; nor is there with fewer than 5 groups,
-    of which one in five missed.
+    by the same quantiles as in `mean_interval`, taken at the bound where they are wider there.
+    Where the mean of `below` itself does not differ from zero that set has no end, and there is no
+    interval; nor is there with fewer than 5 groups, of which one in five missed.
     Raises `StatisticsError` when sum(below) is zero.
     """
     total = float(below.sum())
@@ -106,7 +105,7 @@ def ratio_interval(above: Float[np.ndarray, " item"], below: Float[np.ndarray, "
     lower, upper, error = _critical(a - value * b, np.ones(len(a)))
     if error <= _EXACT * abs(float(b.mean())):  # the same ratio in every group, up to rounding
         return _estimate(value, value, value, len(above))
-    low, high = _root(a, b, upper, -1), _root(a, b, lower, 1)
+    low, high = _bound(a, b, upper, -1), _bound(a, b, lower, 1)
     if len(a) < LEAST_FIELLER or np.isnan(low + high):
         low, high = np.nan, np.nan
     return _estimate(value, low, high, len(above))
@@ -123,11 +122,53 @@ def jackknife(
     """The statistic of all items with an interval from leaving out each group in turn.
 
     Student's t on the `scale`: plain; share (logit, for what lies between 0 and 1); positive (log).
-    `inflation` multiplies the standard error. A share of exactly 0 or 1 has no spread; its bound
-    says how many scenarios may err that none of G did, 1 - .05^(1/G), each costing at most
-    `heaviest`, a scenario's largest part in the share (1/G when not given).
+    `inflation` multiplies the standard error. A share that is the same without any scenario (1,
+    most often) has no spread; its bounds say how many scenarios may differ where none of G did,
+    1 - .05^(1/G), each by at most `heaviest`, a scenario's largest part in the share (1/G when not
+    given).
     No interval with fewer than 2 groups, or where the statistic needs every group.
     Raises `StatisticsError` when the statistic itself is undefined. Source: Miller (1974).
+    """
+    value, left_out, n_groups = _without_each(statistic, groups)
+    if n_groups < 2:
+        return Estimate(value, np.nan, np.nan, len(groups))
+    if scale == "share" and (value in (0.0, 1.0) or bool((np.abs(left_out - value) <= _EXACT).all())):
+        bound = min(1.0, (1 - 0.05 ** (1 / n_groups)) * n_groups * (heaviest or 1 / n_groups))
+        return Estimate(value, value - bound * value, value + bound * (1 - value), len(groups))
+    return _estimate(value, *_on_scale(value, inflation * jackknife_reach(left_out), scale), len(groups))
+
+
+def share_difference(
+    one: Statistic,
+    other: Statistic,
+    groups: Labels,
+    *,
+    inflation: float = 1.0,
+    heaviest: tuple[float | None, float | None] = (None, None),
+) -> Estimate:
+    """How much larger the share `one` is than `other`, both of the same items, paired by group.
+
+    The intervals of both shares (`jackknife`, scale "share") are joined as Newcombe (1998, method
+    10) does: the distances to their bounds, squared, less what the two have in common, the
+    correlation of their values without each group in turn. A share of 1 then has a width.
+    """
+    (v, low, high, n), (w, under, over, _) = (
+        jackknife(side, groups, scale="share", inflation=inflation, heaviest=part)
+        for side, part in zip((one, other), heaviest, strict=True)
+    )
+    sides = np.stack([_without_each(side, groups)[1] for side in (one, other)])
+    varying = bool((sides.std(axis=1) > _EXACT).all())
+    common = float(np.corrcoef(sides)[0, 1]) if varying else 0.0
+
+    def joined(a: float, b: float) -> float:
+        return float(np.sqrt(np.maximum(a * a + b * b - 2 * common * a * b, 0)))  # NaN stays NaN
+
+    return _estimate(v - w, v - w - joined(v - low, over - w), v - w + joined(high - v, w - under), n)
+
+
+def _without_each(statistic: Statistic, groups: Labels) -> tuple[float, Float[np.ndarray, " block"], int]:
+    """The statistic of all items, its values without each group (or block of groups) in turn, and
+    the number of groups. Raises `StatisticsError` when the statistic itself is undefined.
     """
     block = numbered(groups)
     n_groups = int(block.max()) + 1
@@ -137,18 +178,10 @@ def jackknife(
     if np.isnan(value):
         raise StatisticsError(f"the statistic is undefined on {n_groups} scenarios: add scenarios.")
     if n_groups < 2:
-        return Estimate(value, np.nan, np.nan, len(block))
-    if scale == "share" and value in (0.0, 1.0):
-        bound = min(1.0, (1 - 0.05 ** (1 / n_groups)) * n_groups * (heaviest or 1 / n_groups))
-        low, high = (1 - bound, 1.0) if value else (0.0, bound)
-        return Estimate(value, low, high, len(block))
-    left_out = np.concatenate(
-        [
-            statistic((block[None] != part[:, None]).astype(float))
-            for part in np.array_split(np.arange(n_blocks), -(-n_blocks // 100))
-        ]
-    )
-    return _estimate(value, *_on_scale(value, inflation * jackknife_reach(left_out), scale), len(block))
+        return value, np.full(n_groups, np.nan), n_groups
+    parts = np.array_split(np.arange(n_blocks), -(-n_blocks // 100))
+    left_out = [statistic((block[None] != part[:, None]).astype(float)) for part in parts]
+    return value, np.concatenate(left_out), n_groups
 
 
 def jackknife_reach(left_out: Float[np.ndarray, " group"]) -> float:
@@ -171,62 +204,6 @@ def wilson(k: int, n: int) -> Estimate:
     centre, spread = rate + z * z / (2 * n), z * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)))
     low, high = (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
     return _estimate(rate, max(0.0, low), min(1.0, high), n)
-
-
-def permutation_p(observed: float, null: Float[np.ndarray, " draw"]) -> float:
-    """One-sided p: the share of null draws at or above `observed`, which is counted among them.
-
-    Source: Phipson & Smyth (2010).
-    """
-    # Relabellings that give the observed value in another order of summation are ties, not losses.
-    slack = 1e-9 * max(1.0, abs(observed))
-    return (1 + int((null >= observed - slack).sum())) / (1 + len(null))
-
-
-def sign_flip(
-    differences: Float[np.ndarray, " group"],
-    *,
-    side: Literal["two", "above"] = "two",
-    n_perm: int = 1000,
-    seed: int = 0,
-) -> float:
-    """p that the mean of paired `differences` (one per group) is zero, by flipping their signs.
-
-    `above` tests for a mean above zero only. Up to 12 groups every pattern of signs is tried, so p
-    is exact and a multiple of 2^-groups; beyond that `n_perm` random ones. Valid when differences
-    are independent and symmetric about zero under the null (Fisher 1935).
-    Raises `StatisticsError` for none, `DataError` for a non-finite difference.
-    """
-    if len(differences) == 0:
-        raise StatisticsError("a sign-flip test needs at least one difference.")
-    if not np.isfinite(differences).all():
-        raise DataError("a difference is not finite: mend the values before testing them.")
-    signs = flips(len(differences), n_perm=n_perm, seed=seed)
-    sums = signs @ differences / len(differences)
-    observed, null = sums[0], sums[1:]
-    return permutation_p(float(observed), null) if side == "above" else permutation_p(abs(float(observed)), np.abs(null))
-
-
-def flips(n: int, *, n_perm: int = 1000, seed: int = 0) -> Float[np.ndarray, "draw group"]:
-    """Patterns of signs: all plus first, then every other one (up to 12 groups) or `n_perm` random."""
-    if n <= _EXACT_FLIPS:
-        return np.array(list(product((1.0, -1.0), repeat=n)))
-    drawn = np.random.default_rng(seed).choice((-1.0, 1.0), size=(n_perm, n))
-    return np.concatenate([np.ones((1, n)), drawn])
-
-
-def benjamini_hochberg(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
-    """Adjusted p-values that control the false discovery rate, in the order given.
-
-    Source: Benjamini & Hochberg (1995). Raises `DataError` for a value outside [0, 1] or NaN.
-    """
-    if not ((p >= 0) & (p <= 1)).all():
-        raise DataError("p-values lie in [0, 1]; one does not, or is missing.")
-    order = np.argsort(p)[::-1]
-    ranks = np.arange(len(p), 0, -1)
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum.accumulate(np.minimum(1.0, p[order] * len(p) / ranks))
-    return adjusted
 
 
 def group_sums(rows: Float[np.ndarray, "item ..."], groups: Labels) -> Float[np.ndarray, "group ..."]:
@@ -264,6 +241,17 @@ def _critical(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float, float]
         return -reach, reach, error
     low, high = np.quantile(means[spread] / errors[spread], (0.025, 0.975)).tolist()
     return min(low, -reach), max(high, reach), error
+
+
+def _bound(a: np.ndarray, b: np.ndarray, quantile: float, side: int) -> float:
+    """The bound of a ratio of means by `quantile`, or by that of a - r b at this very bound."""
+    first = _root(a, b, quantile, side)
+    if np.isnan(first):
+        return first
+    rest = a - first * b
+    lower, upper, _ = _critical(rest - rest.mean(), np.ones(len(a)))
+    there = max(quantile, upper) if side < 0 else min(quantile, lower)
+    return _root(a, b, there, side)
 
 
 def _root(a: np.ndarray, b: np.ndarray, quantile: float, side: int) -> float:

@@ -23,7 +23,7 @@ from IPython.display import Image
 
 import stimuli
 from interp.analysis.directions import fit
-from interp.analysis.sweep import prepare, sweep, text_rows
+from interp.analysis.sweep import prepare, sweep, text_predictions, text_rows
 from interp.capture import capture
 from interp.causal.steering import steer
 from interp.models import load
@@ -56,7 +56,7 @@ def place(site):
 
 
 probed = sweep(((place(site), store.read(site).x) for site in store.sites), task)
-texts = text_rows([item.text for item in twins], task, lexicons=lexicons())
+texts = text_rows(text_predictions([item.text for item in twins], task, lexicons=lexicons()), task)
 record = RunRecord(run="quickstart", model=model.name, battery=battery.name, seed=0)
 rows = [*probed.rows, *({"site": "", "position": "", **row} for row in texts)]
 Image(as_bytes(draw("probe_curves", table(record.row(**row) for row in rows)), "png"))

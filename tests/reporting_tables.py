@@ -36,6 +36,11 @@ def probes(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
                 rival = {**at, "control": "nuisance", "target": "length"}
                 rows.append(row(chosen, 0.04, **rival, metric="auroc"))
                 rows.append(row(value - chosen, 0.05, **rival, metric="selectivity"))
+        at = {"task": task, "position": "last", "site": SITES[0], "layer": N_LAYERS - 1, "method": "logistic"}
+        at |= {"chosen_by": "4 of 5 folds", "control": ""}
+        rows.append(row(top - 0.02, 0.02, **at, metric="nested_auroc", p_max_t=0.002))
+        for name, value in (("char", 0.62), ("length", 0.5)):
+            rows.append(row(top - 0.02 - value, 0.06, **at, metric="above_text", target=name))
     return table(rows)
 
 
@@ -49,6 +54,9 @@ def directions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
                 rows.append(row(0.55 + 0.42 * grown, 0.03, **at, metric="separation_auroc"))
                 rows.append(row(0.1 + 0.85 * grown, 0.05, **at, metric="split_half_cosine"))
                 rows.append(row(3 * grown, 0.2, **at, metric="d_prime"))
+        at = {"emotion": emotion, "position": "last", "site": SITES[0], "layer": N_LAYERS - 1, "method": "paired"}
+        nested = {**at, "chosen_by": "5 of 5 folds", "p": 0.001, "p_corrected": 0.004}
+        rows.append(row(0.93 + 0.005 * i, 0.03, **nested, metric="nested_auroc"))
     return table(rows)
 
 
@@ -74,6 +82,9 @@ def patching(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
                     rows.append(row(4 * value, 0.3, **at, control="", metric="logit_diff"))
                     rows.append(row(0.02, 0.05, **at, control="random_source", metric="restoration"))
                     rows.append(row(0.1, 0.2, **at, control="random_source", metric="logit_diff"))
+        for position, layer in (("last", N_LAYERS - 1), ("edit", 0)):
+            at = {**common, "position": position, "site": SITES[0], "layer": layer, "chosen_by": "5 of 5 folds"}
+            rows.append(row(0.97 - 0.03 * i, 0.06, **at, control="", metric="nested_restoration"))
     return table(rows)
 
 
@@ -90,6 +101,7 @@ def contributions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
             ranks = np.argsort(np.argsort(-np.abs(values), axis=None)).reshape(values.shape)
             for (layer, index), value in np.ndenumerate(values):
                 at = {"emotion": emotion, "component": component, "index": index, "rank": int(ranks[layer, index]) + 1}
+                at |= {"half": "report", "p": 0.001}
                 rows.append(row(value, 0.02, layer=layer, site="z", method="exact", metric="contribution", **at))
                 if at["rank"] <= FROZEN:
                     frozen = {**at, "layer": layer, "site": "z", "method": "frozen_norm"}
@@ -99,22 +111,32 @@ def contributions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
 
 def ablation(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     rows = []
-    for i, emotion in enumerate(emotions):
+    for i, emotion in enumerate([*emotions, "all"]):
         for j, component in enumerate(("head", "neuron")):
             for k in (1, 2, 4, 8, 16):
                 for control, reach in (("", 1.0), ("random", 0.1)):
                     at = {"emotion": emotion, "component": component, "k": k, "control": control, "mode": "resample"}
                     taken = reach * (1 - 0.03 * i - 0.3 * j) * k / (k + 2)
-                    rows.append(row(taken, 0.06, target=emotion, method="ablate", metric="projection_drop", **at))
-                    for target in emotions:
+                    tested = {} if control else {"p": 0.001}
+                    rows.append(drawn(taken, 0.06, target=emotion, method="ablate", metric="projection_drop", **at))
+                    for target in [*emotions] if emotion != "all" else ["all"]:
                         change = -2 * taken if target == emotion else -0.1 * reach
-                        rows.append(row(change, 0.1, target=target, method="ablate", metric="label_logprob_change", **at))
+                        told = {**at, **(tested if target == emotion else {})}
+                        rows.append(drawn(change, 0.1, target=target, method="ablate", metric="label_logprob_change", **told))
     return table(rows)
+
+
+def drawn(value: float, margin: float, **columns) -> dict:
+    """A row; of random draws it has a range and no interval."""
+    found = row(value, margin, **columns)
+    if columns["control"] != "random":
+        return found
+    return {**found, "ci_low": np.nan, "ci_high": np.nan, "draw_low": value - margin, "draw_high": value + margin}
 
 
 def steering(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     rows = []
-    for i, emotion in enumerate(emotions):
+    for i, emotion in enumerate([*emotions, "all"]):
         at = {"emotion": emotion, "judge": "oracle", "site": "resid_post", "layer": 3, "method": "steer"}
         for half, scales in (("choose", (0.5, 1.0, 2.0, 4.0)), ("report", (2.0,))):
             rows.append(row(0.05, 0.04, scale=0.0, control="unsteered", half=half, metric="success", **at))
@@ -122,18 +144,33 @@ def steering(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
                 success = 0.9 * scale / (scale + 0.4) * (1 - 0.03 * i) if scale < 4 else 0.3
                 success -= 0.04 * (half == "report")
                 valid = 0.99 if scale < 4 else 0.4
-                rows.append(row(success, 0.05, scale=scale, control="", half=half, metric="success", **at))
-                rows.append(row(valid, 0.01, scale=scale, control="", half=half, metric="valid", **at))
-                rows.append(row(0.08, 0.05, scale=scale, control="random", half=half, metric="success", **at))
-        rows += dose(i, {**at, "judge": "readout", "half": "", "metric": "label_logprob"})
+                here = {**at, "scale": scale, "half": half}
+                tested = {"p": 0.001, "p_of": "emotions dealt to the directions at random"} if emotion == "all" else {}
+                rows.append(row(success, 0.05, control="", metric="success", **here, **tested))
+                rows.append(row(0.08, 0.05, control="random", metric="success", **here))
+                if emotion == "all":
+                    rows.append(row(success - 0.08, 0.06, control="", target="random", metric="success_above", **here))
+                else:
+                    rows.append(row(valid, 0.01, control="", metric="valid", **here))
+        rows += dose(i, {**at, "judge": "readout", "half": ""}, together=emotion == "all")
     return table(rows)
 
 
-def dose(i: int, at: dict) -> list[dict]:
-    rows = [row(-6.0, 0.2, scale=0.0, control="unsteered", **at)]
+def dose(i: int, at: dict, *, together: bool) -> list[dict]:
+    words, gained = "label_logprob", {"metric": "label_logprob_gain", **at}
+    tested = {"p": 0.001, "p_of": "emotions dealt to the directions at random"} if together else {}
+    rows = [] if together else [row(-6.0, 0.2, scale=0.0, control="unsteered", metric=words, **at)]
     for scale in (0.5, 1.0, 2.0, 4.0, 8.0):
-        rows.append(row(-6.0 + scale / 2 - 0.1 * i, 0.2, scale=scale, control="", **at))
-        rows.append(row(-6.1, 0.2, scale=scale, control="random", **at))
+        gain = scale / 2 - 0.02 * i
+        rows.append(row(gain, 0.1, scale=scale, control="", **gained, **tested))
+        rows.append(row(-0.1, 0.1, scale=scale, control="random", **gained))
+        if together:
+            above = {"metric": "gain_above", "target": "random", "control": "", **at}
+            rows.append(row(gain + 0.1, 0.1, scale=scale, **above))
+            rows.append(row(0.05, 0.1, scale=scale, control="other", **gained))
+        else:
+            rows.append(row(-6.0 + gain, 0.2, scale=scale, control="", metric=words, **at))
+            rows.append(row(-6.1, 0.2, scale=scale, control="random", metric=words, **at))
     return rows
 
 

@@ -91,7 +91,8 @@ def test_categorisation_from_a_topic_word() -> None:
 
 def test_every_baseline_has_its_rows() -> None:
     texts, y, groups = corpus(20)
-    rows = baselines.baseline_rows(texts, y, groups, folds=grouped_folds(y, groups), lexicons=LEXICONS)
+    told = baselines.predict_texts(texts, y, groups, folds=grouped_folds(y, groups), lexicons=LEXICONS)
+    rows = baselines.baseline_rows(told)
     assert [row["baseline"] for row in rows if row["metric"] == "auroc"] == list(baselines.BASELINES)
     assert all(row["ci_low"] <= row["value"] <= row["ci_high"] and row["n"] == 40 for row in rows)
 

@@ -6,9 +6,9 @@ from scipy.stats import kstest
 
 from interp.analysis import controls, probes
 from interp.analysis.design import Design
-from interp.analysis.sweep import P_OF, prepare, probe_rows, sweep, text_rows
+from interp.analysis.sweep import P_OF, prepare, probe_rows, sweep, text_predictions, text_rows
+from interp.chance import permutation_p
 from interp.errors import StatisticsError, UsageError
-from interp.stats import permutation_p
 
 
 def twins(n_pairs: int, d: int, signal: float, seed: int, shared: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -155,7 +155,7 @@ def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
 def test_control_can_be_left_out_and_warnings_name_the_task() -> None:
     x, y, groups = twins(12, 30, 0.0, 8)
     task = prepare("reception", y, groups, n_splits=3, n_perm=20, seed=4)
-    rows, null, told = probe_rows(x, task, control=False)
+    rows, null, told, _ = probe_rows(x, task, control=False)
     assert {row["control"] for row in rows} == {""}
     assert len(null.draws) == 20
     assert "fewer training items" in told[0]
@@ -179,7 +179,7 @@ def test_text_rows_stand_on_the_same_folds() -> None:
     _, y, groups = twins(15, 1, 0.0, 9)
     texts = [f"{'no' if one == 'neutral' else 'yes'} word {group}" for one, group in zip(y, groups, strict=True)]
     task = prepare("reception", y, groups, n_perm=10)
-    rows = text_rows(texts, task, lexicons={"negation": ["no"], "function_words": ["the"]})
+    rows = text_rows(text_predictions(texts, task, lexicons={"negation": ["no"], "function_words": ["the"]}), task)
     found = {row["control"]: row["value"] for row in rows if row["metric"] == "auroc"}
     assert found["negation"] == found["bag_of_words"] == 1.0
     assert found["function_words"] == 0.5

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from interp.analysis.lengths import cosine, length, length_p
+from interp.chance import flips
 from interp.errors import DataError
-from interp.stats import flips
 
 
 def draws(n: int, d: int, truth: float, seed: int, rogue: float = 1.0) -> np.ndarray:

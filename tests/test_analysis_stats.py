@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from interp.analysis import stats
+from interp.chance import permutation_p
 from interp.errors import DataError, StatisticsError
-from interp.stats import permutation_p
 
 
 @settings(max_examples=50, deadline=None)

@@ -55,6 +55,8 @@ def test_knocking_out_the_planted_head_or_neuron_is_the_closed_form(bench, mode)
 
 def test_the_specificity_matrix_is_the_planted_one(bench):
     rows = ablate(bench, {e: [component("post", n) for n in TRUTH.neurons[e]] for e in ("joy", "fear")}, ks=(4,), n_draws=9)
+    together = [r for r in rows if r["emotion"] == "all"]
+    rows = [r for r in rows if r["emotion"] != "all"]
     top = {(r["emotion"], r["target"], r["metric"]): r for r in rows if not r["control"]}
     assert len(top) == 2 * len(SPEC.emotions) * 2
     for (emotion, target, metric), row in top.items():
@@ -73,7 +75,17 @@ def test_the_specificity_matrix_is_the_planted_one(bench):
         assert (row["n"], row["k"], row["mode"], row["component"]) == (3, 4, "resample", "neuron")
     random = [r for r in rows if r["control"] == "random"]
     assert {(r["emotion"], r["target"]) for r in random} == {("joy", "joy"), ("fear", "fear")}
-    assert all(abs(r["value"]) < 0.5 and r["n"] == 9 and r["ci_low"] <= r["value"] <= r["ci_high"] for r in random)
+    # A range over draws is no interval of their mean.
+    assert all(abs(r["value"]) < 0.5 and r["n"] == 9 and r["draw_low"] <= r["value"] <= r["draw_high"] for r in random)
+    assert all(np.isnan([r["ci_low"], r["ci_high"]]).all() for r in random)
+    own = {(r["metric"], r["control"]): r for r in together}
+    for metric in ("projection_drop", "label_logprob_change"):
+        both = [top[e, e, metric]["value"] for e in ("joy", "fear")]
+        row = own[metric, ""]
+        assert (row["value"], row["n"], row["target"]) == (pytest.approx(np.mean(both)), 6, "all")
+        assert row["p"] == pytest.approx(1 / 100, abs=0.003)  # two emotions, ten sets each
+        drawn = [r["value"] for r in random if r["metric"] == metric]
+        assert own[metric, "random"]["value"] == pytest.approx(np.mean(drawn))
 
 
 def test_distractors_do_nothing_and_have_no_small_p(bench):
@@ -115,6 +127,7 @@ def test_random_heads_are_never_the_chosen_ones(bench, k):
 def test_a_whole_layer_of_heads_has_a_control_with_a_width(bench):
     """All heads of the head layer: every "random" draw used to be the chosen set, [.477, .477] beside .477."""
     rows = ablate(bench, {"joy": [Component("z", TRUTH.head_layer, head) for head in range(4)]}, ks=(4,), n_draws=12)
+    assert next(r for r in rows if r["emotion"] == "all")["p"] == pytest.approx(1 / 13, abs=0.01)
     random = next(r for r in rows if r["control"] == "random" and r["metric"] == "projection_drop")
     own = next(r for r in rows if r["target"] == "joy" and not r["control"] and r["metric"] == "projection_drop")
     assert random["matched"] == "layers"

@@ -7,7 +7,7 @@ import torch
 
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
-from interp.causal.restoration import effect_rows, gates, warn_of_inverted
+from interp.causal.restoration import effect_rows, gates, nested_restoration, warn_of_inverted
 from interp.causal.twins import align, balanced
 from interp.errors import DataError, StatisticsError, UsageError
 from interp.models import load
@@ -47,6 +47,39 @@ def test_restoration_peaks_at_the_planted_layer_and_position(rows, mode, control
         assert row["value"] == pytest.approx(float(there), abs=0.01 if control == "" else 0.1)
         assert row["ci_low"] <= row["value"] <= row["ci_high"]
         assert row["n"] == 48
+
+
+@pytest.mark.parametrize("mode", ["denoise", "noise"])
+def test_the_place_of_the_headline_is_chosen_on_other_scenarios(rows, mode):
+    """The planted circuit moves the emotion to the last token at one layer: every fold finds a place that restores all."""
+    found = pick(rows, metric="nested_restoration", emotion="all", mode=mode).set_index("position")
+    assert set(found.index) == {"last", "edit"}
+    for position, row in found.iterrows():
+        assert TRUTH.position(int(row["layer"])) == position
+        assert row["value"] == pytest.approx(1.0, abs=0.01)
+        assert row["n"] == 48
+
+
+def test_the_highest_of_many_sites_that_restore_nothing_is_no_more_than_nothing():
+    """30 sites of noise around zero: the highest looks like something, the one that others chose does not."""
+    random, effects, groups = np.random.default_rng(8), np.full(40, 1.0), np.arange(40)
+    highest, honest = [], []
+    for seed in range(40):
+        moved = {(Site("resid_post", layer), "last", ""): random.normal(size=40) for layer in range(30)}
+        highest.append(max(values.mean() for values in moved.values()))
+        honest.append(nested_restoration(moved, effects, groups, seed=seed)[0]["value"])
+    assert np.mean(highest) > 0.25
+    assert np.mean(honest) == pytest.approx(0.0, abs=0.08)  # standard error .025
+    few = {key: values[:4] for key, values in moved.items()}
+    assert nested_restoration(few, effects[:4], groups[:4]) == []
+
+
+def test_the_site_that_is_one_by_construction_is_never_chosen():
+    embedded = table(
+        patch_pairs(load("planted", check=False), planted_pairs(SPEC, 16), READOUT, sites=("resid_pre@0", "resid_post@3"))
+    )
+    assert set(pick(embedded, metric="restoration", site="resid_pre")["position"]) == {"last", "edit"}
+    assert set(pick(embedded, metric="nested_restoration")["site"]) == {"resid_post"}
 
 
 def test_a_patched_head_restores_the_emotions_it_carries_and_no_other(rows):

@@ -111,7 +111,11 @@ def test_a_sweep_chooses_on_one_half_and_reports_on_the_other(swept):
     assert (value(half="choose", control="", metric="success", scale=0.25) == 0).all()
     assert (value(half="report", control="", metric="valid") == 1).all()
     assert set(swept["n"]) == {8}
-    assert len(swept) == 3 * 2 * (7 + 3)
+    alone = swept["emotion"] != "all"
+    assert len(swept[alone]) == 3 * 2 * (7 + 3)
+    # All together: a success for each arm, and what is above each control for each strength.
+    assert len(swept[~alone]) == (7 + 3) + 2 * (3 + 1)
+    assert (value(half="report", control="", metric="success_above") >= 0.75).all()
     assert set(swept["judge"]) == {"oracle"}
 
 
@@ -157,7 +161,16 @@ def test_the_best_scale_is_the_best_mean_and_the_smallest_of_equals():
 def test_the_dose_response_is_the_readout_under_the_vector(model, directions):
     readout = Readout(planted.readout(SPEC), "")
     rows = table(dose_response(model, NEUTRAL[:6], {"joy": directions["joy"]}, readout, scales=(0.5, 1.0, 2.0)))
+    gains = rows[(rows["metric"] == "label_logprob_gain") & (rows["emotion"] == "joy")]
+    together = rows[(rows["metric"] == "label_logprob_gain") & (rows["emotion"] == "all")]
+    rows = rows[rows["metric"] == "label_logprob"]
     means = rows.set_index(["control", "scale"])["value"]
+    for one in (gains, together):
+        found = one.set_index(["control", "scale"])
+        assert set(found.index) == {(control, scale) for control in ("", "random") for scale in (0.5, 1.0, 2.0)}
+        for arm, gain in found["value"].items():
+            assert gain == pytest.approx(means[arm] - means["unsteered", 0.0], abs=1e-5)
+        assert found["ci_low"]["", 2.0] > 0
     assert means["", 0.5] < means["", 1.0] < means["", 2.0]
     assert means["", 2.0] - means["unsteered", 0.0] > 3
     assert abs(means["random", 2.0] - means["unsteered", 0.0]) < 1.5
@@ -214,10 +227,10 @@ def test_a_direction_that_other_scenarios_do_not_share_is_refused_or_left_out(mo
     both = {"joy": joy, "fear": lost}
     with pytest.warns(UserWarning, match=r"leaves out fear \(-0.02\)"):
         rows = sweep(model, PROMPTS[:4], both, oracle, scales=(1.0,), max_new_tokens=1)
-    assert {row["emotion"] for row in rows} == {"joy"}
+    assert {row["emotion"] for row in rows} == {"joy", "all"}
     with pytest.warns(UserWarning, match=r"leaves out fear \(-0.02\)"):
         rows = dose_response(model, NEUTRAL[:4], both, readout, scales=(1.0,))
-    assert {row["emotion"] for row in rows} == {"joy"}
+    assert {row["emotion"] for row in rows} == {"joy", "all"}
     for way in (
         lambda: sweep(model, PROMPTS[:4], {"fear": lost}, oracle),
         lambda: sweep_places(model, PROMPTS[:4], [Place({"fear": lost})], oracle),

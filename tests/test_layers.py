@@ -10,9 +10,10 @@ import pytest
 import interp
 import stimuli
 
-FLOOR = {"array_files", "directions", "errors", "files", "memory", "progress", "results", "sites", "stats"}
+FLOOR = {"array_files", "chance", "directions", "errors", "files", "memory", "progress", "results", "sites", "stats"}
 DOORS = {
     "array_files": {"errors", "files"},
+    "chance": {"errors"},
     "directions": {"array_files", "errors", "sites"},
     "errors": set(),
     "files": {"errors"},
@@ -75,7 +76,7 @@ def test_a_forbidden_import_is_seen(tmp_path, monkeypatch):
     assert forbidden(culprit) == {"causal.steering", "causal.steering.steer"}
 
 
-@pytest.mark.parametrize("room", ["analysis", "directions", "reporting", "sites", "results", "stats"])
+@pytest.mark.parametrize("room", ["analysis", "chance", "directions", "reporting", "sites", "results", "stats"])
 def test_the_array_half_imports_no_torch(room):
     modules = [f"interp.{room}.{p.stem}" for p in (INTERP / room).glob("*.py") if p.stem != "__init__"] or [f"interp.{room}"]
     code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"

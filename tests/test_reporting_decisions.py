@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from reporting_tables import all_tables
 
@@ -15,21 +14,25 @@ TABLES = all_tables()
 
 
 @pytest.mark.parametrize(
-    ("found", "p", "words", "expected"),
+    ("found", "p", "above", "expected"),
     [
         (Number(0.8, 0.7, 0.9), None, None, Verdict.FOUND),
-        (Number(0.8, 0.7, 0.9), 0.05, Number(0.6, 0.55, 0.69), Verdict.FOUND),
+        (Number(0.8, 0.7, 0.9), 0.05, Number(0.2, 0.01, 0.4), Verdict.FOUND),
         (Number(0.8, 0.7, 0.9), 0.06, None, Verdict.NOT_FOUND),
+        (Number(0.8, 0.7, 0.9), NAN, None, Verdict.NOT_FOUND),
         (Number(0.6, 0.5, 0.7), 0.01, None, Verdict.NOT_FOUND),
-        (Number(0.8, 0.7, 0.9), 0.01, Number(0.6, 0.55, 0.7), Verdict.NOT_TOLD_APART),
-        (Number(0.8, 0.7, 0.9), 0.01, Number(0.6, NAN, NAN), Verdict.NOT_TOLD_APART),
-        (Number(0.3, 0.2, 0.4), 0.9, None, Verdict.INVERTED),
+        (Number(0.8, 0.7, 0.9), 0.01, Number(0.1, 0.0, 0.2), Verdict.NOT_TOLD_APART),
+        (Number(0.8, 0.7, 0.9), 0.01, Number(-0.1, -0.2, -0.01), Verdict.NOT_TOLD_APART),
+        (Number(0.8, 0.7, 0.9), 0.01, Number(0.2, NAN, NAN), Verdict.NOT_TOLD_APART),
+        (Number(0.3, 0.2, 0.4), None, None, Verdict.INVERTED),
+        (Number(0.3, 0.2, 0.4), 0.97, None, Verdict.INVERTED),
+        (Number(0.3, 0.2, 0.4), 0.9, None, Verdict.NOT_FOUND),
         (Number(0.8, NAN, NAN), 0.01, None, Verdict.CANNOT_SAY),
         (Number(NAN, 0.1, 0.2), 0.01, None, Verdict.CANNOT_SAY),
     ],
 )
-def test_the_rule(found, p, words, expected):
-    assert decide(found, nothing=0.5, p=p, words=words) is expected
+def test_the_rule(found, p, above, expected):
+    assert decide(found, nothing=0.5, p=p, above=above) is expected
 
 
 def sentence(stage, table, *, number=0):
@@ -43,23 +46,42 @@ def shifted(table, by, **where):
     return moved
 
 
+def verdict(stage, table, *, number=0):
+    return findings({stage: table})[number].verdict
+
+
 def test_a_probe_that_holds_is_told_and_one_that_does_not_is_not():
     probes = TABLES["probes"]
-    assert sentence("probes", probes).startswith("A linear probe at resid_post, layer 5 tells emotional texts")
+    assert sentence("probes", probes).startswith("A linear probe tells emotional texts")
     assert "beyond the words" in sentence("probes", probes)
+    assert "each fold chose its place out of 18, most often resid_post, layer 5" in sentence("probes", probes)
     assert sentence("probes", probes.assign(p_max_t=0.4)).startswith("No place was found where a linear probe")
-    words = shifted(probes, 0.35, control="char")
+    words = shifted(probes, -0.3, metric="above_text")
     assert "not told apart from the words alone" in sentence("probes", words)
-    chance = shifted(probes, -0.46, control="", metric="auroc")
+    assert "less well than the words alone" in sentence("probes", shifted(probes, -0.5, metric="above_text"))
+    alone = probes[probes["control"].isin(["", "memorisation"]) & (probes["metric"] != "above_text")]
+    assert "no text baseline stands beside it" in sentence("probes", alone)
+    chance = shifted(probes, -0.46, metric="nested_auroc")
     assert sentence("probes", chance).startswith("No place was found where a linear probe")
     bare = probes.assign(ci_low=NAN, ci_high=NAN)
     assert sentence("probes", bare).startswith("Whether a linear probe")
 
 
+def test_a_place_that_was_chosen_on_what_it_is_told_of_decides_nothing():
+    """A table of before, or too few scenarios: the best of all places is high by luck too."""
+    probes, directions = TABLES["probes"], TABLES["directions"]
+    old = probes[~probes["metric"].isin(["nested_auroc", "above_text"])]
+    assert verdict("probes", old) is Verdict.CANNOT_SAY
+    assert "no place was chosen on other scenarios" in sentence("probes", old)
+    old = directions[directions["metric"] != "nested_auroc"]
+    assert {one.verdict for one in findings({"directions": old})} == {Verdict.CANNOT_SAY}
+
+
 def test_a_direction_whose_interval_reaches_chance_separates_nothing():
-    weak = shifted(TABLES["directions"], -0.6, metric="separation_auroc")
-    assert "is not found to separate" in sentence("directions", weak, number=1)
+    weak = shifted(TABLES["directions"], -0.6, metric="nested_auroc")
+    assert "is not found to separate" in sentence("directions", weak.assign(p_corrected=0.5), number=1)
     assert "separates held-out texts" in sentence("directions", TABLES["directions"], number=1)
+    assert "is not found" in sentence("directions", TABLES["directions"].assign(p_corrected=0.2), number=1)
 
 
 def test_where_nothing_can_be_restored_the_difference_is_that_of_all_emotions():
@@ -69,26 +91,86 @@ def test_where_nothing_can_be_restored_the_difference_is_that_of_all_emotions():
     assert told.beside == (("difference (nats)", "4.000 [3.500, 4.500]"),)
 
 
-def test_the_cell_that_is_one_by_construction_is_no_finding():
-    """Exchanging the embeddings of the whole edit is the other text."""
+def test_patching_is_told_of_the_site_that_other_folds_chose():
     table = TABLES["patching"]
-    known = table[(table["site"] == "resid_post") & (table["layer"] == 0)].copy()
-    known.loc[known["metric"] == "restoration", "value"] = 7.0
-    both = findings({"patching": pd.concat([table, known.assign(site="resid_pre")], ignore_index=True)})
-    assert not [one for one in both if "resid_pre, layer 0" in one.sentence]
+    higher = shifted(table, 3.0, metric="restoration", site="attn_out")
+    last = findings({"patching": higher})[0]
+    assert last.value == "0.730 [0.670, 0.790]"
+    assert dict(last.beside)["layers of resid_post that restore more than half"] == "4 to 5"
+    assert verdict("patching", shifted(table, -0.7, metric="nested_restoration")) is Verdict.NOT_FOUND
 
 
-@pytest.mark.parametrize(("draws", "p", "found"), [(12, 0.077, True), (400, 0.5, False), (400, 0.0025, True)])
-def test_an_ablation_is_judged_by_p_where_a_p_can_be_small(draws, p, found):
-    """With 12 random choices p is never below 1/13: that says nothing against an effect."""
+def test_where_all_together_restore_nothing_the_surest_emotion_is_told():
+    table = TABLES["patching"]
+    rest = (table["emotion"] != "all") | (table["metric"] == "total_effect")
+    effects = table["metric"] == "total_effect"
+    table = table.assign(p_corrected=np.where(effects & (table["emotion"] == "fear"), 0.01, 0.04))[rest]
+    assert "the readout's difference (fear;" in sentence("patching", table)
+
+
+@pytest.mark.parametrize(
+    ("effect", "told"),
+    [("none", Verdict.NOT_FOUND), ("inverted", Verdict.INVERTED), ("too few", Verdict.CANNOT_SAY)],
+)
+def test_nothing_to_restore_has_its_reason(effect, told):
+    table = TABLES["patching"]
+    table = table[~table["metric"].isin(["restoration", "nested_restoration"])].assign(effect=effect)
+    assert verdict("patching", table) is told
+
+
+def test_a_head_that_ranks_first_is_told_where_its_p_allows_for_all_emotions():
+    table = TABLES["contributions"]
+    assert sentence("contributions", table).startswith("For 8 of 8 emotions the head that writes most does so")
+    doubtful = table.assign(p=0.3)
+    assert sentence("contributions", doubtful).startswith("For no emotion the head that ranks first")
+    one = table.assign(p=np.where(table["emotion"] == "fear", 0.002, 0.3))
+    assert sentence("contributions", one).startswith("For 1 of 8 emotions")
+    assert "for fear" in sentence("contributions", one)
+
+
+@pytest.mark.parametrize(("p", "told"), [(0.5, Verdict.NOT_FOUND), (0.0025, Verdict.FOUND), (NAN, Verdict.CANNOT_SAY)])
+def test_an_ablation_is_judged_by_its_p_beside_random_choices(p, told):
     table = TABLES["ablation"].assign(p=p)
-    table.loc[table["control"] == "random", "n"] = draws
-    assert ("lowers the words of joy" in sentence("ablation", table)) == found
+    assert verdict("ablation", table) is told
+    assert ("lowers its own words, more than" in sentence("ablation", table)) == (told is Verdict.FOUND)
+    risen = shifted(TABLES["ablation"].assign(p=0.99), 5.0, metric="label_logprob_change", emotion="all")
+    assert verdict("ablation", risen) is Verdict.INVERTED
 
 
-def test_the_emotion_of_the_dose_is_the_one_that_gains_most():
+def test_steering_needs_random_directions_and_the_own_emotion():
+    table = TABLES["steering"]
+    assert "more than random directions" in sentence("steering", table)
+    assert verdict("steering", table) is Verdict.FOUND
+    assert verdict("steering", table.assign(p=0.2)) is Verdict.NOT_FOUND
+    assert verdict("steering", shifted(table, -0.9, metric="success_above")) is Verdict.NOT_FOUND
+    assert verdict("steering", table[table["metric"] != "success_above"]) is Verdict.CANNOT_SAY
+
+
+def test_the_dose_is_the_gain_of_all_emotions_and_not_the_likeliest_words():
     """Anticipation's words are likely from the start; that is no effect of steering."""
     steering = TABLES["steering"]
     likely = shifted(steering, 5.0, metric="label_logprob", emotion="anticipation")
     told = findings({"steering": likely})[-1]
-    assert "the words of joy gain most" in told.sentence
+    assert told == findings({"steering": steering})[-1]
+    assert told.value == "0.340 [0.240, 0.440]"
+    assert dict(told.beside)["largest gain, joy"] == "0.500 [0.400, 0.600]"
+    assert "more than other emotions' do" in told.sentence
+    assert verdict("steering", steering.assign(p=0.2), number=-1) is Verdict.NOT_FOUND
+    assert verdict("steering", shifted(steering, -1.0, metric="gain_above"), number=-1) is Verdict.NOT_FOUND
+
+
+def test_a_finding_has_its_number_for_machines():
+    first = findings(TABLES)[0]
+    assert first.record() == {
+        "stage": "probes",
+        "what": "a linear probe tells emotional texts from their neutral twins, beyond the words",
+        "verdict": "found",
+        "estimate": pytest.approx(0.95),
+        "interval": pytest.approx([0.93, 0.97]),
+        "p": 0.002,
+        "n": 120,
+    }
+    bare = findings({"probes": TABLES["probes"].assign(ci_low=NAN, ci_high=NAN)})[0].record()
+    assert (bare["verdict"], bare["interval"]) == ("cannot be said", None)
+    nothing = findings({"probes": TABLES["probes"].assign(value=NAN)})[0].record()
+    assert (nothing["verdict"], nothing["estimate"], nothing["n"]) == ("cannot be said", None, 0)

@@ -106,14 +106,23 @@ def top(stage: str, **wanted) -> pd.Series:
 
 HEADLINES = {
     "probes": [
-        {"task": "reception", "metric": "auroc", "control": ""},
-        {"task": "categorisation", "metric": "auroc", "control": ""},
+        {"task": "reception", "metric": "nested_auroc"},
+        {"task": "categorisation", "metric": "nested_auroc"},
+        {"task": "reception", "metric": "above_text", "target": "char"},
     ],
-    "directions": [{"emotion": "joy", "metric": "separation_auroc"}, {"emotion": "trust", "metric": "separation_auroc"}],
-    "patching": [{"emotion": "all", "metric": "restoration", "control": "", "position": where} for where in ("last", "edit")],
+    "directions": [{"emotion": one, "metric": "nested_auroc"} for one in EMOTIONS[:2]],
+    "patching": [{"emotion": "all", "metric": "nested_restoration", "position": where} for where in ("last", "edit")],
     "contributions": [{"component": one, "metric": "contribution"} for one in ("head", "neuron")],
-    "ablation": [{"component": kind, "metric": "projection_drop", "control": ""} for kind in ("head", "neuron")],
-    "steering": [{"emotion": "joy", "metric": "success", "control": "", "half": "report"}],
+    "ablation": [
+        {"component": kind, "metric": "label_logprob_change", "control": "", "emotion": "all", "k": 16}
+        for kind in ("head", "neuron")
+    ],
+    "steering": [
+        {"emotion": "joy", "metric": "success", "control": "", "half": "report"},
+        {"emotion": "all", "metric": "success", "control": "", "half": "report"},
+        {"emotion": "all", "metric": "success_above", "half": "report"},
+        {"emotion": "all", "metric": "label_logprob_gain", "control": "", "scale": 1.0},
+    ],
 }
 
 
@@ -131,15 +140,14 @@ def test_every_headline_has_what_it_is_held_against():
     assert held["probes"]["best text baseline, char"] == "0.620 [0.570, 0.670]"
     assert held["probes"]["labels learned by heart, same place"] == "0.500 [0.460, 0.540]"
     assert held["probes"]["more than length is told, same place"] == "0.430 [0.380, 0.480]"
-    assert held["probes"]["corrected for 18 places"] == "p = 0.004"
+    assert held["probes"]["above char, paired"] == "0.290 [0.230, 0.350]"
     peak = findings({"probes": TABLES["probes"].assign(p_max_t=0.0004)})
-    assert dict(peak[0].beside)["largest of 18 places (max-T)"] == "p < 0.001"
+    assert dict(peak[0].beside)["p of a ridge probe, largest of 18 places (max-T)"] == "p < 0.001"
     assert held["patching"]["random source, same place"] == "0.020 [-0.030, 0.070]"
     assert held["patching"]["difference to restore (nats)"] == "4.000 [3.500, 4.500]"
-    assert held["ablation"]["random neurons, joy"] == "-0.124 [-0.224, -0.024]"
+    assert held["ablation"]["random neurons"] == "-0.114 (draws -0.214 to -0.014)"
     success = next(each for each in findings(TABLES) if "judged by oracle" in each.sentence)
-    steered = TABLES["steering"].query("metric == 'success' and control == '' and half == 'report'")["value"]
-    assert success.value == f"{steered.mean():.3f} (a mean)"
+    assert "interval over prompts" in success.sentence
     assert dict(success.beside)["unsteered"] == "0.050"
     assert dict(success.beside)["random"] == "0.080"
     assert dict(success.beside)["valid share"] == "0.990"
@@ -156,11 +164,15 @@ def test_a_sound_run_raises_no_doubt():
     assert doubts(TABLES) == []
 
 
-@pytest.mark.parametrize(("value", "warned"), [(0.951, True), (0.949, False)])
-def test_a_baseline_as_good_as_the_probe_is_a_warning(tmp_path, value, warned):
-    probes = changed(TABLES["probes"], value, task="reception", control="bag_of_words")
+@pytest.mark.parametrize(("low", "warned"), [(-0.001, True), (0.001, False)])
+def test_a_baseline_that_the_probe_is_not_surely_above_is_a_warning(tmp_path, low, warned):
+    """It is the paired difference that counts, and not how near the two values lie."""
+    probes = TABLES["probes"]
+    mine = (probes["task"] == "reception") & (probes["metric"] == "above_text") & (probes["target"] == "char")
+    probes = probes.assign(ci_low=probes["ci_low"].mask(mine, low))
     text = page(folder(tmp_path / "out", {"probes": probes})).text
-    assert ("reception: the text baseline bag_of_words reaches" in text.split("What was found")[0]) == warned
+    assert ("reception: the text baseline char reaches" in text.split("What was found")[0]) == warned
+    assert ("not told apart from the words alone (AUROC" in text) == warned
     assert "categorisation: the text baseline" not in text
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.analysis.baselines import Lexicons, baseline_rows, predict_measured, words
+from interp.analysis.baselines import Lexicons, baseline_rows, predict_measured, predict_texts, words
 from interp.analysis.folds import Folds, grouped_folds
 from interp.analysis.probes import score
 from interp.analysis.stats import auroc, max_t
@@ -185,7 +185,7 @@ def _baselines(
     except StatisticsError as error:
         empty = {"auroc": None, "ci_low": None, "ci_high": None, "n": len(y), "detail": str(error)}
         return [{"baseline": "all", "task": task, **empty}]
-    rows = baseline_rows(texts, y, groups, folds=folds, lexicons=lexicons)
+    rows = baseline_rows(predict_texts(texts, y, groups, folds=folds, lexicons=lexicons))
     return [
         {
             "baseline": row["baseline"], "task": task, "auroc": row["value"],

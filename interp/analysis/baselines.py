@@ -108,13 +108,16 @@ def predict_measured(columns: Shaped[np.ndarray, "item feature"], y: Labels, gro
     return predict_folds(_measured(columns), y, groups, folds=folds, make=PROBES["logistic"], grids=[GRID] * len(folds))
 
 
-def baseline_rows(texts: Sequence[str], y: Labels, groups: Labels, *, folds: Folds, lexicons: Lexicons) -> list[dict[str, Any]]:
-    """The metrics of `probes.score` for every baseline of `BASELINES`, one row each, its name under `baseline`."""
-    rows = []
-    for name in BASELINES:
-        predictions = predict_text(texts, y, groups, folds=folds, baseline=name, lexicons=lexicons)
-        rows += [{"baseline": name, **row} for row in score(predictions)]
-    return rows
+def predict_texts(
+    texts: Sequence[str], y: Labels, groups: Labels, *, folds: Folds, lexicons: Lexicons
+) -> dict[str, Predictions]:
+    """`predict_text` of every baseline of `BASELINES`, by name."""
+    return {name: predict_text(texts, y, groups, folds=folds, baseline=name, lexicons=lexicons) for name in BASELINES}
+
+
+def baseline_rows(told: Mapping[str, Predictions]) -> list[dict[str, Any]]:
+    """The metrics of `probes.score` for each of `predict_texts`, one row each, its name under `baseline`."""
+    return [{"baseline": name, **row} for name, predictions in told.items() for row in score(predictions)]
 
 
 def _lexicon(lexicons: Lexicons, name: str) -> Sequence[str]:

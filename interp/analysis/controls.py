@@ -1,8 +1,9 @@
 """What must stand beside a probe's score: a p-value from relabelled data, and scores on other labels of the same texts.
 
-The p-value refits for every relabelling, which alone is exact for cross-validated scores (shuffling the labels of held-out
-scores is not: the folds' probes share training rows, see `interp.analysis.probes.CV_INFLATION`). A thousand refits of one site
-take some milliseconds, because the ridge probe's held-out scores are a fixed matrix times the labels.
+The p-value refits for every relabelling, which alone is exact for cross-validated scores (shuffling
+the labels of held-out scores is not: the folds' probes share training rows, see
+`interp.analysis.stats.share_inflation`). A thousand refits of one site take some milliseconds,
+because the ridge probe's held-out scores are a fixed matrix times the labels.
 """
 
 from collections.abc import Mapping
@@ -15,16 +16,16 @@ from jaxtyping import Float, Int
 from interp.analysis.design import Design
 from interp.analysis.folds import Folds, fold_of, plain_folds
 from interp.analysis.probes import (
-    CV_INFLATION,
     Predictions,
     auroc_statistic,
     check_features,
     cross_validate,
     standardiser,
 )
-from interp.analysis.stats import heaviest_scenario
+from interp.analysis.stats import heaviest_scenario, share_inflation
+from interp.chance import permutation_p
 from interp.errors import StatisticsError, UsageError
-from interp.stats import Labels, Statistic, codes, jackknife, permutation_p
+from interp.stats import Labels, codes, jackknife, share_difference
 
 RIDGE = 0.1
 """Penalty of the ridge probe, as a share of the number of training items (the features are standardised)."""
@@ -112,7 +113,7 @@ def memorisation(
         auroc_statistic(control),
         task.groups,
         scale="share",
-        inflation=CV_INFLATION,
+        inflation=share_inflation(task.groups),
         heaviest=heaviest_scenario(random_y, task.groups),
     )
     return [{"metric": "auroc", **found._asdict()}]
@@ -142,8 +143,14 @@ def nuisance_rows(
         rival = cross_validate(x, labels, groups, folds=folds, probe=probe, settings=task.chosen)
         of_rival = auroc_statistic(rival)
         heaviest = heaviest_scenario(rival.y, rival.groups)
-        own = jackknife(of_rival, task.groups, scale="share", inflation=CV_INFLATION, heaviest=heaviest)
-        apart = jackknife(_difference(of_task, of_rival), task.groups, inflation=CV_INFLATION)
+        own = jackknife(of_rival, task.groups, scale="share", inflation=share_inflation(task.groups), heaviest=heaviest)
+        apart = share_difference(
+            of_task,
+            of_rival,
+            task.groups,
+            inflation=share_inflation(task.groups),
+            heaviest=(heaviest_scenario(task.y, task.groups), heaviest),
+        )
         rows += [
             {"target": name, "metric": "auroc", **own._asdict()},
             {"target": name, "metric": "selectivity", **apart._asdict()},
@@ -157,10 +164,6 @@ def can_compete(labels: Labels, folds: Folds) -> bool:
     classes = set(y.tolist())
     trained = all(set(y[fold.train].tolist()) == classes for fold in folds)
     return len(classes) > 1 and trained and all(len(set(y[fold.test].tolist())) > 1 for fold in folds)
-
-
-def _difference(one: Statistic, other: Statistic) -> Statistic:
-    return lambda weights: one(weights) - other(weights)
 
 
 def ridge_hat(train: np.ndarray, test: np.ndarray) -> np.ndarray:

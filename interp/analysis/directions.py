@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from interp.analysis.folds import fold_of, grouped_folds
+from interp.analysis.folds import Folds, fold_of, grouped_folds
 from interp.analysis.lengths import length, length_p
 from interp.analysis.methods import Method, Rows, axis_p, check_rows, fit_unit, held_out_length, method_named
 from interp.analysis.probes import CV_INFLATION
-from interp.analysis.stats import heaviest_scenario, weighted_auroc
+from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
 from interp.directions import Direction
 from interp.errors import StatisticsError
 from interp.sites import Site
@@ -130,7 +130,7 @@ def separation(
         lambda w: weighted_auroc(projection, w * truth, w * ~truth, strata=number),
         both,
         scale="share",
-        inflation=CV_INFLATION,
+        inflation=share_inflation(groups),
         heaviest=heaviest_scenario(truth, both),
     )
     d_prime = jackknife(lambda w: _d_prime(projection, w * truth, w * ~truth), both, inflation=CV_INFLATION)
@@ -154,15 +154,28 @@ def held_out_projections(
     A fold's projections are centred on its training rows. Raises as `fit` and `grouped_folds`.
     """
     check_rows(affective, neutral)
-    n_pairs, fitted = len(affective), method_named(method)
-    y, both = np.repeat([1, 0], n_pairs), np.concatenate([groups, groups])
-    folds = grouped_folds(y, both, n_splits=n_splits, seed=seed)
-    x, projection = np.concatenate([affective, neutral]).astype(np.float64), np.zeros(2 * n_pairs)
+    folds = twin_folds(groups, n_splits=n_splits, seed=seed)
+    x = np.concatenate([affective, neutral]).astype(np.float64)
+    projection = np.zeros(len(x))
     for fold in folds:
-        pairs = fold.train[fold.train < n_pairs]
-        vector = fit_unit(fitted, affective[pairs], neutral[pairs])
-        projection[fold.test] = (x[fold.test] - x[fold.train].mean(axis=0)) @ vector
-    return projection, fold_of(folds, len(y))
+        projection[fold.test] = project(x, fold.train, fold.test, method_named(method))
+    return projection, fold_of(folds, len(x))
+
+
+def twin_folds(groups: Labels, *, n_splits: int, seed: int = 0) -> Folds:
+    """Grouped folds of all affective, then all neutral rows of pairs in these scenarios. Raises as `grouped_folds`."""
+    return grouped_folds(np.repeat([1, 0], len(groups)), np.concatenate([groups, groups]), n_splits=n_splits, seed=seed)
+
+
+def project(x: Rows, train: Int[np.ndarray, " _"], test: Int[np.ndarray, " _"], method: Method) -> Float[np.ndarray, " _"]:
+    """The rows `test` of x (all affective, then all neutral) on the direction of the rows `train`, from whose mean they count.
+
+    `train` holds both twins of a pair, or neither.
+    """
+    half = len(x) // 2
+    pairs = train[train < half]
+    vector = fit_unit(method, x[pairs], x[pairs + half])
+    return (x[test] - x[train].mean(axis=0)) @ vector
 
 
 def _split_half(affective: Rows, neutral: Rows, groups: Labels, method: Method, seed: int) -> dict[str, Any]:

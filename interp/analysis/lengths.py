@@ -13,8 +13,9 @@ the same three products, so that few noisy pairs do not make two equal direction
 import numpy as np
 from jaxtyping import Float
 
+from interp.chance import flips, permutation_p
 from interp.errors import DataError
-from interp.stats import Estimate, Labels, flips, group_sums, jackknife_reach, permutation_p
+from interp.stats import Estimate, Labels, group_sums, jackknife_reach
 
 Rows = Float[np.ndarray, "pair d_model"]
 
@@ -37,11 +38,19 @@ def length_p(differences: Rows, groups: Labels, *, n_perm: int = 1000, seed: int
 
     Exact where a scenario's differences are symmetric about zero under the null.
     """
+    squares = flipped_lengths(differences, groups, n_perm=n_perm, seed=seed)
+    return permutation_p(float(squares[0]), squares[1:])
+
+
+def flipped_lengths(differences: Rows, groups: Labels, *, n_perm: int = 1000, seed: int = 0) -> Float[np.ndarray, " draw"]:
+    """The squared length of the summed differences, as they are and with scenarios' signs flipped.
+
+    Equal scenarios and seed give equal flips, so that several places can be tested together.
+    """
     sums, _ = _scenarios(differences, groups)
     gram = sums @ sums.T
     signs = flips(len(gram), n_perm=n_perm, seed=seed)
-    squares = ((signs @ gram) * signs).sum(axis=1)
-    return permutation_p(float(squares[0]), squares[1:])
+    return ((signs @ gram) * signs).sum(axis=1)
 
 
 def cosine(one: tuple[Rows, Labels], other: tuple[Rows, Labels]) -> Estimate:

@@ -11,8 +11,9 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 
 from interp.analysis.probes import CV_INFLATION, standardiser
+from interp.chance import sign_flip
 from interp.errors import ArtefactError, DataError, StatisticsError, UsageError
-from interp.stats import Estimate, Labels, group_sums, mean_interval, numbered, sign_flip
+from interp.stats import Estimate, Labels, group_sums, mean_interval, numbered
 
 N_FOLDS = 10
 """Folds in which the natural length is cross-fitted (fewer where there are fewer scenarios)."""

@@ -11,7 +11,7 @@ Two questions are asked of every site and kept apart: *reception* (affective tex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from interp.analysis.folds import Fold, Folds, fold_of, grouped_folds, plain_folds, straddling, transfer_folds
-from interp.analysis.stats import heaviest_scenario, weighted_auroc
+from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
 from interp.errors import DataError, StatisticsError, UsageError
 from interp.stats import Labels, Statistic, jackknife
 
@@ -30,12 +30,12 @@ __all__ = [
 ]  # fmt: skip
 
 CV_INFLATION = float(np.sqrt(2))
-"""How much wider an interval of K-fold scores is made than the bootstrap of the held-out predictions says.
+"""How much wider an interval of K-fold scores without a bound (log-loss, d', lengths) is made than
+the held-out predictions say; shares take `share_inflation`.
 
-Every test scenario also trains the other folds' probes, so the folds' scores correlate. For a mean-difference probe of labels
-without signal the correlation of two folds is 1/(K-1), hence Var(mean) = (1 + (K-1)/(K-1)) / K = 2/K times a fold's, where
-the bootstrap sees 1/K. In simulations with ridge probes the standard deviations differ by less, 1.1 to 1.3 without and 1.2
-with signal: the factor is an upper one, and intervals err on the wide side (compare Bates, Hastie & Tibshirani 2024)."""
+Every test scenario also trains the other folds' probes. For a mean-difference probe of labels without
+signal the scores of two folds correlate by 1/(K-1), hence Var(mean) = 2/K times a fold's, where the
+held-out predictions show 1/K (compare Bates, Hastie & Tibshirani 2024)."""
 
 _SMALLEST_SPREAD = 1e-8
 _RARE = 0.1
@@ -64,7 +64,7 @@ GRIDS: dict[str, Grid] = {"logistic": ({"C": 0.01}, {"C": 0.1}, {"C": 1.0}), "ld
 class Predictions:
     """Held-out probabilities, one row a tested item; `rows` are the items' numbers in x, `fold` says which fold tested each.
 
-    `chosen` is the setting that the inner folds picked, one an outer fold. `warnings` belong beside every figure of these.
+    `chosen` is the setting that the inner folds picked, one an outer fold; `inner_losses` its mean log-loss there, or NaN.
     """
 
     probability: Float[np.ndarray, "item class"]
@@ -75,6 +75,7 @@ class Predictions:
     rows: Int[np.ndarray, " item"]
     chosen: tuple[Mapping[str, float], ...]
     warnings: tuple[str, ...] = ()
+    inner_losses: tuple[float, ...] = ()
 
 
 def cross_validate(
@@ -121,19 +122,20 @@ def predict_folds(
     labels, names = np.asarray(y).astype(str), np.asarray(groups).astype(str)
     found = _check_leak(folds, names)
     classes = np.unique(labels)
-    probability, chosen = np.zeros((len(labels), len(classes))), []
+    probability, chosen, losses = np.zeros((len(labels), len(classes))), [], []
     for fold, grid in zip(folds, grids, strict=True):
         z = prepare(fold)
-        setting = _choose(z, labels, fold, make, grid, found)
+        setting, loss = _choose(z, labels, fold, make, grid, found)
         fitted = _fit_predict(z, labels, (fold.train, fold.test), make, (setting,), found)[0]
         probability[fold.test[:, None], np.searchsorted(classes, fitted.classes)] = fitted.probability
         chosen.append(setting)
-    number = fold_of(folds, len(labels))
-    rows = np.flatnonzero(number >= 0)
+        losses.append(loss)
+    rows = np.flatnonzero((number := fold_of(folds, len(labels))) >= 0)
     told = tuple(str(one) for one in classes)
     return Predictions(
-        probability[rows], told, labels[rows], names[rows], number[rows], rows, tuple(chosen), tuple(sorted(found))
-    )
+        probability[rows], told, labels[rows], names[rows], number[rows], rows,
+        tuple(chosen), tuple(sorted(found)), tuple(losses),
+    )  # fmt: skip
 
 
 def check_features(x: Float[np.ndarray, "item feature"], y: Shaped[np.ndarray, " item"]) -> set[str]:
@@ -151,8 +153,7 @@ def check_features(x: Float[np.ndarray, "item feature"], y: Shaped[np.ndarray, "
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:
         raise StatisticsError(f"only {', '.join(repr(str(c)) for c in classes) or 'nothing'} present; need >= 2 classes.")
-    found = set()
-    constant = int((np.ptp(x, axis=0) == 0).sum())
+    constant, found = int((np.ptp(x, axis=0) == 0).sum()), set()
     if constant:
         found.add(f"{constant} of {x.shape[1]} features are constant and tell nothing.")
     if counts.min() < _RARE * counts.max():
@@ -181,8 +182,8 @@ def score(predictions: Predictions) -> list[dict[str, Any]]:
 
     Scores of different folds are never compared: an AUROC counts positive-negative pairs inside
     folds. Intervals leave out scenarios (`interp.stats.jackknife`), shares on the logit and the
-    log-loss on the log scale, wider by `CV_INFLATION` when there is more than one fold; a share of
-    exactly 1 is bounded by the number of scenarios. n is the number of items.
+    log-loss on the log scale, wider by `share_inflation` and `CV_INFLATION` when there is more
+    than one fold; a share of exactly 1 is bounded by the number of scenarios. n is the number of items.
     """
     statistics: dict[str, Statistic] = {
         "auroc": auroc_statistic(predictions),
@@ -190,13 +191,14 @@ def score(predictions: Predictions) -> list[dict[str, Any]]:
         "balanced_accuracy": _balanced_statistic(predictions),
         "log_loss": _mean_statistic(_losses(predictions)),
     }
-    how = {
-        "inflation": CV_INFLATION if predictions.fold.max() > 0 else 1.0,
-        "heaviest": heaviest_scenario(predictions.y, predictions.groups),
-    }
+    heaviest = heaviest_scenario(predictions.y, predictions.groups)
+    several = predictions.fold.max() > 0
     rows = []
     for metric, statistic in statistics.items():
-        found = jackknife(statistic, predictions.groups, scale="positive" if metric == "log_loss" else "share", **how)
+        share = metric != "log_loss"
+        scale: Literal["share", "positive"] = "share" if share else "positive"
+        wider = 1.0 if not several else share_inflation(predictions.groups) if share else CV_INFLATION
+        found = jackknife(statistic, predictions.groups, scale=scale, inflation=wider, heaviest=heaviest)
         rows.append({"metric": metric, **found._asdict()})
     return rows
 
@@ -284,15 +286,16 @@ def _fit_predict(
 
 def _choose(
     z: np.ndarray, labels: np.ndarray, fold: Fold, make: Callable[[int], Any], grid: Grid, found: set[str]
-) -> Mapping[str, float]:
-    """The setting of the grid with the least log-loss over the inner folds."""
+) -> tuple[Mapping[str, float], float]:
+    """The setting of the grid with the least log-loss over the inner folds, and its mean there."""
     if len(grid) == 1:
-        return grid[0]
+        return grid[0], np.nan
     if not fold.inner:
         found.add(f"too few scenarios to choose among {grid} on inner folds: {grid[len(grid) // 2]} was taken.")
-        return grid[len(grid) // 2]
+        return grid[len(grid) // 2], np.nan
     losses = np.zeros(len(grid))
     for rows in fold.inner:
         for place, fitted in enumerate(_fit_predict(z, labels, rows, make, grid, found)):
             losses[place] += _log_loss(fitted.probability, np.searchsorted(fitted.classes, labels[rows[1]])).sum()
-    return grid[int(losses.argmin())]
+    best = int(losses.argmin())
+    return grid[best], float(losses[best]) / sum(len(test) for _, test in fold.inner)

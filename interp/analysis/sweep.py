@@ -5,19 +5,21 @@ What does not depend on the activations (folds, relabellings) is made once, in a
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from interp.analysis.baselines import Lexicons, baseline_rows
+from interp.analysis.baselines import Lexicons, baseline_rows, predict_texts
 from interp.analysis.controls import Null, memorisation, nuisance_rows, permutation_null, relabellings
 from interp.analysis.design import Design
 from interp.analysis.folds import Folds, grouped_folds
-from interp.analysis.probes import cross_validate, score
+from interp.analysis.nested import NESTED, nested_rows
+from interp.analysis.probes import Predictions, cross_validate, score
 from interp.analysis.stats import max_t
+from interp.chance import benjamini_hochberg
 from interp.errors import StatisticsError
-from interp.stats import Labels, benjamini_hochberg, numbered
+from interp.stats import Labels, numbered
 
 SiteRows = tuple[Mapping[str, Any], Float[np.ndarray, "item feature"]]
 
@@ -56,6 +58,15 @@ class Sweep:
     warnings: tuple[str, ...]
 
 
+class Probed(NamedTuple):
+    """One site: its rows, its permutation null, its warnings, and the held-out predictions."""
+
+    rows: list[dict[str, Any]]
+    null: Null
+    warnings: tuple[str, ...]
+    predictions: Predictions
+
+
 def prepare(
     name: str,
     y: Labels,
@@ -85,9 +96,9 @@ def probe_rows(
     probe: str = "logistic",
     control: bool = True,
     nuisances: Mapping[str, Labels] | None = None,
-) -> tuple[list[dict[str, Any]], Null, tuple[str, ...]]:
+) -> Probed:
     """Rows for one site (task, method, control, target, metric, value, ci_low, ci_high, n, p, p_of), its permutation null,
-    its warnings.
+    its warnings and its predictions.
 
     `control` adds the row of what the probe can learn by heart, marked "memorisation"; `nuisances`
     (name -> a label per item) add rows marked "nuisance", with the name under `target`. `p` stands on
@@ -103,7 +114,7 @@ def probe_rows(
     for row in found:
         tested = {"p": null.p, "p_of": P_OF} if _is_headline(row) else {"p": np.nan, "p_of": ""}
         row.update({"target": "", **row}, task=task.name, method=probe, **tested)
-    return found, null, predictions.warnings
+    return Probed(found, null, predictions.warnings, predictions)
 
 
 def sweep(
@@ -113,30 +124,43 @@ def sweep(
     probe: str = "logistic",
     control: bool = True,
     nuisances: Mapping[str, Labels] | None = None,
+    texts: Mapping[str, Predictions] | None = None,
 ) -> Sweep:
     """`probe_rows` of every (what to write in its rows, x), with p corrected over all of them.
 
     `p_corrected` is Benjamini-Hochberg's over the sites, `p_max_t` the family-wise one of the largest standardised statistic.
-    Raises `StatisticsError` when there is no site.
+    Behind them the `nested_rows` of choosing a site by folds, beside the predictions from `texts`; `p_max_t` there is the
+    smallest of all sites. Raises `StatisticsError` when there is no site.
     """
     rows: list[dict[str, Any]] = []
     nulls: list[Null] = []
+    places: list[Mapping[str, Any]] = []
+    told: list[Predictions] = []
     warnings: set[str] = set()
     for where, x in sites:
-        found, null, told = probe_rows(x, task, probe=probe, control=control, nuisances=nuisances)
-        rows += [{**where, **row} for row in found]
-        nulls.append(null)
-        warnings.update(f"{task.name}: {one}" for one in told)
+        found = probe_rows(x, task, probe=probe, control=control, nuisances=nuisances)
+        rows += [{**where, **row} for row in found.rows]
+        nulls.append(found.null)
+        places.append(where)
+        told.append(found.predictions)
+        warnings.update(f"{task.name}: {one}" for one in found.warnings)
     if not nulls:
         raise StatisticsError("a sweep needs at least one site.")
     warnings.update(_floor(task))
     over_sites = benjamini_hochberg(np.array([null.p for null in nulls]))
     of_largest = _family_wise(nulls)
+    nested = nested_rows(told, places, texts or {})
+    if not nested:
+        warnings.add(f"{task.name}: too few scenarios to choose a place on some and score it on others.")
+    rows += [{"p": np.nan, "p_of": "", **row, "task": task.name, "method": probe} for row in nested]
     headlines = [row for row in rows if _is_headline(row)]
     for row in rows:
         row.update(p_corrected=np.nan, p_max_t=np.nan)
     for row, corrected, largest in zip(headlines, over_sites, of_largest, strict=True):
         row.update(p_corrected=float(corrected), p_max_t=float(largest))
+    for row in rows:
+        if row["metric"] == NESTED:
+            row.update(p_max_t=float(of_largest.min()), p_of=f"the largest of {len(nulls)} places, {P_OF}")
     return Sweep(rows, tuple(sorted(warnings)))
 
 
@@ -162,10 +186,14 @@ def _family_wise(nulls: Sequence[Null]) -> Float[np.ndarray, " site"]:
     return p
 
 
-def text_rows(texts: list[str], task: Task, *, lexicons: Lexicons) -> list[dict[str, Any]]:
-    """The text baselines on the task's own folds, as rows: `control` and `method` name the baseline, there is no site."""
-    rows = baseline_rows(texts, task.y, task.groups, folds=task.folds, lexicons=lexicons)
-    named = [(row.pop("baseline"), row) for row in rows]
+def text_predictions(texts: list[str], task: Task, *, lexicons: Lexicons) -> dict[str, Predictions]:
+    """What each text baseline predicts on the task's own folds, by the baseline's name."""
+    return predict_texts(texts, task.y, task.groups, folds=task.folds, lexicons=lexicons)
+
+
+def text_rows(texts: Mapping[str, Predictions], task: Task) -> list[dict[str, Any]]:
+    """`text_predictions` scored, as rows: `control` and `method` name the baseline, there is no site."""
+    named = [(row.pop("baseline"), row) for row in baseline_rows(texts)]
     return [{"task": task.name, "control": name, "method": name, **row} for name, row in named]
 
 

@@ -8,6 +8,8 @@
 4. Control: k random components of the same layers, several draws, with p = (1 + draws at least as large) / (1 + draws). None
    of the chosen ones is ever among them: where a layer has too few others, the rest comes from the other layers that write to
    the direction (column `matched`), and where these are too few there is no control and no p.
+5. All emotions together (`all`): each one's own components and texts, in one mean. Its p takes, in every emotion, one of the
+   chosen and the drawn sets at random, so that a few draws per emotion suffice for a small one (`interp.chance.strata_p`).
 """
 
 import warnings
@@ -20,9 +22,11 @@ from jaxtyping import Float
 from interp.causal.attribution import KINDS, Component, is_unit
 from interp.causal.knockout import MODES, Bench, Effects, Plan, measure
 from interp.causal.matching import matched_draws
+from interp.causal.pooled import ALL
+from interp.chance import permutation_p, strata_p
 from interp.errors import UsageError
 from interp.sites import place
-from interp.stats import Estimate, mean_interval, permutation_p
+from interp.stats import Estimate, mean_interval
 
 METHOD = "ablation"
 METRICS = ("projection_drop", "label_logprob_change")
@@ -51,9 +55,10 @@ def ablate(
 
     Metrics: `projection_drop`, the fall of the projection in units of the direction's natural length (`scale`; 1 = as far as
     held-out twins differ), and `label_logprob_change` in nats. Where that is not surely above zero, the fall has no unit
-    and has no row, with a warning. Rows with control `random` give the mean of `n_draws` random choices, with the
-    draws' 2.5 and 97.5 percentiles, on the emotion's own texts; `matched` says whether they are of the same layers ("layer") or
-    of others too ("layers"). `p` stands on the emotion's own row; NaN where nothing could be drawn.
+    and has no row, with a warning. Rows with control `random` give the mean of `n_draws` random choices on the emotion's own
+    texts; it has no interval, `draw_low` and `draw_high` are the draws' 2.5 and 97.5 percentiles; `matched` says whether they
+    are of the same layers ("layer") or of others too ("layers"). `p` stands on the emotion's own row and on that of all
+    together; NaN where nothing could be drawn.
     A k beyond the components there are is left out; if all are, all components are knocked out.
     Raises `UsageError` for an unknown mode, no components, k or n_draws below 1; `InternalError` for a component ablated twice.
     """
@@ -82,6 +87,12 @@ def ablate(
         common = {"method": METHOD, "emotion": arm.emotion, "component": kind, "k": arm.k, "mode": mode}
         rows += _top_rows(bench, effects, arm, {**common, "control": "", "matched": ""})
         rows += _random_rows(bench, effects, arm, {**common, "control": "random", "matched": arm.matched})
+    for k in dict.fromkeys(arm.k for arm in arms):
+        together = [arm for arm in arms if arm.k == k]
+        if {arm.emotion for arm in together} == set(components):
+            kind = "head" if next(iter(components.values()))[0].name == KINDS["head"] else "neuron"
+            common = {"method": METHOD, "emotion": ALL, "target": ALL, "component": kind, "k": k, "mode": mode}
+            rows += _pooled_rows(bench, effects, together, common)
     return rows
 
 
@@ -135,9 +146,38 @@ def _random_rows(bench: Bench, effects: Effects, arm: _Arm, common: Mapping[str,
         return []
     rows = []
     for metric, values in _changes(bench, effects, arm.draws, arm.emotion).items():
-        draws = values.mean(axis=1)
-        low, high = np.quantile(draws, [0.025, 0.975])
-        value = float(draws.mean())
-        spread = Estimate(value, min(float(low), value), max(float(high), value), len(draws))
-        rows.append({**place(None), **common, "target": arm.emotion, "metric": metric, **spread._asdict()})
+        rows.append({**place(None), **common, "target": arm.emotion, "metric": metric, **_spread(values.mean(axis=1))})
+    return rows
+
+
+def _spread(draws: Float[np.ndarray, " draw"]) -> dict[str, Any]:
+    """The mean of random draws and their range, which is no interval of it."""
+    low, high = np.quantile(draws, [0.025, 0.975]).tolist()
+    mean = Estimate(float(draws.mean()), np.nan, np.nan, len(draws))
+    return {**mean._asdict(), "draw_low": low, "draw_high": high}
+
+
+def _pooled_rows(bench: Bench, effects: Effects, arms: Sequence[_Arm], common: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each emotion's own components, on its own texts, all emotions in one mean."""
+    rows = []
+    own = {arm.emotion: _changes(bench, effects, arm.plan, arm.emotion) for arm in arms}
+    drawn = {arm.emotion: _changes(bench, effects, arm.draws, arm.emotion) for arm in arms if arm.draws.stop > arm.draws.start}
+    for metric in METRICS:
+        told = [emotion for emotion, found in own.items() if metric in found and len(found[metric])]
+        if not told:
+            continue
+        here = {**place(None), **common, "metric": metric}
+        groups = [pair.affective.group for emotion in told for pair in bench.pairs if pair.affective.emotion == emotion]
+        row: dict[str, Any] = {**here, "control": "", "matched": "", "p": np.nan}
+        random: list[dict[str, Any]] = []
+        row |= mean_interval(np.concatenate([own[emotion][metric] for emotion in told]), groups)._asdict()
+        if all(emotion in drawn for emotion in told):
+            sign = 1 if metric == "projection_drop" else -1
+            sums = {emotion: drawn[emotion][metric].sum(axis=1) for emotion in told}
+            chosen = np.array([own[emotion][metric].sum() for emotion in told])
+            row["p"] = strata_p(sign * chosen, [sign * sums[emotion] for emotion in told])
+            random = [
+                {**here, "control": "random", "matched": "", **_spread(np.sum(list(sums.values()), axis=0) / len(groups))}
+            ]
+        rows += [row, *random]
     return rows

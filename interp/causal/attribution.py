@@ -20,12 +20,13 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from interp.causal.post_norm import read_norm
+from interp.chance import sign_flip
 from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
 from interp.models.reliance import require
 from interp.models.site_checks import output_map
 from interp.sites import Site, place
-from interp.stats import mean_interval
+from interp.stats import group_sums, mean_interval
 
 METHOD, FROZEN = "exact_contribution", "frozen_norm"
 """The second is told beside the first for models with a post-norm, as the metric `frozen_contribution`."""
@@ -166,7 +167,9 @@ def contribution_rows(
     What is ranked highest is so by chance too: `report` (twins and groups that took no part) gives
     the value and its interval, and column `half` says "report", else "choose".
     `rank` counts from 1 for the largest push towards the emotion; `component` is head or neuron,
-    `index` its number. Behind a post-norm each has a second row, metric `frozen_contribution`.
+    `index` its number; `p` is that it does not push towards the emotion, by flipping the signs of
+    the scenarios that tell the value. Behind a post-norm each has a second row, metric
+    `frozen_contribution`.
     Raises `UsageError`, before anything is computed, where the parts at a site do not add up to what
     is added to the stream.
     """
@@ -186,8 +189,10 @@ def contribution_rows(
             where = Site(name, component.layer, component.index if kind == "head" else None)
             common = {**place(where), "emotion": emotion, "component": kind, "half": half}
             common |= {"index": component.index, "rank": rank}
-            estimate = mean_interval(paired[component][1], scenarios)._asdict()
-            rows.append({**common, "method": METHOD, "metric": "contribution", **estimate})
+            values = paired[component][1]
+            estimate = mean_interval(values, scenarios)._asdict()
+            p = sign_flip(group_sums(values, scenarios), side="above")
+            rows.append({**common, "method": METHOD, "metric": "contribution", **estimate, "p": p})
             if component in frozen:
                 estimate = mean_interval(frozen[component][0], scenarios)._asdict()
                 rows.append({**common, "method": FROZEN, "metric": "frozen_contribution", **estimate})

@@ -21,6 +21,7 @@ from interp.causal.attribution import DirectionLike
 from interp.causal.edits import add
 from interp.causal.interventions import Intervention, Where, applied
 from interp.causal.passes import Encoded, batches, encode, open_prompts, run
+from interp.causal.pooled import gain_rows
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
 from interp.causal.words import word_scores
@@ -94,8 +95,10 @@ def dose_response(
     """Rows of `label_logprob`: the readout's score of the target (nats), the direction added from the text's last token on.
 
     At each scale, with the controls `random` (same length) and `unsteered`. Nothing is generated and nothing judged, so that
-    any model will do. Intervals are over groups of stimuli. Directions without a
-    held-out length are left out with a warning. Raises as `steer` does, and `StatisticsError` when none has one.
+    any model will do. Intervals are over groups of stimuli. `label_logprob_gain` is the paired
+    difference to the unsteered text, of each emotion and of all together (`pooled.gain_rows`).
+    Directions without a held-out length are left out with a warning. Raises as `steer` does, and
+    `StatisticsError` when none has one.
     """
     check_scales(scales)
     if model.quantised:
@@ -106,24 +109,33 @@ def dose_response(
     chunks = batches(encoded)
     prefixes = [Prefix(model, [encoded[i] for i in chunk], [encoded[i].end for i in chunk]) for chunk in chunks]
     rows = []
-    for emotion, direction in track(list(with_length(directions).items()), "dose response", unit="emotion"):
+    usable, arms = with_length(directions), doses(scales)
+    columns = [bound.column(emotion) for emotion in usable]
+    gains = {arm: np.empty((len(usable), len(stimuli), len(usable))) for arm in arms if arm[0] != "unsteered"}
+    about = {"method": METHOD, "half": "", "judge": "readout", "position": acts_at(WHERE)}
+    asked = torch.isin(torch.arange(len(bound.emotions)), torch.tensor(columns))
+    for at, (emotion, direction) in enumerate(track(list(usable.items()), "dose response", unit="emotion")):
         check_direction(model, direction)
-        column = bound.column(emotion)
         own = np.tile(np.asarray(direction.vector) * direction.scale, (len(stimuli), 1))
-        for control, scale in doses(scales):
+        unsteered = np.empty((len(stimuli), len(usable)))
+        for control, scale in arms:
             vectors = random_like(own, rng) if control == "random" else own
-            values = np.empty(len(stimuli))
+            values = np.empty_like(unsteered)
             for chunk, prefix in zip(chunks, prefixes, strict=True):
                 edit = Intervention(direction.site, add(vectors[chunk], scale=scale), _acting(WHERE, prefix.texts))
                 found = prefix.run([edit], further=not bound.whole)
-                wanted = (torch.arange(len(bound.emotions)) == column).expand(len(chunk), -1)
-                values[chunk] = word_scores(found, bound, wanted=wanted)[:, column].cpu().numpy()
-            common = {**place(direction.site), "method": METHOD, "metric": "label_logprob", "emotion": emotion, "scale": scale}
-            common["position"] = acts_at(WHERE)
-            rows.append(
-                {**common, **mean_interval(values, groups)._asdict(), "control": control, "half": "", "judge": "readout"}
-            )
-    return rows
+                wanted = asked.expand(len(chunk), -1)
+                values[chunk] = word_scores(found, bound, wanted=wanted)[:, columns].cpu().numpy()
+            common = {**place(direction.site), **about, "emotion": emotion, "scale": scale, "control": control}
+            measured = {"label_logprob": values[:, at]}
+            if control == "unsteered":
+                unsteered = values
+            else:
+                gains[control, scale][at] = values - unsteered
+                measured["label_logprob_gain"] = values[:, at] - unsteered[:, at]
+            rows += [{**common, "metric": name, **mean_interval(one, groups)._asdict()} for name, one in measured.items()]
+    site = next(iter(usable.values())).site
+    return rows + [{**place(site), **about, **row} for row in gain_rows(gains, groups)]
 
 
 def check_direction(model: LanguageModel, direction: DirectionLike, *, allow_foreign: bool = False) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from interp.causal.attribution import DirectionLike
 from interp.causal.interventions import Where
 from interp.causal.passes import Encoded, open_prompts
+from interp.causal.pooled import ALL, Arm, success_rows
 from interp.causal.steering import (
     METHOD,
     SCALES,
@@ -108,8 +109,8 @@ def sweep(
 
     Half `choose` has all scales. The one scale with the best mean success over emotions there (the smallest of equals) is run
     on half `report`, which has rows for it alone. Controls on both: `unsteered` (scale 0), and `random` (for each prompt and
-    scale a random vector of its own, as long as what it stands in for). Intervals are Wilson's. `groups` are the prompts'
-    scenarios; without them each prompt is one of its own.
+    scale a random vector of its own, as long as what it stands in for). Intervals are Wilson's; of all emotions together
+    (`pooled.success_rows`) they are over `groups`, the prompts' scenarios; without them each prompt is one of its own.
     Raises `UsageError` for scales that are not finite and positive, `StatisticsError` for fewer than two prompts or scenarios.
     """
     check_scales(scales)
@@ -119,7 +120,7 @@ def sweep(
     choose, report = _halves(model, prompts, groups, seed)
     for direction in directions.values():
         check_direction(model, direction)
-        warn_if_huge(model, choose, direction, max(scales))
+        warn_if_huge(model, choose.rows, direction, max(scales))
     at, options = Place(directions, where), {"max_new_tokens": max_new_tokens}
     chosen = [{**row, "half": "choose"} for row in _judged(model, choose, at, judge, arms=doses(scales), seed=seed, **options)]
     best = doses([choose_scale(chosen)])
@@ -135,15 +136,20 @@ def choose_scale(rows: Sequence[Mapping[str, Any]]) -> float:
 
 def _mean_success(rows: Sequence[Mapping[str, Any]]) -> dict[float, float]:
     """The mean success over emotions at each scale."""
-    steered = [row for row in rows if row["control"] == "" and row["metric"] == "success"]
+    steered = [row for row in rows if row["control"] == "" and row["metric"] == "success" and row.get("emotion") != ALL]
     scales = {float(row["scale"]) for row in steered}
     return {scale: float(np.mean([row["value"] for row in steered if row["scale"] == scale])) for scale in scales}
 
 
-def _halves(
-    model: LanguageModel, prompts: Sequence[Prompt], groups: Labels | None, seed: int
-) -> tuple[list[Encoded], list[Encoded]]:
-    """The prompts' tokens, their scenarios shuffled and dealt in two."""
+class _Half(NamedTuple):
+    """Prompts as tokens, and their scenarios."""
+
+    rows: list[Encoded]
+    groups: list[int]
+
+
+def _halves(model: LanguageModel, prompts: Sequence[Prompt], groups: Labels | None, seed: int) -> tuple[_Half, _Half]:
+    """The prompts, their scenarios shuffled and dealt in two."""
     scenario = codes(np.arange(len(prompts)) if groups is None else groups)
     if len(scenario) != len(prompts):
         raise UsageError(f"{len(prompts)} prompts came with {len(scenario)} groups: one belongs to every prompt.")
@@ -153,25 +159,29 @@ def _halves(
         )
     order = np.random.default_rng(seed).permutation(int(scenario.max()) + 1)
     halves = [[i for one in order[half::2] for i in np.flatnonzero(scenario == one).tolist()] for half in (0, 1)]
-    choose, report = (open_prompts(model, [prompts[i] for i in half]) for half in halves)
+    choose, report = (_Half(open_prompts(model, [prompts[i] for i in half]), scenario[half].tolist()) for half in halves)
     return choose, report
 
 
 def _judged(
     model: LanguageModel,
-    rows: Sequence[Encoded],
+    prompts: _Half,
     at: Place,
     judge: Judge,
     *,
-    arms: Sequence[tuple[str, float]],
+    arms: Sequence[Arm],
     max_new_tokens: int,
     seed: int,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of the arms (control, scale) on these prompts. All arms of an emotion are written together."""
-    n, rng = len(rows), np.random.default_rng(seed)
+    """Rows of the arms on these prompts, an emotion at a time and then all together. All arms of an emotion are written
+    together.
+    """
+    rows, n, rng = prompts.rows, len(prompts.rows), np.random.default_rng(seed)
     strength = np.repeat([scale for _, scale in arms], n)
     decoding = {"max_new_tokens": max_new_tokens, "seed": seed, "temperature": 0.0}
     where = "+".join(map(str, at.where)) if isinstance(at.where, tuple) else str(at.where)
+    name = getattr(judge, "__name__", "judge")
+    told: dict[Arm, dict[str, list[str | None]]] = {arm: {} for arm in arms}
     for direction in at.directions.values():
         check_direction(model, direction)
     for emotion, direction in track(list(at.directions.items()), f"steering ({where})", unit="emotion"):
@@ -179,10 +189,13 @@ def _judged(
         added = np.concatenate([random_like(own, rng) if control == "random" else own for control, _ in arms])
         texts = write(model, [*rows] * len(arms), direction.site, added, strength, where=at.where, decoding=decoding)
         verdicts = judge(texts)
-        for arm, (control, scale) in enumerate(arms):
-            mine = verdicts[arm * n : (arm + 1) * n]
+        for number, (control, scale) in enumerate(arms):
+            mine = told[control, scale][emotion] = verdicts[number * n : (number + 1) * n]
             counts = {"success": mine.count(emotion), "valid": n - mine.count(None)}
             common = {**place(direction.site), "method": METHOD, "emotion": emotion, "scale": scale, "control": control}
-            common |= {"where": where, "position": acts_at(at.where), "judge": getattr(judge, "__name__", "judge")}
+            common |= {"where": where, "position": acts_at(at.where), "judge": name}
             for metric, count in counts.items():
                 yield {**common, "metric": metric, **wilson(count, n)._asdict()}
+    site = next(iter(at.directions.values())).site
+    for row in success_rows(told, prompts.groups):
+        yield {**place(site), "method": METHOD, "where": where, "position": acts_at(at.where), "judge": name, **row}

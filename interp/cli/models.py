@@ -1,12 +1,14 @@
 """Commands about a model alone: what it offers, whether that can be trusted, what the methods find where all is known."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from interp.cli.options import as_json, dtype, model_argument, model_options, seed
 from interp.cli.printing import show
+from interp.files import make_folder, write_atomic
 
 
 @click.command()
@@ -47,4 +49,36 @@ def truth(seed: int, as_json: bool) -> None:
     show(check_truth(seed=seed), as_json=as_json)
 
 
-COMMANDS = (doctor, sites, truth)
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--runs", type=click.IntRange(1), default=400, show_default=True, help="Data sets of each check.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for calibration.csv and its figure.")
+@seed
+@as_json
+def calibrate(names: tuple[str, ...], runs: int, out: Path | None, seed: int, as_json: bool) -> None:
+    """How often p rejects where there is nothing, and 95 % intervals hold the truth: the checks whose
+    name holds one of NAMES, or all (minutes).
+    """
+    from interp.evaluation.calibration import calibrate
+
+    rows = calibrate(runs=runs, seed=seed, names=names)
+    if out is not None:
+        _keep(rows, make_folder(out))
+    show(rows, as_json=as_json)
+
+
+def _keep(rows: list[dict[str, Any]], out: Path) -> None:
+    """Write the rows as calibration.csv, and the figure that is drawn from it."""
+    import pandas as pd
+
+    from interp.reporting.calibrated import calibration
+    from interp.reporting.figures import as_bytes
+
+    table = pd.DataFrame(rows)
+    write_atomic(out / "calibration.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    figure = calibration(table.astype({"measured": float}))
+    for form in ("svg", "png"):
+        write_atomic(out / f"calibration.{form}", as_bytes(figure, form))
+
+
+COMMANDS = (doctor, sites, truth, calibrate)

@@ -2,7 +2,7 @@
 
 Each check makes data whose truth is known, many times over, and asks the very functions that a study
 asks. A p is right when it is at or below a level as often as the level says; a 95 % interval when it
-holds the truth in 95 of 100. What gives no interval is counted apart (`without`).
+holds the truth in 95 of 100. Data sets that give no interval are not counted.
 
 To let a further number be checked, write a function from a seed to p, or to an estimate and its
 truth, and its line in `TESTS` or `INTERVALS`.
@@ -14,15 +14,22 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import norm
 
 from interp.analysis import lengths, methods
 from interp.analysis.controls import permutation_null, relabellings
 from interp.analysis.design import Design
 from interp.analysis.directions import separation
 from interp.analysis.folds import grouped_folds
+from interp.analysis.nested import ABOVE_TEXT, NESTED, nested_rows, nested_separation
 from interp.analysis.probes import cross_validate, score
 from interp.analysis.stats import max_t
-from interp.causal.restoration import gates
+from interp.causal.pooled import success_rows
+from interp.causal.restoration import Key, gates, nested_restoration
+from interp.chance import assignment_p, sign_flip, strata_p
+from interp.errors import UsageError
+from interp.progress import track
+from interp.sites import Site
 from interp.stats import Estimate, Labels, mean_interval, ratio_interval
 
 Row = dict[str, Any]
@@ -30,42 +37,51 @@ Draw = Callable[[np.random.Generator, int], Float[np.ndarray, " n"]]
 
 LEVELS = (0.05, 0.01)
 N_PERM = 199
+_MOST_RUNS = 1_000_000
 
 
-def calibrate(*, runs: int = 400, names: Iterable[str] = ()) -> list[Row]:
-    """Rows (what, nominal, measured, runs, without) of every check, or of those whose name holds one of `names`.
+def calibrate(*, runs: int = 400, seed: int = 0, names: Iterable[str] = ()) -> list[Row]:
+    """Rows (what, nominal, measured, runs) of every check, or of those whose name holds one of `names`.
 
-    `measured` is the share of rejections, or of intervals that hold the truth, among `runs` data sets less those `without`
-    an interval. Where an estimate's truth has no closed form (what a probe scores on scenarios that it has not seen), it is the
-    mean of the estimates. Its binomial error is sqrt(nominal (1 - nominal) / runs).
+    `measured` is the share of rejections, or of intervals that hold the truth, among the data sets
+    that gave an answer, `runs` their number: of those asked for, less those without an interval.
+    Where an estimate's truth has no closed form (what a probe scores on scenarios that it has not
+    seen), it is the mean of the estimates. The binomial error of a share is
+    sqrt(nominal (1 - nominal) / runs). `seed` draws other data sets.
+    Raises `UsageError` for runs below 1, and where no check has such a name.
     """
-    wanted = tuple(names)
+    if runs < 1:
+        raise UsageError(f"runs is {runs}: a share of none says nothing, give 1 or more.")
+    wanted, seeds = tuple(names), range(seed * _MOST_RUNS, seed * _MOST_RUNS + runs)
+    tests = {what: one for what, one in TESTS.items() if _named(what, wanted)}
+    intervals = {what: one for what, one in INTERVALS.items() if _named(what, wanted)}
+    if not tests and not intervals:
+        raise UsageError(f"no check is called {', '.join(map(repr, wanted))}: the names are {', '.join([*TESTS, *INTERVALS])}.")
     rows: list[Row] = []
-    for what, test in TESTS.items():
-        if _named(what, wanted):
-            p = np.array([test(seed) for seed in range(runs)])
-            rows += [_row(f"rejection of {what}", level, (p <= level).tolist(), runs) for level in LEVELS]
-    for what, interval in INTERVALS.items():
-        if _named(what, wanted):
-            found = [interval(seed) for seed in range(runs)]
-            known = [truth for _, truth in found if truth is not None]
-            mean = float(np.mean([estimate.value for estimate, _ in found]))
-            held = [
-                estimate.ci_low <= truth <= estimate.ci_high
-                for (estimate, _), truth in zip(found, known or [mean] * runs, strict=True)
-                if not np.isnan(estimate.ci_low)
-            ]
-            rows.append(_row(f"coverage of {what}", 0.95, held, runs))
+    for what, test in track(list(tests.items()), "calibrating p", unit="check"):
+        p = np.array([test(one) for one in seeds])
+        rows += [_row(f"rejection of {what}", level, (p <= level).tolist()) for level in LEVELS]
+    for what, draw in track(list(intervals.items()), "calibrating intervals", unit="check"):
+        rows.append(_row(f"coverage of {what}", 0.95, _held([draw(one) for one in seeds])))
     return rows
+
+
+def _held(found: list[tuple[Estimate, float | None]]) -> list[bool]:
+    """Which of the intervals hold the truth, of those that there are."""
+    mean = float(np.mean([estimate.value for estimate, _ in found]))
+    return [
+        estimate.ci_low <= (mean if truth is None else truth) <= estimate.ci_high
+        for estimate, truth in found
+        if not np.isnan(estimate.ci_low)
+    ]
 
 
 def _named(what: str, wanted: tuple[str, ...]) -> bool:
     return not wanted or any(name in what for name in wanted)
 
 
-def _row(what: str, nominal: float, hits: list[bool], runs: int) -> Row:
-    measured = float(np.mean(hits)) if hits else np.nan
-    return {"what": what, "nominal": nominal, "measured": measured, "runs": len(hits), "without": runs - len(hits)}
+def _row(what: str, nominal: float, hits: list[bool]) -> Row:
+    return {"what": what, "nominal": nominal, "measured": float(np.mean(hits)) if hits else None, "runs": len(hits)}
 
 
 def twins(
@@ -111,6 +127,73 @@ def _gate(seed: int) -> float:
     effects, at = np.random.default_rng(seed).standard_t(5, size=64), np.arange(64)
     found = gates(effects, at, {str(one): at // 8 == one for one in range(8)} | {"all": at >= 0})
     return min(gate["p_corrected"] for gate in found.values())
+
+
+def _nested(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None]:
+    """The score of four sites that share the most of their noise, each fold choosing its own; and how
+    far it lies above a text that knows half as much.
+    """
+    x, y, groups = twins(seed, n=n, shift=shift)
+    words, _, _ = twins(seed, n=n, shift=shift / 2)
+    folds = grouped_folds(y, groups, n_splits=min(5, n), seed=seed)
+    random = np.random.default_rng(seed)
+    sites = [x + i * random.normal(size=x.shape) for i in range(4)]
+    found = [cross_validate(site, y, groups, folds=folds) for site in sites]
+    text = cross_validate(words[:, :2], y, groups, folds=folds, settings=[{"C": 0.1}] * len(folds))
+    return _estimate(nested_rows(found, [{}] * len(sites), {"words": text}), metric), None
+
+
+def _direction_p(seed: int) -> float:
+    """The p that twins differ at any of six layers."""
+    random = np.random.default_rng(seed)
+    x, _, groups = twins(seed, n=16, edit=1.0)
+    layers = [x + 0.5 * i * random.normal(size=x.shape) for i in range(6)]
+    pairs = [(layer[::2], layer[1::2]) for layer in layers]
+    (row,) = nested_separation(pairs, [{}] * len(pairs), groups[::2], seed=seed)
+    return float(row["p"])
+
+
+def _assignment_p(seed: int) -> float:
+    """Eight directions that do the same to every prompt, each something else, and each a little to all emotions."""
+    random = np.random.default_rng(seed)
+    return assignment_p(random.normal(size=(8, 8)) + random.normal(size=(8, 1)) + random.normal(size=8), seed=seed)
+
+
+def _strata_p(seed: int) -> float:
+    """Eight emotions' chosen components beside twelve random sets each, of unequal and heavy-tailed effects."""
+    random = np.random.default_rng(seed)
+    effects = random.standard_t(3, size=(8, 13)) * random.exponential(size=(8, 1))
+    return strata_p(effects[:, 0], list(effects[:, 1:]), n_perm=999, seed=seed)
+
+
+def _first_p(seed: int) -> float:
+    """A component that ranks first on other pairs, and does nothing."""
+    return sign_flip(np.random.default_rng(seed).standard_t(3, size=12), side="above", seed=seed)
+
+
+def _nested_restoration(n: int, seed: int) -> tuple[Estimate, float]:
+    """Five sites that restore one half each, with noise that they share in part."""
+    random = np.random.default_rng(seed)
+    below = 3 + random.normal(size=n)
+    shared = 0.5 * below + random.exponential(size=n) - 1
+    moved: dict[Key, np.ndarray] = {
+        (Site("resid_post", layer), "last", ""): shared + 0.5 * random.normal(size=n) for layer in range(5)
+    }
+    (row,) = nested_restoration(moved, below, np.arange(n), seed=seed)
+    return Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"]), 0.5
+
+
+def _success(metric: str, n: int, seed: int) -> tuple[Estimate, float]:
+    """Four emotions and n prompts, some easier than others; steered texts hit in .7, random ones in .2."""
+    random = np.random.default_rng(seed)
+    names = ("anger", "fear", "joy", "trust")
+    ease = random.normal(size=n)
+    arms = {}
+    for control, rate in (("", 0.7), ("random", 0.2)):
+        reach = ease + random.normal(size=(4, n)) < np.sqrt(2) * norm.ppf(rate)
+        arms[control, 1.0] = {name: [name if one else None for one in hit] for name, hit in zip(names, reach, strict=True)}
+    rows = [row for row in success_rows(arms, np.arange(n)) if row["control"] == ""]
+    return _estimate(rows, metric), 0.7 if metric == "success" else 0.5
 
 
 def _mean(draw: Draw, truth: float, n: int, seed: int) -> tuple[Estimate, float]:
@@ -172,6 +255,10 @@ TESTS: dict[str, Callable[[int], float]] = {
     "reception p, any of 8 sites (max-T)": partial(_p, partial(twins, n=24), sites=8),
     "patching's gate, any of 8 emotions": _gate,
     "norm p": partial(_length_p, 16),
+    "direction p, any of 6 layers (max-T)": _direction_p,
+    "contribution p": _first_p,
+    "ablation p, 8 emotions together": _strata_p,
+    "steering p, emotions dealt to directions": _assignment_p,
 }
 """Name -> seed -> p, on data without any effect."""
 
@@ -186,6 +273,10 @@ INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
     **{f"restoration interval, n {n}": partial(_ratio, n) for n in (4, *_SIZES)},
     **{f"probe {m}, shift {s}, n {n}": partial(_score, m, n, s) for m in ("auroc", "accuracy", "log_loss")
        for s in (0.0, 1.0, 3.0) for n in _SIZES},
+    **{f"{m}, any of 4 sites, shift {s}, n {n}": partial(_nested, m, n, s) for m in (NESTED, ABOVE_TEXT)
+       for s in (0.0, 2.0) for n in (8, 16)},
+    **{f"nested restoration, n {n}": partial(_nested_restoration, n) for n in _SIZES},
+    **{f"steering {m}, n {n}": partial(_success, m, n) for m in ("success", "success_above") for n in _SIZES},
     **{f"{m}, shift {s}, n {n}": partial(_separation, m, n, s) for m in ("separation_auroc", "d_prime")
        for s in (0.0, 2.0) for n in _SIZES},
     **{f"norm, true {t}, n {n}": partial(_norm, n, t) for t in (0.0, 3.0) for n in (4, *_SIZES)},

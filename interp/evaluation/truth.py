@@ -25,10 +25,10 @@ from interp.causal.knockout import Bench, Plan, measure
 from interp.causal.patching import patch_pairs
 from interp.causal.steering import steer
 from interp.causal.twins import balanced
+from interp.chance import benjamini_hochberg
 from interp.evaluation.bed import Bed, of, open_bed
 from interp.evaluation.judges import oracle
 from interp.sites import Site
-from interp.stats import benjamini_hochberg
 from stimuli.battery import NEUTRAL, Stimulus
 
 Row = dict[str, Any]

@@ -234,7 +234,7 @@ def ablation_label(table: pd.DataFrame) -> Figure:
 
 
 def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
-    rows = select(table, metric=metric)
+    rows = _with_ranges(select(table, metric=metric))
     rows = rows[(column(rows, "emotion") == column(rows, "target")) | (column(rows, "target") == "")]
     select(rows, control="")
     panels = groups(rows, ["emotion"])
@@ -258,6 +258,14 @@ def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
         "is the effect due to the chosen components.",
     )
     return figure
+
+
+def _with_ranges(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the range of random draws in the place of an interval, to be drawn as a band."""
+    if "draw_low" not in rows:
+        return rows
+    low, high = numbers(rows, "draw_low"), numbers(rows, "draw_high")
+    return rows.assign(ci_low=rows["ci_low"].fillna(low), ci_high=rows["ci_high"].fillna(high))
 
 
 def _draws(rows: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """From numbers to what may be said of them: one rule, which findings and warnings speak through.
 
-A claim is decided by its estimate, its 95 % interval and, where many places were tried, the p that
-allows for it; and where words alone could do the same, by whether it is told apart from them.
+A claim is decided by its estimate, its 95 % interval and a p that allows for all that was tried; and
+where words alone could do the same, by how far it lies above them, paired on the same texts.
 """
 
 import math
@@ -30,21 +30,26 @@ class Number(NamedTuple):
     high: float
 
 
-def decide(found: Number, *, nothing: float, p: float | None = None, words: Number | None = None) -> Verdict:
+NONE = Number(math.nan, math.nan, math.nan)
+"""A number that was not measured."""
+
+
+def decide(found: Number, *, nothing: float, p: float | None = None, above: Number | None = None) -> Verdict:
     """The verdict on `found`, where `nothing` is its value when there is nothing to find.
 
     1. Without an interval nothing can be said.
-    2. An interval wholly below `nothing` is an effect in the wrong direction.
+    2. An interval wholly below `nothing` is an effect in the wrong direction; with a one-sided `p`,
+       only where that is as large as it is small for an effect (1 - `LEVEL`), else nothing.
     3. An interval that reaches down to `nothing`, or a `p` above `LEVEL`, is no finding.
-    4. Where the interval of the best text baseline (`words`) reaches that of `found`, the two are
-       not told apart. Intervals that overlap may still differ: this errs on the careful side.
+    4. `above` is the paired difference to the best text baseline. Where its interval reaches down
+       to zero, or it has none, the finding is not told apart from the words.
     """
     if math.isnan(found.value) or math.isnan(found.low) or math.isnan(found.high):
         return Verdict.CANNOT_SAY
-    if found.high < nothing:
+    if found.high < nothing and (p is None or p >= 1 - LEVEL):
         return Verdict.INVERTED
-    if found.low <= nothing or (p is not None and p > LEVEL):
+    if found.low <= nothing or (p is not None and not p <= LEVEL):
         return Verdict.NOT_FOUND
-    if words is not None and not words.high < found.low:
+    if above is not None and not above.low > 0:
         return Verdict.NOT_TOLD_APART
     return Verdict.FOUND

@@ -6,6 +6,7 @@ import pandas as pd
 
 from interp.reporting.representation import text_baselines_of
 from interp.reporting.rows import (
+    POOLED,
     beside,
     best,
     column,
@@ -19,10 +20,11 @@ from interp.reporting.rows import (
     select,
     word,
 )
-from interp.reporting.text import number
+from interp.reporting.said_of_representation import NESTED, closest_words
+from interp.reporting.text import interval, number
 
 CLOSE = 0.02
-"""A text baseline this near to the probe explains its score as well as the emotion does."""
+"""A nuisance this near to the probe explains its score as well as the emotion does."""
 
 VALID_WANTED = 0.9
 """The share of continuations that should still be readable."""
@@ -51,17 +53,27 @@ def _doubt_probes(table: pd.DataFrame) -> Iterator[str]:
         baselines = text_baselines_of(select(table, metric="auroc", task=task))
         if baselines.empty:
             yield f"{task}: no text baseline was measured, so the probe's score says nothing about meaning."
-        elif numeral(best(baselines), "value") >= numeral(top, "value") - CLOSE:
-            yield (
-                f"{task}: the text baseline {word(best(baselines), 'control')} reaches {measured(best(baselines))}, the probe "
-                f"{measured(top)}: the probe is not told apart from the words alone."
-            )
+        else:
+            yield from _doubt_words(table, task, baselines)
         for name, row in nuisances_of(table, top, metric="selectivity").items():
             if numeral(row, "value") <= CLOSE or not numeral(row, "ci_low") > 0:
                 yield (
                     f"{task}: whether the probe tells more of the emotion than of {name} cannot be said "
                     f"(difference {measured(row)})."
                 )
+
+
+def _doubt_words(table: pd.DataFrame, task: str, baselines: pd.DataFrame) -> Iterator[str]:
+    """Where the probe does not surely lie above the best text baseline, paired on the same folds."""
+    _, above = closest_words(table, task)
+    if above.low > 0 or not holds(table, metric=NESTED, task=task):
+        return
+    top = select(table, metric=NESTED, task=task)
+    far = interval(*above)
+    yield (
+        f"{task}: the text baseline {word(best(baselines), 'control')} reaches {measured(best(baselines))}, the probe "
+        f"{measured(top)}, a paired difference of {far}: the probe is not told apart from the words alone."
+    )
 
 
 def _doubt_directions(table: pd.DataFrame) -> Iterator[str]:
@@ -81,7 +93,8 @@ def _doubt_ablation(table: pd.DataFrame) -> Iterator[str]:
     own = table[column(table, "emotion") == column(table, "target")]
     for kind, rows in _parts(own, "component", metric="projection_drop", control=""):
         most = rows[numbers(rows, "k") == numbers(rows, "k").max()]
-        beaten = [word(row, "emotion") for _, row in groups(most, ["emotion"]) if _no_better(own, row, "random")]
+        alone = most[~column(most, "emotion").isin(POOLED)]
+        beaten = [word(row, "emotion") for _, row in groups(alone, ["emotion"]) if _no_better(own, row, "random")]
         if beaten:
             yield f"ablation: for {', '.join(beaten)} random {kind}s take as much from the projection as the chosen ones."
 
@@ -95,6 +108,7 @@ def _doubt_steering(table: pd.DataFrame) -> Iterator[str]:
     if valid is not None and valid < VALID_WANTED:
         yield f"steering: only {number(valid)} of the steered continuations can be read at the strength reported."
     steered = select(told, metric="success", control="")
+    steered = steered[column(steered, "emotion") != "all"]
     beaten = [word(row, "emotion") for _, row in groups(steered, ["emotion"]) if _no_better(told, row, "random")]
     if beaten:
         yield f"steering: toward {', '.join(beaten)} a random direction does as well as the emotion's."

@@ -122,6 +122,12 @@ def place(row: pd.DataFrame) -> str:
     return f"{word(row, 'site')}, layer {whole(numeral(row, 'layer'))}"
 
 
+def layers(rows: pd.DataFrame) -> str:
+    """The rows' layers as text: `2`, or `2 to 5`."""
+    low, high = (whole(float(end)) for end in (rows["layer"].min(), rows["layer"].max()))
+    return low if low == high else f"{low} to {high}"
+
+
 def counted(rows: pd.DataFrame) -> str:
     """The rows' n as text: `n = 120`, or `n = 60 to 120`."""
     low, high = int(rows["n"].min()), int(rows["n"].max())

@@ -18,6 +18,7 @@ from interp.causal.patching import patch_pairs
 from interp.causal.steering import dose_response
 from interp.causal.sweeping import Place, sweep_places
 from interp.causal.twins import balanced, halves
+from interp.chance import draws_for
 from interp.errors import UsageError
 from interp.evaluation.judges import judge_for
 from interp.models.conversations import prompt_of
@@ -59,12 +60,13 @@ def ablation(study: Study) -> Rows:
     bench = Bench(study.model, _some(study, _asked(study, reported)), vectors, study.readout.readout)
     listed = {emotion: _contributions(study, chosen, emotion, top=LISTED) for emotion in study.readout.emotions}
     limits = study.settings.limits
+    n_draws = max(limits.draws, draws_for(len(study.emotions)))
     rows: Rows = []
     for kind in ("head", "neuron"):
         order = {one: ranked(found, component=kind, emotion=one) for one, found in listed.items()}
         if not any(order.values()):
             continue  # this model shows none, of which its contributions warned
-        rows += ablate(bench, order, ks=limits.ks, n_draws=limits.draws, seed=study.settings.seed)
+        rows += ablate(bench, order, ks=limits.ks, n_draws=n_draws, seed=study.settings.seed)
     return rows
 
 

@@ -6,8 +6,9 @@ import hashlib
 import json
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,15 @@ class Study:
         while len(self._values) > 1 and sum(one.nbytes for one in self._values.values()) > KEPT_BYTES:
             self._values.pop(next(iter(self._values)))
         return x
+
+    def judge(self, verdict: Sequence[Mapping[str, Any]]) -> None:
+        """Write what may be said of the claims of all tables there are."""
+        path = self.out / "run.json"
+        with self.locks.record():
+            there = read_record(path)
+            self.record = replace(there, verdict=tuple(verdict))
+            if self.record != there:
+                self.record.write(path)
 
     def keep(self, *, warnings: Sequence[str] = (), **provenance: Any) -> None:
         """Add to the record (see `RunRecord.joined`), whatever other commands have added to it.

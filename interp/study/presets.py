@@ -120,7 +120,7 @@ def left_out(preset: Preset, battery: Battery, n_layers: int) -> list[str]:
     if preset.draws < full.draws:
         phrases.append(
             f"{full.draws - preset.draws} of {full.draws} random choices beside an ablation, "
-            f"so that its p is never below 1/{preset.draws + 1}"
+            f"so that the p of one emotion alone is never below 1/{preset.draws + 1}"
         )
     for what, here, there in _counts(preset, full):
         if here < there:

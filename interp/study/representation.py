@@ -13,8 +13,10 @@ from interp.analysis.baselines import Lexicons, count_listed, words
 from interp.analysis.controls import can_compete
 from interp.analysis.directions import Direction, fit, held_out_projections, separation
 from interp.analysis.lengths import cosine
+from interp.analysis.nested import nested_separation
 from interp.analysis.stats import weighted_auroc
-from interp.analysis.sweep import Task, prepare, sweep, text_rows
+from interp.analysis.sweep import Task, prepare, sweep, text_predictions, text_rows
+from interp.chance import benjamini_hochberg
 from interp.errors import StatisticsError, UsageError
 from interp.files import make_folder
 from interp.progress import track
@@ -100,7 +102,7 @@ def directions(study: Study) -> Rows:
         common = {"site": site.name, "layer": site.layer, "emotion": emotion, "position": study.position, "method": "paired"}
         rows += [{**common, **row} for row in _separation(study, pairs, site)]
         fit_direction(study, pairs, emotion, site).save(folder / f"{_file_name(study, emotion)}-{site.layer:02d}.safetensors")
-    return rows
+    return rows + _nested_separations(study, stream)
 
 
 def cosines(study: Study) -> Rows:
@@ -188,11 +190,11 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
             yield {"site": site.name, "layer": site.layer, "position": position}, study.values(site, position)[rows]
 
     with threadpool_limits(1):  # the fits are small: a second thread waits more than it works
-        swept = sweep(sites(), task, nuisances=_nuisances(task, items))
+        texts = text_predictions([item.text for item in items], task, lexicons=lexicons())
+        swept = sweep(sites(), task, nuisances=_nuisances(task, items), texts=texts)
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
-    texts = text_rows([item.text for item in items], task, lexicons=lexicons())
-    return swept.rows + [{"site": "", "position": "", **row} for row in texts]
+    return swept.rows + [{"site": "", "position": "", **row} for row in text_rows(texts, task)]
 
 
 def _nuisances(task: Task, items: Sequence[Stimulus]) -> dict[str, list[str]]:
@@ -222,6 +224,25 @@ def _separation(study: Study, pairs: Sequence[Pair], site: Site) -> Rows:
     affective, neutral = _twin_rows(study, pairs, site)
     groups = [pair.affective.group for pair in pairs]
     return separation(affective, neutral, groups, n_splits=_folds(study, groups), seed=study.settings.seed)
+
+
+def _nested_separations(study: Study, stream: Sequence[Site]) -> Rows:
+    """How well each emotion's direction separates where every fold chose its layer; p corrected over the emotions."""
+    rows: Rows = []
+    for emotion in study.emotions:
+        pairs = _of(study.pairs, emotion)
+        groups = [pair.affective.group for pair in pairs]
+        places = [{"site": site.name, "layer": site.layer} for site in stream]
+        twins = [_twin_rows(study, pairs, site) for site in stream]
+        found = nested_separation(twins, places, groups, n_splits=_folds(study, groups), seed=study.settings.seed)
+        rows += [{**row, "emotion": emotion, "position": study.position, "method": "paired"} for row in found]
+    lost = [emotion for emotion in study.emotions if emotion not in {row["emotion"] for row in rows}]
+    if lost:
+        warnings.warn(f"too few scenarios to choose a layer on some and score it on others: {', '.join(lost)}.", stacklevel=3)
+    if rows:
+        corrected = benjamini_hochberg(np.array([row["p"] for row in rows])).tolist()
+        rows = [{**row, "p_corrected": p} for row, p in zip(rows, corrected, strict=True)]
+    return rows
 
 
 def _told_apart(study: Study, pairs: Sequence[Pair], site: Site) -> float:

@@ -67,6 +67,8 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
                 if len(open_stages) > 1 and name not in _done(study.out):
                     print(f"stage {number} of {len(open_stages)}: {name}", file=sys.stderr)
                 _run_or_leave_out(study, name, asked=stages is not None)
+            found = findings(_tables(study.out))
+            study.judge([finding.record() for finding in found])
             path = report(study.out) if stages is None else None
     except InterpError:
         study.take_back()
@@ -77,7 +79,7 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
         "out": str(study.out),
         "report": None if path is None else str(path),
         "warnings": list(study.record.warnings),
-        "findings": [asdict(finding) for finding in findings(_tables(study.out))],
+        "findings": [asdict(finding) for finding in found],
     }
 
 

@@ -1,0 +1,104 @@
+"""What may be said of steering."""
+
+import pandas as pd
+
+from interp.errors import DataError
+from interp.reporting.decisions import Verdict, decide
+from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
+from interp.reporting.rows import POOLED, best, column, groups, holds, least, mean, measured, numbers, numeral, select, word
+from interp.reporting.text import number, p_value, whole
+
+VALID_NEEDED = 0.5
+"""Below this share of readable continuations no success is reported."""
+
+_REACHES = "reaches the target emotion"
+_OF_SUCCESS = {
+    Verdict.FOUND: f"{{doing}}, {_REACHES} in this share of continuations, more than random directions ({{over}}).",
+    Verdict.NOT_FOUND: "{doing}, is not found to reach the target emotion more than random directions "
+    "or other targets do; this share does ({over}).",
+    Verdict.INVERTED: f"{{doing}}, {_REACHES} in this share of continuations, less than random directions ({{over}}).",
+    Verdict.CANNOT_SAY: f"Whether {{doing}}, {_REACHES} more than random ones cannot be said; this share does ({{over}}).",
+}
+_GAIN = "(gain in log-probability, nats; all {n} emotions together)"
+_OF_DOSE = {
+    Verdict.FOUND: f"At strength {{at}} each emotion's direction raises its own words, more than {{rival}} {_GAIN}.",
+    Verdict.NOT_FOUND: "At strength {at} the emotions' directions are not found to raise their own "
+    f"words more than {{rival}} {_GAIN}.",
+    Verdict.INVERTED: f"At strength {{at}} the emotions' directions lower their own words {_GAIN}.",
+    Verdict.CANNOT_SAY: f"Whether the emotions' directions raise their own words at strength {{at}} cannot be said {_GAIN}.",
+}
+
+
+def steering(table: pd.DataFrame) -> list[Finding]:
+    """What each judge says of the continuations, and what the readout says of the words."""
+    found = []
+    if holds(table, metric="success", control=""):
+        judged = select(table, metric=("success", "success_above", "valid"))
+        found += [_success(rows) for _, rows in groups(judged, ["judge"])]
+    if holds(table, metric="label_logprob", control=""):
+        found.append(_dose(table))
+    if not found:
+        raise DataError("the table holds neither success nor label_logprob.")
+    return found
+
+
+def _success(rows: pd.DataFrame) -> Finding:
+    half = "report" if holds(rows, half="report", metric="success", control="") else word(rows, "half")
+    told = select(rows, half=half)
+    each = told[~column(told, "emotion").isin(POOLED)]
+    at = numeral(best(select(told, metric="success", control="", emotion=POOLED)), "scale")
+    told, each = (part[numbers(part, "scale").isin((0, at))] for part in (told, each))
+    row = select(told[numbers(told, "scale") == at], metric="success", control="", emotion=POOLED)
+    steered = select(each[numbers(each, "scale") == at], metric="success", control="")
+    valid = mean(each[numbers(each, "scale") == at], metric="valid", control="")
+    what = f"steering at strength {whole(at)}, judged by {word(row, 'judge')}"
+    shared: Compared = [] if valid is None else [("valid share", number(valid))]
+    claimed = "steering reaches the target emotion more than random directions do"
+    if valid is not None and valid < VALID_NEEDED:
+        sentence = f"{what[0].upper()}{what[1:]}: too few continuations can be read, so no success is reported."
+        return Finding(stage="steering", what=claimed, verdict=Verdict.CANNOT_SAY, sentence=sentence, beside=tuple(shared))
+    arms = [(name, mean(each, metric="success", control=name)) for name in ("unsteered", "random")]
+    compared: Compared = [(name, number(value)) for name, value in arms if value is not None]
+    above, p = _above(told, at, "success_above"), p_of(row, "p")
+    verdict = Verdict.CANNOT_SAY if above is None else decide(number_of(above), nothing=0.0, p=p)
+    compared += [] if above is None else [("above random, paired by prompt", measured(above))]
+    compared += [] if p is None else [(word(row, "p_of"), p_value(p))]
+    compared += shared
+    ends = (("weakest", least(steered)), ("strongest", best(steered)))
+    compared += [(f"{name}, {word(one, 'emotion')}", measured(one)) for name, one in ends]
+    over = f"mean over {len(steered)} emotions, interval over prompts"
+    over += ", on prompts that did not choose the strength" if half == "report" else ""
+    what = what if verdict is Verdict.CANNOT_SAY else f"{what[0].upper()}{what[1:]}"
+    return claim("steering", claimed, verdict, row, _OF_SUCCESS, p=p, compared=compared, doing=what, over=over)
+
+
+def _above(rows: pd.DataFrame, at: float, metric: str) -> pd.DataFrame | None:
+    """All emotions' distance to random directions at a strength; None where there were none."""
+    here = rows[numbers(rows, "scale") == at]
+    wanted = {"metric": metric, "target": "random", "emotion": POOLED}
+    return select(here, **wanted) if holds(here, **wanted) else None
+
+
+def _dose(table: pd.DataFrame) -> Finding:
+    rows = select(table, metric="label_logprob_gain")
+    together = select(rows, emotion=POOLED)
+    steered = select(together, control="")
+    at = min(numbers(steered, "scale"), key=lambda scale: abs(scale - 1))
+    row = steered[numbers(steered, "scale") == at]
+    each = rows[~column(rows, "emotion").isin(POOLED) & (numbers(rows, "scale") == at)]
+    own = select(each, control="")
+    there = together[numbers(together, "scale") == at]
+    names = {"random": "random directions", "other": "other emotions' words"}
+    compared = [(told, measured(select(there, control=name))) for name, told in names.items() if holds(there, control=name)]
+    above, p = _above(table, at, "gain_above"), p_of(row, "p")
+    compared += [] if above is None else [("above random, paired by prompt", measured(above))]
+    compared += [] if p is None else [(word(row, "p_of"), p_value(p))]
+    compared.append((f"largest gain, {word(best(own), 'emotion')}", measured(best(own))))
+    verdict = decide(number_of(row), nothing=0.0, p=p)
+    surely = above is not None and decide(number_of(above), nothing=0.0) is Verdict.FOUND
+    if verdict is Verdict.FOUND and not surely:
+        verdict = Verdict.CANNOT_SAY if above is None else Verdict.NOT_FOUND
+    rival = "other emotions' do" if len(own) > 1 and "dealt" in word(row, "p_of") else "random directions do"
+    told = {"at": whole(at), "n": len(own), "rival": rival}
+    what = "each emotion's direction raises its own words"
+    return claim("steering", what, verdict, row, _OF_DOSE, p=p, compared=compared, **told)
