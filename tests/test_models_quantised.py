@@ -23,7 +23,8 @@ from interp.causal.steering import dose_response, steer
 from interp.cli import cli
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.models import load, sources
-from interp.models.doctor import TOLERANCE, examine
+from interp.models.doctor import examine
+from interp.models.probe import TOLERANCE
 from interp.models.quantised import method_of
 from interp.results import read_record
 from interp.sites import Site

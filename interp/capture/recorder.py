@@ -29,6 +29,7 @@ from interp.capture.workers.background import InOrder
 from interp.capture.workers.signals import watched_signals
 from interp.errors import ArtefactError, DataError, ResourceError
 from interp.models import LanguageModel
+from interp.models.reliance import require
 from interp.progress import track
 from interp.results import software
 
@@ -43,7 +44,10 @@ class Recorder:
 
     @cached_property
     def engine(self) -> Engine:
-        """What runs the batches, proven against the bridge and, alone against batched, against itself."""
+        """What runs the batches, proven against the bridge and, alone against batched, against itself;
+        the sites are proven to be what their names say first.
+        """
+        require(self.model, "capture", self.plan.sites)
         engine, _ = self._choice
         check_alone(self.model, engine, self.plan, bound=tolerance(self.model.precision))
         return engine
@@ -215,7 +219,7 @@ class Recorder:
         return Recorded(list(part.places), arrays, list(part.batches), refused, list(part.reused), list(part.sources))
 
     def prove(self) -> None:
-        """Raise where the sites asked for cannot be trusted: `DataError`, `InternalError`."""
+        """Raise where the sites asked for cannot be trusted: `UsageError`, `DataError`, `InternalError`."""
         _ = self.engine
 
     def check_disk(self, path: Path, missing: Sequence[int]) -> None:

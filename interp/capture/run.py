@@ -14,7 +14,6 @@ from interp.files import make_folder
 from interp.memory import keep_freed_memory
 from interp.models import LanguageModel
 from interp.models.ends import LAST
-from interp.models.reliance import require
 from interp.sites import Site
 from stimuli.battery import Battery
 
@@ -47,10 +46,7 @@ def capture(
     if out is not None:
         make_folder(Path(out))
     plan = make_plan(model, battery, sites=sites, positions=positions, options=Options(**options))
-    complete = _is_complete(out, plan)
-    if not complete:
-        require(model, "capture", plan.sites)
-    held = Reuse.find(plan, reuse) if reuse and not complete else None
+    held = Reuse.find(plan, reuse) if reuse and not _is_complete(out, plan) else None
     return execute(Recorder(model, plan, held), Path(out) if out is not None else None, executor=executor)
 
 

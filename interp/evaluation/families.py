@@ -31,7 +31,7 @@ from interp.sites import Site
 from interp.testbeds.families import FAMILIES, make_folder
 
 DTYPES = ("float32", "bfloat16")
-CLOSE = {"float32": 2e-4, "bfloat16": 4e-2}
+CLOSE = {"float32": 2e-4, "bfloat16": 6e-2}
 """Largest difference from Hugging Face's numbers, relative to the largest of them."""
 
 WHOLE = "the whole model: "
