@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -122,6 +123,13 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes) -> N
 def test_a_record_comes_back_as_written(tmp_path: Path) -> None:
     RECORD.write(tmp_path / "run.json")
     assert read_record(tmp_path / "run.json") == RECORD
+    told = replace(RECORD, verdict=({"what": "a claim", "verdict": "found", "estimate": 0.9, "p": None},))
+    told.write(tmp_path / "run.json")
+    assert read_record(tmp_path / "run.json") == told
+    older = json.loads((tmp_path / "run.json").read_text())
+    del older["verdict"]
+    (tmp_path / "run.json").write_text(json.dumps(older))
+    assert read_record(tmp_path / "run.json") == RECORD
 
 
 @pytest.mark.parametrize(
@@ -175,6 +183,8 @@ def edited(change: dict | list) -> str:
         ({"seed": True}, "seed holds a bool, expected int"),
         ({"seed": 0.5}, "seed holds a float, expected int"),
         ({"model": {}}, "model holds a dict, expected str"),
+        ({"verdict": {}}, "verdict holds a dict, expected list"),
+        ({"verdict": ["found"]}, r"verdict\[0\] holds a str, expected dict"),
         ({"schema": [1]}, "not supported between"),
     ],
 )

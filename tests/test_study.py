@@ -90,6 +90,21 @@ def test_the_planted_truth_is_found(planted_run):
     assert means["unsteered"] == means["random"] == 0.0
 
 
+def test_what_is_planted_is_claimed_and_the_record_says_so(planted_run):
+    """Patching, ablation and the rest: each claim that is true of the planted model, in the report and in run.json."""
+    record = read_record(planted_run / "run.json")
+    told = {(one["stage"], one["what"]): one for one in record.verdict}
+    found = {stage for (stage, _), one in told.items() if one["verdict"] == "found"}
+    assert found == {"probes", "directions", "patching", "contributions", "ablation", "steering"}
+    assert set(record.verdict[0]) == {"stage", "what", "verdict", "estimate", "interval", "p", "n"}
+    reception = told["probes", "a linear probe tells emotional texts from their neutral twins, beyond the words"]
+    assert (reception["verdict"], reception["estimate"]) == ("found", 1.0)
+    assert 0.9 < reception["interval"][0] < 1.0  # without an error in any scenario, and yet not certain
+    assert reception["p"] <= 0.01
+    ablation = told["ablation", "the top heads of each emotion are needed for its own words"]
+    assert ablation["p"] <= 0.01  # twelve random choices per emotion are enough for all together
+
+
 def test_the_same_command_resumes_and_computes_nothing_again(planted_run, monkeypatch):
     before = {path: path.read_bytes() for path in (planted_run / "tables").glob("*.csv")}
     monkeypatch.setattr("interp.study.folder.load", None)  # nothing may need the model
