@@ -90,7 +90,11 @@ study_options = options(
     click.option("--folds", default=5, show_default=True, help="Grouped cross-validation folds."),
     click.option("--sites", callback=_split, default="", help="Sites, such as resid_post,z or resid_post@0-3. All by default."),
     click.option("--positions", callback=_split, default="", help="Position rules: last, mean_content, role(user), ..."),
-    click.option("--truncate", type=click.Choice(["left", "right"]), help="Cut texts longer than the context on this side, in every stage."),
+    click.option(
+        "--truncate",
+        type=click.Choice(["left", "right"]),
+        help="Cut texts longer than the context on this side, in every stage.",
+    ),
     click.option("--allow-special", is_flag=True, help="Accept texts that contain the tokenizer's special tokens."),
     chat_template,
     click.option(
