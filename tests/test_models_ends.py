@@ -198,7 +198,7 @@ def test_a_special_token_without_embedding_is_told_and_refused_where_it_stands(t
 def test_words_or_ends_without_embedding_belong_to_another_model(tmp_path, monkeypatch):
     folder = make_ending(tmp_path / "model", "both", extra=("<image>",))
     monkeypatch.setattr("interp.models.loading.special_strings", lambda tokenizer: [])
-    with pytest.raises(ArtefactError, match="such as '<image>'. This tokenizer belongs to another model"):
+    with pytest.raises(ArtefactError, match=r"such as '<image>'\. This tokenizer belongs to another model"):
         load(str(folder))
     monkeypatch.undo()
     monkeypatch.setattr("interp.models.loading.added_specials", lambda tokenizer: ([1], [351]))
