@@ -51,6 +51,6 @@ def arrays(run: Path) -> dict[str, list[np.ndarray]]:
     return found
 
 
-def activations(run: Path, position: str = "last") -> tuple[tuple[str, ...], np.ndarray]:
+def activations(run: Path, position: str = "last_content") -> tuple[tuple[str, ...], np.ndarray]:
     with ActivationStore.open(run / "activations") as store:
         return store.items, store.read(POST, position).x

@@ -324,7 +324,7 @@ def test_quarantine_leaves_out_the_pair_and_says_so(model, tmp_path, monkeypatch
             assert len(store.items) == 10
             kept = [memory.items.index(item) for item in store.items]
             np.testing.assert_array_equal(store.read(POST).x, memory.read(POST).x[kept])
-            streamed = [item for piece in store.stream(POST, "last") for item in piece.items]
+            streamed = [item for piece in store.stream(POST, "last_content") for item in piece.items]
             assert sorted(streamed) == sorted(store.items)
     assert all(row["passed"] for row in verify(tmp_path / "run"))
     (tmp_path / "run" / "quarantine.jsonl").unlink()

@@ -11,13 +11,14 @@ from interp.causal.attribution import Component
 from interp.causal.edits import add, zero
 from interp.causal.interventions import Intervention, applied
 from interp.causal.knockout import Bench, Plan, measure
-from interp.causal.passes import encode
+from interp.causal.passes import encode, run
 from interp.causal.patching import patch_pairs
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response
 from interp.causal.words import text_scores, word_scores
 from interp.errors import InternalError, UsageError
+from interp.evaluation.readouts import readout_for
 from interp.models import load
 from interp.results import table
 from interp.sites import Site
@@ -145,6 +146,21 @@ def test_only_what_is_wanted_is_read(llama, monkeypatch):
         word_scores(prefix.run([]), bound)
     with pytest.raises(UsageError, match="have several tokens"):
         bound.scores(prefix.run([]).logits)
+
+
+@pytest.mark.parametrize("name", ["planted", "storyworld"])
+def test_the_testbeds_are_scored_as_by_the_next_token_alone(name):
+    model, words = load(name, check=False), readout_for(name, ("joy", "fear", "anger"))
+    bound, rows = words.bind(model), encode(model, told(("the river waits .", "a road .")), words)
+    logits = run(model, rows).logits
+    log_probs = logits.float().log_softmax(-1)
+    ids = [
+        sorted(model.tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words.words[emotion])
+        for emotion in words.words
+    ]
+    expected = torch.stack([log_probs[:, own].logsumexp(-1) for own in ids], dim=-1)
+    assert bound.whole
+    assert torch.equal(text_scores(model, rows, bound), expected)
 
 
 def test_words_of_one_token_cost_nothing_and_change_no_digit(model, monkeypatch):
