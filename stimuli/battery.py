@@ -17,9 +17,14 @@ from interp.errors import DataError
 NEUTRAL = "neutral"
 """The label and the arm of texts without an emotion."""
 
-ARMS = ("keyword_free", "neutral", "keyword_rich", "moderate", "complex_neutral", "counter_valence")
-"""keyword_free evokes, neutral does not, keyword_rich also names the feeling, moderate evokes mildly; complex_neutral is
-vivid and unemotional; counter_valence uses emotion words without the emotion."""
+ARMS = ("keyword_free", "neutral", "keyword_rich", "moderate", "strong", "complex_neutral", "counter_valence")
+"""keyword_free evokes, neutral does not, keyword_rich also names the feeling, moderate evokes mildly,
+strong more than keyword_free; complex_neutral is vivid and unemotional; counter_valence uses emotion
+words, or what sounds like an emotion, without one.
+"""
+
+DOSES = ("moderate", "keyword_free", "strong")
+"""Arms that evoke without naming, from little to much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,28 @@ class Battery:
                 f"{', '.join(map(repr, broken[:10]))}. Mend them, or drop them with --drop-unmatched."
             )
         return [Pair(*sorted(items, key=lambda item: item.emotion == NEUTRAL)) for items in members.values()]
+
+    def doses(self) -> dict[str, list[Pair]]:
+        """For each arm of `DOSES` that occurs, its texts with their neutral twins: the one of the same
+        pair, else the one that the field `twin` names by its id, else the only neutral text of the
+        group. Texts without any are left out.
+        """
+        by_id = {item.id: item for item in self.items if item.emotion == NEUTRAL}
+        of_pair = {item.pair: item for item in by_id.values() if item.pair is not None}
+        of_group: dict[str, list[Stimulus]] = defaultdict(list)
+        for item in by_id.values():
+            if item.arm == NEUTRAL:
+                of_group[item.group].append(item)
+        found: dict[str, list[Pair]] = {}
+        for item in sorted(self.items, key=lambda one: DOSES.index(one.arm) if one.arm in DOSES else -1):
+            if item.arm not in DOSES or item.emotion == NEUTRAL:
+                continue
+            alone = of_group[item.group][0] if len(of_group[item.group]) == 1 else None
+            paired = of_pair.get(item.pair) if item.pair is not None else None
+            twin = paired or by_id.get(str(item.fields.get("twin"))) or alone
+            if twin is not None:
+                found.setdefault(item.arm, []).append(Pair(item, twin))
+        return found
 
     def split(self, *, by: str = "group") -> list[tuple[str, tuple[Stimulus, ...]]]:
         """Items gathered by a field of theirs (`group`, `emotion`, `domain`, ...), in order of first appearance."""

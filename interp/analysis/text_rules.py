@@ -16,10 +16,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 from interp.analysis.baselines import Lexicons, count_listed, words
 from stimuli.battery import NEUTRAL, Battery, Pair, Stimulus
 
-KEYWORD_FREE_ARMS = ("keyword_free", "neutral", "moderate", "complex_neutral")
+KEYWORD_FREE_ARMS = ("keyword_free", "neutral", "moderate", "strong", "complex_neutral")
 """Arms whose texts name no emotion."""
 
-EVOKING_ARMS = ("keyword_free", "keyword_rich", "moderate")
+EVOKING_ARMS = ("keyword_free", "keyword_rich", "moderate", "strong")
 MOST_SHARED = 0.6
 """Largest share of common word triples (Jaccard) that two texts of different scenarios may have."""
 
@@ -119,7 +119,7 @@ def labels_agree(battery: Battery, emotion_words: Mapping[str, Sequence[str]], e
             faults.append(f"{item.id}: arm {item.arm}, emotion {item.emotion}")
     for item in battery:
         others = told[item.group]
-        if item.arm in ("keyword_rich", "moderate") and others and item.emotion not in others:
+        if item.arm in ("keyword_rich", "moderate", "strong") and others and item.emotion not in others:
             faults.append(f"{item.id}: {item.emotion} in a scenario of {', '.join(sorted(others))}")
         elif item.arm == "keyword_rich" and item.emotion in emotion_words:
             own = count_listed(item.text, emotion_words[item.emotion])

@@ -1,4 +1,4 @@
-"""The group `stimuli`: batteries listed, shown, converted, audited."""
+"""The group `stimuli`: batteries listed, shown, converted, audited, and tried on a model."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from interp.cli.options import as_json, reading_options, seed
+from interp.cli.options import as_json, chat_template, dtype, model_options, reading_options, seed
 from interp.cli.printing import printable, show
 from interp.errors import DataError, UsageError
 
@@ -76,6 +76,44 @@ def audit_stimuli(battery: str, out: Path | None, seed: int, as_json: bool, **re
     for line in [*(audit.write_audit(result, out, seed=seed) if out else ()), *audit.verdict(result)]:
         click.echo(printable(str(line)), err=True)
     sys.exit(0 if result.passed else DataError.exit_code)
+
+
+@stimuli.command("power")
+@click.argument("model")
+@click.argument("battery")
+@model_options
+@dtype
+@chat_template
+@seed
+@reading_options
+@as_json
+def power_stimuli(
+    model: str,
+    battery: str,
+    device: str,
+    dtype: str,
+    offline: bool,
+    chat_template: str | None,
+    seed: int,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Is there something to show? How much likelier MODEL finds the words of an emotion after a text
+    of BATTERY than after its neutral twin, by dose, and how many scenarios a causal stage needs.
+    """
+    import stimuli as batteries
+
+    texts = batteries.load(battery, **reading)
+    if not texts.doses():
+        raise UsageError(f"battery {texts.name!r} has no twins: total effects are differences of twins.")
+    from interp import models
+    from interp.study.power import power_rows, told
+
+    loaded = models.load(model, device=device, dtype=dtype, offline=offline, chat_template=chat_template)
+    rows = power_rows(loaded, texts, seed=seed)
+    show(rows, as_json=as_json)
+    for line in told(rows):
+        click.echo(printable(line), err=True)
 
 
 COMMANDS = (stimuli,)

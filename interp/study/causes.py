@@ -24,6 +24,7 @@ from interp.evaluation.judges import judge_for
 from interp.models.conversations import prompt_of
 from interp.models.reliance import told_once, usable
 from interp.sites import Site
+from interp.study import power
 from interp.study.folder import Study
 from interp.study.presets import spaced
 from interp.study.representation import choose_site, fit_direction, saturated_sites
@@ -37,9 +38,16 @@ Rows = list[dict[str, Any]]
 
 
 def patching(study: Study) -> Rows:
-    """Activation patching between twins, sites x layers, at the text's last token and at the edit."""
+    """Activation patching between twins, sites x layers, at the text's last token and at the edit.
+
+    Before anything is patched it is asked whether these pairs can show half of what the model makes
+    of them; where not, that is warned of.
+    """
     pairs = _some(study, _asked(study, study.pairs))
     limits = study.settings.limits
+    doubt = power.doubt(study.model, pairs, study.readout.readout, seed=study.settings.seed)
+    if doubt is not None:
+        warnings.warn(doubt, stacklevel=2)
     at = ",".join(map(str, spaced(study.model.dims.n_layers, limits.layers)))
     sites = ["resid_pre@0", *(f"{name}@{at}" for name in limits.patched)]
     return patch_pairs(study.model, pairs, study.readout.readout, sites=sites, seed=study.settings.seed)
