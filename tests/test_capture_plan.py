@@ -206,5 +206,5 @@ def test_a_rule_written_twice_is_one(model):
 
 def test_a_site_that_the_model_lacks_is_refused_by_the_plan(model, monkeypatch):
     monkeypatch.setattr(model, "offers", lambda site: site.name != "mlp_out")
-    with pytest.raises(UsageError, match=r"has no blocks\.0\.hook_mlp_out; .*interp sites"):
+    with pytest.raises(UsageError, match=r"has no blocks\.0\.hook_mlp_out, .*interp sites"):
         estimate(model, battery(), sites=("mlp_out",), positions=("last",), teraflops=1.0)

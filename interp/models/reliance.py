@@ -143,7 +143,7 @@ def absent(model: LanguageModel, site: Site) -> str:
     if model.hides(site):
         why = "its MLP shows no neurons there (a mixture of experts, or not taken apart)"
         return f"{model.name} has no {site}: {why}. {_instead(model, 'contributions')}"
-    return f"{model.name} has no {site}; `interp sites {model.name}` lists what it offers."
+    return f"{model.name} has no {site}, as `interp sites {model.name}` lists."
 
 
 def relying_on(check: str) -> list[str]:

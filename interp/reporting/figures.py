@@ -38,15 +38,17 @@ FIGURES: dict[str, tuple[str, Callable[[pd.DataFrame], Figure]]] = {
 }
 """Every figure: its name (and file name), the table that it is drawn from, and the function that draws it."""
 
-NEEDS = {
-    "steering_success": "success",
-    "steering_dose": "label_logprob",
-    "ablation_projection": "projection_drop",
-    "frozen_norm": "frozen_contribution",
+NEEDS: dict[str, dict[str, str]] = {
+    "steering_success": {"metric": "success"},
+    "steering_dose": {"metric": "label_logprob"},
+    "ablation_projection": {"metric": "projection_drop"},
+    "frozen_norm": {"metric": "frozen_contribution"},
+    "head_contributions": {"component": "head"},
+    "neuron_tail": {"component": "neuron"},
 }
-"""Figures of a metric that a stage may lawfully leave out: a model whose continuations nobody can
-judge has no success, directions without a held-out length are no unit for what an ablation takes,
-and only some models have a norm behind a sublayer.
+"""Figures of what a stage may lawfully leave out: a model whose continuations nobody can judge has no
+success, directions without a held-out length are no unit for what an ablation takes, only some models
+have a norm behind a sublayer, and a mixture of experts shows no neurons.
 """
 
 _DPI = 144
@@ -75,8 +77,9 @@ def draw_all(tables: Mapping[str, pd.DataFrame], out_dir: Path, *, say: Callable
         if stage not in tables:
             say(f"figure {name} skipped: the stage {stage} did not run")
             continue
-        if name in NEEDS and not holds(tables[stage], metric=NEEDS[name]):
-            say(f"figure {name} skipped: the stage {stage} did not measure {NEEDS[name]}")
+        needed = NEEDS.get(name, {})
+        if needed and not holds(tables[stage], **needed):
+            say(f"figure {name} skipped: the stage {stage} did not measure {', '.join(needed.values())}")
             continue
         figure = draw(name, tables[stage])
         for form in ("svg", "png"):
