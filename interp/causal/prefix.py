@@ -174,8 +174,8 @@ class Behind:
             begin = prefix.model.begin(self.lowest, self._unedited(texts, ids))
         reaching = [behind_prompts(one, rows) for one in self.interventions]
         edits = [one for one in reaching if one is not None]
-        options = {"lengths": lengths, "start": prefix.batch.ids.shape[1], "ahead": new}
-        with applied(prefix.model, edits, side="left", **options):
+        width = prefix.batch.ids.shape[1]
+        with applied(prefix.model, edits, lengths=lengths, side="left", start=width, ahead=new):
             mask = prefix.further_mask(texts, new)
             logits, _ = prefix.model.resume(ids, mask, cache, begin=begin)
         require_finite(prefix.model, logits, [prefix.texts[i] for i in texts.tolist()])
