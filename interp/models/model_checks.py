@@ -19,7 +19,7 @@ from interp.errors import InternalError
 from interp.models.cache import held
 from interp.models.language_model import LanguageModel, PlainLogits
 from interp.models.placement import home
-from interp.models.probe import SAME, Gap, gap, pass_bound, probe, record, widest
+from interp.models.probe import SAME, Gap, exact_bound, gap, pass_bound, probe, record, widest
 from interp.models.site_checks import spread_of
 from interp.models.tokens import Batch
 from interp.sites import Site
@@ -122,9 +122,13 @@ def measured_whole(model: LanguageModel, check: str) -> Gap:
     return model.proofs[check, None]
 
 
-def whole_bound(model: LanguageModel, check: str) -> float:
-    """The largest error at which a check of the whole model passes."""
-    return 0.0 if MODEL_CHECKS[check].counts else pass_bound(model)
+def whole_bound(model: LanguageModel, check: str, error: float) -> float:
+    """The largest error at which a check of the whole model passes. What a rounding does is measured
+    only where `error`, the one that was found, asks for it.
+    """
+    if MODEL_CHECKS[check].counts:
+        return 0.0
+    return exact_bound(model) if error <= exact_bound(model) else pass_bound(model)
 
 
 def plain_logits(hf_model: PreTrainedModel, d_vocab: int) -> PlainLogits:

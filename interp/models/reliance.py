@@ -97,7 +97,8 @@ def refusal(model: LanguageModel, method: str, sites: Sequence[Site]) -> Refusal
         why = f"{fixed[0]} is read-only here: what is put there does not reach what is behind it"
         return _refused(model, method, "read-only", why)
     for check in needs.whole:
-        found, bound = measured_whole(model, check), whole_bound(model, check)
+        found = measured_whole(model, check)
+        bound = whole_bound(model, check, found.error)
         if not found.error <= bound:
             why = f"{MODEL_CHECKS[check].means} ({_numbers(check, found, bound)})"
             text = f"{model.name}: {method} is refused: {why}. {_WHOLE_INSTEAD} {versions.tried()}."
