@@ -198,7 +198,7 @@ def test_a_direction_of_another_width_or_model_is_refused(model, tiny, direction
     joy = directions["joy"]
     for made_for in ({"model": "other", "revision": None}, {"model": "planted", "digest": "0" * 64}, {}):
         foreign = Made(joy.vector, SITE, 5.0, made_for)
-        with pytest.raises(ArtefactError, match="--allow-foreign"):
+        with pytest.raises(ArtefactError, match="allow_foreign=True"):
             steer(model, PROMPTS[:1], foreign)
         with pytest.raises(ArtefactError, match="made for"):
             sweep(model, PROMPTS, {"joy": foreign}, oracle)

@@ -164,7 +164,7 @@ def check_direction(model: LanguageModel, direction: DirectionLike, *, allow_for
     if not (allow_foreign or _same_origin(direction.provenance, model.provenance)):
         raise ArtefactError(
             f"the direction was made for {made_for} and this is {here}: the coordinates of two models do not correspond, even "
-            "at equal width. Fit it on this model, or pass allow_foreign (--allow-foreign)."
+            "at equal width. Fit it on this model, or pass `allow_foreign=True`."
         )
     require(model, "steering", [direction.site])
 

@@ -1,7 +1,7 @@
 """All figures of a run: which stage each belongs to, and drawing them into files.
 
-A figure is a function of a tidy table and of nothing else. To add one, write its function (in `representation`,
-`causes` or `steered`) and its line in `FIGURES`.
+A figure is a function of a tidy table and of nothing else. To add one, write its function (in
+`representation`, `causes` or `steered`), its line in `FIGURES`, and how to read it in `stages.READING`.
 """
 
 import io
