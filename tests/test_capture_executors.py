@@ -58,7 +58,11 @@ def test_run_shard_is_idempotent(llama, clean, tmp_path):
     out = tmp_path / "run"
     write_store(llama, out).close()
     plan = make_plan(
-        llama, battery(), sites=FEW, positions=("last", "mean_content"), options=Options(token_budget=48, shard_batches=1)
+        llama,
+        battery(),
+        sites=FEW,
+        positions=("last_content", "mean_content"),
+        options=Options(token_budget=48, shard_batches=1),
     )
     worker = recorder.Recorder(llama, plan)
     folder = RunFolder(out)

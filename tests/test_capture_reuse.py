@@ -17,7 +17,7 @@ from interp.models import load
 from stimuli.battery import Battery, Stimulus
 
 POST = "blocks.1.hook_resid_post"
-SETTINGS = {"sites": FEW, "positions": ("last", "mean_content"), "token_budget": 48, "shard_batches": 1}
+SETTINGS = {"sites": FEW, "positions": ("last_content", "mean_content"), "token_budget": 48, "shard_batches": 1}
 
 
 @pytest.fixture(scope="module")
