@@ -21,7 +21,6 @@ from interp.causal.twins import balanced, halves
 from interp.chance import draws_for
 from interp.errors import UsageError
 from interp.evaluation.judges import judge_for
-from interp.models.conversations import prompt_of
 from interp.models.reliance import told_once, usable
 from interp.sites import Site
 from interp.study import power
@@ -93,10 +92,9 @@ def steering(study: Study) -> Rows:
     rows = dose_response(study.model, neutral, asked, study.readout.readout, scales=limits.scales, seed=study.settings.seed)
     judge = judge_for(study.settings.model)
     if judge is not None:
-        prompts = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in neutral]
         rows += sweep_places(
             study.model,
-            prompts,
+            neutral,
             _places(study, chosen),
             judge,
             scales=limits.scales,
