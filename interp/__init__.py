@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from interp import lazy
 
 if TYPE_CHECKING:
-    from interp.api import ablate, battery, direction, patch, probe, record, run
+    from interp.api import ablate, direction, patch, probe, record, run
     from interp.capture.store import Activations, ActivationStore
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from interp.reporting.figures import draw
     from interp.sites import Site
     from stimuli.battery import Battery, Pair, Pairs
+    from stimuli.reading import load as battery
 
 __version__ = "0.1.0"
 
 _HOME = {
     "load": "interp.models",
-    "battery": "interp.api",
+    "battery": "stimuli.reading:load",
     "record": "interp.api",
     "probe": "interp.api",
     "direction": "interp.api",

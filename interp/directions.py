@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from interp import array_files
 from interp.errors import ArtefactError, UsageError
+from interp.notebook import as_html
 from interp.sites import Site
 
 _UNIT_TOLERANCE = 1e-6
@@ -55,6 +56,20 @@ class Direction:
         own = np.array(self.vector)
         own.setflags(write=False)
         object.__setattr__(self, "vector", own)
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what it is the direction of, where, and how long it is."""
+        low, high = self.scale_interval
+        interval = "" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]"
+        facts = [
+            ("site", self.site),
+            ("method", self.method),
+            ("width", len(self.vector)),
+            ("length on held-out scenarios", f"{self.scale:.3g}{interval}"),
+            ("model", self.provenance.get("model")),
+            *(("warning", warning) for warning in self.provenance.get("warnings", ())),
+        ]
+        return as_html(f"Direction from {self.labels[1]} to {self.labels[0]}", facts)
 
     def save(self, path: Path) -> None:
         """Write `path` (safetensors) and its JSON card beside it, each atomically."""

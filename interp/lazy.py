@@ -8,13 +8,15 @@ from typing import Any
 
 
 def exports(package: str, home: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package that offers the names in `home`, each with the full
-    name of the module that defines it, and its own modules.
+    """`__getattr__` and `__dir__` of a package that offers the names in `home`, and its own modules.
+
+    `home` says which module defines a name: "a.b", or "a.b:other" where it is called `other` there.
     """
 
     def get(name: str) -> Any:
         if name in home:
-            return getattr(importlib.import_module(home[name]), name)
+            module, _, own = home[name].partition(":")
+            return getattr(importlib.import_module(module), own or name)
         if name in _modules(package):
             return importlib.import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")

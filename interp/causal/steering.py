@@ -33,7 +33,7 @@ from interp.models.ends import LAST
 from interp.models.quantised import warn_of_rounding
 from interp.models.reliance import require
 from interp.progress import track
-from interp.sites import RESIDUAL_WIDE, Site, place
+from interp.sites import RESIDUAL_WIDE, place
 from interp.stats import mean_interval
 from stimuli.battery import Stimulus
 
