@@ -50,8 +50,14 @@ def generate(
         require(model, "steering", [one.site for one in interventions])
         if model.quantised:
             warn_of_rounding(model.provenance, "steering")
-    decoding = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
-    return write(model, open_prompts(model, prompts), interventions, **decoding)
+    return write(
+        model,
+        open_prompts(model, prompts),
+        interventions,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
 
 
 def write(

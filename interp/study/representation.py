@@ -133,8 +133,9 @@ def saturated_sites(study: Study, pairs: Pairs) -> tuple[Site, ...]:
         def twins_at(site: Site) -> Iterator[tuple[Twins, Scenarios]]:
             return ((study.twins(site, part), part.groups) for part in mine)
 
-        settings = {"n_splits": study.settings.folds, "seed": study.settings.seed}
-        study.chosen[key] = emotion_directions.saturated_sites(_stream(study), twins_at, **settings)
+        study.chosen[key] = emotion_directions.saturated_sites(
+            _stream(study), twins_at, n_splits=study.settings.folds, seed=study.settings.seed
+        )
     return study.chosen[key]
 
 
