@@ -36,7 +36,8 @@ class Names:
 class Dataset:
     """As `datasets.Dataset`: label numbers, whose names stand in the features."""
 
-    features = {"text": object(), "label": Names(), "pair": object()}
+    def __init__(self):
+        self.features = {"text": object(), "label": Names(), "pair": object()}
 
     def to_pandas(self):
         frame = table().rename(columns={"Text": "text", "emotion": "label"}).drop(columns="length")
