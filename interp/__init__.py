@@ -2,8 +2,8 @@
 
 What most people need is here: `load` a model, read a `battery`, `record` activations, `probe` them,
 fit a `direction`, `steer` or `generate` with it, `patch`, `ablate`, `draw` a table, `run` a study.
-Everything else is in the rooms (`interp.analysis`, `interp.causal`, ...). All of it is imported when
-it is first named, so that `import interp` costs nothing.
+Everything else is in the rooms (`interp.analysis`, `interp.causal`, ...). All of it is imported
+when it is first named, so that `import interp` costs nothing.
 """
 
 from typing import TYPE_CHECKING

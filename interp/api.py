@@ -16,6 +16,7 @@ import pandas as pd
 from interp import study
 from interp.analysis.emotion_directions import Twins, fit_emotion, origin_of, saturated_sites
 from interp.analysis.questions import QUESTIONS, answer, cells, reception, task_of
+from interp.analysis.sweep import SiteRows
 from interp.capture import ActivationStore, capture
 from interp.capture.plan import Options
 from interp.causal import ablation
@@ -37,6 +38,7 @@ from interp.study.conditions import evoking
 from stimuli.battery import Battery, Pairs, Stimulus, in_content_order
 
 DRAWS = 20
+"""Random choices beside an ablation, at least."""
 
 
 def record(
@@ -146,7 +148,7 @@ def ablate(
     readout: Readout | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Knocking out the k heads or neurons that write an emotion's direction most, and random others.
+    """Knocking out the k heads or neurons that write a direction most, and random others.
 
     They are ranked on one half of the scenarios and knocked out in the other. `directions` are
     by emotion; of the battery only their emotions are used. A direction that was fitted on these
@@ -155,7 +157,8 @@ def ablate(
     """
     mine = [pair for pair in _in_order(battery) if pair.affective.emotion in directions]
     if not mine:
-        raise StatisticsError(f"the battery has no pair of {', '.join(directions) or 'no emotion'}.")
+        named = ", ".join(directions) or "no emotion"
+        raise StatisticsError(f"no direction has a pair in the battery: directions are of {named}.")
     choosing, reported = halves(mine, seed=seed)
     asked = readout or readout_for(model.name, tuple(directions))
     bench = Bench(model, reported, directions, asked)
@@ -178,7 +181,11 @@ def run(model: str, stimuli: str, out: Path | str, **settings: Any) -> dict[str,
     return study.run(study.Settings(model=model, stimuli=stimuli, out=Path(out), **settings))
 
 
-def _asked(question: str, store: ActivationStore, battery: Battery) -> tuple[list[Stimulus], list[str]]:
+Asked = tuple[list[Stimulus], list[str]]
+"""Texts, and a label for each."""
+
+
+def _asked(question: str, store: ActivationStore, battery: Battery) -> Asked:
     """The texts that a question is asked of, and their labels. Without twins there is only
     categorisation, asked of all texts that evoke an emotion.
     """
@@ -195,17 +202,18 @@ def _asked(question: str, store: ActivationStore, battery: Battery) -> tuple[lis
 def _pairs(store: ActivationStore, battery: Battery) -> Pairs:
     """The twins whose activations are finite, in the order of their content."""
     pairs = _in_order(battery)
-    kept = Pairs(pair for pair in pairs if not {item.id for item in pair} & store.quarantined.keys())
+    lost = store.quarantined.keys()
+    kept = Pairs(pair for pair in pairs if not {item.id for item in pair} & lost)
     if not kept:
         raise StatisticsError(f"battery {battery.name!r} has no pair whose activations are finite.")
     if len(kept) < len(pairs):
-        lost = len(pairs) - len(kept)
-        warnings.warn(f"left out {lost} pairs: their activations are not finite.", stacklevel=3)
+        without = len(pairs) - len(kept)
+        warnings.warn(f"left out {without} pairs: their activations are not finite.", stacklevel=3)
     return kept
 
 
 def _in_order(battery: Battery) -> Pairs:
-    """The twins in the order of their content: what is drawn depends on no name and no row's place."""
+    """The twins by content, so that what is drawn depends on no name and no row's place."""
     return Pairs(in_content_order(battery.pairs()))
 
 
@@ -220,11 +228,12 @@ def _recorded(store: ActivationStore, names: Sequence[str]) -> list[Site]:
     sites = [site for site in store.sites if site.name in names and site.head is None]
     if not sites:
         here = ", ".join(dict.fromkeys(site.name for site in store.sites))
-        raise UsageError(f"the store has {here}, and {' or '.join(names)} is read: record that too.")
+        asked = " or ".join(names)
+        raise UsageError(f"the store has {here}, and {asked} is read: record that too.")
     return sites
 
 
-def _activations(store: ActivationStore, items: Sequence[Stimulus]) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+def _activations(store: ActivationStore, items: Sequence[Stimulus]) -> Iterator[SiteRows]:
     ids = [item.id for item in items]
     for site, position in cells(_recorded(store, RESIDUAL_WIDE), store.positions):
         where = {"site": site.name, "layer": site.layer, "position": position}
@@ -253,7 +262,15 @@ def _contributions(
     for emotion, one in directions.items():
         mine = [row for row, pair in enumerate(pairs) if pair.affective.emotion == emotion]
         groups = pairs.of(emotion).groups
-        listed[emotion] = contribution_rows(model, activations, twins[mine], one, emotion=emotion, groups=groups, top=top)
+        listed[emotion] = contribution_rows(
+            model,
+            activations,
+            twins[mine],
+            one,
+            emotion=emotion,
+            groups=groups,
+            top=top,
+        )
     return listed
 
 

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+Door = tuple[Callable[[str], Any], Callable[[], list[str]]]
+"""A package's `__getattr__` and `__dir__`."""
 
-def exports(package: str, home: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package that offers the names in `home`, and its own modules.
+
+def exports(package: str, home: Mapping[str, str]) -> Door:
+    """The door of a package that offers the names in `home`, and its own modules.
 
     `home` says which module defines a name: "a.b", or "a.b:other" where it is called `other` there.
     """

@@ -49,8 +49,8 @@ Image(as_bytes(interp.draw("probe_curves", table), "png"))
 # ## Steering
 #
 # The mean difference of the twins is a direction. Added at the last token of a *neutral* story, it should decide what the
-# protagonist does next. `scale` 1 adds as much as the twins differ by; 0 is the unsteered text. We take the last layer, where
-# the emotion itself is told apart and not only that there is one.
+# protagonist does next. `scale` 1 adds as much as the twins differ by; 0 is the unsteered text. We
+# take the last layer, where the emotion itself is told apart and not only that there is one.
 
 # %%
 anger = interp.direction(store, battery, emotion="anger", site=store.sites[-1])
@@ -58,6 +58,8 @@ anger
 
 # %%
 prompts = pairs.of("trust").neutral[:5]
-plain, steered = (interp.steer(model, prompts, anger, scale=scale, where="last", max_new_tokens=12) for scale in (0.0, 1.5))
+settings = {"where": "last", "max_new_tokens": 12}
+plain, steered = (interp.steer(model, prompts, anger, scale=by, **settings) for by in (0.0, 1.5))
 for prompt, before, after in zip(prompts, plain, steered, strict=True):
-    print(f"{prompt.text}\n   unsteered: {before.partition('.')[0]}.\n   steered:   {after.partition('.')[0]}.\n")
+    first, then = (text.partition(".")[0] for text in (before, after))
+    print(f"{prompt.text}\n   unsteered: {first}.\n   steered:   {then}.\n")

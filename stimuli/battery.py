@@ -191,13 +191,12 @@ class Battery:
                 f"battery {self.name!r}: {len(broken)} of {len(members)} pairs are not one affective and one neutral text: "
                 f"{', '.join(map(repr, broken[:10]))}. Mend them, or drop them with --drop-unmatched."
             )
-        twins = (sorted(items, key=lambda item: item.emotion == NEUTRAL) for items in members.values())
-        return Pairs(Pair(*items) for items in twins)
+        return Pairs(Pair(*sorted(items, key=_is_neutral)) for items in members.values())
 
     def _repr_html_(self) -> str:
         """For a notebook: how many texts there are, and the first twins."""
         facts = {"texts": len(self), "emotions": ", ".join(self.emotions)}
-        facts |= {f"arm {arm}": sum(item.arm == arm for item in self) for arm in ARMS if self.where(arm=arm)}
+        facts |= {f"arm {arm}": count for arm in ARMS if (count := len(self.where(arm=arm)))}
         matched = [items for items in self._by_pair().values() if _matched(items)]
         facts["twins"] = len(matched)
         shown = [item for items in matched[:2] for item in items] or self.items[:2]
@@ -243,4 +242,8 @@ class Battery:
 
 
 def _matched(items: list[Stimulus]) -> bool:
-    return len(items) == 2 and sum(item.emotion == NEUTRAL for item in items) == 1
+    return len(items) == 2 and sum(map(_is_neutral, items)) == 1
+
+
+def _is_neutral(item: Stimulus) -> bool:
+    return item.emotion == NEUTRAL

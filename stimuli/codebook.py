@@ -51,7 +51,12 @@ def name_numbers(found: Sequence[Draft], path: Path | None, ledger: Ledger) -> N
         draft.name_codes(book)
 
 
-def _choose(draft: Draft, path: Path | None, numbers: set[int], ledger: Ledger) -> tuple[Codebook, str]:
+def _choose(
+    draft: Draft,
+    path: Path | None,
+    numbers: set[int],
+    ledger: Ledger,
+) -> tuple[Codebook, str]:
     """The codebook of these numbers, and the sentence that says which it is."""
     beside = {name: _read(path.parent / name) for name in BESIDE} if path else {}
     readings = {name: _fitting(lines, numbers) for name, lines in beside.items() if lines}

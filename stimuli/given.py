@@ -4,7 +4,7 @@ A table is whatever pandas can make one of: a DataFrame, or what has a `to_panda
 `datasets.Dataset`, a polars frame, a pyarrow table). Its columns are told as those of a file are.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from interp.errors import DataError, UsageError
@@ -18,25 +18,32 @@ def given_rows(source: object, limits: Limits, ledger: Ledger) -> tuple[str, Ite
     Raises `UsageError` for what is neither a table nor a list, `DataError` for a member of a list
     that is no (affective text, neutral text, emotion), and for more rows than `limits` allow.
     """
+    name = type(source).__name__
     if hasattr(source, "to_pandas"):
-        return type(source).__name__, _counted(_dataset(source), type(source).__name__, limits, ledger)
-    if hasattr(source, "to_dict") and hasattr(source, "columns"):
-        return type(source).__name__, _counted(_table(source), type(source).__name__, limits, ledger)
-    if isinstance(source, Sequence) and not isinstance(source, bytes | bytearray):
-        return "pairs", _counted(_twins(source), "pairs", limits, ledger)
-    raise UsageError(
-        f"stimuli cannot be read from a {type(source).__name__}: give a name, a path, a table "
-        "(pandas, datasets), or a list of (affective text, neutral text, emotion)."
-    )
+        members = _dataset(source)
+    elif hasattr(source, "to_dict") and hasattr(source, "columns"):
+        members = _table(source)
+    elif isinstance(source, Sequence) and not isinstance(source, bytes | bytearray):
+        name, members = "pairs", _twins(source)
+    else:
+        raise UsageError(
+            f"stimuli cannot be read from a {name}: give a name, a path, a table (pandas, "
+            "datasets), or a list of (affective text, neutral text, emotion)."
+        )
+    return name, _counted(name, members, limits, ledger)
 
 
-def _counted(members: Iterable[tuple[int, Mapping[str, Any]]], name: str, limits: Limits, ledger: Ledger) -> Iterator[Row]:
+Members = Iterator[tuple[int, Mapping[str, Any]]]
+"""A row's line, counted from 1, and its values by column."""
+
+
+def _counted(name: str, members: Members, limits: Limits, ledger: Ledger) -> Iterator[Row]:
     for line, values in members:
         count_row(name, limits, ledger)
         yield Row(name, line, dict(plain_values(values)))
 
 
-def _table(frame: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _table(frame: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a DataFrame, counted from 1; a missing value of any kind is None."""
     names = [str(name) for name in frame.columns]
     cells = frame.astype(object).where(frame.notna(), None)
@@ -44,19 +51,19 @@ def _table(frame: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield line, {name: _as_python(value) for name, value in zip(names, values, strict=True)}
 
 
-def _dataset(source: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _dataset(source: Any) -> Members:
     """The rows of a dataset, whose label numbers its own `features` name."""
     features = getattr(source, "features", None) or {}
     names = {column: kind.names for column, kind in features.items() if hasattr(kind, "int2str")}
-    renamed = dict.fromkeys(names, "emotion") if len(names) == 1 and "emotion" not in features else {}
+    labels_emotion = len(names) == 1 and "emotion" not in features
+    ours = dict.fromkeys(names, "emotion") if labels_emotion else {}
     for line, values in _table(source.to_pandas()):
-        told = {
-            column: names[column][value] if column in names and value is not None else value for column, value in values.items()
-        }
-        yield line, {renamed.get(column, column): value for column, value in told.items()}
+        for column, known in names.items():
+            values[column] = None if values[column] is None else known[values[column]]
+        yield line, {ours.get(column, column): value for column, value in values.items()}
 
 
-def _twins(triples: Sequence[Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _twins(triples: Sequence[Any]) -> Members:
     """Two rows for each (affective text, neutral text, emotion), both of one line and pair."""
     for line, triple in enumerate(triples, start=1):
         if not _is_triple(triple):
@@ -71,7 +78,8 @@ def _twins(triples: Sequence[Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _is_triple(given: Any) -> bool:
-    return isinstance(given, tuple | list) and len(given) == 3 and all(isinstance(part, str) for part in given)
+    three = isinstance(given, tuple | list) and len(given) == 3
+    return three and all(isinstance(part, str) for part in given)
 
 
 def _as_python(value: Any) -> Any:

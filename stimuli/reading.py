@@ -116,18 +116,30 @@ def _read(
 
 def _nothing_left(where: str, ledger: Ledger) -> str:
     reasons = "; ".join(f"{count} {reason}" for reason, count in ledger.dropped.items())
-    told = f"{ledger.read} read, {sum(ledger.dropped.values())} dropped: {reasons}" if reasons else "the file has no rows"
-    return f"0 usable {'pairs' if any('pair' in reason for reason in ledger.dropped) else 'texts'} in {where} ({told})."
+    dropped = sum(ledger.dropped.values())
+    told = "the file has no rows"
+    if reasons:
+        told = f"{ledger.read} read, {dropped} dropped: {reasons}"
+    what = "pairs" if any("pair" in reason for reason in ledger.dropped) else "texts"
+    return f"0 usable {what} in {where} ({told})."
 
 
-def _battery(name: str, where: str, found: Sequence[Draft], ledger: Ledger, *, strict: bool) -> Battery:
+def _battery(
+    name: str,
+    where: str,
+    found: Sequence[Draft],
+    ledger: Ledger,
+    *,
+    strict: bool,
+) -> Battery:
     warnings = ledger.warnings() + tuple(
         f"left out {count} of {ledger.read} rows: they {reason}"
         for reason, count in ledger.dropped.items()
         if "unmatched" not in reason
     )
     if strict and warnings:
-        raise DataError(f"{where}: --strict refuses what would be a warning: {'; '.join(warnings)}.")
+        doubts = "; ".join(warnings)
+        raise DataError(f"{where}: --strict refuses what would be a warning: {doubts}.")
     items = []
     for draft in found:
         values = draft.values

@@ -1,4 +1,4 @@
-"""Generation under edits: equals loops by hand, in any batch, at the positions that the words say."""
+"""Generation under edits: equals loops by hand, in any batch, where the words say."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,10 @@ from stimuli.battery import Stimulus
 
 PROMPTS = ["the dog ran home", "anna", "the cold dog", "anna lost the dog", "home"]
 STREAM, MLP = Site("resid_post", 0), Site("mlp_out", 1)
-TALK = [{"role": "user", "content": "the dog ran"}, {"role": "user", "content": "anna lost the dog"}]
+TALK = [
+    {"role": "user", "content": "the dog ran"},
+    {"role": "user", "content": "anna lost the dog"},
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def vector(seed=0, rows=None):
 
 
 def turned(x, towards, angle):
-    """Each row of x turned by `angle` towards a direction: in the plane of both, by sines and cosines."""
+    """Each row of x turned by `angle` towards a direction, in the plane of both."""
     u = torch.from_numpy(towards / np.linalg.norm(towards)).float()
     norm = x.norm(dim=-1, keepdim=True)
     across = x - (x @ u)[:, None] * u
@@ -73,7 +76,7 @@ def test_several_edits_at_several_sites_equal_a_loop_by_hand(tiny):
 
 
 def test_what_is_given_per_prompt_meets_its_prompt_in_every_batch(tiny, monkeypatch):
-    """Values, strengths and masks of one row per prompt, in batches of two: as each prompt alone."""
+    """Values, strengths and masks of one row per prompt, in batches of two: as each alone."""
     values, scales = vector(1, rows=5), np.array([20.0, -15.0, 0.0, 30.0, -25.0])
     mask = torch.zeros(5, 4, dtype=torch.bool)
     mask[0, 0] = mask[3, 2] = True  # nothing in the third batch
@@ -123,11 +126,13 @@ def test_a_stimulus_is_its_text_or_its_conversation(chat_model):
     plain = Stimulus("a", "anna lost the dog", "joy")
     talk = Stimulus("b", "whatever it is called", "joy", fields={"messages": TALK})
     texts = ["anna lost the dog", TALK]
-    assert generate(chat_model, [plain, talk], max_new_tokens=4) == generate(chat_model, texts, max_new_tokens=4)
+    written = generate(chat_model, [plain, talk], max_new_tokens=4)
+    assert written == generate(chat_model, texts, max_new_tokens=4)
 
 
 def test_a_seed_means_the_same_sample_again(tiny):
-    drawn = [generate(tiny, ["the dog"], temperature=1.0, seed=seed, max_new_tokens=8) for seed in (1, 1, 2)]
+    asked = {"temperature": 1.0, "max_new_tokens": 8}
+    drawn = [generate(tiny, ["the dog"], seed=seed, **asked) for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 

@@ -1,4 +1,4 @@
-"""`import interp`: its verbs give the study's own numbers, find what is planted, and refuse the rest."""
+"""`import interp`: its verbs give the study's numbers, find what is planted, refuse the rest."""
 
 import dataclasses
 import warnings
@@ -60,7 +60,8 @@ def measured(table):
 def test_probe_and_direction_give_the_numbers_of_the_study(ran, model, tmp_path):
     out, told = ran
     assert told["report"].endswith("report.html")
-    settings = interp.study.Settings(model="planted", stimuli="planted", out=tmp_path, emotions=EMOTIONS, preset="quick")
+    asked = {"model": "planted", "stimuli": "planted", "emotions": EMOTIONS, "preset": "quick"}
+    settings = interp.study.Settings(out=tmp_path, **asked)
     battery = settings.captured(settings.read_battery())
     store = interp.record(model, battery)
     known = read_table(out / "tables" / "probes.csv")
@@ -92,7 +93,8 @@ def test_the_planted_direction_is_found_where_it_is_written(store, battery, dire
         truth = TRUTH.direction(emotion, found.site)
         assert abs(float(found.vector @ truth)) / np.linalg.norm(truth) > 0.95
     chosen = interp.direction(store, battery.where(), emotion="joy", method="lda")
-    assert (chosen.site.name, chosen.method, chosen.labels) == ("resid_post", "lda", ("joy", "neutral"))
+    assert (chosen.site.name, chosen.method) == ("resid_post", "lda")
+    assert chosen.labels == ("joy", "neutral")
     assert chosen.provenance["battery"] == battery.sha256
     assert chosen.provenance["position"] == "last_content"
 
@@ -107,7 +109,9 @@ def test_patch_and_ablate_find_the_planted_cause(model, battery, directions):
     fall = ablated[(ablated.metric == "projection_drop") & (ablated.emotion == ablated.target)]
     top = fall[fall.control == ""].set_index(["component", "emotion"]).value
     random = fall[fall.control == "random"].set_index(["component", "emotion"]).value
-    assert (top.loc["head"] > random.loc["head"].reindex(top.loc["head"].index).fillna(0) + 0.1).all()
+    assert set(random.index) <= set(top.index)
+    assert (top.loc["head"] > 0.1).all()
+    assert (top.loc[random.index] > random + 0.1).loc["head"].all()
     for name, table in {"patching_curves": patched, "ablation_projection": ablated}.items():
         assert interp.draw(name, table).axes
 
@@ -139,16 +143,16 @@ def test_what_cannot_be_asked_is_refused_with_what_can(model, store, battery):
         interp.probe(store, battery, question="colour")
     with pytest.raises(UsageError, match="the battery has the emotions fear, joy: name one"):
         interp.direction(store, battery)
-    with pytest.raises(StatisticsError, match="no pair of the battery evokes 'envy'; it has fear, joy"):
+    with pytest.raises(StatisticsError, match="no pair of the battery evokes 'envy'"):
         interp.direction(store, battery, emotion="envy")
     with pytest.raises(UsageError, match="was not captured"):
         interp.direction(store, battery, emotion="joy", site="blocks.0.hook_mlp_out")
     with pytest.raises(UsageError, match="has no item"):
         interp.probe(store, interp.battery("planted", emotions=["anger"]))
     heads = interp.record(model, battery.where(arm="neutral"), sites=["z"])
-    with pytest.raises(UsageError, match=r"the store has z, and resid_pre or resid_mid or .* is read"):
+    with pytest.raises(UsageError, match=r"the store has z, and resid_pre or .* is read"):
         interp.probe(heads, battery)
-    with pytest.raises(StatisticsError, match="the battery has no pair of no emotion"):
+    with pytest.raises(StatisticsError, match="directions are of no emotion"):
         interp.ablate(model, battery, {})
 
 
@@ -173,7 +177,8 @@ def test_a_notebook_shows_sites_shapes_and_lengths(model, battery, store, direct
     assert "&lt;run&gt;" in shown
     assert f"({dims.d_model},) per row" in store._repr_html_()
     assert "in memory" in store._repr_html_()
-    joy = dataclasses.replace(directions["joy"], labels=("<joy>", "neutral"), provenance={"warnings": ["a & b"]})
+    doubt = {"warnings": ["a & b"]}
+    joy = dataclasses.replace(directions["joy"], labels=("<joy>", "neutral"), provenance=doubt)
     shown = joy._repr_html_()
     assert "Direction from neutral to &lt;joy&gt;" in shown
     assert "a &amp; b" in shown

@@ -48,7 +48,10 @@ def told(battery):
     return [(a.text, n.text, a.emotion) for a, n in battery.pairs()]
 
 
-@pytest.mark.parametrize("source", [TRIPLES, table(), Dataset()], ids=["triples", "table", "dataset"])
+GIVEN = {"triples": TRIPLES, "table": table(), "dataset": Dataset()}
+
+
+@pytest.mark.parametrize("source", GIVEN.values(), ids=GIVEN)
 def test_the_same_twins_come_of_triples_a_table_and_a_dataset(source, tmp_path):
     battery = stimuli.load(source)
     assert told(battery) == TRIPLES
@@ -67,14 +70,14 @@ def test_other_columns_are_kept_and_a_missing_value_is_none():
 
 def test_a_list_of_messages_survives_a_table():
     talk = [{"role": "user", "content": "she ran from the bear"}]
-    frame = pd.DataFrame({"text": ["she ran from the bear"], "emotion": ["fear"], "messages": [talk]})
+    frame = table().head(1).drop(columns="pair").assign(messages=[talk])
     assert stimuli.load(frame).items[0].fields["messages"] == talk
 
 
 @pytest.mark.parametrize(
     ("source", "error", "message"),
     [
-        ([*TRIPLES, ("one", "two")], DataError, r"pairs:4: expected \(affective text, neutral text"),
+        ([*TRIPLES, ("one", "two")], DataError, r"pairs:4: expected \(affective text"),
         (["only a text"], DataError, "pairs:1: expected"),
         ([("a text", 3, "joy")], DataError, "pairs:1: expected"),
         ([], DataError, "0 usable texts in pairs"),
@@ -82,11 +85,15 @@ def test_a_list_of_messages_survives_a_table():
         ({"text": "one"}, UsageError, "stimuli cannot be read from a dict"),
         (pd.DataFrame({"text": ["a b"], "emotion": [2]}), DataError, "nothing says what they mean"),
         (pd.DataFrame({"text": ["a b"]}), DataError, "DataFrame:1:1: .*emotion"),
-        ([("a b", "c d", "jooy"), *[("a b c", "d e", "joy")] * 9], DataError, "unknown emotion 'jooy'"),
+        (
+            [("a b", "c d", "jooy"), *[("a b c", "d e", "joy")] * 9],
+            DataError,
+            "unknown emotion 'jooy'",
+        ),
     ],
 )
 def test_what_holds_no_stimuli_is_refused_by_row(source, error, message, tmp_path, monkeypatch):
-    (tmp_path / "labels.txt").write_text("joy\nfear\nanger\n")  # beside nothing: no codebook of a table
+    (tmp_path / "labels.txt").write_text("joy\nfear\nanger\n")  # a codebook, of other texts
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
         stimuli.load(source)

@@ -1,6 +1,7 @@
 """From the twins of an emotion to its direction: at which layers, and with which provenance."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,20 @@ Scenarios = Sequence[str]
 """The scenario of each pair."""
 
 
-def told_apart(twins: Twins, groups: Labels, *, method: str = "paired", n_splits: int = 5, seed: int = 0) -> float:
+def told_apart(
+    twins: Twins,
+    groups: Labels,
+    *,
+    method: str = "paired",
+    n_splits: int = 5,
+    seed: int = 0,
+) -> float:
     """How often a held-out affective text projects higher than a held-out neutral one of its fold.
 
     An AUROC: 0.5 is chance. With fewer scenarios than `n_splits` there is one fold per scenario.
     """
-    folds = min(n_splits, len(set(groups)))
-    projection, fold = held_out_projections(*twins, groups, method=method, n_splits=folds, seed=seed)
+    n = min(n_splits, len(set(groups)))
+    projection, fold = held_out_projections(*twins, groups, method=method, n_splits=n, seed=seed)
     truth = np.repeat([1.0, 0.0], len(twins[0]))[None]
     return float(weighted_auroc(projection, truth, 1 - truth, strata=fold)[0])
 
@@ -46,12 +54,12 @@ def saturated_sites(
     `twins_at` gives a site's twins and scenarios, once per emotion; the separation (`told_apart`)
     is the mean over emotions.
     """
-    means = {
-        site: np.mean(
-            [told_apart(twins, groups, method=method, n_splits=n_splits, seed=seed) for twins, groups in twins_at(site)]
-        )
-        for site in sites
-    }
+
+    def mean_at(site: Site) -> float:
+        told = partial(told_apart, method=method, n_splits=n_splits, seed=seed)
+        return float(np.mean([told(*one) for one in twins_at(site)]))
+
+    means = {site: mean_at(site) for site in sites}
     least = max(means.values()) - SATURATED
     return tuple(site for site, mean in means.items() if mean >= least)
 
@@ -81,6 +89,6 @@ def fit_emotion(
 
 
 def origin_of(model: Mapping[str, Any], *, battery: str, position: str) -> dict[str, Any]:
-    """Where activations come from: the model (of its provenance), the battery's digest, the rule."""
+    """Where activations come from: the model, the battery's digest, the position rule."""
     known = {name: model.get(name) for name in ("model", "revision", "digest", "chat_template")}
     return {**known, "battery": battery, "position": position}

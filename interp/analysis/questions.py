@@ -26,8 +26,15 @@ def reception(pairs: Sequence[Pair]) -> tuple[list[Stimulus], list[str]]:
     return [item for pair in pairs for item in pair], ["affective", "neutral"] * len(pairs)
 
 
-def task_of(question: str, items: Sequence[Stimulus], labels: Sequence[str], *, folds: int = 5, seed: int = 0) -> Task:
-    """The question as a task: folds and relabellings over the items' scenarios. Raises as `prepare`."""
+def task_of(
+    question: str,
+    items: Sequence[Stimulus],
+    labels: Sequence[str],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+) -> Task:
+    """The question as a task over the items' scenarios. Raises as `prepare`."""
     groups = [item.group for item in items]
     return prepare(question, labels, groups, n_splits=folds, seed=seed)
 
@@ -39,7 +46,13 @@ def cells(sites: Sequence[Site], positions: Sequence[str]) -> list[tuple[Site, s
     return [(site, first) for site in sites] + [(site, rule) for rule in others for site in stream]
 
 
-def answer(task: Task, items: Sequence[Stimulus], sites: Iterable[SiteRows], *, probe: str = "logistic") -> Sweep:
+def answer(
+    task: Task,
+    items: Sequence[Stimulus],
+    sites: Iterable[SiteRows],
+    *,
+    probe: str = "logistic",
+) -> Sweep:
     """Rows of the probe at every site, then of the text baselines, which have no site.
 
     `sites` gives what to write in a site's rows and its activations, one row per item. Raises as
@@ -67,11 +80,10 @@ def nuisances(task: Task, items: Sequence[Stimulus]) -> dict[str, list[str]]:
         "person": [str(item.fields.get("person", "")) for item in items],
     }
     kept = {name: labels for name, labels in known.items() if can_compete(labels, task.folds)}
-    if lost := [name for name, labels in known.items() if name not in kept and len(set(labels)) > 1]:
-        warnings.warn(
-            f"{task.name}: {', '.join(lost)} of the texts cannot be compared with the emotion: some fold lacks a value.",
-            stacklevel=3,
-        )
+    varied = (name for name, labels in known.items() if len(set(labels)) > 1)
+    if lost := ", ".join(name for name in varied if name not in kept):
+        reason = "cannot be compared with the emotion: some fold lacks a value."
+        warnings.warn(f"{task.name}: {lost} of the texts {reason}", stacklevel=3)
     return kept
 
 

@@ -25,6 +25,7 @@ from interp.models.reliance import require
 from stimuli.battery import Stimulus
 
 ROWS_AT_ONCE = 256
+"""Prompts that are written together."""
 
 
 def generate(
@@ -46,10 +47,10 @@ def generate(
     """
     if not prompts:
         raise UsageError("there is no prompt to continue: give at least one.")
-    if interventions:
-        require(model, "steering", [one.site for one in interventions])
-        if model.quantised:
-            warn_of_rounding(model.provenance, "steering")
+    method = "steering" if interventions else "generation"
+    require(model, method, [one.site for one in interventions])
+    if interventions and model.quantised:
+        warn_of_rounding(model.provenance, method)
     return write(
         model,
         open_prompts(model, prompts),
@@ -69,14 +70,22 @@ def write(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> list[str]:
-    """What `generate` gives, for prompts that are tokens already. Each batch draws from `seed` anew."""
+    """What `generate` gives, for prompts that are tokens already.
+
+    Each batch of `ROWS_AT_ONCE` draws from `seed` anew.
+    """
+    decoding: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "seed": seed,
+    }
     texts: list[str] = []
     for first in range(0, len(rows), ROWS_AT_ONCE):
         part = rows[first : first + ROWS_AT_ONCE]
         edits = [edit for one in interventions if (edit := _in_part(one, rows, first)) is not None]
         tokens = [row.tokens for row in part]
         with applied(model, edits, lengths=[len(row) for row in tokens], side="left"):
-            written = model.generate(tokens, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+            written = model.generate(tokens, **decoding)
         texts += [model.decode(new) for new in written]
     return texts
 
@@ -104,7 +113,8 @@ def _in_part(one: Intervention, rows: Sequence[Encoded], first: int) -> Interven
     for where in one.where if isinstance(one.where, tuple) else (one.where,):
         if isinstance(where, Tensor):
             if len(where) != len(rows):
-                raise UsageError(f"the mask has {len(where)} rows and there are {len(rows)} prompts: give one row per prompt.")
+                found = f"the mask has {len(where)} rows and there are {len(rows)} prompts"
+                raise UsageError(f"{found}: give one row per prompt.")
             where = where[part]
             if not where.any():
                 continue

@@ -80,14 +80,20 @@ def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) 
 
 def open_prompts(model: LanguageModel, prompts: Sequence[Prompt | Stimulus]) -> list[Encoded]:
     """Prompts as they are continued: nothing closes them, and under a chat template the assistant's
-    turn is open. Of a stimulus it is its text, or its conversation. Raises as `LanguageModel.encode`.
+    turn is open. A stimulus is its text, or its conversation. Raises as `LanguageModel.encode`.
     """
-    plain = [prompt_of(one.text, one.fields, name=one.id) if isinstance(one, Stimulus) else one for one in prompts]
+    plain = [_plain(prompt) for prompt in prompts]
     found = []
     for at, row in enumerate(model.encode(plain, open_turn=True)):
         end = last_content(text_of(plain[at]), row.spans, name=f"text {at}")
         found.append(Encoded(tuple(row.ids), end))
     return found
+
+
+def _plain(prompt: Prompt | Stimulus) -> Prompt:
+    if isinstance(prompt, Stimulus):
+        return prompt_of(prompt.text, prompt.fields, name=prompt.id)
+    return prompt
 
 
 def batches(

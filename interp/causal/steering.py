@@ -77,7 +77,14 @@ def steer(
     warn_if_huge(model, rows, direction, float(np.abs(strength).max()))
     step = add(np.asarray(direction.vector) * direction.scale, scale=strength)
     edits = [Intervention(direction.site, step, where)]
-    return write(model, rows, edits, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+    return write(
+        model,
+        rows,
+        edits,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
 
 
 def dose_response(
@@ -119,7 +126,8 @@ def dose_response(
             vectors = random_like(own, rng) if control == "random" else own
             values = np.empty_like(unsteered)
             for chunk, prefix in zip(chunks, prefixes, strict=True):
-                edit = Intervention(direction.site, add(vectors[chunk], scale=scale), acting(WHERE, prefix.texts))
+                step = add(vectors[chunk], scale=scale)
+                edit = Intervention(direction.site, step, acting(WHERE, prefix.texts))
                 found = prefix.run([edit], further=not bound.whole)
                 wanted = asked.expand(len(chunk), -1)
                 values[chunk] = word_scores(found, bound, wanted=wanted)[:, columns].cpu().numpy()

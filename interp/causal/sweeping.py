@@ -191,7 +191,8 @@ def _judged(
         own = np.tile(np.asarray(direction.vector) * direction.scale, (n, 1))
         added = np.concatenate([random_like(own, rng) if control == "random" else own for control, _ in arms])
         edits = [Intervention(direction.site, add(added, scale=strength), at.where)]
-        verdicts = judge(write(model, [*rows] * len(arms), edits, max_new_tokens=max_new_tokens, seed=seed))
+        every = [*rows] * len(arms)
+        verdicts = judge(write(model, every, edits, max_new_tokens=max_new_tokens, seed=seed))
         for number, (control, scale) in enumerate(arms):
             mine = told[control, scale][emotion] = verdicts[number * n : (number + 1) * n]
             counts = {"success": mine.count(emotion), "valid": n - mine.count(None)}

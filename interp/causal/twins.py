@@ -76,8 +76,11 @@ def halves(pairs: Sequence[Pair], *, seed: int = 0) -> tuple[Pairs, Pairs]:
         for group in groups:
             taken = [side_of[g] for g in groups if g in side_of]
             side_of.setdefault(group, int(taken.count(0) > taken.count(1)))
-    first, second = (Pairs(pair for pair in pairs if side_of[pair.affective.group] == side) for side in (0, 1))
-    return first, second
+
+    def on(side: int) -> Pairs:
+        return Pairs(pair for pair in pairs if side_of[pair.affective.group] == side)
+
+    return on(0), on(1)
 
 
 def strangers(pairs: Sequence[Pair], *, seed: int = 0) -> Int[np.ndarray, " pair"]:

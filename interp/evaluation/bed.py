@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float
-
 from interp.analysis.directions import Direction, fit
 from interp.capture import ActivationStore, capture
+from interp.capture.store.activations import Twins
 from interp.causal.readout import Readout
 from interp.causal.twins import halves
 from interp.errors import InternalError
@@ -37,8 +35,8 @@ class Bed:
         """The residual stream behind the last layer."""
         return Site("resid_post", self.model.dims.n_layers - 1)
 
-    def values(self, site: Site, pairs: Pairs) -> tuple[Float[np.ndarray, "pair ..."], Float[np.ndarray, "pair ..."]]:
-        """What the site holds at the last token of the pairs' affective and of their neutral texts."""
+    def values(self, site: Site, pairs: Pairs) -> Twins:
+        """What the site holds at the last token of the pairs' affective and neutral texts."""
         return self.store.read(site).twins(pairs)
 
     def direction(self, emotion: str, site: Site, *, method: str = "paired") -> Direction:

@@ -128,7 +128,14 @@ def _directions(study: Study, pairs: Pairs) -> dict[str, Direction]:
     return {emotion: fit_direction(study, pairs, emotion, site) for emotion in study.emotions}
 
 
-def _contributions(study: Study, pairs: Pairs, emotion: str, *, top: int, reported: Pairs | None = None) -> Rows:
+def _contributions(
+    study: Study,
+    pairs: Pairs,
+    emotion: str,
+    *,
+    top: int,
+    reported: Pairs | None = None,
+) -> Rows:
     """Components as `pairs` rank them; what they do is told of the pairs `reported`, where given."""
     direction = fit_direction(study, pairs, emotion, choose_site(study, pairs))
     sites = _contributing(study, range(direction.site.layer + 1))

@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 import stimuli
 from interp.capture import Activations, ActivationStore, capture
+from interp.capture.store.activations import Twins
 from interp.capture.store.folder import LOCK
 from interp.capture.store.lock import locked
 from interp.causal.readout import Readout, TokenReadout
@@ -228,8 +229,8 @@ class Study:
         """The activations of all items at a site, by a position rule."""
         return self._activations(site, position).x
 
-    def twins(self, site: Site, pairs: Pairs) -> tuple[Float[np.ndarray, "pair ..."], Float[np.ndarray, "pair ..."]]:
-        """What a site holds at the last token of the affective and of the neutral texts of `pairs`."""
+    def twins(self, site: Site, pairs: Pairs) -> Twins:
+        """What a site holds at the last token of the pairs' affective and neutral texts."""
         return self._activations(site, self.position).twins(pairs)
 
     def _activations(self, site: Site, position: str) -> Activations:

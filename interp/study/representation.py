@@ -106,7 +106,7 @@ def cosines(study: Study) -> Rows:
     rows: Rows = []
     for site in saturated_sites(study, study.pairs):
         fitted = {emotion: fit_direction(study, study.pairs, emotion, site) for emotion in study.emotions}
-        differences = {emotion: _differences(study, study.pairs.of(emotion), site) for emotion in study.emotions}
+        differences = {one: _differences(study, one, site) for one in study.emotions}
         common = {"site": site.name, "layer": site.layer, "position": study.position, "method": "paired"}
         for one, a in fitted.items():
             for other, b in fitted.items():
@@ -125,7 +125,7 @@ def choose_site(study: Study, pairs: Pairs) -> Site:
 
 
 def saturated_sites(study: Study, pairs: Pairs) -> tuple[Site, ...]:
-    """The layers of the stream that tell the twins of `pairs` apart as well as the best one does."""
+    """The layers of the stream that tell the twins of `pairs` apart as well as the best one."""
     key = tuple(item.id for item in pairs.affective)
     if key not in study.chosen:
         mine = [pairs.of(emotion) for emotion in study.emotions]
@@ -142,8 +142,14 @@ def saturated_sites(study: Study, pairs: Pairs) -> tuple[Site, ...]:
 def fit_direction(study: Study, pairs: Pairs, emotion: str, site: Site) -> Direction:
     """The paired direction of `emotion` on those of `pairs` that evoke it, with the provenance an intervention asks for."""
     mine = pairs.of(emotion)
-    origin = origin_of(study.model.provenance, battery=study.battery.sha256, position=study.position)
-    return fit_emotion(study.twins(site, mine), site=site, emotion=emotion, groups=mine.groups, origin=origin)
+    model, battery = study.model.provenance, study.battery.sha256
+    return fit_emotion(
+        study.twins(site, mine),
+        site=site,
+        emotion=emotion,
+        groups=mine.groups,
+        origin=origin_of(model, battery=battery, position=study.position),
+    )
 
 
 def _task(study: Study, name: str, items: Sequence[Stimulus], labels: Sequence[str]) -> Task:
@@ -193,8 +199,13 @@ def _folds(study: Study, groups: Sequence[str]) -> int:
     return min(study.settings.folds, len(set(groups)))
 
 
-def _differences(study: Study, pairs: Pairs, site: Site) -> tuple[Float[np.ndarray, "pair d"], tuple[str, ...]]:
-    """The paired differences with their scenarios."""
+def _differences(
+    study: Study,
+    emotion: str,
+    site: Site,
+) -> tuple[Float[np.ndarray, "pair d"], tuple[str, ...]]:
+    """The paired differences of an emotion with their scenarios."""
+    pairs = study.pairs.of(emotion)
     affective, neutral = study.twins(site, pairs)
     return affective - neutral, pairs.groups
 

@@ -24,6 +24,9 @@ from stimuli.battery import Pair
 
 Shape = tuple[int, ...]
 
+Twins = tuple[Float[np.ndarray, "pair ..."], Float[np.ndarray, "pair ..."]]
+"""What pairs' affective texts hold, and their neutral texts."""
+
 
 @dataclass(frozen=True)
 class Activations:
@@ -67,9 +70,10 @@ class Activations:
             raise UsageError(f"{self.site}/{self.position} has no item {', '.join(map(repr, unknown[:5]))}.")
         return self.x[[self._row_of[item] for item in wanted]]
 
-    def twins(self, pairs: Sequence[Pair]) -> tuple[Float[np.ndarray, "pair ..."], Float[np.ndarray, "pair ..."]]:
-        """The rows of the pairs' affective texts, and those of their neutral texts; row i of both is
-        pair i. Raises as `select`.
+    def twins(self, pairs: Sequence[Pair]) -> Twins:
+        """The rows of the pairs' affective texts, and those of their neutral texts.
+
+        Row i of both is pair i. Raises as `select`.
         """
         affective, neutral = ([pair[side].id for pair in pairs] for side in (0, 1))
         return self.select(affective), self.select(neutral)
@@ -158,8 +162,12 @@ class ActivationStore:
 
     def _repr_html_(self) -> str:
         """For a notebook: what was recorded of how many texts, and the shape of one text's row."""
-        facts: list[tuple[str, object]] = [("texts", len(self.items)), ("folder", self.path or "in memory")]
-        facts += [("positions", ", ".join(self.positions)), ("quarantined", len(self.quarantined))]
+        facts: list[tuple[str, object]] = [
+            ("texts", len(self.items)),
+            ("quarantined", len(self.quarantined)),
+            ("positions", ", ".join(self.positions)),
+            ("folder", self.path or "in memory"),
+        ]
         for name in dict.fromkeys(site.name for site in self.sites):
             sites = [site for site in self.sites if site.name == name]
             layers = ", ".join(str(site.layer) for site in sites)
