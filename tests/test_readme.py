@@ -26,16 +26,18 @@ def emotions(texts: list[str]) -> list[str | None]:
 
 
 def test_the_examples_are_as_short_as_the_heading_says():
-    four, ten, edit = (code.splitlines() for code in examples())
+    four, ten, edit = ([line for line in code.splitlines() if line] for code in examples())
     assert (len(four), len(ten), len(edit)) == (4, 10, 3)
     assert max(map(len, [*four, *ten, *edit])) <= 100
 
 
-def test_the_four_lines_steer_most_texts_to_anger(capsys):
-    run(examples()[0], {})
+def test_the_four_lines_steer_three_texts_to_anger_and_one_to_fear(capsys):
+    names: dict[str, Any] = {}
+    run(examples()[0], names)
     read = emotions(capsys.readouterr().out.strip().splitlines())
-    assert len(read) == 4
-    assert read.count("anger") > 2
+    assert sorted(map(str, read)) == ["anger", "anger", "anger", "fear"]
+    unsteered = names["interp"].generate(names["model"], names["angry"].pairs().neutral[:4])
+    assert emotions(unsteered) == ["neutral"] * 4
 
 
 def test_the_ten_lines_draw_save_and_steer_and_any_edit_follows_them(tmp_path, monkeypatch, capsys):
