@@ -75,8 +75,11 @@ def test_probe_and_direction_give_the_numbers_of_the_study(ran, model, tmp_path)
         assert (merged.depth == merged.depth_study).all()
         assert list(table.columns[:14]) == list(known.columns[:14])
         assert set(table.model) == {"planted"}
+    apart = read_table(out / "tables" / "directions.csv").query("metric == 'separation_auroc'")
     for number, emotion in enumerate(EMOTIONS):
         mine = interp.direction(store, battery, emotion=emotion)
+        of_layer = apart[apart.emotion == emotion].set_index("layer").value
+        assert mine.site.layer == of_layer[of_layer >= of_layer.max() - 0.01].index.min() > 0
         saved = f"{number:02d}-{emotion}-{mine.site.layer:02d}.safetensors"
         theirs = interp.Direction.load(out / "directions" / saved)
         np.testing.assert_allclose(mine.vector, theirs.vector, atol=1e-6)
