@@ -71,10 +71,7 @@ class Activations:
         return self.x[[self._row_of[item] for item in wanted]]
 
     def twins(self, pairs: Sequence[Pair]) -> Twins:
-        """The rows of the pairs' affective texts, and those of their neutral texts.
-
-        Row i of both is pair i. Raises as `select`.
-        """
+        """The rows of the pairs' affective and of their neutral texts. Raises as `select`."""
         affective, neutral = ([pair[side].id for pair in pairs] for side in (0, 1))
         return self.select(affective), self.select(neutral)
 
@@ -162,17 +159,13 @@ class ActivationStore:
 
     def _repr_html_(self) -> str:
         """For a notebook: what was recorded of how many texts, and the shape of one text's row."""
-        facts: list[tuple[str, object]] = [
-            ("texts", len(self.items)),
-            ("quarantined", len(self.quarantined)),
-            ("positions", ", ".join(self.positions)),
-            ("folder", self.path or "in memory"),
-        ]
+        facts: dict[str, object] = {"texts": len(self.items), "quarantined": len(self.quarantined)}
+        facts |= {"positions": ", ".join(self.positions), "folder": self.path or "in memory"}
         for name in dict.fromkeys(site.name for site in self.sites):
             sites = [site for site in self.sites if site.name == name]
             layers = ", ".join(str(site.layer) for site in sites)
-            facts.append((name, f"layers {layers}; {self._shape(sites[0])} per row"))
-        return as_html(f"Activations of {self.provenance['model'].get('model')}", facts)
+            facts[name] = f"layers {layers}; {self._shape(sites[0])} per row"
+        return as_html(f"Activations of {self.provenance['model'].get('model')}", facts.items())
 
     def _shape(self, site: Site) -> Shape:
         """The shape of one row of a site; no row is read."""
