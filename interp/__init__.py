@@ -1,21 +1,58 @@
 """interp: mechanistic interpretability of emotion in language models.
 
-Rooms are imported when they are first named (`interp.models.load(...)`), so that `import interp` costs nothing.
+What most people need is here: `load` a model, read a `battery`, `record` activations, `probe` them,
+fit a `direction`, `steer` or `generate` with it, `patch`, `ablate`, `draw` a table, `run` a study.
+Everything else is in the rooms (`interp.analysis`, `interp.causal`, ...). All of it is imported
+when it is first named, so that `import interp` costs nothing.
 """
 
-import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING
+
+from interp import lazy
+
+if TYPE_CHECKING:
+    from interp.api import ablate, direction, patch, probe, record, run
+    from interp.capture.store import Activations, ActivationStore
+    from interp.causal.generation import generate
+    from interp.causal.interventions import Intervention
+    from interp.causal.steering import steer
+    from interp.directions import Direction, Eraser
+    from interp.models import LanguageModel, load
+    from interp.reporting.figures import draw
+    from interp.sites import Site
+    from stimuli.battery import Battery, Pair, Pairs
+    from stimuli.reading import load as battery
 
 __version__ = "0.1.0"
 
-_ROOMS = ("analysis", "capture", "causal", "evaluation", "models", "reporting", "results", "sites", "study", "testbeds")
+_HOME = {
+    "load": "interp.models",
+    "battery": "stimuli.reading:load",
+    "record": "interp.api",
+    "probe": "interp.api",
+    "direction": "interp.api",
+    "generate": "interp.causal.generation",
+    "steer": "interp.causal.steering",
+    "patch": "interp.api",
+    "ablate": "interp.api",
+    "draw": "interp.reporting.figures",
+    "run": "interp.api",
+    "Site": "interp.sites",
+    "Battery": "stimuli.battery",
+    "Pair": "stimuli.battery",
+    "Pairs": "stimuli.battery",
+    "Activations": "interp.capture.store",
+    "ActivationStore": "interp.capture.store",
+    "Direction": "interp.directions",
+    "Eraser": "interp.directions",
+    "Intervention": "interp.causal.interventions",
+    "LanguageModel": "interp.models",
+}
 
+__all__ = [
+    "ActivationStore", "Activations", "Battery", "Direction", "Eraser", "Intervention",
+    "LanguageModel", "Pair", "Pairs", "Site", "ablate", "battery", "direction", "draw", "generate",
+    "load", "patch", "probe", "record", "run", "steer",
+]  # fmt: skip
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _ROOMS:
-        return importlib.import_module(f"interp.{name}")
-    raise AttributeError(f"module 'interp' has no attribute {name!r}; it has {', '.join(_ROOMS)}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_ROOMS]
+__getattr__, __dir__ = lazy.exports(__name__, _HOME)

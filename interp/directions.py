@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from interp import array_files
 from interp.errors import ArtefactError, UsageError
+from interp.notebook import as_html
 from interp.sites import Site
 
 _UNIT_TOLERANCE = 1e-6
@@ -56,19 +57,33 @@ class Direction:
         own.setflags(write=False)
         object.__setattr__(self, "vector", own)
 
-    def save(self, path: Path) -> None:
+    def _repr_html_(self) -> str:
+        """For a notebook: what it is the direction of, where, and how long it is."""
+        low, high = self.scale_interval
+        interval = "" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]"
+        facts = [
+            ("site", self.site),
+            ("method", self.method),
+            ("width", len(self.vector)),
+            ("length on held-out scenarios", f"{self.scale:.3g}{interval}"),
+            ("model", self.provenance.get("model")),
+            *(("warning", warning) for warning in self.provenance.get("warnings", ())),
+        ]
+        return as_html(f"Direction from {self.labels[1]} to {self.labels[0]}", facts)
+
+    def save(self, path: Path | str) -> None:
         """Write `path` (safetensors) and its JSON card beside it, each atomically."""
         about = {
             "site": str(self.site), "method": self.method, "labels": list(self.labels),
             "scale": self.scale, "spread": self.spread, "provenance": dict(self.provenance),
             "scale_interval": [None if np.isnan(end) else end for end in self.scale_interval],
         }  # fmt: skip
-        array_files.write(path, {"vector": np.asarray(self.vector, dtype=np.float64)}, about)
+        array_files.write(Path(path), {"vector": np.asarray(self.vector, dtype=np.float64)}, about)
 
     @classmethod
-    def load(cls, path: Path) -> "Direction":
+    def load(cls, path: Path | str) -> "Direction":
         """Read a direction back. Raises `ArtefactError` for a changed, foreign or impossible file."""
-        tensors, about = array_files.read(path)
+        tensors, about = array_files.read(Path(path))
         try:
             low, high = (np.nan if end is None else float(end) for end in about.get("scale_interval", (None, None)))
             return cls(
@@ -108,16 +123,16 @@ class Eraser:
         """The rows without what it erases."""
         return x - (x - self.centre) @ self.projection.T
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write `path` (safetensors) and its JSON card beside it, each atomically."""
         arrays = {"projection": self.projection.astype(float), "centre": self.centre.astype(float)}
         about = {"site": str(self.site), "labels": list(self.labels), "provenance": dict(self.provenance)}
-        array_files.write(path, arrays, {"kind": "eraser", **about})
+        array_files.write(Path(path), arrays, {"kind": "eraser", **about})
 
     @classmethod
-    def load(cls, path: Path) -> "Eraser":
+    def load(cls, path: Path | str) -> "Eraser":
         """Read an eraser back. Raises `ArtefactError` for a changed, foreign or impossible file."""
-        arrays, about = array_files.read(path)
+        arrays, about = array_files.read(Path(path))
         try:
             site, labels = Site.parse(about["site"]), tuple(map(str, about["labels"]))
             return cls(arrays["projection"], arrays["centre"], site, labels, about["provenance"])

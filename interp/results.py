@@ -131,8 +131,11 @@ def _check_types(content: Mapping[str, Any]) -> None:
             check(f"provenance.{name}.{stage}", value, *types)
 
 
-def table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows (see `RunRecord.row`) as a checked table: `COLUMNS` first, numbers as numbers; what a row lacks is NaN or ""."""
+def table(rows: Iterable[Mapping[str, Any]], *, n_layers: int | None = None) -> pd.DataFrame:
+    """Rows (see `RunRecord.row`) as a checked table: `COLUMNS` first, numbers as numbers.
+
+    What a row lacks is NaN or "". With `n_layers`, the model's, `depth` is filled in.
+    """
     frame = pd.DataFrame(list(rows))
     for column in COLUMNS:
         if column not in frame:
@@ -142,6 +145,8 @@ def table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
             frame[column] = frame[column].fillna("")
     if frame.empty:
         frame = frame.astype(dict.fromkeys(_NUMBERS, float))
+    if n_layers is not None:
+        frame["depth"] = (frame["layer"] + 1) / n_layers
     frame = frame[[*COLUMNS, *(column for column in frame.columns if column not in COLUMNS)]]
     check_table(frame)
     return frame

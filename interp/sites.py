@@ -39,6 +39,9 @@ SITE_NAMES: tuple[str, ...] = tuple(_PREFIX)
 RESIDUAL_WIDE = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 """Sites whose vectors live in the residual stream's space, so that a direction or a probe can be read in it."""
 
+STREAM = "resid_post"
+"""Where directions are fitted: the residual stream after a block, which every later block reads."""
+
 _HEADED = ("q", "k", "v", "z", "pattern")
 
 

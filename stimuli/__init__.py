@@ -1,6 +1,6 @@
 """Stimuli: batteries of emotional texts and their neutral twins, word lists and prompts, and readers of others' formats."""
 
-from stimuli.battery import Battery, Pair, Stimulus
+from stimuli.battery import Battery, Pair, Pairs, Stimulus
 from stimuli.labels import relabel, scheme
 from stimuli.reading import load, names
 from stimuli.rows import Limits
@@ -8,6 +8,6 @@ from stimuli.words import lexicon, lexicon_names, prompt_names, prompts
 from stimuli.writing import save
 
 __all__ = [
-    "Battery", "Limits", "Pair", "Stimulus", "lexicon", "lexicon_names", "load",
+    "Battery", "Limits", "Pair", "Pairs", "Stimulus", "lexicon", "lexicon_names", "load",
     "names", "prompt_names", "prompts", "relabel", "save", "scheme",
 ]  # fmt: skip

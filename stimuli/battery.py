@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, SupportsIndex, TypeVar, overload
 
 from interp.errors import DataError
+from interp.notebook import as_html
 
 NEUTRAL = "neutral"
 """The label and the arm of texts without an emotion."""
@@ -62,6 +63,43 @@ class Pair(NamedTuple):
 
     affective: Stimulus
     neutral: Stimulus
+
+
+class Pairs(tuple[Pair, ...]):
+    """Twins in a fixed order: a tuple of `Pair`, whose slices are `Pairs` again."""
+
+    __slots__ = ()
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> Pair: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Pairs": ...
+    def __getitem__(self, at: SupportsIndex | slice) -> "Pair | Pairs":
+        return Pairs(super().__getitem__(at)) if isinstance(at, slice) else super().__getitem__(at)
+
+    @property
+    def affective(self) -> tuple[Stimulus, ...]:
+        """The affective text of each pair."""
+        return tuple(pair.affective for pair in self)
+
+    @property
+    def neutral(self) -> tuple[Stimulus, ...]:
+        """The neutral text of each pair."""
+        return tuple(pair.neutral for pair in self)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The scenario of each pair."""
+        return tuple(pair.affective.group for pair in self)
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The emotions that occur, sorted."""
+        return tuple(sorted({pair.affective.emotion for pair in self}))
+
+    def of(self, emotion: str) -> "Pairs":
+        """The pairs whose affective text evokes `emotion`, in the same order."""
+        return Pairs(pair for pair in self if pair.affective.emotion == emotion)
 
 
 Member = TypeVar("Member", Stimulus, Pair)
@@ -141,19 +179,36 @@ class Battery:
         kept = [i for i in self.items if arm in (None, i.arm) and emotion in (None, i.emotion)]
         return replace(self, items=tuple(kept))
 
-    def pairs(self) -> list[Pair]:
-        """Twins in order of first appearance. Raises `DataError` naming up to ten pairs that are not one text of each kind."""
-        members: dict[str, list[Stimulus]] = defaultdict(list)
-        for item in self.items:
-            if item.pair is not None:
-                members[item.pair].append(item)
+    def pairs(self) -> Pairs:
+        """Twins in order of first appearance.
+
+        Raises `DataError` naming up to ten pairs that are not one text of each kind.
+        """
+        members = self._by_pair()
         broken = [pair for pair, items in members.items() if not _matched(items)]
         if broken:
             raise DataError(
                 f"battery {self.name!r}: {len(broken)} of {len(members)} pairs are not one affective and one neutral text: "
                 f"{', '.join(map(repr, broken[:10]))}. Mend them, or drop them with --drop-unmatched."
             )
-        return [Pair(*sorted(items, key=lambda item: item.emotion == NEUTRAL)) for items in members.values()]
+        return Pairs(Pair(*sorted(items, key=_is_neutral)) for items in members.values())
+
+    def _repr_html_(self) -> str:
+        """For a notebook: how many texts there are, and the first twins."""
+        facts = {"texts": len(self), "emotions": ", ".join(self.emotions)}
+        facts |= {f"arm {arm}": count for arm in ARMS if (count := len(self.where(arm=arm)))}
+        matched = [items for items in self._by_pair().values() if _matched(items)]
+        facts["twins"] = len(matched)
+        shown = [item for items in matched[:2] for item in items] or self.items[:2]
+        texts = [(f"{item.emotion} ({item.id})", item.text) for item in shown]
+        return as_html(f"Battery {self.name}", [*facts.items(), *texts])
+
+    def _by_pair(self) -> dict[str, list[Stimulus]]:
+        members: dict[str, list[Stimulus]] = defaultdict(list)
+        for item in self.items:
+            if item.pair is not None:
+                members[item.pair].append(item)
+        return members
 
     def doses(self) -> dict[str, list[Pair]]:
         """For each arm of `DOSES` that occurs, its texts with their neutral twins: the one of the same
@@ -187,4 +242,8 @@ class Battery:
 
 
 def _matched(items: list[Stimulus]) -> bool:
-    return len(items) == 2 and sum(item.emotion == NEUTRAL for item in items) == 1
+    return len(items) == 2 and sum(map(_is_neutral, items)) == 1
+
+
+def _is_neutral(item: Stimulus) -> bool:
+    return item.emotion == NEUTRAL

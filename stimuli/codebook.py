@@ -36,9 +36,10 @@ def data_set_codebook(name: str) -> Codebook:
     return dict(enumerate(scheme("goemotions")))
 
 
-def name_numbers(found: Sequence[Draft], path: Path, ledger: Ledger) -> None:
+def name_numbers(found: Sequence[Draft], path: Path | None, ledger: Ledger) -> None:
     """Give the drafts of one file whose emotion is a number (`codes`) its name, and say by which
-    codebook. Raises `DataError` where none is sure, with both remedies.
+    codebook. No `path`: the rows are in memory, and nothing lies beside them.
+    Raises `DataError` where none is sure, with both remedies.
     """
     coded = [draft for draft in found if draft.codes]
     if not coded:
@@ -50,9 +51,14 @@ def name_numbers(found: Sequence[Draft], path: Path, ledger: Ledger) -> None:
         draft.name_codes(book)
 
 
-def _choose(draft: Draft, path: Path, numbers: set[int], ledger: Ledger) -> tuple[Codebook, str]:
+def _choose(
+    draft: Draft,
+    path: Path | None,
+    numbers: set[int],
+    ledger: Ledger,
+) -> tuple[Codebook, str]:
     """The codebook of these numbers, and the sentence that says which it is."""
-    beside = {name: _read(path.parent / name) for name in BESIDE}
+    beside = {name: _read(path.parent / name) for name in BESIDE} if path else {}
     readings = {name: _fitting(lines, numbers) for name, lines in beside.items() if lines}
     fitting = [(name, book) for name, books in readings.items() for book in books]
     distinct = {tuple(sorted((n, book[n]) for n in numbers)) for _, book in fitting}

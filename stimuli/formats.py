@@ -51,6 +51,11 @@ def drafts(path: Path, limits: Limits, ledger: Ledger, by_hand: ByHand) -> Itera
         yield from _folder(path, limits, ledger, by_hand)
 
 
+def given_drafts(rows: Iterable[Row], ledger: Ledger, by_hand: ByHand) -> Iterator[Draft]:
+    """Drafts of rows that are in memory, told by their columns as those of a file are."""
+    yield from _with_names(_converted(rows, ledger, by_hand), None, ledger)
+
+
 def _folder(path: Path, limits: Limits, ledger: Ledger, by_hand: ByHand) -> Iterator[Draft]:
     inside = [*path.glob("*"), *path.glob("*/*")]
     parts = sorted(p for p in inside if p.suffix in _ENDINGS and p.name[0] not in ".~")
@@ -124,7 +129,7 @@ def _converted(rows: Iterable[Row], ledger: Ledger, by_hand: ByHand) -> Iterator
     yield from convert(chain([first], rows), ledger)
 
 
-def _with_names(found: Iterator[Draft], path: Path, ledger: Ledger) -> Iterator[Draft]:
+def _with_names(found: Iterator[Draft], path: Path | None, ledger: Ledger) -> Iterator[Draft]:
     """The drafts of one file, label numbers named; the first of these holds back what follows it,
     since which codebook fits is known only when all numbers are.
     """

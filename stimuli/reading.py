@@ -1,15 +1,17 @@
-"""`load`: a battery from any file that holds stimuli, or a clear account of why not."""
+"""`load`: a battery from any file or table that holds stimuli, or a clear account of why not."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from interp.errors import DataError, ResourceError, UsageError
 from stimuli import review
 from stimuli.battery import Battery, Stimulus
 from stimuli.columns import check_by_hand
 from stimuli.drafts import Draft
-from stimuli.formats import drafts, tie_controls
+from stimuli.formats import drafts, given_drafts, tie_controls
+from stimuli.given import given_rows
 from stimuli.parsing import printable
 from stimuli.rows import Ledger, Limits, shown, stem
 from stimuli.screen import check_characters, check_types, normalise_newlines
@@ -23,7 +25,7 @@ def names() -> list[str]:
 
 
 def load(
-    name_or_path: str | Path,
+    source: str | Path | Sequence[tuple[str, str, str]] | Any,
     *,
     drop_unmatched: bool = False,
     normalise_labels: bool = False,
@@ -34,9 +36,12 @@ def load(
     limits: Limits | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Battery:
-    """The battery of this name, or in this file or folder, whatever its format (stimuli/README.md).
+    """The battery of this name, in this file or folder, or in this table or list.
 
-    The format is told by content. Columns that are not ours are kept in `fields`. `drop_unmatched`
+    `source` is a name of `names()`; a path, whose format is told by content (stimuli/README.md); a
+    pandas DataFrame, a `datasets.Dataset` or another table with `to_pandas`; or a list of
+    (affective text, neutral text, emotion). Columns that are not ours are kept in `fields`.
+    `drop_unmatched`
     leaves out pairs that are not one affective and one neutral text; `normalise_labels` merges
     spellings of a label; `dedupe` drops identical rows; `allow_control` lets control characters
     pass; `strict` makes every warning an error; `emotions` keeps these emotions (and neutral texts)
@@ -44,11 +49,17 @@ def load(
     columns to the file's (`{"text": "Satz"}`, or numbers from 1 for a table without names).
     Raises `DataError` at file:line:column, `UsageError` for an unknown name, `ResourceError` for an unreadable file.
     """
-    path = _resolve(name_or_path)
     ledger = Ledger()
     check_by_hand(columns or {})
-    reading = drafts(path, limits or Limits(), ledger, columns or {})
-    found = _read(path, reading, ledger, allow_control=allow_control, declared=emotions or ())
+    if isinstance(source, str | Path):
+        path = _resolve(source)
+        name, where = stem(path.name), shown(path)
+        reading = drafts(path, limits or Limits(), ledger, columns or {})
+    else:
+        name, rows = given_rows(source, limits or Limits(), ledger)
+        where = name
+        reading = given_drafts(rows, ledger, columns or {})
+    found = _read(where, reading, ledger, allow_control=allow_control, declared=emotions or ())
     if normalise_labels:
         review.normalise(found, ledger)
     found = review.check_ids(found, ledger, dedupe=dedupe)
@@ -61,8 +72,8 @@ def load(
     review.weigh_unseen(found, ledger)
     review.weigh_lengths(found, ledger)
     if not found:
-        raise DataError(_nothing_left(path, ledger))
-    return _battery(path, found, ledger, strict=strict)
+        raise DataError(_nothing_left(where, ledger))
+    return _battery(name, where, found, ledger, strict=strict)
 
 
 def _resolve(name_or_path: str | Path) -> Path:
@@ -83,7 +94,7 @@ def _resolve(name_or_path: str | Path) -> Path:
 
 
 def _read(
-    path: Path,
+    where: str,
     reading: Iterator[Draft],
     ledger: Ledger,
     *,
@@ -98,25 +109,37 @@ def _read(
             check_characters(draft, draft.values, ledger, allow_control=allow_control)
             found.append(draft)
     except OSError as error:
-        raise ResourceError(f"cannot read {shown(path)}: {error.strerror or error}.") from error
+        raise ResourceError(f"cannot read {where}: {error.strerror or error}.") from error
     tie_controls(found)
     return found
 
 
-def _nothing_left(path: Path, ledger: Ledger) -> str:
+def _nothing_left(where: str, ledger: Ledger) -> str:
     reasons = "; ".join(f"{count} {reason}" for reason, count in ledger.dropped.items())
-    told = f"{ledger.read} read, {sum(ledger.dropped.values())} dropped: {reasons}" if reasons else "the file has no rows"
-    return f"0 usable {'pairs' if any('pair' in reason for reason in ledger.dropped) else 'texts'} in {shown(path)} ({told})."
+    dropped = sum(ledger.dropped.values())
+    told = "the file has no rows"
+    if reasons:
+        told = f"{ledger.read} read, {dropped} dropped: {reasons}"
+    what = "pairs" if any("pair" in reason for reason in ledger.dropped) else "texts"
+    return f"0 usable {what} in {where} ({told})."
 
 
-def _battery(path: Path, found: Sequence[Draft], ledger: Ledger, *, strict: bool) -> Battery:
+def _battery(
+    name: str,
+    where: str,
+    found: Sequence[Draft],
+    ledger: Ledger,
+    *,
+    strict: bool,
+) -> Battery:
     warnings = ledger.warnings() + tuple(
         f"left out {count} of {ledger.read} rows: they {reason}"
         for reason, count in ledger.dropped.items()
         if "unmatched" not in reason
     )
     if strict and warnings:
-        raise DataError(f"{shown(path)}: --strict refuses what would be a warning: {'; '.join(warnings)}.")
+        doubts = "; ".join(warnings)
+        raise DataError(f"{where}: --strict refuses what would be a warning: {doubts}.")
     items = []
     for draft in found:
         values = draft.values
@@ -133,4 +156,4 @@ def _battery(path: Path, found: Sequence[Draft], ledger: Ledger, *, strict: bool
                 fields=review.kept_fields(draft),
             )
         )
-    return Battery(stem(path.name), tuple(items), warnings, tuple(ledger.notes))
+    return Battery(name, tuple(items), warnings, tuple(ledger.notes))

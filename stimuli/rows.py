@@ -95,11 +95,12 @@ def stem(file: str) -> str:
     return Path(file.removesuffix(".gz")).stem
 
 
-def count_row(path: Path, limits: Limits, ledger: Ledger) -> None:
+def count_row(path: Path | str, limits: Limits, ledger: Ledger) -> None:
     """Count a row against `limits.rows`."""
     ledger.read += 1
     if ledger.read > limits.rows:
-        raise DataError(f"{shown(path)} has more than {limits.rows:,} rows: raise it with limits=Limits(rows=...).")
+        most = f"{printable(str(path))} has more than {limits.rows:,} rows"
+        raise DataError(f"{most}: raise it with limits=Limits(rows=...).")
 
 
 def plain_values(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,7 @@
 """The doors of the house: which room may import which, as the README's architecture section draws them."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,19 @@ import pytest
 import interp
 import stimuli
 
-FLOOR = {"array_files", "chance", "directions", "errors", "files", "memory", "progress", "results", "sites", "stats"}
+FLOOR = {
+    "array_files", "chance", "directions", "errors", "files", "lazy", "memory", "notebook",
+    "progress", "results", "sites", "stats",
+}  # fmt: skip
 DOORS = {
     "array_files": {"errors", "files"},
     "chance": {"errors"},
-    "directions": {"array_files", "errors", "sites"},
+    "directions": {"array_files", "errors", "notebook", "sites"},
     "errors": set(),
     "files": {"errors"},
+    "lazy": set(),
     "memory": set(),
+    "notebook": set(),
     "progress": set(),
     "sites": {"errors"},
     "stats": {"errors"},
@@ -31,7 +37,8 @@ DOORS = {
     "reporting": FLOOR,
     "study": FLOOR | {"causal", "analysis", "capture", "models", "testbeds", "evaluation", "reporting"},
     "cli": FLOOR | {"study", "causal", "analysis", "capture", "models", "testbeds", "evaluation", "reporting"},
-    "stimuli": {"errors", "files"},
+    "api": FLOOR | {"causal", "analysis", "capture", "models", "evaluation", "study"},
+    "stimuli": {"errors", "files", "notebook"},
 }
 INTERP = Path(interp.__file__).parent
 STIMULI = Path(stimuli.__file__).parent
@@ -81,6 +88,43 @@ def test_the_array_half_imports_no_torch(room):
     modules = [f"interp.{room}.{p.stem}" for p in (INTERP / room).glob("*.py") if p.stem != "__init__"] or [f"interp.{room}"]
     code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def in_a_fresh_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_front_door_imports_nothing_heavy_until_a_name_is_used():
+    heavy = "[name for name in ('torch', 'numpy', 'pandas', 'sklearn') if name in sys.modules]"
+    assert in_a_fresh_python(f"import sys, interp; print({heavy})") == "[]"
+    assert "battery" in in_a_fresh_python("import interp; print(dir(interp))")
+    light = f"import sys, interp; interp.battery('storyworld').pairs(); print({heavy})"
+    assert in_a_fresh_python(light) == "[]"
+
+
+@pytest.mark.parametrize("room", ["analysis", "capture", "causal", "evaluation", "reporting"])
+def test_a_room_opens_when_it_is_named(room):
+    modules = sorted(p.stem for p in (INTERP / room).glob("*.py") if p.stem != "__init__")
+    code = f"import interp; print([getattr(interp.{room}, m).__name__ for m in {modules}])"
+    assert in_a_fresh_python(code) == str([f"interp.{room}.{name}" for name in modules])
+    opened = importlib.import_module(f"interp.{room}")
+    assert [name for name in opened.__all__ if not callable(getattr(opened, name))] == [
+        name for name in opened.__all__ if name.isupper()
+    ]
+
+
+def test_the_front_door_offers_the_verbs_and_the_types():
+    verbs = "load battery record probe direction generate steer patch ablate draw run"
+    types = "Site Battery Pair Pairs Activations ActivationStore Direction Eraser Intervention"
+    types += " LanguageModel"
+    assert set(interp.__all__) == {*verbs.split(), *types.split()}
+    assert all(callable(getattr(interp, name)) for name in interp.__all__)
+    assert all(isinstance(getattr(interp, name), type) for name in types.split())
+    assert interp.steer is interp.causal.steer is interp.causal.steering.steer
+    with pytest.raises(AttributeError, match="module 'interp' has no attribute 'no_such_name'"):
+        interp.no_such_name  # noqa: B018
 
 
 FORBIDDEN_WORDS = (

@@ -172,7 +172,7 @@ def test_sev_gives_three_texts_a_scenario_in_one_group(tmp_path: Path) -> None:
     ]  # fmt: skip
     battery = stimuli.load(jsonl(tmp_path / "sev.jsonl", rows))
     assert "format: SEV" in battery.notes
-    assert (len(battery), battery.emotions, battery.pairs()) == (9, ("negative", "positive"), [])
+    assert (len(battery), battery.emotions, battery.pairs()) == (9, ("negative", "positive"), ())
     assert [len(items) for _, items in battery.split(by="group")] == [3, 3, 3]
     assert battery.items[0].domain == "work"
     assert battery.items[0].fields == {"scenario": "A review.", "skeleton_id": "work-0"}

@@ -5,19 +5,22 @@
 reading a store stays light.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from interp import lazy
 
 if TYPE_CHECKING:
+    from interp.capture.plan import Options
     from interp.capture.run import capture
     from interp.capture.store import Activations, ActivationStore
 
-_HOME = {"capture": "run", "ActivationStore": "store", "Activations": "store"}
+_HOME = {
+    "ActivationStore": "interp.capture.store",
+    "Activations": "interp.capture.store",
+    "Options": "interp.capture.plan",
+    "capture": "interp.capture.run",
+}
 
-__all__ = ["ActivationStore", "Activations", "capture"]
+__all__ = ["ActivationStore", "Activations", "Options", "capture"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"interp.capture.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'interp.capture' has no attribute {name!r}")
+__getattr__, __dir__ = lazy.exports(__name__, _HOME)

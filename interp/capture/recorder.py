@@ -62,6 +62,7 @@ class Recorder:
         engine, reason = self._choice
         provenance = {
             "model": json.loads(json.dumps(self.model.provenance, default=str)),
+            "n_layers": self.model.dims.n_layers,
             "interp": interp.__version__,
             "software": software(),
             "device": str(self.model.device),

@@ -1,0 +1,39 @@
+"""What causes what: edits of a model's activations while it reads or writes."""
+
+from typing import TYPE_CHECKING
+
+from interp import lazy
+
+if TYPE_CHECKING:
+    from interp.causal.ablation import ablate
+    from interp.causal.attribution import contribution_rows
+    from interp.causal.edits import EDITS
+    from interp.causal.generation import generate
+    from interp.causal.interventions import Intervention, applied
+    from interp.causal.knockout import Bench
+    from interp.causal.patching import patch_pairs
+    from interp.causal.readout import Readout
+    from interp.causal.steering import dose_response, steer
+    from interp.causal.sweeping import sweep
+
+_HOME = {
+    "Bench": "interp.causal.knockout",
+    "EDITS": "interp.causal.edits",
+    "Intervention": "interp.causal.interventions",
+    "Readout": "interp.causal.readout",
+    "ablate": "interp.causal.ablation",
+    "applied": "interp.causal.interventions",
+    "contribution_rows": "interp.causal.attribution",
+    "dose_response": "interp.causal.steering",
+    "generate": "interp.causal.generation",
+    "patch_pairs": "interp.causal.patching",
+    "steer": "interp.causal.steering",
+    "sweep": "interp.causal.sweeping",
+}
+
+__all__ = [
+    "EDITS", "Bench", "Intervention", "Readout", "ablate", "applied", "contribution_rows",
+    "dose_response", "generate", "patch_pairs", "steer", "sweep",
+]  # fmt: skip
+
+__getattr__, __dir__ = lazy.exports(__name__, _HOME)

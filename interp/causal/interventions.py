@@ -22,8 +22,10 @@ from interp.sites import Site
 
 __all__ = ["EDITS", "Edit", "Intervention", "Tokens", "Where", "applied"]
 
-WHERE = ("all", "prompt", "last", "generated")
-"""all real tokens; the prompt's; the prompt's last; those generated after it."""
+WHERE = ("all", "prompt", "last", "opening", "generated")
+"""all real tokens; the prompt's; the prompt's last (`last` and `opening` are one in a pass of its
+own; `interp.causal.generation` knows them apart); those generated after it.
+"""
 
 Where = str | Bool[Tensor, "_ _"] | tuple[str | Bool[Tensor, "_ _"], ...]
 
@@ -190,4 +192,6 @@ def _select(where: Where, absolute: Int[Tensor, "batch pos"], lengths: Sequence[
             raise UsageError(f"the mask has {len(where)} rows and the batch {len(lengths)}: give one row a text.")
         inside = (in_prompt | generated) & (absolute < where.shape[1])
         return inside & where.to(absolute.device).gather(1, absolute.clamp(0, where.shape[1] - 1))
-    return {"all": in_prompt | generated, "prompt": in_prompt, "last": absolute == length - 1, "generated": generated}[where]
+    if where in ("last", "opening"):
+        return absolute == length - 1
+    return {"all": in_prompt | generated, "prompt": in_prompt, "generated": generated}[where]

@@ -78,15 +78,22 @@ def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) 
     return encoded
 
 
-def open_prompts(model: LanguageModel, prompts: Sequence[Prompt]) -> list[Encoded]:
+def open_prompts(model: LanguageModel, prompts: Sequence[Prompt | Stimulus]) -> list[Encoded]:
     """Prompts as they are continued: nothing closes them, and under a chat template the assistant's
-    turn is open. Raises as `LanguageModel.encode` does.
+    turn is open. A stimulus is its text, or its conversation. Raises as `LanguageModel.encode`.
     """
+    plain = [_plain(prompt) for prompt in prompts]
     found = []
-    for at, row in enumerate(model.encode(list(prompts), open_turn=True)):
-        end = last_content(text_of(prompts[at]), row.spans, name=f"text {at}")
+    for at, row in enumerate(model.encode(plain, open_turn=True)):
+        end = last_content(text_of(plain[at]), row.spans, name=f"text {at}")
         found.append(Encoded(tuple(row.ids), end))
     return found
+
+
+def _plain(prompt: Prompt | Stimulus) -> Prompt:
+    if isinstance(prompt, Stimulus):
+        return prompt_of(prompt.text, prompt.fields, name=prompt.id)
+    return prompt
 
 
 def batches(

@@ -10,16 +10,17 @@ prompts and reported on the other, beside unsteered text and random directions o
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from interp.causal.attribution import DirectionLike
 from interp.causal.edits import add
-from interp.causal.interventions import Intervention, Where, applied
+from interp.causal.generation import acting, write
+from interp.causal.interventions import Intervention, Where
 from interp.causal.passes import Encoded, batches, encode, open_prompts, run
 from interp.causal.pooled import gain_rows
 from interp.causal.prefix import Prefix
@@ -32,21 +33,15 @@ from interp.models.ends import LAST
 from interp.models.quantised import warn_of_rounding
 from interp.models.reliance import require
 from interp.progress import track
-from interp.sites import RESIDUAL_WIDE, Site, place
+from interp.sites import RESIDUAL_WIDE, place
 from interp.stats import mean_interval
 from stimuli.battery import Stimulus
 
 METHOD = "steering"
 WHERE: Where = ("last", "generated")
-"""Where a direction is added unless asked otherwise. `last` is the text's last token; `generated` is
-all that stands behind the text: what a chat template writes, and what the model does.
-"""
-
-OPENING = "opening"
-"""The prompt's very last token: under a chat template the opening of the assistant's turn."""
+"""Where a direction is added unless asked otherwise, in the words of `interp.causal.generation`."""
 
 SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)
-ROWS_AT_ONCE = 256
 
 HUGE = 20.0
 """A vector longer than this many times the stream itself is warned of: the text is then the vector's, not the model's."""
@@ -54,7 +49,7 @@ HUGE = 20.0
 
 def steer(
     model: LanguageModel,
-    prompts: Sequence[Prompt],
+    prompts: Sequence[Prompt | Stimulus],
     direction: DirectionLike,
     *,
     scale: float | int | Sequence[float] = 1.0,
@@ -64,13 +59,15 @@ def steer(
     temperature: float = 0.0,
     allow_foreign: bool = False,
 ) -> list[str]:
-    """The continuation of each prompt under `direction`; one `scale` for all or one a prompt, 0 gives the unsteered text.
+    """The continuation of each prompt (a text, messages, or a stimulus) under `direction`.
 
-    `where` has the words of `WHERE` and `opening`, `prompt`, `all`, or masks as an intervention takes.
-    Under a chat template each prompt is a conversation (a text is a user turn), and what is written is the assistant's turn.
-    Raises `ArtefactError` for a direction of another width, of length zero, or of another model (`allow_foreign` lets the last
-    through); `UsageError` for a scale that is not finite, no new tokens, a negative temperature, or no prompts. Warns when what
-    is added is more than 20 times as long as the stream, and on a quantised model.
+    One `scale` for all prompts or one per prompt; 0 gives the unsteered text. `where` is a word
+    (`last`, `generated`, `opening`, `prompt`, `all`), a mask with one row per prompt, or a tuple of
+    these; the words are those of `interp.causal.generation`, which does the writing.
+    Raises `ArtefactError` for a direction of another width, of length zero, or of another model
+    (`allow_foreign` lets the last through); `UsageError` for a scale that is not finite, no new
+    tokens, a negative temperature, or no prompts. Warns when what is added is more than 20 times as
+    long as the stream, and on a quantised model.
     """
     check_direction(model, direction, allow_foreign=allow_foreign)
     if model.quantised:
@@ -78,9 +75,16 @@ def steer(
     strength = _one_a_prompt(scale, len(prompts))
     rows = open_prompts(model, prompts)
     warn_if_huge(model, rows, direction, float(np.abs(strength).max()))
-    added = np.tile(np.asarray(direction.vector) * direction.scale, (len(prompts), 1))
-    decoding = {"max_new_tokens": max_new_tokens, "seed": seed, "temperature": temperature}
-    return write(model, rows, direction.site, added, strength, where=where, decoding=decoding)
+    step = add(np.asarray(direction.vector) * direction.scale, scale=strength)
+    edits = [Intervention(direction.site, step, where)]
+    return write(
+        model,
+        rows,
+        edits,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
 
 
 def dose_response(
@@ -122,7 +126,8 @@ def dose_response(
             vectors = random_like(own, rng) if control == "random" else own
             values = np.empty_like(unsteered)
             for chunk, prefix in zip(chunks, prefixes, strict=True):
-                edit = Intervention(direction.site, add(vectors[chunk], scale=scale), _acting(WHERE, prefix.texts))
+                step = add(vectors[chunk], scale=scale)
+                edit = Intervention(direction.site, step, acting(WHERE, prefix.texts))
                 found = prefix.run([edit], further=not bound.whole)
                 wanted = asked.expand(len(chunk), -1)
                 values[chunk] = word_scores(found, bound, wanted=wanted)[:, columns].cpu().numpy()
@@ -199,45 +204,10 @@ def warn_if_huge(model: LanguageModel, rows: Sequence[Encoded], direction: Direc
         )
 
 
-def write(
-    model: LanguageModel,
-    rows: Sequence[Encoded],
-    site: Site,
-    added: Float[np.ndarray, "row d_model"],
-    strength: Float[np.ndarray, " row"],
-    *,
-    where: Where,
-    decoding: Mapping[str, Any],
-) -> list[str]:
-    """The continuation of each row, `strength * added` of its own put in at the site."""
-    texts: list[str] = []
-    for first in range(0, len(rows), ROWS_AT_ONCE):
-        part = slice(first, first + ROWS_AT_ONCE)
-        tokens = [row.tokens for row in rows[part]]
-        edit = Intervention(site, add(added[part], scale=strength[part]), _acting(where, rows[part]))
-        with applied(model, [edit], lengths=[len(row) for row in tokens], side="left"):
-            texts += [model.decode(new) for new in model.generate(tokens, **decoding)]
-    return texts
-
-
 def acts_at(where: Where) -> str:
     """The position of a table's rows: the first place where a direction is added."""
     words = where if isinstance(where, tuple) else (where,)
     return LAST if "last" in words else str(words[0]) if isinstance(words[0], str) else "mask"
-
-
-def _acting(where: Where, rows: Sequence[Encoded]) -> Where:
-    """`where` as an intervention understands it: of the text's last token it knows nothing."""
-    found: list[Any] = []
-    for part in where if isinstance(where, tuple) else (where,):
-        if isinstance(part, str) and part == "last":
-            found.append(_places(rows, lambda position, end: position == end))
-        elif isinstance(part, str) and part == "generated":
-            behind = _places(rows, lambda position, end: position > end)
-            found += [behind, part] if behind.any() else [part]
-        else:
-            found.append("last" if isinstance(part, str) and part == OPENING else part)
-    return tuple(found)
 
 
 def doses(scales: Sequence[float]) -> list[tuple[str, float]]:
@@ -255,13 +225,6 @@ def random_like(vectors: Float[np.ndarray, "row d_model"], rng: np.random.Genera
     """Random directions, each as long as its row."""
     noise = rng.standard_normal(vectors.shape)
     return noise * np.linalg.norm(vectors, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
-
-
-def _places(rows: Sequence[Encoded], chosen: Callable[[Any, Any], Any]) -> Bool[torch.Tensor, "row pos"]:
-    """A mask on those positions of the rows that are `chosen`, given each row's text's last token."""
-    width = max(len(row.tokens) for row in rows)
-    inside = torch.arange(width) < torch.tensor([len(row.tokens) for row in rows])[:, None]
-    return inside & chosen(torch.arange(width), torch.tensor([row.end for row in rows])[:, None])
 
 
 def _one_a_prompt(scale: float | int | Sequence[float], n: int) -> Float[np.ndarray, " row"]:

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from interp.causal.attribution import DirectionLike
-from interp.causal.interventions import Where
+from interp.causal.edits import add
+from interp.causal.generation import write
+from interp.causal.interventions import Intervention, Where
 from interp.causal.passes import Encoded, open_prompts
 from interp.causal.pooled import ALL, Arm, success_rows
 from interp.causal.steering import (
@@ -27,7 +29,6 @@ from interp.causal.steering import (
     random_like,
     warn_if_huge,
     with_length,
-    write,
 )
 from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
@@ -36,6 +37,7 @@ from interp.models.quantised import warn_of_rounding
 from interp.progress import track
 from interp.sites import place
 from interp.stats import Labels, codes, wilson
+from stimuli.battery import Stimulus
 
 Judge = Callable[[list[str]], list[str | None]]
 """Continuations in, one emotion each out; None for one that it cannot judge (no sentence, no emotion)."""
@@ -52,7 +54,7 @@ class Place(NamedTuple):
 
 def sweep_places(
     model: LanguageModel,
-    prompts: Sequence[Prompt],
+    prompts: Sequence[Prompt | Stimulus],
     places: Sequence[Place],
     judge: Judge,
     *,
@@ -95,7 +97,7 @@ def sweep_places(
 
 def sweep(
     model: LanguageModel,
-    prompts: Sequence[Prompt],
+    prompts: Sequence[Prompt | Stimulus],
     directions: Mapping[str, DirectionLike],
     judge: Judge,
     *,
@@ -148,7 +150,9 @@ class _Half(NamedTuple):
     groups: list[int]
 
 
-def _halves(model: LanguageModel, prompts: Sequence[Prompt], groups: Labels | None, seed: int) -> tuple[_Half, _Half]:
+def _halves(
+    model: LanguageModel, prompts: Sequence[Prompt | Stimulus], groups: Labels | None, seed: int
+) -> tuple[_Half, _Half]:
     """The prompts, their scenarios shuffled and dealt in two."""
     scenario = codes(np.arange(len(prompts)) if groups is None else groups)
     if len(scenario) != len(prompts):
@@ -178,7 +182,6 @@ def _judged(
     """
     rows, n, rng = prompts.rows, len(prompts.rows), np.random.default_rng(seed)
     strength = np.repeat([scale for _, scale in arms], n)
-    decoding = {"max_new_tokens": max_new_tokens, "seed": seed, "temperature": 0.0}
     where = "+".join(map(str, at.where)) if isinstance(at.where, tuple) else str(at.where)
     name = getattr(judge, "__name__", "judge")
     told: dict[Arm, dict[str, list[str | None]]] = {arm: {} for arm in arms}
@@ -187,8 +190,9 @@ def _judged(
     for emotion, direction in track(list(at.directions.items()), f"steering ({where})", unit="emotion"):
         own = np.tile(np.asarray(direction.vector) * direction.scale, (n, 1))
         added = np.concatenate([random_like(own, rng) if control == "random" else own for control, _ in arms])
-        texts = write(model, [*rows] * len(arms), direction.site, added, strength, where=at.where, decoding=decoding)
-        verdicts = judge(texts)
+        edits = [Intervention(direction.site, add(added, scale=strength), at.where)]
+        every = [*rows] * len(arms)
+        verdicts = judge(write(model, every, edits, max_new_tokens=max_new_tokens, seed=seed))
         for number, (control, scale) in enumerate(arms):
             mine = told[control, scale][emotion] = verdicts[number * n : (number + 1) * n]
             counts = {"success": mine.count(emotion), "valid": n - mine.count(None)}

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from interp.errors import DataError, StatisticsError
-from stimuli.battery import Pair
+from stimuli.battery import Pair, Pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ def map_positions(
     return np.select([position < target_edit[0], position < target_edit[1]], [position, within], behind)
 
 
-def balanced(pairs: Sequence[Pair], *, n: int, seed: int = 0) -> list[Pair]:
+def balanced(pairs: Sequence[Pair], *, n: int, seed: int = 0) -> Pairs:
     """At most `n` pairs, drawn as evenly over the emotions as they allow, in battery order."""
     queues = list(_shuffled_by_emotion(pairs, seed).values())
     chosen = [queue[turn] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue)][:n]
-    return [pairs[i] for i in sorted(chosen)]
+    return Pairs(pairs[i] for i in sorted(chosen))
 
 
-def halves(pairs: Sequence[Pair], *, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
+def halves(pairs: Sequence[Pair], *, seed: int = 0) -> tuple[Pairs, Pairs]:
     """Pairs in two halves, no group on both sides, each emotion's groups dealt alternately: one half selects, one scores.
 
     Raises `StatisticsError` when an emotion has fewer than two groups.
@@ -76,8 +76,11 @@ def halves(pairs: Sequence[Pair], *, seed: int = 0) -> tuple[list[Pair], list[Pa
         for group in groups:
             taken = [side_of[g] for g in groups if g in side_of]
             side_of.setdefault(group, int(taken.count(0) > taken.count(1)))
-    parts = [[pair for pair in pairs if side_of[pair.affective.group] == side] for side in (0, 1)]
-    return parts[0], parts[1]
+
+    def on(side: int) -> Pairs:
+        return Pairs(pair for pair in pairs if side_of[pair.affective.group] == side)
+
+    return on(0), on(1)
 
 
 def strangers(pairs: Sequence[Pair], *, seed: int = 0) -> Int[np.ndarray, " pair"]:

@@ -1,13 +1,10 @@
 """Bed: a planted model at work, with its battery, what it computed on it, and what is true of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from jaxtyping import Float
 
 from interp.analysis.directions import Direction, fit
 from interp.capture import ActivationStore, capture
+from interp.capture.store.activations import Twins
 from interp.causal.readout import Readout
 from interp.causal.twins import halves
 from interp.errors import InternalError
@@ -16,7 +13,7 @@ from interp.models import LanguageModel, load
 from interp.models.ends import LAST
 from interp.sites import Site
 from interp.testbeds import planted
-from stimuli.battery import NEUTRAL, Battery, Pair
+from stimuli.battery import NEUTRAL, Battery, Pairs
 
 CAPTURED = ("resid_post", "z", "post")
 
@@ -30,26 +27,23 @@ class Bed:
     battery: Battery
     store: ActivationStore
     readout: Readout
-    fitting: Sequence[Pair]
-    scoring: Sequence[Pair]
+    fitting: Pairs
+    scoring: Pairs
 
     @property
     def final(self) -> Site:
         """The residual stream behind the last layer."""
         return Site("resid_post", self.model.dims.n_layers - 1)
 
-    def values(self, site: Site, pairs: Sequence[Pair]) -> tuple[Float[np.ndarray, "pair ..."], Float[np.ndarray, "pair ..."]]:
-        """What the site holds at the last token of the pairs' affective and of their neutral texts."""
-        activations = self.store.read(site)
-        row = {item: place for place, item in enumerate(activations.items)}
-        affective = [row[pair.affective.id] for pair in pairs]
-        return activations.x[affective], activations.x[[row[pair.neutral.id] for pair in pairs]]
+    def values(self, site: Site, pairs: Pairs) -> Twins:
+        """What the site holds at the last token of the pairs' affective and neutral texts."""
+        return self.store.read(site).twins(pairs)
 
     def direction(self, emotion: str, site: Site, *, method: str = "paired") -> Direction:
         """The direction of `emotion` that `method` finds at `site` on the fitting half."""
-        pairs = of(emotion, self.fitting)
+        pairs = self.fitting.of(emotion)
         return fit(
-            *self.values(site, pairs), site=site, labels=(emotion, NEUTRAL), groups=[pair.affective.group for pair in pairs],
+            *self.values(site, pairs), site=site, labels=(emotion, NEUTRAL), groups=pairs.groups,
             method=method, provenance=self.model.provenance,
         )  # fmt: skip
 
@@ -62,11 +56,6 @@ class Bed:
             vector=vector, site=site, method="planted", labels=(emotion, NEUTRAL), scale=1.0, spread=0.0,
             provenance=self.model.provenance,
         )  # fmt: skip
-
-
-def of(emotion: str, pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs of one emotion."""
-    return [pair for pair in pairs if pair.affective.emotion == emotion]
 
 
 def open_bed(name: str, *, seed: int = 0) -> Bed:

@@ -26,7 +26,7 @@ from interp.causal.patching import patch_pairs
 from interp.causal.steering import steer
 from interp.causal.twins import balanced
 from interp.chance import benjamini_hochberg
-from interp.evaluation.bed import Bed, of, open_bed
+from interp.evaluation.bed import Bed, open_bed
 from interp.evaluation.judges import oracle
 from interp.sites import Site
 from stimuli.battery import NEUTRAL, Stimulus
@@ -78,7 +78,7 @@ def components(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
 
 def _pushes(bed: Bed, name: str, emotion: str) -> dict[tuple[int, int], float]:
     """Mean paired contribution of each component, on the scoring half, to the direction of the fitting half."""
-    vector, pairs = bed.direction(emotion, bed.final).vector, of(emotion, bed.scoring)
+    vector, pairs = bed.direction(emotion, bed.final).vector, bed.scoring.of(emotion)
     found = {}
     for layer in range(bed.model.dims.n_layers):
         site = Site(name, layer)
@@ -146,7 +146,7 @@ def _fall(bed: Bed, text: Stimulus, kind: str, rank: int, mode: str) -> float:
 def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
     """The share of neutral texts continued with the emotion's words: steered by the direction found, and unsteered."""
     judge = oracle(bed.model, bed.readout)
-    prompts = [pair.neutral.text for pair in balanced(bed.scoring, n=PROMPTS, seed=seed)]
+    prompts = balanced(bed.scoring, n=PROMPTS, seed=seed).neutral
 
     def rate(emotion: str, layer: int, scale: float) -> float:
         direction = bed.direction(emotion, Site("resid_post", layer))
@@ -191,7 +191,7 @@ def _auroc(bed: Bed, site: Site, probe: str, seed: int) -> float:
 
 def _labels(bed: Bed) -> tuple[list[str], list[str]]:
     pairs = bed.battery.pairs()
-    return ["affective"] * len(pairs) + [NEUTRAL] * len(pairs), [pair.affective.group for pair in pairs] * 2
+    return ["affective"] * len(pairs) + [NEUTRAL] * len(pairs), list(pairs.groups) * 2
 
 
 def _stacked(bed: Bed, site: Site) -> Float[np.ndarray, "item d_model"]:

@@ -17,12 +17,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 import stimuli
 from interp.analysis.audit import AuditResult, audit
 from interp.analysis.baselines import words
+from interp.analysis.questions import lexicons
 from interp.files import make_folder, write_atomic
 from interp.reporting.battery import audit_figure
 from interp.reporting.figures import as_bytes
 from interp.results import table as tidy
 from interp.results import write_table
-from interp.study.representation import lexicons
 from stimuli.words import emotion_words
 
 VOCABULARY = 2000

@@ -5,7 +5,7 @@ measured on the other.
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,13 @@ from interp.causal.twins import balanced, halves
 from interp.chance import draws_for
 from interp.errors import UsageError
 from interp.evaluation.judges import judge_for
-from interp.models.conversations import prompt_of
 from interp.models.reliance import told_once, usable
 from interp.sites import Site
 from interp.study import power
 from interp.study.folder import Study
 from interp.study.presets import spaced
 from interp.study.representation import choose_site, fit_direction, saturated_sites
-from stimuli.battery import Pair
+from stimuli.battery import Pairs
 
 NEW_TOKENS = 12
 LISTED = 60
@@ -88,15 +87,14 @@ def steering(study: Study) -> Rows:
     chosen, reported = halves(study.pairs, seed=study.settings.seed)
     vectors = _directions(study, chosen)
     limits = study.settings.limits
-    neutral = [pair.neutral for pair in balanced(reported, n=limits.prompts, seed=study.settings.seed)]
+    neutral = balanced(reported, n=limits.prompts, seed=study.settings.seed).neutral
     asked = {emotion: vectors[emotion] for emotion in study.readout.emotions}
     rows = dose_response(study.model, neutral, asked, study.readout.readout, scales=limits.scales, seed=study.settings.seed)
     judge = judge_for(study.settings.model)
     if judge is not None:
-        prompts = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in neutral]
         rows += sweep_places(
             study.model,
-            prompts,
+            neutral,
             _places(study, chosen),
             judge,
             scales=limits.scales,
@@ -107,7 +105,7 @@ def steering(study: Study) -> Rows:
     return rows
 
 
-def _places(study: Study, pairs: Sequence[Pair]) -> list[Place]:
+def _places(study: Study, pairs: Pairs) -> list[Place]:
     """Where steering is tried: the layers that tell twins apart best, at the last token alone or at all from there."""
     return [
         Place({emotion: fit_direction(study, pairs, emotion, site) for emotion in study.emotions}, where)
@@ -116,22 +114,27 @@ def _places(study: Study, pairs: Sequence[Pair]) -> list[Place]:
     ]
 
 
-def _some(study: Study, pairs: Sequence[Pair]) -> list[Pair]:
+def _some(study: Study, pairs: Pairs) -> Pairs:
     return balanced(pairs, n=study.settings.limits.pairs * len(study.emotions), seed=study.settings.seed)
 
 
-def _asked(study: Study, pairs: Sequence[Pair]) -> list[Pair]:
+def _asked(study: Study, pairs: Pairs) -> Pairs:
     """The pairs of the emotions that the model has words for."""
-    return [pair for pair in pairs if pair.affective.emotion in study.readout.emotions]
+    return Pairs(pair for pair in pairs if pair.affective.emotion in study.readout.emotions)
 
 
-def _directions(study: Study, pairs: Sequence[Pair]) -> dict[str, Direction]:
+def _directions(study: Study, pairs: Pairs) -> dict[str, Direction]:
     site = choose_site(study, pairs)
     return {emotion: fit_direction(study, pairs, emotion, site) for emotion in study.emotions}
 
 
 def _contributions(
-    study: Study, pairs: Sequence[Pair], emotion: str, *, top: int, reported: Sequence[Pair] | None = None
+    study: Study,
+    pairs: Pairs,
+    emotion: str,
+    *,
+    top: int,
+    reported: Pairs | None = None,
 ) -> Rows:
     """Components as `pairs` rank them; what they do is told of the pairs `reported`, where given."""
     direction = fit_direction(study, pairs, emotion, choose_site(study, pairs))
@@ -153,8 +156,8 @@ def _contributing(study: Study, layers: Iterable[int]) -> list[Site]:
     return found
 
 
-def _of_emotion(study: Study, pairs: Sequence[Pair], emotion: str) -> tuple[np.ndarray, list[str]]:
+def _of_emotion(study: Study, pairs: Pairs, emotion: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """The rows of an emotion's twins, and their scenarios."""
-    mine = [pair for pair in pairs if pair.affective.emotion == emotion]
-    rows = [[study.row_of[pair.affective.id], study.row_of[pair.neutral.id]] for pair in mine]
-    return np.array(rows), [pair.affective.group for pair in mine]
+    mine = pairs.of(emotion)
+    rows = [[study.row_of[item.id] for item in pair] for pair in mine]
+    return np.array(rows), mine.groups

@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 import stimuli
-from interp.capture import ActivationStore, capture
+from interp.capture import Activations, ActivationStore, capture
+from interp.capture.store.activations import Twins
 from interp.capture.store.folder import LOCK
 from interp.capture.store.lock import locked
 from interp.causal.readout import Readout, TokenReadout
@@ -37,7 +38,7 @@ from interp.study.inputs import Inputs
 from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
 from interp.study.settings import DEFAULT_SITES, Settings
-from stimuli.battery import Battery, Pair, Stimulus, in_content_order
+from stimuli.battery import Battery, Pairs, Stimulus, in_content_order
 
 KEPT_BYTES = 256 << 20
 """Activations that a study keeps in memory."""
@@ -66,7 +67,7 @@ class Study:
         """The sites that a set of pairs (their ids) chose, so that they are chosen once."""
         self.captured = settings.captured(self.battery)
         """The texts that are captured: all of the battery, or those that the preset keeps."""
-        self._values: dict[tuple[Site, str], np.ndarray] = {}
+        self._read: dict[tuple[Site, str], Activations] = {}
 
     def leave(self) -> None:
         """Give the folder back to other commands."""
@@ -183,7 +184,7 @@ class Study:
         return {item: row for row, item in enumerate(self.store.items)}
 
     @cached_property
-    def pairs(self) -> list[Pair]:
+    def pairs(self) -> Pairs:
         """The battery's twins that every stage works on. Left out, with a warning: those the capture put in quarantine, those
         that are the same tokens to this model, and those of an emotion with fewer than `FEWEST` scenarios. They
         are in the order of their content: what is drawn from them depends on no name and on no row's place.
@@ -198,12 +199,12 @@ class Study:
         scenarios = {e: {p.affective.group for p in found if p.affective.emotion == e} for e in self.battery.emotions}
         rare = [emotion for emotion, groups in scenarios.items() if 0 < len(groups) < FEWEST]
         _warn_of(rare, f"have fewer than {FEWEST} scenarios")
-        return in_content_order(pair for pair in found if pair.affective.emotion not in rare)
+        return Pairs(in_content_order(pair for pair in found if pair.affective.emotion not in rare))
 
     @cached_property
     def emotions(self) -> tuple[str, ...]:
         """The emotions of `pairs`, sorted."""
-        return tuple(sorted({pair.affective.emotion for pair in self.pairs}))
+        return self.pairs.emotions
 
     @cached_property
     def readout(self) -> TokenReadout:
@@ -225,16 +226,21 @@ class Study:
         return self.model.tokenize(prompts, ids=[item.id for item in items])
 
     def values(self, site: Site, position: str) -> Float[np.ndarray, "item ..."]:
-        """The activations of all items at a site, by a position rule.
+        """The activations of all items at a site, by a position rule."""
+        return self._activations(site, position).x
 
-        Those read last stay in memory, up to `KEPT_BYTES`, since stages read them again.
-        """
+    def twins(self, site: Site, pairs: Pairs) -> Twins:
+        """What a site holds at the last token of the pairs' affective and neutral texts."""
+        return self._activations(site, self.position).twins(pairs)
+
+    def _activations(self, site: Site, position: str) -> Activations:
+        """Those read last stay in memory, up to `KEPT_BYTES`, since stages read them again."""
         key = (site, position)
-        x = self._values.pop(key) if key in self._values else self.store.read(site, position).x
-        self._values[key] = x  # the newest is last
-        while len(self._values) > 1 and sum(one.nbytes for one in self._values.values()) > KEPT_BYTES:
-            self._values.pop(next(iter(self._values)))
-        return x
+        found = self._read.pop(key) if key in self._read else self.store.read(site, position)
+        self._read[key] = found  # the newest is last
+        while len(self._read) > 1 and sum(one.x.nbytes for one in self._read.values()) > KEPT_BYTES:
+            self._read.pop(next(iter(self._read)))
+        return found
 
     def judge(self, verdict: Sequence[Mapping[str, Any]]) -> None:
         """Write what may be said of the claims of all tables there are."""

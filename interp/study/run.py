@@ -213,8 +213,8 @@ def _write(study: Study, name: str, rows: list[dict[str, Any]], **kept: Any) -> 
     if not rows:
         study.keep(**kept)
         return
-    depth = {"depth": lambda frame: (frame["layer"] + 1) / study.model.dims.n_layers}
-    data = table_bytes(table(study.record.row(**row) for row in rows).assign(**depth))
+    told = (study.record.row(**row) for row in rows)
+    data = table_bytes(table(told, n_layers=study.model.dims.n_layers))
     study.keep(tables={name: sha256_bytes(data)}, **kept)
     make_folder(study.tables)  # somebody may have taken it away meanwhile
     write_atomic(table_path(study.out, name), data)

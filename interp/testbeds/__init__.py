@@ -1,0 +1,5 @@
+"""Models whose truth is known: `planted`, written by hand, and `storyworld`, trained on stories."""
+
+from interp import lazy
+
+__getattr__, __dir__ = lazy.exports(__name__, {})

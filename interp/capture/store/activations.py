@@ -7,6 +7,7 @@ order. Items refused for non-finite values, and their twins, are left out and li
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,14 @@ from interp.capture.store.folder import RunFolder
 from interp.capture.store.shard import Shard, check_owner, is_ragged, opened, rows_of
 from interp.capture.store.shard_record import ShardRecord
 from interp.errors import ArtefactError, UsageError
+from interp.notebook import as_html
 from interp.sites import Site
+from stimuli.battery import Pair
 
 Shape = tuple[int, ...]
+
+Twins = tuple[Float[np.ndarray, "pair ..."], Float[np.ndarray, "pair ..."]]
+"""What pairs' affective texts hold, and their neutral texts."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,20 @@ class Activations:
         """The rows of these items, in this order. Raises `UsageError` for unpooled rows and for an item that is not here."""
         if self.lengths is not None:
             raise UsageError(f"{self.site}/{self.position} holds a row a token: use `of`, an item at a time.")
-        row_of = {item: row for row, item in enumerate(self.items)}
         wanted = list(items)
-        unknown = [item for item in wanted if item not in row_of]
+        unknown = [item for item in wanted if item not in self._row_of]
         if unknown:
             raise UsageError(f"{self.site}/{self.position} has no item {', '.join(map(repr, unknown[:5]))}.")
-        return self.x[[row_of[item] for item in wanted]]
+        return self.x[[self._row_of[item] for item in wanted]]
+
+    def twins(self, pairs: Sequence[Pair]) -> Twins:
+        """The rows of the pairs' affective and of their neutral texts. Raises as `select`."""
+        affective, neutral = ([pair[side].id for pair in pairs] for side in (0, 1))
+        return self.select(affective), self.select(neutral)
+
+    @cached_property
+    def _row_of(self) -> Mapping[str, int]:
+        return {item: row for row, item in enumerate(self.items)}
 
 
 class ActivationStore:
@@ -142,6 +156,21 @@ class ActivationStore:
                 x, lengths = _in_battery_order([renumbered], keep=kept, n_items=len(order))
                 ids = tuple(self._ids[piece.places[place]] for place in kept)
                 yield Activations(x, wanted, position, ids, self.provenance, lengths)
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what was recorded of how many texts, and the shape of one text's row."""
+        facts: dict[str, object] = {"texts": len(self.items), "quarantined": len(self.quarantined)}
+        facts |= {"positions": ", ".join(self.positions), "folder": self.path or "in memory"}
+        for name in dict.fromkeys(site.name for site in self.sites):
+            sites = [site for site in self.sites if site.name == name]
+            layers = ", ".join(str(site.layer) for site in sites)
+            facts[name] = f"layers {layers}; {self._shape(sites[0])} per row"
+        return as_html(f"Activations of {self.provenance['model'].get('model')}", facts.items())
+
+    def _shape(self, site: Site) -> Shape:
+        """The shape of one row of a site; no row is read."""
+        with self._shard(self._records[0]) as arrays:
+            return tuple(arrays[f"{site}/{self.positions[0]}"].shape[1:])
 
     def close(self) -> None:
         """Let go of what is held in memory."""

@@ -1,0 +1,287 @@
+"""The verbs of `import interp` that join several rooms; each is a thin call of what a room offers.
+
+`load`, `battery`, `generate`, `steer` and `draw` are the rooms' own. What is measured comes back as
+a pandas DataFrame in the form of `interp.results`, ready for `draw`.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interp import study
+from interp.analysis.emotion_directions import Twins, fit_emotion, origin_of, saturated_sites
+from interp.analysis.questions import QUESTIONS, answer, cells, reception, task_of
+from interp.analysis.sweep import SiteRows
+from interp.capture import ActivationStore, capture
+from interp.capture.plan import Options
+from interp.causal import ablation
+from interp.causal.attribution import KINDS, contribution_rows, ranked
+from interp.causal.knockout import Bench
+from interp.causal.patching import patch_pairs
+from interp.causal.readout import Readout
+from interp.causal.twins import halves
+from interp.chance import draws_for
+from interp.directions import Direction
+from interp.errors import StatisticsError, UsageError
+from interp.evaluation.readouts import readout_for
+from interp.models import LanguageModel
+from interp.models.ends import LAST
+from interp.models.reliance import told_once, usable
+from interp.results import RunRecord, table
+from interp.sites import RESIDUAL_WIDE, STREAM, Site
+from interp.study.conditions import evoking
+from stimuli.battery import Battery, Pairs, Stimulus, in_content_order
+
+DRAWS = 20
+"""Random choices beside an ablation, at least."""
+
+
+def record(
+    model: LanguageModel,
+    battery: Battery,
+    *,
+    sites: str | Sequence[str | Site] = STREAM,
+    positions: Sequence[str] = (LAST,),
+    out: Path | str | None = None,
+    options: Options | None = None,
+) -> ActivationStore:
+    """What the model computes at `sites` while it reads each text, at the text's own last token.
+
+    Without `out` it stays in memory; with it the same call resumes. Raises as `capture`.
+    """
+    named = [sites] if isinstance(sites, str) else sites
+    chosen = asdict(options or Options())
+    return capture(model, battery, sites=named, positions=positions, out=out, **chosen)
+
+
+def probe(
+    store: ActivationStore,
+    battery: Battery,
+    *,
+    question: str = "reception",
+    probe: str = "logistic",
+    folds: int = 5,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """A linear probe of every recorded site that is as wide as the stream, on scenarios held out.
+
+    Beside it, on the same folds: the text baselines, what the probe learns by heart, nuisances, and
+    p. `question`: `reception` (affective or neutral?) or `categorisation` (which emotion?).
+    `battery` is the one that was recorded, or a part of it. What `interp run` calls `probes`.
+    Raises `UsageError` for another question or no such site, and as `interp.analysis.questions`.
+    """
+    if question not in QUESTIONS:
+        raise UsageError(f"unknown question {question!r}: ask one of {', '.join(QUESTIONS)}.")
+    items, labels = _asked(question, store, battery)
+    task = task_of(question, items, labels, folds=folds, seed=seed)
+    swept = answer(task, items, _activations(store, items), probe=probe)
+    for warning in swept.warnings:
+        warnings.warn(warning, stacklevel=2)
+    model = store.provenance["model"]
+    return _frame(swept.rows, model, battery, seed=seed, n_layers=store.provenance.get("n_layers"))
+
+
+def direction(
+    store: ActivationStore,
+    battery: Battery,
+    *,
+    emotion: str | None = None,
+    site: Site | str | None = None,
+    method: str = "paired",
+) -> Direction:
+    """The direction from neutral to `emotion`, fitted on all pairs of `battery`.
+
+    `emotion` may be left out where the battery has one. Without a `site` it is the first layer of
+    the stream that tells held-out twins apart as well as the best one. That choice sees all pairs:
+    it is good for use, and no score of it is to be reported (`probe` and `run` give those).
+    Raises `UsageError` where the emotion is not clear or the site was not recorded,
+    `StatisticsError` for an emotion without pairs, and as `interp.analysis.directions.fit`.
+    """
+    emotion = emotion or _only_emotion(battery)
+    pairs = _pairs(store, battery).of(emotion)
+    if not pairs:
+        known = ", ".join(battery.emotions)
+        raise StatisticsError(f"no pair of the battery evokes {emotion!r}; it has {known}.")
+
+    def twins_at(where: Site) -> Iterator[tuple[Twins, tuple[str, ...]]]:
+        yield store.read(where).twins(pairs), pairs.groups
+
+    if site is None:
+        site = saturated_sites(_recorded(store, (STREAM,)), twins_at, method=method)[0]
+    at = Site.parse(site) if isinstance(site, str) else site
+    model, position = store.provenance["model"], store.positions[0]
+    origin = origin_of(model, battery=battery.sha256, position=position)
+    ((twins, groups),) = twins_at(at)
+    return fit_emotion(twins, site=at, emotion=emotion, groups=groups, origin=origin, method=method)
+
+
+def patch(
+    model: LanguageModel,
+    battery: Battery,
+    *,
+    sites: str | Sequence[str] = STREAM,
+    readout: Readout | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Activation patching between the twins of `battery`: which site carries the emotion.
+
+    The `readout` says by which words the model is asked; the usual ones if none is given. Raises as
+    `interp.causal.patching.patch_pairs`.
+    """
+    named = [sites] if isinstance(sites, str) else sites
+    asked = readout or readout_for(model.name, battery.emotions)
+    rows = patch_pairs(model, _in_order(battery), asked, sites=named, seed=seed)
+    return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
+
+
+def ablate(
+    model: LanguageModel,
+    battery: Battery,
+    directions: Mapping[str, Direction],
+    *,
+    ks: Sequence[int] = (1, 2, 4, 8),
+    readout: Readout | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Knocking out the k heads or neurons that write a direction most, and random others.
+
+    They are ranked on one half of the scenarios and knocked out in the other. `directions` are
+    by emotion; of the battery only their emotions are used. A direction that was fitted on these
+    very pairs has seen both halves: fit it on others where a score is to be reported. Raises as
+    `interp.causal.ablation.ablate`; `StatisticsError` for no pair of these emotions.
+    """
+    mine = [pair for pair in _in_order(battery) if pair.affective.emotion in directions]
+    if not mine:
+        named = ", ".join(directions) or "no emotion"
+        raise StatisticsError(f"no direction has a pair in the battery: directions are of {named}.")
+    choosing, reported = halves(mine, seed=seed)
+    asked = readout or readout_for(model.name, tuple(directions))
+    bench = Bench(model, reported, directions, asked)
+    listed = _contributions(model, battery, choosing, directions, top=max(ks))
+    draws = max(DRAWS, draws_for(len(directions)))
+    rows: list[dict[str, Any]] = []
+    for kind in KINDS:
+        order = {one: ranked(found, component=kind, emotion=one) for one, found in listed.items()}
+        if any(order.values()):
+            rows += ablation.ablate(bench, order, ks=ks, n_draws=draws, seed=seed)
+    return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
+
+
+def run(model: str, stimuli: str, out: Path | str, **settings: Any) -> dict[str, Any]:
+    """The whole study of a model on a battery, both by name, into the folder `out`; resumes.
+
+    `settings` are fields of `interp.study.Settings`. Gives the folder, the findings, the warnings
+    and the path of the report. Raises as `interp.study.run`.
+    """
+    return study.run(study.Settings(model=model, stimuli=stimuli, out=Path(out), **settings))
+
+
+Asked = tuple[list[Stimulus], list[str]]
+"""Texts, and a label for each."""
+
+
+def _asked(question: str, store: ActivationStore, battery: Battery) -> Asked:
+    """The texts that a question is asked of, and their labels. Without twins there is only
+    categorisation, asked of all texts that evoke an emotion.
+    """
+    if question == "reception" or battery.pairs():
+        pairs = _pairs(store, battery)
+        if question == "reception":
+            return reception(pairs)
+        items = list(pairs.affective)
+    else:
+        items = [item for item in evoking(battery) if item.id not in store.quarantined]
+    return items, [item.emotion for item in items]
+
+
+def _pairs(store: ActivationStore, battery: Battery) -> Pairs:
+    """The twins whose activations are finite, in the order of their content."""
+    pairs = _in_order(battery)
+    lost = store.quarantined.keys()
+    kept = Pairs(pair for pair in pairs if not {item.id for item in pair} & lost)
+    if not kept:
+        raise StatisticsError(f"battery {battery.name!r} has no pair whose activations are finite.")
+    if len(kept) < len(pairs):
+        without = len(pairs) - len(kept)
+        warnings.warn(f"left out {without} pairs: their activations are not finite.", stacklevel=3)
+    return kept
+
+
+def _in_order(battery: Battery) -> Pairs:
+    """The twins by content, so that what is drawn depends on no name and no row's place."""
+    return Pairs(in_content_order(battery.pairs()))
+
+
+def _only_emotion(battery: Battery) -> str:
+    if len(battery.emotions) != 1:
+        known = ", ".join(battery.emotions) or "none"
+        raise UsageError(f"the battery has the emotions {known}: name one, as emotion=...")
+    return battery.emotions[0]
+
+
+def _recorded(store: ActivationStore, names: Sequence[str]) -> list[Site]:
+    sites = [site for site in store.sites if site.name in names and site.head is None]
+    if not sites:
+        here = ", ".join(dict.fromkeys(site.name for site in store.sites))
+        asked = " or ".join(names)
+        raise UsageError(f"the store has {here}, and {asked} is read: record that too.")
+    return sites
+
+
+def _activations(store: ActivationStore, items: Sequence[Stimulus]) -> Iterator[SiteRows]:
+    ids = [item.id for item in items]
+    for site, position in cells(_recorded(store, RESIDUAL_WIDE), store.positions):
+        where = {"site": site.name, "layer": site.layer, "position": position}
+        yield where, store.read(site, position).select(ids)
+
+
+def _contributions(
+    model: LanguageModel,
+    battery: Battery,
+    pairs: Pairs,
+    directions: Mapping[str, Direction],
+    *,
+    top: int,
+) -> dict[str, list[dict[str, Any]]]:
+    """The `top` components of each kind, by emotion, as `pairs` rank them."""
+    items = [item for pair in pairs for item in pair]
+    last = max(direction.site.layer for direction in directions.values())
+    wanted = [Site(name, layer) for layer in range(last + 1) for name in KINDS.values()]
+    sites, refused = usable(model, "contributions", wanted)
+    if refused:
+        warnings.warn(told_once(refused), stacklevel=3)
+    store = record(model, Battery(battery.name, tuple(items)), sites=sites)
+    activations = {site: store.read(site).select(item.id for item in items) for site in sites}
+    twins = np.arange(len(items)).reshape(-1, 2)
+    listed = {}
+    for emotion, one in directions.items():
+        mine = [row for row, pair in enumerate(pairs) if pair.affective.emotion == emotion]
+        groups = pairs.of(emotion).groups
+        listed[emotion] = contribution_rows(
+            model,
+            activations,
+            twins[mine],
+            one,
+            emotion=emotion,
+            groups=groups,
+            top=top,
+        )
+    return listed
+
+
+def _frame(
+    rows: Sequence[Mapping[str, Any]],
+    model: Mapping[str, Any],
+    battery: Battery,
+    *,
+    seed: int,
+    n_layers: int | None,
+) -> pd.DataFrame:
+    """Rows as a table. They come from no run, so that column `run` is empty."""
+    made = RunRecord(run="", model=str(model.get("model")), battery=battery.name, seed=seed)
+    return table((made.row(**row) for row in rows), n_layers=n_layers)

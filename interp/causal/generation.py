@@ -1,0 +1,147 @@
+"""Generation under any edits, at any positions: prompts in, their continuations out.
+
+Prompts run in left-padded batches with a key-value cache. Where an edit acts is said for each
+prompt: `last` is the last token of its text, where directions are fitted (`interp.models.ends`);
+`generated` is all that stands behind the text, what a chat template writes and what the model does;
+`opening` is the very last token of the prompt, under a chat template the opening of the assistant's
+turn. `prompt`, `all` and masks mean what an intervention says.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.causal.edits import Edit, Tokens
+from interp.causal.interventions import Intervention, Where, applied
+from interp.causal.passes import Encoded, open_prompts
+from interp.errors import UsageError
+from interp.models import LanguageModel
+from interp.models.conversations import Prompt
+from interp.models.quantised import warn_of_rounding
+from interp.models.reliance import require
+from stimuli.battery import Stimulus
+
+ROWS_AT_ONCE = 256
+"""Prompts that are written together."""
+
+
+def generate(
+    model: LanguageModel,
+    prompts: Sequence[Prompt | Stimulus],
+    interventions: Sequence[Intervention] = (),
+    *,
+    max_new_tokens: int = 20,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> list[str]:
+    """The continuation of each prompt (a text, messages, or a stimulus) under `interventions`.
+
+    The interventions act in their order. An edit's array may hold one value per prompt, and a mask
+    has one row per prompt, however many there are. Temperature 0 is greedy. Under a chat template
+    a text is a user turn, and what is written is the assistant's turn. Warns on a quantised model.
+    Raises `UsageError` for no prompt, a mask with another number of rows, a site where an edit does
+    not act, no new tokens, or a negative temperature; `DataError` for a prompt that is too long.
+    """
+    if not prompts:
+        raise UsageError("there is no prompt to continue: give at least one.")
+    method = "steering" if interventions else "generation"
+    require(model, method, [one.site for one in interventions])
+    if interventions and model.quantised:
+        warn_of_rounding(model.provenance, method)
+    return write(
+        model,
+        open_prompts(model, prompts),
+        interventions,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+
+
+def write(
+    model: LanguageModel,
+    rows: Sequence[Encoded],
+    interventions: Sequence[Intervention],
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> list[str]:
+    """What `generate` gives, for prompts that are tokens already.
+
+    Each batch of `ROWS_AT_ONCE` draws from `seed` anew.
+    """
+    decoding: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "seed": seed,
+    }
+    texts: list[str] = []
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[first : first + ROWS_AT_ONCE]
+        edits = [edit for one in interventions if (edit := _in_part(one, rows, first)) is not None]
+        tokens = [row.tokens for row in part]
+        with applied(model, edits, lengths=[len(row) for row in tokens], side="left"):
+            written = model.generate(tokens, **decoding)
+        texts += [model.decode(new) for new in written]
+    return texts
+
+
+def acting(where: Where, rows: Sequence[Encoded]) -> Where:
+    """`where` in the words of a forward pass, which does not know where the text of a row ends."""
+    parts: list[Any] = []
+    for part in where if isinstance(where, tuple) else (where,):
+        if isinstance(part, str) and part == "last":
+            parts.append(_positions(rows, lambda position, end: position == end))
+        elif isinstance(part, str) and part == "generated":
+            behind = _positions(rows, lambda position, end: position > end)
+            parts += [behind, part] if behind.any() else [part]
+        else:
+            parts.append(part)
+    return tuple(parts)
+
+
+def _in_part(one: Intervention, rows: Sequence[Encoded], first: int) -> Intervention | None:
+    """An intervention on all rows, as one on the batch of rows that begins at `first`; None where
+    its masks select nothing there.
+    """
+    part = slice(first, first + ROWS_AT_ONCE)
+    parts: list[Any] = []
+    for where in one.where if isinstance(one.where, tuple) else (one.where,):
+        if isinstance(where, Tensor):
+            if len(where) != len(rows):
+                found = f"the mask has {len(where)} rows and there are {len(rows)} prompts"
+                raise UsageError(f"{found}: give one row per prompt.")
+            where = where[part]
+            if not where.any():
+                continue
+        parts.append(where)
+    if not parts:
+        return None
+    return Intervention(one.site, _shifted(one.edit, first), acting(tuple(parts), rows[part]))
+
+
+def _shifted(edit: Edit, first: int) -> Edit:
+    """`edit`, asked by a batch whose row 0 is its row `first`."""
+    if not first:
+        return edit
+
+    def of_batch(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
+        return edit(x, Tokens(at.row + first, at.position))
+
+    return of_batch
+
+
+Chosen = Callable[[Int[Tensor, " pos"], Int[Tensor, "row 1"]], Bool[Tensor, "row pos"]]
+"""Positions, and the position of each row's last own token -> which of the positions are meant."""
+
+
+def _positions(rows: Sequence[Encoded], chosen: Chosen) -> Bool[Tensor, "row pos"]:
+    """A mask on those positions inside the rows that are `chosen`."""
+    width = max(len(row.tokens) for row in rows)
+    lengths = torch.tensor([len(row.tokens) for row in rows])[:, None]
+    ends = torch.tensor([row.end for row in rows])[:, None]
+    return (torch.arange(width) < lengths) & chosen(torch.arange(width), ends)
