@@ -52,7 +52,7 @@ def test_a_battery_without_twins_is_kept_whole(plutchik):
 def test_full_leaves_nothing_out_and_the_others_say_what(plutchik):
     assert left_out(PRESETS["full"], plutchik, 30) == []
     told = " ".join(left_out(PRESETS["quick"], plutchik, 30))
-    for phrase in ("of 960 texts", "24 of 30 layers", "p is never below 1/7", "4 of 8 pairs per emotion"):
+    for phrase in ("of 960 texts", "24 of 30 layers", "alone is never below 1/7", "4 of 8 pairs per emotion"):
         assert phrase in told
     assert "layers" not in " ".join(left_out(PRESETS["standard"], plutchik, 10))
 
@@ -95,7 +95,7 @@ def test_a_quick_study_runs_and_its_report_tells_what_was_left_out(tmp_path):
     assert code == 0
     page = write_report(tmp_path / "run").read_text()
     assert "The preset <strong>quick</strong> left out" in page
-    assert "p is never below 1/7" in page
+    assert "alone is never below 1/7" in page
     code, told = outcome("run", "--model", "planted", "--stimuli", "planted", "--out", tmp_path / "run", "--preset", "standard")
     assert code == 4
     assert "preset: 'quick' there, 'standard' now" in told

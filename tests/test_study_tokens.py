@@ -83,8 +83,8 @@ def test_an_emotion_without_words_is_left_out_and_told(tiny_folder, tmp_path):
     known = {"joy", "sadness", "anger"}
     assert set(found["directions"]["emotion"]) == set(found["contributions"]["emotion"]) == {*known, "zyzzyva"}
     assert set(found["patching"]["emotion"]) == {*known, "all"}
-    assert set(found["ablation"]["emotion"]) == set(found["ablation"]["target"]) == known
-    assert set(found["steering"]["emotion"]) == known
+    assert set(found["ablation"]["emotion"]) == set(found["ablation"]["target"]) == {*known, "all"}
+    assert set(found["steering"]["emotion"]) == {*known, "all"}
     record = read_record(tmp_path / "run" / "run.json")
     told = [warning for warning in record.warnings if "words for zyzzyva have no tokens of their own" in warning]
     assert [warning.split(":")[0] for warning in told] == ["patching"]  # told once

@@ -99,7 +99,7 @@ def cross_validate(
     if min(len(fold.train) for fold in folds) < x.shape[1]:
         found.add(
             f"fewer training items than the {x.shape[1]} dimensions: any labelling of them can be separated, so only the "
-            f"penalty ({GRIDS[probe]}), the held-out score and the permutation p speak."
+            f"penalty, the held-out score and the permutation p speak."
         )
     grids = [(setting,) for setting in settings] if settings else [GRIDS[probe]] * len(folds)
     told = predict_folds(lambda fold: standardiser(x[fold.train])(x), y, groups, folds=folds, make=PROBES[probe], grids=grids)
