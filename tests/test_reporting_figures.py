@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import warnings
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
@@ -13,6 +15,7 @@ from reporting_tables import EMOTIONS, MAKERS, N_LAYERS, SITES, all_tables
 
 from interp.errors import DataError, UsageError
 from interp.reporting.figures import FIGURES, NEEDS, as_bytes, draw, draw_all
+from interp.reporting.letters import families, told_once
 from interp.reporting.stages import READING, STAGES
 from interp.reporting.style import look
 
@@ -290,6 +293,33 @@ def test_hostile_names_are_text(name):
         assert "<script>alert(1)</script>" in shown
         assert "$\\frac{1}{" in shown
         assert "_jo⟨U+202E⟩y⟨U+200B⟩" in shown
+
+
+def test_letters_that_no_font_has_are_told_once(tmp_path):
+    tables = {"ablation": MAKERS["ablation"](("喜び", "怒り")), "contributions": MAKERS["contributions"](("喜び", "怒り"))}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        draw_all(tables, tmp_path)
+    told = [str(one.message) for one in caught]
+    if len(families()) == 1:  # no font of another script is installed
+        (only,) = told
+        assert all(letter in only for letter in "喜び怒り")
+        assert "Install a font" in only
+    else:
+        assert not [one for one in told if "Glyph" in one]
+
+
+def test_a_font_of_another_script_is_used_where_it_is_installed(monkeypatch):
+    monkeypatch.setattr("interp.reporting.letters.fontManager", SimpleNamespace(ttflist=[]))
+    assert families() == ["DejaVu Sans"]
+    found = [SimpleNamespace(name=name) for name in ("Amiri", "Noto Sans CJK JP", "Comic Sans")]
+    monkeypatch.setattr("interp.reporting.letters.fontManager", SimpleNamespace(ttflist=found))
+    assert families() == ["DejaVu Sans", "Noto Sans CJK JP", "Amiri"]
+
+
+def test_other_warnings_of_a_figure_pass():
+    with pytest.warns(UserWarning, match="something else"), told_once():
+        warnings.warn("something else", stacklevel=1)
 
 
 def test_draw_all_writes_what_ran_and_names_what_did_not(tmp_path):

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from interp.errors import UsageError
 from interp.files import make_folder, write_atomic
 from interp.reporting import causes, representation, steered
+from interp.reporting.letters import told_once
 from interp.reporting.rows import holds
 from interp.reporting.style import STYLE
 
@@ -69,9 +70,14 @@ def draw_all(tables: Mapping[str, pd.DataFrame], out_dir: Path, *, say: Callable
     """Draw the figures of all stages in `tables` (stage -> table) as SVG and PNG into `out_dir`; the files written.
 
     A stage that is not in `tables` did not run: its figures are skipped, and `say` is told which (so for `NEEDS`). The same
-    tables give the same bytes. Raises `DataError` when a stage ran and its table lacks what its figure shows.
+    tables give the same bytes, with the same fonts installed. Letters that none of these has are told
+    once. Raises `DataError` when a stage ran and its table lacks what its figure shows.
     """
-    make_folder(out_dir)
+    with told_once():
+        return _draw_all(tables, make_folder(out_dir), say)
+
+
+def _draw_all(tables: Mapping[str, pd.DataFrame], out_dir: Path, say: Callable[[str], None]) -> list[Path]:
     written = []
     for name, (stage, _) in FIGURES.items():
         if stage not in tables:

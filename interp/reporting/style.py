@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from interp.errors import DataError
+from interp.reporting.letters import families
 from interp.reporting.rows import numbers
 from interp.reporting.text import label, whole
 
@@ -34,7 +35,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 9,
     "figure.titlesize": 11,
     "figure.titleweight": "bold",
-    "font.family": "DejaVu Sans",
+    "font.family": families(),
     "font.size": 9,
     "grid.color": "#e4e4e4",
     "grid.linewidth": 0.6,
