@@ -244,7 +244,7 @@ def interrupted(llama, out, monkeypatch, **options):
 def other_values(path: Path) -> None:
     """A whole shard of the same plan, its checksums right, whose values are not those that were committed."""
     with h5py.File(path, "r+") as file:
-        file["blocks.0.hook_resid_post/last"][0, 0] += 1
+        file["blocks.0.hook_resid_post/last_content"][0, 0] += 1
 
 
 @pytest.mark.parametrize(

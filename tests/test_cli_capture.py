@@ -129,6 +129,7 @@ def test_what_is_in_quarantine_is_in_no_stage(command, broken, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:patching. left out:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*the model does not surely tell these")
 def test_what_is_not_finite_gives_no_number_to_a_causal_stage(command, broken, tmp_path):
     """A text in quarantine is in no pair. A model that scores a word with NaN is refused."""
     line = command.line("out", "--on-nonfinite", "quarantine", model=broken(WORD), name="patch")

@@ -70,7 +70,7 @@ def test_a_capture_is_verified_in_the_precision_it_was_made_in(command):
 
 
 def test_the_layers_of_a_capture_can_be_looked_at(command):
-    code, output = outcome("inspect", command("out", "--positions", "last"), "--layers", "--json")
+    code, output = outcome("inspect", command("out", "--positions", "last_content"), "--layers", "--json")
     rows = json.loads(output)
     assert (code, [row["site"] for row in rows]) == (0, [f"blocks.{layer}.hook_resid_post" for layer in range(3)])
     assert all(row["n"] == 2 * PAIRS and row["mean_norm"] > 0 for row in rows)

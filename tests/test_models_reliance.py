@@ -208,7 +208,7 @@ def test_a_mixture_of_experts_is_used_but_for_its_neurons(mixtral):
     with pytest.raises(UsageError, match=r"no blocks\.0\.mlp\.hook_post: its MLP shows no neurons"):
         capture(mixtral, battery(2), sites=["post"])
     heads = [Site("z", layer) for layer in range(mixtral.dims.n_layers)]
-    values = {site: stored.read(site, "last").x for site in heads}
+    values = {site: stored.read(site, "last_content").x for site in heads}
     last = Site("resid_post", mixtral.dims.n_layers - 1)
     asked = {"emotion": "joy", "groups": ["g"]}
     rows = contribution_rows(mixtral, values, np.array([[0, 1]]), direction(mixtral, last), **asked)

@@ -14,7 +14,7 @@ from interp.analysis.audit import reception_rows
 from interp.analysis.baselines import predict_text
 from interp.analysis.folds import grouped_folds
 from interp.analysis.probes import score
-from interp.study.representation import lexicons
+from interp.analysis.questions import lexicons
 from stimuli.battery import Stimulus
 
 EMOTIONS = ("joy", "trust", "fear", "surprise", "sadness", "disgust", "anger", "anticipation")
