@@ -128,6 +128,16 @@ def test_a_head_that_ranks_first_is_told_where_its_p_allows_for_all_emotions():
     assert "for fear" in sentence("contributions", one)
 
 
+def test_an_ablation_is_told_at_the_largest_k_that_has_a_control():
+    """Where the top 8 are all there are, nothing is left to draw beside them: the top 4 speak."""
+    table = TABLES["ablation"].assign(p=0.001)
+    most = table["k"].max()
+    without = table.assign(p=table["p"].where(table["k"] < most))
+    assert verdict("ablation", without) is Verdict.FOUND
+    assert f"top {int(table.loc[table['k'] < most, 'k'].max())} " in sentence("ablation", without)
+    assert verdict("ablation", table.assign(p=float("nan"))) is Verdict.CANNOT_SAY
+
+
 @pytest.mark.parametrize(("p", "told"), [(0.5, Verdict.NOT_FOUND), (0.0025, Verdict.FOUND), (NAN, Verdict.CANNOT_SAY)])
 def test_an_ablation_is_judged_by_its_p_beside_random_choices(p, told):
     table = TABLES["ablation"].assign(p=p)

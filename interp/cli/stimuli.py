@@ -14,7 +14,7 @@ from interp.errors import DataError, UsageError
 
 @click.group()
 def stimuli() -> None:
-    """Batteries of texts: list, show, convert, audit."""
+    """Batteries of texts: list, show, convert, audit, try on a model."""
 
 
 @stimuli.command("list")

@@ -159,7 +159,8 @@ _OF_ABLATION = {
 
 
 def ablation(table: pd.DataFrame) -> list[Finding]:
-    """What the most components take from their own emotion's words.
+    """What the most components take from their own emotion's words: the most of those numbers that
+    random components stand beside, where any has them.
 
     The projection, on which they were chosen, stands beside.
     """
@@ -168,6 +169,8 @@ def ablation(table: pd.DataFrame) -> list[Finding]:
     found = []
     rows = select(own, metric="label_logprob_change", control="", emotion=POOLED)
     for kind, mine in groups(rows, ["component", "mode"]):
+        tested = mine[numbers(mine, "p").notna()] if "p" in mine else mine.iloc[:0]
+        mine = mine if tested.empty else tested
         row = mine[numbers(mine, "k") == numbers(mine, "k").max()]
         kind = word(row, "component") if kind not in ("head", "neuron") else kind
         random = beside(own, row, control="random")
