@@ -104,8 +104,8 @@ def patching_curves(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How much of the emotion one patched layer brings",
-        caption=f"{counted(rows)} pairs a point; bands are 95 % intervals. {_SCALE[unit]} Dotted: the activation came from a "
-        "random text of another scenario; what it restores is not the emotion's.",
+        caption=f"{counted(rows)} pairs a point; bands are 95 % intervals. {_SCALE[unit]} Dotted: the activation came from "
+        "another scenario's text of the same kind and emotion: what it restores is the emotion without this story.",
     )
     return figure
 

@@ -84,7 +84,8 @@ READING = {
     "direction_stability": "Higher is steadier. Do not interpret or steer with a direction whose two halves disagree.",
     "direction_cosines": "Red: two emotions' directions point the same way; blue: they oppose each other; white: unrelated.",
     "patching_map": "Red cells carry the emotion. It tends to start at the edit and to reach the last token later.",
-    "patching_curves": "The solid line matters only where it leaves the dotted one, which any other text's activation gives.",
+    "patching_curves": "Where the dotted line is as high as the solid one, what is carried is shared by all scenarios of the "
+    "emotion; what the solid line has above it belongs to the one story.",
     "head_contributions": "Dark red heads write the emotion. A contribution is not yet a cause: see ablation.",
     "neuron_tail": "Each line falls from its largest neuron to its smallest; both axes are logarithmic.",
     "frozen_norm": "On the dashed line both say the same. Far from it, a share of the sum is not what the model would lose: "
