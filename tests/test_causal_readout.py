@@ -57,8 +57,8 @@ def words(model, bound):
 def test_words_of_several_tokens_are_kept_whole():
     model = spelled("joy", "sad", "fe")
     bound = Readout({"joy": ["joy", "glee"], "fear": ["fear"], "sadness": ["sad", "sadden"]}, " he felt").bind(model)
-    assert words(model, bound) == {"joy": ["joy", "g l e e"], "fear": ["fe a r"], "sadness": ["sad"]}
-    assert bound.described(model)["words"]["sadness"] == {"sad": "sad", "sadden": "sad d e n"}
+    assert words(model, bound) == {"joy": ["joy"], "fear": ["fe a r"], "sadness": ["sad"]}
+    assert bound.described(model)["words"] == {"joy": {"joy": "joy"}, "fear": {"fear": "fe a r"}, "sadness": {"sad": "sad"}}
     assert not bound.whole
     assert bound.beginnings("fear") == tuple(sorted([bound.scored["fear"][0][:1], bound.scored["fear"][0][:2]], key=len))
 

@@ -26,7 +26,7 @@ from stimuli.battery import Pair, Stimulus
 
 LONG = Readout(
     {
-        "joy": ["happy", "so good", "good day", "good day now"],
+        "joy": ["so good", "good day", "good day now"],
         "fear": ["afraid of it", "afraid of the night"],
         "anger": ["angry"],
     },
@@ -79,11 +79,7 @@ def test_words_are_found_whole_and_none_counts_twice(llama):
     bound = LONG.bind(llama)
     ids = llama.tokenizer.convert_tokens_to_ids
     spelled = [llama.tokenizer.convert_ids_to_tokens(list(word)) for word in bound.scored["joy"]]
-    assert spelled[0] == ["happy"]
-    assert sorted(spelled[1:]) == [
-        ["good", "day"],
-        ["so", "good"],
-    ]  # "good day now" is part of "good day"
+    assert sorted(spelled) == [["good", "day"], ["so", "good"]]  # "good day now" is part of "good day"
     assert bound.words["joy"]["good day now"] == tuple(ids(["good", "day", "now"]))
     assert bound.described(llama)["words"]["fear"] == {
         "afraid of it": "afraid of it",
@@ -126,6 +122,13 @@ def test_edited_rows_equal_the_naive_loop(model, site, reach):
             return Intervention(site, add(v[place]), at >= rows[i].end if reach else at == rows[i].end)
 
         assert found[place].tolist() == pytest.approx(naive(model, rows[i], bound, edit), rel=1e-4, abs=3e-4)
+
+
+def test_where_an_emotion_has_whole_words_no_other_is_read_on_for(llama):
+    mixed = Readout({"joy": ["happy", "so good"], "fear": ["afraid of it"]}, " . he feels").bind(llama)
+    assert list(mixed.words["joy"]) == ["happy"]
+    assert list(mixed.words["fear"]) == ["afraid of it"]
+    assert Readout({"joy": ["happy", "so good"]}, " . he feels").bind(llama).whole
 
 
 def test_only_what_is_wanted_is_read(llama, monkeypatch):

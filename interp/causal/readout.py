@@ -86,8 +86,10 @@ class Readout:
         """This readout in `model`'s tokens.
 
         A word that the vocabulary lacks, or that merges into the suffix, is left out; so is one
-        that is the same tokens for two emotions. An emotion that is left with no word is left out.
-        Warns of the last two, and of a word that begins with another emotion's: where the longer
+        that is the same tokens for two emotions, and, where an emotion has words of one token, one
+        of several: it says little beside them, and must be read on for, behind each pass. An
+        emotion that is left with no word is left out.
+        Warns of colliding words and of emotions left out, and of a word that begins with another emotion's: where the longer
         one comes next, so does the shorter one. Raises `UsageError` where no emotion is left.
         """
         found = {emotion: self._found(model, emotion) for emotion in self.words}
@@ -106,7 +108,7 @@ class Readout:
             if len(missing) == len(own):
                 raise UsageError(f"{told}: give other words.")
             warnings.warn(f"{told}: left out where the model is asked by words.", stacklevel=2)
-        bound = TokenReadout({one: words for one, words in own.items() if words}, self.suffix)
+        bound = TokenReadout({one: _whole(words) for one, words in own.items() if words}, self.suffix)
         _warn_of_shared(found, shared)
         _warn_of_beginnings(bound)
         return bound
@@ -206,6 +208,11 @@ class TokenReadout:
 
         told = {emotion: {word: spelled(tokens) for word, tokens in words.items()} for emotion, words in self.words.items()}
         return {"suffix": self.suffix, "words": told}
+
+
+def _whole(words: Mapping[str, Word]) -> Mapping[str, Word]:
+    """The words of one token; all words where there are none."""
+    return {word: tokens for word, tokens in words.items() if len(tokens) == 1} or words
 
 
 def _by_length(word: Word) -> tuple[int, Word]:

@@ -102,7 +102,12 @@ def examine(model: LanguageModel, *, thorough: bool = True) -> list[Row]:
     if thorough and not model.quantised:
         for check, name in (("head sum", "z"), ("neuron sum", "post")):
             wanted[check] = [site for site in offered(model, everywhere) if site.name == name]
-    rows = [_site_row(model, check, sites) for check, sites in wanted.items() if sites]
+    model.passing = {}  # one pass over the probe serves all checks of sites
+    try:
+        measured(model, "shapes", wanted["shapes"])
+        rows = [_site_row(model, check, sites) for check, sites in wanted.items() if sites]
+    finally:
+        model.passing = None
     whole = [name for name in MODEL_CHECKS if name != "plain Hugging Face" or model.known]
     return rows + [_whole_row(model, check) for check in whole]
 

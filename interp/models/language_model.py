@@ -80,6 +80,8 @@ class LanguageModel(Weights):
         self.known = known
         self.proofs: dict[tuple[str, Site | None], Any] = {}
         """What each check found (a `probe.Gap`), by name and site; None: the whole model."""
+        self.passing: dict[Site, Tensor] | None = None
+        """What passes each site on the probe, kept while the checks look at it; else None."""
         self.rounding: float | None = None
         """How far the logits move when the embedding moves by one rounding; None: not measured."""
         wrapped: Any = bridge.original_model

@@ -115,7 +115,11 @@ SITE_CHECKS: Mapping[str, SiteCheck] = {
 def _passing(model: LanguageModel, sites: Sequence[Site]) -> Seen:
     """What passes the sites when the probe's longest row runs alone."""
     there = [site for site in sites if model.offers(site)]
-    return record(model, model.pad(probe(model)[:1]), there)[0]
+    kept = {} if model.passing is None else model.passing
+    missing = [site for site in there if site not in kept]
+    if missing:
+        kept.update(record(model, model.pad(probe(model)[:1]), missing)[0])
+    return {site: kept[site] for site in there if site in kept}
 
 
 def _sum_of(seen: Seen, layer: int, names: Sequence[str], *, row: int | None = None) -> Gap:
