@@ -56,7 +56,7 @@ class Recorder:
     def _choice(self) -> tuple[Engine, str]:
         return choose_engine(self.model, self.plan.sites, attention=self.plan.options.attention)
 
-    @property
+    @cached_property
     def head(self) -> dict[str, Any]:
         """What run.json says."""
         engine, reason = self._choice

@@ -44,6 +44,7 @@ def execute(recorder: Recorder, out: Path | None, *, executor: str = "serial") -
         if match[1] is None:
             raise UsageError(f"executor {executor!r} needs a folder (--out): only serial keeps activations in memory.")
         return recorder.in_memory()
+    _ = recorder.head  # the engine is chosen before the folder is held: others may only look into it
     if match[4] is not None:
         return _one_of_many(recorder, out, index=int(match[4]), count=int(match[5]))
     with locked(out / LOCK) as lock:
