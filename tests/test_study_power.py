@@ -120,5 +120,7 @@ def test_what_is_told_names_the_emotions_that_show():
         {**row, "emotion": "all", "ci_low": 0.2, "needed": 24},
     ]
     (line,) = told(rows)
-    assert "1 of 2 emotions (joy)" in line
+    assert "1 of 2 emotions, each by itself (joy)" in line
     assert "needs 24 scenarios" in line
+    (line,) = told([*rows[:2], {**rows[2], "value": -0.1, "needed": 0}])
+    assert line.endswith("there is no half of it to see.")

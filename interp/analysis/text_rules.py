@@ -19,7 +19,6 @@ from stimuli.battery import NEUTRAL, Battery, Pair, Stimulus
 KEYWORD_FREE_ARMS = ("keyword_free", "neutral", "moderate", "strong", "complex_neutral")
 """Arms whose texts name no emotion."""
 
-EVOKING_ARMS = ("keyword_free", "keyword_rich", "moderate", "strong")
 MOST_SHARED = 0.6
 """Largest share of common word triples (Jaccard) that two texts of different scenarios may have."""
 

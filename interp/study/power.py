@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from interp.analysis.power import SIZES, power, scenario_means, scenarios_needed
+from interp.analysis.power import SIZES, WANTED, power, scenario_means, scenarios_needed
 from interp.causal.effects import total_effects
 from interp.causal.readout import Readout
 from interp.chance import sign_flip
@@ -67,12 +67,14 @@ def told(rows: Rows) -> list[str]:
         (pooled,) = [row for row in mine if row["emotion"] == POOLED]
         single = [row for row in mine if row["emotion"] != POOLED]
         surely = [row["emotion"] for row in single if row["ci_low"] > 0]
-        needed = f"{pooled['needed']} scenarios" if pooled["needed"] else "more than 1,024 scenarios"
+        needed = f"{pooled['needed']} scenarios" if pooled["needed"] else f"more than {SIZES[-1]:,} scenarios"
+        half = f"To see half of it, a stage needs {needed} of all emotions together."
+        if pooled["value"] <= 0:
+            half = "It is not above zero: there is no half of it to see."
         lines.append(
             f"{dose}: {pooled['value']:+.2f} nats [{pooled['ci_low']:.2f}, {pooled['ci_high']:.2f}] over "
-            f"{pooled['n']} pairs, {100 * pooled['share']:.0f} % in the expected direction; surely above "
-            f"zero for {len(surely)} of {len(single)} emotions ({', '.join(surely) or 'none'}). To see "
-            f"half of it, a stage needs {needed} of all emotions together."
+            f"{pooled['n']} pairs, {100 * pooled['share']:.0f} % in the expected direction; the interval lies above "
+            f"zero for {len(surely)} of {len(single)} emotions, each by itself ({', '.join(surely) or 'none'}). {half}"
         )
     return lines
 
@@ -93,7 +95,7 @@ def doubt(model: LanguageModel, pairs: Sequence[Pair], readout: Readout, *, seed
             f"({means.mean():+.3f} nats, p = {p:.3f}): there is little that patching could restore."
         )
     chance = power(means, len(means), seed=seed)
-    if chance >= 0.8:
+    if chance >= WANTED:
         return None
     needed = scenarios_needed(means, seed=seed)
     return (
