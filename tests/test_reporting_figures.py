@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 from reporting_tables import EMOTIONS, MAKERS, N_LAYERS, SITES, all_tables
 
 from interp.errors import DataError, UsageError
-from interp.reporting.figures import FIGURES, NEEDS, as_bytes, draw, draw_all
+from interp.reporting.figures import FIGURES, as_bytes, draw, draw_all
 from interp.reporting.letters import families, told_once
-from interp.reporting.stages import READING, STAGES
-from interp.reporting.style import look
+from interp.reporting.sections import SECTIONS
 
 TWO = EMOTIONS[:2]
 TABLES = all_tables(TWO)
@@ -202,7 +201,7 @@ def test_steering_without_halves_and_its_dose_show_the_table():
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_an_empty_table_is_an_error_and_no_empty_axes(name):
-    table = TABLES[FIGURES[name][0]]
+    table = TABLES[FIGURES[name].table]
     with pytest.raises(DataError, match="no row of the table matches"):
         draw(name, table.iloc[:0])
     with pytest.raises(DataError, match=r"it holds metric: \['other'\]"):
@@ -212,7 +211,7 @@ def test_an_empty_table_is_an_error_and_no_empty_axes(name):
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_table_in_which_nothing_was_measured_is_an_error(name):
     with pytest.raises(DataError):
-        draw(name, TABLES[FIGURES[name][0]].assign(value=np.nan, ci_low=np.nan, ci_high=np.nan))
+        draw(name, TABLES[FIGURES[name].table].assign(value=np.nan, ci_low=np.nan, ci_high=np.nan))
 
 
 def test_a_value_not_measured_leaves_a_gap():
@@ -229,7 +228,7 @@ def test_a_value_not_measured_leaves_a_gap():
 
 @pytest.mark.parametrize("name", list(FIGURES))
 def test_values_without_an_interval_are_drawn_without_one(name):
-    table = TABLES[FIGURES[name][0]]
+    table = TABLES[FIGURES[name].table]
     bare, whole = draw(name, table.assign(ci_low=np.nan, ci_high=np.nan)), draw(name, table)
     for without, panel in zip(bare.axes, whole.axes, strict=True):
         for own, other in zip(without.lines, panel.lines, strict=True):
@@ -282,9 +281,9 @@ def test_nothing_is_kept_in_pyplot():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", [name for name, (stage, _) in FIGURES.items() if stage not in ("probes",)])
+@pytest.mark.parametrize("name", [name for name, figure in FIGURES.items() if figure.table != "probes"])
 def test_hostile_names_are_text(name):
-    figure = draw(name, MAKERS[FIGURES[name][0]](HOSTILE))
+    figure = draw(name, MAKERS[FIGURES[name].table](HOSTILE))
     svg = as_bytes(figure, "svg").decode()
     shown = " ".join(ET.fromstring(svg).itertext())
     assert "<script" not in svg
@@ -344,11 +343,9 @@ def test_an_unknown_figure_is_named_with_those_there_are():
         draw("probe_curve", TABLES["probes"])
 
 
-def test_every_figure_has_its_reading_and_its_stage():
-    assert set(READING) == set(FIGURES)
-    assert {stage for stage, _ in FIGURES.values()} == {name for stage in STAGES for name in stage.tables}
-    assert set(NEEDS) <= set(FIGURES)
-
-
-def test_sixteen_things_look_different():
-    assert len({look(place) for place in range(16)}) == 16
+def test_every_figure_has_a_name_a_reading_and_a_table_of_its_section():
+    names = [drawing.name for section in SECTIONS for drawing in section.figures]
+    assert sorted(FIGURES) == sorted(names)
+    assert all(figure.reading.endswith(".") for figure in FIGURES.values())
+    told = {(section.name, drawing.table or section.name) for section in SECTIONS for drawing in section.figures}
+    assert told == {(section.name, table) for section in SECTIONS for table in section.tables}

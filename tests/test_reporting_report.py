@@ -11,11 +11,10 @@ from reporting_tables import EMOTIONS, MAKERS, RECORD, all_tables
 
 from interp.errors import ArtefactError
 from interp.files import write_atomic
-from interp.reporting.doubts import doubts
 from interp.reporting.figures import draw_all
-from interp.reporting.findings import findings
+from interp.reporting.findings import cautions, findings
+from interp.reporting.formatting import interval, number, p_value, visible
 from interp.reporting.report import MOST_ROWS, write_report
-from interp.reporting.text import interval, number, p_value, visible
 from interp.results import RunRecord, write_table
 
 TABLES = all_tables(EMOTIONS[:2])
@@ -161,7 +160,7 @@ def test_a_value_without_an_interval_says_so(tmp_path):
 
 
 def test_a_sound_run_raises_no_doubt():
-    assert doubts(TABLES) == []
+    assert cautions(TABLES) == []
 
 
 @pytest.mark.parametrize(("low", "warned"), [(-0.001, True), (0.001, False)])
@@ -199,17 +198,17 @@ def test_a_baseline_that_the_probe_is_not_surely_above_is_a_warning(tmp_path, lo
     ],
 )
 def test_numbers_that_a_control_reaches_are_doubted(stage, change, warning):
-    (doubt,) = doubts({stage: changed(TABLES[stage], change.pop("value"), **change)})
+    (doubt,) = cautions({stage: changed(TABLES[stage], change.pop("value"), **change)})
     assert warning in doubt
 
 
 def test_missing_baselines_few_pairs_and_unmeasured_rows_are_doubted():
     probes = TABLES["probes"]
     alone = probes[probes["control"].isin(["", "memorisation"])]
-    assert sum("no text baseline was measured" in doubt for doubt in doubts({"probes": alone})) == 2
-    assert "rest on 5 pairs" in doubts({"patching": TABLES["patching"].assign(n=5)})[0]
+    assert sum("no text baseline was measured" in doubt for doubt in cautions({"probes": alone})) == 2
+    assert "rest on 5 pairs" in cautions({"patching": TABLES["patching"].assign(n=5)})[0]
     hole = changed(TABLES["contributions"], np.nan, component="head", emotion="joy")
-    assert doubts({"contributions": hole}) == [
+    assert cautions({"contributions": hole}) == [
         "contributions: 53 of 884 rows were not measured; figures and headlines leave them out."
     ]
 

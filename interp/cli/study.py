@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from interp import stages
 from interp.cli.options import study_options
 from interp.cli.printing import printable, show
 from interp.errors import UsageError
@@ -18,7 +19,7 @@ def run(**settings: Any) -> None:
     _study(None, **settings)
 
 
-@click.command()
+@click.command("capture", help=stages.COMMANDS["capture"])
 @study_options
 @click.option(
     "--executor", default="serial", show_default=True, type=click.Choice(["serial", "processes", "ray"]), help="Who computes."
@@ -27,7 +28,7 @@ def run(**settings: Any) -> None:
 @click.option("--shard", metavar="I/N", help="Be worker I of N (from 0) that share OUT, as in a Slurm array.")
 @click.option("--repair", is_flag=True, help="Forget damaged shards first, so that only they are computed again.")
 def capture(executor: str, workers: int | None, shard: str | None, repair: bool, **settings: Any) -> None:
-    """Record hidden states at every site into OUT/activations."""
+    """The command `capture`, which alone says who computes."""
     chosen = _executor(executor, workers, shard)
     if repair and (settings["dry_run"] or settings["new_run"]):
         raise UsageError("--repair changes the capture in OUT: it goes neither with --dry-run nor with --new-run.")
@@ -45,24 +46,16 @@ def _executor(executor: str, workers: int | None, shard: str | None) -> str:
     return executor if executor == "serial" else f"{executor}:{workers or 2}"
 
 
-def _command(name: str, stages: tuple[str, ...], text: str) -> click.Command:
-    """The command `name`, which runs `stages`."""
+def _command(name: str) -> click.Command:
+    """The command `name`, which runs its stages."""
+    own = tuple(stage.name for stage in stages.STAGES if stage.command == name)
 
-    @click.command(name, help=text)
+    @click.command(name, help=stages.COMMANDS[name])
     @study_options
     def command(**settings: Any) -> None:
-        _study(stages, **settings)
+        _study(own, **settings)
 
     return command
-
-
-probe = _command("probe", ("probes",), "Linear probes beside text baselines and a control task.")
-directions = _command("directions", ("directions", "cosines"), "Emotion directions and how well they separate held-out twins.")
-patch = _command("patch", ("patching",), "Activation patching between twins: site x layer, at two positions.")
-ablate = _command(
-    "ablate", ("contributions", "ablation"), "Contributions of heads and neurons; ablation of the top k against random k."
-)
-steer = _command("steer", ("steering",), "Steer neutral texts along each direction, over strengths.")
 
 
 @click.command()
@@ -75,7 +68,7 @@ def report(out: Path) -> None:
 
 
 def _study(
-    stages: tuple[str, ...] | None,
+    names: tuple[str, ...] | None,
     *,
     dry_run: bool,
     new_run: bool,
@@ -96,7 +89,7 @@ def _study(
         raise UsageError("--teraflops is for --dry-run, which it tells how fast the device is.")
     if repair:
         show(upkeep.repair(arguments.out / "activations"), as_json=False, err=as_json)
-    summary = study.run(arguments, stages=stages)
+    summary = study.run(arguments, stages=names)
     if as_json:
         click.echo(json.dumps(summary, indent=1, default=str))
     else:
@@ -105,4 +98,4 @@ def _study(
         click.echo(summary["report"] or summary["out"])
 
 
-COMMANDS = (run, capture, probe, directions, patch, ablate, steer, report)
+COMMANDS = (run, capture, *(_command(name) for name in stages.COMMANDS if name != capture.name), report)

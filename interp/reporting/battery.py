@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from interp.reporting.rows import column, numbers, select, word
+from interp.reporting.formatting import label, number, whole
+from interp.reporting.select import column, numbers, select, word
 from interp.reporting.style import COLOURS, GREY, explain, facets, styled
-from interp.reporting.text import label, number, whole
 
 TASKS = {
     "reception": "Emotional text or its neutral twin?",

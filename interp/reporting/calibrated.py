@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.errors import DataError
+from interp.reporting.formatting import whole
 from interp.reporting.style import COLOURS, GREY, explain, facets, styled
-from interp.reporting.text import whole
 from interp.stats import wilson
 
 BANDS = {0.05: (0.03, 0.07), 0.01: (0.004, 0.02), 0.95: (0.92, 0.98)}

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from interp.reporting.decisions import Number, Verdict
-from interp.reporting.rows import measured, numbers, numeral
+from interp.reporting.select import measured, numbers, numeral
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

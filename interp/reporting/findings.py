@@ -7,36 +7,41 @@ the reason is. Each stage is one claim, or one for each of its questions, over a
 was picked for it on the data that it is told of.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 
 from interp.errors import DataError
-from interp.reporting import said_of_causes, said_of_representation, said_of_steering
 from interp.reporting.decisions import Verdict
 from interp.reporting.finding import Finding
+from interp.reporting.sections import SECTIONS
 
-__all__ = ["Finding", "findings"]
-
-_TELL: dict[str, Callable[[pd.DataFrame], list[Finding]]] = {
-    "probes": said_of_representation.probes,
-    "directions": said_of_representation.directions,
-    "patching": said_of_causes.patching,
-    "contributions": said_of_causes.contributions,
-    "ablation": said_of_causes.ablation,
-    "steering": said_of_steering.steering,
-}
+__all__ = ["Finding", "cautions", "findings"]
 
 
 def findings(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
     """The headlines of all stages in `tables`; a stage whose table holds nothing measured says so instead of a number."""
     found: list[Finding] = []
-    for stage, tell in _TELL.items():
-        if stage not in tables:
+    for section in SECTIONS:
+        if section.name not in tables:
             continue
         try:
-            found += tell(tables[stage])
+            found += section.findings(tables[section.name])
         except DataError as error:
             sentence = f"No number can be given: {error}"
-            found.append(Finding(stage=stage, what=stage, verdict=Verdict.CANNOT_SAY, sentence=sentence))
+            nothing = Finding(stage=section.name, what=section.name, verdict=Verdict.CANNOT_SAY, sentence=sentence)
+            found.append(nothing)
+    return found
+
+
+def cautions(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Warnings that no stage could give alone: a baseline as good as the probe, unreadable steering, too few pairs, ..."""
+    found: list[str] = []
+    of_stage = {section.name: section.cautions for section in SECTIONS}
+    for stage, table in tables.items():
+        unmeasured = int(table["value"].isna().sum())
+        if unmeasured:
+            found.append(f"{stage}: {unmeasured} of {len(table)} rows were not measured; figures and headlines leave them out.")
+        if stage in of_stage:
+            found += of_stage[stage](table[table["value"].notna()])
     return found

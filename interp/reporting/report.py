@@ -17,12 +17,12 @@ from markupsafe import Markup
 
 from interp.errors import ArtefactError
 from interp.files import write_atomic
-from interp.reporting.doubts import doubts
 from interp.reporting.figures import FIGURES
-from interp.reporting.findings import findings
-from interp.reporting.rows import best, column, groups, holds, measured, select
-from interp.reporting.stages import READING, STAGES, Stage
-from interp.reporting.text import visible
+from interp.reporting.findings import cautions, findings
+from interp.reporting.formatting import visible
+from interp.reporting.section import Section
+from interp.reporting.sections import SECTIONS
+from interp.reporting.select import best, column, groups, holds, measured, select
 from interp.results import RunRecord, read_record, read_tables
 
 MOST_ROWS = 24
@@ -61,7 +61,7 @@ def write_report(run_dir: Path) -> Path:
     if not record_file.is_file():
         raise ArtefactError(f"{run_dir} is no results folder: it has no run.json. Give the --out of an `interp run`.")
     record = read_record(record_file)
-    names = dict.fromkeys(name for stage in STAGES for name in stage.tables)
+    names = dict.fromkeys(name for section in SECTIONS for name in section.tables)
     tables = read_tables(run_dir, names)
     page = render(record, tables, pictures=_pictures(run_dir / "figures"))
     path = run_dir / "report.html"
@@ -74,22 +74,22 @@ def render(record: RunRecord, tables: Mapping[str, pd.DataFrame], *, pictures: M
     found = findings(tables)
     sections = [
         {
-            "stage": stage,
-            "ran": stage.tables[0] in tables,
-            "found": [finding for finding in found if finding.stage == stage.name],
-            "pictures": [pictures[name] for name, (table, _) in FIGURES.items() if table in stage.tables and name in pictures],
-            "rows": key_rows(tables[stage.tables[0]], stage) if stage.tables[0] in tables else None,
+            "stage": section,
+            "ran": section.name in tables,
+            "found": [finding for finding in found if finding.stage == section.name],
+            "pictures": [pictures[drawing.name] for drawing in section.figures if drawing.name in pictures],
+            "rows": key_rows(tables[section.name], section) if section.name in tables else None,
         }
-        for stage in STAGES
+        for section in SECTIONS
     ]
     return _template().render(
         record=record,
         preset=record.provenance.get("preset", {"name": "", "left_out": []}),
-        warnings=[*record.warnings, *doubts(tables)],
+        warnings=[*record.warnings, *cautions(tables)],
         found=found,
         sections=sections,
         asked=_asked(record),
-        missing=[stage for stage in STAGES if stage.tables[0] not in tables],
+        missing=[section for section in SECTIONS if section.name not in tables],
         provenance=list(_flat(asdict(replace(record, verdict=())))),  # the findings say it
     )
 
@@ -104,13 +104,18 @@ def _asked(record: RunRecord) -> dict[str, Any]:
     return {"suffix": readout["suffix"], "words_of": list(told.items())}
 
 
-def key_rows(table: pd.DataFrame, stage: Stage) -> Rows:
-    """The rows of a stage's table that the report prints: of each group of `stage.per`, the one with the highest value."""
-    file = f"tables/{stage.tables[0]}.csv"
-    headings = (*stage.per, *(name for name in ("site", "layer", "method", "metric") if name not in stage.per), "value", "n")
-    if not holds(table, metric=stage.metrics):
+def key_rows(table: pd.DataFrame, section: Section) -> Rows:
+    """The rows of a stage's table that the report prints: of each group of `section.per`, the one with the highest value."""
+    file = f"tables/{section.name}.csv"
+    headings = (
+        *section.per,
+        *(name for name in ("site", "layer", "method", "metric") if name not in section.per),
+        "value",
+        "n",
+    )
+    if not holds(table, metric=section.metrics):
         return Rows(headings, (), len(table), file)
-    tops = [best(rows) for _, rows in groups(select(table, metric=stage.metrics), stage.per) if rows["value"].notna().any()]
+    tops = [best(rows) for _, rows in groups(select(table, metric=section.metrics), section.per) if rows["value"].notna().any()]
     if not tops:
         return Rows(headings, (), len(table), file)
     shown = pd.concat(tops[:MOST_ROWS])
@@ -127,11 +132,12 @@ def _column_cells(rows: pd.DataFrame, name: str) -> list[str]:
 def _pictures(folder: Path) -> dict[str, Picture]:
     """The figures of a folder; only those that `FIGURES` names, as images, in which a browser runs nothing."""
     found = {}
-    for name, (stage, draw) in FIGURES.items():
+    for name, drawing in FIGURES.items():
         path = folder / f"{name}.svg"
         if path.is_file():
             source = "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
-            found[name] = Picture(name, f"Figure of the stage {stage}. {draw.__doc__}".split("\n")[0], READING[name], source)
+            alt = f"Figure of the stage {drawing.table}. {drawing.draw.__doc__}".split("\n")[0]
+            found[name] = Picture(name, alt, drawing.reading, source)
     return found
 
 

@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from interp.errors import DataError
+from interp.reporting.formatting import label, whole
 from interp.reporting.letters import families
-from interp.reporting.rows import numbers
-from interp.reporting.text import label, whole
+from interp.reporting.select import numbers
 
 P = ParamSpec("P")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from interp.errors import StatisticsError
 from interp.evaluation.readouts import TESTBEDS, readout_for, without_words
+from interp.stages import STAGES
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 
 FEWEST = 4
@@ -17,19 +18,10 @@ FEWEST = 4
 
 _OF_TWINS = ("reception", "directions", "readout")
 
-NEEDS: Mapping[str, tuple[str, ...]] = {
-    "capture": (),
-    "probes": ("reception", "categorisation"),
-    "directions": ("directions",),
-    "cosines": ("directions",),
-    "contributions": ("directions",),
-    "patching": ("readout",),
-    "ablation": ("readout",),
-    "steering": ("readout",),
-}
+_ASKS: Mapping[str, tuple[str, ...]] = {stage.name: stage.asks for stage in STAGES}
 """The questions of each stage, of which one must be open; capture asks none."""
 
-ASKED_BY_WORDS = tuple(stage for stage, needed in NEEDS.items() if "readout" in needed)
+ASKED_BY_WORDS = tuple(stage for stage, asked in _ASKS.items() if "readout" in asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +36,7 @@ class Conditions:
 
     def forbids(self, stage: str) -> str | None:
         """Why `stage` cannot be run; None where it can."""
-        needed = NEEDS[stage]
+        needed = _ASKS[stage]
         if not needed or any(question not in self.closed for question in needed):
             return None
         return " ".join(dict.fromkeys(self.closed[question] for question in needed))
@@ -55,11 +47,11 @@ class Conditions:
         Raises `StatisticsError` for one that was asked for by name, and where no question of all
         the stages is open; it says what can be asked instead.
         """
-        questions = [stage for stage in stages if NEEDS[stage]]
+        questions = [stage for stage in stages if _ASKS[stage]]
         found = {stage: why for stage in questions if (why := self.forbids(stage))}
         if not found or not (asked or len(found) == len(questions)):
             return found
-        still = [stage for stage in NEEDS if NEEDS[stage] and not self.forbids(stage)]
+        still = [stage for stage in _ASKS if _ASKS[stage] and not self.forbids(stage)]
         told = f"What can be asked: {', '.join(still)}." if still else "Nothing else can be asked."
         reasons = " ".join(dict.fromkeys(found.values()))
         raise StatisticsError(f"{', '.join(found)} cannot be asked: {reasons} {told}")
@@ -68,7 +60,7 @@ class Conditions:
         """The probes' question that is closed where the other one is open."""
         if self.forbids("probes"):
             return {}
-        return {one: self.closed[one] for one in NEEDS["probes"] if one in self.closed}
+        return {one: self.closed[one] for one in _ASKS["probes"] if one in self.closed}
 
 
 def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
@@ -28,7 +29,7 @@ from interp.results import (
     table_path,
     undigested,
 )
-from interp.study import causes, representation
+from interp.stages import STAGES as ORDER
 from interp.study.conditions import ASKED_BY_WORDS, conditions
 from interp.study.folder import Study
 from interp.study.identity import refuse_other_config
@@ -38,16 +39,15 @@ from interp.study.settings import Settings
 
 Stage = Callable[[Study], list[dict[str, Any]]]
 
-STAGES: dict[str, Stage] = {
-    "capture": representation.capture,
-    "probes": representation.probes,
-    "directions": representation.directions,
-    "cosines": representation.cosines,
-    "patching": causes.patching,
-    "contributions": causes.contributions,
-    "ablation": causes.ablation,
-    "steering": causes.steering,
-}
+
+def _function(name: str) -> Stage:
+    """The function `module.function` of this room."""
+    module, _, function = name.partition(".")
+    found: Stage = getattr(import_module(f"interp.study.{module}"), function)
+    return found
+
+
+STAGES: dict[str, Stage] = {stage.name: _function(stage.function) for stage in ORDER}
 """The stages of `interp run`, in order; each gives the rows of its table (capture gives none, its result is the store)."""
 
 

@@ -1,11 +1,15 @@
-"""Choosing rows of a tidy table, so that a choice that matches nothing is an error and never an empty picture."""
+"""Choosing rows of a tidy table and laying their values out, so that a choice that matches nothing is an error and never an
+empty picture.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from interp.errors import DataError
-from interp.reporting.text import interval, site_name, whole
+from interp.reporting.formatting import interval, number, site_name, whole
 
 POOLED = ("", "all")
 """What column `emotion` says in a row that speaks of all emotions together."""
@@ -107,6 +111,11 @@ def word(rows: pd.DataFrame, name: str) -> str:
     return str(column(rows, name).iloc[0])
 
 
+def words(rows: pd.DataFrame, *names: str) -> dict[str, str]:
+    """What the first row says in these text columns, by their names."""
+    return {name: word(rows, name) for name in names}
+
+
 def numeral(rows: pd.DataFrame, name: str) -> float:
     """What the first row says in a number column."""
     return float(numbers(rows, name).iloc[0])
@@ -155,3 +164,34 @@ def nuisances_of(table: pd.DataFrame, row: pd.DataFrame, *, metric: str) -> dict
 def mean(rows: pd.DataFrame, **wanted: str) -> float | None:
     """The mean value of the rows that `select` would find; None where it would find none."""
     return float(select(rows, **wanted)["value"].mean()) if holds(rows, **wanted) else None
+
+
+def parts(table: pd.DataFrame, by: str, **wanted: str) -> list[tuple[str, pd.DataFrame]]:
+    """The groups of the rows that `select` would find; none where it would find none."""
+    return groups(select(table, **wanted), [by]) if holds(table, **wanted) else []
+
+
+def no_better(table: pd.DataFrame, row: pd.DataFrame, control: str) -> bool:
+    """Whether the control's value reaches the row's own."""
+    other = beside(table, row.iloc[[0]], control=control)
+    return other is not None and numeral(other, "value") >= numeral(row, "value")
+
+
+def matrix(
+    down: "pd.Series", across: "pd.Series", values: "pd.Series", names: list, columns: list
+) -> Float[np.ndarray, "row column"]:
+    """Mean value for each combination of `down` and `across`; NaN where there is none."""
+    cells = pd.DataFrame({"down": down, "across": across, "value": values})
+    wide = cells.pivot_table(index="down", columns="across", values="value", aggfunc="mean", dropna=False)
+    return wide.reindex(index=names, columns=columns).to_numpy(dtype=float)
+
+
+def square(rows: pd.DataFrame, names: list[str]) -> Float[np.ndarray, "emotion target"]:
+    """The values as a matrix, `emotion` down and `target` across; NaN where the table has no row."""
+    return matrix(column(rows, "emotion"), column(rows, "target"), numbers(rows, "value"), names, names)
+
+
+def mean_off_diagonal(rows: pd.DataFrame) -> str:
+    """The mean value of an emotion with another one, as text."""
+    others = rows[column(rows, "emotion") != column(rows, "target")]
+    return number(float(others["value"].mean())) if len(others) else "not measured"

@@ -1,0 +1,56 @@
+"""A section: everything that the report has of one stage, in one record."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from interp.reporting.finding import Finding
+
+Draw = Callable[[pd.DataFrame], Figure]
+"""A figure of a stage's tidy table, and of nothing else."""
+
+
+def no_cautions(table: pd.DataFrame) -> Iterator[str]:
+    """The cautions of a stage whose numbers give no reason to doubt them."""
+    yield from ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure: the function that draws it, whose name is the figure's, and how to read it.
+
+    `table` is the table it is drawn from (empty: the section's own). `needs` says which rows it
+    shows, where the stage may lawfully leave them out: the figure is then skipped.
+    """
+
+    draw: Draw
+    reading: str
+    table: str = ""
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The figure's name, which is that of its file."""
+        return self.draw.__name__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A section of the report: a stage's question, its figures, and what may be said of its table.
+
+    `tables` are the tables it shows, the stage's own first: of that one the rows of `metrics` are
+    grouped by `per`, and the highest of each group is printed. `findings` gives the headlines of the
+    stage's table, `cautions` what its numbers themselves give reason to doubt.
+    """
+
+    name: str
+    title: str
+    question: str
+    tables: tuple[str, ...]
+    metrics: tuple[str, ...]
+    per: tuple[str, ...]
+    figures: tuple[Drawing, ...]
+    findings: Callable[[pd.DataFrame], list[Finding]]
+    cautions: Callable[[pd.DataFrame], Iterator[str]] = no_cautions

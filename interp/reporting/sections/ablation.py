@@ -1,0 +1,229 @@
+"""Ablation: its figures, what may be said of it, and what to doubt."""
+
+import math
+from collections.abc import Iterator
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from interp.reporting.decisions import Number, Verdict, decide
+from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
+from interp.reporting.formatting import label, number, p_value, whole
+from interp.reporting.section import Drawing, Section
+from interp.reporting.select import (
+    POOLED,
+    beside,
+    column,
+    counted,
+    groups,
+    holds,
+    least,
+    mean_off_diagonal,
+    measured,
+    no_better,
+    numbers,
+    numeral,
+    parts,
+    select,
+    square,
+    word,
+    words,
+)
+from interp.reporting.style import (
+    chance,
+    colour_bar,
+    curve,
+    explain,
+    facets,
+    heat,
+    key,
+    look,
+    outer_labels,
+    powers_of_two,
+    styled,
+)
+
+
+@styled
+def ablation_projection(table: pd.DataFrame) -> Figure:
+    """Loss of the projection on the emotion's direction when its top k components are ablated, beside random k."""
+    return _ablation(
+        table, "projection_drop", "drop (natural lengths)", "What ablating the top components takes from the direction"
+    )
+
+
+@styled
+def ablation_label(table: pd.DataFrame) -> Figure:
+    """Change of the log-probability of the emotion's words when its top k components are ablated, beside random k."""
+    return _ablation(
+        table, "label_logprob_change", "change (nats)", "What ablating the top components does to the emotion's words"
+    )
+
+
+def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
+    rows = _with_ranges(select(table, metric=metric))
+    rows = rows[(column(rows, "emotion") == column(rows, "target")) | (column(rows, "target") == "")]
+    select(rows, control="")
+    panels = groups(rows, ["emotion"])
+    kinds = list(dict.fromkeys(zip(column(rows, "component"), column(rows, "mode"), strict=True)))
+    figure, axes = facets(len(panels), columns=4, height=1.9)
+    for panel, (name, own) in zip(axes, panels, strict=True):
+        for text, line in groups(own, ["component", "mode", "control"]):
+            kind = kinds.index((word(line, "component"), word(line, "mode")))
+            control = word(line, "control")
+            curve(panel, line, x="k", look=look(kind), text=text, line=":" if control else "-")
+        chance(panel, 0.0, "no effect")
+        panel.set_title(label(name))
+        powers_of_two(panel, sorted(set(numbers(own, "k"))))
+    outer_labels(axes, columns=4, x="k ablated", y=y)
+    key(figure)
+    explain(
+        figure,
+        title=title,
+        caption=f"Solid: the top k by contribution, {counted(select(rows, control=''))} pairs, bands are 95 % intervals. "
+        f"Dotted: the mean and 95 % range of {_draws(rows)} random sets of the same layers and size; only where the two part "
+        "is the effect due to the chosen components.",
+    )
+    return figure
+
+
+def _with_ranges(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the range of random draws in the place of an interval, to be drawn as a band."""
+    if "draw_low" not in rows:
+        return rows
+    low, high = numbers(rows, "draw_low"), numbers(rows, "draw_high")
+    return rows.assign(ci_low=rows["ci_low"].fillna(low), ci_high=rows["ci_high"].fillna(high))
+
+
+def _draws(rows: pd.DataFrame) -> str:
+    """How many random sets the table holds a point."""
+    return counted(select(rows, control="random")).removeprefix("n = ") if holds(rows, control="random") else "no"
+
+
+@styled
+def ablation_specificity(table: pd.DataFrame) -> Figure:
+    """Effect of ablating one emotion's components on every emotion's words: emotion ablated for x emotion measured."""
+    rows = select(table, metric="label_logprob_change", control="")
+    rows = rows[~column(rows, "target").isin(POOLED) & ~column(rows, "emotion").isin(POOLED)]
+    rows = rows[numbers(rows, "k") == numbers(rows, "k").groupby(column(rows, "component")).transform("max")]
+    panels = groups(select(rows), ["component", "mode"])
+    names = list(dict.fromkeys([*column(rows, "emotion"), *column(rows, "target")]))
+    figure, axes = facets(len(panels), columns=2, height=0.3 * len(names) + 1.4, width=9.0 if len(panels) > 1 else 6.4)
+    limit = float(rows["value"].abs().max()) or 1.0
+    for panel, (name, own) in zip(axes, panels, strict=True):
+        heat(panel, square(own, names), rows=names, columns=names, limit=limit)
+        same = own[column(own, "emotion") == column(own, "target")]["value"].mean()
+        panel.set_title(f"{label(name)}, top {whole(numeral(own, 'k'))}: own {same:.2f}, others {mean_off_diagonal(own)}")
+    outer_labels(axes, columns=2, x="emotion measured", y="emotion ablated")
+    colour_bar(figure, axes, "change of log-probability (nats)")
+    explain(
+        figure,
+        title="Whether ablating one emotion's components spares the others",
+        caption=f"{counted(rows)} pairs a cell. A blue diagonal on a white field: each emotion has components of its own. A "
+        "blue row or column: the components are shared, or the damage is general.",
+    )
+    return figure
+
+
+_UNITS = "(log-probability, nats; all {n} emotions together)"
+_OF_ABLATION = {
+    Verdict.FOUND: "Ablating the top {k} {kind}s of each emotion lowers its own words, "
+    f"more than random {{kind}}s do {_UNITS}.",
+    Verdict.NOT_FOUND: "Ablating the top {k} {kind}s of each emotion is not found to lower its own "
+    f"words more than random {{kind}}s do {_UNITS}.",
+    Verdict.INVERTED: f"Ablating the top {{k}} {{kind}}s of each emotion raises its own words {_UNITS}.",
+    Verdict.CANNOT_SAY: "Whether ablating the top {k} {kind}s of each emotion lowers its own words "
+    f"more than random ones cannot be said {_UNITS}.",
+}
+
+
+def findings(table: pd.DataFrame) -> list[Finding]:
+    """What the most components take from their own emotion's words: the most of those numbers that
+    random components stand beside, where any has them.
+
+    The projection, on which they were chosen, stands beside.
+    """
+    own = table[column(table, "emotion") == column(table, "target")]
+    n = len(set(column(own, "emotion")) - set(POOLED))
+    found = []
+    rows = select(own, metric="label_logprob_change", control="", emotion=POOLED)
+    for kind, mine in groups(rows, ["component", "mode"]):
+        tested = mine[numbers(mine, "p").notna()] if "p" in mine else mine.iloc[:0]
+        mine = mine if tested.empty else tested
+        row = mine[numbers(mine, "k") == numbers(mine, "k").max()]
+        kind = word(row, "component") if kind not in ("head", "neuron") else kind
+        random = beside(own, row, control="random")
+        compared = [] if random is None else [(f"random {kind}s", drawn(random))]
+        p = p_of(row, "p")
+        compared += [] if p is None else [(f"against random {kind}s", p_value(p))]
+        fall = beside(own, row, metric="projection_drop")
+        compared += [] if fall is None else [("projection, natural lengths", measured(fall))]
+        compared += _largest(own, row)
+        verdict = _lowered(row, p)
+        told = {"k": whole(numeral(row, "k")), "kind": kind, "n": n}
+        what = f"the top {kind}s of each emotion are needed for its own words"
+        found.append(claim("ablation", what, verdict, row, _OF_ABLATION, p=p, compared=compared, **told))
+    return found
+
+
+def _lowered(row: pd.DataFrame, p: float | None) -> Verdict:
+    """Without random components beside them a fall says nothing of these ones."""
+    change = number_of(row)
+    verdict = decide(Number(-change.value, -change.high, -change.low), nothing=0.0, p=p)
+    return Verdict.CANNOT_SAY if p is None and verdict is Verdict.FOUND else verdict
+
+
+def _largest(own: pd.DataFrame, row: pd.DataFrame) -> Compared:
+    """The emotion whose words fall most."""
+    each = own[(numbers(own, "k") == numeral(row, "k")) & ~column(own, "emotion").isin(POOLED)]
+    wanted = {"metric": "label_logprob_change", "control": "", **words(row, "component", "mode")}
+    if not holds(each, **wanted):
+        return []
+    top = least(select(each, **wanted))
+    return [(f"largest fall, {word(top, 'emotion')}", measured(top))]
+
+
+def drawn(row: pd.DataFrame) -> str:
+    """The mean of random draws with their range, as text."""
+    if "draw_low" not in row or math.isnan(numeral(row, "draw_low")):
+        return measured(row)
+    low, high = (number(numeral(row, name)) for name in ("draw_low", "draw_high"))
+    return f"{number(numeral(row, 'value'))} (draws {low} to {high})"
+
+
+def cautions(table: pd.DataFrame) -> Iterator[str]:
+    """Where random components take as much as the chosen ones."""
+    own = table[column(table, "emotion") == column(table, "target")]
+    for kind, rows in parts(own, "component", metric="projection_drop", control=""):
+        most = rows[numbers(rows, "k") == numbers(rows, "k").max()]
+        alone = most[~column(most, "emotion").isin(POOLED)]
+        beaten = [word(row, "emotion") for _, row in groups(alone, ["emotion"]) if no_better(own, row, "random")]
+        if beaten:
+            yield f"ablation: for {', '.join(beaten)} random {kind}s take as much from the projection as the chosen ones."
+
+
+SECTION = Section(
+    name="ablation",
+    title="Ablation: does the emotion need these components?",
+    question=("The components that contribute most are silenced, and as many random ones of the same layers beside them."),
+    tables=("ablation",),
+    metrics=("projection_drop",),
+    per=("component", "control", "k"),
+    figures=(
+        Drawing(
+            ablation_projection,
+            reading="The distance between solid and dotted is the effect of the chosen components.",
+            needs={"metric": "projection_drop"},
+        ),
+        Drawing(
+            ablation_label,
+            reading=("Below zero the emotion's own words become less likely. Solid against dotted is the effect."),
+        ),
+        Drawing(
+            ablation_specificity,
+            reading=("Rows are ablated, columns measured. Only a blue diagonal speaks for components of one emotion."),
+        ),
+    ),
+    findings=findings,
+    cautions=cautions,
+)

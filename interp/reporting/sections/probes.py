@@ -1,0 +1,288 @@
+"""Probes: their curves beside the text's own, what may be said of them, and what to doubt."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from interp.reporting.decisions import NONE, Number, Verdict, decide
+from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
+from interp.reporting.formatting import interval, label, number, p_value
+from interp.reporting.section import Drawing, Section
+from interp.reporting.select import (
+    MEMORISED,
+    NOT_BASELINES,
+    beside,
+    best,
+    column,
+    counted,
+    groups,
+    holds,
+    least,
+    measured,
+    nuisances_of,
+    numeral,
+    parts,
+    place,
+    select,
+    word,
+)
+from interp.reporting.style import (
+    COLOURS,
+    GREY,
+    Look,
+    chance,
+    curve,
+    explain,
+    facets,
+    key,
+    look,
+    outer_labels,
+    styled,
+)
+
+DEPTH = "depth = (layer + 1) / n_layers"
+_SITES = ["site", "method"]
+
+
+def text_baselines_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a probe's table that are baselines on the text alone (perhaps none)."""
+    return rows[~column(rows, "control").isin(NOT_BASELINES)]
+
+
+@styled
+def probe_curves(table: pd.DataFrame) -> Figure:
+    """AUROC of the probes by depth, a line a site, beside chance, the best text baseline and the control task.
+
+    Panels are tasks (reception, categorisation), a row a position. Raises `DataError` when the table holds no probe.
+    """
+    scores = select(table, metric="auroc")
+    probes = select(scores, control="")
+    panels = groups(probes, ["position", "task"])
+    columns = len(set(column(probes, "task")))
+    figure, axes = facets(len(panels), columns=columns, height=3.1)
+    controlled = holds(scores, control=MEMORISED)
+    lines = {_line(line): (name, look(at)) for at, (name, line) in enumerate(groups(probes, _SITES))}
+    for panel, (name, rows) in zip(axes, panels, strict=True):
+        _probe_panel(panel, rows, scores, name, lines)
+    outer_labels(axes, columns=columns, x=DEPTH, y="AUROC (macro, held out)")
+    key(figure)
+    told = "The table holds no control task."
+    if controlled:
+        told = (
+            "Dotted: the same probe on labels drawn at random for each scenario, which it can only learn by heart (control "
+            "task): the room it has."
+        )
+    explain(
+        figure,
+        title="How well a linear probe reads the emotion, by depth and site",
+        caption=f"{counted(probes)} texts, scored on held-out scenarios; bands are 95 % intervals. {told} Where the best text "
+        "baseline comes near, the words alone give the answer away.",
+    )
+    return figure
+
+
+def _line(rows: pd.DataFrame) -> tuple[str, str]:
+    return word(rows, "site"), word(rows, "method")
+
+
+def _probe_panel(
+    panel: Axes, rows: pd.DataFrame, scores: pd.DataFrame, name: str, lines: Mapping[tuple[str, str], tuple[str, Look]]
+) -> None:
+    """A task at a position; a site has the same name and look in every panel, also where it stands alone."""
+    task, position = word(rows, "task"), word(rows, "position")
+    for _, line in groups(rows, _SITES):
+        site, drawn = lines[_line(line)]
+        curve(panel, line, x="depth", look=drawn, text=site)
+        if holds(scores, task=task, position=position, control=MEMORISED, site=word(line, "site")):
+            control = select(scores, task=task, position=position, control=MEMORISED, site=word(line, "site"))
+            curve(panel, control, x="depth", look=drawn, text=f"{site}, control task", line=":")
+    chance(panel, 0.5, "chance 0.5")
+    baselines = text_baselines_of(select(scores, task=task))
+    told = "no text baseline in the table"
+    if len(baselines):
+        top = best(baselines)
+        panel.axhspan(numeral(top, "ci_low"), numeral(top, "ci_high"), color="black", alpha=0.07, linewidth=0)
+        panel.axhline(numeral(top, "value"), color="black", linewidth=1.2, linestyle="-.", label="best text baseline")
+        told = f"{label(word(top, 'control'))} {measured(top)}"
+    panel.set_title(f"{label(name)}\ntext alone: {told}")
+
+
+@styled
+def text_baselines(table: pd.DataFrame) -> Figure:
+    """AUROC of every text-only baseline beside the probe, whose place each fold chose, a panel a task."""
+    scores = select(table, metric="auroc")
+    tasks = groups(select(scores, control=""), ["task"])
+    n_bars = max(column(text_baselines_of(scores), "control").nunique() + 1, 2)
+    figure, axes = facets(len(tasks), columns=len(tasks), height=0.34 * n_bars + 0.7, share=False)
+    for panel, (name, rows) in zip(axes, tasks, strict=True):
+        nested = holds(table, metric="nested_auroc", task=word(rows, "task"))
+        top = best(select(table, metric="nested_auroc", task=word(rows, "task")) if nested else rows)
+        baselines = text_baselines_of(select(scores, task=word(rows, "task"))).sort_values("value", ascending=False)
+        baselines = baselines.assign(control=column(baselines, "control")).drop_duplicates("control")
+        _bars(panel, pd.concat([top, baselines]), [_probe_name(top, nested), *baselines["control"]])
+        panel.set_title(label(name))
+        panel.set_xlabel("AUROC (macro, held out)")
+    explain(
+        figure,
+        title="What the words alone give away: text baselines beside the probe",
+        caption=f"{counted(scores)}; whiskers are 95 % intervals. The probe's place is chosen by each fold on its training "
+        "scenarios (where the table has no such score, it is the best of all, which flatters it); the baselines see only the "
+        "text, on the same folds.",
+    )
+    return figure
+
+
+def _probe_name(top: pd.DataFrame, nested: bool) -> str:
+    return "probe, place chosen by fold" if nested else f"probe: {place(top)}"
+
+
+def _bars(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
+    value, low, high = (rows[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high"))
+    heights = np.arange(len(rows))
+    panel.barh(heights, value, height=0.62, color=[COLOURS[0], *["#a9a9a9"] * (len(rows) - 1)])
+    panel.errorbar(value, heights, xerr=[value - low, high - value], fmt="none", ecolor="black", elinewidth=1, capsize=2.5)
+    for height, (end, upper) in enumerate(zip(value, high, strict=True)):
+        panel.text(np.nanmax([end, upper]) + 0.02, height, number(end), va="center", fontsize=8.5)
+    panel.axvline(0.5, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)
+    panel.set_yticks(heights, [label(name) for name in names])
+    panel.set_xlim(0, 1.15)
+    panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5\nchance", "0.75", "1"])
+    panel.invert_yaxis()
+    panel.grid(visible=False, axis="y")
+
+
+NESTED = "nested_auroc"
+ABOVE_TEXT = "above_text"
+_TASKS = {
+    "reception": "tells emotional texts from their neutral twins",
+    "categorisation": "tells which emotion a text is about",
+}
+_CHOSEN = "AUROC; each fold chose its place out of {n}, most often {place}"
+_OF_A_PROBE = {
+    Verdict.FOUND: "A linear probe {does}, beyond the words (" + _CHOSEN + ").",
+    Verdict.NOT_TOLD_APART: "A linear probe {does}, {apart} (" + _CHOSEN + ").",
+    Verdict.NOT_FOUND: "No place was found where a linear probe {does} (" + _CHOSEN + ").",
+    Verdict.INVERTED: "A linear probe ranks the wrong way round where it {does} (" + _CHOSEN + ").",
+    Verdict.CANNOT_SAY: "Whether a linear probe {does} cannot be said: {why} (AUROC at {place}, the highest of {n}).",
+}
+UNCHOSEN = "no place was chosen on other scenarios than those it is told of"
+
+
+def findings(table: pd.DataFrame) -> list[Finding]:
+    """One finding for each task: the nested score, held against the words on the same folds."""
+    found = []
+    for task, rows in groups(select(table, metric="auroc", control=""), ["task"]):
+        name = word(best(rows), "task")
+        nested = holds(table, metric=NESTED, task=name)
+        top = select(table, metric=NESTED, task=name) if nested else best(rows)
+        words, above = closest_words(table, name)
+        p = p_of(top, "p_max_t", "p_corrected")
+        verdict = decide(number_of(top), nothing=0.5, p=p, above=above) if nested else Verdict.CANNOT_SAY
+        compared = [("chance", "0.5"), *words, *_rivals(table, top)]
+        compared += [] if p is None else [(f"p of a ridge probe, largest of {len(rows)} places (max-T)", p_value(p))]
+        what = _TASKS.get(task, f"answers {task}")
+        why = "it has no interval" if nested else UNCHOSEN
+        told = {"does": what, "place": place(top), "n": len(rows), "apart": _apart(above), "why": why}
+        claimed = f"a linear probe {what}, beyond the words"
+        found.append(claim("probes", claimed, verdict, top, _OF_A_PROBE, p=p, compared=compared, **told))
+    return found
+
+
+def closest_words(table: pd.DataFrame, task: str) -> tuple[Compared, Number]:
+    """The best text baseline of a task, and how far the nested probe lies above it, as words and as
+    a number; `NONE` where none was measured.
+    """
+    baselines = text_baselines_of(select(table, metric="auroc", task=task))
+    words = [] if baselines.empty else [(f"best text baseline, {word(best(baselines), 'control')}", measured(best(baselines)))]
+    if not holds(table, metric=ABOVE_TEXT, task=task):
+        return words, NONE
+    closest = least(select(table, metric=ABOVE_TEXT, task=task))
+    return [*words, (f"above {word(closest, 'target')}, paired", measured(closest))], number_of(closest)
+
+
+def _apart(above: Number) -> str:
+    if above.high < 0:
+        return "but less well than the words alone"
+    if above.high >= 0:
+        return "not told apart from the words alone"
+    return "and whether beyond the words cannot be said: no text baseline stands beside it"
+
+
+def _rivals(table: pd.DataFrame, top: pd.DataFrame) -> Compared:
+    """What the same activations tell besides: labels that can only be learned by heart, and nuisances."""
+    known = beside(table, top, metric="auroc", control=MEMORISED)
+    found = [("labels learned by heart, same place", measured(known))] if known is not None else []
+    for name, row in nuisances_of(table, top, metric="selectivity").items():
+        found.append((f"more than {name} is told, same place", measured(row)))
+    return found
+
+
+CLOSE = 0.02
+"""A nuisance this near to the probe explains its score as well as the emotion does."""
+
+
+def cautions(table: pd.DataFrame) -> Iterator[str]:
+    """Where the words, or a nuisance, explain the score as well as the emotion does."""
+    for task, rows in parts(table, "task", metric="auroc", control=""):
+        top = best(rows)
+        baselines = text_baselines_of(select(table, metric="auroc", task=task))
+        if baselines.empty:
+            yield f"{task}: no text baseline was measured, so the probe's score says nothing about meaning."
+        else:
+            yield from _words_alone(table, task, baselines)
+        for name, row in nuisances_of(table, top, metric="selectivity").items():
+            if numeral(row, "value") <= CLOSE or not numeral(row, "ci_low") > 0:
+                yield (
+                    f"{task}: whether the probe tells more of the emotion than of {name} cannot be said "
+                    f"(difference {measured(row)})."
+                )
+
+
+def _words_alone(table: pd.DataFrame, task: str, baselines: pd.DataFrame) -> Iterator[str]:
+    """Where the probe does not surely lie above the best text baseline, paired on the same folds."""
+    _, above = closest_words(table, task)
+    if above.low > 0 or not holds(table, metric=NESTED, task=task):
+        return
+    top = select(table, metric=NESTED, task=task)
+    far = interval(*above)
+    yield (
+        f"{task}: the text baseline {word(best(baselines), 'control')} reaches {measured(best(baselines))}, the probe "
+        f"{measured(top)}, a paired difference of {far}: the probe is not told apart from the words alone."
+    )
+
+
+SECTION = Section(
+    name="probes",
+    title="Probes: is the emotion there, and where?",
+    question=(
+        "A linear classifier is trained on the activations of one site and layer and tested "
+        "on scenarios that it has not seen. Reception asks whether a text is emotional or its"
+        " neutral twin; categorisation asks which emotion it is."
+    ),
+    tables=("probes",),
+    metrics=("auroc",),
+    per=("task", "position", "site", "control"),
+    figures=(
+        Drawing(
+            probe_curves,
+            reading=(
+                "Higher is better; 0.5 is chance. The score counts only as far as it lies above the "
+                "grey band of the best text baseline: below that, the words alone would do. The "
+                "site's dotted line is what the probe could learn by heart of scenarios that it has "
+                "seen; the blue scores are of scenarios that it has not seen."
+            ),
+        ),
+        Drawing(
+            text_baselines,
+            reading=(
+                "Grey bars see the text only, never the model. A grey bar near the blue one means "
+                "that the battery gives the answer away on the surface."
+            ),
+        ),
+    ),
+    findings=findings,
+    cautions=cautions,
+)
