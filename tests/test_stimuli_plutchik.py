@@ -148,11 +148,11 @@ def test_the_last_round_read_the_battery_as_it_stands_and_the_data_sheet_shows_i
 
 def test_blind_readers_name_the_intended_emotion() -> None:
     rows = [row for row in CURRENT if row["round"] == LAST and ITEMS[row["id"]].arm == "keyword_free"]
-    assert agreement(rows) >= 0.75
+    assert agreement(rows) >= 0.85
     for emotion in EMOTIONS:
         own = [row for row in rows if intended(row) == emotion]
         assert len({row["id"] for row in own}) >= 28
-        assert agreement(own) >= 0.6
+        assert agreement(own) >= 0.85
 
 
 def test_blind_readers_find_no_emotion_in_neutral_twins() -> None:
@@ -164,8 +164,8 @@ def test_blind_readers_find_no_emotion_in_neutral_twins() -> None:
     assert f"none in {round(agreement(rows) * len(rows))} of {len(rows)}" in sheet
 
 
-def test_no_text_that_most_readers_mistook_is_left() -> None:
+def test_every_text_is_read_as_intended_by_most_of_its_readers() -> None:
     labels = defaultdict(list)
     for row in CURRENT:
         labels[row["id"]].append(row["label"] == intended(row))
-    assert [item for item, right in labels.items() if 2 * sum(right) < len(right)] == []
+    assert [item for item, right in labels.items() if 2 * sum(right) <= len(right)] == []
