@@ -22,7 +22,7 @@ from interp.causal.edits import exchange, replace
 from interp.causal.interventions import Intervention
 from interp.causal.matching import width
 from interp.causal.passes import Encoded, batches, encode, run
-from interp.causal.prefix import Prefix, rows_at_once
+from interp.causal.prefix import PREFIX_TOKENS, Prefix, rows_at_once
 from interp.causal.readout import Readout
 from interp.causal.twins import align
 from interp.causal.words import word_scores
@@ -34,9 +34,6 @@ from interp.sites import Site
 from stimuli.battery import Pair
 
 MODES = ("resample", "mean", "zero")
-PREFIX_TOKENS = 1024
-"""Tokens of the texts whose plans share a prefix and their twins' activations."""
-
 
 @dataclass(frozen=True, eq=False)
 class Bench:

@@ -20,7 +20,7 @@ from torch import Tensor
 from interp.causal.edits import exchange
 from interp.causal.interventions import Intervention
 from interp.causal.passes import Encoded, batches, encode, run
-from interp.causal.prefix import Prefix
+from interp.causal.prefix import PREFIX_TOKENS, Prefix
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import CONTROL, Key, effect_rows, warn_of_inverted
 from interp.causal.twins import align, map_positions, strangers
@@ -137,7 +137,7 @@ def _sweep(
     """
     cells: dict[Key, Cell] = {}
     behind = [len(case.target.tokens) - int(case.moves["edit", ""][1][0]) for case in cases]
-    chunks = batches([case.target for case in cases], sizes=behind)
+    chunks = batches([case.target for case in cases], budget=PREFIX_TOKENS, sizes=behind)
     done = ((index, scored) for index in chunks
             for scored in _patch_batch(model, [cases[i] for i in index], bound, sites, positions))  # fmt: skip
     arms = 1 + any(case.stranger is not None for case in cases)

@@ -23,6 +23,11 @@ from interp.sites import Site
 TOKENS_AT_ONCE = 4096
 COPIED_BYTES = 128 << 20
 
+PREFIX_TOKENS = 1024
+"""Tokens of the texts that share a prefix. Few: the prefix ends where the first of them is edited, so
+the others' unedited tokens behind that are read again for each edit.
+"""
+
 
 def rows_at_once(model: LanguageModel, *, before: int, behind: int) -> int:
     """How many rows one run should have that reads `behind` columns each, after a prefix of `before`:
