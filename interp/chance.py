@@ -53,18 +53,26 @@ def sign_flip(
     signs = flips(len(differences), n_perm=n_perm, seed=seed)
     sums = signs @ differences / len(differences)
     observed, null = sums[0], sums[1:]
-    return permutation_p(float(observed), null) if side == "above" else permutation_p(abs(float(observed)), np.abs(null))
+    return (
+        permutation_p(float(observed), null)
+        if side == "above"
+        else permutation_p(abs(float(observed)), np.abs(null))
+    )
 
 
 def flips(n: int, *, n_perm: int = 1000, seed: int = 0) -> Float[np.ndarray, "draw group"]:
-    """Patterns of signs: all plus first, then every other one (up to 12 groups) or `n_perm` random."""
+    """Patterns of signs: all plus first, then every other one (up to 12 groups) or `n_perm`
+    random.
+    """
     if n <= _EXACT_FLIPS:
         return np.array(list(product((1.0, -1.0), repeat=n)))
     drawn = np.random.default_rng(seed).choice((-1.0, 1.0), size=(n_perm, n))
     return np.concatenate([np.ones((1, n)), drawn])
 
 
-def assignment_p(effects: Float[np.ndarray, "kind kind"], *, n_perm: int = 1000, seed: int = 0) -> float:
+def assignment_p(
+    effects: Float[np.ndarray, "kind kind"], *, n_perm: int = 1000, seed: int = 0
+) -> float:
     """One-sided p that row i does no more to column i than if columns were dealt at random.
 
     The mean of the diagonal is compared with that of other assignments of columns to rows: all of
@@ -105,7 +113,9 @@ def strata_p(
     Raises `StatisticsError` where a stratum has no draw.
     """
     if len(chosen) != len(draws) or not all(len(one) for one in draws):
-        raise StatisticsError("every stratum needs at least one random draw beside what was chosen.")
+        raise StatisticsError(
+            "every stratum needs at least one random draw beside what was chosen."
+        )
     random = np.random.default_rng(seed)
     null = np.zeros(n_perm)
     for own, others in zip(chosen, draws, strict=True):

@@ -1,6 +1,8 @@
-"""Direction and Eraser: what is fitted on a model's activations, and what a model can be edited with.
+"""Direction and Eraser: what is fitted on a model's activations, and what a model can be edited
+with.
 
-Both carry their site and where they came from, and are saved as a safetensors file with a JSON card.
+Both carry their site and where they came from, and are saved as a safetensors file with a JSON
+card.
 """
 
 from collections.abc import Mapping
@@ -27,9 +29,9 @@ class Direction:
     scenarios, in units of the activations, so that scale * vector is the shift that other scenarios
     show. It may be zero or below: then the direction has no length and is no unit of anything.
     `scale_interval` is its 95 % interval over scenarios; NaN where there is none, as in files of
-    before, whose scale is that of the fitted texts themselves and too long. `spread` is the standard
-    deviation of that difference over the fitted pairs. Raises `ArtefactError` unless the vector is
-    finite and of length one, scale and spread are finite, and spread is not negative.
+    before, whose scale is that of the fitted texts themselves and too long. `spread` is the
+    standard deviation of that difference over the fitted pairs. Raises `ArtefactError` unless the
+    vector is finite and of length one, scale and spread are finite, and spread is not negative.
     """
 
     vector: Float[np.ndarray, " d_model"]
@@ -44,14 +46,18 @@ class Direction:
     def __post_init__(self) -> None:
         if not np.isfinite(self.vector).all():
             raise ArtefactError(
-                f"the direction at {self.site} is not finite: {_not_finite(self.vector)} of its numbers are nan or inf."
+                f"the direction at {self.site} is not finite: {_not_finite(self.vector)} of its "
+                "numbers are nan or inf."
             )
         norm = float(np.linalg.norm(self.vector))
         if abs(norm - 1) > _UNIT_TOLERANCE:
-            raise ArtefactError(f"the direction at {self.site} has norm {norm:.6g}, expected 1: make it with `fit`.")
+            raise ArtefactError(
+                f"the direction at {self.site} has norm {norm:.6g}, expected 1: make it with `fit`."
+            )
         if not (np.isfinite([self.scale, self.spread]).all() and self.spread >= 0):
             raise ArtefactError(
-                f"the direction at {self.site} has scale {self.scale} and spread {self.spread}: expected finite, spread >= 0."
+                f"the direction at {self.site} has scale {self.scale} and spread {self.spread}: "
+                "expected finite, spread >= 0."
             )
         own = np.array(self.vector)
         own.setflags(write=False)
@@ -82,14 +88,25 @@ class Direction:
 
     @classmethod
     def load(cls, path: Path | str) -> "Direction":
-        """Read a direction back. Raises `ArtefactError` for a changed, foreign or impossible file."""
+        """Read a direction back. Raises `ArtefactError` for a changed, foreign or impossible
+        file.
+        """
         tensors, about = array_files.read(Path(path))
         try:
-            low, high = (np.nan if end is None else float(end) for end in about.get("scale_interval", (None, None)))
+            low, high = (
+                np.nan if end is None else float(end)
+                for end in about.get("scale_interval", (None, None))
+            )
             return cls(
-                tensors["vector"], Site.parse(about["site"]), about["method"], (about["labels"][0], about["labels"][1]),
-                float(about["scale"]), float(about["spread"]), about["provenance"], (low, high),
-            )  # fmt: skip
+                tensors["vector"],
+                Site.parse(about["site"]),
+                about["method"],
+                (about["labels"][0], about["labels"][1]),
+                float(about["scale"]),
+                float(about["spread"]),
+                about["provenance"],
+                (low, high),
+            )
         except (KeyError, TypeError, ValueError, IndexError, UsageError) as error:
             raise ArtefactError(f"{path} does not hold a direction: {error}.") from error
 
@@ -113,11 +130,15 @@ class Eraser:
         p = self.projection
         if p.shape != (len(self.centre),) * 2 or _not_finite(p) or _not_finite(self.centre):
             raise ArtefactError(
-                f"the eraser at {self.site} has a projection {p.shape} and a centre {self.centre.shape}: "
-                "expected finite (d, d) and (d,). Fit it again."
+                f"the eraser at {self.site} has a projection {p.shape} and a centre "
+                f"{self.centre.shape}: expected finite (d, d) and (d,). Fit it again."
             )
-        if np.abs(p @ p - p).max(initial=0.0) > 1e-6 * max(1.0, float(np.abs(p).max(initial=0.0)) ** 2):
-            raise ArtefactError(f"the eraser at {self.site} is no projection: P P is not P. Fit it again.")
+        if np.abs(p @ p - p).max(initial=0.0) > 1e-6 * max(
+            1.0, float(np.abs(p).max(initial=0.0)) ** 2
+        ):
+            raise ArtefactError(
+                f"the eraser at {self.site} is no projection: P P is not P. Fit it again."
+            )
 
     def __call__(self, x: Float[np.ndarray, "item d_model"]) -> Float[np.ndarray, "item d_model"]:
         """The rows without what it erases."""
@@ -126,7 +147,11 @@ class Eraser:
     def save(self, path: Path | str) -> None:
         """Write `path` (safetensors) and its JSON card beside it, each atomically."""
         arrays = {"projection": self.projection.astype(float), "centre": self.centre.astype(float)}
-        about = {"site": str(self.site), "labels": list(self.labels), "provenance": dict(self.provenance)}
+        about = {
+            "site": str(self.site),
+            "labels": list(self.labels),
+            "provenance": dict(self.provenance),
+        }
         array_files.write(Path(path), arrays, {"kind": "eraser", **about})
 
     @classmethod

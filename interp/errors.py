@@ -1,7 +1,8 @@
 """Every error that interp raises on purpose: one class an exit code.
 
-The command line turns the class into the process's exit code, so a script can tell "your file is wrong" from "the disk is
-full" without reading the message. The message itself names the row, file or field, what was expected, and the fix.
+The command line turns the class into the process's exit code, so a script can tell "your file is
+wrong" from "the disk is full" without reading the message. The message itself names the row, file
+or field, what was expected, and the fix.
 """
 
 
@@ -12,7 +13,9 @@ class InterpError(Exception):
 
 
 class InternalError(InterpError):
-    """A bug of ours: a self-check failed, a hook was left behind, an invariant does not hold. Exit code 1."""
+    """A bug of ours: a self-check failed, a hook was left behind, an invariant does not hold. Exit
+    code 1.
+    """
 
     exit_code = 1
 
@@ -24,7 +27,9 @@ class UsageError(InterpError):
 
 
 class DataError(InterpError):
-    """Bad stimuli or bad numbers: a broken row, an unmatched pair, a non-finite activation. Exit code 3."""
+    """Bad stimuli or bad numbers: a broken row, an unmatched pair, a non-finite activation. Exit
+    code 3.
+    """
 
     exit_code = 3
 
@@ -36,7 +41,9 @@ class ArtefactError(InterpError):
 
 
 class ResourceError(InterpError):
-    """Disk, memory, permission or network: the request is fine and the machine cannot serve it. Exit code 5."""
+    """Disk, memory, permission or network: the request is fine and the machine cannot serve it.
+    Exit code 5.
+    """
 
     exit_code = 5
 
@@ -54,7 +61,9 @@ class BusyError(InterpError):
 
 
 class Interrupted(InterpError):
-    """A signal asked us to stop; what was finished is kept. Exit code 130 (Ctrl-C) or 143 (SIGTERM)."""
+    """A signal asked us to stop; what was finished is kept. Exit code 130 (Ctrl-C) or 143
+    (SIGTERM).
+    """
 
     def __init__(self, message: str, exit_code: int = 130) -> None:
         super().__init__(message)

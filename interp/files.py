@@ -161,8 +161,12 @@ def make_folder(path: Path) -> Path:
         probe.replace(renamed)
         renamed.unlink()
     except FileExistsError as error:
-        raise ResourceError(f"{path} is a file, and a folder is needed there: choose another --out.") from error
+        raise ResourceError(
+            f"{path} is a file, and a folder is needed there: choose another --out."
+        ) from error
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ResourceError(f"cannot write in {path}: {reason}. Choose another --out, or mend the permission.") from error
+        raise ResourceError(
+            f"cannot write in {path}: {reason}. Choose another --out, or mend the permission."
+        ) from error
     return path

@@ -20,4 +20,6 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):
         return False
-    return all(library.mallopt(parameter, KEPT) == 1 for parameter in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
+    return all(
+        library.mallopt(parameter, KEPT) == 1 for parameter in (_MMAP_THRESHOLD, _TRIM_THRESHOLD)
+    )

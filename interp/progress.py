@@ -26,16 +26,26 @@ class _Rate(TextColumn):
         return Text(f"{task.speed:.1f} {self.unit}/s" if task.speed else "")
 
 
-def track(things: Iterable[T], what: str, *, total: int | None = None, unit: str = "it") -> Iterator[T]:
-    """Yield `things` while a bar on stderr shows their number, rate (`unit` a second) and time left.
+def track(
+    things: Iterable[T], what: str, *, total: int | None = None, unit: str = "it"
+) -> Iterator[T]:
+    """Yield `things` while a bar on stderr shows their number, rate (`unit` a second) and time
+    left.
 
-    On a terminal the bar moves; elsewhere (a log) a line is printed every ten seconds and one when the work ends.
+    On a terminal the bar moves; elsewhere (a log) a line is printed every ten seconds and one when
+    the work ends.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield from _track_in_log(things, what, total, unit)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(unit),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         yield from bar.track(things, total=total, description=what)
 
@@ -51,5 +61,8 @@ def _track_in_log(things: Iterable[T], what: str, total: int | None, unit: str) 
         if now - last >= _LOG_SECONDS and done != whole:
             last, rate = now, done / (now - start)
             left = f", {(whole - done) / rate:.0f} s left" if whole else ""
-            print(f"{what}: {done}{f'/{whole}' if whole else ''} {unit}, {rate:.1f} {unit}/s{left}", file=sys.stderr)
+            print(
+                f"{what}: {done}{f'/{whole}' if whole else ''} {unit}, {rate:.1f} {unit}/s{left}",
+                file=sys.stderr,
+            )
     print(f"{what}: {done} {unit} in {time.monotonic() - start:.1f} s", file=sys.stderr)

@@ -21,13 +21,17 @@ from interp.errors import ArtefactError, InternalError
 from interp.files import read_regular, sha256_bytes, write_atomic
 
 SCHEMA = 1
-"""Version of the tables and of run.json; a file with a larger one was written by a newer interp and is refused."""
+"""Version of the tables and of run.json; a file with a larger one was written by a newer interp and
+is refused.
+"""
 
 COLUMNS = (
     "run", "model", "battery", "site", "layer", "depth", "head",
     "method", "metric", "value", "ci_low", "ci_high", "n", "seed",
 )  # fmt: skip
-"""The columns every table begins with. `depth` is (layer + 1) / n_layers; `n` counts what the value is a mean over."""
+"""The columns every table begins with. `depth` is (layer + 1) / n_layers; `n` counts what the value
+is a mean over.
+"""
 
 _NUMBERS = ("layer", "depth", "head", "value", "ci_low", "ci_high", "n", "seed")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -36,8 +40,14 @@ _MOST_BYTES = 1 << 28
 """The longest run.json, and the longest table, that is read at all."""
 
 _TYPES: Mapping[str, type] = {
-    "run": str, "model": str, "battery": str, "seed": int, "config": dict, "provenance": dict, "warnings": list,
-}  # fmt: skip
+    "run": str,
+    "model": str,
+    "battery": str,
+    "seed": int,
+    "config": dict,
+    "provenance": dict,
+    "warnings": list,
+}
 _JOINED = {"seconds": (int, float), "tables": (str,)}
 """What a provenance says of each stage by itself, and of which type that is."""
 
@@ -46,8 +56,8 @@ _JOINED = {"seconds": (int, float), "tables": (str,)}
 class RunRecord:
     """What produced a results folder: enough to repeat it and to refuse mixing it with another.
 
-    `config` is the command's arguments; `provenance` holds model, tokenizer, battery and software identities. `verdict` says
-    of each claim of the report what may be said of it, with its number.
+    `config` is the command's arguments; `provenance` holds model, tokenizer, battery and software
+    identities. `verdict` says of each claim of the report what may be said of it, with its number.
     """
 
     run: str
@@ -61,7 +71,12 @@ class RunRecord:
 
     def row(self, **values: Any) -> dict[str, Any]:
         """A row of a table: `values` beside this record's run, model, battery and seed."""
-        identity = {"run": self.run, "model": self.model, "battery": self.battery, "seed": self.seed}
+        identity = {
+            "run": self.run,
+            "model": self.model,
+            "battery": self.battery,
+            "seed": self.seed,
+        }
         return {**identity, **values}
 
     def joined(self, *, warnings: Iterable[str] = (), **provenance: Any) -> "RunRecord":
@@ -92,7 +107,10 @@ def read_record(path: Path) -> RunRecord:
         content = json.loads(read_regular(path, most=_MOST_BYTES))
         schema = content.pop("schema")
         if schema > SCHEMA:
-            raise ArtefactError(f"{path} was written by a newer interp (schema {schema}, this one reads {SCHEMA}): update.")
+            raise ArtefactError(
+                f"{path} was written by a newer interp (schema {schema}, this one reads "
+                f"{SCHEMA}): update."
+            )
         _check_types(content)
         joined = {name: tuple(content.get(name, ())) for name in ("warnings", "verdict")}
         return RunRecord(**{**content, **joined})
@@ -153,14 +171,20 @@ def table(rows: Iterable[Mapping[str, Any]], *, n_layers: int | None = None) -> 
 
 
 def check_table(frame: pd.DataFrame) -> None:
-    """Raise `InternalError` unless `frame` has the columns, numbers are numbers, and every value has its n and metric."""
+    """Raise `InternalError` unless `frame` has the columns, numbers are numbers, and every value
+    has its n and metric.
+    """
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise InternalError(f"the table lacks the columns {missing}.")
     for column in _NUMBERS:
         if not pd.api.types.is_numeric_dtype(frame[column]):
-            raise InternalError(f"column {column!r} must hold numbers, it holds {frame[column].dtype}.")
-    if len(frame) and (frame["n"].isna().any() or (frame["metric"] == "").any() or (frame["method"] == "").any()):
+            raise InternalError(
+                f"column {column!r} must hold numbers, it holds {frame[column].dtype}."
+            )
+    if len(frame) and (
+        frame["n"].isna().any() or (frame["metric"] == "").any() or (frame["method"] == "").any()
+    ):
         raise InternalError("every row of a table needs its method, metric and n.")
     outside = frame["ci_low"].gt(frame["ci_high"])
     if outside.any():
@@ -200,7 +224,9 @@ def read_table(path: Path, *, sha256: str | None = None) -> pd.DataFrame:
                 f"{path} was changed after it was written: it has not the digest that run.json "
                 "gives it. Delete it and run the same command again, which computes it anew."
             )
-        frame = pd.read_csv(BytesIO(data), keep_default_na=False, na_values={column: [""] for column in _NUMBERS})
+        frame = pd.read_csv(
+            BytesIO(data), keep_default_na=False, na_values={column: [""] for column in _NUMBERS}
+        )
         if frame.empty:
             frame = frame.astype({column: float for column in _NUMBERS if column in frame})
         for column in frame.columns.difference(list(COLUMNS)):
@@ -220,7 +246,11 @@ def read_tables(run: Path, names: Iterable[str]) -> dict[str, pd.DataFrame]:
     digests (`undigested` names such tables).
     """
     digests = read_record(run / "run.json").provenance.get("tables", {})
-    return {name: read_table(path, sha256=digests.get(name)) for name in names if (path := table_path(run, name)).exists()}
+    return {
+        name: read_table(path, sha256=digests.get(name))
+        for name in names
+        if (path := table_path(run, name)).exists()
+    }
 
 
 def undigested(run: Path, names: Iterable[str]) -> list[str]:
@@ -235,8 +265,19 @@ def table_path(run: Path, name: str) -> Path:
 
 
 def software() -> dict[str, str]:
-    """Versions of what computes: python, interp and the libraries whose numbers we report (missing ones left out)."""
-    names = ("emotion-interp", "torch", "transformers", "transformer-lens", "numpy", "scipy", "scikit-learn", "h5py")
+    """Versions of what computes: python, interp and the libraries whose numbers we report (missing
+    ones left out).
+    """
+    names = (
+        "emotion-interp",
+        "torch",
+        "transformers",
+        "transformer-lens",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "h5py",
+    )
     import h5py
 
     found = {"python": platform.python_version()}
@@ -249,7 +290,9 @@ def software() -> dict[str, str]:
 
 
 def _as_numbers(column: pd.Series) -> pd.Series:
-    """A method's own column (p, k, scale) of which some rows have no number: numbers with NaN there, not text."""
+    """A method's own column (p, k, scale) of which some rows have no number: numbers with NaN
+    there, not text.
+    """
     filled = column.astype(str) != ""
     numbers = pd.to_numeric(column.where(filled), errors="coerce")
     return numbers if filled.any() and numbers.notna().equals(filled) else column

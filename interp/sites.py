@@ -1,8 +1,9 @@
 """Site: the name of a place in a language model, in TransformerLens's own words.
 
-A site is where an activation is recorded and where it is edited: `blocks.5.hook_resid_post`, `blocks.5.attn.hook_z`.
-`str` writes the full name, `Site.parse` is its exact inverse, `expand` turns what a person types
-(`resid_post`, `resid_post@3-5`, `blocks.2.attn.hook_z[1]`) into sites of a given model.
+A site is where an activation is recorded and where it is edited: `blocks.5.hook_resid_post`,
+`blocks.5.attn.hook_z`. `str` writes the full name, `Site.parse` is its exact inverse, `expand`
+turns what a person types (`resid_post`, `resid_post@3-5`, `blocks.2.attn.hook_z[1]`) into sites of
+a given model.
 """
 
 import difflib
@@ -34,10 +35,14 @@ _NAME_OF = {hook: name for name, hook in _PREFIX.items()}
 _FULL = re.compile(r"blocks\.(0|[1-9]\d*)\.([a-z_.]+)(?:\[(0|[1-9]\d*)\])?")
 
 SITE_NAMES: tuple[str, ...] = tuple(_PREFIX)
-"""All site names, in the order in which a block computes them within each of residual stream, attention, MLP."""
+"""All site names, in the order in which a block computes them within each of residual stream,
+attention, MLP.
+"""
 
 RESIDUAL_WIDE = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
-"""Sites whose vectors live in the residual stream's space, so that a direction or a probe can be read in it."""
+"""Sites whose vectors live in the residual stream's space, so that a direction or a probe can be
+read in it.
+"""
 
 STREAM = "resid_post"
 """Where directions are fitted: the residual stream after a block, which every later block reads."""
@@ -47,7 +52,8 @@ _HEADED = ("q", "k", "v", "z", "pattern")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Site:
-    """A place in a model: `name` (one of `SITE_NAMES`), `layer` (0-based), and for attention sites a `head` or None for all.
+    """A place in a model: `name` (one of `SITE_NAMES`), `layer` (0-based), and for attention sites
+    a `head` or None for all.
 
     Raises `UsageError` for an unknown name, a negative layer, or a head where the site has none.
     """
@@ -60,9 +66,14 @@ class Site:
         if self.name not in _PREFIX:
             raise UsageError(_unknown(self.name))
         if self.layer < 0:
-            raise UsageError(f"layer {self.layer} of site {self.name!r}: layers count from 0, upwards.")
+            raise UsageError(
+                f"layer {self.layer} of site {self.name!r}: layers count from 0, upwards."
+            )
         if self.head is not None and (self.name not in _HEADED or self.head < 0):
-            raise UsageError(f"site {self.name!r} has no head {self.head}: only {', '.join(_HEADED)} have heads, from 0.")
+            raise UsageError(
+                f"site {self.name!r} has no head {self.head}: only {', '.join(_HEADED)} have "
+                "heads, from 0."
+            )
 
     def __str__(self) -> str:
         suffix = "" if self.head is None else f"[{self.head}]"
@@ -96,7 +107,9 @@ class Site:
 
 
 def check_names(texts: Iterable[str]) -> None:
-    """Raise `UsageError` for the first text that names no site of any model; which layers a model has is not asked."""
+    """Raise `UsageError` for the first text that names no site of any model; which layers a model
+    has is not asked.
+    """
     for text in texts:
         if text.startswith("blocks."):
             Site.parse(text)
@@ -105,10 +118,12 @@ def check_names(texts: Iterable[str]) -> None:
 
 
 def expand(texts: Iterable[str], *, n_layers: int) -> tuple[Site, ...]:
-    """Sites of a model with `n_layers` layers, from what a person types; sorted by layer, each once.
+    """Sites of a model with `n_layers` layers, from what a person types; sorted by layer, each
+    once.
 
-    A text is a name (`resid_post`: all layers), a name with layers (`resid_post@0,3-5`), or a full name
-    (`blocks.2.attn.hook_z`). Raises `UsageError` for an unknown name, a layer that the model lacks, or a reversed range.
+    A text is a name (`resid_post`: all layers), a name with layers (`resid_post@0,3-5`), or a full
+    name (`blocks.2.attn.hook_z`). Raises `UsageError` for an unknown name, a layer that the model
+    lacks, or a reversed range.
     """
     named: list[Site] = []
     texts = tuple(texts)
@@ -118,26 +133,41 @@ def expand(texts: Iterable[str], *, n_layers: int) -> tuple[Site, ...]:
             named.append(Site.parse(text))
             continue
         name, at, layers = text.partition("@")
-        named += [Site(name, layer) for layer in parse_layers(layers if at else f"0-{n_layers - 1}", n_layers=n_layers)]
+        named += [
+            Site(name, layer)
+            for layer in parse_layers(layers if at else f"0-{n_layers - 1}", n_layers=n_layers)
+        ]
     found = set(named)
     if twice := [str(site) for site, times in Counter(named).items() if times > 1]:
         warnings.warn(f"named twice, and taken once: {', '.join(twice[:5])}.", stacklevel=2)
     for site in found:
         _check_layer(site.layer, n_layers)
     order = {name: place for place, name in enumerate(SITE_NAMES)}
-    return tuple(sorted(found, key=lambda site: (site.layer, order[site.name], -1 if site.head is None else site.head)))
+    return tuple(
+        sorted(
+            found,
+            key=lambda site: (site.layer, order[site.name], -1 if site.head is None else site.head),
+        )
+    )
 
 
 def parse_layers(text: str, *, n_layers: int) -> tuple[int, ...]:
-    """Layers out of `3`, `0,2,5` or `1-4` (both ends count), ascending, each once; raises `UsageError` otherwise."""
+    """Layers out of `3`, `0,2,5` or `1-4` (both ends count), ascending, each once; raises
+    `UsageError` otherwise.
+    """
     layers: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"(-?\d+)(?:-(\d+))?", part.strip())
         if match is None:
-            raise UsageError(f"cannot read the layers {text!r}: write 3, or 0,2,5, or 1-4. {_has(n_layers)}")
+            raise UsageError(
+                f"cannot read the layers {text!r}: write 3, or 0,2,5, or 1-4. {_has(n_layers)}"
+            )
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise UsageError(f"the range of layers {part.strip()!r} runs backwards: write {last}-{first}. {_has(n_layers)}")
+            raise UsageError(
+                f"the range of layers {part.strip()!r} runs backwards: write {last}-{first}. "
+                f"{_has(n_layers)}"
+            )
         _check_layer(first, n_layers)
         _check_layer(last, n_layers)
         layers.update(range(first, last + 1))
@@ -157,8 +187,9 @@ def _unknown(text: str) -> str:
     stem = text.partition("@")[0].rsplit(".", 1)[-1].removeprefix("hook_")
     near = difflib.get_close_matches(stem, SITE_NAMES, n=3, cutoff=0.3) or list(SITE_NAMES[:3])
     return (
-        f"unknown site {text!r}: did you mean {', '.join(near)}? Sites are written resid_post, resid_post@0-3 or "
-        "blocks.0.hook_resid_post; `interp sites MODEL` lists what a model offers."
+        f"unknown site {text!r}: did you mean {', '.join(near)}? Sites are written resid_post, "
+        "resid_post@0-3 or blocks.0.hook_resid_post; `interp sites MODEL` lists what a model "
+        "offers."
     )
 
 
@@ -166,4 +197,8 @@ def place(site: Site | None) -> dict[str, Any]:
     """A site as the columns site, layer and head of a table; None is the whole model."""
     if site is None:
         return {"site": "", "layer": math.nan, "head": math.nan}
-    return {"site": site.name, "layer": site.layer, "head": math.nan if site.head is None else site.head}
+    return {
+        "site": site.name,
+        "layer": site.layer,
+        "head": math.nan if site.head is None else site.head,
+    }

@@ -1,7 +1,8 @@
-"""The stages of a study, in order: the one list from which the run, its commands and its report are made.
+"""The stages of a study, in order: the one list from which the run, its commands and its report are
+made.
 
-A stage is a function in `interp/study/` and a section of the report, the file of the stage's name in
-`interp/reporting/sections/`, where it has something to show. Nothing heavy is imported here.
+A stage is a function in `interp/study/` and a section of the report, the file of the stage's name
+in `interp/reporting/sections/`, where it has something to show. Nothing heavy is imported here.
 """
 
 from collections.abc import Mapping
@@ -12,8 +13,9 @@ class Stage(NamedTuple):
     """A stage of a study.
 
     `name` is also that of its table; `function` is `module.function` of `interp.study`; `command`
-    runs it alone, and those of one command run one after the other. `asks` are the questions it asks
-    of a battery (`interp.study.conditions`): where none of them can be answered, it is left out.
+    runs it alone, and those of one command run one after the other. `asks` are the questions it
+    asks of a battery (`interp.study.conditions`): where none of them can be answered, it is left
+    out.
     """
 
     name: str

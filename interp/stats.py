@@ -1,9 +1,9 @@
 """Estimates with intervals: the one place of both halves for how sure a number is.
 
 The unit is always the *group* (the scenario): twins and retellings of one scenario rise and fall
-together, so groups are counted and left out whole, never single items. Tests stand in `chance`. All intervals are
-two-sided 95 % ones. Where the data allow no interval its bounds are NaN, which tables leave empty
-and reports print as "no interval": a bound is never made up.
+together, so groups are counted and left out whole, never single items. Tests stand in `chance`. All
+intervals are two-sided 95 % ones. Where the data allow no interval its bounds are NaN, which tables
+leave empty and reports print as "no interval": a bound is never made up.
 
     quantity                interval                       why
     mean                    studentised bootstrap, or t    covers at 4 groups, skewed or not
@@ -60,8 +60,8 @@ def codes(labels: Labels) -> Int[np.ndarray, " item"]:
 
 
 def numbered(groups: Labels) -> Int[np.ndarray, " item"]:
-    """Groups as integers 0, 1, ... in order of first appearance: what is drawn by these numbers does
-    not depend on the groups' names.
+    """Groups as integers 0, 1, ... in order of first appearance: what is drawn by these numbers
+    does not depend on the groups' names.
     """
     _, first, code = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
     number = np.empty(len(first), dtype=np.int64)
@@ -87,7 +87,9 @@ def mean_interval(values: Float[np.ndarray, " item"], groups: Labels) -> Estimat
     return _estimate(value, value - high * error, value - low * error, len(values))
 
 
-def ratio_interval(above: Float[np.ndarray, " item"], below: Float[np.ndarray, " item"], groups: Labels) -> Estimate:
+def ratio_interval(
+    above: Float[np.ndarray, " item"], below: Float[np.ndarray, " item"], groups: Labels
+) -> Estimate:
     """sum(above) / sum(below) with Fieller's interval over groups.
 
     A ratio of means, which one item with `below` near zero cannot blow up as it would a mean of
@@ -99,7 +101,9 @@ def ratio_interval(above: Float[np.ndarray, " item"], below: Float[np.ndarray, "
     """
     total = float(below.sum())
     if total == 0:
-        raise StatisticsError("a ratio of means has a denominator of zero: nothing to be a share of.")
+        raise StatisticsError(
+            "a ratio of means has a denominator of zero: nothing to be a share of."
+        )
     value = float(above.sum()) / total
     a, b = (np.sign(total) * _by_group(side, groups) for side in (above, below))
     lower, upper, error = _critical(a - value * b, np.ones(len(a)))
@@ -132,10 +136,14 @@ def jackknife(
     value, left_out, n_groups = _without_each(statistic, groups)
     if n_groups < 2:
         return Estimate(value, np.nan, np.nan, len(groups))
-    if scale == "share" and (value in (0.0, 1.0) or bool((np.abs(left_out - value) <= _EXACT).all())):
+    if scale == "share" and (
+        value in (0.0, 1.0) or bool((np.abs(left_out - value) <= _EXACT).all())
+    ):
         bound = min(1.0, (1 - 0.05 ** (1 / n_groups)) * n_groups * (heaviest or 1 / n_groups))
         return Estimate(value, value - bound * value, value + bound * (1 - value), len(groups))
-    return _estimate(value, *_on_scale(value, inflation * jackknife_reach(left_out), scale), len(groups))
+    return _estimate(
+        value, *_on_scale(value, inflation * jackknife_reach(left_out), scale), len(groups)
+    )
 
 
 def share_difference(
@@ -163,10 +171,14 @@ def share_difference(
     def joined(a: float, b: float) -> float:
         return float(np.sqrt(np.maximum(a * a + b * b - 2 * common * a * b, 0)))  # NaN stays NaN
 
-    return _estimate(v - w, v - w - joined(v - low, over - w), v - w + joined(high - v, w - under), n)
+    return _estimate(
+        v - w, v - w - joined(v - low, over - w), v - w + joined(high - v, w - under), n
+    )
 
 
-def _without_each(statistic: Statistic, groups: Labels) -> tuple[float, Float[np.ndarray, " block"], int]:
+def _without_each(
+    statistic: Statistic, groups: Labels
+) -> tuple[float, Float[np.ndarray, " block"], int]:
     """The statistic of all items, its values without each group (or block of groups) in turn, and
     the number of groups. Raises `StatisticsError` when the statistic itself is undefined.
     """
@@ -201,12 +213,17 @@ def wilson(k: int, n: int) -> Estimate:
     if n < 1 or not 0 <= k <= n:
         raise StatisticsError(f"no rate can be made of {k} out of {n}.")
     z, rate = float(norm.ppf(0.5 + _LEVEL / 2)), k / n
-    centre, spread = rate + z * z / (2 * n), z * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)))
+    centre, spread = (
+        rate + z * z / (2 * n),
+        z * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))),
+    )
     low, high = (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
     return _estimate(rate, max(0.0, low), min(1.0, high), n)
 
 
-def group_sums(rows: Float[np.ndarray, "item ..."], groups: Labels) -> Float[np.ndarray, "group ..."]:
+def group_sums(
+    rows: Float[np.ndarray, "item ..."], groups: Labels
+) -> Float[np.ndarray, "group ..."]:
     """The sum of each group's rows, groups in sorted order."""
     group = numbered(groups)
     sums = np.zeros((int(group.max()) + 1, *rows.shape[1:]))
@@ -221,8 +238,8 @@ def _by_group(values: np.ndarray, groups: Labels) -> np.ndarray:
 
 
 def _critical(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float, float]:
-    """For groups whose sum(sums) / sum(sizes) is zero: the 2.5 and 97.5 % quantiles of that over its
-    standard error, and the standard error itself (linearised, over groups).
+    """For groups whose sum(sums) / sum(sizes) is zero: the 2.5 and 97.5 % quantiles of that over
+    its standard error, and the standard error itself (linearised, over groups).
     """
     n = len(sums)
     if n < 2 or not np.isfinite(sums).all():
@@ -234,7 +251,9 @@ def _critical(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float, float]
     weights = _draws(n)
     total = weights @ sizes
     means = weights @ sums / total
-    squares = weights @ sums**2 - 2 * means * (weights @ (sums * sizes)) + means**2 * (weights @ sizes**2)
+    squares = (
+        weights @ sums**2 - 2 * means * (weights @ (sums * sizes)) + means**2 * (weights @ sizes**2)
+    )
     errors = np.sqrt(n / (n - 1) * np.maximum(squares, 0)) / total
     spread = errors > 1e-6 * error
     if (~spread).mean() > _MOST_FLAT:
@@ -255,15 +274,19 @@ def _bound(a: np.ndarray, b: np.ndarray, quantile: float, side: int) -> float:
 
 
 def _root(a: np.ndarray, b: np.ndarray, quantile: float, side: int) -> float:
-    """The r below (side -1) or above (1) the ratio of means at which mean(a - r b) stands `quantile`
-    standard errors from zero; NaN where there is none.
+    """The r below (side -1) or above (1) the ratio of means at which mean(a - r b) stands
+    `quantile` standard errors from zero; NaN where there is none.
     """
     if np.isnan(quantile):
         return np.nan
     (v_a, cov), (_, v_b) = (np.cov(a, b) / len(a) * quantile**2).tolist()
     m_a, m_b = float(a.mean()), float(b.mean())
     lead, half, last = m_b**2 - v_b, m_a * m_b - cov, m_a**2 - v_a
-    return (half + side * float(np.sqrt(max(half**2 - lead * last, 0.0)))) / lead if lead > 0 else np.nan
+    return (
+        (half + side * float(np.sqrt(max(half**2 - lead * last, 0.0)))) / lead
+        if lead > 0
+        else np.nan
+    )
 
 
 @lru_cache(maxsize=16)

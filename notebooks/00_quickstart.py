@@ -15,8 +15,9 @@
 # %% [markdown]
 # # Quickstart: where does a story model know what its people feel?
 #
-# `storyworld` is a small language model trained on stories whose emotions follow from what happens to whom. Each story has
-# a neutral twin made of the same words in another order, so a bag of words cannot tell them apart. Can the model?
+# `storyworld` is a small language model trained on stories whose emotions follow from what happens
+# to whom. Each story has a neutral twin made of the same words in another order, so a bag of words
+# cannot tell them apart. Can the model?
 
 # %%
 from IPython.display import Image
@@ -34,8 +35,9 @@ battery
 # %% [markdown]
 # ## The layer curve
 #
-# One pass records the residual stream after every layer, at the last token. A linear probe then tells affective texts from
-# their twins, on scenarios it was not trained on. Beside it stand the best text-only baselines and a control task.
+# One pass records the residual stream after every layer, at the last token. A linear probe then
+# tells affective texts from their twins, on scenarios it was not trained on. Beside it stand the
+# best text-only baselines and a control task.
 
 # %%
 store = interp.record(model, battery)
@@ -48,9 +50,10 @@ Image(as_bytes(interp.draw("probe_curves", table), "png"))
 # %% [markdown]
 # ## Steering
 #
-# The mean difference of the twins is a direction. Added at the last token of a *neutral* story, it should decide what the
-# protagonist does next. `scale` 1 adds as much as the twins differ by; 0 is the unsteered text. We
-# take the last layer, where the emotion itself is told apart and not only that there is one.
+# The mean difference of the twins is a direction. Added at the last token of a *neutral* story, it
+# should decide what the protagonist does next. `scale` 1 adds as much as the twins differ by; 0 is
+# the unsteered text. We take the last layer, where the emotion itself is told apart and not only
+# that there is one.
 
 # %%
 anger = interp.direction(store, battery, emotion="anger", site=store.sites[-1])

@@ -1,4 +1,6 @@
-"""Stimuli: batteries of emotional texts and their neutral twins, word lists and prompts, and readers of others' formats."""
+"""Stimuli: batteries of emotional texts and their neutral twins, word lists and prompts, and
+readers of others' formats.
+"""
 
 from stimuli.battery import Battery, Pair, Pairs, Stimulus
 from stimuli.labels import relabel, scheme

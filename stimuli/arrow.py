@@ -121,11 +121,14 @@ def _pyarrow(path: Path, *modules: str) -> list[Any]:
         return [importlib.import_module(module) for module in modules]
     except ImportError as error:
         raise ResourceError(
-            f"{shown(path)} is a file of Parquet or Arrow, and reading it needs pyarrow: pip install pyarrow."
+            f"{shown(path)} is a file of Parquet or Arrow, and reading it needs pyarrow: pip "
+            "install pyarrow."
         ) from error
 
 
-def _rows(path: Path, batches: Iterator[Any], limits: Limits, ledger: Ledger, *, arrow: Any) -> Iterator[Row]:
+def _rows(
+    path: Path, batches: Iterator[Any], limits: Limits, ledger: Ledger, *, arrow: Any
+) -> Iterator[Row]:
     """Rows of the batches, label numbers named; what pyarrow raises becomes a `DataError`."""
     number = unpacked = 0
     file, packed = shown(path), path.stat().st_size
@@ -157,19 +160,23 @@ def _rows(path: Path, batches: Iterator[Any], limits: Limits, ledger: Ledger, *,
                 yield Row(file, number, _renamed(values, own), own=own)
     except (arrow.ArrowException, OSError, UnicodeDecodeError, ValueError, MemoryError) as error:
         told = " ".join(str(error).split())[:200]
-        raise DataError(f"{shown(path)} cannot be read as Parquet or Arrow: {told}. Fetch or write it again.") from error
+        raise DataError(
+            f"{shown(path)} cannot be read as Parquet or Arrow: {told}. Fetch or write it again."
+        ) from error
 
 
 def _refuse_length(path: Path, number: int, limits: Limits) -> NoReturn:
     raise DataError(
-        f"{shown(path)}:{number}: the row is longer than {limits.row_bytes:,} bytes: raise limits=Limits(row_bytes=...)."
+        f"{shown(path)}:{number}: the row is longer than {limits.row_bytes:,} bytes: raise "
+        "limits=Limits(row_bytes=...)."
     )
 
 
 def _check_size(path: Path, size: int, limits: Limits) -> None:
     if size > limits.unpacked_bytes:
         raise DataError(
-            f"{shown(path)} unpacks to {size:,} bytes, the limit is {limits.unpacked_bytes:,}: Limits(unpacked_bytes=...)."
+            f"{shown(path)} unpacks to {size:,} bytes, the limit is {limits.unpacked_bytes:,}: "
+            "Limits(unpacked_bytes=...)."
         )
 
 
@@ -208,8 +215,12 @@ def _named(value: Any, names: list[str]) -> Any:
     return names[value] if known else value
 
 
-def _emotion_column(columns: list[str], labels: Mapping[str, list[str]], schema: Any, ledger: Ledger) -> dict[str, str]:
-    """Our name for the one column whose numbers are labels: emotion, or labels where it holds lists."""
+def _emotion_column(
+    columns: list[str], labels: Mapping[str, list[str]], schema: Any, ledger: Ledger
+) -> dict[str, str]:
+    """Our name for the one column whose numbers are labels: emotion, or labels where it holds
+    lists.
+    """
     if not labels:
         return {}
     ledger.note("label numbers were named by the file's own metadata")

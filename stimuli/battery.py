@@ -1,7 +1,8 @@
 """Stimulus and Battery: texts in matched pairs, the input of every analysis.
 
-A *scenario* (`group`) is told in several *arms*. Its `keyword_free` text evokes an emotion without naming it; its `neutral`
-text is the same scene with the affective turn taken out by a small edit. These two are *twins* and share `pair`.
+A *scenario* (`group`) is told in several *arms*. Its `keyword_free` text evokes an emotion without
+naming it; its `neutral` text is the same scene with the affective turn taken out by a small edit.
+These two are *twins* and share `pair`.
 """
 
 import hashlib
@@ -18,10 +19,18 @@ from interp.notebook import as_html
 NEUTRAL = "neutral"
 """The label and the arm of texts without an emotion."""
 
-ARMS = ("keyword_free", "neutral", "keyword_rich", "moderate", "strong", "complex_neutral", "counter_valence")
-"""keyword_free evokes, neutral does not, keyword_rich also names the feeling, moderate evokes mildly,
-strong more than keyword_free; complex_neutral is vivid and unemotional; counter_valence uses emotion
-words, or what sounds like an emotion, without one.
+ARMS = (
+    "keyword_free",
+    "neutral",
+    "keyword_rich",
+    "moderate",
+    "strong",
+    "complex_neutral",
+    "counter_valence",
+)
+"""keyword_free evokes, neutral does not, keyword_rich also names the feeling, moderate evokes
+mildly, strong more than keyword_free; complex_neutral is vivid and unemotional; counter_valence
+uses emotion words, or what sounds like an emotion, without one.
 """
 
 DOSES = ("moderate", "keyword_free", "strong")
@@ -30,9 +39,11 @@ DOSES = ("moderate", "keyword_free", "strong")
 
 @dataclass(frozen=True, slots=True)
 class Stimulus:
-    """One text. `pair` ties it to its twin, `group` is the unit of splitting and resampling (the scenario).
+    """One text. `pair` ties it to its twin, `group` is the unit of splitting and resampling (the
+    scenario).
 
-    `fields` keeps whatever else the file said of it. Raises `DataError` for an empty id, text or emotion, or an unknown arm.
+    `fields` keeps whatever else the file said of it. Raises `DataError` for an empty id, text or
+    emotion, or an unknown arm.
     """
 
     id: str
@@ -47,13 +58,18 @@ class Stimulus:
 
     def __post_init__(self) -> None:
         if not self.id.strip():
-            raise DataError(f"a stimulus has an empty id (text: {self.text[:40]!r}): give every item an id of its own.")
+            raise DataError(
+                f"a stimulus has an empty id (text: {self.text[:40]!r}): give every item an id "
+                "of its own."
+            )
         if not self.text.strip():
             raise DataError(f"stimulus {self.id!r} has an empty text: write it or drop the row.")
         if not self.emotion.strip():
             raise DataError(f"stimulus {self.id!r} has no emotion: name one, or {NEUTRAL!r}.")
         if self.arm not in ARMS:
-            raise DataError(f"stimulus {self.id!r} has the arm {self.arm!r}: expected one of {', '.join(ARMS)}.")
+            raise DataError(
+                f"stimulus {self.id!r} has the arm {self.arm!r}: expected one of {', '.join(ARMS)}."
+            )
         if not self.group:
             object.__setattr__(self, "group", self.pair or self.id)
 
@@ -120,7 +136,8 @@ def _content_key(member: Stimulus | Pair) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Battery:
-    """Stimuli with unique ids. `warnings` are findings that do not forbid use; they follow the battery into the report.
+    """Stimuli with unique ids. `warnings` are findings that do not forbid use; they follow the
+    battery into the report.
 
     `notes` say how it came about: its file's format, what was normalised, what was dropped.
     """
@@ -134,7 +151,9 @@ class Battery:
         seen: set[str] = set()
         for item in self.items:
             if item.id in seen:
-                raise DataError(f"battery {self.name!r}: the id {item.id!r} occurs twice; ids must be unique.")
+                raise DataError(
+                    f"battery {self.name!r}: the id {item.id!r} occurs twice; ids must be unique."
+                )
             seen.add(item.id)
         group_of: dict[str, str] = {}
         for item in self.items:
@@ -153,7 +172,9 @@ class Battery:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of all items' content, in order: two batteries with the same digest hold the same stimuli."""
+        """Digest of all items' content, in order: two batteries with the same digest hold the same
+        stimuli.
+        """
         digest = hashlib.sha256()
         for item in self.items:
             row = [
@@ -166,7 +187,10 @@ class Battery:
                 item.intensity,
                 item.domain,
             ]
-            digest.update(json.dumps([*row, dict(item.fields)], sort_keys=True, default=str).encode("utf-8") + b"\n")
+            digest.update(
+                json.dumps([*row, dict(item.fields)], sort_keys=True, default=str).encode("utf-8")
+                + b"\n"
+            )
         return digest.hexdigest()
 
     @property
@@ -188,8 +212,9 @@ class Battery:
         broken = [pair for pair, items in members.items() if not _matched(items)]
         if broken:
             raise DataError(
-                f"battery {self.name!r}: {len(broken)} of {len(members)} pairs are not one affective and one neutral text: "
-                f"{', '.join(map(repr, broken[:10]))}. Mend them, or drop them with --drop-unmatched."
+                f"battery {self.name!r}: {len(broken)} of {len(members)} pairs are not one "
+                f"affective and one neutral text: {', '.join(map(repr, broken[:10]))}. Mend "
+                "them, or drop them with --drop-unmatched."
             )
         return Pairs(Pair(*sorted(items, key=_is_neutral)) for items in members.values())
 
@@ -211,9 +236,9 @@ class Battery:
         return members
 
     def doses(self) -> dict[str, list[Pair]]:
-        """For each arm of `DOSES` that occurs, its texts with their neutral twins: the one of the same
-        pair, else the one that the field `twin` names by its id, else the only neutral text of the
-        group. Texts without any are left out.
+        """For each arm of `DOSES` that occurs, its texts with their neutral twins: the one of the
+        same pair, else the one that the field `twin` names by its id, else the only neutral text of
+        the group. Texts without any are left out.
         """
         by_id = {item.id: item for item in self.items if item.emotion == NEUTRAL}
         of_pair = {item.pair: item for item in by_id.values() if item.pair is not None}
@@ -222,7 +247,9 @@ class Battery:
             if item.arm == NEUTRAL:
                 of_group[item.group].append(item)
         found: dict[str, list[Pair]] = {}
-        for item in sorted(self.items, key=lambda one: DOSES.index(one.arm) if one.arm in DOSES else -1):
+        for item in sorted(
+            self.items, key=lambda one: DOSES.index(one.arm) if one.arm in DOSES else -1
+        ):
             if item.arm not in DOSES or item.emotion == NEUTRAL:
                 continue
             alone = of_group[item.group][0] if len(of_group[item.group]) == 1 else None
@@ -233,10 +260,14 @@ class Battery:
         return found
 
     def split(self, *, by: str = "group") -> list[tuple[str, tuple[Stimulus, ...]]]:
-        """Items gathered by a field of theirs (`group`, `emotion`, `domain`, ...), in order of first appearance."""
+        """Items gathered by a field of theirs (`group`, `emotion`, `domain`, ...), in order of
+        first appearance.
+        """
         gathered: dict[str, list[Stimulus]] = defaultdict(list)
         for item in self.items:
-            value = getattr(item, by) if by in Stimulus.__dataclass_fields__ else item.fields.get(by)
+            value = (
+                getattr(item, by) if by in Stimulus.__dataclass_fields__ else item.fields.get(by)
+            )
             gathered[str(value)].append(item)
         return [(value, tuple(items)) for value, items in gathered.items()]
 

@@ -36,7 +36,8 @@ def as_json(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"a field cannot be written as JSON ({error}): use strings, finite numbers, lists and dicts."
+            f"a field cannot be written as JSON ({error}): use strings, finite numbers, lists "
+            "and dicts."
         ) from error
 
 

@@ -41,7 +41,9 @@ def _all_names() -> frozenset[str]:
 
 
 def check_by_hand(columns: Mapping[str, str]) -> None:
-    """Raise `UsageError` where a name to the left of `=` is none of ours, or a column serves twice."""
+    """Raise `UsageError` where a name to the left of `=` is none of ours, or a column serves
+    twice.
+    """
     for name in columns:
         if name not in OURS:
             raise UsageError(
@@ -93,7 +95,8 @@ def _by_case(row: Row) -> dict[str, str]:
         if len(alike) > 1:
             row.fail(
                 alike[0],
-                f"two columns can be read as {ours}: {', '.join(map(repr, alike))}. Say which: --columns {ours}=NAME.",
+                f"two columns can be read as {ours}: {', '.join(map(repr, alike))}. Say which: "
+                f"--columns {ours}=NAME.",
             )
         if alike:
             found[ours] = alike[0]

@@ -1,4 +1,6 @@
-"""Texts that are one text to a reader, and texts that nearly are, found in time linear in their number."""
+"""Texts that are one text to a reader, and texts that nearly are, found in time linear in their
+number.
+"""
 
 import re
 import unicodedata
@@ -16,7 +18,9 @@ _MOST_SHARERS = 5
 
 
 def squeezed(text: str) -> str:
-    """The text up to Unicode form and white space: what is alike in this is one text to a reader."""
+    """The text up to Unicode form and white space: what is alike in this is one text to a
+    reader.
+    """
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 

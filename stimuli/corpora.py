@@ -19,7 +19,9 @@ EMOBANK_MIDDLE, EMOBANK_REACH = 3.0, 0.5
 """The middle of EmoBank's scales from 1 to 5, and how far from it valence still rounds to it."""
 
 _NUMBERS = re.compile(r"\s*\[?\s*\d+(?:[\s,]+\d+)*\s*\]?\s*")
-_LIST_OF_NAMES = re.compile(r"\s*\[\s*(?:'[^']*'|\"[^\"]*\")(?:[\s,]+(?:'[^']*'|\"[^\"]*\"))*\s*\]\s*")
+_LIST_OF_NAMES = re.compile(
+    r"\s*\[\s*(?:'[^']*'|\"[^\"]*\")(?:[\s,]+(?:'[^']*'|\"[^\"]*\"))*\s*\]\s*"
+)
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _ISEAR_BREAK = re.compile(r"\s*á\s*\n\s*|\s*á\s*$")
 _YES, _NO = (1, "1", "1.0", "True", "true"), (0, "0", "0.0", "False", "false", "", None)
@@ -154,7 +156,9 @@ def isear(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
 
 
 def enisear(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
-    """Descriptions of events that caused an emotion; appraisals and the rest are kept in `fields`."""
+    """Descriptions of events that caused an emotion; appraisals and the rest are kept in
+    `fields`.
+    """
     for row in rows:
         low = {str(column).strip().casefold(): column for column in row.values}
         taken = {low["prior_emotion"], low["sentence"]}

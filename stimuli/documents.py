@@ -1,4 +1,6 @@
-"""JSON as people keep texts in it: JSON lines, a list of records or texts, columns, pandas' forms."""
+"""JSON as people keep texts in it: JSON lines, a list of records or texts, columns, pandas'
+forms.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,14 +33,17 @@ def json_lines(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
         count_row(path, limits, ledger)
         values = parse_json(text.rstrip("\n"), f"{file}:{number}", depth=limits.depth)
         if not isinstance(values, dict):
-            raise DataError(f"{file}:{number}:1: expected one JSON object a line, found {_kind(values)}.")
+            raise DataError(
+                f"{file}:{number}:1: expected one JSON object a line, found {_kind(values)}."
+            )
         yield Row(file, number, values, text)
 
 
 def json_members(path: Path, limits: Limits, ledger: Ledger) -> Iterator[tuple[int, Any]]:
     """The members of a file that is one JSON list, all of one kind, each with its line.
 
-    Raises `DataError` for an empty list, and for members that are neither all texts nor all records.
+    Raises `DataError` for an empty list, and for members that are neither all texts nor all
+    records.
     """
     text = whole_text(path, limits, ledger)
     kinds: set[type] = set()
@@ -72,12 +77,18 @@ def _is_document(path: Path, limits: Limits) -> bool:
 
 
 def _document_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
-    values = parse_json(whole_text(path, limits, ledger), shown(path), depth=limits.depth, whole=True)
+    values = parse_json(
+        whole_text(path, limits, ledger), shown(path), depth=limits.depth, whole=True
+    )
     for number, record in enumerate(_records(path, values), start=1):
         count_row(path, limits, ledger)
-        if sum(len(value) for value in record.values() if isinstance(value, str)) > limits.row_bytes:
+        if (
+            sum(len(value) for value in record.values() if isinstance(value, str))
+            > limits.row_bytes
+        ):
             raise DataError(
-                f"{shown(path)}: record {number} is longer than {limits.row_bytes:,} bytes: raise limits=Limits(row_bytes=...)."
+                f"{shown(path)}: record {number} is longer than {limits.row_bytes:,} bytes: "
+                "raise limits=Limits(row_bytes=...)."
             )
         yield Row(shown(path), number, record)
 

@@ -34,7 +34,9 @@ class Draft:
         return self.row.at((self.columns or {}).get(name, name))
 
     def name_codes(self, book: Mapping[int, str]) -> None:
-        """Put the name of the label number in its place; rows with several numbers keep the first."""
+        """Put the name of the label number in its place; rows with several numbers keep the
+        first.
+        """
         self.values["emotion"] = book[self.codes[0]]
         self.values["arm"] = self.values.get("arm") or arm_of(self.values["emotion"])
 

@@ -62,7 +62,8 @@ def _folder(path: Path, limits: Limits, ledger: Ledger, by_hand: ByHand) -> Iter
     parts = [part for part in parts if part.is_file()]
     if not parts:
         raise DataError(
-            f"{shown(path)} is a folder without a file of stimuli ({', '.join(_ENDINGS)}): name the stimulus file itself."
+            f"{shown(path)} is a folder without a file of stimuli ({', '.join(_ENDINGS)}): name "
+            "the stimulus file itself."
         )
     for part in parts:
         yield from drafts(part, limits, ledger, by_hand)
@@ -238,7 +239,9 @@ def _sev(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
         event = row.values.get("event")
         if not isinstance(event, dict) or set(event) != {"positive", "neutral", "negative"}:
             found = sorted(event) if isinstance(event, dict) else type(event).__name__
-            row.fail("event", f"an event needs the texts positive, neutral and negative; found {found}.")
+            row.fail(
+                "event", f"an event needs the texts positive, neutral and negative; found {found}."
+            )
         skeleton = str(row.values.get("skeleton_id") or f"row-{row.line:06d}")
         others = {n: value for n, value in row.values.items() if n not in ("theme", "event")}
         for valence, text in event.items():

@@ -1,4 +1,6 @@
-"""Missing values that programs and people write as words: refused where they would count as data."""
+"""Missing values that programs and people write as words: refused where they would count as
+data.
+"""
 
 from collections.abc import Collection, Mapping
 from typing import Any

@@ -11,7 +11,9 @@ from interp.errors import DataError
 
 _LONGEST_NUMBER = 300
 _MOST_PARTS = 4_000_000
-"""Lists and objects in one piece of JSON: each takes at least 56 bytes of memory for two of file."""
+"""Lists and objects in one piece of JSON: each takes at least 56 bytes of memory for two of
+file.
+"""
 
 _MEASURED = 1 << 20
 """Characters in which the depth is counted, for the message, once the parser gave up."""
@@ -80,7 +82,9 @@ def _refusing(place: str, text: str, depth: int, *, whole: bool) -> Iterator[Non
         where = f"{place}:{error.colno}"
         if whole or error.lineno > 1:
             where = f"{place}:{error.lineno}:{error.colno}"
-        raise DataError(f"{where}: not JSON ({error.msg}). JSON lines need one whole object on each line.") from error
+        raise DataError(
+            f"{where}: not JSON ({error.msg}). JSON lines need one whole object on each line."
+        ) from error
     except RecursionError as error:
         found = f"{_depth(text[:_MEASURED])} deep, the limit is {depth}: limits=Limits(depth=...)"
         raise DataError(f"{place}:1: JSON nested {found}.") from error
@@ -100,7 +104,9 @@ def _check_depth(value: Any, most: int) -> None:
         inside = (part.values() if isinstance(part, dict) else part for part in level)
         level = [part for parts in inside for part in parts]
     if found > most:
-        raise ValueError(f"JSON nested {found} deep, the limit is {most}: limits=Limits(depth=...).")
+        raise ValueError(
+            f"JSON nested {found} deep, the limit is {most}: limits=Limits(depth=...)."
+        )
 
 
 def _depth(text: str) -> int:

@@ -41,13 +41,13 @@ def load(
     `source` is a name of `names()`; a path, whose format is told by content (stimuli/README.md); a
     pandas DataFrame, a `datasets.Dataset` or another table with `to_pandas`; or a list of
     (affective text, neutral text, emotion). Columns that are not ours are kept in `fields`.
-    `drop_unmatched`
-    leaves out pairs that are not one affective and one neutral text; `normalise_labels` merges
-    spellings of a label; `dedupe` drops identical rows; `allow_control` lets control characters
-    pass; `strict` makes every warning an error; `emotions` keeps these emotions (and neutral texts)
-    and declares their labels as meant; `limits` caps what the file may ask for; `columns` maps our
-    columns to the file's (`{"text": "Satz"}`, or numbers from 1 for a table without names).
-    Raises `DataError` at file:line:column, `UsageError` for an unknown name, `ResourceError` for an unreadable file.
+    `drop_unmatched` leaves out pairs that are not one affective and one neutral text;
+    `normalise_labels` merges spellings of a label; `dedupe` drops identical rows; `allow_control`
+    lets control characters pass; `strict` makes every warning an error; `emotions` keeps these
+    emotions (and neutral texts) and declares their labels as meant; `limits` caps what the file may
+    ask for; `columns` maps our columns to the file's (`{"text": "Satz"}`, or numbers from 1 for a
+    table without names). Raises `DataError` at file:line:column, `UsageError` for an unknown name,
+    `ResourceError` for an unreadable file.
     """
     ledger = Ledger()
     check_by_hand(columns or {})
@@ -83,12 +83,15 @@ def _resolve(name_or_path: str | Path) -> Path:
     try:
         exists = path.exists()
     except (OSError, ValueError) as error:
-        raise UsageError(f"'{shown(path)[:100]}' is no path: {printable(str(error))[:100]}.") from error
+        raise UsageError(
+            f"'{shown(path)[:100]}' is no path: {printable(str(error))[:100]}."
+        ) from error
     if not exists:
         near = get_close_matches(str(name_or_path), names(), n=3)
         meant = f" Did you mean {' or '.join(near)}?" if near else ""
         raise UsageError(
-            f"no battery and no file is named '{shown(path)}'.{meant} Batteries here: {', '.join(names()) or 'none'}."
+            f"no battery and no file is named '{shown(path)}'.{meant} Batteries here: "
+            f"{', '.join(names()) or 'none'}."
         )
     return path
 

@@ -1,7 +1,7 @@
 """Looking at all rows together: labels, ids, twins, repeated texts, lengths.
 
-Each check takes the drafts that are left and returns those that stay; what it refuses it names, and what it lets pass with
-a doubt it leaves in the ledger.
+Each check takes the drafts that are left and returns those that stay; what it refuses it names, and
+what it lets pass with a doubt it leaves in the ledger.
 """
 
 import statistics
@@ -25,7 +25,9 @@ _UNEQUAL = 1.5
 
 
 def normalise(found: Sequence[Draft], ledger: Ledger) -> None:
-    """Give every label its plain spelling: that of a known label where there is one, else lower case without edge blanks."""
+    """Give every label its plain spelling: that of a known label where there is one, else lower
+    case without edge blanks.
+    """
     known = {plain_label(label): label for label in known_labels()}
     changed: Counter[str] = Counter()
     for draft in found:
@@ -41,7 +43,9 @@ def normalise(found: Sequence[Draft], ledger: Ledger) -> None:
 
 
 def check_labels(found: Sequence[Draft], emotions: Collection[str]) -> None:
-    """Raise `DataError` at the first row whose label is a slip (see `stimuli.labels`), with the label that was meant."""
+    """Raise `DataError` at the first row whose label is a slip (see `stimuli.labels`), with the
+    label that was meant.
+    """
     counts = Counter(draft.values["emotion"] for draft in found)
     slips = {label: fault for label in counts if (fault := slip(label, counts, emotions))}
     doubled = {label: parts for label in counts if (parts := several(label, counts, emotions))}
@@ -66,22 +70,35 @@ def check_labels(found: Sequence[Draft], emotions: Collection[str]) -> None:
     missing = [emotion for emotion in emotions if emotion not in counts]
     if missing:
         near = did_you_mean(nearest(missing[0], counts))
-        raise DataError(f"no text is labelled {missing[0]!r}{near} The labels here are {', '.join(map(repr, sorted(counts)))}.")
+        raise DataError(
+            f"no text is labelled {missing[0]!r}{near} The labels here are "
+            f"{', '.join(map(repr, sorted(counts)))}."
+        )
 
 
 def keep_emotions(found: list[Draft], emotions: Collection[str], ledger: Ledger) -> list[Draft]:
-    """The texts of the named emotions and those neutral texts that are not the twin of another emotion's."""
+    """The texts of the named emotions and those neutral texts that are not the twin of another
+    emotion's.
+    """
     if not emotions:
         return found
-    unwanted = {d.values.get("pair") or d.values["id"] for d in found if d.values["emotion"] not in {*emotions, NEUTRAL}}
-    kept = [draft for draft in found if (draft.values.get("pair") or draft.values["id"]) not in unwanted]
+    unwanted = {
+        d.values.get("pair") or d.values["id"]
+        for d in found
+        if d.values["emotion"] not in {*emotions, NEUTRAL}
+    }
+    kept = [
+        draft for draft in found if (draft.values.get("pair") or draft.values["id"]) not in unwanted
+    ]
     if len(kept) < len(found):
         ledger.dropped["are of other emotions"] += len(found) - len(kept)
     return kept
 
 
 def check_ids(found: list[Draft], ledger: Ledger, *, dedupe: bool) -> list[Draft]:
-    """Each id once. Raises `DataError` with both places; copies alike in everything are dropped when `dedupe` is set."""
+    """Each id once. Raises `DataError` with both places; copies alike in everything are dropped
+    when `dedupe` is set.
+    """
     first: dict[str, Draft] = {}
     for draft in found:
         known = first.setdefault(draft.values["id"], draft)
@@ -89,8 +106,14 @@ def check_ids(found: list[Draft], ledger: Ledger, *, dedupe: bool) -> list[Draft
             continue
         same = known.values == draft.values
         if not (same and dedupe):
-            fix = "the rows are identical: --dedupe keeps one" if same else "the rows differ: give one another id"
-            draft.fail("id", f"the id {draft.values['id']!r} stands already at {known.at('id')}; {fix}.")
+            fix = (
+                "the rows are identical: --dedupe keeps one"
+                if same
+                else "the rows differ: give one another id"
+            )
+            draft.fail(
+                "id", f"the id {draft.values['id']!r} stands already at {known.at('id')}; {fix}."
+            )
         ledger.dropped["repeat a row"] += 1
     return list(first.values())
 
@@ -98,21 +121,26 @@ def check_ids(found: list[Draft], ledger: Ledger, *, dedupe: bool) -> list[Draft
 def check_twins(found: list[Draft], ledger: Ledger, *, drop_unmatched: bool) -> list[Draft]:
     """Every pair is one affective and one neutral text, and the two differ.
 
-    Raises `DataError` for the first ten unmatched pairs, unless `drop_unmatched` puts them aside, counted and named.
+    Raises `DataError` for the first ten unmatched pairs, unless `drop_unmatched` puts them aside,
+    counted and named.
     """
     pairs = members(found)
     broken = {name: drafts for name, drafts in pairs.items() if not _matched(drafts)}
     if broken and not drop_unmatched:
-        told = "; ".join(f"{name!r} ({_composition(drafts)})" for name, drafts in list(broken.items())[:10])
+        told = "; ".join(
+            f"{name!r} ({_composition(drafts)})" for name, drafts in list(broken.items())[:10]
+        )
         raise DataError(
-            f"{next(iter(broken.values()))[0].at('pair')}: {len(broken)} of {len(pairs)} pairs are not one affective and one "
-            f"neutral text: {told}. Mend them, or leave them out with --drop-unmatched."
+            f"{next(iter(broken.values()))[0].at('pair')}: {len(broken)} of {len(pairs)} pairs "
+            f"are not one affective and one neutral text: {told}. Mend them, or leave them out "
+            "with --drop-unmatched."
         )
     for name, drafts in pairs.items():
         if name not in broken and len({squeezed(draft.values["text"]) for draft in drafts}) == 1:
             drafts[1].fail(
                 "text",
-                f"both texts of pair {name!r} are identical (the other at {drafts[0].at('text')}): no difference.",
+                f"both texts of pair {name!r} are identical (the other at "
+                f"{drafts[0].at('text')}): no difference.",
             )
     for name, drafts in broken.items():
         ledger.find("unmatched pairs were left out", f"{name!r} ({_composition(drafts)})")
@@ -186,7 +214,8 @@ def join_repeats(found: Sequence[Draft], ledger: Ledger) -> None:
     items = [(draft.values["id"], draft.values["text"], _group(draft)) for draft in found]
     for one, other, shared in near_copies(items):
         ledger.find(
-            "texts of different groups that are nearly alike (if they retell one scene, give them one group)",
+            "texts of different groups that are nearly alike (if they retell one scene, give "
+            "them one group)",
             f"{one!r} and {other!r} share {shared:.0%} of their word triples",
         )
 
@@ -204,7 +233,9 @@ def _group(draft: Draft) -> str:
 
 
 def _check_leak(drafts: Sequence[Draft]) -> None:
-    splits = {split: draft for draft in drafts if (split := str(draft.values.get("split"))) in _SPLITS}
+    splits = {
+        split: draft for draft in drafts if (split := str(draft.values.get("split"))) in _SPLITS
+    }
     if len(splits) > 1:
         one, other = list(splits.values())[:2]
         other.fail(
@@ -228,10 +259,14 @@ def weigh_unseen(found: Sequence[Draft], ledger: Ledger) -> None:
             )
     if not pairs:
         _weigh_labels(found, ledger)
-    affective, neutral = ([drafts[side].values["text"] for drafts in pairs.values()] for side in (0, 1))
+    affective, neutral = (
+        [drafts[side].values["text"] for drafts in pairs.values()] for side in (0, 1)
+    )
     groups = [_group(drafts[0]) for drafts in pairs.values()]
     for difference in unseen_differences(affective, neutral, groups):
-        ledger.find(f"form alone tells affective from neutral texts: {difference.trait}", str(difference))
+        ledger.find(
+            f"form alone tells affective from neutral texts: {difference.trait}", str(difference)
+        )
 
 
 def _weigh_labels(found: Sequence[Draft], ledger: Ledger) -> None:
@@ -245,8 +280,13 @@ def _weigh_labels(found: Sequence[Draft], ledger: Ledger) -> None:
 
 
 def weigh_lengths(found: Sequence[Draft], ledger: Ledger) -> None:
-    """Find a difference in length (words) between affective and neutral twins: Cohen's d of .5 or more, and unequal pairs."""
-    lengths = [[len(d.values["text"].split()) for d in sorted(ds, key=_is_neutral)] for ds in members(found).values()]
+    """Find a difference in length (words) between affective and neutral twins: Cohen's d of .5 or
+    more, and unequal pairs.
+    """
+    lengths = [
+        [len(d.values["text"].split()) for d in sorted(ds, key=_is_neutral)]
+        for ds in members(found).values()
+    ]
     for name, pair in zip(members(found), lengths, strict=True):
         if max(pair) > _UNEQUAL * min(pair):
             ledger.find(
@@ -260,7 +300,10 @@ def weigh_lengths(found: Sequence[Draft], ledger: Ledger) -> None:
     difference = statistics.fmean(affective) - statistics.fmean(neutral)
     effect = difference / spread if spread else (0.0 if difference == 0 else float("inf"))
     if abs(effect) >= _LARGE_EFFECT:
-        told = f"d = {effect:.2f}, {statistics.fmean(affective):.1f} words against {statistics.fmean(neutral):.1f}"
+        told = (
+            f"d = {effect:.2f}, {statistics.fmean(affective):.1f} words against "
+            f"{statistics.fmean(neutral):.1f}"
+        )
         ledger.find("length alone tells affective from neutral texts", told)
 
 

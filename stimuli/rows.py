@@ -82,7 +82,10 @@ class Ledger:
 
     def warnings(self) -> tuple[str, ...]:
         """Findings as sentences: how many, and the first ten."""
-        return tuple(f"{kind} ({len(where)}): {', '.join(where[:10])}" for kind, where in self.findings.items())
+        return tuple(
+            f"{kind} ({len(where)}): {', '.join(where[:10])}"
+            for kind, where in self.findings.items()
+        )
 
 
 def shown(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Looking at one row: types, and characters that a reader cannot see but a tokenizer can.
 
-What no store or encoder can keep (NUL, lone surrogates), and control characters, are errors; what only deceives the eye
-(direction marks, zero-width characters, look-alike letters) is a finding.
+What no store or encoder can keep (NUL, lone surrogates), and control characters, are errors; what
+only deceives the eye (direction marks, zero-width characters, look-alike letters) is a finding.
 """
 
 import re
@@ -43,7 +43,11 @@ def check_types(draft: Draft, *, declared: Collection[str] = ()) -> dict[str, An
         if value is None or isinstance(value, str):
             continue
         whole = isinstance(value, int) and not isinstance(value, bool)
-        if name in REQUIRED or name == "arm" or not (whole or (name == "intensity" and isinstance(value, float))):
+        if (
+            name in REQUIRED
+            or name == "arm"
+            or not (whole or (name == "intensity" and isinstance(value, float)))
+        ):
             draft.fail(name, f"{name} is {value!r}, a {type(value).__name__}; expected a string.")
         values[name] = str(value)
     check_missing(draft, values, declared)
@@ -54,7 +58,9 @@ def check_types(draft: Draft, *, declared: Collection[str] = ()) -> dict[str, An
         )
     if values["arm"] not in ARMS:
         meant = did_you_mean(nearest(values["arm"], ARMS))
-        draft.fail("arm", f"unknown arm {values['arm']!r}{meant} Expected one of {', '.join(ARMS)}.")
+        draft.fail(
+            "arm", f"unknown arm {values['arm']!r}{meant} Expected one of {', '.join(ARMS)}."
+        )
     return values
 
 
@@ -66,7 +72,9 @@ def _check_columns(draft: Draft) -> None:
         strange = [column for column in present if column not in OURS and isinstance(column, str)]
         near = nearest(name, strange)
         if name in REQUIRED:
-            near = near or next((column for column in strange if column.casefold() in HINTS[name]), None)
+            near = near or next(
+                (column for column in strange if column.casefold() in HINTS[name]), None
+            )
             draft.row.fail(
                 near,
                 f"the column {name!r} is missing{did_you_mean(near)} "
@@ -76,7 +84,8 @@ def _check_columns(draft: Draft) -> None:
         if near is not None:
             draft.row.fail(
                 near,
-                f"unknown column {near!r}{did_you_mean(name)} Rename it; other columns may have any name.",
+                f"unknown column {near!r}{did_you_mean(name)} Rename it; other columns may have "
+                "any name.",
             )
     for name in ("id", *REQUIRED):
         value = draft.values[name]
@@ -99,8 +108,12 @@ def _is_number(text: str) -> bool:
     return text.casefold().strip("+-") not in ("inf", "infinity", "nan")
 
 
-def check_characters(draft: Draft, values: Mapping[str, Any], ledger: Ledger, *, allow_control: bool) -> None:
-    """Raise `DataError` for NUL, lone surrogates and control characters in any string of a row; note what deceives the eye."""
+def check_characters(
+    draft: Draft, values: Mapping[str, Any], ledger: Ledger, *, allow_control: bool
+) -> None:
+    """Raise `DataError` for NUL, lone surrogates and control characters in any string of a row;
+    note what deceives the eye.
+    """
     for name, text in _strings(values):
         for found in _REFUSED.finditer(text):
             _check_character(draft, name, found, ledger, allow_control=allow_control)
@@ -121,10 +134,14 @@ def _strings(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         elif isinstance(value, dict):
             yield from ((name, text) for _, text in _strings(value))
         elif isinstance(value, list):
-            yield from ((name, text) for _, text in _strings({str(i): part for i, part in enumerate(value)}))
+            yield from (
+                (name, text) for _, text in _strings({str(i): part for i, part in enumerate(value)})
+            )
 
 
-def _check_character(draft: Draft, name: str, found: re.Match[str], ledger: Ledger, *, allow_control: bool) -> None:
+def _check_character(
+    draft: Draft, name: str, found: re.Match[str], ledger: Ledger, *, allow_control: bool
+) -> None:
     char, position = found.group(), found.start()
     point = f"U+{ord(char):04X}"
     if char == "\0":
@@ -135,12 +152,14 @@ def _check_character(draft: Draft, name: str, found: re.Match[str], ledger: Ledg
     if "\ud800" <= char <= "\udfff":
         draft.fail(
             name,
-            f"{name} holds the lone surrogate {point} at character {position}, which no encoding can write; mend the escape.",
+            f"{name} holds the lone surrogate {point} at character {position}, which no encoding "
+            "can write; mend the escape.",
         )
     if not allow_control:
         draft.fail(
             name,
-            f"{name} holds the control character {point} at character {position}: remove it, or pass --allow-control.",
+            f"{name} holds the control character {point} at character {position}: remove it, or "
+            "pass --allow-control.",
         )
     ledger.find("control characters were let through", f"{draft.values['id']!r} {point}")
 
@@ -150,15 +169,21 @@ def _find_hidden(owner: str, text: str, ledger: Ledger) -> None:
         point = ord(char)
         if point in _BIDI:
             ledger.find("direction marks that reorder the text on screen", f"{owner} U+{point:04X}")
-        elif point in _ZERO_WIDTH or (point in _JOINERS and "a" <= text[max(0, position - 1)].lower() <= "z"):
+        elif point in _ZERO_WIDTH or (
+            point in _JOINERS and "a" <= text[max(0, position - 1)].lower() <= "z"
+        ):
             ledger.find("zero-width characters", f"{owner} U+{point:04X}")
     for word in _WORD.findall(text):
         strange = [c for c in word if unicodedata.name(c, "").startswith(_LOOK_ALIKE)]
         if strange and any("a" <= c.lower() <= "z" for c in word):
             points = ", ".join(f"U+{ord(c):04X}" for c in strange)
-            ledger.find("words that mix Latin with look-alike letters", f"{owner} {word!a} ({points})")
+            ledger.find(
+                "words that mix Latin with look-alike letters", f"{owner} {word!a} ({points})"
+            )
 
 
 def normalise_newlines(text: str) -> str:
-    """CRLF and CR inside a text as LF, so that the same text gives the same tokens from either kind of file."""
+    """CRLF and CR inside a text as LF, so that the same text gives the same tokens from either kind
+    of file.
+    """
     return text.replace("\r\n", "\n").replace("\r", "\n")

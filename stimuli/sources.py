@@ -29,7 +29,9 @@ _BOM = b"\xef\xbb\xbf"
 _BOMS_16 = (b"\xff\xfe", b"\xfe\xff")
 _BOMS_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 MOST_PACKED = 200
-"""How many times larger than the file a packed one may unpack. Texts reach some twenty; a bomb, a thousand."""
+"""How many times larger than the file a packed one may unpack. Texts reach some twenty; a bomb, a
+thousand.
+"""
 
 _FREELY_UNPACKED = 1 << 20
 _LINES_PER_ROW = 4
@@ -119,8 +121,8 @@ def check_extent(path: Path, limits: Limits) -> None:
                 )
             if lines > _LINES_PER_ROW * limits.rows:
                 raise DataError(
-                    f"{shown(path)} has more than {_LINES_PER_ROW * limits.rows:,} lines, the limit "
-                    f"is {limits.rows:,} rows: raise it with limits=Limits(rows=...)."
+                    f"{shown(path)} has more than {_LINES_PER_ROW * limits.rows:,} lines, the "
+                    f"limit is {limits.rows:,} rows: raise it with limits=Limits(rows=...)."
                 )
 
 
@@ -158,7 +160,9 @@ def whole_text(path: Path, limits: Limits, ledger: Ledger) -> str:
     return "".join(text for _, text in text_lines(path, loose, ledger))
 
 
-def _lines(path: Path, stream: BufferedIOBase, limits: Limits, ledger: Ledger) -> Iterator[tuple[int, str]]:
+def _lines(
+    path: Path, stream: BufferedIOBase, limits: Limits, ledger: Ledger
+) -> Iterator[tuple[int, str]]:
     offset = 0
     for number in count(1):
         line = stream.readline(limits.row_bytes + 1)
@@ -175,7 +179,9 @@ def _lines(path: Path, stream: BufferedIOBase, limits: Limits, ledger: Ledger) -
             yield number, part
 
 
-def _wide_lines(path: Path, stream: BufferedIOBase, limits: Limits, ledger: Ledger) -> Iterator[tuple[int, str]]:
+def _wide_lines(
+    path: Path, stream: BufferedIOBase, limits: Limits, ledger: Ledger
+) -> Iterator[tuple[int, str]]:
     reader = TextIOWrapper(cast(Any, stream), encoding="utf-16", newline="\n")
     number = 0
     try:
@@ -223,10 +229,15 @@ def _decode(path: Path, number: int, line: bytes, offset: int) -> str:
     if number == 1 and len(wide) / 3 < wide.count(0) < len(wide):
         encoding = "utf-16le" if wide[1:2] == b"\0" else "utf-16be"
         _refuse_encoding(path, number, offset + line.find(0), 0, encoding)
-    raise DataError(f"{shown(path)}:{number}:{nul + 1}: NUL at byte {offset + line.find(0)}; no store can keep it: remove it.")
+    raise DataError(
+        f"{shown(path)}:{number}:{nul + 1}: NUL at byte {offset + line.find(0)}; no store can "
+        "keep it: remove it."
+    )
 
 
-def _refuse_encoding(path: Path, number: int, at: int, byte: int, encoding: str, column: int = 1) -> NoReturn:
+def _refuse_encoding(
+    path: Path, number: int, at: int, byte: int, encoding: str, column: int = 1
+) -> NoReturn:
     """Raise `DataError` with the place and the command that writes the file anew in UTF-8."""
     old, new = shlex.quote(str(path)), shlex.quote(str(path.with_name(f"utf8-{path.name}")))
     command = f"iconv -f {encoding} -t utf-8 {old} > {new}"

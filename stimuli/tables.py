@@ -192,7 +192,9 @@ def _looks_quoted(path: Path, limits: Limits, plain: Layout) -> bool:
     return well > badly
 
 
-def _cut(path: Path, limits: Limits, ledger: Ledger, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+def _cut(
+    path: Path, limits: Limits, ledger: Ledger, layout: Layout
+) -> Iterator[tuple[int, list[str]]]:
     """The lines that are not empty, cut into cells, each with the line on which it began."""
     started: list[int] = []
     lines = _watched(text_lines(path, limits, ledger), started, limits, shown(path))
@@ -206,10 +208,14 @@ def _cut(path: Path, limits: Limits, ledger: Ledger, layout: Layout) -> Iterator
                 yield line, cells
     except csv.Error as error:
         line = started[0] if started else 1
-        raise DataError(f"{shown(path)}:{line}:1: not a table ({error}); check the quotes.") from error
+        raise DataError(
+            f"{shown(path)}:{line}:1: not a table ({error}); check the quotes."
+        ) from error
 
 
-def _watched(lines: Iterable[tuple[int, str]], started: list[int], limits: Limits, file: str) -> Iterator[str]:
+def _watched(
+    lines: Iterable[tuple[int, str]], started: list[int], limits: Limits, file: str
+) -> Iterator[str]:
     """Lines for the csv reader, which clears `started` after each row: so its first entry is where
     the row began.
     """

@@ -56,8 +56,12 @@ TRAITS: Mapping[str, Callable[[str], float]] = {
     "letters that are not in the Unicode form NFC": lambda text: (
         not text.isascii() and not unicodedata.is_normalized("NFC", text)
     ),
-    "blanks that are no plain blanks": lambda text: not text.isascii() and bool(_ODD_BLANK.search(text)),
-    "zero-width or direction characters": lambda text: not text.isascii() and bool(_HIDDEN.search(text)),
+    "blanks that are no plain blanks": lambda text: (
+        not text.isascii() and bool(_ODD_BLANK.search(text))
+    ),
+    "zero-width or direction characters": lambda text: (
+        not text.isascii() and bool(_HIDDEN.search(text))
+    ),
 }
 """Name -> whether a text has it."""
 
@@ -74,7 +78,9 @@ PLAIN_TRAITS = (
     "blanks that are no plain blanks",
     "zero-width or direction characters",
 )
-"""Those that no emotion explains: they are compared between labels, too, where there are no twins."""
+"""Those that no emotion explains: they are compared between labels, too, where there are no
+twins.
+"""
 
 LENGTH = "length in characters"
 
@@ -93,7 +99,10 @@ class Difference:
     def __str__(self) -> str:
         if self.trait == LENGTH:
             return f"{self.affective:.1f} against {self.neutral:.1f} (p = {self.p:.1g})"
-        return f"{self.affective:.0%} of affective and {self.neutral:.0%} of neutral texts (p = {self.p:.1g})"
+        return (
+            f"{self.affective:.0%} of affective and {self.neutral:.0%} of neutral texts (p = "
+            f"{self.p:.1g})"
+        )
 
 
 def unseen_differences(

@@ -18,7 +18,9 @@ _FREELY_UNPACKED = 1 << 20
 _WIDEST = 1000
 
 
-def workbook_rows(path: Path, limits: Limits, ledger: Ledger, *, known: Callable[[str], bool]) -> Iterator[Row]:
+def workbook_rows(
+    path: Path, limits: Limits, ledger: Ledger, *, known: Callable[[str], bool]
+) -> Iterator[Row]:
     """Rows of the one sheet whose first line names columns that `known` accepts.
 
     Raises `ResourceError` without openpyxl; `DataError` for a zip that is no workbook, for a
@@ -116,11 +118,15 @@ def _sheet_rows(path: Path, sheet: Any, limits: Limits, ledger: Ledger) -> Itera
         count_row(path, limits, ledger)
         width = len(names)
         if any(cell is not None for cell in filled[width:]):
-            raise DataError(f"{shown(path)}:{number}:{width + 1}: a cell in a column without a name.")
+            raise DataError(
+                f"{shown(path)}:{number}:{width + 1}: a cell in a column without a name."
+            )
         filled += [None] * (width - len(filled))
         values = dict(plain_values(dict(zip(names, filled[:width], strict=True))))
         if sum(len(cell) for cell in values.values() if isinstance(cell, str)) > limits.row_bytes:
-            raise DataError(f"{shown(path)}:{number}:1: the row is longer than {limits.row_bytes:,} bytes.")
+            raise DataError(
+                f"{shown(path)}:{number}:1: the row is longer than {limits.row_bytes:,} bytes."
+            )
         yield Row(shown(path), number, values)
 
 
@@ -130,5 +136,7 @@ def _header(path: Path, number: int, cells: list[Any]) -> list[str]:
         names.pop()
     for place, name in enumerate(names, start=1):
         if names.index(name) != place - 1:
-            raise DataError(f"{shown(path)}:{number}:{place}: the column {name!r} occurs twice in the header.")
+            raise DataError(
+                f"{shown(path)}:{number}:{place}: the column {name!r} occurs twice in the header."
+            )
     return names

@@ -36,9 +36,15 @@ def save(battery: Battery, path: Path | str) -> Path:
 def _row(item: Stimulus) -> dict[str, Any]:
     clash = set(item.fields) & set(OURS)
     if clash:
-        raise DataError(f"stimulus {item.id!r} has the field {min(clash)!r}, which is a column of ours: rename the field.")
+        raise DataError(
+            f"stimulus {item.id!r} has the field {min(clash)!r}, which is a column of ours: "
+            "rename the field."
+        )
     if "\r" in item.text:
-        raise DataError(f"the text of {item.id!r} holds a carriage return, which reading would make a line feed: write LF.")
+        raise DataError(
+            f"the text of {item.id!r} holds a carriage return, which reading would make a line "
+            "feed: write LF."
+        )
     return {**{name: getattr(item, name) for name in OURS}, **item.fields}
 
 
@@ -60,5 +66,7 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
 def _kept(text: str) -> str:
     """The text, where CSV can keep it: raises `DataError` for a carriage return."""
     if "\r" in text:
-        raise DataError(f"{text!r} holds a carriage return, which CSV does not keep: save as .jsonl.")
+        raise DataError(
+            f"{text!r} holds a carriage return, which CSV does not keep: save as .jsonl."
+        )
     return text

@@ -1,4 +1,6 @@
-"""What the capture tests share: a small battery of texts of mixed length, and a store written from it."""
+"""What the capture tests share: a small battery of texts of mixed length, and a store written from
+it.
+"""
 
 from pathlib import Path
 
@@ -19,11 +21,16 @@ def battery(n_pairs: int = 6, *, name: str = "small") -> Battery:
     for pair in range(n_pairs):
         for arm, emotion in (("keyword_free", "joy"), (NEUTRAL, NEUTRAL)):
             length = 4 + (7 * pair + 3 * (arm == NEUTRAL)) % 27
-            chosen = [words[(11 * pair + 5 * place + (arm == NEUTRAL)) % len(words)] for place in range(length)]
+            chosen = [
+                words[(11 * pair + 5 * place + (arm == NEUTRAL)) % len(words)]
+                for place in range(length)
+            ]
             text = " ".join(chosen)
             start = len(chosen[0]) + 1
             fields = {"seen": [start, start + len(chosen[1])]}
-            items.append(Stimulus(f"{pair}-{arm}", text, emotion, arm=arm, pair=f"p{pair}", fields=fields))
+            items.append(
+                Stimulus(f"{pair}-{arm}", text, emotion, arm=arm, pair=f"p{pair}", fields=fields)
+            )
     return Battery(name, tuple(items))
 
 
@@ -35,4 +42,8 @@ def write_store(model: LanguageModel, out: Path, **options: object) -> Activatio
 
 def tree(out: Path) -> dict[str, bytes]:
     """The bytes of every file of a run, the lock left out."""
-    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file() and "LOCK" not in p.name}
+    return {
+        str(p.relative_to(out)): p.read_bytes()
+        for p in sorted(out.rglob("*"))
+        if p.is_file() and "LOCK" not in p.name
+    }

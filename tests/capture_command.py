@@ -1,4 +1,6 @@
-"""`interp capture` as the tests give it: pairs in a file, a tiny model, and what it left on disk, as h5py alone reads it."""
+"""`interp capture` as the tests give it: pairs in a file, a tiny model, and what it left on disk,
+as h5py alone reads it.
+"""
 
 from pathlib import Path
 
@@ -14,9 +16,11 @@ PAIRS = 16
 
 
 class CaptureCommand:
-    """`command(out, *extra)` captures the stream (or what `extra` says) into `folder / out` and gives that folder.
+    """`command(out, *extra)` captures the stream (or what `extra` says) into `folder / out` and
+    gives that folder.
 
-    `line` is the command line alone; `stimuli` the file with the pairs, `model` the folder of the model.
+    `line` is the command line alone; `stimuli` the file with the pairs, `model` the folder of the
+    model.
     """
 
     def __init__(self, folder: Path, model: Path) -> None:
@@ -29,9 +33,18 @@ class CaptureCommand:
         assert code == 0, message
         return self.folder / out
 
-    def line(self, out: str, *extra: object, model: object = None, name: str = "capture") -> tuple[object, ...]:
+    def line(
+        self, out: str, *extra: object, model: object = None, name: str = "capture"
+    ) -> tuple[object, ...]:
         sites = () if "--sites" in extra else ("--sites", "resid_post")
-        asked = ("--model", model or self.model, "--stimuli", self.stimuli, "--out", self.folder / out)
+        asked = (
+            "--model",
+            model or self.model,
+            "--stimuli",
+            self.stimuli,
+            "--out",
+            self.folder / out,
+        )
         return (name, *asked, *sites, *extra)
 
 
@@ -45,7 +58,11 @@ def arrays(run: Path) -> dict[str, list[np.ndarray]]:
     for path in shards(run):
         with h5py.File(path) as file:
             names: list[str] = []
-            file.visititems(lambda name, thing, names=names: names.append(name) if isinstance(thing, h5py.Dataset) else None)
+            file.visititems(
+                lambda name, thing, names=names: (
+                    names.append(name) if isinstance(thing, h5py.Dataset) else None
+                )
+            )
             for name in names:
                 found.setdefault(name, []).append(file[name][...])
     return found

@@ -1,4 +1,6 @@
-"""Tools for breaking a store on purpose: a store without a model, and a disk that logs or fails each step."""
+"""Tools for breaking a store on purpose: a store without a model, and a disk that logs or fails
+each step.
+"""
 
 import errno
 import os
@@ -19,8 +21,20 @@ N_SHARDS = 3
 
 
 def head() -> dict[str, object]:
-    config = {"sites": ["blocks.0.hook_resid_post"], "positions": ["last"], "options": {}, "model": {}, "battery": {}}
-    return {"plan": "f" * 64, "config": config, "provenance": {}, "n_items": 4 * N_SHARDS, "n_shards": N_SHARDS}
+    config = {
+        "sites": ["blocks.0.hook_resid_post"],
+        "positions": ["last"],
+        "options": {},
+        "model": {},
+        "battery": {},
+    }
+    return {
+        "plan": "f" * 64,
+        "config": config,
+        "provenance": {},
+        "n_items": 4 * N_SHARDS,
+        "n_shards": N_SHARDS,
+    }
 
 
 def values(index: int) -> np.ndarray:
@@ -29,7 +43,13 @@ def values(index: int) -> np.ndarray:
 
 def encoded(index: int) -> tuple[Callable[[], bytes], dict[str, object]]:
     places = np.arange(4 * index, 4 * index + 4)
-    shard = Shard(places, np.ones(4, np.int64), {NAME: values(index)}, np.ones(4, np.int32), {"last": np.ones(4, np.int8)})
+    shard = Shard(
+        places,
+        np.ones(4, np.int64),
+        {NAME: values(index)},
+        np.ones(4, np.int32),
+        {"last": np.ones(4, np.int8)},
+    )
     record = {
         "index": index,
         "items": tuple(f"item {place}" for place in places),
@@ -58,7 +78,9 @@ def truth() -> np.ndarray:
 
 @dataclass
 class Disk:
-    """Sees every step that changes files below `root`; `before(step, path)` may raise instead of letting it happen."""
+    """Sees every step that changes files below `root`; `before(step, path)` may raise instead of
+    letting it happen.
+    """
 
     root: Path
     before: Callable[[str, str], None] = lambda step, path: None
@@ -144,8 +166,8 @@ ERRORS = {name: failure(getattr(errno, name)) for name in ("ENOSPC", "EIO", "ERO
 def after_crash(events: list[tuple], *, keep_unsynced: str) -> dict[str, bytes]:
     """File contents after power was lost when `events` had been asked for.
 
-    What was not fsynced is there (`all`), cut to half (`half`), gone (`none`) or zeros (`zeros`); renames whose folder was not
-    fsynced are undone in the last two.
+    What was not fsynced is there (`all`), cut to half (`half`), gone (`none`) or zeros (`zeros`);
+    renames whose folder was not fsynced are undone in the last two.
     """
     content: dict[str, bytearray] = {}
     synced: dict[str, bytes] = {}
@@ -177,7 +199,11 @@ def after_crash(events: list[tuple], *, keep_unsynced: str) -> dict[str, bytes]:
         safe = synced.get(name, b"")
         lost = len(data) - len(safe)
         if lost > 0 and keep_unsynced != "all":
-            rest_ = {"half": bytes(data[len(safe) : len(safe) + lost // 2]), "none": b"", "zeros": bytes(lost)}[keep_unsynced]
+            rest_ = {
+                "half": bytes(data[len(safe) : len(safe) + lost // 2]),
+                "none": b"",
+                "zeros": bytes(lost),
+            }[keep_unsynced]
             content[name] = bytearray(safe + rest_)
     return {name: bytes(data) for name, data in content.items()}
 

@@ -1,4 +1,6 @@
-"""What the tests of chat templates share: a text, a conversation, and the tiny chat model under another template."""
+"""What the tests of chat templates share: a text, a conversation, and the tiny chat model under
+another template.
+"""
 
 from pathlib import Path
 

@@ -7,7 +7,9 @@ from interp.errors import InterpError
 
 
 def outcome(*arguments: object) -> tuple[int, str]:
-    """Exit code of a command, and what it prints on stdout or the error's message, as `interp.cli.main` would give them."""
+    """Exit code of a command, and what it prints on stdout or the error's message, as
+    `interp.cli.main` would give them.
+    """
     result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
     if isinstance(result.exception, InterpError):
         return result.exception.exit_code, str(result.exception)

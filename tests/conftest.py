@@ -11,7 +11,9 @@ import pytest
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`tiny_folder(family)` is the Hugging Face folder of a tiny random model; read it, never write in it."""
+    """`tiny_folder(family)` is the Hugging Face folder of a tiny random model; read it, never write
+    in it.
+    """
     from tiny_models import make_folder
 
     @cache
@@ -35,7 +37,9 @@ def tiny_model(tiny_folder: Callable[[str], Path]) -> Callable[[str], Any]:
 
 @pytest.fixture(scope="session")
 def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tiny Llama whose tokenizer carries the chat template `tiny_models.CHAT`; read it, never write in it."""
+    """The folder of a tiny Llama whose tokenizer carries the chat template `tiny_models.CHAT`; read
+    it, never write in it.
+    """
     from tiny_models import CHAT, make_folder
 
     return make_folder("llama", tmp_path_factory.mktemp("chat") / "model", chat=CHAT)
@@ -95,6 +99,8 @@ def command(tmp_path: Path, tiny_folder: Callable[[str], Path]) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with the most slow tests first, so that two workers end together: a worker takes a file at a time."""
+    """Files with the most slow tests first, so that two workers end together: a worker takes a file
+    at a time.
+    """
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])

@@ -49,7 +49,9 @@ def in_sheet(old: bytes, new: bytes) -> bytes:
 
 def laughs() -> bytes:
     """A sheet whose entities multiply."""
-    entities = b'<!ENTITY a "haha">' + b"".join(b'<!ENTITY %c "%b">' % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(9))
+    entities = b'<!ENTITY a "haha">' + b"".join(
+        b'<!ENTITY %c "%b">' % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(9)
+    )
     start = b"<!DOCTYPE worksheet [" + entities + b"]>"
 
     def edit(part: str, data: bytes) -> bytes:
@@ -62,7 +64,9 @@ def laughs() -> bytes:
 
 def lying_zip() -> bytes:
     """The central directory says that a part of 30 MiB has 100 bytes."""
-    data = bytearray(rezipped(lambda part, data: data + b" " * (30 * MIB) if "sheet1" in part else data))
+    data = bytearray(
+        rezipped(lambda part, data: data + b" " * (30 * MIB) if "sheet1" in part else data)
+    )
     place = data.rindex(b"sheet1.xml")
     entry = data.rindex(b"PK\x01\x02", 0, place)
     data[entry + 24 : entry + 28] = (100).to_bytes(4, "little")
@@ -115,8 +119,12 @@ def contents() -> dict[str, bytes]:
         "cut.jsonl.gz": packed[:-20],
         "flipped.jsonl.gz": flipped(packed, 0.5),
         "twice.jsonl.gz": gzip.compress(gzip.compress(GOOD)),
-        "blanks.xlsx": rezipped(lambda part, data: data + b" " * (60 * MIB) if "sheet1" in part else data),
-        "huge.xlsx": rezipped(lambda part, data: data + b" " * (80 * MIB) if "sheet1" in part else data),
+        "blanks.xlsx": rezipped(
+            lambda part, data: data + b" " * (60 * MIB) if "sheet1" in part else data
+        ),
+        "huge.xlsx": rezipped(
+            lambda part, data: data + b" " * (80 * MIB) if "sheet1" in part else data
+        ),
         "lying.xlsx": lying_zip(),
         "laughs.xlsx": laughs(),
         "no_xml.xlsx": in_sheet(b"</row>", b"<row>"),

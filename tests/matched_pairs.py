@@ -1,10 +1,23 @@
-"""A small battery as a user would write it: id, text, emotion, and pair for the twins, in words that the tiny models know."""
+"""A small battery as a user would write it: id, text, emotion, and pair for the twins, in words
+that the tiny models know.
+"""
 
 import json
 from pathlib import Path
 
 EMOTIONS = ("joy", "sadness", "anger", "fear")
-WHO = ("mother", "father", "sister", "brother", "friend", "teacher", "doctor", "neighbour", "child", "driver")
+WHO = (
+    "mother",
+    "father",
+    "sister",
+    "brother",
+    "friend",
+    "teacher",
+    "doctor",
+    "neighbour",
+    "child",
+    "driver",
+)
 WHERE = ("in the garden", "at the school", "by the river", "near the station")
 TURNS = {
     "joy": ("won the big gift", "saw the big gift"),
@@ -21,8 +34,12 @@ def rows(n: int = 40) -> list[dict[str, str]]:
         emotion = EMOTIONS[index % len(EMOTIONS)]
         who, where = WHO[index % len(WHO)], WHERE[index // len(WHO) % len(WHERE)]
         for arm, turn, label in zip(("a", "b"), TURNS[emotion], (emotion, "neutral"), strict=True):
-            text = f"It was a cold morning. The {who} {turn} {where} and then went back to the house."
-            found.append({"id": f"{index}-{arm}", "text": text, "emotion": label, "pair": f"p{index}"})
+            text = (
+                f"It was a cold morning. The {who} {turn} {where} and then went back to the house."
+            )
+            found.append(
+                {"id": f"{index}-{arm}", "text": text, "emotion": label, "pair": f"p{index}"}
+            )
     return found
 
 

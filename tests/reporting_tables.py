@@ -9,34 +9,80 @@ EMOTIONS = ("joy", "trust", "fear", "surprise", "sadness", "disgust", "anger", "
 SITES = ("resid_post", "attn_out", "mlp_out")
 N_LAYERS = 6
 RECORD = RunRecord(
-    run="r1", model="storyworld", battery="storyworld", seed=0, config={"sites": list(SITES), "seed": 0},
-    provenance={"model": {"sha256": "ab" * 32, "dtype": "float32"}, "battery": {"sha256": "cd" * 32, "pairs": 480}},
+    run="r1",
+    model="storyworld",
+    battery="storyworld",
+    seed=0,
+    config={"sites": list(SITES), "seed": 0},
+    provenance={
+        "model": {"sha256": "ab" * 32, "dtype": "float32"},
+        "battery": {"sha256": "cd" * 32, "pairs": 480},
+    },
     warnings=("12 texts hold an emotion word.",),
-)  # fmt: skip
+)
 
 
 def row(value: float, margin: float, **columns) -> dict:
-    place = {"layer": columns["layer"], "depth": (columns["layer"] + 1) / N_LAYERS} if "layer" in columns else {}
-    return RECORD.row(value=value, ci_low=value - margin, ci_high=value + margin, n=120, **{**columns, **place})
+    place = (
+        {"layer": columns["layer"], "depth": (columns["layer"] + 1) / N_LAYERS}
+        if "layer" in columns
+        else {}
+    )
+    return RECORD.row(
+        value=value, ci_low=value - margin, ci_high=value + margin, n=120, **{**columns, **place}
+    )
 
 
 def probes(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     rows = []
     for task, top in (("reception", 0.97), ("categorisation", 0.93)):
-        for name, value in (("bag_of_words", 0.58), ("tfidf", 0.6), ("char", 0.62), ("length", 0.5), ("negation", 0.49)):
-            rows.append(row(value, 0.05, task=task, position="", control=name, site="", method=name, metric="auroc"))
+        for name, value in (
+            ("bag_of_words", 0.58),
+            ("tfidf", 0.6),
+            ("char", 0.62),
+            ("length", 0.5),
+            ("negation", 0.49),
+        ):
+            rows.append(
+                row(
+                    value,
+                    0.05,
+                    task=task,
+                    position="",
+                    control=name,
+                    site="",
+                    method=name,
+                    metric="auroc",
+                )
+            )
         for i, site in enumerate(SITES):
             for layer in range(N_LAYERS):
-                at = {"task": task, "position": "last", "site": site, "layer": layer, "method": "logistic"}
-                value = 0.55 + (top - 0.55 - 0.04 * i) * (1 - np.exp(-layer)) / (1 - np.exp(-N_LAYERS + 1.0))
-                rows.append(row(value, 0.025, **at, control="", metric="auroc", p=0.001, p_corrected=0.004))
+                at = {
+                    "task": task,
+                    "position": "last",
+                    "site": site,
+                    "layer": layer,
+                    "method": "logistic",
+                }
+                value = 0.55 + (top - 0.55 - 0.04 * i) * (1 - np.exp(-layer)) / (
+                    1 - np.exp(-N_LAYERS + 1.0)
+                )
+                rows.append(
+                    row(value, 0.025, **at, control="", metric="auroc", p=0.001, p_corrected=0.004)
+                )
                 rows.append(row(value - 0.1, 0.03, **at, control="", metric="accuracy"))
                 chosen = 0.5 + 0.01 * i
                 rows.append(row(chosen, 0.04, **at, control="memorisation", metric="auroc"))
                 rival = {**at, "control": "nuisance", "target": "length"}
                 rows.append(row(chosen, 0.04, **rival, metric="auroc"))
                 rows.append(row(value - chosen, 0.05, **rival, metric="selectivity"))
-        at = {"task": task, "position": "last", "site": SITES[0], "layer": N_LAYERS - 1, "method": "logistic"}
+        at = {
+            "task": task,
+            "position": "last",
+            "site": SITES[0],
+            "layer": N_LAYERS - 1,
+            "method": "logistic",
+        }
         at |= {"chosen_by": "4 of 5 folds", "control": ""}
         rows.append(row(top - 0.02, 0.02, **at, metric="nested_auroc", p_max_t=0.002))
         for name, value in (("char", 0.62), ("length", 0.5)):
@@ -49,12 +95,24 @@ def directions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     for i, emotion in enumerate(emotions):
         for j, site in enumerate(SITES[:2]):
             for layer in range(N_LAYERS):
-                at = {"emotion": emotion, "position": "last", "site": site, "layer": layer, "method": "paired"}
+                at = {
+                    "emotion": emotion,
+                    "position": "last",
+                    "site": site,
+                    "layer": layer,
+                    "method": "paired",
+                }
                 grown = (1 - 0.2 * j) * (1 - np.exp(-layer * (0.5 + 0.1 * i)))
                 rows.append(row(0.55 + 0.42 * grown, 0.03, **at, metric="separation_auroc"))
                 rows.append(row(0.1 + 0.85 * grown, 0.05, **at, metric="split_half_cosine"))
                 rows.append(row(3 * grown, 0.2, **at, metric="d_prime"))
-        at = {"emotion": emotion, "position": "last", "site": SITES[0], "layer": N_LAYERS - 1, "method": "paired"}
+        at = {
+            "emotion": emotion,
+            "position": "last",
+            "site": SITES[0],
+            "layer": N_LAYERS - 1,
+            "method": "paired",
+        }
         nested = {**at, "chosen_by": "5 of 5 folds", "p": 0.001, "p_corrected": 0.004}
         rows.append(row(0.93 + 0.005 * i, 0.03, **nested, metric="nested_auroc"))
     return table(rows)
@@ -62,28 +120,49 @@ def directions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
 
 def cosines(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     angle = np.linspace(0, 1.8, len(emotions))
-    at = {"site": "resid_post", "layer": 4, "method": "paired", "metric": "cosine", "position": "last"}
+    at = {
+        "site": "resid_post",
+        "layer": 4,
+        "method": "paired",
+        "metric": "cosine",
+        "position": "last",
+    }
     pairs = [(i, j) for i in range(len(emotions)) for j in range(len(emotions))]
-    return table(row(np.cos(angle[i] - angle[j]), 0.0, emotion=emotions[i], target=emotions[j], **at) for i, j in pairs)
+    return table(
+        row(np.cos(angle[i] - angle[j]), 0.0, emotion=emotions[i], target=emotions[j], **at)
+        for i, j in pairs
+    )
 
 
 def patching(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     rows = []
     for i, emotion in enumerate([*emotions, "all"]):
         common = {"emotion": emotion, "mode": "denoise", "method": "patch"}
-        rows.append(row(4.0, 0.5, **common, position="", control="", site="", metric="total_effect"))
+        rows.append(
+            row(4.0, 0.5, **common, position="", control="", site="", metric="total_effect")
+        )
         for site in SITES:
             for layer in range(N_LAYERS):
                 for position in ("last", "edit"):
-                    share = layer / (N_LAYERS - 1) if position == "last" else 1 - layer / (N_LAYERS - 1)
+                    share = (
+                        layer / (N_LAYERS - 1) if position == "last" else 1 - layer / (N_LAYERS - 1)
+                    )
                     value = share * (1 if site == "resid_post" else 0.3) * (1 - 0.03 * i)
                     at = {**common, "position": position, "site": site, "layer": layer}
                     rows.append(row(value, 0.06, **at, control="", metric="restoration"))
                     rows.append(row(4 * value, 0.3, **at, control="", metric="logit_diff"))
-                    rows.append(row(0.02, 0.05, **at, control="random_source", metric="restoration"))
+                    rows.append(
+                        row(0.02, 0.05, **at, control="random_source", metric="restoration")
+                    )
                     rows.append(row(0.1, 0.2, **at, control="random_source", metric="logit_diff"))
         for position, layer in (("last", N_LAYERS - 1), ("edit", 0)):
-            at = {**common, "position": position, "site": SITES[0], "layer": layer, "chosen_by": "5 of 5 folds"}
+            at = {
+                **common,
+                "position": position,
+                "site": SITES[0],
+                "layer": layer,
+                "chosen_by": "5 of 5 folds",
+            }
             rows.append(row(0.97 - 0.03 * i, 0.06, **at, control="", metric="nested_restoration"))
     return table(rows)
 
@@ -100,9 +179,24 @@ def contributions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
             values[2, i % width] = 2.5 - 0.1 * i
             ranks = np.argsort(np.argsort(-np.abs(values), axis=None)).reshape(values.shape)
             for (layer, index), value in np.ndenumerate(values):
-                at = {"emotion": emotion, "component": component, "index": index, "rank": int(ranks[layer, index]) + 1}
+                at = {
+                    "emotion": emotion,
+                    "component": component,
+                    "index": index,
+                    "rank": int(ranks[layer, index]) + 1,
+                }
                 at |= {"half": "report", "p": 0.001}
-                rows.append(row(value, 0.02, layer=layer, site="z", method="exact", metric="contribution", **at))
+                rows.append(
+                    row(
+                        value,
+                        0.02,
+                        layer=layer,
+                        site="z",
+                        method="exact",
+                        metric="contribution",
+                        **at,
+                    )
+                )
                 if at["rank"] <= FROZEN:
                     frozen = {**at, "layer": layer, "site": "z", "method": "frozen_norm"}
                     rows.append(row(1.5 * value, 0.02, metric="frozen_contribution", **frozen))
@@ -115,14 +209,38 @@ def ablation(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
         for j, component in enumerate(("head", "neuron")):
             for k in (1, 2, 4, 8, 16):
                 for control, reach in (("", 1.0), ("random", 0.1)):
-                    at = {"emotion": emotion, "component": component, "k": k, "control": control, "mode": "resample"}
+                    at = {
+                        "emotion": emotion,
+                        "component": component,
+                        "k": k,
+                        "control": control,
+                        "mode": "resample",
+                    }
                     taken = reach * (1 - 0.03 * i - 0.3 * j) * k / (k + 2)
                     tested = {} if control else {"p": 0.001}
-                    rows.append(drawn(taken, 0.06, target=emotion, method="ablate", metric="projection_drop", **at))
+                    rows.append(
+                        drawn(
+                            taken,
+                            0.06,
+                            target=emotion,
+                            method="ablate",
+                            metric="projection_drop",
+                            **at,
+                        )
+                    )
                     for target in [*emotions] if emotion != "all" else ["all"]:
                         change = -2 * taken if target == emotion else -0.1 * reach
                         told = {**at, **(tested if target == emotion else {})}
-                        rows.append(drawn(change, 0.1, target=target, method="ablate", metric="label_logprob_change", **told))
+                        rows.append(
+                            drawn(
+                                change,
+                                0.1,
+                                target=target,
+                                method="ablate",
+                                metric="label_logprob_change",
+                                **told,
+                            )
+                        )
     return table(rows)
 
 
@@ -131,25 +249,52 @@ def drawn(value: float, margin: float, **columns) -> dict:
     found = row(value, margin, **columns)
     if columns["control"] != "random":
         return found
-    return {**found, "ci_low": np.nan, "ci_high": np.nan, "draw_low": value - margin, "draw_high": value + margin}
+    return {
+        **found,
+        "ci_low": np.nan,
+        "ci_high": np.nan,
+        "draw_low": value - margin,
+        "draw_high": value + margin,
+    }
 
 
 def steering(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     rows = []
     for i, emotion in enumerate([*emotions, "all"]):
-        at = {"emotion": emotion, "judge": "oracle", "site": "resid_post", "layer": 3, "method": "steer"}
+        at = {
+            "emotion": emotion,
+            "judge": "oracle",
+            "site": "resid_post",
+            "layer": 3,
+            "method": "steer",
+        }
         for half, scales in (("choose", (0.5, 1.0, 2.0, 4.0)), ("report", (2.0,))):
-            rows.append(row(0.05, 0.04, scale=0.0, control="unsteered", half=half, metric="success", **at))
+            rows.append(
+                row(0.05, 0.04, scale=0.0, control="unsteered", half=half, metric="success", **at)
+            )
             for scale in scales:
                 success = 0.9 * scale / (scale + 0.4) * (1 - 0.03 * i) if scale < 4 else 0.3
                 success -= 0.04 * (half == "report")
                 valid = 0.99 if scale < 4 else 0.4
                 here = {**at, "scale": scale, "half": half}
-                tested = {"p": 0.001, "p_of": "emotions dealt to the directions at random"} if emotion == "all" else {}
+                tested = (
+                    {"p": 0.001, "p_of": "emotions dealt to the directions at random"}
+                    if emotion == "all"
+                    else {}
+                )
                 rows.append(row(success, 0.05, control="", metric="success", **here, **tested))
                 rows.append(row(0.08, 0.05, control="random", metric="success", **here))
                 if emotion == "all":
-                    rows.append(row(success - 0.08, 0.06, control="", target="random", metric="success_above", **here))
+                    rows.append(
+                        row(
+                            success - 0.08,
+                            0.06,
+                            control="",
+                            target="random",
+                            metric="success_above",
+                            **here,
+                        )
+                    )
                 else:
                     rows.append(row(valid, 0.01, control="", metric="valid", **here))
         rows += dose(i, {**at, "judge": "readout", "half": ""}, together=emotion == "all")

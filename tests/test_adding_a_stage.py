@@ -49,9 +49,13 @@ def test_a_stage_is_added_as_the_page_says(package: Path) -> None:
         assert words[0] == "interp"
         code = "from interp.cli import main; main()"
         done = subprocess.run(
-            [sys.executable, "-c", code, *words[1:]], cwd=package, env={**os.environ, "PYTHONPATH": str(package)},
-            check=False, capture_output=True, text=True,
-        )  # fmt: skip
+            [sys.executable, "-c", code, *words[1:]],
+            cwd=package,
+            env={**os.environ, "PYTHONPATH": str(package)},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
     out = package / "runs" / "norms"
     assert (out / "tables" / "norms.csv").is_file()

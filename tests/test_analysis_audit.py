@@ -7,7 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from interp.analysis.audit import MOST_AUROC, AuditResult, audit, categorisation_rows, closed_class_rule, reception_rows
+from interp.analysis.audit import (
+    MOST_AUROC,
+    AuditResult,
+    audit,
+    categorisation_rows,
+    closed_class_rule,
+    reception_rows,
+)
 from interp.analysis.text_rules import Rule, names_in, sentences, text_rules
 from interp.errors import DataError
 from stimuli.battery import Battery, Stimulus
@@ -24,7 +31,23 @@ LEXICONS = {
     "function_words": ["the", "a", "of", "because", "and", "while"],
     "everyday_senses": ["fund"],
 }
-SYLLABLES = ["ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo", "zu", "da", "fe", "gi", "ho", "pu"]
+SYLLABLES = [
+    "ba",
+    "ke",
+    "li",
+    "mo",
+    "nu",
+    "ra",
+    "se",
+    "ti",
+    "vo",
+    "zu",
+    "da",
+    "fe",
+    "gi",
+    "ho",
+    "pu",
+]
 
 
 def clean(n_scenarios: int = 60, seed: int = 0) -> list[Stimulus]:
@@ -48,16 +71,24 @@ def clean(n_scenarios: int = 60, seed: int = 0) -> list[Stimulus]:
             label = "neutral" if arm == "neutral" else emotion
             pair = None if arm == "keyword_rich" else group
             fields = {"person": "third", "tense": "past"}
-            items.append(Stimulus(f"{group}-{arm}", told, label, arm, pair, group, None, f"d{k // 4 % 6}", fields))
+            items.append(
+                Stimulus(
+                    f"{group}-{arm}", told, label, arm, pair, group, None, f"d{k // 4 % 6}", fields
+                )
+            )
     return items
 
 
 def result(items: list[Stimulus], *, seed: int = 0) -> AuditResult:
-    return audit(Battery("made", tuple(items)), emotion_words=EMOTION_WORDS, lexicons=LEXICONS, seed=seed)
+    return audit(
+        Battery("made", tuple(items)), emotion_words=EMOTION_WORDS, lexicons=LEXICONS, seed=seed
+    )
 
 
 def rules_of(items: list[Stimulus]) -> dict[str, Rule]:
-    found = text_rules(Battery("made", tuple(items)), emotion_words=EMOTION_WORDS, lexicons=LEXICONS)
+    found = text_rules(
+        Battery("made", tuple(items)), emotion_words=EMOTION_WORDS, lexicons=LEXICONS
+    )
     return {rule.rule: rule for rule in found}
 
 
@@ -71,7 +102,9 @@ def failed_baselines(items: list[Stimulus]) -> set[str]:
     return {row["baseline"] for row in rows if row["auroc"] > MOST_AUROC}
 
 
-def change(items: list[Stimulus], which: Callable[[Stimulus], bool], edit: Callable[[str], str]) -> list[Stimulus]:
+def change(
+    items: list[Stimulus], which: Callable[[Stimulus], bool], edit: Callable[[str], str]
+) -> list[Stimulus]:
     return [replace(item, text=edit(item.text)) if which(item) else item for item in items]
 
 
@@ -91,9 +124,15 @@ def test_a_clean_battery_passes_and_its_baselines_are_listed() -> None:
 
 
 def test_a_planted_emotion_word_is_named_and_an_everyday_sense_reported_apart() -> None:
-    items = change(clean(), lambda i: i.id == "s7-keyword_free", lambda text: text.replace("Soon", "Soon angry"))
+    items = change(
+        clean(),
+        lambda i: i.id == "s7-keyword_free",
+        lambda text: text.replace("Soon", "Soon angry"),
+    )
     assert failed(items) == {"emotion_words": "s7-keyword_free: angry"}
-    items = change(clean(), lambda i: i.id == "s7-neutral", lambda text: text.replace("Soon", "Soon fund"))
+    items = change(
+        clean(), lambda i: i.id == "s7-neutral", lambda text: text.replace("Soon", "Soon fund")
+    )
     found = rules_of(items)
     assert found["emotion_words"].passed
     assert found["everyday_senses"].detail == "s7-neutral: fund"
@@ -101,10 +140,18 @@ def test_a_planted_emotion_word_is_named_and_an_everyday_sense_reported_apart() 
 
 
 def test_a_length_bias_is_found_by_the_rule_and_by_the_baseline() -> None:
-    items = change(clean(), lambda i: i.arm == "keyword_free", lambda text: text.replace(".", " bakeli bakeli.", 1))
+    items = change(
+        clean(),
+        lambda i: i.arm == "keyword_free",
+        lambda text: text.replace(".", " bakeli bakeli.", 1),
+    )
     assert failed(items) == {}
     assert "length" in failed_baselines(items)
-    items = change(items, lambda i: i.id == "s3-keyword_free", lambda text: text.replace(".", " bakeli bakeli.", 1))
+    items = change(
+        items,
+        lambda i: i.id == "s3-keyword_free",
+        lambda text: text.replace(".", " bakeli bakeli.", 1),
+    )
     assert failed(items) == {"length_words": "s3: 0.12"}
 
 
@@ -118,22 +165,32 @@ def test_own_token_counts_are_used() -> None:
 
 
 def test_a_planted_not_is_found_three_times() -> None:
-    """One "not" an affective text is within the pair rule's bound, yet both statistics see it; two break the pair rule."""
-    items = change(clean(), lambda i: i.arm == "keyword_free", lambda text: text.replace("Soon ", "Soon not "))
+    """One "not" an affective text is within the pair rule's bound, yet both statistics see it; two
+    break the pair rule.
+    """
+    items = change(
+        clean(), lambda i: i.arm == "keyword_free", lambda text: text.replace("Soon ", "Soon not ")
+    )
     assert failed(items) == {}
     assert "negation" in failed_baselines(items)
     found = closed_class_rule(Battery("b", tuple(items)), lexicons=LEXICONS)
     assert not found.passed
     assert found.detail.startswith("not (AUROC 1.00, p 0.00")
-    doubled = change(items, lambda i: i.id == "s5-keyword_free", lambda text: text.replace("not ", "not never "))
+    doubled = change(
+        items, lambda i: i.id == "s5-keyword_free", lambda text: text.replace("not ", "not never ")
+    )
     assert failed(doubled)["negation_count"] == "s5: 2"
 
 
 def test_a_function_word_of_the_neutral_twins_is_found_too() -> None:
     items = change(
-        clean(), lambda i: i.arm == "neutral" and int(i.group[1:]) % 2 == 0, lambda t: t.replace("Soon", "Soon while")
+        clean(),
+        lambda i: i.arm == "neutral" and int(i.group[1:]) % 2 == 0,
+        lambda t: t.replace("Soon", "Soon while"),
     )
-    assert closed_class_rule(Battery("b", tuple(items)), lexicons=LEXICONS).detail.startswith("while (AUROC 0.25")
+    assert closed_class_rule(Battery("b", tuple(items)), lexicons=LEXICONS).detail.startswith(
+        "while (AUROC 0.25"
+    )
     assert closed_class_rule(Battery("b", tuple(clean())), lexicons=LEXICONS).passed
 
 
@@ -143,7 +200,11 @@ def test_duplicates_and_near_duplicates_are_named() -> None:
     copied = change(items, lambda i: i.id == "s9-keyword_rich", lambda _: text.upper())
     found = failed(copied)
     assert found["duplicate_text"] == "s9-keyword_rich repeats s0-keyword_free"
-    near = change(items, lambda i: i.id == "s9-keyword_rich", lambda _: text.replace(text.split()[-1], "kelimo."))
+    near = change(
+        items,
+        lambda i: i.id == "s9-keyword_rich",
+        lambda _: text.replace(text.split()[-1], "kelimo."),
+    )
     found = failed(near)
     assert "duplicate_text" not in found
     assert "s0-keyword_free and s9-keyword_rich share 0.9" in found["near_duplicate_text"]
@@ -154,7 +215,9 @@ def test_broken_pairs_are_named() -> None:
     assert failed(items)["pairs_complete"] == "s4"
     alone = [replace(item, pair=None) if item.group == "s4" else item for item in clean()]
     assert failed(alone)["arms_aligned"] == "s4-keyword_free has no twin"
-    apart = [replace(item, domain="elsewhere") if item.id == "s4-neutral" else item for item in clean()]
+    apart = [
+        replace(item, domain="elsewhere") if item.id == "s4-neutral" else item for item in clean()
+    ]
     assert failed(apart)["arms_aligned"] == "s4: s4-keyword_free and s4-neutral"
 
 
@@ -172,24 +235,42 @@ def test_a_wrong_label_is_named(id: str, emotion: str, detail: str) -> None:
 
 
 def test_a_scenario_labelled_wrong_throughout_is_given_away_by_its_own_words() -> None:
-    items = [replace(item, emotion="fear") if item.group == "s2" and item.emotion == "joy" else item for item in clean()]
+    items = [
+        replace(item, emotion="fear") if item.group == "s2" and item.emotion == "joy" else item
+        for item in clean()
+    ]
     assert failed(items) == {"labels_agree": "s2-keyword_rich: fear, but it names joy"}
 
 
 def test_sentences_names_person_and_tense_of_twins_are_compared() -> None:
-    items = change(clean(), lambda i: i.id == "s6-neutral", lambda text: text.replace("Mara", "Omar"))
+    items = change(
+        clean(), lambda i: i.id == "s6-neutral", lambda text: text.replace("Mara", "Omar")
+    )
     assert failed(items) == {"named_entities": "s6: Mara, Omar"}
     items = change(
-        clean(), lambda i: i.id == "s6-neutral", lambda text: text.replace(" of", ". Of. And", 1).replace(" the", ". The", 1)
+        clean(),
+        lambda i: i.id == "s6-neutral",
+        lambda text: text.replace(" of", ". Of. And", 1).replace(" the", ". The", 1),
     )
     assert failed(items)["sentence_count"] == "s6: 3"
-    items = [replace(i, fields={"person": "first", "tense": "past"}) if i.id == "s6-neutral" else i for i in clean()]
+    items = [
+        replace(i, fields={"person": "first", "tense": "past"}) if i.id == "s6-neutral" else i
+        for i in clean()
+    ]
     assert failed(items) == {"person_and_tense": "s6: person 'third' and 'first'"}
 
 
 def test_names_and_sentences_are_read() -> None:
-    assert names_in("Today Mara and I met Omar, Zoë too. Then we left; Éva stayed.") == {"Mara", "Omar", "Zoë", "Éva"}
-    pair = (Stimulus("a", "One... two! Three?", "joy", pair="p"), Stimulus("n", "One", "neutral", "neutral", pair="p"))
+    assert names_in("Today Mara and I met Omar, Zoë too. Then we left; Éva stayed.") == {
+        "Mara",
+        "Omar",
+        "Zoë",
+        "Éva",
+    }
+    pair = (
+        Stimulus("a", "One... two! Three?", "joy", pair="p"),
+        Stimulus("n", "One", "neutral", "neutral", pair="p"),
+    )
     assert sentences(Battery("b", pair)).value == 2
 
 

@@ -1,4 +1,6 @@
-"""Text baselines find what they are made to find, learn from training rows only, and agree with scikit-learn's own pipeline."""
+"""Text baselines find what they are made to find, learn from training rows only, and agree with
+scikit-learn's own pipeline.
+"""
 
 import numpy as np
 import pytest
@@ -10,8 +12,24 @@ from interp.analysis.folds import Fold, grouped_folds
 from interp.analysis.probes import score
 from interp.errors import DataError, UsageError
 
-LEXICONS = {"negation": ["not", "no", "never", "n't"], "function_words": ["the", "a", "of", "because", "not"]}
-PLAIN = ["lamp", "river", "stone", "wagon", "ladder", "pencil", "basket", "window", "garden", "kettle", "bottle", "candle"]
+LEXICONS = {
+    "negation": ["not", "no", "never", "n't"],
+    "function_words": ["the", "a", "of", "because", "not"],
+}
+PLAIN = [
+    "lamp",
+    "river",
+    "stone",
+    "wagon",
+    "ladder",
+    "pencil",
+    "basket",
+    "window",
+    "garden",
+    "kettle",
+    "bottle",
+    "candle",
+]
 
 
 def corpus(n_pairs: int, seed: int = 0) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -26,7 +44,9 @@ def corpus(n_pairs: int, seed: int = 0) -> tuple[list[str], np.ndarray, np.ndarr
 
 def auroc_of(baseline: str, texts: list[str], y: np.ndarray, groups: np.ndarray) -> float:
     folds = grouped_folds(y, groups)
-    told = baselines.predict_text(texts, y, groups, folds=folds, baseline=baseline, lexicons=LEXICONS)
+    told = baselines.predict_text(
+        texts, y, groups, folds=folds, baseline=baseline, lexicons=LEXICONS
+    )
     return score(told)[0]["value"]
 
 
@@ -41,36 +61,51 @@ def auroc_of(baseline: str, texts: list[str], y: np.ndarray, groups: np.ndarray)
         ("function_words", "because"),
     ],
 )
-def test_each_baseline_finds_its_own_fault_and_nothing_else_at_chance(baseline: str, planted: str) -> None:
+def test_each_baseline_finds_its_own_fault_and_nothing_else_at_chance(
+    baseline: str, planted: str
+) -> None:
     texts, y, groups = corpus(60)
     assert auroc_of(baseline, texts, y, groups) == pytest.approx(0.5, abs=0.16)
-    marked = [f"{text} {planted}" if one == "affective" else text for text, one in zip(texts, y, strict=True)]
+    marked = [
+        f"{text} {planted}" if one == "affective" else text
+        for text, one in zip(texts, y, strict=True)
+    ]
     assert auroc_of(baseline, marked, y, groups) > 0.9
 
 
 def test_negation_does_not_see_other_words_and_length_no_words() -> None:
     texts, y, groups = corpus(60)
-    marked = [text.replace("lamp", "tears") if one == "affective" else text for text, one in zip(texts, y, strict=True)]
+    marked = [
+        text.replace("lamp", "tears") if one == "affective" else text
+        for text, one in zip(texts, y, strict=True)
+    ]
     assert auroc_of("negation", marked, y, groups) == 0.5
     assert auroc_of("function_words", marked, y, groups) == 0.5
 
 
 @pytest.mark.parametrize("baseline", ["tfidf", "bag_of_words"])
 def test_rotated_counts_are_the_plain_pipeline(baseline: str) -> None:
-    """Vocabulary and idf fitted on the training texts by scikit-learn, then logistic regression on the wide sparse rows."""
+    """Vocabulary and idf fitted on the training texts by scikit-learn, then logistic regression on
+    the wide sparse rows.
+    """
     texts, y, groups = corpus(30, seed=1)
     texts = [
-        f"{text} tears" if one == "affective" and k % 3 else text for k, (text, one) in enumerate(zip(texts, y, strict=True))
+        f"{text} tears" if one == "affective" and k % 3 else text
+        for k, (text, one) in enumerate(zip(texts, y, strict=True))
     ]
     fold = grouped_folds(y, groups)[0]
     prepare = baselines.BASELINES[baseline](texts, LEXICONS)
     z = prepare(fold)
     train, test = ([texts[row] for row in rows] for rows in (fold.train, fold.test))
     if baseline == "tfidf":
-        vectorizer = TfidfVectorizer(tokenizer=baselines.words, token_pattern=None, ngram_range=(1, 2), min_df=2)
+        vectorizer = TfidfVectorizer(
+            tokenizer=baselines.words, token_pattern=None, ngram_range=(1, 2), min_df=2
+        )
     else:
         vectorizer = CountVectorizer(analyzer=baselines.words, min_df=2)
-    wide = LogisticRegression(tol=1e-8, max_iter=5000).fit(vectorizer.fit_transform(train), y[fold.train])
+    wide = LogisticRegression(tol=1e-8, max_iter=5000).fit(
+        vectorizer.fit_transform(train), y[fold.train]
+    )
     narrow = LogisticRegression(tol=1e-8, max_iter=5000).fit(z[fold.train], y[fold.train])
     expected = wide.predict_proba(vectorizer.transform(test))
     assert narrow.predict_proba(z[fold.test]) == pytest.approx(expected, abs=1e-4)
@@ -91,14 +126,25 @@ def test_categorisation_from_a_topic_word() -> None:
 
 def test_every_baseline_has_its_rows() -> None:
     texts, y, groups = corpus(20)
-    told = baselines.predict_texts(texts, y, groups, folds=grouped_folds(y, groups), lexicons=LEXICONS)
+    told = baselines.predict_texts(
+        texts, y, groups, folds=grouped_folds(y, groups), lexicons=LEXICONS
+    )
     rows = baselines.baseline_rows(told)
-    assert [row["baseline"] for row in rows if row["metric"] == "auroc"] == list(baselines.BASELINES)
+    assert [row["baseline"] for row in rows if row["metric"] == "auroc"] == list(
+        baselines.BASELINES
+    )
     assert all(row["ci_low"] <= row["value"] <= row["ci_high"] and row["n"] == 40 for row in rows)
 
 
 def test_counting_of_listed_words() -> None:
-    assert baselines.words("She DIDN’T go – not 3 times, l'été.") == ["she", "didn't", "go", "not", "times", "l'été"]
+    assert baselines.words("She DIDN’T go – not 3 times, l'été.") == [
+        "she",
+        "didn't",
+        "go",
+        "not",
+        "times",
+        "l'été",
+    ]
     assert baselines.count_listed("She didn’t go; not now, nothing.", ["not", "n't"]) == 2
     assert baselines.count_listed("She didn't go.", ["not"]) == 0
     assert baselines.count_listed("She didn't go.", ["didn't"]) == 1
@@ -108,8 +154,12 @@ def test_missing_lexicon_unknown_baseline_and_empty_texts_are_refused() -> None:
     texts, y, groups = corpus(10)
     folds = grouped_folds(y, groups)
     with pytest.raises(DataError, match="lexicon 'negation' is missing or empty"):
-        baselines.predict_text(texts, y, groups, folds=folds, baseline="negation", lexicons={"negation": []})
+        baselines.predict_text(
+            texts, y, groups, folds=folds, baseline="negation", lexicons={"negation": []}
+        )
     with pytest.raises(UsageError, match="unknown baseline 'bert'"):
         baselines.predict_text(texts, y, groups, folds=folds, baseline="bert", lexicons=LEXICONS)
     with pytest.raises(DataError, match="share no word"):
-        baselines.predict_text(["1 2"] * 20, y, groups, folds=folds, baseline="bag_of_words", lexicons=LEXICONS)
+        baselines.predict_text(
+            ["1 2"] * 20, y, groups, folds=folds, baseline="bag_of_words", lexicons=LEXICONS
+        )

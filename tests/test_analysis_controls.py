@@ -1,4 +1,6 @@
-"""p-values from relabelled data are uniform on nothing; controls show what a probe learns by heart, and what else it reads."""
+"""p-values from relabelled data are uniform on nothing; controls show what a probe learns by heart,
+and what else it reads.
+"""
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from interp.chance import permutation_p
 from interp.errors import StatisticsError, UsageError
 
 
-def twins(n_pairs: int, d: int, signal: float, seed: int, shared: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def twins(
+    n_pairs: int, d: int, signal: float, seed: int, shared: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     groups = np.repeat(np.arange(n_pairs), 2)
     y = np.tile(["affective", "neutral"], n_pairs)
@@ -39,7 +43,9 @@ def test_p_is_uniform_on_nothing(kind: str) -> None:
 
 
 def test_shuffling_held_out_labels_without_refitting_is_not_uniform() -> None:
-    """Why the null refits: swapping the twins' labels of cross-validated scores rejects nothing far too often."""
+    """Why the null refits: swapping the twins' labels of cross-validated scores rejects nothing far
+    too often.
+    """
     rejected = 0
     for seed in range(200):
         x, y, groups = twins(60, 8, 0.0, seed, shared=0.0)
@@ -56,7 +62,9 @@ def test_a_planted_signal_has_a_small_p() -> None:
 
 
 def test_the_closed_form_is_ridge_regression() -> None:
-    """The hat matrix against a plain least-squares solve with the penalty as extra rows, wide and narrow."""
+    """The hat matrix against a plain least-squares solve with the penalty as extra rows, wide and
+    narrow.
+    """
     random = np.random.default_rng(2)
     for d in (5, 50):
         x, labels = random.normal(size=(30, d)), random.integers(0, 2, 24).astype(float)
@@ -64,8 +72,12 @@ def test_the_closed_form_is_ridge_regression() -> None:
         z = (train - train.mean(axis=0)) / train.std(axis=0)
         held = (test - train.mean(axis=0)) / train.std(axis=0)
         rows = np.vstack([z, np.sqrt(controls.RIDGE * 24) * np.eye(d)])
-        weights = np.linalg.lstsq(rows, np.append(labels - labels.mean(), np.zeros(d)), rcond=None)[0]
-        assert controls.ridge_hat(train, test) @ (labels - labels.mean()) == pytest.approx(held @ weights, abs=1e-5)
+        weights = np.linalg.lstsq(rows, np.append(labels - labels.mean(), np.zeros(d)), rcond=None)[
+            0
+        ]
+        assert controls.ridge_hat(train, test) @ (labels - labels.mean()) == pytest.approx(
+            held @ weights, abs=1e-5
+        )
 
 
 def test_a_constant_score_correlates_with_nothing() -> None:
@@ -86,7 +98,9 @@ def test_refitting_the_probe_itself_agrees() -> None:
 
 
 def test_memorised_scenarios_show_and_say_nothing_of_the_task() -> None:
-    """Strong scenario vectors in many dimensions: random labels tied to scenarios are learned by heart, task or no task."""
+    """Strong scenario vectors in many dimensions: random labels tied to scenarios are learned by
+    heart, task or no task.
+    """
     x, y, groups = twins(40, 100, 0.0, 5, shared=4.0)
     told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
     (row,) = controls.memorisation(x, told)
@@ -107,13 +121,18 @@ def test_where_no_scenario_comes_twice_there_is_nothing_to_learn_by_heart() -> N
 
 @pytest.mark.parametrize("strength", [0.0, 3.0])
 def test_a_nuisance_competes_on_the_tasks_own_folds(strength: float) -> None:
-    """A task along axis 0 and a nuisance of `strength` along axis 1, scenarios strongly coded, which memory could use."""
+    """A task along axis 0 and a nuisance of `strength` along axis 1, scenarios strongly coded,
+    which memory could use.
+    """
     x, y, groups = twins(80, 12, 3.0, 8, shared=2.0)
     length = np.random.default_rng(0).permutation(np.repeat(["short", "long"], 80))
     x[length == "long", 1] += strength
     folds = probes.grouped_folds(y, groups)
     told = probes.cross_validate(x, y, groups, folds=folds)
-    rows = {row["metric"]: row for row in controls.nuisance_rows(x, told, {"length": length}, folds=folds)}
+    rows = {
+        row["metric"]: row
+        for row in controls.nuisance_rows(x, told, {"length": length}, folds=folds)
+    }
     assert {row["target"] for row in rows.values()} == {"length"}
     alone = probes.cross_validate(x, length, groups, folds=folds, settings=told.chosen)
     assert rows["auroc"]["value"] == pytest.approx(probes.score(alone)[0]["value"])
@@ -137,16 +156,24 @@ def test_a_nuisance_that_some_fold_lacks_cannot_compete() -> None:
 
 def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
     task = prepare("reception", *twins(40, 8, 0.0, 0)[1:], n_perm=400)
-    sites = [({"site": f"s{k}", "layer": k}, twins(40, 8, 3.0 if k == 3 else 0.0, 50 + k)[0]) for k in range(6)]
+    sites = [
+        ({"site": f"s{k}", "layer": k}, twins(40, 8, 3.0 if k == 3 else 0.0, 50 + k)[0])
+        for k in range(6)
+    ]
     found = sweep(sites, task)
-    headlines = {row["site"]: row for row in found.rows if row["metric"] == "auroc" and row["control"] == ""}
+    headlines = {
+        row["site"]: row for row in found.rows if row["metric"] == "auroc" and row["control"] == ""
+    }
     assert len(headlines) == 6
     assert headlines["s3"]["value"] > 0.85
     for correction in ("p_corrected", "p_max_t"):
         assert [site for site, row in headlines.items() if row[correction] < 0.05] == ["s3"]
     controls_of = [row for row in found.rows if row["control"] == "memorisation"]
     assert {row["metric"] for row in controls_of} == {"auroc"}
-    assert all(np.isnan(row["p"]) and np.isnan(row["p_corrected"]) and row["p_of"] == "" for row in controls_of)
+    assert all(
+        np.isnan(row["p"]) and np.isnan(row["p_corrected"]) and row["p_of"] == ""
+        for row in controls_of
+    )
     assert all(row["p_of"] == P_OF for row in headlines.values())
     with pytest.raises(StatisticsError, match="at least one site"):
         sweep([], task)
@@ -167,19 +194,32 @@ def test_control_can_be_left_out_and_warnings_name_the_task() -> None:
 
 
 def test_few_relabellings_are_told() -> None:
-    """Five scenarios of three pairs that swap as one: 16 relabellings beside their mirror images."""
+    """Five scenarios of three pairs that swap as one: 16 relabellings beside their mirror
+    images.
+    """
     x, y, _ = twins(15, 4, 3.0, 10)
     task = prepare("reception", y, np.repeat(np.arange(5), 6), n_perm=300)
-    assert any("allow 16 different relabellings, so no p can fall below 0.06" in one for one in sweep([({}, x)], task).warnings)
-    many = prepare("reception", y, np.repeat(np.arange(5), 6), pairs=np.repeat(np.arange(15), 2), n_perm=300)
+    assert any(
+        "allow 16 different relabellings, so no p can fall below 0.06" in one
+        for one in sweep([({}, x)], task).warnings
+    )
+    many = prepare(
+        "reception", y, np.repeat(np.arange(5), 6), pairs=np.repeat(np.arange(15), 2), n_perm=300
+    )
     assert not any("relabellings" in one for one in sweep([({}, x)], many).warnings)
 
 
 def test_text_rows_stand_on_the_same_folds() -> None:
     _, y, groups = twins(15, 1, 0.0, 9)
-    texts = [f"{'no' if one == 'neutral' else 'yes'} word {group}" for one, group in zip(y, groups, strict=True)]
+    texts = [
+        f"{'no' if one == 'neutral' else 'yes'} word {group}"
+        for one, group in zip(y, groups, strict=True)
+    ]
     task = prepare("reception", y, groups, n_perm=10)
-    rows = text_rows(text_predictions(texts, task, lexicons={"negation": ["no"], "function_words": ["the"]}), task)
+    rows = text_rows(
+        text_predictions(texts, task, lexicons={"negation": ["no"], "function_words": ["the"]}),
+        task,
+    )
     found = {row["control"]: row["value"] for row in rows if row["metric"] == "auroc"}
     assert found["negation"] == found["bag_of_words"] == 1.0
     assert found["function_words"] == 0.5

@@ -1,4 +1,6 @@
-"""Directions recover a planted vector, keep sign and length, survive the disk unchanged and nothing else does."""
+"""Directions recover a planted vector, keep sign and length, survive the disk unchanged and nothing
+else does.
+"""
 
 import json
 import os
@@ -19,8 +21,12 @@ SITE = Site("resid_post", 3)
 LABELS = ("joy", "neutral")
 
 
-def twins(n: int, d: int, scale: float, seed: int, spread: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Twins that share a scenario and differ by about scale * v; returns (affective, neutral, v)."""
+def twins(
+    n: int, d: int, scale: float, seed: int, spread: float = 0.5
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Twins that share a scenario and differ by about scale * v; returns (affective, neutral,
+    v).
+    """
     random = np.random.default_rng(seed)
     v = random.normal(size=d)
     v /= np.linalg.norm(v)
@@ -62,8 +68,9 @@ def noisy(n: int, d: int, truth: float, seed: int) -> tuple[np.ndarray, np.ndarr
 
 @pytest.mark.parametrize(("n", "truth"), [(30, 0.0), (30, 5.0), (8, 5.0)])
 def test_the_natural_length_is_not_made_of_noise(n: int, truth: float) -> None:
-    """512 dimensions: the length in the fitted texts is 4 and more where there is nothing; on held-out scenarios it is what
-    the truth adds along the vector. 60 data sets, binomial error .028.
+    """512 dimensions: the length in the fitted texts is 4 and more where there is nothing; on
+    held-out scenarios it is what the truth adds along the vector. 60 data sets, binomial error
+    .028.
     """
     hits, in_sample, held = [], [], []
     for seed in range(60):
@@ -79,8 +86,14 @@ def test_the_natural_length_is_not_made_of_noise(n: int, truth: float) -> None:
 
 
 def test_a_direction_without_length_says_so_and_comes_back_so(tmp_path: Path) -> None:
-    lost = next(found for seed in range(50) if (found := fit(*noisy(12, 64, 0.0, seed), site=SITE, labels=LABELS)).scale <= 0)
-    assert "its length, 'joy' minus 'neutral', is not above zero: -" in lost.provenance["warnings"][0]
+    lost = next(
+        found
+        for seed in range(50)
+        if (found := fit(*noisy(12, 64, 0.0, seed), site=SITE, labels=LABELS)).scale <= 0
+    )
+    assert (
+        "its length, 'joy' minus 'neutral', is not above zero: -" in lost.provenance["warnings"][0]
+    )
     lost.save(tmp_path / "v.safetensors")
     back = Direction.load(tmp_path / "v.safetensors")
     assert (back.scale, back.scale_interval) == (lost.scale, lost.scale_interval)
@@ -91,7 +104,9 @@ def test_a_direction_without_length_says_so_and_comes_back_so(tmp_path: Path) ->
 
 
 def test_the_natural_length_holds_scenarios_out_and_not_pairs() -> None:
-    """Four copies of each scenario: with copies on both sides noise would be long on held-out texts, too."""
+    """Four copies of each scenario: with copies on both sides noise would be long on held-out
+    texts, too.
+    """
     affective, neutral = (np.repeat(rows, 4, axis=0) for rows in noisy(20, 256, 0.0, 3))
     groups = np.repeat(np.arange(20), 4)
     assert fit(affective, neutral, site=SITE, labels=LABELS).scale > 2
@@ -99,7 +114,14 @@ def test_the_natural_length_holds_scenarios_out_and_not_pairs() -> None:
 
 
 def test_an_older_card_is_read(tmp_path: Path) -> None:
-    old = {"site": str(SITE), "method": "paired", "labels": ["a", "b"], "scale": 1.5, "spread": 0.5, "provenance": {}}
+    old = {
+        "site": str(SITE),
+        "method": "paired",
+        "labels": ["a", "b"],
+        "scale": 1.5,
+        "spread": 0.5,
+        "provenance": {},
+    }
     array_files.write(tmp_path / "v.safetensors", {"vector": np.eye(2)[0]}, old)
     found = Direction.load(tmp_path / "v.safetensors")
     assert found.scale == 1.5
@@ -116,7 +138,9 @@ def test_centring_the_paired_differences_would_lose_the_signal() -> None:
 
 
 def rogue(n: int, seed: int, truth: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
-    """Twins in 64 dimensions that share a scenario ten times as strong, with two axes of eightfold noise in the difference."""
+    """Twins in 64 dimensions that share a scenario ten times as strong, with two axes of eightfold
+    noise in the difference.
+    """
     random = np.random.default_rng(seed)
     noise = np.ones(64)
     noise[:2] = 8
@@ -127,20 +151,25 @@ def rogue(n: int, seed: int, truth: float = 2.0) -> tuple[np.ndarray, np.ndarray
 
 def test_pca_on_a_noisy_axis_says_that_it_has_no_sign() -> None:
     affective, neutral = rogue(100, 0)
-    with pytest.warns(UserWarning, match=r"pca direction at .* has no sign: .*does not differ from zero \(p = 0\.\d+\)"):
+    with pytest.warns(
+        UserWarning,
+        match=r"pca direction at .* has no sign: .*does not differ from zero \(p = 0\.\d+\)",
+    ):
         found = fit(affective, neutral, site=SITE, labels=LABELS, method="pca")
     assert abs(found.vector[-1]) < 0.2
     assert any(one.startswith("no sign") for one in found.provenance["warnings"])
 
 
 def test_the_sign_of_pca_is_told_as_often_as_chance_says() -> None:
-    """Nothing there: p of the first axis' mean is uniform, though axis and mean come of the same data; nominal .05, 200
-    data sets, binomial error .015.
+    """Nothing there: p of the first axis' mean is uniform, though axis and mean come of the same
+    data; nominal .05, 200 data sets, binomial error .015.
     """
     p = []
     for seed in range(200):
         difference = np.random.default_rng(seed).normal(size=(14, 6))
-        p.append(methods.axis_p(difference, methods.pca(difference, np.zeros((14, 6))), np.arange(14)))
+        p.append(
+            methods.axis_p(difference, methods.pca(difference, np.zeros((14, 6))), np.arange(14))
+        )
     assert 0.01 <= np.mean(np.array(p) <= 0.05) <= 0.1
     affective, neutral, _ = twins(14, 6, 4.0, 0)
     axis = methods.unit(methods.pca(affective, neutral))
@@ -149,20 +178,30 @@ def test_the_sign_of_pca_is_told_as_often_as_chance_says() -> None:
 
 def test_lda_whitens_what_twins_differ_in_and_not_what_they_share() -> None:
     affective, neutral = rogue(150, 1)
-    plain, whitened = (fit(affective, neutral, site=SITE, labels=LABELS, method=m).vector[-1] for m in ("paired", "lda"))
+    plain, whitened = (
+        fit(affective, neutral, site=SITE, labels=LABELS, method=m).vector[-1]
+        for m in ("paired", "lda")
+    )
     within = np.concatenate([affective - affective.mean(axis=0), neutral - neutral.mean(axis=0)])
-    unpaired = methods.unit(np.linalg.solve(np.cov(within.T), (affective - neutral).mean(axis=0)))[-1]
+    unpaired = methods.unit(np.linalg.solve(np.cov(within.T), (affective - neutral).mean(axis=0)))[
+        -1
+    ]
     assert whitened > max(plain, unpaired) + 0.05
 
 
 def test_lda_sees_through_correlated_noise_that_the_mean_difference_mistakes() -> None:
-    """Noise along one axis is large and adds to the difference by accident; whitening discounts it."""
+    """Noise along one axis is large and adds to the difference by accident; whitening discounts
+    it.
+    """
     random = np.random.default_rng(3)
     noise = np.diag([30.0, 1, 1, 1])
     neutral, affective = (random.normal(size=(60, 4)) @ noise for _ in range(2))
     affective[:, 1] += 2
     axis = np.eye(4)[1]
-    plain, whitened = (fit(affective, neutral, site=SITE, labels=LABELS, method=m).vector for m in ("paired", "lda"))
+    plain, whitened = (
+        fit(affective, neutral, site=SITE, labels=LABELS, method=m).vector
+        for m in ("paired", "lda")
+    )
     assert whitened @ axis > 0.95
     assert whitened @ axis > plain @ axis + 0.1
 
@@ -173,13 +212,19 @@ def test_group_centred_emotions_sum_to_zero_and_repel() -> None:
     means = np.linalg.qr(random.normal(size=(d, 4)))[0].T * 5
     y = np.tile(emotions, n_groups)
     groups = np.repeat(np.arange(n_groups), 4)
-    x = means[np.tile(np.arange(4), n_groups)] + 4 * random.normal(size=(n_groups, d))[groups] + random.normal(size=(len(y), d))
+    x = (
+        means[np.tile(np.arange(4), n_groups)]
+        + 4 * random.normal(size=(n_groups, d))[groups]
+        + random.normal(size=(len(y), d))
+    )
     keep = np.arange(len(y)) != 2  # the first scenario lacks joy, and must not count
     found = fit_groups(x[keep], y[keep], groups[keep], site=SITE)
     whole = x.reshape(n_groups, 4, d)[1:]
     expected = (whole - whole.mean(axis=1, keepdims=True)).mean(axis=0)
     for place, name in enumerate(emotions):
-        assert found[name].vector * np.linalg.norm(expected[place]) == pytest.approx(expected[place])
+        assert found[name].vector * np.linalg.norm(expected[place]) == pytest.approx(
+            expected[place]
+        )
     vectors = np.stack([found[name].vector for name in emotions])
     cosines = (vectors @ vectors.T)[np.triu_indices(4, 1)]
     assert cosines.mean() == pytest.approx(-1 / 3, abs=0.02)
@@ -188,7 +233,9 @@ def test_group_centred_emotions_sum_to_zero_and_repel() -> None:
 
 
 def test_separation_is_held_out() -> None:
-    """Strong signal: the closed form of d'. Noise in many dimensions: perfect on its own pairs, chance on held-out ones."""
+    """Strong signal: the closed form of d'. Noise in many dimensions: perfect on its own pairs,
+    chance on held-out ones.
+    """
     random = np.random.default_rng(5)
     affective, neutral = random.normal(size=(200, 5)), random.normal(size=(200, 5))
     affective[:, 0] += 2
@@ -209,13 +256,17 @@ def test_separation_is_held_out() -> None:
     assert halves["value"] == pytest.approx(0, abs=0.15)
     assert np.isnan(halves["ci_low"])  # a range over splits of one sample is no interval
     assert halves["split_low"] < halves["value"] < halves["split_high"]
-    assert all(row["ci_low"] <= row["value"] <= row["ci_high"] and row["n"] == 60 for row in rows.values())
+    assert all(
+        row["ci_low"] <= row["value"] <= row["ci_high"] and row["n"] == 60 for row in rows.values()
+    )
     assert rows["norm"]["ci_low"] < 0 < rows["norm"]["ci_high"]
     assert rows["norm"]["p"] > 0.05
 
 
 def test_retellings_of_a_scenario_stay_together() -> None:
-    """Copies of scenarios whose differences are noise: only grouping by scenario shows that nothing generalises."""
+    """Copies of scenarios whose differences are noise: only grouping by scenario shows that nothing
+    generalises.
+    """
     random = np.random.default_rng(6)
     groups = np.repeat(np.arange(30), 4)
     difference = random.normal(size=(30, 200))[groups]
@@ -237,7 +288,13 @@ def test_sign_is_anchored_on_held_out_twins_with_a_warning() -> None:
 
 def test_a_saved_direction_comes_back_equal(tmp_path: Path) -> None:
     affective, neutral, _ = twins(20, 5, 3.0, 8)
-    found = fit(affective, neutral, site=SITE, labels=LABELS, provenance={"model": "planted", "revision": "0" * 40})
+    found = fit(
+        affective,
+        neutral,
+        site=SITE,
+        labels=LABELS,
+        provenance={"model": "planted", "revision": "0" * 40},
+    )
     found.save(tmp_path / "joy.safetensors")
     back = Direction.load(tmp_path / "joy.safetensors")
     assert (back.vector == found.vector).all()
@@ -289,7 +346,14 @@ def test_newer_and_foreign_and_missing_files_are_refused(tmp_path: Path) -> None
     array_files.write(path, {"other": np.ones(2)}, {})
     with pytest.raises(ArtefactError, match="does not hold a direction"):
         Direction.load(path)
-    zero = {"site": str(SITE), "method": "paired", "labels": ["a", "b"], "scale": 1.0, "spread": 0.0, "provenance": {}}
+    zero = {
+        "site": str(SITE),
+        "method": "paired",
+        "labels": ["a", "b"],
+        "scale": 1.0,
+        "spread": 0.0,
+        "provenance": {},
+    }
     array_files.write(path, {"vector": np.zeros(2)}, zero)
     with pytest.raises(ArtefactError, match="norm 0"):
         Direction.load(path)

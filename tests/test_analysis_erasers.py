@@ -85,7 +85,11 @@ def test_it_is_saved_and_read_back_and_other_files_are_refused(told, tmp_path: P
     eraser.save(tmp_path / "e.safetensors")
     again = Eraser.load(tmp_path / "e.safetensors")
     np.testing.assert_array_equal(again.projection, eraser.projection)
-    assert (again.site, again.labels, again.provenance) == (SITE, ("anger", "fear", "joy"), {"model": "m"})
+    assert (again.site, again.labels, again.provenance) == (
+        SITE,
+        ("anger", "fear", "joy"),
+        {"model": "m"},
+    )
     with pytest.raises(ArtefactError, match="no projection"):
         Eraser(2 * np.eye(3), np.zeros(3), SITE, ("a", "b"))
     with pytest.raises(ArtefactError, match=r"expected finite \(d, d\)"):

@@ -1,4 +1,6 @@
-"""Lengths and cosines without the bias of noise: right on average, covered, and zero where there is nothing."""
+"""Lengths and cosines without the bias of noise: right on average, covered, and zero where there is
+nothing.
+"""
 
 import numpy as np
 import pytest
@@ -20,7 +22,12 @@ def test_the_square_is_the_mean_product_of_different_scenarios() -> None:
     rows = draws(7, 3, 2.0, 0)
     products = [rows[i] @ rows[j] for i in range(7) for j in range(7) if i != j]
     assert length(rows, np.arange(7)).value == pytest.approx(np.sqrt(np.mean(products)))
-    without = [np.mean([rows[i] @ rows[j] for i in range(7) for j in range(7) if k not in (i, j) and i != j]) for k in range(7)]
+    without = [
+        np.mean(
+            [rows[i] @ rows[j] for i in range(7) for j in range(7) if k not in (i, j) and i != j]
+        )
+        for k in range(7)
+    ]
     spread = 6 / 7 * np.sum((np.array(without) - np.mean(without)) ** 2)
     found = length(rows, np.arange(7))
     assert found.ci_high**2 - found.value**2 == pytest.approx(2.446912 * np.sqrt(spread), rel=1e-5)
@@ -30,19 +37,28 @@ def test_the_square_is_the_mean_product_of_different_scenarios() -> None:
 
 @pytest.mark.parametrize(("truth", "rogue"), [(0.0, 1.0), (3.0, 1.0), (3.0, 8.0)])
 def test_noise_adds_no_length_and_the_interval_covers(truth: float, rogue: float) -> None:
-    """20 pairs in 200 dimensions: the plain norm says 3.2 where nothing is; 150 data sets, binomial error .018."""
+    """20 pairs in 200 dimensions: the plain norm says 3.2 where nothing is; 150 data sets, binomial
+    error .018.
+    """
     found = [length(draws(20, 200, truth, seed, rogue), np.arange(20)) for seed in range(150)]
     squares = [np.sign(one.value) * one.value**2 for one in found]
     assert np.mean(squares) == pytest.approx(truth**2, abs=4 * np.std(squares) / np.sqrt(150))
     assert np.mean([one.ci_low <= truth <= one.ci_high for one in found]) >= 0.90
-    plain = np.mean([np.linalg.norm(draws(20, 200, truth, seed, rogue).mean(axis=0)) for seed in range(20)])
+    plain = np.mean(
+        [np.linalg.norm(draws(20, 200, truth, seed, rogue).mean(axis=0)) for seed in range(20)]
+    )
     assert plain > truth + 1
 
 
 def test_retellings_count_once() -> None:
-    """Four copies of each scenario: the same length and interval as one, where pairs of copies would double it."""
+    """Four copies of each scenario: the same length and interval as one, where pairs of copies
+    would double it.
+    """
     rows = draws(20, 200, 0.0, 1)
-    once, four = length(rows, np.arange(20)), length(np.repeat(rows, 4, axis=0), np.repeat(np.arange(20), 4))
+    once, four = (
+        length(rows, np.arange(20)),
+        length(np.repeat(rows, 4, axis=0), np.repeat(np.arange(20), 4)),
+    )
     assert four[:3] == pytest.approx(once[:3])
     assert length(np.repeat(rows, 4, axis=0), np.arange(80)).value > 2
 
@@ -51,15 +67,21 @@ def test_the_p_of_a_length_is_that_of_all_signs() -> None:
     rows = draws(6, 4, 1.0, 2)
     patterns = flips(6)
     squares = [np.linalg.norm(signs @ rows) for signs in patterns]
-    assert length_p(rows, np.arange(6)) == pytest.approx(np.mean(np.array(squares) >= squares[0] - 1e-9))
-    nothing = [length_p(draws(16, 50, 0.0, seed), np.arange(16), n_perm=199) <= 0.05 for seed in range(200)]
+    assert length_p(rows, np.arange(6)) == pytest.approx(
+        np.mean(np.array(squares) >= squares[0] - 1e-9)
+    )
+    nothing = [
+        length_p(draws(16, 50, 0.0, seed), np.arange(16), n_perm=199) <= 0.05 for seed in range(200)
+    ]
     assert 0.01 <= np.mean(nothing) <= 0.10  # nominal .05, binomial error .015
     assert length_p(draws(16, 50, 3.0, 0), np.arange(16)) < 0.01
 
 
 @pytest.mark.parametrize(("n", "truth"), [(8, 0.8), (30, 0.8), (30, 0.0)])
 def test_noise_does_not_part_two_equal_directions(n: int, truth: float) -> None:
-    """Few pairs in 64 dimensions: the plain cosine is dragged towards zero, the corrected one is not, and it is covered."""
+    """Few pairs in 64 dimensions: the plain cosine is dragged towards zero, the corrected one is
+    not, and it is covered.
+    """
     found, plain = [], []
     for seed in range(80):
         one, other = draws(n, 64, 3.0, 2 * seed), draws(n, 64, 0.0, 2 * seed + 1)

@@ -7,7 +7,9 @@ from interp.analysis import nested, probes
 from interp.analysis.sweep import prepare, sweep
 
 
-def guesses(seed: int, *, n: int = 60, signal: float = 0.0, losses: tuple[float, ...] = ()) -> probes.Predictions:
+def guesses(
+    seed: int, *, n: int = 60, signal: float = 0.0, losses: tuple[float, ...] = ()
+) -> probes.Predictions:
     """Predictions of `n` items by two classes, right as far as there is `signal`, in five folds."""
     random = np.random.default_rng(seed)
     truth = np.tile([0, 1], n // 2)
@@ -39,7 +41,10 @@ def test_the_best_of_many_that_tell_nothing_is_high_and_the_nested_one_is_not() 
 
 
 def test_each_fold_takes_the_place_of_its_least_inner_loss() -> None:
-    one, other = guesses(0, losses=(1.0, 1.0, 1.0, 5.0, 5.0)), guesses(1, losses=(2.0, 2.0, 2.0, 1.0, 1.0))
+    one, other = (
+        guesses(0, losses=(1.0, 1.0, 1.0, 5.0, 5.0)),
+        guesses(1, losses=(2.0, 2.0, 2.0, 1.0, 1.0)),
+    )
     told = nested.joined([one, other], nested.choose_places([one, other]))
     first = np.isin(one.fold, [0, 1, 2])
     assert (told.probability[first] == one.probability[first]).all()
@@ -95,7 +100,9 @@ def test_a_sweep_tells_the_place_with_the_signal() -> None:
     assert row["value"] == own[2]["value"]
     assert row["p_max_t"] == min(one["p_max_t"] for one in own) <= 0.05
     assert "largest of 4 places" in row["p_of"]
-    few = prepare("reception", ["affective", "neutral"] * 2, np.repeat([0, 1], 2), n_splits=2, n_perm=9)
+    few = prepare(
+        "reception", ["affective", "neutral"] * 2, np.repeat([0, 1], 2), n_splits=2, n_perm=9
+    )
     told = sweep([(where, x[:4]) for where, x in sites], few, control=False)
     assert not [r for r in told.rows if r["metric"] == nested.NESTED]
     assert any("too few scenarios to choose a place" in one for one in told.warnings)
@@ -115,7 +122,14 @@ def test_an_emotions_direction_is_told_where_it_is_and_nowhere_else() -> None:
     assert (row["layer"], row["chosen_by"], row["n"]) == (4, "5 of 5 folds", 20)
     assert row["ci_low"] > 0.5
     assert row["p"] < 0.01
-    nothing = [nested.nested_separation(twins(0.0), places, groups, seed=seed)[0] for seed in range(40)]
+    nothing = [
+        nested.nested_separation(twins(0.0), places, groups, seed=seed)[0] for seed in range(40)
+    ]
     assert np.mean([one["value"] for one in nothing]) == pytest.approx(0.5, abs=0.05)
     assert np.mean([one["ci_low"] > 0.5 and one["p"] <= 0.05 for one in nothing]) <= 0.1
-    assert nested.nested_separation([(one[:2], two[:2]) for one, two in twins(0.0)], places, groups[:2], n_splits=2) == []
+    assert (
+        nested.nested_separation(
+            [(one[:2], two[:2]) for one, two in twins(0.0)], places, groups[:2], n_splits=2
+        )
+        == []
+    )

@@ -39,11 +39,19 @@ def renamed(battery: Battery, seed: int) -> Battery:
     def name(old: str) -> str:
         return names.setdefault(old, f"{draw.random():.12f}")
 
-    return replace(battery, items=tuple(
-        replace(i, id=name(f"id {i.id}"), pair=i.pair and name(f"pair {i.pair}"), group=name(f"group {i.group}"),
-                domain=name(f"domain {i.domain}"))
-        for i in battery
-    ))  # fmt: skip
+    return replace(
+        battery,
+        items=tuple(
+            replace(
+                i,
+                id=name(f"id {i.id}"),
+                pair=i.pair and name(f"pair {i.pair}"),
+                group=name(f"group {i.group}"),
+                domain=name(f"domain {i.domain}"),
+            )
+            for i in battery
+        ),
+    )
 
 
 def activations(text: str) -> np.ndarray:
@@ -53,8 +61,12 @@ def activations(text: str) -> np.ndarray:
 
 
 def numbers(battery: Battery) -> list[dict]:
-    """What the array half of a study says of a battery: probes, controls, text baselines, directions, the audit."""
-    pairs = in_content_order(pair for pair in battery.pairs() if pair.affective.arm == "keyword_free")
+    """What the array half of a study says of a battery: probes, controls, text baselines,
+    directions, the audit.
+    """
+    pairs = in_content_order(
+        pair for pair in battery.pairs() if pair.affective.arm == "keyword_free"
+    )
     rows: list[dict] = []
     for name, chosen in (("reception", [i for pair in pairs for i in pair]),
                          ("categorisation", [pair.affective for pair in pairs])):  # fmt: skip
@@ -127,4 +139,6 @@ def test_folds_do_not_hear_names(seed: int, n: int) -> None:
     ):
         for one, two in zip(make(y, groups, n_splits=3), make(y, named, n_splits=3), strict=True):
             assert one.test.tolist() == two.test.tolist()
-            assert [part[1].tolist() for part in one.inner] == [part[1].tolist() for part in two.inner]
+            assert [part[1].tolist() for part in one.inner] == [
+                part[1].tolist() for part in two.inner
+            ]

@@ -1,4 +1,6 @@
-"""Probes on data whose truth is known: leakage shows and is refused, nothing scores at chance, a planted signal is found."""
+"""Probes on data whose truth is known: leakage shows and is refused, nothing scores at chance, a
+planted signal is found.
+"""
 
 import numpy as np
 import pytest
@@ -9,8 +11,12 @@ from interp.analysis.stats import auroc, share_inflation
 from interp.errors import DataError, StatisticsError, UsageError
 
 
-def twins(n_pairs: int, d: int, signal: float, seed: int, shared: float = 3.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs that share a scenario vector; the affective member is moved along axis 0 by `signal`."""
+def twins(
+    n_pairs: int, d: int, signal: float, seed: int, shared: float = 3.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs that share a scenario vector; the affective member is moved along axis 0 by
+    `signal`.
+    """
     random = np.random.default_rng(seed)
     groups = np.repeat(np.arange(n_pairs), 2)
     y = np.tile(["affective", "neutral"], n_pairs)
@@ -20,7 +26,12 @@ def twins(n_pairs: int, d: int, signal: float, seed: int, shared: float = 3.0) -
 
 
 def headline(
-    x: np.ndarray, y: np.ndarray, groups: np.ndarray, *, folds: list[Fold] | None = None, probe: str = "logistic"
+    x: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray,
+    *,
+    folds: list[Fold] | None = None,
+    probe: str = "logistic",
 ) -> float:
     folds = folds or probes.grouped_folds(y, groups)
     rows = probes.score(probes.cross_validate(x, y, groups, folds=folds, probe=probe))
@@ -34,7 +45,11 @@ def test_folds_keep_groups_whole_and_classes_even() -> None:
     assert straddling(folds, groups) == []
     assert (np.bincount(fold_of(folds, len(y))) == 15).all()
     for fold in folds:
-        assert {one: int((y[fold.test] == one).sum()) for one in np.unique(y)} == {"joy": 8, "fear": 4, "anger": 3}
+        assert {one: int((y[fold.test] == one).sum()) for one in np.unique(y)} == {
+            "joy": 8,
+            "fear": 4,
+            "anger": 3,
+        }
         for train, test in fold.inner:
             assert set(train) | set(test) == set(fold.train)
             assert not set(groups[train]) & set(groups[test])
@@ -42,7 +57,9 @@ def test_folds_keep_groups_whole_and_classes_even() -> None:
 
 def test_seed_changes_the_folds_and_repeats_them() -> None:
     _, y, groups = twins(20, 2, 0, 0)
-    first, again, other = (probes.grouped_folds(y, groups, seed=s)[0].test.tolist() for s in (0, 0, 1))
+    first, again, other = (
+        probes.grouped_folds(y, groups, seed=s)[0].test.tolist() for s in (0, 0, 1)
+    )
     assert first == again
     assert first != other
 
@@ -67,7 +84,9 @@ def test_a_straddling_fold_is_refused_unless_it_says_so() -> None:
 
 
 def test_features_chosen_outside_the_folds_score_on_noise_and_inside_do_not() -> None:
-    """Selection leakage: the twenty noise features that best agree with all labels, against the same done per fold."""
+    """Selection leakage: the twenty noise features that best agree with all labels, against the
+    same done per fold.
+    """
     random = np.random.default_rng(6)
     x, y = random.normal(size=(80, 2000)), np.tile(["a", "b"], 40)
     groups = np.repeat(np.arange(40), 2)
@@ -79,7 +98,12 @@ def test_features_chosen_outside_the_folds_score_on_noise_and_inside_do_not() ->
 
     outside = headline(x[:, best(np.arange(80))], y, groups)
     inside = probes.predict_folds(
-        lambda fold: x[:, best(fold.train)], y, groups, folds=folds, make=probes.PROBES["logistic"], grids=[({"C": 0.1},)] * 5
+        lambda fold: x[:, best(fold.train)],
+        y,
+        groups,
+        folds=folds,
+        make=probes.PROBES["logistic"],
+        grids=[({"C": 0.1},)] * 5,
     )
     assert outside > 0.85
     assert probes.score(inside)[0]["value"] < 0.65
@@ -117,11 +141,15 @@ def test_scores_are_those_of_the_held_out_probabilities() -> None:
     assert rows["log_loss"]["value"] == pytest.approx(-np.log(own).mean())
     inside = [auroc(neutral[told.fold == k], told.y[told.fold == k] == "neutral") for k in range(5)]
     assert rows["auroc"]["value"] == pytest.approx(np.mean(inside))
-    assert all(row["ci_low"] <= row["value"] <= row["ci_high"] and row["n"] == 80 for row in rows.values())
+    assert all(
+        row["ci_low"] <= row["value"] <= row["ci_high"] and row["n"] == 80 for row in rows.values()
+    )
 
 
 def test_held_out_rows_do_not_touch_the_probe() -> None:
-    """Ruining the test rows of one fold changes that fold's predictions and no choice, weight or mean of its probe."""
+    """Ruining the test rows of one fold changes that fold's predictions and no choice, weight or
+    mean of its probe.
+    """
     x, y, groups = twins(30, 4, 1.0, 11)
     folds = probes.grouped_folds(y, groups)
     clean = probes.cross_validate(x, y, groups, folds=folds[:1])
@@ -133,29 +161,44 @@ def test_held_out_rows_do_not_touch_the_probe() -> None:
 
 
 def test_interval_of_cross_validated_nothing_covers_a_half_only_when_inflated() -> None:
-    """The folds share training rows: the plain bootstrap covers far less than it says, `share_inflation` mends it."""
+    """The folds share training rows: the plain bootstrap covers far less than it says,
+    `share_inflation` mends it.
+    """
     n_runs, plain, mended = 120, 0, 0
     for seed in range(n_runs):
         x, y, groups = twins(60, 8, 0.0, 1000 + seed, shared=1.0)
         folds = probes.grouped_folds(y, groups, seed=seed)
         told = probes.cross_validate(x, y, groups, folds=folds, settings=[{"C": 0.1}] * 5)
         row = probes.score(told)[0]
-        low, high = ((row[end] - row["value"]) / share_inflation(groups) + row["value"] for end in ("ci_low", "ci_high"))
+        low, high = (
+            (row[end] - row["value"]) / share_inflation(groups) + row["value"]
+            for end in ("ci_low", "ci_high")
+        )
         plain += low <= 0.5 <= high
         mended += row["ci_low"] <= 0.5 <= row["ci_high"]
     assert mended / n_runs >= 0.92
     assert plain / n_runs < 0.92
-    assert [share_inflation(range(n)) for n in (4, 8, 20, 32, 60)] == pytest.approx([1.0, 1.0, 1.15, 1.3, 1.3])
+    assert [share_inflation(range(n)) for n in (4, 8, 20, 32, 60)] == pytest.approx(
+        [1.0, 1.0, 1.15, 1.3, 1.3]
+    )
 
 
 def test_a_perfect_score_is_not_certain() -> None:
-    """10 and 40 scenarios without an error: the bound is the count's, and it holds the true .99; it was [1, 1]."""
+    """10 and 40 scenarios without an error: the bound is the count's, and it holds the true .99; it
+    was [1, 1].
+    """
     for n in (10, 40):
         y, groups = np.tile(["affective", "neutral"], n), np.repeat(np.arange(n), 2)
         fold = np.repeat(np.arange(n) % 2, 2)
         right = np.where(y == "affective", 0.9, 0.1)
         told = probes.Predictions(
-            np.column_stack([right, 1 - right]), ("affective", "neutral"), y, groups, fold, np.arange(2 * n), ()
+            np.column_stack([right, 1 - right]),
+            ("affective", "neutral"),
+            y,
+            groups,
+            fold,
+            np.arange(2 * n),
+            (),
         )
         for row in probes.score(told)[:3]:
             assert (row["value"], row["ci_high"]) == (1.0, 1.0)
@@ -163,13 +206,17 @@ def test_a_perfect_score_is_not_certain() -> None:
             assert row["ci_low"] < 0.99
     emotions, alone = np.repeat(["joy", "fear", "anger"], [4, 8, 12]), np.arange(24)
     sure = (np.array(["anger", "fear", "joy"])[None] == emotions[:, None]) * 0.8 + 0.1
-    told = probes.Predictions(sure, ("anger", "fear", "joy"), emotions, alone, np.arange(24) % 2, alone, ())
+    told = probes.Predictions(
+        sure, ("anger", "fear", "joy"), emotions, alone, np.arange(24) % 2, alone, ()
+    )
     # one of the four scenarios of joy is a twelfth of the macro average
     assert probes.score(told)[0]["ci_low"] == pytest.approx(1 - (1 - 0.05 ** (1 / 24)) * 24 / 12)
 
 
 def test_transfer_trains_on_one_arm_and_tests_on_the_other() -> None:
-    """The signal lies on axis 0 in the source arm and on axis 1 in the target: found inside an arm, not across."""
+    """The signal lies on axis 0 in the source arm and on axis 1 in the target: found inside an arm,
+    not across.
+    """
     random = np.random.default_rng(12)
     n = 100
     arm = np.repeat(["rich", "free"], n)
@@ -223,11 +270,15 @@ def test_bad_requests_are_refused() -> None:
 def test_odd_data_is_warned_of() -> None:
     x, y, groups = twins(12, 40, 0.0, 14)
     x[:, 3] = 1.0
-    told = " ".join(probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups)).warnings)
+    told = " ".join(
+        probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups)).warnings
+    )
     assert "1 of 40 features are constant" in told
     assert "fewer training items than the 40 dimensions" in told
     rare = np.array(["b"] * 3 + ["a"] * 97)
-    assert "accuracy 0.97" in " ".join(probes.check_features(np.random.default_rng(0).normal(size=(100, 2)), rare))
+    assert "accuracy 0.97" in " ".join(
+        probes.check_features(np.random.default_rng(0).normal(size=(100, 2)), rare)
+    )
 
 
 def test_too_few_scenarios_to_choose_a_setting_is_said() -> None:

@@ -1,4 +1,6 @@
-"""The AUROC and the correction for a peak, against independent computations and on data whose truth is known."""
+"""The AUROC and the correction for a peak, against independent computations and on data whose truth
+is known.
+"""
 
 import numpy as np
 import pytest
@@ -33,11 +35,15 @@ def test_weights_of_an_auroc_mean_repeated_items() -> None:
 
 
 def test_strata_forget_a_shift_between_folds() -> None:
-    """Two folds whose scores have opposite offsets: perfect inside each, worthless when compared across."""
+    """Two folds whose scores have opposite offsets: perfect inside each, worthless when compared
+    across.
+    """
     scores = np.array([0.0, 1.0, 10.0, 11.0, 12.0])
     truth = np.array([False, True, False, False, True])
     fold = np.array([0, 0, 1, 1, 1])
-    assert stats.weighted_auroc(scores, truth[None] * 1.0, ~truth[None] * 1.0, strata=fold)[0] == 1.0
+    assert (
+        stats.weighted_auroc(scores, truth[None] * 1.0, ~truth[None] * 1.0, strata=fold)[0] == 1.0
+    )
     assert stats.auroc(scores, truth) < 0.7
 
 
@@ -51,8 +57,12 @@ def test_max_t_keeps_the_family_wise_error_where_single_tests_do_not() -> None:
     single = family = 0
     for _ in range(200):
         # Twenty correlated tests, as the layers of one model are; scales differ, as sites' do.
-        draws = (random.normal(size=(301, 20)) + random.normal(size=(301, 1))) * np.linspace(1, 5, 20)
-        single += min(permutation_p(v, n) for v, n in zip(draws[0], draws[1:].T, strict=True)) < 0.05
+        draws = (random.normal(size=(301, 20)) + random.normal(size=(301, 1))) * np.linspace(
+            1, 5, 20
+        )
+        single += (
+            min(permutation_p(v, n) for v, n in zip(draws[0], draws[1:].T, strict=True)) < 0.05
+        )
         family += stats.max_t(draws[0], draws[1:]).min() < 0.05
     assert family / 200 < 0.09
     assert single / 200 > 0.3

@@ -1,4 +1,6 @@
-"""Reading a part of a shard: nothing unverified is handed out, and no more is read than what was asked for."""
+"""Reading a part of a shard: nothing unverified is handed out, and no more is read than what was
+asked for.
+"""
 
 import io
 from contextlib import ExitStack
@@ -40,7 +42,9 @@ def verified(data, tmp_path):
 def test_any_stretch_is_the_files_own(data, verified):
     file = verified()
     draw = np.random.default_rng(1)
-    for start, length in zip(draw.integers(0, SIZE, 60), draw.integers(0, 2 * BLOCK_BYTES, 60), strict=True):
+    for start, length in zip(
+        draw.integers(0, SIZE, 60), draw.integers(0, 2 * BLOCK_BYTES, 60), strict=True
+    ):
         file.seek(int(start))
         assert file.read(int(length)) == data[start : start + length]
     assert file.seek(-7, io.SEEK_END) == SIZE - 7
@@ -71,10 +75,14 @@ def store_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("blocks") / "run"
     sites = [f"blocks.{layer}.hook_resid_post" for layer in range(LAYERS)]
     config = {**head()["config"], "sites": sites}
-    folder = RunFolder.begin(path, {**head(), "config": config, "n_items": 2 * ITEMS, "n_shards": 2})
+    folder = RunFolder.begin(
+        path, {**head(), "config": config, "n_items": 2 * ITEMS, "n_shards": 2}
+    )
     for index in range(2):
         rng = np.random.default_rng(index)
-        arrays = {f"{site}/last": rng.normal(size=(ITEMS, WIDTH)).astype(np.float32) for site in sites}
+        arrays = {
+            f"{site}/last": rng.normal(size=(ITEMS, WIDTH)).astype(np.float32) for site in sites
+        }
         places = np.arange(index * ITEMS, (index + 1) * ITEMS)
         ones = np.ones(ITEMS, np.int64)
         shard = Shard(places, ones, arrays, ones.astype(np.int32), {"last": ones.astype(np.int8)})
@@ -92,15 +100,21 @@ def store_path(tmp_path_factory):
 def test_one_layer_of_one_site_touches_only_its_data(store_path, monkeypatch):
     files: list[VerifiedFile] = []
     made = VerifiedFile.__init__
-    monkeypatch.setattr(VerifiedFile, "__init__", lambda self, *a, **k: (files.append(self), made(self, *a, **k))[1])
+    monkeypatch.setattr(
+        VerifiedFile, "__init__", lambda self, *a, **k: (files.append(self), made(self, *a, **k))[1]
+    )
     with ActivationStore.open(store_path) as store:
         files.clear()
         x = store.read("blocks.17.hook_resid_post").x
     size = sum(path.stat().st_size for path in (store_path / "shards").iterdir())
     touched = sum(file.touched for file in files) * BLOCK_BYTES
-    assert x.nbytes <= touched <= x.nbytes + 2 * 4 * BLOCK_BYTES  # of a shard: its ends, its index, its list of items
+    # of a shard: its ends, its index, its list of items
+    assert x.nbytes <= touched <= x.nbytes + 2 * 4 * BLOCK_BYTES
     assert touched < size / 3
-    expected = [np.random.default_rng(k).normal(size=(LAYERS, ITEMS, WIDTH)).astype(np.float32)[17] for k in range(2)]
+    expected = [
+        np.random.default_rng(k).normal(size=(LAYERS, ITEMS, WIDTH)).astype(np.float32)[17]
+        for k in range(2)
+    ]
     np.testing.assert_array_equal(x, np.concatenate(expected))
 
 
@@ -128,7 +142,10 @@ def test_a_line_whose_digests_do_not_fit_the_file_is_refused(store_path, tmp_pat
 
     from interp.capture.store.sealed_json import seal
 
-    lines = [json.loads(line)["content"] for line in (store_path / "manifest.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line)["content"]
+        for line in (store_path / "manifest.jsonl").read_text().splitlines()
+    ]
     (tmp_path / "run.json").write_bytes((store_path / "run.json").read_bytes())
     lines[0]["blocks"] = lines[0]["blocks"][:-64]
     (tmp_path / "manifest.jsonl").write_text("".join(seal(line) + "\n" for line in lines))

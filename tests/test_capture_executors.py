@@ -27,7 +27,10 @@ def test_workers_that_share_a_folder_make_the_serial_tree(llama, clean, tmp_path
     out = tmp_path / "run"
     for index in reversed(range(count)):
         if index:
-            with pytest.raises(BusyError, match=f"worker {index} of {count} has done its part; \\d+ shards of other workers"):
+            with pytest.raises(
+                BusyError,
+                match=f"worker {index} of {count} has done its part; \\d+ shards of other workers",
+            ):
                 write_store(llama, out, executor=f"shard:{index}/{count}")
         else:
             assert len(write_store(llama, out, executor=f"shard:0/{count}").items) == len(battery())
@@ -82,7 +85,9 @@ def test_processes_make_the_serial_tree(llama, clean, tmp_path):
 
 
 def test_workers_that_leave_early_leave_the_run_as_it_stands(llama, clean, tmp_path, monkeypatch):
-    """Told to stop by somebody's hand, not by a signal: nothing of what they began is thrown away."""
+    """Told to stop by somebody's hand, not by a signal: nothing of what they began is thrown
+    away.
+    """
     out = tmp_path / "run"
 
     def leave_early(worker, folder, lock, *, workers):
@@ -91,7 +96,9 @@ def test_workers_that_leave_early_leave_the_run_as_it_stands(llama, clean, tmp_p
         folder.forget_stop()
 
     monkeypatch.setattr(executors, "run_in_processes", leave_early)
-    with pytest.raises(BusyError, match=r"told to stop; 0 of \d+ shards are in .*; the same command resumes"):
+    with pytest.raises(
+        BusyError, match=r"told to stop; 0 of \d+ shards are in .*; the same command resumes"
+    ):
         write_store(llama, out, executor="processes:2", shard_batches=4)
     assert len(RunFolder(out).parts) == 1
     assert list((out / "shards").glob("*.part-*.h5"))
@@ -100,7 +107,9 @@ def test_workers_that_leave_early_leave_the_run_as_it_stands(llama, clean, tmp_p
     assert tree(out) == tree(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("text", ["shard:4/4", "shard:0/0", "processes:0", "ray", "threads:2", "serial:2"])
+@pytest.mark.parametrize(
+    "text", ["shard:4/4", "shard:0/0", "processes:0", "ray", "threads:2", "serial:2"]
+)
 def test_an_executor_that_does_not_exist_is_told(text):
     with pytest.raises(UsageError, match="write serial, processes:2"):
         check_executor(text)
@@ -110,15 +119,22 @@ def test_a_store_with_a_quarantine_is_not_taken_for_whole(llama, tmp_path, monke
     from interp.capture import batches
 
     refused = battery().items[0].id
-    found = lambda recorded, plan: [place for place in recorded.places if plan.texts[place].id == refused]  # noqa: E731
+
+    def found(recorded, plan):
+        return [place for place in recorded.places if plan.texts[place].id == refused]
+
     monkeypatch.setattr(batches, "_nonfinite", found)
     write_store(llama, tmp_path / "run", on_nonfinite="quarantine").close()
-    with pytest.raises(DataError, match=rf"1 texts in quarantine \('{refused}'\).*give --on-nonfinite quarantine"):
+    with pytest.raises(
+        DataError, match=rf"1 texts in quarantine \('{refused}'\).*give --on-nonfinite quarantine"
+    ):
         write_store(llama, tmp_path / "run")
 
 
 def test_an_actor_stops_when_told_and_says_why_it_cannot_begin(llama, tiny_folder, tmp_path):
-    plan = make_plan(llama, battery(), sites=FEW, positions=("last",), options=Options(token_budget=48))
+    plan = make_plan(
+        llama, battery(), sites=FEW, positions=("last",), options=Options(token_budget=48)
+    )
     worker = recorder.Recorder(llama, plan)
     folder = RunFolder.begin(tmp_path / "run", worker.head)
     work = Work.of(worker, folder)
@@ -127,7 +143,10 @@ def test_an_actor_stops_when_told_and_says_why_it_cannot_begin(llama, tiny_folde
     folder.reload()
     assert [part.index for part in folder.parts.values()] == [0]
     name, told = _Actor(replace(work, model=str(tiny_folder("mistral")))).compute(0)
-    assert (name, "is not the one that the capture was planned with" in told) == ("ArtefactError", True)
+    assert (name, "is not the one that the capture was planned with" in told) == (
+        "ArtefactError",
+        True,
+    )
     name, told = _Actor(replace(work, out=tmp_path / "elsewhere")).compute(0)
     assert (name, "is not a capture" in told) == ("ArtefactError", True)
 
@@ -144,14 +163,22 @@ def test_a_worker_refuses_another_model(llama, tiny_folder, tmp_path):
 def cluster():
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error", configure_logging=False)
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        configure_logging=False,
+    )
     yield ray
     ray.shutdown()
 
 
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore")
-def test_ray_makes_the_serial_tree_with_a_worker_killed_and_names_a_poison_row(llama, clean, tmp_path, cluster, tiny_folder):
+def test_ray_makes_the_serial_tree_with_a_worker_killed_and_names_a_poison_row(
+    llama, clean, tmp_path, cluster, tiny_folder
+):
     out = tmp_path / "run"
     killed = []
 
@@ -183,5 +210,13 @@ def test_ray_makes_the_serial_tree_with_a_worker_killed_and_names_a_poison_row(l
     row = load(str(folder), check=False).tokenize([battery().items[4].text])[0][1]
     weights["model.embed_tokens.weight"][row] = float("nan")
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(DataError, match=r"text '\d-\w+': non-finite activation at blocks.0.hook_resid_post"):
-        capture(load(str(folder), check=False), battery(), sites=FEW, out=tmp_path / "bad", executor="ray:2")
+    with pytest.raises(
+        DataError, match=r"text '\d-\w+': non-finite activation at blocks.0.hook_resid_post"
+    ):
+        capture(
+            load(str(folder), check=False),
+            battery(),
+            sites=FEW,
+            out=tmp_path / "bad",
+            executor="ray:2",
+        )

@@ -1,4 +1,6 @@
-"""The proof of reliability: crashes at every step, failing disks, kills, signals, memory that runs out."""
+"""The proof of reliability: crashes at every step, failing disks, kills, signals, memory that runs
+out.
+"""
 
 import os
 import random
@@ -52,9 +54,15 @@ def test_no_crash_point_is_silently_wrong(tmp_path, monkeypatch, keep_unsynced):
 
 
 def test_the_crash_test_sees_a_writer_that_forgets_to_sync(tmp_path, monkeypatch):
-    """Without fsync the same enumeration finds shards that the manifest names and that are not there: the test can fail."""
+    """Without fsync the same enumeration finds shards that the manifest names and that are not
+    there: the test can fail.
+    """
     events, _ = logged_run(tmp_path, monkeypatch)
-    events = [event for event in events if ".probe." not in event[1] and not (event[0] == "fsync" and "shards" in event[1])]
+    events = [
+        event
+        for event in events
+        if ".probe." not in event[1] and not (event[0] == "fsync" and "shards" in event[1])
+    ]
     broken = 0
     for crash in range(len(events) + 1):
         root = tmp_path / f"crash-{crash}"
@@ -71,7 +79,9 @@ def test_the_crash_test_sees_a_writer_that_forgets_to_sync(tmp_path, monkeypatch
     assert broken > 0
 
 
-@pytest.mark.parametrize("error", [*ERRORS.values(), KeyboardInterrupt()], ids=[*ERRORS, "KeyboardInterrupt"])
+@pytest.mark.parametrize(
+    "error", [*ERRORS.values(), KeyboardInterrupt()], ids=[*ERRORS, "KeyboardInterrupt"]
+)
 def test_every_step_may_fail(tmp_path, monkeypatch, error):
     events, whole = logged_run(tmp_path, monkeypatch)
     for failing in range(len(events)):
@@ -87,7 +97,9 @@ def test_every_step_may_fail(tmp_path, monkeypatch, error):
         expected = ResourceError if isinstance(error, OSError) else KeyboardInterrupt
         with watched_disk(monkeypatch, Disk(root, before=fail)), pytest.raises(expected):
             write_run(root)
-        assert not [path for path in root.rglob("*.tmp") if ".probe." not in path.name], f"leftover after step {failing}"
+        assert not [path for path in root.rglob("*.tmp") if ".probe." not in path.name], (
+            f"leftover after step {failing}"
+        )
         if (root / "run.json").exists():
             folder = RunFolder(root)
             for record in folder.records.values():
@@ -142,9 +154,13 @@ class Sender:
         monkeypatch.setattr(recorder, "launch", run_batch)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75)]
+)
 @pytest.mark.parametrize("shard_batches", [1, 4])
-def test_the_first_signal_ends_the_batch_and_keeps_what_is_done(llama, tmp_path, monkeypatch, number, code, shard_batches):
+def test_the_first_signal_ends_the_batch_and_keeps_what_is_done(
+    llama, tmp_path, monkeypatch, number, code, shard_batches
+):
     before = signal.getsignal(number)
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -160,7 +176,10 @@ def test_the_first_signal_ends_the_batch_and_keeps_what_is_done(llama, tmp_path,
         again = Sender(patch, number, at=[])
         write_store(llama, out, shard_batches=shard_batches).close()
     write_store(llama, tmp_path / "whole", shard_batches=shard_batches).close()
-    assert again.batches == sum(len(r.batches) for r in RunFolder(tmp_path / "whole").records.values()) - 3
+    assert (
+        again.batches
+        == sum(len(r.batches) for r in RunFolder(tmp_path / "whole").records.values()) - 3
+    )
     assert tree(out) == tree(tmp_path / "whole")
 
 
@@ -197,12 +216,16 @@ def test_out_of_memory_halves_the_batch_and_goes_on(llama, tmp_path, monkeypatch
         with capture(llama, battery(), sites=FEW, token_budget=200, out=tmp_path / "run") as halved:
             a, b = (store.read(POST).x for store in (whole, halved))
     assert np.abs(a - b).max() <= 1e-5 * np.abs(b).max()
-    shapes = [shape for record in RunFolder(tmp_path / "run").records.values() for shape in record.batches]
+    shapes = [
+        shape for record in RunFolder(tmp_path / "run").records.values() for shape in record.batches
+    ]
     assert max(texts for texts, _ in shapes) == 2
     assert sum(texts for texts, _ in shapes) == len(battery())
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
 def test_a_text_too_large_alone_is_named(llama, monkeypatch, error):
     from interp.capture import batches
 
@@ -210,7 +233,9 @@ def test_a_text_too_large_alone_is_named(llama, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(batches, "_run", starving)
-    with pytest.raises(ResourceError, match=r"text '\d-\w+' \(\d+ tokens\) does not fit in memory, even alone"):
+    with pytest.raises(
+        ResourceError, match=r"text '\d-\w+' \(\d+ tokens\) does not fit in memory, even alone"
+    ):
         capture(llama, battery(), sites=FEW)
 
 
@@ -242,20 +267,31 @@ def interrupted(llama, out, monkeypatch, **options):
 
 
 def other_values(path: Path) -> None:
-    """A whole shard of the same plan, its checksums right, whose values are not those that were committed."""
+    """A whole shard of the same plan, its checksums right, whose values are not those that were
+    committed.
+    """
     with h5py.File(path, "r+") as file:
         file["blocks.0.hook_resid_post/last_content"][0, 0] += 1
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9]), other_values]
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(path.read_bytes()[:-9]),
+        other_values,
+    ],
 )
-def test_a_part_that_is_damaged_is_told_by_verify_and_repair_and_computed_again(llama, tmp_path, monkeypatch, damage):
+def test_a_part_that_is_damaged_is_told_by_verify_and_repair_and_computed_again(
+    llama, tmp_path, monkeypatch, damage
+):
     out = tmp_path / "run"
     part = interrupted(llama, out, monkeypatch)
     damage(out / "shards" / part.file)
     assert not next(row for row in verify(out) if row["check"] == part.file)["passed"]
-    with pytest.warns(UserWarning, match=f"begun of shard {part.index} cannot be used, and is computed again"):
+    with pytest.warns(
+        UserWarning, match=f"begun of shard {part.index} cannot be used, and is computed again"
+    ):
         write_store(llama, out, shard_batches=4).close()
     write_store(llama, tmp_path / "whole", shard_batches=4).close()
     assert tree(out) == tree(tmp_path / "whole")
@@ -271,7 +307,10 @@ def test_a_part_whose_quarantine_is_lost_is_computed_again(llama, tmp_path, monk
     from interp.capture import batches
 
     longest = max(battery(), key=lambda item: len(item.text)).id
-    found = lambda recorded, plan: [place for place in recorded.places if plan.texts[place].id == longest]  # noqa: E731
+
+    def found(recorded, plan):
+        return [place for place in recorded.places if plan.texts[place].id == longest]
+
     monkeypatch.setattr(batches, "_nonfinite", found)
     out, options = tmp_path / "run", {"on_nonfinite": "quarantine"}
     part = interrupted(llama, out, monkeypatch, **options)

@@ -1,4 +1,6 @@
-"""Files that lie: flipped bits, cut files, and HDF5 made to hurt; each is refused, opens nothing else, and costs little."""
+"""Files that lie: flipped bits, cut files, and HDF5 made to hurt; each is refused, opens nothing
+else, and costs little.
+"""
 
 import hashlib
 import json
@@ -49,7 +51,9 @@ def test_no_flipped_bit_is_silent(run):
             except ArtefactError:
                 loud += 1
                 continue
-            assert same or path.name == "quarantine.jsonl", f"bit {bit} of {path.name} was neither seen nor harmless"
+            assert same or path.name == "quarantine.jsonl", (
+                f"bit {bit} of {path.name} was neither seen nor harmless"
+            )
         path.write_bytes(data)
     assert loud > 350
     np.testing.assert_array_equal(read(run), truth())
@@ -57,7 +61,9 @@ def test_no_flipped_bit_is_silent(run):
 
 def test_no_cut_file_is_silent(run):
     for path in [
-        path for path in sorted(run.rglob("*")) if path.suffix in (".h5", ".jsonl", ".json") and "quar" not in path.name
+        path
+        for path in sorted(run.rglob("*"))
+        if path.suffix in (".h5", ".jsonl", ".json") and "quar" not in path.name
     ]:
         data = path.read_bytes()
         for length in {0, 1, len(data) // 3, len(data) // 2, len(data) - 2}:
@@ -68,11 +74,18 @@ def test_no_cut_file_is_silent(run):
 
 
 def swap_in(run: Path, data: bytes, **changes: object) -> None:
-    """Put `data` in place of shard 0 with a manifest line that vouches for it: an attacker may write both."""
+    """Put `data` in place of shard 0 with a manifest line that vouches for it: an attacker may
+    write both.
+    """
     digest = hashlib.sha256(data).hexdigest()
     lines = (run / "manifest.jsonl").read_text().splitlines()
     record = json.loads(lines[0])["content"]
-    record |= {"file": f"00000-{digest[:8]}.h5", "bytes": len(data), "sha256": digest, "blocks": block_digests(data)}
+    record |= {
+        "file": f"00000-{digest[:8]}.h5",
+        "bytes": len(data),
+        "sha256": digest,
+        "blocks": block_digests(data),
+    }
     record |= changes
     (run / "manifest.jsonl").write_text("\n".join([seal(record), *lines[1:]]) + "\n")
     if "/" not in str(record["file"]):
@@ -84,7 +97,11 @@ def hostile(build, *, libver=None) -> bytes:
     with h5py.File.in_memory(**({"libver": libver} if libver else {})) as file:
         file.attrs.create("schema", np.int64(SCHEMA))
         file.attrs.create("plan", np.bytes_("f" * 64))
-        for name, data in (("item", np.arange(4)), ("length", np.ones(4, np.int64)), ("token", np.ones(4, np.int32))):
+        for name, data in (
+            ("item", np.arange(4)),
+            ("length", np.ones(4, np.int64)),
+            ("token", np.ones(4, np.int32)),
+        ):
             file.create_dataset(name, data=data, chunks=(4,), fletcher32=True)
         build(file)
         file.flush()
@@ -101,7 +118,9 @@ def honest(file, name=NAME, **changes):
 
 
 def external_storage(file):
-    file.create_dataset(NAME, shape=(4, 8), dtype="<f4", external=[(TRAP[0], 0, h5py.h5f.UNLIMITED)])
+    file.create_dataset(
+        NAME, shape=(4, 8), dtype="<f4", external=[(TRAP[0], 0, h5py.h5f.UNLIMITED)]
+    )
 
 
 def external_link(file):
@@ -196,9 +215,15 @@ HOSTILE = {
     "attribute on data": attribute_on_data,
     "newer schema": newer,
     "schema of another type": odd_schema,
-    "huge and never written": lambda f: f.create_dataset(NAME, (1 << 40, 8), "<f4", chunks=(4, 8), fletcher32=True),
-    "fill value instead of data": lambda f: f.create_dataset(NAME, (4, 8), "<f4", chunks=(4, 8), fletcher32=True, fillvalue=1),
-    "gzip bomb": lambda f: f.create_dataset(NAME, data=np.zeros((1 << 22, 8), "<f4"), chunks=(1 << 16, 8), compression=9),
+    "huge and never written": lambda f: f.create_dataset(
+        NAME, (1 << 40, 8), "<f4", chunks=(4, 8), fletcher32=True
+    ),
+    "fill value instead of data": lambda f: f.create_dataset(
+        NAME, (4, 8), "<f4", chunks=(4, 8), fletcher32=True, fillvalue=1
+    ),
+    "gzip bomb": lambda f: f.create_dataset(
+        NAME, data=np.zeros((1 << 22, 8), "<f4"), chunks=(1 << 16, 8), compression=9
+    ),
     "unasked filter": lambda f: honest(f, shuffle=True),
     "no checksum": lambda f: honest(f, fletcher32=False),
     "contiguous": lambda f: f.create_dataset(NAME, data=X),
@@ -214,7 +239,7 @@ HOSTILE = {
     "missing rows": lambda f: honest(f, data=X[:3], chunks=(3, 8)),
     "not a number": lambda f: honest(f, data=np.full_like(X, np.nan)),
     "without the dataset": lambda f: honest(f, f"{SITE}/other"),
-}  # fmt: skip
+}
 
 BYTES = {
     "empty": b"\0",
@@ -225,12 +250,16 @@ BYTES = {
 
 
 def refused(run: Path) -> int:
-    """Read the store in a child with little processor time; 0 when it is refused with our error and little memory."""
+    """Read the store in a child with little processor time; 0 when it is refused with our error and
+    little memory.
+    """
     pid = os.fork()
     if pid == 0:
         code = 3
         try:
-            resource.setrlimit(resource.RLIMIT_CPU, (2 + int(sum(os.times()[:2])), resource.RLIM_INFINITY))
+            resource.setrlimit(
+                resource.RLIMIT_CPU, (2 + int(sum(os.times()[:2])), resource.RLIM_INFINITY)
+            )
             sys.addaudithook(_watch(run))
             start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             try:
@@ -251,16 +280,22 @@ def _watch(run: Path):
     def hook(event, args):
         if event == "open" and isinstance(args[0], str | bytes | Path):
             path = os.fsdecode(args[0])
-            if not path.startswith((str(run), sys.prefix, sys.base_prefix)) and not path.endswith((".py", ".pyc")):
+            if not path.startswith((str(run), sys.prefix, sys.base_prefix)) and not path.endswith(
+                (".py", ".pyc")
+            ):
                 os._exit(9)
 
     return hook
 
 
 def test_a_shard_of_another_width_is_refused_though_its_digests_are_right(run):
-    """Whoever writes shards may write their manifest, too; rows of another model are no rows of this run."""
+    """Whoever writes shards may write their manifest, too; rows of another model are no rows of
+    this run.
+    """
     swap_in(run, hostile(lambda file: honest(file, data=X[:, :5], chunks=(4, 5))), warnings=[])
-    with pytest.raises(ArtefactError, match=r"rows of shape \(8,\), and another shard of its run \(5,\)"):
+    with pytest.raises(
+        ArtefactError, match=r"rows of shape \(8,\), and another shard of its run \(5,\)"
+    ):
         read(run)
     assert not all(row["passed"] for row in verify(run))
 

@@ -1,4 +1,6 @@
-"""Two writers: who holds a run is told, who is gone is not waited for, and without locks the shards are still right."""
+"""Two writers: who holds a run is told, who is gone is not waited for, and without locks the shards
+are still right.
+"""
 
 import os
 import socket
@@ -15,7 +17,12 @@ from interp.errors import BusyError, InterpError
 def test_the_second_writer_is_told_who_holds_the_run(llama, tmp_path, clean):
     out = tmp_path / "run"
     out.mkdir()
-    with locked(out / "LOCK"), pytest.raises(BusyError, match=rf"held by pid {os.getpid()} on {socket.gethostname()} since"):
+    with (
+        locked(out / "LOCK"),
+        pytest.raises(
+            BusyError, match=rf"held by pid {os.getpid()} on {socket.gethostname()} since"
+        ),
+    ):
         write_store(llama, out)
     write_store(llama, out).close()
     assert tree(out) == clean
@@ -72,7 +79,9 @@ def test_a_stale_lock_is_seen_as_such(tmp_path, holder, busy):
 
 
 def test_who_shares_a_lock_leaves_the_note_of_who_is_still_at_work(tmp_path):
-    """On a file system that carries no locks between hosts, the note is all that another host has."""
+    """On a file system that carries no locks between hosts, the note is all that another host
+    has.
+    """
     path = tmp_path / "LOCK"
     with locked(path, shared=True):
         with locked(path, shared=True):
@@ -108,7 +117,10 @@ def test_a_start_that_no_clock_shows_is_not_told(tmp_path):
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("elsewhere")])
 def test_a_lock_is_a_plain_file_or_nothing(tmp_path, make):
     make(tmp_path / "LOCK")
-    with pytest.raises(InterpError, match=r"plain file|directory|links") as error, locked(tmp_path / "LOCK"):
+    with (
+        pytest.raises(InterpError, match=r"plain file|directory|links") as error,
+        locked(tmp_path / "LOCK"),
+    ):
         pass
     assert error.value.exit_code in (4, 5)
     assert "disk is full" not in str(error.value)

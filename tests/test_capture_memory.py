@@ -10,7 +10,7 @@ TEXTS = 5_000
 WITHIN_MB = 1024
 
 PROGRAM = """
-import json, re, sys
+import json, math, re, sys
 from pathlib import Path
 from capture_cases import WORDS
 from interp.capture import capture
@@ -22,21 +22,36 @@ def peak(key):
 
 model = load(sys.argv[1], check=False)
 words = [word for word in dict.fromkeys(WORDS) if word.isalpha()]
-texts = [" ".join(words[(n + 7 * k) % len(words)] for k in range(20 + n % 41)) for n in range(int(sys.argv[3]))]
+def text(n):
+    return " ".join(words[(n + 7 * k) % len(words)] for k in range(20 + n % 41))
+
+texts = [text(n) for n in range(int(sys.argv[3]))]
 battery = Battery("many", tuple(Stimulus(f"t{n}", text, "joy") for n, text in enumerate(texts)))
 loaded = peak("VmRSS")
-sites = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "q", "k", "v", "z", "pre", "post")
-with capture(model, battery, sites=sites, positions=("all",), out=sys.argv[2], storage="float16") as store:
+sites = "resid_pre resid_mid resid_post attn_out mlp_out q k v z pre post".split()
+how = {"sites": sites, "positions": ("all",), "storage": "float16"}
+with capture(model, battery, out=sys.argv[2], **how) as store:
     tokens = sum(len(piece.x) for piece in store.stream("blocks.1.hook_resid_post"))
-    widths = sum(4 * int(__import__("math").prod(next(store.stream(site)).x.shape[1:])) for site in store.sites)
-print(json.dumps({"grown": peak("VmHWM") - loaded, "whole": tokens * widths / 1e6, "texts": len(store.items)}))
+    shapes = [next(store.stream(site)).x.shape[1:] for site in store.sites]
+    widths = sum(4 * math.prod(shape) for shape in shapes)
+grown = peak("VmHWM") - loaded
+print(json.dumps({"grown": grown, "whole": tokens * widths / 1e6, "texts": len(store.items)}))
 """
 
 
 @pytest.mark.slow
 def test_five_thousand_texts_token_by_token_fit_in_a_gigabyte(tiny_folder, tmp_path, request):
-    command = [sys.executable, "-c", PROGRAM, str(tiny_folder("gpt2")), str(tmp_path / "run"), str(TEXTS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=request.path.parent)
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        str(tiny_folder("gpt2")),
+        str(tmp_path / "run"),
+        str(TEXTS),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=request.path.parent
+    )
     told = json.loads(done.stdout)
     assert told["texts"] == TEXTS
     assert told["whole"] > 1.1 * WITHIN_MB, "the captured arrays would fit: the test could not fail"

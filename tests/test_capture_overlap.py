@@ -1,4 +1,6 @@
-"""What goes on at once: a shard is written while the next is computed, a batch is copied while the next one runs."""
+"""What goes on at once: a shard is written while the next is computed, a batch is copied while the
+next one runs.
+"""
 
 import dataclasses
 import os
@@ -65,7 +67,9 @@ def test_the_error_of_the_work_itself_is_the_one_to_tell():
 
 
 def test_a_shard_is_written_while_the_next_is_computed(model, tmp_path, monkeypatch):
-    """Each write but the last waits until a later shard's forward has begun: without overlap it would wait in vain."""
+    """Each write but the last waits until a later shard's forward has begun: without overlap it
+    would wait in vain.
+    """
     write_store(model, tmp_path / "plain").close()
     n_shards = len(RunFolder(tmp_path / "plain").records)
     launched = threading.Semaphore(0)
@@ -74,7 +78,11 @@ def test_a_shard_is_written_while_the_next_is_computed(model, tmp_path, monkeypa
 
     def waiting(self, *args, **record):
         index = record["record"]["index"]
-        in_time.extend(launched.acquire(timeout=SECONDS) for _ in range(1 if index else 2) if index < n_shards - 1)
+        in_time.extend(
+            launched.acquire(timeout=SECONDS)
+            for _ in range(1 if index else 2)
+            if index < n_shards - 1
+        )
         return commit(self, *args, **record)
 
     monkeypatch.setattr(recorder, "launch", lambda *a: (launch(*a), launched.release())[0])
@@ -87,7 +95,9 @@ def test_a_shard_is_written_while_the_next_is_computed(model, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("travels", [True, False])
-def test_a_batch_that_travels_arrives_while_the_next_is_computed_and_no_other_is_kept_waiting(model, monkeypatch, travels):
+def test_a_batch_that_travels_arrives_while_the_next_is_computed_and_no_other_is_kept_waiting(
+    model, monkeypatch, travels
+):
     """From a device, that is; in the host's own memory, waiting would only keep it occupied."""
     told: list[str] = []
     launch, finish = recorder.launch, recorder.finish
@@ -102,7 +112,11 @@ def test_a_batch_that_travels_arrives_while_the_next_is_computed_and_no_other_is
         x = store.read("blocks.1.hook_resid_post").x
     n = told.count("launch")
     assert n > 2
-    assert told == (["launch", *["launch", "finish"] * (n - 1), "finish"] if travels else ["launch", "finish"] * n)
+    assert told == (
+        ["launch", *["launch", "finish"] * (n - 1), "finish"]
+        if travels
+        else ["launch", "finish"] * n
+    )
     with capture(model, battery(), sites=("resid_post",), token_budget=48) as again:
         np.testing.assert_array_equal(x, again.read("blocks.1.hook_resid_post").x)
 

@@ -1,4 +1,6 @@
-"""The plan: the same batches always, nothing packed over the budget, and requests refused before any forward."""
+"""The plan: the same batches always, nothing packed over the budget, and requests refused before
+any forward.
+"""
 
 import pytest
 from capture_cases import FEW, battery, write_store
@@ -18,7 +20,9 @@ def model(tiny_folder):
     return load(str(tiny_folder("llama")), check=False)
 
 
-@given(st.lists(st.integers(1, 90), min_size=1, max_size=60), st.integers(1, 200), st.integers(1, 900))
+@given(
+    st.lists(st.integers(1, 90), min_size=1, max_size=60), st.integers(1, 200), st.integers(1, 900)
+)
 def test_batches_hold_each_text_once_within_the_budget_and_a_shard(lengths, budget, most):
     held = [10 * length for length in lengths]
     batches = budget_batches(lengths, held, token_budget=budget, most_bytes=most)
@@ -35,13 +39,24 @@ def test_batches_hold_each_text_once_within_the_budget_and_a_shard(lengths, budg
 
 def test_shards_end_by_bytes_or_batches():
     options = Options(shard_bytes=100, shard_batches=3)
-    assert gather_shards([60, 60, 10, 10, 10, 10, 500, 1], options=options) == ((0,), (1, 2, 3), (4, 5), (6,), (7,))
+    assert gather_shards([60, 60, 10, 10, 10, 10, 500, 1], options=options) == (
+        (0,),
+        (1, 2, 3),
+        (4, 5),
+        (6,),
+        (7,),
+    )
 
 
 def test_sorting_by_length_saves_padding(model):
-    texts = Battery("mixed", tuple(Stimulus(f"t{k}", " ".join(["dog"] * (4 + 26 * (k % 2))), "joy") for k in range(40)))
+    texts = Battery(
+        "mixed",
+        tuple(Stimulus(f"t{k}", " ".join(["dog"] * (4 + 26 * (k % 2))), "joy") for k in range(40)),
+    )
     lengths = [len(row) for row in model.tokenize([item.text for item in texts])]
-    told = estimate(model, texts, sites=["resid_post"], positions=["last"], token_budget=120, teraflops=1.0)
+    told = estimate(
+        model, texts, sites=["resid_post"], positions=["last"], token_budget=120, teraflops=1.0
+    )
     as_they_come = [lengths[i : i + 4] for i in range(0, 40, 4)]
     naive = 1 - sum(lengths) / sum(len(b) * max(b) for b in as_they_come)
     assert told["padding"] < 0.1 < naive
@@ -50,7 +65,9 @@ def test_sorting_by_length_saves_padding(model):
 def test_the_digest_follows_everything_that_matters(model, tiny_folder):
     def plan(texts=None, *, sites=("resid_post",), positions=("last",), by=model, **options):
         texts = texts or battery(3)
-        return make_plan(by, texts, sites=sites, positions=positions, options=Options(**options)).digest
+        return make_plan(
+            by, texts, sites=sites, positions=positions, options=Options(**options)
+        ).digest
 
     same = plan()
     other = load(str(tiny_folder("mistral")), check=False)
@@ -75,19 +92,26 @@ def test_estimate_counts_what_a_capture_makes(model, tmp_path):
         arrays = [store.read(site, p).x for site in store.sites for p in store.positions]
         assert told["bytes"] == sum(x.nbytes for x in arrays)
         lengths = store.read(FEW[1], "all").lengths
-        assert (told["rows"], told["tokens"], told["shards"]) == (len(texts), sum(lengths), store.head["n_shards"])
+        assert (told["rows"], told["tokens"], told["shards"]) == (
+            len(texts),
+            sum(lengths),
+            store.head["n_shards"],
+        )
     half = estimate(model, texts, teraflops=1.0, storage="float16", **settings)
     assert half["bytes"] == told["bytes"] // 2
 
 
 def test_the_time_is_two_operations_a_weight_and_token_up_to_the_last_layer(model):
     def seconds(site, teraflops=1.0):
-        return estimate(model, battery(), sites=(site,), positions=("last",), teraflops=teraflops)["seconds"]
+        return estimate(model, battery(), sites=(site,), positions=("last",), teraflops=teraflops)[
+            "seconds"
+        ]
 
     told = estimate(model, battery(), sites=("resid_post",), positions=("last",), teraflops=1.0)
     dims, tokens = model.dims, round(told["tokens"] / (1 - told["padding"]))
     matrices = dims.n_layers * (4 * dims.d_model**2 + 2 * dims.d_model * dims.d_mlp)
-    assert told["seconds"] == pytest.approx(2 * matrices * tokens / 1e12, rel=0.25)  # biases, norms and positions come on top
+    # biases, norms and positions come on top
+    assert told["seconds"] == pytest.approx(2 * matrices * tokens / 1e12, rel=0.25)
     assert seconds("resid_post@2") == pytest.approx(3 * seconds("resid_post@0"))
     assert seconds("resid_post@2", 2.0) == pytest.approx(seconds("resid_post@2") / 2)
     weights = sum(weight.numel() for weight in model.plain().parameters())
@@ -113,7 +137,12 @@ LONG = " ".join(["dog"] * 200)
         (one(LONG), {}, DataError, r"odd one.*201 tokens.*128"),
         (one("dog <eos> cat"), {}, DataError, "odd one.*<eos>"),
         (one("a dog"), {"positions": ("mean_from(20)",)}, DataError, "no token of text 'odd one'"),
-        (one("a dog", seen=[9, 9]), {"positions": ("span(seen)",)}, DataError, "odd one.*inside the text"),
+        (
+            one("a dog", seen=[9, 9]),
+            {"positions": ("span(seen)",)},
+            DataError,
+            "odd one.*inside the text",
+        ),
         (Battery("none", ()), {}, DataError, "0 texts"),
         (one("a dog"), {"sites": ("resid_pots",)}, UsageError, "did you mean resid_post"),
         (one("a dog"), {"sites": ("resid_post@12",)}, UsageError, r"layers 0\.\.2"),
@@ -132,7 +161,9 @@ LONG = " ".join(["dog"] * 200)
         (one("a dog"), {"executor": "processes:2"}, UsageError, "needs a folder"),
     ],
 )
-def test_a_bad_request_is_refused_before_any_forward(model, monkeypatch, texts, request_, error, message):
+def test_a_bad_request_is_refused_before_any_forward(
+    model, monkeypatch, texts, request_, error, message
+):
     monkeypatch.setattr(model.bridge, "forward", lambda *a, **k: pytest.fail("the model ran"))
     with pytest.raises(error, match=message):
         capture(model, texts, **{"sites": ("resid_post",), "positions": ("last",), **request_})
@@ -140,7 +171,9 @@ def test_a_bad_request_is_refused_before_any_forward(model, monkeypatch, texts, 
 
 def test_duplicate_layers_are_one(model):
     with pytest.warns(UserWarning, match="named twice"):
-        store = capture(model, battery(2), sites=("resid_post", "resid_post@1,1"), positions=("last", "last"))
+        store = capture(
+            model, battery(2), sites=("resid_post", "resid_post@1,1"), positions=("last", "last")
+        )
     with store:
         assert len(store.sites) == model.dims.n_layers
         assert store.positions == ("last",)
@@ -149,7 +182,9 @@ def test_duplicate_layers_are_one(model):
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_truncation_is_explicit_and_recorded(model, side):
     text = "anna " + " ".join(["dog"] * 200) + " ben"
-    with capture(model, one(text), sites=("resid_post",), positions=("all", "mean_content"), truncate=side) as store:
+    with capture(
+        model, one(text), sites=("resid_post",), positions=("all", "mean_content"), truncate=side
+    ) as store:
         assert store.read("blocks.0.hook_resid_post", "all").lengths == (128,)
         assert store.provenance["options"]["truncate"] == side
         kept = {"left": "dog " * 126 + "ben", "right": "anna " + "dog " * 126}[side].strip()
@@ -159,7 +194,9 @@ def test_truncation_is_explicit_and_recorded(model, side):
 
 
 def test_special_tokens_are_accepted_when_meant(model):
-    with capture(model, one("dog <eos> cat"), sites=("resid_post",), positions=("all",), allow_special=True) as store:
+    with capture(
+        model, one("dog <eos> cat"), sites=("resid_post",), positions=("all",), allow_special=True
+    ) as store:
         assert store.read("blocks.0.hook_resid_post", "all").lengths == (4,)
 
 
@@ -175,7 +212,9 @@ def test_a_folder_that_cannot_be_written_is_refused_before_planning(model, tmp_p
 
 
 def test_a_full_disk_is_foreseen(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("interp.capture.recorder.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(
+        "interp.capture.recorder.disk_usage", lambda path: type("Usage", (), {"free": 1000})()
+    )
     monkeypatch.setattr("interp.capture.recorder.launch", lambda *a: pytest.fail("the model ran"))
     with pytest.raises(ResourceError, match=r"needs .* GB \+ 10 %, and 0.00 GB are free"):
         write_store(model, tmp_path / "run")
@@ -183,7 +222,10 @@ def test_a_full_disk_is_foreseen(model, tmp_path, monkeypatch):
 
 def test_a_folder_of_another_capture_is_refused_with_the_difference(model, tmp_path):
     write_store(model, tmp_path / "run").close()
-    with pytest.raises(ArtefactError, match=r"another configuration.*options.storage: \"float32\" -> \"float16\".*positions"):
+    with pytest.raises(
+        ArtefactError,
+        match=r"another configuration.*options.storage: \"float32\" -> \"float16\".*positions",
+    ):
         write_store(model, tmp_path / "run", storage="float16", positions=("last",))
     (tmp_path / "odd" / "shards").mkdir(parents=True)
     (tmp_path / "odd" / "shards" / "00000-3fa9c1d2.h5").touch()
@@ -194,12 +236,21 @@ def test_a_folder_of_another_capture_is_refused_with_the_difference(model, tmp_p
 @pytest.mark.parametrize("name", ["my field", "a/b", "wörter", "x" * 90])
 def test_a_rule_whose_name_the_store_could_not_hold_is_refused(model, name):
     with pytest.raises(UsageError, match=r"names data in the store\. Rename the field"):
-        capture(model, one("dog cat", **{name: "cat"}), sites=("resid_post",), positions=(f"span({name})",))
+        capture(
+            model,
+            one("dog cat", **{name: "cat"}),
+            sites=("resid_post",),
+            positions=(f"span({name})",),
+        )
 
 
 def test_a_rule_written_twice_is_one(model):
     rules = make_plan(
-        model, battery(), sites=FEW, positions=("last", " last", "mean_from(3)", "mean_from(03)"), options=Options()
+        model,
+        battery(),
+        sites=FEW,
+        positions=("last", " last", "mean_from(3)", "mean_from(03)"),
+        options=Options(),
     ).positions
     assert [str(rule) for rule in rules] == ["last", "mean_from(3)"]
 

@@ -12,7 +12,14 @@ TEXT = TokenisedText(
     "the old dog ran",
     (1, 10, 11, 12, 13, 5, 2),
     ((0, 0), (0, 3), (3, 7), (7, 11), (11, 15), (3, 4), (0, 0)),
-    {"who": "dog", "range": [4, 7], "ranges": [[0, 3], [12, 15]], "tokens": {"tokens": [2, 4]}, "the": "o", "gap": [3, 4]},
+    {
+        "who": "dog",
+        "range": [4, 7],
+        "ranges": [[0, 3], [12, 15]],
+        "tokens": {"tokens": [2, 4]},
+        "the": "o",
+        "gap": [3, 4],
+    },
     (("user", 0, 7), ("assistant", 7, 15)),
 )
 
@@ -52,7 +59,20 @@ def test_weights_pool_by_mean_and_never_touch_padding():
 
 
 @pytest.mark.parametrize(
-    "bad", ["first", "last()", "mean_from", "mean_from(-1)", "mean_from(x)", "span", "span()", "", "last(3)", "role", "role()"]
+    "bad",
+    [
+        "first",
+        "last()",
+        "mean_from",
+        "mean_from(-1)",
+        "mean_from(x)",
+        "span",
+        "span()",
+        "",
+        "last(3)",
+        "role",
+        "role()",
+    ],
 )
 def test_an_unknown_rule_is_refused(bad):
     with pytest.raises(UsageError, match="position rule"):
@@ -83,7 +103,9 @@ def test_a_span_that_is_none_is_refused(value):
 @pytest.mark.parametrize("value", [[1, 3], [-1, 1], [1, 1], [2, 1]])
 def test_tokens_that_the_text_has_not_are_refused(value):
     text = TokenisedText("t2", "a b", (1, 2), ((0, 1), (2, 3)), {"s": {"tokens": value}})
-    with pytest.raises(DataError, match=rf"tokens {value[0]} to {value[1]}, and the text has 0 to 2"):
+    with pytest.raises(
+        DataError, match=rf"tokens {value[0]} to {value[1]}, and the text has 0 to 2"
+    ):
         parse_position("span(s)").select(text)
 
 

@@ -1,4 +1,6 @@
-"""An activation that an earlier capture holds is copied, not computed: found by what decides it, refused where that differs."""
+"""An activation that an earlier capture holds is copied, not computed: found by what decides it,
+refused where that differs.
+"""
 
 import dataclasses
 import json
@@ -17,7 +19,12 @@ from interp.models import load
 from stimuli.battery import Battery, Stimulus
 
 POST = "blocks.1.hook_resid_post"
-SETTINGS = {"sites": FEW, "positions": ("last_content", "mean_content"), "token_budget": 48, "shard_batches": 1}
+SETTINGS = {
+    "sites": FEW,
+    "positions": ("last_content", "mean_content"),
+    "token_budget": 48,
+    "shard_batches": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +44,9 @@ def renamed(items, **changes) -> tuple[Stimulus, ...]:
 
 
 def longer(n: int = 3) -> Battery:
-    """The small battery under other ids and in another order, and `n` texts that no capture has seen."""
+    """The small battery under other ids and in another order, and `n` texts that no capture has
+    seen.
+    """
     new = tuple(Stimulus(f"unseen {k}", f"{'dog ' * (k + 2)}cat", "joy") for k in range(n))
     return Battery("longer", (*renamed(reversed(battery().items), pair=None), *new))
 
@@ -53,14 +62,20 @@ def computed(monkeypatch) -> list[int]:
 
 def test_only_texts_that_were_never_captured_are_computed(model, earlier, tmp_path, computed):
     with capture(model, longer(), out=tmp_path / "run", reuse=[earlier], **SETTINGS) as store:
-        assert {longer().items[place].id for place in computed} == {"unseen 0", "unseen 1", "unseen 2"}
+        assert {longer().items[place].id for place in computed} == {
+            "unseen 0",
+            "unseen 1",
+            "unseen 2",
+        }
         found = {site: store.read(site).x for site in (POST, "blocks.1.attn.hook_z")}
         mean = store.read(POST, "mean_content").x
     with capture(model, longer(), **SETTINGS) as fresh:
         for site, x in found.items():
             np.testing.assert_allclose(x, fresh.read(site).x, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(mean, fresh.read(POST, "mean_content").x, rtol=1e-4, atol=1e-6)
-    reused = [item for record in RunFolder(tmp_path / "run").records.values() for item in record.reused]
+    reused = [
+        item for record in RunFolder(tmp_path / "run").records.values() for item in record.reused
+    ]
     assert sorted(reused) == sorted(item.id for item in longer() if item.id.startswith("new"))
 
 
@@ -70,17 +85,23 @@ def test_reused_values_are_the_stored_ones_bit_for_bit(model, earlier, tmp_path)
         ActivationStore.open(earlier) as old,
     ):
         for item in battery():
-            np.testing.assert_array_equal(store.read(POST).of(f"new {item.id}"), old.read(POST).of(item.id))
+            np.testing.assert_array_equal(
+                store.read(POST).of(f"new {item.id}"), old.read(POST).of(item.id)
+            )
 
 
 def test_tokens_of_every_position_are_reused(model, earlier, tmp_path, computed):
     every = {**SETTINGS, "positions": ("all", "span(seen)")}
     with capture(model, battery(), out=tmp_path / "all", **every) as old:
         computed.clear()
-        with capture(model, Battery("twice", renamed(battery().items)), reuse=[tmp_path / "all"], **every) as store:
+        with capture(
+            model, Battery("twice", renamed(battery().items)), reuse=[tmp_path / "all"], **every
+        ) as store:
             assert computed == []
             for item in battery():
-                np.testing.assert_array_equal(store.read(POST, "all").of(f"new {item.id}"), old.read(POST, "all").of(item.id))
+                np.testing.assert_array_equal(
+                    store.read(POST, "all").of(f"new {item.id}"), old.read(POST, "all").of(item.id)
+                )
 
 
 def test_a_text_whose_span_moved_is_computed_again(model, tmp_path, computed):
@@ -94,7 +115,9 @@ def test_a_text_whose_span_moved_is_computed_again(model, tmp_path, computed):
     assert computed == [0]
 
 
-def test_an_interrupted_capture_serves_what_it_holds_and_several_are_searched(model, earlier, tmp_path, computed):
+def test_an_interrupted_capture_serves_what_it_holds_and_several_are_searched(
+    model, earlier, tmp_path, computed
+):
     half = tmp_path / "half"
     capture(model, Battery("unseen", longer().items[-3:]), out=half, **SETTINGS).close()
     folder = RunFolder(earlier)
@@ -109,7 +132,12 @@ def test_an_interrupted_capture_serves_what_it_holds_and_several_are_searched(mo
     )
     computed.clear()
     capture(model, longer(), reuse=[part, half], **SETTINGS).close()
-    lost = {item for record in folder.records.values() if record.index not in kept for item in record.items}
+    lost = {
+        item
+        for record in folder.records.values()
+        if record.index not in kept
+        for item in record.items
+    }
     assert {longer().items[place].id for place in computed} == {f"new {item}" for item in lost}
 
 
@@ -118,7 +146,9 @@ def test_quarantined_items_are_not_reused(model, tmp_path, monkeypatch):
 
     bad = battery().items[0]
     monkeypatch.setattr(
-        batches, "_nonfinite", lambda recorded, plan: [p for p in recorded.places if plan.texts[p].id == bad.id]
+        batches,
+        "_nonfinite",
+        lambda recorded, plan: [p for p in recorded.places if plan.texts[p].id == bad.id],
     )
     capture(model, battery(), out=tmp_path / "old", on_nonfinite="quarantine", **SETTINGS).close()
     monkeypatch.undo()
@@ -131,7 +161,9 @@ def test_quarantined_items_are_not_reused(model, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("at", [1, 2])
-def test_an_interrupted_capture_resumes_to_the_same_bytes_with_the_same_reuse(model, earlier, tmp_path, monkeypatch, at):
+def test_an_interrupted_capture_resumes_to_the_same_bytes_with_the_same_reuse(
+    model, earlier, tmp_path, monkeypatch, at
+):
     settings = {**SETTINGS, "token_budget": 24, "shard_batches": 2}
     capture(model, longer(8), out=tmp_path / "whole", reuse=[earlier], **settings).close()
     launch, seen = recorder.launch, []
@@ -191,5 +223,7 @@ def test_what_cannot_serve_is_refused_with_the_reason(model, earlier, tiny_folde
 @pytest.mark.slow
 def test_workers_reuse_too(model, earlier, tmp_path):
     capture(model, longer(), out=tmp_path / "serial", reuse=[earlier], **SETTINGS).close()
-    capture(model, longer(), out=tmp_path / "two", reuse=[earlier], executor="processes:2", **SETTINGS).close()
+    capture(
+        model, longer(), out=tmp_path / "two", reuse=[earlier], executor="processes:2", **SETTINGS
+    ).close()
     assert tree(tmp_path / "serial") == tree(tmp_path / "two")

@@ -1,4 +1,6 @@
-"""The store: what was written comes back, in battery order, touching only what was asked for; and its upkeep."""
+"""The store: what was written comes back, in battery order, touching only what was asked for; and
+its upkeep.
+"""
 
 import json
 import re
@@ -32,7 +34,14 @@ def model(tiny_folder):
 
 @pytest.fixture(scope="module")
 def memory(model):
-    return capture(model, battery(), sites=FEW, positions=("last", "mean_content", "all"), token_budget=48, shard_batches=1)
+    return capture(
+        model,
+        battery(),
+        sites=FEW,
+        positions=("last", "mean_content", "all"),
+        token_budget=48,
+        shard_batches=1,
+    )
 
 
 @pytest.fixture
@@ -56,12 +65,16 @@ def test_disk_and_memory_read_alike_in_battery_order(run, memory, model):
         assert set(streamed) == set(store.items)
         for item in store.items:
             np.testing.assert_array_equal(streamed[item], whole.of(item))
-        np.testing.assert_array_equal(whole.of(store.items[0])[-1], store.read(POST).of(store.items[0]))
+        np.testing.assert_array_equal(
+            whole.of(store.items[0])[-1], store.read(POST).of(store.items[0])
+        )
         assert store.provenance["battery"]["sha256"] == battery().sha256
         assert store.provenance["model"]["digest"] == model.provenance["digest"]
 
 
-def test_the_same_capture_gives_the_same_bytes_and_a_second_call_computes_nothing(model, run, tmp_path, monkeypatch):
+def test_the_same_capture_gives_the_same_bytes_and_a_second_call_computes_nothing(
+    model, run, tmp_path, monkeypatch
+):
     again = tmp_path / "again"
     write_store(model, again, positions=("last", "mean_content", "all"))
     assert tree(again) == tree(run)
@@ -71,7 +84,10 @@ def test_the_same_capture_gives_the_same_bytes_and_a_second_call_computes_nothin
 
 def test_one_layer_of_one_site_touches_only_its_data(tmp_path):
     rng = np.random.default_rng(0)
-    arrays = {f"blocks.{i}.hook_resid_post/last": rng.normal(size=(400, 256)).astype(np.float32) for i in range(24)}
+    arrays = {
+        f"blocks.{i}.hook_resid_post/last": rng.normal(size=(400, 256)).astype(np.float32)
+        for i in range(24)
+    }
     places = np.arange(400)
     shard = Shard(places, np.ones(400, np.int64), arrays, np.ones(400, np.int32), {})
     path = tmp_path / "shard.h5"
@@ -98,7 +114,10 @@ def test_one_layer_of_one_site_touches_only_its_data(tmp_path):
 
 
 def test_float16_is_kept_where_it_fits_and_only_there(model, tmp_path):
-    with write_store(model, tmp_path / "half", storage="float16") as half, write_store(model, tmp_path / "full") as full:
+    with (
+        write_store(model, tmp_path / "half", storage="float16") as half,
+        write_store(model, tmp_path / "full") as full,
+    ):
         a, b = half.read(POST).x, full.read(POST).x
         assert 0 < np.abs(a - b).max() <= 1e-3 * np.abs(b).max()
         assert half.warnings == ()
@@ -109,7 +128,11 @@ def test_float16_is_kept_where_it_fits_and_only_there(model, tmp_path):
 def scale_by(monkeypatch, factor):
     """Multiply the activations `SITE/POSITION` of a model by `factor(name)`."""
     send = pooling.send_to_host
-    monkeypatch.setattr(pooling, "send_to_host", lambda found: send({name: x * factor(name) for name, x in found.items()}))
+    monkeypatch.setattr(
+        pooling,
+        "send_to_host",
+        lambda found: send({name: x * factor(name) for name, x in found.items()}),
+    )
 
 
 def test_what_float16_cannot_hold_stays_float32_with_a_warning(model, tmp_path, monkeypatch):
@@ -128,16 +151,27 @@ def test_a_site_that_is_zero_is_told(model, monkeypatch):
         capture(model, battery(1), sites=("z",), positions=("last",))
 
 
-def test_a_kind_of_site_that_is_zero_in_every_layer_is_refused_before_anything_is_written(model, tmp_path, monkeypatch):
+def test_a_kind_of_site_that_is_zero_in_every_layer_is_refused_before_anything_is_written(
+    model, tmp_path, monkeypatch
+):
     scale_by(monkeypatch, lambda name: 0 if "hook_z" in name else 1)
-    with pytest.raises(DataError, match=r"z is zero in every layer asked for.*its hook does not fire"):
+    with pytest.raises(
+        DataError, match=r"z is zero in every layer asked for.*its hook does not fire"
+    ):
         write_store(model, tmp_path / "run", sites=("resid_post", "z"))
     assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_what_was_not_captured_is_named(memory):
-    for site, position in (("blocks.2.hook_resid_post", "last"), (POST, "mean_from(3)"), ("blocks.1.hook_mlp_out", "last")):
-        with pytest.raises(UsageError, match=r"was not captured. This store has the sites resid_post, z \(layers 0, 1\)"):
+    for site, position in (
+        ("blocks.2.hook_resid_post", "last"),
+        (POST, "mean_from(3)"),
+        ("blocks.1.hook_mlp_out", "last"),
+    ):
+        with pytest.raises(
+            UsageError,
+            match=r"was not captured. This store has the sites resid_post, z \(layers 0, 1\)",
+        ):
             memory.read(site, position)
     with pytest.raises(UsageError, match=r"heads 0\.\.3"):
         memory.read("blocks.1.attn.hook_z[4]")
@@ -145,7 +179,11 @@ def test_what_was_not_captured_is_named(memory):
 
 def test_inspect_and_layer_rows(run, memory):
     told = inspect(run)
-    assert (told["items"], told["sites"], told["positions"]) == (12, "resid_post, z", "last, mean_content, all")
+    assert (told["items"], told["sites"], told["positions"]) == (
+        12,
+        "resid_post, z",
+        "last, mean_content, all",
+    )
     assert told["shards"] == f"{memory.head['n_shards']} of {memory.head['n_shards']}"
     row = next(row for row in layer_rows(run) if (row["site"], row["position"]) == (POST, "last"))
     x = memory.read(POST).x
@@ -169,12 +207,19 @@ def test_verify_recomputes_a_sample_alone(run, model, tiny_folder):
 
 
 def test_verify_finds_values_that_no_model_gives(run, model):
-    """A shard swapped for one with other numbers, manifest and all, passes every check but the recomputation."""
+    """A shard swapped for one with other numbers, manifest and all, passes every check but the
+    recomputation.
+    """
     lines = (run / "manifest.jsonl").read_text().splitlines()
     record = json.loads(lines[0])["content"]
     path = run / "shards" / record["file"]
     with h5py.File(path) as file:
-        arrays = {f"{g}/{n}": file[g][n][...] * np.float32(1.01) for g in file if g.startswith("blocks") for n in file[g]}
+        arrays = {
+            f"{g}/{n}": file[g][n][...] * np.float32(1.01)
+            for g in file
+            if g.startswith("blocks")
+            for n in file[g]
+        }
         chosen = {name: file["chosen"][name][...] for name in file["chosen"]}
         shard = Shard(file["item"][...], file["length"][...], arrays, file["token"][...], chosen)
         data = encode(shard, plan=bytes(file.attrs["plan"]).decode(), storage="float32")
@@ -207,7 +252,10 @@ def test_what_a_later_interp_may_add_to_a_record_is_kept(run):
 
 def test_a_record_from_before_sources_were_noted_is_read(run):
     lines = (run / "manifest.jsonl").read_text().splitlines()
-    older = [{key: value for key, value in json.loads(line)["content"].items() if key != "sources"} for line in lines]
+    older = [
+        {key: value for key, value in json.loads(line)["content"].items() if key != "sources"}
+        for line in lines
+    ]
     (run / "manifest.jsonl").write_text("".join(seal(record) + "\n" for record in older))
     assert all(row["passed"] for row in verify(run))
 
@@ -219,10 +267,16 @@ def test_repair_computes_only_what_is_damaged(run, model, tmp_path, monkeypatch)
     shards[1].write_bytes(shards[1].read_bytes()[:-1])
     shards[2].unlink()
     lines = (run / "manifest.jsonl").read_bytes().splitlines(keepends=True)
-    (run / "manifest.jsonl").write_bytes(b"".join([lines[0].replace(b'"index":0', b'"index":7'), *lines[1:]]))
+    (run / "manifest.jsonl").write_bytes(
+        b"".join([lines[0].replace(b'"index":0', b'"index":7'), *lines[1:]])
+    )
     with pytest.raises(ArtefactError, match="changed after it was written"):
         ActivationStore.open(run)
-    assert {row["file"] for row in repair(run)} == {"manifest.jsonl", shards[1].name, shards[2].name}
+    assert {row["file"] for row in repair(run)} == {
+        "manifest.jsonl",
+        shards[1].name,
+        shards[2].name,
+    }
     with pytest.raises(ArtefactError, match=f"3 of {len(shards)} shards are missing"):
         ActivationStore.open(run)
     from interp.capture import recorder
@@ -273,7 +327,9 @@ def test_export_is_the_whole_store_in_one_file(run, memory, tmp_path, monkeypatc
         np.testing.assert_array_equal(file[f"{POST}/all"][...], memory.read(POST, "all").x)
         assert tuple(file["length"][...]) == memory.read(POST, "all").lengths
         assert json.loads(file.attrs["run"])["plan"] == memory.head["plan"]
-    monkeypatch.setattr("interp.capture.store.export.disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(
+        "interp.capture.store.export.disk_usage", lambda path: type("Usage", (), {"free": 10})()
+    )
     with pytest.raises(ResourceError, match="are free"):
         export_hdf5(run, tmp_path / "two.h5")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.h5", "run"]
@@ -305,7 +361,8 @@ def poison(model, monkeypatch, item, *, where="blocks.0.hook_resid_post", value=
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_non_finite_activation_stops_with_its_place(model, tmp_path, monkeypatch, value):
     poison(model, monkeypatch, "2-neutral", value=value)
-    place = r"text '2-neutral': non-finite activation at blocks.0.hook_resid_post \(layer 0\), first at token 2"
+    place = r"text '2-neutral': non-finite activation at blocks.0.hook_resid_post \(layer 0\)"
+    place += ", first at token 2"
     with pytest.raises(DataError, match=place):
         write_store(model, tmp_path / "run")
     with pytest.raises(DataError, match=place):
@@ -316,7 +373,13 @@ def test_quarantine_leaves_out_the_pair_and_says_so(model, tmp_path, monkeypatch
     poison(model, monkeypatch, "2-neutral")
     for out in (tmp_path / "run", None):
         with capture(
-            model, battery(), sites=FEW, out=out, token_budget=48, shard_batches=1, on_nonfinite="quarantine"
+            model,
+            battery(),
+            sites=FEW,
+            out=out,
+            token_budget=48,
+            shard_batches=1,
+            on_nonfinite="quarantine",
         ) as store:
             assert set(store.quarantined) == {"2-neutral", "2-keyword_free"}
             assert "first at token 2" in store.quarantined["2-neutral"]
@@ -324,30 +387,42 @@ def test_quarantine_leaves_out_the_pair_and_says_so(model, tmp_path, monkeypatch
             assert len(store.items) == 10
             kept = [memory.items.index(item) for item in store.items]
             np.testing.assert_array_equal(store.read(POST).x, memory.read(POST).x[kept])
-            streamed = [item for piece in store.stream(POST, "last_content") for item in piece.items]
+            streamed = [
+                item for piece in store.stream(POST, "last_content") for item in piece.items
+            ]
             assert sorted(streamed) == sorted(store.items)
     assert all(row["passed"] for row in verify(tmp_path / "run"))
     (tmp_path / "run" / "quarantine.jsonl").unlink()
     with pytest.raises(ArtefactError, match="quarantine does not name '2-neutral'"):
         ActivationStore.open(tmp_path / "run")
-    assert repair(tmp_path / "run")[0]["reason"] == "its refused items are no longer in the quarantine"
+    assert (
+        repair(tmp_path / "run")[0]["reason"] == "its refused items are no longer in the quarantine"
+    )
 
 
 def test_reading_a_store_needs_no_torch():
     import subprocess
     import sys
 
-    code = "import sys; from interp.capture import ActivationStore; ActivationStore; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from interp.capture import ActivationStore; ActivationStore; "
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_per_token_capture_streams(model, tmp_path):
-    """Peak memory follows the shard, not the battery: a store of many shards grows it by a fraction of the store's size."""
+    """Peak memory follows the shard, not the battery: a store of many shards grows it by a fraction
+    of the store's size.
+    """
 
     def peak():
         return int(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0]) * 1024
 
-    texts = Battery("long", tuple(Stimulus(f"{n}", "the old dog ran to the sea " * 12, "joy") for n in range(400)))
+    texts = Battery(
+        "long",
+        tuple(Stimulus(f"{n}", "the old dog ran to the sea " * 12, "joy") for n in range(400)),
+    )
     settings = {"sites": SITES, "positions": ("all",), "shard_bytes": 2 << 20}
     capture(model, Battery("few", texts.items[:20]), out=tmp_path / "warm", **settings).close()
     Path("/proc/self/clear_refs").write_text("5")

@@ -1,4 +1,6 @@
-"""Workers of one run: killed, told to stop, left alone; what they had finished is kept, and nobody stays behind."""
+"""Workers of one run: killed, told to stop, left alone; what they had finished is kept, and nobody
+stays behind.
+"""
 
 import multiprocessing
 import os
@@ -31,14 +33,22 @@ from interp.models import load
 
 @pytest.mark.slow
 def test_a_worker_killed_in_the_middle_costs_no_shard_that_was_committed(llama, tmp_path):
-    """SIGKILL, as the kernel does it when memory runs out: exit 75, and the same command goes on where it stood."""
-    out, whole, asked = tmp_path / "run", tmp_path / "whole", {"sites": FEW, "token_budget": 48, "shard_batches": 1}
+    """SIGKILL, as the kernel does it when memory runs out: exit 75, and the same command goes on
+    where it stood.
+    """
+    out, whole, asked = (
+        tmp_path / "run",
+        tmp_path / "whole",
+        {"sites": FEW, "token_budget": 48, "shard_batches": 1},
+    )
     capture(llama, battery(60), out=whole, **asked).close()
     killed: list[int] = []
 
     def kill_one_after_the_first_shard() -> None:
         while not killed and time.monotonic() < end:
-            committed = (out / "manifest.jsonl").is_file() and (out / "manifest.jsonl").read_bytes().count(b"\n")
+            committed = (out / "manifest.jsonl").is_file() and (
+                out / "manifest.jsonl"
+            ).read_bytes().count(b"\n")
             workers = multiprocessing.active_children()
             if committed and workers:
                 os.kill(workers[0].pid, signal.SIGKILL)
@@ -48,13 +58,19 @@ def test_a_worker_killed_in_the_middle_costs_no_shard_that_was_committed(llama, 
     end = time.monotonic() + 120
     thread = threading.Thread(target=kill_one_after_the_first_shard)
     thread.start()
-    with pytest.raises(BusyError, match=r"a worker died .*; \d+ of \d+ shards are in .*; the same command resumes") as error:
+    with pytest.raises(
+        BusyError, match=r"a worker died .*; \d+ of \d+ shards are in .*; the same command resumes"
+    ) as error:
         capture(llama, battery(60), out=out, executor="processes:2", **asked)
     thread.join()
     assert killed
     assert error.value.exit_code == 75
     assert re.search(r"; (\d+) of", str(error.value))[1] == str(len(RunFolder(out).records)) != "0"
-    kept = {name: data for name, data in tree(out).items() if name.startswith("shards/") and name.endswith(".h5")}
+    kept = {
+        name: data
+        for name, data in tree(out).items()
+        if name.startswith("shards/") and name.endswith(".h5")
+    }
     assert 0 < len(kept) < len(list((whole / "shards").iterdir()))
     assert kept.items() <= tree(whole).items()
     capture(llama, battery(60), out=out, executor="processes:2", **asked).close()
@@ -63,7 +79,9 @@ def test_a_worker_killed_in_the_middle_costs_no_shard_that_was_committed(llama, 
 
 @pytest.mark.slow
 def test_a_worker_killed_while_it_gets_ready_ends_the_run(llama, tmp_path):
-    """The other worker may wait for what the dead one held: it must be ended, too, and nobody may wait for it."""
+    """The other worker may wait for what the dead one held: it must be ended, too, and nobody may
+    wait for it.
+    """
     out = tmp_path / "run"
 
     def kill_the_first_there_is() -> None:
@@ -81,13 +99,17 @@ def test_a_worker_killed_while_it_gets_ready_ends_the_run(llama, tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_with_nothing_in_hand_leaves_at_once(llama, tmp_path):
-    """SIGTERM is what ends the others when one of them died: who ignored it would be waited for without end."""
+    """SIGTERM is what ends the others when one of them died: who ignored it would be waited for
+    without end.
+    """
     plan = make_plan(llama, battery(), sites=FEW, positions=("last",), options=Options())
     worker = Recorder(llama, plan)
     context = multiprocessing.get_context("spawn")
     parcels = context.Queue()
     parcels.put(Work.of(worker, RunFolder.begin(tmp_path / "run", worker.head)))
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_get_ready, initargs=(parcels,)) as pool:
+    with ProcessPoolExecutor(
+        1, mp_context=context, initializer=_get_ready, initargs=(parcels,)
+    ) as pool:
         assert pool.submit(_compute, 0).result(timeout=120) == 0
         (process,) = multiprocessing.active_children()
         os.kill(process.pid, signal.SIGTERM)
@@ -116,7 +138,9 @@ def test_a_worker_told_just_before_it_waits_for_work_leaves_too(number):
     """The signal has come and the main thread does not know: only the wait's end would tell it."""
     context = multiprocessing.get_context("spawn")
     parcels = context.Queue()
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_get_ready, initargs=(parcels,)) as pool:
+    with ProcessPoolExecutor(
+        1, mp_context=context, initializer=_get_ready, initargs=(parcels,)
+    ) as pool:
         parcels.put(_NoWork())
         pool.submit(_hear_no_signal).result(timeout=120)
         (process,) = multiprocessing.active_children()
@@ -131,7 +155,9 @@ class _NoWork:
 
 
 def test_a_worker_that_was_told_leaves_also_where_its_shard_fails(monkeypatch):
-    """An answer would go to a pool that is broken, and the worker would wait for a next shard that never comes."""
+    """An answer would go to a pool that is broken, and the worker would wait for a next shard that
+    never comes.
+    """
     worker = _Worker()
 
     class Failing:
@@ -149,7 +175,9 @@ def test_a_worker_that_was_told_leaves_also_where_its_shard_fails(monkeypatch):
 
 @pytest.mark.slow
 def test_what_a_worker_meets_is_told_under_its_own_name(tiny_folder, one_thread, tmp_path):
-    """First weights that are gone when the workers load them, then a text that makes them overflow."""
+    """First weights that are gone when the workers load them, then a text that makes them
+    overflow.
+    """
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder("llama"), folder)
     model = load(str(folder), check=False)
@@ -163,20 +191,29 @@ def test_what_a_worker_meets_is_told_under_its_own_name(tiny_folder, one_thread,
     weights["model.embed_tokens.weight"][row] = float("inf")
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     broken = load(str(folder), check=False)
-    with pytest.raises(DataError, match=r"text '\d-\w+': non-finite activation at blocks.0.hook_resid_post"):
+    with pytest.raises(
+        DataError, match=r"text '\d-\w+': non-finite activation at blocks.0.hook_resid_post"
+    ):
         write_store(broken, tmp_path / "poisoned", executor="processes:2")
     assert not (tmp_path / "poisoned" / "STOP").exists()
 
 
 def _signal_when_the_first_shard_is_there(out: Path) -> threading.Thread:
-    """SIGTERM to this process and to its workers, as a scheduler sends it to all that it started."""
+    """SIGTERM to this process and to its workers, as a scheduler sends it to all that it
+    started.
+    """
 
     def send() -> None:
         end = time.monotonic() + 120
         while time.monotonic() < end:
-            if (out / "manifest.jsonl").is_file() and (out / "manifest.jsonl").read_bytes().count(b"\n"):
+            if (out / "manifest.jsonl").is_file() and (out / "manifest.jsonl").read_bytes().count(
+                b"\n"
+            ):
                 time.sleep(0.1)  # its worker has another one in hand by now
-                for pid in [*(child.pid for child in multiprocessing.active_children()), os.getpid()]:
+                for pid in [
+                    *(child.pid for child in multiprocessing.active_children()),
+                    os.getpid(),
+                ]:
                     os.kill(pid, signal.SIGTERM)
                 return
             time.sleep(0.001)
@@ -188,13 +225,20 @@ def _signal_when_the_first_shard_is_there(out: Path) -> threading.Thread:
 
 @pytest.mark.slow
 def test_a_signal_to_all_workers_ends_their_batches_and_keeps_what_is_done(llama, tmp_path):
-    """More shards than workers, many batches a shard: when the first is there, another is under way."""
-    out, whole, asked = tmp_path / "run", tmp_path / "whole", {"sites": FEW, "token_budget": 48, "shard_batches": 120}
+    """More shards than workers, many batches a shard: when the first is there, another is under
+    way.
+    """
+    out, whole, asked = (
+        tmp_path / "run",
+        tmp_path / "whole",
+        {"sites": FEW, "token_budget": 48, "shard_batches": 120},
+    )
     many = battery(700)
     capture(llama, many, out=whole, **asked).close()
     thread = _signal_when_the_first_shard_is_there(out)
     with pytest.raises(
-        Interrupted, match=r"stopped by SIGTERM: \d+ of \d+ shards are in .*; the same command resumes"
+        Interrupted,
+        match=r"stopped by SIGTERM: \d+ of \d+ shards are in .*; the same command resumes",
     ) as error:
         capture(llama, many, out=out, executor="processes:2", **asked)
     thread.join()
@@ -209,16 +253,16 @@ def test_a_signal_to_all_workers_ends_their_batches_and_keeps_what_is_done(llama
 
 @pytest.mark.slow
 def test_workers_leave_when_their_parent_is_gone(tiny_folder, tmp_path):
-    """SIGKILL to the parent: no worker stays behind to hold memory and to write into a folder that another run may have."""
+    """SIGKILL to the parent: no worker stays behind to hold memory and to write into a folder that
+    another run may have.
+    """
     out = tmp_path / "run"
     code = (
-        "import sys; sys.path.insert(0, sys.argv[3])\n"
-        "from capture_cases import FEW, battery\n"
-        "from interp.capture import capture\n"
-        "from interp.models import load\n"
-        "if __name__ == '__main__':\n"
-        "    asked = {'sites': FEW, 'token_budget': 48, 'shard_batches': 1}\n"
-        "    capture(load(sys.argv[1], check=False), battery(4000), out=sys.argv[2], executor='processes:2', **asked)\n"
+        "import sys; sys.path.insert(0, sys.argv[3])\nfrom capture_cases import FEW, "
+        "battery\nfrom interp.capture import capture\nfrom interp.models import load\nif "
+        "__name__ == '__main__':\n    asked = {'sites': FEW, 'token_budget': 48, "
+        "'shard_batches': 1}\n    capture(load(sys.argv[1], check=False), battery(4000), "
+        "out=sys.argv[2], executor='processes:2', **asked)\n"
     )
     script = tmp_path / "parent.py"
     script.write_text(code)
@@ -240,7 +284,11 @@ def _wait_for(condition: Callable[[], bool], *, seconds: float = 60) -> None:
 
 
 def _children(pid: int) -> list[int]:
-    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
 
 
 def _is_alive(pid: int) -> bool:
@@ -251,7 +299,9 @@ def _is_alive(pid: int) -> bool:
 
 
 class _FakeRay:
-    """Actors that are at work until the folder says stop; `given` are the shards that they were handed."""
+    """Actors that are at work until the folder says stop; `given` are the shards that they were
+    handed.
+    """
 
     class exceptions:  # noqa: N801 - the name that ray's module has
         RayError = OSError
@@ -292,7 +342,11 @@ def test_ray_actors_are_told_to_stop_and_given_nothing_more(llama, tmp_path):
     ("met", "raised", "told"),
     [
         (ConnectionError("gone"), BusyError, "died again and again: gone"),
-        (OSError("a long story\nthe object store is full"), ResourceError, "the object store is full"),
+        (
+            OSError("a long story\nthe object store is full"),
+            ResourceError,
+            "the object store is full",
+        ),
     ],
 )
 def test_what_ray_meets_is_an_error_of_ours(met, raised, told, tmp_path):
@@ -306,7 +360,9 @@ def test_what_ray_meets_is_an_error_of_ours(met, raised, told, tmp_path):
 
 def test_no_room_for_worker_processes_is_told(llama, tmp_path, monkeypatch):
     """Their semaphores live in /dev/shm, which a container may have made small or read-only."""
-    recorder = Recorder(llama, make_plan(llama, battery(), sites=FEW, positions=("last",), options=Options()))
+    recorder = Recorder(
+        llama, make_plan(llama, battery(), sites=FEW, positions=("last",), options=Options())
+    )
     work = Work.of(recorder, RunFolder.begin(tmp_path / "run", recorder.head))
 
     def full(*_: object, **__: object) -> None:

@@ -1,4 +1,6 @@
-"""Ablation against the planted model's closed form, and against hooks on plain Hugging Face modules."""
+"""Ablation against the planted model's closed form, and against hooks on plain Hugging Face
+modules.
+"""
 
 from dataclasses import dataclass
 
@@ -32,7 +34,9 @@ def component(name, found):
 def bench():
     directions = {e: Made(TRUTH.direction(e, FINAL), FINAL, scale=2.0) for e in SPEC.emotions}
     pairs = planted.stimuli(SPEC, n=3).pairs()
-    return Bench(load("planted", check=False), pairs, directions, Readout(planted.readout(SPEC), ""))
+    return Bench(
+        load("planted", check=False), pairs, directions, Readout(planted.readout(SPEC), "")
+    )
 
 
 @pytest.mark.parametrize("mode", ["zero", "resample"])
@@ -49,12 +53,19 @@ def test_knocking_out_the_planted_head_or_neuron_is_the_closed_form(bench, mode)
     found = measure(bench, plans, mode=mode).projection
     for row, (i, plain, left) in enumerate(cases, start=1):
         assert found[0, i] == pytest.approx(plain, rel=0.01)
-        assert found[0, i] - found[row, i] == pytest.approx(plain - left, rel=0.01, abs=0.005 * plain)
+        assert found[0, i] - found[row, i] == pytest.approx(
+            plain - left, rel=0.01, abs=0.005 * plain
+        )
         assert np.isnan(np.delete(found[row], i)).all()
 
 
 def test_the_specificity_matrix_is_the_planted_one(bench):
-    rows = ablate(bench, {e: [component("post", n) for n in TRUTH.neurons[e]] for e in ("joy", "fear")}, ks=(4,), n_draws=9)
+    rows = ablate(
+        bench,
+        {e: [component("post", n) for n in TRUTH.neurons[e]] for e in ("joy", "fear")},
+        ks=(4,),
+        n_draws=9,
+    )
     together = [r for r in rows if r["emotion"] == "all"]
     rows = [r for r in rows if r["emotion"] != "all"]
     top = {(r["emotion"], r["target"], r["metric"]): r for r in rows if not r["control"]}
@@ -64,7 +75,11 @@ def test_the_specificity_matrix_is_the_planted_one(bench):
         if metric == "projection_drop":
             told = [p.affective for p in bench.pairs if p.affective.emotion == target]
             lost = [
-                sum(TRUTH.projection(s, target) - TRUTH.without_neuron(s, target, rank=r, mode="resample") for r in range(4))
+                sum(
+                    TRUTH.projection(s, target)
+                    - TRUTH.without_neuron(s, target, rank=r, mode="resample")
+                    for r in range(4)
+                )
                 for s in told
             ]
             assert row["value"] == pytest.approx(own * np.mean(lost) / 2.0, rel=0.01, abs=0.01)
@@ -76,7 +91,10 @@ def test_the_specificity_matrix_is_the_planted_one(bench):
     random = [r for r in rows if r["control"] == "random"]
     assert {(r["emotion"], r["target"]) for r in random} == {("joy", "joy"), ("fear", "fear")}
     # A range over draws is no interval of their mean.
-    assert all(abs(r["value"]) < 0.5 and r["n"] == 9 and r["draw_low"] <= r["value"] <= r["draw_high"] for r in random)
+    assert all(
+        abs(r["value"]) < 0.5 and r["n"] == 9 and r["draw_low"] <= r["value"] <= r["draw_high"]
+        for r in random
+    )
     assert all(np.isnan([r["ci_low"], r["ci_high"]]).all() for r in random)
     own = {(r["metric"], r["control"]): r for r in together}
     for metric in ("projection_drop", "label_logprob_change"):
@@ -92,7 +110,11 @@ def test_distractors_do_nothing_and_have_no_small_p(bench):
     heads = {h for found in TRUTH.heads.values() for _, h in found}
     idle = [Component("z", TRUTH.head_layer, h) for h in range(SPEC.n_heads) if h not in heads]
     rows = ablate(bench, {"joy": idle}, ks=(1,), n_draws=9)
-    own = next(r for r in rows if r["target"] == "joy" and r["metric"] == "projection_drop" and not r["control"])
+    own = next(
+        r
+        for r in rows
+        if r["target"] == "joy" and r["metric"] == "projection_drop" and not r["control"]
+    )
     assert abs(own["value"]) < 0.02
     assert own["p"] > 0.1
 
@@ -106,7 +128,9 @@ def test_ks_beyond_what_there_is(bench):
 
 @pytest.mark.parametrize("k", [2, 4, 10])
 def test_random_heads_are_never_the_chosen_ones(bench, k):
-    """Layers of 4 heads: beside 2 the layer's others serve, beside 4 other layers, beside 10 of 16 there are too few."""
+    """Layers of 4 heads: beside 2 the layer's others serve, beside 4 other layers, beside 10 of 16
+    there are too few.
+    """
     top = [Component("z", layer, head) for layer in (2, 1, 3) for head in range(4)][:k]
     arguments = {"n_draws": 30, "rng": np.random.default_rng(0)}
     if k == 10:
@@ -125,11 +149,22 @@ def test_random_heads_are_never_the_chosen_ones(bench, k):
 
 
 def test_a_whole_layer_of_heads_has_a_control_with_a_width(bench):
-    """All heads of the head layer: every "random" draw used to be the chosen set, [.477, .477] beside .477."""
-    rows = ablate(bench, {"joy": [Component("z", TRUTH.head_layer, head) for head in range(4)]}, ks=(4,), n_draws=12)
+    """All heads of the head layer: every "random" draw used to be the chosen set, [.477, .477]
+    beside .477.
+    """
+    rows = ablate(
+        bench,
+        {"joy": [Component("z", TRUTH.head_layer, head) for head in range(4)]},
+        ks=(4,),
+        n_draws=12,
+    )
     assert next(r for r in rows if r["emotion"] == "all")["p"] == pytest.approx(1 / 13, abs=0.01)
     random = next(r for r in rows if r["control"] == "random" and r["metric"] == "projection_drop")
-    own = next(r for r in rows if r["target"] == "joy" and not r["control"] and r["metric"] == "projection_drop")
+    own = next(
+        r
+        for r in rows
+        if r["target"] == "joy" and not r["control"] and r["metric"] == "projection_drop"
+    )
     assert random["matched"] == "layers"
     assert random["value"] < 0.5 * own["value"]
     assert own["p"] == pytest.approx(1 / 13)
@@ -149,8 +184,12 @@ class Measured(Made):
 def test_a_direction_without_a_sure_length_is_no_unit(bench, kind, scale):
     lost = {**bench.directions, "joy": kind(bench.directions["joy"].vector, FINAL, scale=scale)}
     head = [component("z", h) for h in TRUTH.heads["joy"]]
-    with pytest.warns(UserWarning, match="the direction of joy has no held-out length that is surely above zero"):
-        rows = ablate(Bench(bench.model, bench.pairs, lost, bench.readout), {"joy": head}, ks=(1,), n_draws=3)
+    with pytest.warns(
+        UserWarning, match="the direction of joy has no held-out length that is surely above zero"
+    ):
+        rows = ablate(
+            Bench(bench.model, bench.pairs, lost, bench.readout), {"joy": head}, ks=(1,), n_draws=3
+        )
     found = {(r["target"], r["metric"], r["control"]): r for r in rows}
     assert not [key for key in found if key[:2] == ("joy", "projection_drop")]
     assert found["joy", "label_logprob_change", ""]["value"] < -1
@@ -210,7 +249,9 @@ def test_every_mode_equals_hooks_on_plain_modules(llama, mode, components):
     kept = []
     handles = [
         module.register_forward_pre_hook(swap),
-        hf.model.layers[2].register_forward_hook(lambda m, x, y: kept.append(y[0] if isinstance(y, tuple) else y)),
+        hf.model.layers[2].register_forward_hook(
+            lambda m, x, y: kept.append(y[0] if isinstance(y, tuple) else y)
+        ),
     ]
     with torch.no_grad():
         logits = hf(text).logits[0, -1]
@@ -219,7 +260,9 @@ def test_every_mode_equals_hooks_on_plain_modules(llama, mode, components):
     token = llama.tokenizer.convert_tokens_to_ids("afraid")
     last = kept[0].reshape(-1, 32)[end].double().numpy()
     assert effects.score[1, 0] == pytest.approx(float(logits.log_softmax(-1)[token]), abs=1e-4)
-    assert effects.score[0, 0] == pytest.approx(float(clean.logits[0, -1].log_softmax(-1)[token]), abs=1e-4)
+    assert effects.score[0, 0] == pytest.approx(
+        float(clean.logits[0, -1].log_softmax(-1)[token]), abs=1e-4
+    )
     assert effects.projection[1, 0] == pytest.approx(last @ v, abs=1e-3)
     assert abs(effects.score[1, 0] - effects.score[0, 0]) > 1e-3
 
@@ -242,6 +285,11 @@ def test_what_cannot_be_ablated(bench, llama):
     with pytest.raises(StatisticsError, match="at least one pair"):
         Bench(bench.model, [], bench.directions, bench.readout)
     with pytest.raises(UsageError, match="no direction is given for joy"):
-        Bench(bench.model, bench.pairs, {e: d for e, d in bench.directions.items() if e != "joy"}, bench.readout)
+        Bench(
+            bench.model,
+            bench.pairs,
+            {e: d for e, d in bench.directions.items() if e != "joy"},
+            bench.readout,
+        )
     with pytest.raises(ArtefactError, match=r"128 wide and .* is 32 wide"):
         Bench(llama, [STORY], {"fear": bench.directions["fear"]}, bench.readout)

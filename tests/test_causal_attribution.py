@@ -1,4 +1,6 @@
-"""Contributions: they sum to what the sublayer adds along the direction, equal what knocking out does, and find the planted."""
+"""Contributions: they sum to what the sublayer adds along the direction, equal what knocking out
+does, and find the planted.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,7 +45,9 @@ def circuit():
     return load("planted", check=False)
 
 
-def last_token(model, sites, texts=("the cold dog ran home", "anna lost the old letter . she cried")):
+def last_token(
+    model, sites, texts=("the cold dog ran home", "anna lost the old letter . she cried")
+):
     kept = {}
     batch = model.pad(model.tokenize(list(texts)))
     hooks = [(site.hook, lambda x, hook, site=site: kept.__setitem__(site, x)) for site in sites]
@@ -51,7 +55,9 @@ def last_token(model, sites, texts=("the cold dog ran home", "anna lost the old 
     return {site: x[torch.arange(len(texts)), batch.last].numpy() for site, x in kept.items()}
 
 
-@pytest.mark.parametrize(("name", "added", "sublayer"), [("z", "attn_out", "attn"), ("post", "mlp_out", "mlp")])
+@pytest.mark.parametrize(
+    ("name", "added", "sublayer"), [("z", "attn_out", "attn"), ("post", "mlp_out", "mlp")]
+)
 def test_contributions_sum_to_what_the_sublayer_adds(model, name, added, sublayer):
     v = np.random.default_rng(0).standard_normal(model.dims.d_model)
     v /= np.linalg.norm(v)
@@ -66,15 +72,22 @@ def test_contributions_sum_to_what_the_sublayer_adds(model, name, added, sublaye
 
 
 def test_a_head_contributes_what_zeroing_it_takes_away(tiny_folder):
-    model, v = load(str(tiny_folder("qwen3")), check=False), np.random.default_rng(1).standard_normal(32)
+    model, v = (
+        load(str(tiny_folder("qwen3")), check=False),
+        np.random.default_rng(1).standard_normal(32),
+    )
     site, out = Site("z", 2), Site("attn_out", 2)
     at = last_token(model, [site, out], ["the dog ran"])
     found = contributions(model, site, at[site], v)[0]
     batch = model.pad(model.tokenize(["the dog ran"]))
     for head in range(model.dims.n_heads):
         kept = []
-        with applied(model, [Intervention(Site("z", 2, head), zero(), "last")], lengths=batch.lengths):
-            model.forward(batch, hooks=[(out.hook, lambda x, hook, kept=kept: kept.append(x[0, -1].numpy()))])
+        with applied(
+            model, [Intervention(Site("z", 2, head), zero(), "last")], lengths=batch.lengths
+        ):
+            model.forward(
+                batch, hooks=[(out.hook, lambda x, hook, kept=kept: kept.append(x[0, -1].numpy()))]
+            )
         assert found[head] == pytest.approx((at[out][0] - kept[0]) @ v, abs=1e-4)
 
 
@@ -95,14 +108,18 @@ def test_the_gain_of_a_post_norm_is_exact_and_other_norms_are_refused():
 
 @pytest.mark.parametrize("family", POST_NORMED)
 @pytest.mark.parametrize(("name", "added"), [("z", "attn_out"), ("post", "mlp_out")])
-def test_behind_a_post_norm_a_contribution_is_what_zeroing_takes_away(tiny_folder, family, name, added):
+def test_behind_a_post_norm_a_contribution_is_what_zeroing_takes_away(
+    tiny_folder, family, name, added
+):
     """And the frozen norm's is not: it is off by a good part of the largest."""
     model, text = load(str(tiny_folder(family))), "the dog ran home to anna"
     v = np.random.default_rng(2).standard_normal(model.dims.d_model)
     v /= np.linalg.norm(v)
     site, out = Site(name, 1), Site(added, 1)
     at = last_token(model, [site, out], [text])
-    found, frozen = (contributions(model, site, at[site], v, frozen=how)[0] for how in (False, True))
+    found, frozen = (
+        contributions(model, site, at[site], v, frozen=how)[0] for how in (False, True)
+    )
     batch = model.pad(model.tokenize([text]))
     lost = np.zeros_like(found)
     for index in range(len(found)):
@@ -146,14 +163,21 @@ def test_only_what_writes_before_the_site_counts(circuit):
     }  # fmt: skip
     v = np.eye(128)[5]
     for target, (attention, mlp) in reach.items():
-        rows = contribution_rows(circuit, at, np.array([[0, 1]]), Made(v, target), emotion="joy", groups=["g"], top=999)
-        layers = {kind: [row["layer"] for row in rows if row["component"] == kind] for kind in ("head", "neuron")}
+        rows = contribution_rows(
+            circuit, at, np.array([[0, 1]]), Made(v, target), emotion="joy", groups=["g"], top=999
+        )
+        layers = {
+            kind: [row["layer"] for row in rows if row["component"] == kind]
+            for kind in ("head", "neuron")
+        }
         assert max(layers["head"], default=None) == attention
         assert max(layers["neuron"], default=None) == mlp
         if target.name.endswith("_out"):
             assert set(layers["head"]) | set(layers["neuron"]) == {2}
     with pytest.raises(UsageError, match="not there"):
-        contribution_rows(circuit, at, np.array([[0, 1]]), Made(v, Site("z", 3)), emotion="joy", groups=["g"])
+        contribution_rows(
+            circuit, at, np.array([[0, 1]]), Made(v, Site("z", 3)), emotion="joy", groups=["g"]
+        )
 
 
 def test_the_planted_heads_and_neurons_rank_first(circuit):
@@ -169,11 +193,21 @@ def test_the_planted_heads_and_neurons_rank_first(circuit):
                 values[site][i] = found[site][row, rows[i].end].numpy()
     arrays = {site: np.stack(found) for site, found in values.items()}
     for emotion in truth.emotions:
-        twins = np.array([[2 * i, 2 * i + 1] for i, pair in enumerate(pairs) if pair.affective.emotion == emotion])
+        twins = np.array(
+            [
+                [2 * i, 2 * i + 1]
+                for i, pair in enumerate(pairs)
+                if pair.affective.emotion == emotion
+            ]
+        )
         direction = Made(truth.direction(emotion, Site("resid_post", 3)), Site("resid_post", 3))
         groups = [pair.affective.group for pair in pairs if pair.affective.emotion == emotion]
-        table = contribution_rows(circuit, arrays, twins, direction, emotion=emotion, groups=groups, top=20)
-        heads, neurons = (ranked(table, component=kind, emotion=emotion) for kind in ("head", "neuron"))
+        table = contribution_rows(
+            circuit, arrays, twins, direction, emotion=emotion, groups=groups, top=20
+        )
+        heads, neurons = (
+            ranked(table, component=kind, emotion=emotion) for kind in ("head", "neuron")
+        )
         assert [(c.layer, c.index) for c in heads[:1]] == list(truth.heads[emotion])
         assert [(c.layer, c.index) for c in neurons[: SPEC.neurons]] == list(truth.neurons[emotion])
         first = next(row for row in table if row["component"] == "neuron")
@@ -186,7 +220,9 @@ def test_the_planted_heads_and_neurons_rank_first(circuit):
 
 
 def test_intervals_of_contributions_count_scenarios(circuit):
-    """Eight scenarios told four times, each time the same: as wide as of the eight alone; none for one scenario."""
+    """Eight scenarios told four times, each time the same: as wide as of the eight alone; none for
+    one scenario.
+    """
     site, v = Site("post", 0), np.eye(128)[5]
     told = np.random.default_rng(0).standard_normal((16, SPEC.d_mlp))
     again = {site: np.tile(told, (4, 1))}
@@ -194,11 +230,15 @@ def test_intervals_of_contributions_count_scenarios(circuit):
     direction = Made(v, Site("resid_post", 0))
 
     def first(values, twins, groups):
-        return contribution_rows(circuit, values, twins, direction, emotion="joy", groups=groups, top=1)[0]
+        return contribution_rows(
+            circuit, values, twins, direction, emotion="joy", groups=groups, top=1
+        )[0]
 
     once = first({site: told}, twins[:8], list("abcdefgh"))
     four = first(again, twins, list("abcdefgh") * 4)
-    assert (four["ci_low"], four["ci_high"], four["n"]) == pytest.approx((once["ci_low"], once["ci_high"], 32))
+    assert (four["ci_low"], four["ci_high"], four["n"]) == pytest.approx(
+        (once["ci_low"], once["ci_high"], 32)
+    )
     apart = first(again, twins, np.arange(32))
     assert apart["ci_high"] - apart["ci_low"] < 0.6 * (once["ci_high"] - once["ci_low"])
     assert np.isnan(first(again, twins, ["a"] * 32)["ci_low"])
@@ -215,8 +255,12 @@ def test_other_sites_and_widths_are_refused(circuit):
     assert Component("z", 0, 1) < Component("z", 1, 0)
 
 
-@pytest.mark.parametrize(("matrix", "site", "whole"), [("W_O", "z", "attn_out"), ("W_out", "post", "mlp_out")])
-def test_parts_that_do_not_add_up_give_no_contribution(tiny_folder, monkeypatch, matrix, site, whole):
+@pytest.mark.parametrize(
+    ("matrix", "site", "whole"), [("W_O", "z", "attn_out"), ("W_out", "post", "mlp_out")]
+)
+def test_parts_that_do_not_add_up_give_no_contribution(
+    tiny_folder, monkeypatch, matrix, site, whole
+):
     """As where an architecture scales what a sublayer writes: the numbers would be false."""
     model = load(str(tiny_folder("llama")), check=False)
     values = last_token(model, [Site(name, layer) for name in ("z", "post") for layer in (0, 1)])
@@ -233,7 +277,9 @@ def test_parts_that_do_not_add_up_give_no_contribution(tiny_folder, monkeypatch,
 
 
 def test_values_are_told_of_pairs_that_did_not_rank(tiny_folder):
-    """Noise: the component ranked first on one half stands out there, and is nothing on the other."""
+    """Noise: the component ranked first on one half stands out there, and is nothing on the
+    other.
+    """
     circuit = load(str(tiny_folder("llama")), check=False)
     rng = np.random.default_rng(0)
     sites = [Site("z", layer) for layer in range(circuit.dims.n_layers)]
@@ -247,7 +293,9 @@ def test_values_are_told_of_pairs_that_did_not_rank(tiny_folder):
         direction = Made(v, Site("resid_post", circuit.dims.n_layers - 1))
         asked = {"emotion": "joy", "groups": groups, "top": 1}
         for half, report in (("choose", None), ("report", (twins[8:], groups))):
-            first = contribution_rows(circuit, values, twins[:8], direction, **asked, report=report)[0]
+            first = contribution_rows(
+                circuit, values, twins[:8], direction, **asked, report=report
+            )[0]
             assert (first["rank"], first["half"]) == (1, half)
             values_of[half].append(first["value"])
     assert min(values_of["choose"]) > 0

@@ -1,4 +1,6 @@
-"""Under a chat template: texts that are read out stay in their open turn, texts that are continued open the next one."""
+"""Under a chat template: texts that are read out stay in their open turn, texts that are continued
+open the next one.
+"""
 
 import json
 import shutil
@@ -21,9 +23,15 @@ from stimuli.battery import Stimulus
 
 @pytest.mark.parametrize("talk", [False, True])
 def test_texts_that_are_read_out_stay_in_their_open_turn(chat_model, chat_tokenizer, talk):
-    """The turn is not closed behind the suffix, and the text ends where it does, not where the template does."""
+    """The turn is not closed behind the suffix, and the text ends where it does, not where the
+    template does.
+    """
     fields = {"messages": TALK} if talk else {}
-    (found,) = encode(chat_model, [Stimulus("s", TEXT, "joy", fields=fields)], Readout({"joy": ["happy"]}, " She felt"))
+    (found,) = encode(
+        chat_model,
+        [Stimulus("s", TEXT, "joy", fields=fields)],
+        Readout({"joy": ["happy"]}, " She felt"),
+    )
     ids = chat_tokenizer.convert_tokens_to_ids
     if talk:
         before = chat_tokenizer.apply_chat_template(TALK[:3], tokenize=True)["input_ids"]
@@ -35,23 +43,54 @@ def test_texts_that_are_read_out_stay_in_their_open_turn(chat_model, chat_tokeni
 
 
 def test_steered_texts_are_the_assistants_turn(chat_model, chat_folder, chat_tokenizer):
-    """At strength 0, what `steer` writes is what Hugging Face's own greedy generation writes after its own template."""
-    direction = Direction(np.eye(32)[0], Site("resid_post", 1), "paired", ("joy", "neutral"), 1.0, 0.1, chat_model.provenance)
+    """At strength 0, what `steer` writes is what Hugging Face's own greedy generation writes after
+    its own template.
+    """
+    direction = Direction(
+        np.eye(32)[0],
+        Site("resid_post", 1),
+        "paired",
+        ("joy", "neutral"),
+        1.0,
+        0.1,
+        chat_model.provenance,
+    )
     plain = AutoModelForCausalLM.from_pretrained(chat_folder)
     for prompt in (TEXT, TALK):
         messages = turn(prompt) if isinstance(prompt, str) else prompt
-        ids = chat_tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt")["input_ids"]
+        ids = chat_tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_tensors="pt"
+        )["input_ids"]
         whole = plain.generate(ids, max_new_tokens=6, do_sample=False)
-        expected = chat_tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        expected = chat_tokenizer.decode(
+            whole[0, ids.shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         assert steer(chat_model, [prompt], direction, scale=0, max_new_tokens=6) == [expected]
 
 
 def test_a_sweep_continues_open_turns(chat_model, chat_tokenizer, monkeypatch):
     seen = []
     generate = chat_model.generate
-    monkeypatch.setattr(chat_model, "generate", lambda rows, **how: (seen.extend(rows), generate(rows, **how))[1])
-    direction = Direction(np.eye(32)[0], Site("resid_post", 1), "paired", ("joy", "neutral"), 1.0, 0.1, chat_model.provenance)
-    sweep(chat_model, [TEXT, TALK], {"joy": direction}, lambda texts: [None] * len(texts), scales=(1.0,), max_new_tokens=2)
+    monkeypatch.setattr(
+        chat_model, "generate", lambda rows, **how: (seen.extend(rows), generate(rows, **how))[1]
+    )
+    direction = Direction(
+        np.eye(32)[0],
+        Site("resid_post", 1),
+        "paired",
+        ("joy", "neutral"),
+        1.0,
+        0.1,
+        chat_model.provenance,
+    )
+    sweep(
+        chat_model,
+        [TEXT, TALK],
+        {"joy": direction},
+        lambda texts: [None] * len(texts),
+        scales=(1.0,),
+        max_new_tokens=2,
+    )
     assert {row[-1] for row in seen} == {chat_tokenizer.convert_tokens_to_ids("<assistant>")}
 
 
@@ -69,12 +108,26 @@ def test_a_chat_models_end_of_turn_ends_its_text(chat_folder, tmp_path, chat_tok
     [("last", -3, -2), (("last", "generated"), -3, None), ("opening", -1, None)],
     ids=["last", "onward", "opening"],
 )
-def test_steering_acts_where_directions_are_fitted_unless_asked(chat_model, chat_folder, chat_tokenizer, where, first, stop):
-    """The user's last word stands before `<end>` and `<assistant>`; by a hook on the plain model."""
+def test_steering_acts_where_directions_are_fitted_unless_asked(
+    chat_model, chat_folder, chat_tokenizer, where, first, stop
+):
+    """The user's last word stands before `<end>` and `<assistant>`; by a hook on the plain
+    model.
+    """
     vector = 20 * torch.eye(32)[5]
-    direction = Direction(np.eye(32)[5], Site("resid_post", 1), "paired", ("joy", "neutral"), 20.0, 0.1, chat_model.provenance)
+    direction = Direction(
+        np.eye(32)[5],
+        Site("resid_post", 1),
+        "paired",
+        ("joy", "neutral"),
+        20.0,
+        0.1,
+        chat_model.provenance,
+    )
     plain = AutoModelForCausalLM.from_pretrained(chat_folder)
-    ids = chat_tokenizer.apply_chat_template(turn(TEXT), add_generation_prompt=True, return_tensors="pt")["input_ids"]
+    ids = chat_tokenizer.apply_chat_template(
+        turn(TEXT), add_generation_prompt=True, return_tensors="pt"
+    )["input_ids"]
     assert chat_tokenizer.convert_ids_to_tokens(ids[0, -3:]) == [".", "<end>", "<assistant>"]
 
     def push(module, inputs, output):
@@ -91,7 +144,15 @@ def test_steering_acts_where_directions_are_fitted_unless_asked(chat_model, chat
 
 
 def test_the_table_says_where_a_direction_acts(chat_model):
-    direction = Direction(np.eye(32)[0], Site("resid_post", 1), "paired", ("joy", "neutral"), 1.0, 0.1, chat_model.provenance)
+    direction = Direction(
+        np.eye(32)[0],
+        Site("resid_post", 1),
+        "paired",
+        ("joy", "neutral"),
+        1.0,
+        0.1,
+        chat_model.provenance,
+    )
     for where, position in ((("last",), "last_content"), (("opening", "generated"), "opening")):
         rows = sweep(
             chat_model,

@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from interp.causal.edits import EDITS, Tokens, add, erase, exchange, mean, project_out, replace, rotate, scale_by, set_to, zero
+from interp.causal.edits import (
+    EDITS,
+    Tokens,
+    add,
+    erase,
+    exchange,
+    mean,
+    project_out,
+    replace,
+    rotate,
+    scale_by,
+    set_to,
+    zero,
+)
 from interp.errors import ArtefactError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -75,16 +88,25 @@ def test_arrays_a_row_and_a_position():
     rows = torch.arange(18.0).reshape(3, 6)
     cells = torch.arange(54.0).reshape(3, 3, 6)
     assert torch.equal(replace(rows)(X, AT), rows[[0, 0, 1, 2, 2]])
-    assert torch.equal(replace(cells)(X, AT), torch.stack([cells[0, 0], cells[0, 1], cells[1, 1], cells[2, 0], cells[2, 2]]))
+    assert torch.equal(
+        replace(cells)(X, AT),
+        torch.stack([cells[0, 0], cells[0, 1], cells[1, 1], cells[2, 0], cells[2, 2]]),
+    )
     assert torch.equal(add(rows, scale=[1.0, 0.0, 2.0])(X, AT)[2], X[2])
-    assert torch.allclose(add(rows, scale=torch.tensor([1.0, 0.0, 2.0]))(X, AT)[4], X[4] + 2 * rows[2])
-    assert torch.allclose(scale_by([2.0, 1.0, 0.0])(X, AT), X * torch.tensor([2.0, 2.0, 1.0, 0.0, 0.0])[:, None])
+    assert torch.allclose(
+        add(rows, scale=torch.tensor([1.0, 0.0, 2.0]))(X, AT)[4], X[4] + 2 * rows[2]
+    )
+    assert torch.allclose(
+        scale_by([2.0, 1.0, 0.0])(X, AT), X * torch.tensor([2.0, 2.0, 1.0, 0.0, 0.0])[:, None]
+    )
 
 
 def test_replace_of_some_units_leaves_the_others():
     z = torch.randn(3, 4, 2)
     units = torch.tensor([[True, False, False, True], [False] * 4])
-    out = replace(torch.zeros(4, 2), units=units)(z, Tokens(torch.tensor([0, 1, 0]), torch.tensor([0, 0, 1])))
+    out = replace(torch.zeros(4, 2), units=units)(
+        z, Tokens(torch.tensor([0, 1, 0]), torch.tensor([0, 0, 1]))
+    )
     assert out[0, [0, 3]].abs().max() == 0
     assert torch.equal(out[0, 1:3], z[0, 1:3])
     assert torch.equal(out[1], z[1])
@@ -101,9 +123,13 @@ def test_project_out_a_span_and_its_dependent_vectors():
 def test_rotate_keeps_the_norm_stops_at_the_vector_and_keeps_what_lies_on_it():
     assert torch.allclose(rotate(V, angle=1.0)(X, AT).norm(dim=-1), X.norm(dim=-1), rtol=1e-5)
     aligned = rotate(V, angle=math.pi)(X, AT)
-    assert torch.allclose(aligned, X.norm(dim=-1, keepdim=True) * torch.from_numpy(U).float(), atol=1e-4)
+    assert torch.allclose(
+        aligned, X.norm(dim=-1, keepdim=True) * torch.from_numpy(U).float(), atol=1e-4
+    )
     opposite = torch.from_numpy(-3 * U).float()[None]
-    assert torch.equal(rotate(V, angle=0.5)(opposite, Tokens(AT.row[:1], AT.position[:1])), opposite)
+    assert torch.equal(
+        rotate(V, angle=0.5)(opposite, Tokens(AT.row[:1], AT.position[:1])), opposite
+    )
 
 
 @pytest.mark.parametrize("scale", [math.inf, math.nan, -math.inf])
@@ -124,7 +150,13 @@ def test_directions_without_length_or_with_nan_are_refused():
     for make in (lambda v: set_to(v, value=1.0), lambda v: rotate(v, angle=0.1), project_out):
         with pytest.raises(ArtefactError, match="zero"):
             make(np.zeros(6))
-    for make in (add, project_out, replace, lambda v: erase(P, centre=v), lambda v: set_to(v, value=1.0)):
+    for make in (
+        add,
+        project_out,
+        replace,
+        lambda v: erase(P, centre=v),
+        lambda v: set_to(v, value=1.0),
+    ):
         with pytest.raises(ArtefactError, match="not finite"):
             make(np.array([1.0, np.nan, 0, 0, 0, 0]))
 
@@ -147,4 +179,7 @@ def test_exchange_is_replace_with_shared_values():
     place = torch.tensor([[3, 0, 1], [1, 1, 2], [0, 3, 2]])
     units = torch.tensor([[True] * 6, [False] * 6, [True, False] * 3])
     for chosen in (None, units):
-        assert torch.equal(exchange(values, place, units=chosen)(X, AT), replace(values[place], units=chosen)(X, AT))
+        assert torch.equal(
+            exchange(values, place, units=chosen)(X, AT),
+            replace(values[place], units=chosen)(X, AT),
+        )

@@ -10,12 +10,16 @@ GROUPS = list(range(12))
 
 
 def pick(rows: list[dict], **where) -> dict:
-    (row,) = [row for row in rows if all(row.get(name, "") == value for name, value in where.items())]
+    (row,) = [
+        row for row in rows if all(row.get(name, "") == value for name, value in where.items())
+    ]
     return row
 
 
 def arms(written) -> dict:
-    """Verdicts on 12 prompts: steered as `written(emotion)` says, unsteered and random as neutral."""
+    """Verdicts on 12 prompts: steered as `written(emotion)` says, unsteered and random as
+    neutral.
+    """
     nothing = {emotion: ["neutral"] * 12 for emotion in EMOTIONS}
     steered = {emotion: written(emotion) for emotion in EMOTIONS}
     return {("unsteered", 0.0): nothing, ("", 2.0): steered, ("random", 2.0): nothing}
@@ -48,7 +52,9 @@ def test_the_interval_is_over_scenarios_and_not_over_emotions_times_prompts() ->
     row = pick(rows, metric="success", control="", scale=2.0)
     spread = 1.96 * np.sqrt(hit.mean() * (1 - hit.mean()) / 12)
     assert row["ci_high"] - row["ci_low"] > 1.6 * spread  # of 60 independent texts it would be .9
-    one_scenario = pick(success_rows(arms(lambda e: [e] * 12), ["a"] * 12), metric="success", control="")
+    one_scenario = pick(
+        success_rows(arms(lambda e: [e] * 12), ["a"] * 12), metric="success", control=""
+    )
     assert np.isnan(one_scenario["ci_low"])
 
 
@@ -57,11 +63,14 @@ def test_few_emotions_are_held_against_random_directions(n: int) -> None:
     random = np.random.default_rng(1)
     drawn = random.normal(size=(n, 20, n))
     strong = pick(
-        gain_rows({("", 1.0): drawn + 9, ("random", 1.0): drawn}, list(range(20))), control="", metric="label_logprob_gain"
+        gain_rows({("", 1.0): drawn + 9, ("random", 1.0): drawn}, list(range(20))),
+        control="",
+        metric="label_logprob_gain",
     )
     assert strong["p"] == pytest.approx(21.0**-n, abs=0.01)
     assert "random directions" in strong["p_of"]
-    # One vector does the same to every prompt: an interval over prompts alone takes that for an effect.
+    # One vector does the same to every prompt: an interval over prompts alone takes that for an
+    # effect.
     steady = drawn * 0 + 0.7
     rows = gain_rows({("", 1.0): steady, ("random", 1.0): drawn}, list(range(20)))
     assert pick(rows, metric="gain_above")["ci_low"] > 0
@@ -73,7 +82,10 @@ def test_gains_are_of_the_own_words_and_of_the_others() -> None:
     random = np.random.default_rng(2)
     found = random.normal(size=(5, 12, 5)) + 3 * np.eye(5)[:, None, :] + 2
     rows = gain_rows({("", 1.0): found, ("random", 1.0): found - 5}, GROUPS)
-    own, other = (pick(rows, control=control, metric="label_logprob_gain", scale=1.0) for control in ("", "other"))
+    own, other = (
+        pick(rows, control=control, metric="label_logprob_gain", scale=1.0)
+        for control in ("", "other")
+    )
     assert pick(rows, metric="gain_above")["value"] == pytest.approx(5.0)
     off = ~np.eye(5, dtype=bool)
     assert own["value"] == pytest.approx(np.mean([found[i, :, i] for i in range(5)]))

@@ -1,4 +1,6 @@
-"""A prefix run once and resumed equals the whole pass, on six families, past their attention windows too."""
+"""A prefix run once and resumed equals the whole pass, on six families, past their attention
+windows too.
+"""
 
 import pytest
 import torch
@@ -24,7 +26,10 @@ def model(request, tiny_folder):
 
 def texts(model):
     draw = torch.Generator().manual_seed(0)
-    return [Encoded(tuple(torch.randint(5, model.dims.d_vocab, (n,), generator=draw).tolist()), n - 2) for n in LENGTHS]
+    return [
+        Encoded(tuple(torch.randint(5, model.dims.d_vocab, (n,), generator=draw).tolist()), n - 2)
+        for n in LENGTHS
+    ]
 
 
 def push(model, starts, width=40):
@@ -51,7 +56,9 @@ def test_a_prefix_serves_many_edits_and_rows(model):
     chosen = [2, 0, 2]
     edit = push(model, [STARTS[i] for i in chosen])
     some = prefix.run([edit], rows=chosen)
-    assert torch.allclose(some.logits, run(model, [rows[i] for i in chosen], interventions=[edit]).logits, atol=2e-4)
+    assert torch.allclose(
+        some.logits, run(model, [rows[i] for i in chosen], interventions=[edit]).logits, atol=2e-4
+    )
     assert torch.equal(prefix.run([]).logits, first.logits)
     assert torch.allclose(first.logits, run(model, rows).logits, atol=2e-4)
 
@@ -81,7 +88,8 @@ def test_an_edit_of_what_was_run_already_is_refused(model):
 
 def test_rows_of_one_run_are_bounded_by_tokens_and_by_copies(model):
     dims = model.dims
-    a_row = 2 * dims.n_key_value_heads * dims.d_head * dims.n_layers * 4  # keys and values of one column, float32
+    # keys and values of one column, float32
+    a_row = 2 * dims.n_key_value_heads * dims.d_head * dims.n_layers * 4
     assert rows_at_once(model, before=0, behind=8) == TOKENS_AT_ONCE // 8
     assert rows_at_once(model, before=COPIED_BYTES // a_row // 3, behind=1) == 3
     assert rows_at_once(model, before=COPIED_BYTES, behind=2 * TOKENS_AT_ONCE) == 1

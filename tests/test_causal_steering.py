@@ -1,4 +1,6 @@
-"""Steering: reaches the planted emotion's words, equals a hand-written loop, and refuses what would be void."""
+"""Steering: reaches the planted emotion's words, equals a hand-written loop, and refuses what would
+be void.
+"""
 
 import math
 import warnings
@@ -46,12 +48,20 @@ def oracle(texts):
 
 def test_steering_reaches_the_emotions_words(model, directions):
     for emotion, direction in directions.items():
-        assert oracle(steer(model, PROMPTS[:4], direction, scale=2.0, max_new_tokens=2)) == [emotion] * 4
-    assert oracle(steer(model, PROMPTS[:4], directions["joy"], scale=-2.0, max_new_tokens=2)) == [None] * 4
+        assert (
+            oracle(steer(model, PROMPTS[:4], direction, scale=2.0, max_new_tokens=2))
+            == [emotion] * 4
+        )
+    assert (
+        oracle(steer(model, PROMPTS[:4], directions["joy"], scale=-2.0, max_new_tokens=2))
+        == [None] * 4
+    )
 
 
 def test_scale_zero_is_the_unsteered_text_alone_and_in_a_mixed_batch(model, directions):
-    unsteered = [model.decode(row) for row in model.generate(model.tokenize(PROMPTS[:3]), max_new_tokens=4)]
+    unsteered = [
+        model.decode(row) for row in model.generate(model.tokenize(PROMPTS[:3]), max_new_tokens=4)
+    ]
     assert steer(model, PROMPTS[:3], directions["joy"], scale=0.0, max_new_tokens=4) == unsteered
     mixed = steer(model, PROMPTS[:3], directions["joy"], scale=[0.0, 3.0, 0.0], max_new_tokens=4)
     assert (mixed[0], mixed[2]) == (unsteered[0], unsteered[2])
@@ -63,7 +73,9 @@ def test_scale_zero_is_the_unsteered_text_alone_and_in_a_mixed_batch(model, dire
 def test_steering_equals_a_loop_by_hand(tiny, where):
     v = np.random.default_rng(0).standard_normal(32)
     made = Made(v / np.linalg.norm(v), Site("resid_post", 1), 6.0, tiny.provenance)
-    found = steer(tiny, ["the dog ran home", "anna"], made, scale=1.5, where=where, max_new_tokens=5)
+    found = steer(
+        tiny, ["the dog ran home", "anna"], made, scale=1.5, where=where, max_new_tokens=5
+    )
     hf = tiny.plain().eval()
     for prompt, text in zip(["the dog ran home", "anna"], found, strict=True):
         [ids] = tiny.tokenize([prompt])
@@ -86,7 +98,10 @@ def test_steering_equals_a_loop_by_hand(tiny, where):
 
 def test_a_seed_means_the_same_sample_again(tiny):
     made = Made(np.eye(32)[3], SITE, 1.0, tiny.provenance)
-    drawn = [steer(tiny, ["the dog"], made, temperature=1.0, seed=seed, max_new_tokens=8) for seed in (1, 1, 2)]
+    drawn = [
+        steer(tiny, ["the dog"], made, temperature=1.0, seed=seed, max_new_tokens=8)
+        for seed in (1, 1, 2)
+    ]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -103,7 +118,8 @@ def test_a_sweep_chooses_on_one_half_and_reports_on_the_other(swept):
             rows = rows[rows[column] == wanted]
         return rows["value"]
 
-    assert set(swept[swept["half"] == "report"]["scale"]) == {0.0, 2.0}  # 2 and 4 both reach all: the smaller
+    # 2 and 4 both reach all: the smaller
+    assert set(swept[swept["half"] == "report"]["scale"]) == {0.0, 2.0}
     for half in ("choose", "report"):
         assert (value(half=half, control="", metric="success", scale=2.0) == 1).all()
         assert (value(half=half, control="unsteered", metric="success") == 0).all()
@@ -126,24 +142,48 @@ def test_the_halves_share_no_prompt_and_all_arms_share_theirs(model, directions)
         seen.append(len(texts))
         return ["joy"] * len(texts)
 
-    rows = sweep(model, PROMPTS[:5], {"joy": directions["joy"]}, listening, scales=(1.0,), max_new_tokens=1)
+    rows = sweep(
+        model, PROMPTS[:5], {"joy": directions["joy"]}, listening, scales=(1.0,), max_new_tokens=1
+    )
     assert seen == [3 * 3, 2 * 3]
     assert {(row["half"], row["n"]) for row in rows} == {("choose", 3), ("report", 2)}
 
 
 def test_where_to_steer_is_chosen_on_one_half(model, directions):
     late = {"joy": directions["joy"]}
-    deaf = Place({"joy": Made(-directions["joy"].vector, SITE, directions["joy"].scale, directions["joy"].provenance)})
-    rows = table(sweep_places(model, PROMPTS, [deaf, Place(late, ("last",))], oracle, scales=(1.0, 2.0), max_new_tokens=2))
+    deaf = Place(
+        {
+            "joy": Made(
+                -directions["joy"].vector,
+                SITE,
+                directions["joy"].scale,
+                directions["joy"].provenance,
+            )
+        }
+    )
+    rows = table(
+        sweep_places(
+            model,
+            PROMPTS,
+            [deaf, Place(late, ("last",))],
+            oracle,
+            scales=(1.0, 2.0),
+            max_new_tokens=2,
+        )
+    )
     assert set(rows[rows["half"] == "place"]["where"]) == {"last+generated", "last"}
-    reported = rows[(rows["half"] == "report") & (rows["control"] == "") & (rows["metric"] == "success")]
+    reported = rows[
+        (rows["half"] == "report") & (rows["control"] == "") & (rows["metric"] == "success")
+    ]
     assert set(reported["where"]) == {"last"}
     assert (reported["value"] == 1).all()
     assert not set(rows["half"]) - {"place", "choose", "report"}
 
 
 def test_one_place_is_not_tried_and_none_is_refused(model, directions):
-    rows = sweep_places(model, PROMPTS, [Place({"joy": directions["joy"]})], oracle, scales=(1.0,), max_new_tokens=1)
+    rows = sweep_places(
+        model, PROMPTS, [Place({"joy": directions["joy"]})], oracle, scales=(1.0,), max_new_tokens=1
+    )
     assert {row["half"] for row in rows} == {"choose", "report"}
     with pytest.raises(StatisticsError, match="no place"):
         sweep_places(model, PROMPTS, [], oracle)
@@ -151,23 +191,45 @@ def test_one_place_is_not_tried_and_none_is_refused(model, directions):
 
 def test_the_best_scale_is_the_best_mean_and_the_smallest_of_equals():
     def row(scale, value, **other):
-        return {"half": "choose", "control": "", "metric": "success", "scale": scale, "value": value, **other}
+        return {
+            "half": "choose",
+            "control": "",
+            "metric": "success",
+            "scale": scale,
+            "value": value,
+            **other,
+        }
 
-    rows = [row(1.0, 0.9), row(1.0, 0.1), row(4.0, 0.6), row(4.0, 0.6), row(2.0, 0.6), row(2.0, 0.6)]
+    rows = [
+        row(1.0, 0.9),
+        row(1.0, 0.1),
+        row(4.0, 0.6),
+        row(4.0, 0.6),
+        row(2.0, 0.6),
+        row(2.0, 0.6),
+    ]
     assert choose_scale(rows) == 2.0
-    assert choose_scale([*rows, row(8.0, 1.0, half="report"), row(8.0, 1.0, control="random")]) == 2.0
+    assert (
+        choose_scale([*rows, row(8.0, 1.0, half="report"), row(8.0, 1.0, control="random")]) == 2.0
+    )
 
 
 def test_the_dose_response_is_the_readout_under_the_vector(model, directions):
     readout = Readout(planted.readout(SPEC), "")
-    rows = table(dose_response(model, NEUTRAL[:6], {"joy": directions["joy"]}, readout, scales=(0.5, 1.0, 2.0)))
+    rows = table(
+        dose_response(
+            model, NEUTRAL[:6], {"joy": directions["joy"]}, readout, scales=(0.5, 1.0, 2.0)
+        )
+    )
     gains = rows[(rows["metric"] == "label_logprob_gain") & (rows["emotion"] == "joy")]
     together = rows[(rows["metric"] == "label_logprob_gain") & (rows["emotion"] == "all")]
     rows = rows[rows["metric"] == "label_logprob"]
     means = rows.set_index(["control", "scale"])["value"]
     for one in (gains, together):
         found = one.set_index(["control", "scale"])
-        assert set(found.index) == {(control, scale) for control in ("", "random") for scale in (0.5, 1.0, 2.0)}
+        assert set(found.index) == {
+            (control, scale) for control in ("", "random") for scale in (0.5, 1.0, 2.0)
+        }
         for arm, gain in found["value"].items():
             assert gain == pytest.approx(means[arm] - means["unsteered", 0.0], abs=1e-5)
         assert found["ci_low"]["", 2.0] > 0
@@ -185,7 +247,14 @@ def test_the_dose_response_is_the_readout_under_the_vector(model, directions):
 
         handle = hf.transformer.h[SITE.layer].register_forward_hook(push)
         with torch.no_grad():
-            expected.append(float(hf(torch.tensor([ids])).logits[0, -1].log_softmax(-1)[list(tokens)].logsumexp(-1)))
+            expected.append(
+                float(
+                    hf(torch.tensor([ids]))
+                    .logits[0, -1]
+                    .log_softmax(-1)[list(tokens)]
+                    .logsumexp(-1)
+                )
+            )
         handle.remove()
     assert means["", 1.0] == pytest.approx(np.mean(expected), abs=1e-3)
     with pytest.raises(UsageError, match="no words for 'envy'"):
@@ -196,7 +265,11 @@ def test_a_direction_of_another_width_or_model_is_refused(model, tiny, direction
     with pytest.raises(ArtefactError, match=r"128 wide, made for planted .* is 32 wide"):
         steer(tiny, ["the dog"], directions["joy"])
     joy = directions["joy"]
-    for made_for in ({"model": "other", "revision": None}, {"model": "planted", "digest": "0" * 64}, {}):
+    for made_for in (
+        {"model": "other", "revision": None},
+        {"model": "planted", "digest": "0" * 64},
+        {},
+    ):
         foreign = Made(joy.vector, SITE, 5.0, made_for)
         with pytest.raises(ArtefactError, match="allow_foreign=True"):
             steer(model, PROMPTS[:1], foreign)
@@ -207,11 +280,20 @@ def test_a_direction_of_another_width_or_model_is_refused(model, tiny, direction
     with pytest.raises(ArtefactError, match="f" * 40):
         check_direction(model, Made(joy.vector, SITE, 5.0, revision))
     check_direction(model, Made(joy.vector, SITE, 5.0, {"model": "planted", "revision": None}))
-    check_direction(model, Made(joy.vector, SITE, 5.0, {"model": "renamed", "digest": model.provenance["digest"]}))
+    check_direction(
+        model,
+        Made(joy.vector, SITE, 5.0, {"model": "renamed", "digest": model.provenance["digest"]}),
+    )
 
 
 @pytest.mark.parametrize(
-    ("vector", "scale"), [(np.zeros(128), 1.0), (np.full(128, np.nan), 1.0), (np.ones(128), 0.0), (np.ones(128), math.inf)]
+    ("vector", "scale"),
+    [
+        (np.zeros(128), 1.0),
+        (np.full(128, np.nan), 1.0),
+        (np.ones(128), 0.0),
+        (np.ones(128), math.inf),
+    ],
 )
 def test_a_direction_without_a_finite_length_is_refused(model, vector, scale):
     with pytest.raises(ArtefactError, match="has length"):
@@ -238,13 +320,17 @@ def test_a_direction_that_other_scenarios_do_not_share_is_refused_or_left_out(mo
     ):
         with pytest.raises(StatisticsError, match="no direction has a held-out length above zero"):
             way()
-    doubted = Made(joy.vector, SITE, joy.scale, {**model.provenance, "warnings": ["its length may be zero."]})
+    doubted = Made(
+        joy.vector, SITE, joy.scale, {**model.provenance, "warnings": ["its length may be zero."]}
+    )
     with pytest.warns(UserWarning, match="in doubt, at blocks.*: its length may be zero"):
         steer(model, PROMPTS[:1], doubted, max_new_tokens=1)
 
 
 def test_the_prompts_of_a_scenario_lie_in_one_half(model, directions):
-    """Eight prompts of three scenarios, five of them of one: what chooses and what reports share none."""
+    """Eight prompts of three scenarios, five of them of one: what chooses and what reports share
+    none.
+    """
     seen = []
 
     def listening(texts):
@@ -252,7 +338,15 @@ def test_the_prompts_of_a_scenario_lie_in_one_half(model, directions):
         return [None] * len(texts)
 
     groups = ["a", "a", "a", "a", "a", "b", "c", "c"]
-    rows = sweep(model, PROMPTS[:8], {"joy": directions["joy"]}, listening, scales=(1.0,), max_new_tokens=1, groups=groups)
+    rows = sweep(
+        model,
+        PROMPTS[:8],
+        {"joy": directions["joy"]},
+        listening,
+        scales=(1.0,),
+        max_new_tokens=1,
+        groups=groups,
+    )
     sizes = {row["half"]: row["n"] for row in rows}
     assert sorted(sizes.values()) in ([1, 7], [2, 6], [3, 5])
     assert sizes["choose"] + sizes["report"] == 8
@@ -290,7 +384,9 @@ def test_settings_that_make_the_comparison_void_are_refused(model, directions):
         with pytest.raises(UsageError, match="above 0"):
             sweep(model, PROMPTS, {"joy": joy}, oracle, scales=scales)
         with pytest.raises(UsageError, match="above 0"):
-            dose_response(model, NEUTRAL, {"joy": joy}, Readout(planted.readout(SPEC), ""), scales=scales)
+            dose_response(
+                model, NEUTRAL, {"joy": joy}, Readout(planted.readout(SPEC), ""), scales=scales
+            )
     with pytest.raises(StatisticsError, match="two prompts"):
         sweep(model, PROMPTS[:1], {"joy": joy}, oracle)
     with pytest.raises(UsageError, match="not in the residual stream"):

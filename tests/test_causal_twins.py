@@ -20,7 +20,8 @@ def pair(n: int, emotion: str, group: str) -> Pair:
     [
         ("abXde", "abYde", [0, 1, 2, 3, 4], (2, 3), (2, 3)),
         ("abXYde", "abZde", [0, 1, 3, 4, 5], (2, 4), (2, 3)),  # counted from the edit's end
-        ("abZde", "abXYde", [0, 1, 2, 2, 3, 4], (2, 3), (2, 4)),  # the surplus takes the source's first
+        # the surplus takes the source's first
+        ("abZde", "abXYde", [0, 1, 2, 2, 3, 4], (2, 3), (2, 4)),
         ("abcd", "abXcd", [0, 1, 2, 2, 3], (2, 3), (2, 4)),  # an insertion: the token after joins
         ("abXcd", "abcd", [0, 1, 3, 4], (2, 4), (2, 3)),  # a deletion
         ("ab", "abX", [0, 1, 1], (1, 2), (1, 3)),  # at the end: the token before joins
@@ -47,7 +48,9 @@ def test_alignment_holds_on_random_edits():
         assert (np.diff(found.source_of) >= 0).all()
         assert found.source_edit[1] > found.source_edit[0]
         assert found.target_edit[1] > found.target_edit[0]
-        outside = [i for i in range(len(target)) if not found.target_edit[0] <= i < found.target_edit[1]]
+        outside = [
+            i for i in range(len(target)) if not found.target_edit[0] <= i < found.target_edit[1]
+        ]
         assert all(source[found.source_of[i]] == target[i] for i in outside)
 
 

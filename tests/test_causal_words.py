@@ -1,4 +1,6 @@
-"""Words of several tokens: scored whole, equal to a naive loop that reads text and word anew, edits and all."""
+"""Words of several tokens: scored whole, equal to a naive loop that reads text and word anew, edits
+and all.
+"""
 
 import numpy as np
 import pytest
@@ -36,7 +38,8 @@ WHOLE = Readout({"joy": ["happy", "good"], "fear": ["afraid"], "anger": ["angry"
 TEXTS = (
     "the dog ran home and anna cried",
     "ben won",
-    "the cold night was long and the rain was loud so he kept the lamp on until the sun rose over the hill and the sea",
+    "the cold night was long and the rain was loud so he kept the lamp on until the sun rose "
+    "over the hill and the sea",
     "we saw the sea",
 )
 SITES = (Site("resid_post", 0), Site("resid_post", 1))
@@ -57,7 +60,8 @@ def told(texts=TEXTS):
 
 
 def naive(model, row, bound, edit=None):
-    """The scores of one text: each word read behind it in a pass of its own, from the first token on.
+    """The scores of one text: each word read behind it in a pass of its own, from the first token
+    on.
 
     `edit` gives an intervention for a row of so many tokens.
     """
@@ -79,7 +83,8 @@ def test_words_are_found_whole_and_none_counts_twice(llama):
     bound = LONG.bind(llama)
     ids = llama.tokenizer.convert_tokens_to_ids
     spelled = [llama.tokenizer.convert_ids_to_tokens(list(word)) for word in bound.scored["joy"]]
-    assert sorted(spelled) == [["good", "day"], ["so", "good"]]  # "good day now" is part of "good day"
+    # "good day now" is part of "good day"
+    assert sorted(spelled) == [["good", "day"], ["so", "good"]]
     assert bound.words["joy"]["good day now"] == tuple(ids(["good", "day", "now"]))
     assert bound.described(llama)["words"]["fear"] == {
         "afraid of it": "afraid of it",
@@ -106,7 +111,9 @@ def test_unedited_texts_equal_the_naive_loop(model):
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("reach", [False, True])
 def test_edited_rows_equal_the_naive_loop(model, site, reach):
-    """Rows in another order and twice, an edit at the first or a later layer, at a text's end alone or from there on."""
+    """Rows in another order and twice, an edit at the first or a later layer, at a text's end alone
+    or from there on.
+    """
     bound, rows = LONG.bind(model), encode(model, told(), LONG)
     chosen = [2, 0, 3, 2]
     v = torch.randn(4, model.dims.d_model, generator=torch.Generator().manual_seed(1)) * 3
@@ -114,18 +121,26 @@ def test_edited_rows_equal_the_naive_loop(model, site, reach):
     ends = torch.tensor([rows[i].end for i in chosen])[:, None]
     width = torch.arange(max(len(row.tokens) for row in rows))
     where = (width >= ends, "generated") if reach else width == ends
-    found = word_scores(prefix.run([Intervention(site, add(v), where)], rows=chosen, further=True), bound)
+    found = word_scores(
+        prefix.run([Intervention(site, add(v), where)], rows=chosen, further=True), bound
+    )
     for place, i in enumerate(chosen):
 
         def edit(length, place=place, i=i):
             at = torch.arange(length)[None]
-            return Intervention(site, add(v[place]), at >= rows[i].end if reach else at == rows[i].end)
+            return Intervention(
+                site, add(v[place]), at >= rows[i].end if reach else at == rows[i].end
+            )
 
-        assert found[place].tolist() == pytest.approx(naive(model, rows[i], bound, edit), rel=1e-4, abs=3e-4)
+        assert found[place].tolist() == pytest.approx(
+            naive(model, rows[i], bound, edit), rel=1e-4, abs=3e-4
+        )
 
 
 def test_where_an_emotion_has_whole_words_no_other_is_read_on_for(llama):
-    mixed = Readout({"joy": ["happy", "so good"], "fear": ["afraid of it"]}, " . he feels").bind(llama)
+    mixed = Readout({"joy": ["happy", "so good"], "fear": ["afraid of it"]}, " . he feels").bind(
+        llama
+    )
     assert list(mixed.words["joy"]) == ["happy"]
     assert list(mixed.words["fear"]) == ["afraid of it"]
     assert Readout({"joy": ["happy", "so good"]}, " . he feels").bind(llama).whole
@@ -158,7 +173,10 @@ def test_the_testbeds_are_scored_as_by_the_next_token_alone(name):
     logits = run(model, rows).logits
     log_probs = logits.float().log_softmax(-1)
     ids = [
-        sorted(model.tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words.words[emotion])
+        sorted(
+            model.tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0]
+            for word in words.words[emotion]
+        )
         for emotion in words.words
     ]
     expected = torch.stack([log_probs[:, own].logsumexp(-1) for own in ids], dim=-1)
@@ -214,9 +232,18 @@ def test_knock_outs_are_scored_by_whole_words(llama):
 def test_patching_is_scored_by_whole_words(llama):
     """The unpatched difference of twins, and a patch that makes the other text."""
     bound, twins = LONG.bind(llama), pairs()
-    rows = table(patch_pairs(llama, twins, LONG, sites=("resid_post@2",), positions=("last",), modes=("denoise",)))
-    scores = [[naive(llama, row, bound) for row in encode(llama, [getattr(pair, arm) for pair in twins], LONG)]
-              for arm in ("affective", "neutral")]  # fmt: skip
+    rows = table(
+        patch_pairs(
+            llama, twins, LONG, sites=("resid_post@2",), positions=("last",), modes=("denoise",)
+        )
+    )
+    scores = [
+        [
+            naive(llama, row, bound)
+            for row in encode(llama, [getattr(pair, arm) for pair in twins], LONG)
+        ]
+        for arm in ("affective", "neutral")
+    ]
     source, target = (bound.contrast(np.array(found), ["fear"] * 2) for found in scores)
     total = rows[(rows["metric"] == "total_effect") & (rows["emotion"] == "fear")]["value"]
     assert float(total.iloc[0]) == pytest.approx(float((source - target).mean()), abs=5e-4)

@@ -1,4 +1,6 @@
-"""Tests of `interp.chance`: p is uniform where there is nothing, exact where it can be, never zero."""
+"""Tests of `interp.chance`: p is uniform where there is nothing, exact where it can be, never
+zero.
+"""
 
 import numpy as np
 import pytest
@@ -40,7 +42,9 @@ def test_p_is_never_zero_and_counts_ties() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_benjamini_hochberg_is_scipys(p: list[float]) -> None:
-    assert chance.benjamini_hochberg(np.array(p)) == pytest.approx(false_discovery_control(np.array(p)))
+    assert chance.benjamini_hochberg(np.array(p)) == pytest.approx(
+        false_discovery_control(np.array(p))
+    )
 
 
 def test_benjamini_hochberg_refuses_nan() -> None:

@@ -1,4 +1,6 @@
-"""The command line: exit codes and messages of `bad input`, help at once, and output that a terminal cannot be driven by."""
+"""The command line: exit codes and messages of `bad input`, help at once, and output that a
+terminal cannot be driven by.
+"""
 
 import json
 import shutil
@@ -45,7 +47,9 @@ STIMULI = {
 @pytest.mark.parametrize("name", STIMULI)
 def test_bad_stimuli_end_with_3_and_leave_nothing(name, tmp_path, tiny):
     rows, fragment = STIMULI[name]
-    code, message = run(matched_pairs.write(tmp_path / "bad.jsonl", rows), tmp_path / "out", model=tiny)
+    code, message = run(
+        matched_pairs.write(tmp_path / "bad.jsonl", rows), tmp_path / "out", model=tiny
+    )
     assert (code, fragment in message) == (3, True), message
     assert not (tmp_path / "out").exists()
 
@@ -64,19 +68,33 @@ def test_text_longer_than_the_context_is_an_error_or_cut_on_demand(tmp_path, tin
     assert code == 3
     assert "0-a" in message
     assert "128" in message
-    code, _ = outcome("capture", "--model", tiny, "--stimuli", path, "--out", tmp_path / "cut", "--truncate", "right")
+    code, _ = outcome(
+        "capture",
+        "--model",
+        tiny,
+        "--stimuli",
+        path,
+        "--out",
+        tmp_path / "cut",
+        "--truncate",
+        "right",
+    )
     assert code == 0
 
 
 def test_special_tokens_inside_a_text(tmp_path, tiny):
-    path = matched_pairs.write(tmp_path / "special.jsonl", changed(0, text="river <|endoftext|> bridge"))
+    path = matched_pairs.write(
+        tmp_path / "special.jsonl", changed(0, text="river <|endoftext|> bridge")
+    )
     code, message = run(path, tmp_path / "out", model=tiny)
     assert code == 3
     assert "<|endoftext|>" in message
 
 
 def test_names_that_are_near_a_testbed_are_told(tmp_path):
-    code, message = run(matched_pairs.write(tmp_path / "a.jsonl"), tmp_path / "out", "--offline", model="storyword")
+    code, message = run(
+        matched_pairs.write(tmp_path / "a.jsonl"), tmp_path / "out", "--offline", model="storyword"
+    )
     assert code == 2
     assert "storyworld" in message
 
@@ -104,16 +122,25 @@ def test_a_tokenizer_with_more_words_than_the_model_is_refused(tmp_path, tiny_fo
 
 @pytest.mark.parametrize(
     ("sites", "fragment"),
-    [("resid_pots", "resid_post"), ("resid_post@9", "0..2"), ("resid_post@3-1", "1-3"), ("resid_post@-1", "0..2")],
+    [
+        ("resid_pots", "resid_post"),
+        ("resid_post@9", "0..2"),
+        ("resid_post@3-1", "1-3"),
+        ("resid_post@-1", "0..2"),
+    ],
 )
 def test_sites_that_the_model_lacks(sites, fragment, tmp_path, tiny):
-    code, message = run(matched_pairs.write(tmp_path / "a.jsonl"), tmp_path / "out", "--sites", sites, model=tiny)
+    code, message = run(
+        matched_pairs.write(tmp_path / "a.jsonl"), tmp_path / "out", "--sites", sites, model=tiny
+    )
     assert code == 2
     assert fragment in message
 
 
 def test_one_class_has_no_categories_and_too_many_folds_are_told(tmp_path, tiny):
-    joy = [row for row in matched_pairs.rows(40) if row["pair"][1:] in {str(4 * i) for i in range(10)}]
+    joy = [
+        row for row in matched_pairs.rows(40) if row["pair"][1:] in {str(4 * i) for i in range(10)}
+    ]
     path = matched_pairs.write(tmp_path / "joy.jsonl", joy)
     code, message = run(path, tmp_path / "out", "--folds", "12", model=tiny)
     assert code == 6
@@ -140,9 +167,12 @@ def test_inspect_tells_each_artefact_and_refuses_others(tmp_path, tiny):
     path = matched_pairs.write(tmp_path / "a.jsonl")
     assert outcome("capture", "--model", tiny, "--stimuli", path, "--out", tmp_path / "out")[0] == 0
     vector = np.eye(4)[0]
-    Direction(vector, Site("resid_post", 1), "paired", ("joy", "neutral"), 1.0, 0.1).save(tmp_path / "joy.safetensors")
-    for artefact, kind in ((tmp_path / "out", "run"), (tmp_path / "out" / "activations", "capture"), (path, "battery"),
-                           (tmp_path / "joy.safetensors", "direction")):  # fmt: skip
+    Direction(vector, Site("resid_post", 1), "paired", ("joy", "neutral"), 1.0, 0.1).save(
+        tmp_path / "joy.safetensors"
+    )
+    out = tmp_path / "out"
+    kinds = {out: "run", out / "activations": "capture", path: "battery"}
+    for artefact, kind in {**kinds, tmp_path / "joy.safetensors": "direction"}.items():
         code, output = outcome("inspect", artefact, "--json")
         assert (code, json.loads(output)[0]) == (0, {"what": "kind", "value": kind})
     assert outcome("inspect", tmp_path)[0] == 4
@@ -168,7 +198,9 @@ def test_a_flipped_bit_is_found_named_and_repaired(tmp_path, tiny):
 
 def test_a_dry_run_computes_nothing(tmp_path, tiny):
     path = matched_pairs.write(tmp_path / "a.jsonl")
-    code, output = outcome("run", "--model", tiny, "--stimuli", path, "--out", tmp_path / "out", "--dry-run", "--json")
+    code, output = outcome(
+        "run", "--model", tiny, "--stimuli", path, "--out", tmp_path / "out", "--dry-run", "--json"
+    )
     assert code == 0
     assert {"what": "pairs", "value": 40} in json.loads(output)
     assert not (tmp_path / "out").exists()
@@ -181,7 +213,9 @@ def test_stimuli_are_listed_shown_and_converted(tmp_path):
         "storyworld",
         "sev_style",
     }
-    shown = json.loads(outcome("stimuli", "show", path, "--emotions", "joy", "--most", "1", "--json")[1])
+    shown = json.loads(
+        outcome("stimuli", "show", path, "--emotions", "joy", "--most", "1", "--json")[1]
+    )
     assert [row["id"] for row in shown] == ["0-a"]
     assert outcome("stimuli", "convert", path, tmp_path / "b.csv")[0] == 0
     assert outcome("stimuli", "convert", path, tmp_path / "b.xls")[0] == 2
@@ -200,7 +234,14 @@ def test_printable_shows_what_would_drive_a_terminal():
 
 
 def test_the_process_exits_with_the_code_and_one_line(tmp_path):
-    command = [sys.executable, "-c", "from interp.cli import main; main()", "stimuli", "show", str(tmp_path / "no.jsonl")]
+    command = [
+        sys.executable,
+        "-c",
+        "from interp.cli import main; main()",
+        "stimuli",
+        "show",
+        str(tmp_path / "no.jsonl"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("interp: ")
@@ -209,15 +250,22 @@ def test_the_process_exits_with_the_code_and_one_line(tmp_path):
 
 def test_help_imports_nothing_heavy():
     heavy = "{'torch', 'numpy', 'pandas', 'rich'}"
-    code = f"import sys; from interp.cli import main\ntry: main()\nfinally: print({heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)
+    code = (
+        f"import sys; from interp.cli import main\ntry: main()\nfinally: print({heavy} & "
+        "set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False
+    )
     assert done.stdout.strip().endswith("set()")
     assert "storyworld" in done.stdout
 
 
-@pytest.mark.filterwarnings("ignore:.*(no held-out length|too few others):UserWarning")  # random weights, 4 heads
+# random weights, 4 heads
+@pytest.mark.filterwarnings("ignore:.*(no held-out length|too few others):UserWarning")
 @pytest.mark.parametrize(
-    ("command", "tables"), [("directions", {"directions", "cosines"}), ("ablate", {"contributions", "ablation"})]
+    ("command", "tables"),
+    [("directions", {"directions", "cosines"}), ("ablate", {"contributions", "ablation"})],
 )
 def test_a_stage_command_writes_every_table_its_help_speaks_of(command, tables, tmp_path, tiny):
     path = matched_pairs.write(tmp_path / "a.jsonl")

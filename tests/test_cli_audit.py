@@ -1,4 +1,6 @@
-"""`interp stimuli audit`: each fault planted in a good battery is found and named, in JSON, on stderr, in table and figure."""
+"""`interp stimuli audit`: each fault planted in a good battery is found and named, in JSON, on
+stderr, in table and figure.
+"""
 
 import json
 import re
@@ -19,21 +21,31 @@ from interp.results import read_table
 from interp.study.audit import token_counters
 
 PACKAGE = Path(__file__).parent.parent / "stimuli"
-ALL = [json.loads(line) for line in (PACKAGE / "plutchik.jsonl").read_text(encoding="utf-8").splitlines()]
+ALL = [
+    json.loads(line)
+    for line in (PACKAGE / "plutchik.jsonl").read_text(encoding="utf-8").splitlines()
+]
 GROUPS = [row["group"] for row in ALL if row["arm"] == "keyword_free"][::8]
-ROWS = [row for row in ALL if row["group"] in GROUPS and row["arm"] in ("keyword_free", "neutral", "keyword_rich")]
+ROWS = [
+    row
+    for row in ALL
+    if row["group"] in GROUPS and row["arm"] in ("keyword_free", "neutral", "keyword_rich")
+]
 Edit = Callable[[dict], str]
 
 
 def file(folder: Path, rows: list[dict]) -> Path:
     path = folder / "mine.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
     return path
 
 
 def audit(*arguments: object) -> Result:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the reader's own remarks about a planted fault
+        # the reader's own remarks about a planted fault
+        warnings.simplefilter("ignore", UserWarning)
         return CliRunner().invoke(cli, ["stimuli", "audit", *map(str, arguments)])
 
 
@@ -50,7 +62,9 @@ def first(row: dict) -> bool:
 
 
 def failures(result: Result) -> dict[str, str]:
-    """The failed rules that stderr names, with the places at fault; they must be those of the JSON."""
+    """The failed rules that stderr names, with the places at fault; they must be those of the
+    JSON.
+    """
     assert result.exit_code == (3 if "failed:" in result.stderr else 0), result.exception
     named = dict(re.findall(r"^failed: (\w+): (.*)$", result.stderr, re.M))
     gate = json.loads(result.stdout)["gate"]
@@ -73,12 +87,19 @@ def test_our_battery_passes_and_its_json_has_this_shape(whole) -> None:
     found = json.loads(result.stdout)
     assert set(found) == {"gate", "baselines"}
     assert all(set(rule) == {"rule", "passed", "value", "bound"} for rule in found["gate"]["rules"])
-    assert all(set(row) == {"baseline", "task", "auroc", "ci_low", "ci_high", "n"} for row in found["baselines"])
+    assert all(
+        set(row) == {"baseline", "task", "auroc", "ci_low", "ci_high", "n"}
+        for row in found["baselines"]
+    )
     names = ["bag_of_words", "tfidf", "char", "negation", "length", "function_words"]
     tasks = ["reception", "categorisation"]
-    assert [(row["task"], row["baseline"]) for row in found["baselines"]] == [(t, name) for t in tasks for name in names]
+    assert [(row["task"], row["baseline"]) for row in found["baselines"]] == [
+        (t, name) for t in tasks for name in names
+    ]
     assert max(row["ci_high"] for row in found["baselines"] if row["task"] == "reception") <= 0.65
-    assert {"length_words", "length_gpt2_style", "length_llama_style"} <= {rule["rule"] for rule in found["gate"]["rules"]}
+    assert {"length_words", "length_gpt2_style", "length_llama_style"} <= {
+        rule["rule"] for rule in found["gate"]["rules"]
+    }
 
 
 def test_the_whole_battery_takes_at_most_thirty_seconds(whole) -> None:
@@ -90,7 +111,9 @@ def test_the_table_says_what_the_json_says_and_the_figure_shows_it(whole) -> Non
     found, table = json.loads(result.stdout), read_table(out / "audit.csv")
     baselines = table[table["method"] == "text_baseline"]
     np.testing.assert_allclose(baselines["value"], [row["auroc"] for row in found["baselines"]])
-    assert table[table["method"] == "gate"]["metric"].tolist() == [rule["rule"] for rule in found["gate"]["rules"]]
+    assert table[table["method"] == "gate"]["metric"].tolist() == [
+        rule["rule"] for rule in found["gate"]["rules"]
+    ]
     coverage = table[table["method"] == "coverage"]
     assert coverage["value"].sum() == len(ALL)
     figure = audit_figure(table)
@@ -99,12 +122,16 @@ def test_the_table_says_what_the_json_says_and_the_figure_shows_it(whole) -> Non
     cells = np.asarray(figure.axes[2].images[0].get_array())
     assert cells.shape == (8, 8)
     assert cells.sum() == sum(map(free, ALL))
-    assert "Every rule of the gate holds." in " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
+    assert "Every rule of the gate holds." in " ".join(
+        text.get_text() for text in figure.findobj(mpl.text.Text)
+    )
     assert (out / "audit.svg").stat().st_size > 10_000
     assert (out / "audit.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_part_of_our_battery_passes_too_so_that_what_follows_is_the_plants_doing(tmp_path) -> None:
+def test_a_part_of_our_battery_passes_too_so_that_what_follows_is_the_plants_doing(
+    tmp_path,
+) -> None:
     assert failures(audit(file(tmp_path, ROWS), "--json")) == {}
 
 
@@ -120,14 +147,26 @@ def test_a_keyword_a_repeated_text_and_a_wrong_label_are_named_in_one_run(tmp_pa
 
 
 def test_a_length_bias_is_found_by_the_rules_and_by_the_baseline(tmp_path) -> None:
-    padded = edited(free, lambda row: f"{row['text']} The rain kept on over the yard and the roofs of the town that day.")
+    padded = edited(
+        free,
+        lambda row: (
+            f"{row['text']} The rain kept on over the yard and the roofs of the town that day."
+        ),
+    )
     found = failures(audit(file(tmp_path, padded), "--json"))
-    assert {"baseline_length", "length_words", "length_gpt2_style", "length_llama_style"} <= set(found)
+    assert {"baseline_length", "length_words", "length_gpt2_style", "length_llama_style"} <= set(
+        found
+    )
     assert f"{GROUPS[0]}: 0." in found["length_words"]
 
 
 def test_a_planted_not_is_found_by_count_and_by_word(tmp_path) -> None:
-    found = failures(audit(file(tmp_path, edited(free, lambda row: row["text"].replace(". ", ". Not so. ", 1))), "--json"))
+    found = failures(
+        audit(
+            file(tmp_path, edited(free, lambda row: row["text"].replace(". ", ". Not so. ", 1))),
+            "--json",
+        )
+    )
     assert "baseline_negation" in found
     assert "not (AUROC" in found["closed_class_words"]
 
@@ -143,7 +182,10 @@ def test_a_broken_pair_is_refused_by_name_and_may_be_left_out(tmp_path) -> None:
 
 
 def test_twins_of_different_scenarios_are_named(tmp_path) -> None:
-    rows = [{**row, "group": "elsewhere"} if row["id"] == f"{GROUPS[0]}-neutral" else row for row in ROWS]
+    rows = [
+        {**row, "group": "elsewhere"} if row["id"] == f"{GROUPS[0]}-neutral" else row
+        for row in ROWS
+    ]
     result = audit(file(tmp_path, rows), "--json")
     assert isinstance(result.exception, DataError)
     assert f"the pair '{GROUPS[0]}' lies in two groups" in str(result.exception)
@@ -162,5 +204,6 @@ def test_byte_pairs_split_rare_words_and_keep_common_ones() -> None:
     counters = token_counters(texts)
     for name in ("gpt2_style", "llama_style"):
         total, words = (sum(map(counters[kind], texts)) for kind in (name, "words"))
-        assert 1.1 < total / words < 2.5  # with punctuation and pieces of words, about what real vocabularies give
+        # with punctuation and pieces of words, about what real vocabularies give
+        assert 1.1 < total / words < 2.5
         assert counters[name](" the table") < counters[name](" blancmange")

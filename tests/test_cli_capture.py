@@ -1,4 +1,6 @@
-"""`interp capture`: precision, batches and shards, quarantine, reuse, dry runs; and sites that a question cannot use."""
+"""`interp capture`: precision, batches and shards, quarantine, reuse, dry runs; and sites that a
+question cannot use.
+"""
 
 import json
 import re
@@ -24,7 +26,11 @@ WORD = "scream"
 
 def batches(run: Path) -> list[tuple[int, int]]:
     """(Texts, tokens a text) of each batch that was run."""
-    return [shape for record in RunFolder(run / "activations").records.values() for shape in record.batches]
+    return [
+        shape
+        for record in RunFolder(run / "activations").records.values()
+        for shape in record.batches
+    ]
 
 
 def test_dtype_is_what_the_model_computes_in_and_the_provenance_says_so(command):
@@ -36,14 +42,18 @@ def test_dtype_is_what_the_model_computes_in_and_the_provenance_says_so(command)
             RunFolder(run / "activations").head["config"]["model"],
         ):
             assert dtype in provenance["dtype"]
-        low[dtype] = activations(run)[1].view(np.uint32) & 0xFFFF  # the 16 bits that bfloat16 does not have
+        # the 16 bits that bfloat16 does not have
+        low[dtype] = activations(run)[1].view(np.uint32) & 0xFFFF
     assert not low["bfloat16"].any()
     assert (low["float32"] != 0).mean() > 0.9
 
 
 def test_storage_float16_halves_the_arrays_and_rounds_what_was_computed(command):
     whole, half = command("whole"), command("half", "--storage", "float16")
-    sizes = {run: {a.dtype for name, found in arrays(run).items() if "hook" in name for a in found} for run in (whole, half)}
+    sizes = {
+        run: {a.dtype for name, found in arrays(run).items() if "hook" in name for a in found}
+        for run in (whole, half)
+    }
     assert sizes == {whole: {np.dtype(np.float32)}, half: {np.dtype(np.float16)}}
     (items, expected), (same, found) = activations(whole), activations(half)
     assert items == same
@@ -61,7 +71,9 @@ def test_a_token_budget_bounds_every_batch_and_changes_no_value(command):
 def test_shards_are_as_large_as_asked(command):
     everything = ("--sites", "resid_pre,resid_post,z,pre,post", "--positions", "all,last")
     large, small = command("large", *everything), command("small", *everything, "--shard-mb", "1")
-    held = sum(array.nbytes for name, found in arrays(large).items() if "hook" in name for array in found)
+    held = sum(
+        array.nbytes for name, found in arrays(large).items() if "hook" in name for array in found
+    )
     assert len(shards(large)) == 1
     assert len(shards(small)) == -(-held // 2**20) > 1
     np.testing.assert_allclose(activations(small)[1], activations(large)[1], rtol=1e-4, atol=1e-5)
@@ -69,13 +81,17 @@ def test_shards_are_as_large_as_asked(command):
 
 @pytest.fixture
 def broken(tiny_folder, tmp_path):
-    """`broken(word)`: a model in which every text with that word is infinite from the embedding on."""
+    """`broken(word)`: a model in which every text with that word is infinite from the embedding
+    on.
+    """
 
     def make(word: str) -> Path:
         folder = tmp_path / f"model-{word}"
         shutil.copytree(tiny_folder("llama"), folder)
         weights = load_file(folder / "model.safetensors")
-        weights["model.embed_tokens.weight"][AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(word)] = np.inf
+        weights["model.embed_tokens.weight"][
+            AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(word)
+        ] = np.inf
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         return folder
 
@@ -86,9 +102,15 @@ FEAR = [row["id"] for row in matched_pairs.rows(PAIRS) if WORD in row["text"].sp
 
 
 def test_a_value_that_is_not_finite_stops_the_capture_and_is_located(command, broken, tmp_path):
-    code, message = outcome(*command.line("out", "--sites", "resid_pre,resid_post", model=broken(WORD)))
+    code, message = outcome(
+        *command.line("out", "--sites", "resid_pre,resid_post", model=broken(WORD))
+    )
     assert code == 3
-    named = re.search(r"text '(.+?)': non-finite activation at blocks\.0\.hook_resid_pre .* token (\d+) \('(.+)'\)", message)
+    named = re.search(
+        r"text '(.+?)': non-finite activation at blocks\.0\.hook_resid_pre .* "
+        r"token (\d+) \('(.+)'\)",
+        message,
+    )
     assert named is not None, message
     text = next(row["text"] for row in matched_pairs.rows(PAIRS) if row["id"] == named[1])
     words = ["<bos>", *re.findall(r"\w+|\.", text)]
@@ -96,7 +118,9 @@ def test_a_value_that_is_not_finite_stops_the_capture_and_is_located(command, br
     assert not shards(tmp_path / "out")
 
 
-def test_a_capture_that_stopped_goes_on_with_the_quarantine_that_its_error_names(command, broken, tmp_path, computed):
+def test_a_capture_that_stopped_goes_on_with_the_quarantine_that_its_error_names(
+    command, broken, tmp_path, computed
+):
     model, small = broken(WORD), ("--token-budget", "60", "--shard-mb", "1")
     code, message = outcome(*command.line("out", *small, model=model))
     assert (code, "--on-nonfinite quarantine" in message) == (3, True)
@@ -117,15 +141,23 @@ def test_quarantine_leaves_out_the_pair_and_names_it(command, broken, tiny_folde
     items, found = activations(run)
     assert sorted({row["id"] for row in matched_pairs.rows(PAIRS)} - set(items)) == out
     names, expected = activations(intact)
-    np.testing.assert_allclose(found, expected[[names.index(item) for item in items]], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        found, expected[[names.index(item) for item in items]], rtol=1e-4, atol=1e-5
+    )
     assert not read_record(intact / "run.json").warnings
 
 
 @pytest.mark.filterwarnings("ignore:directions. left out:UserWarning")
 def test_what_is_in_quarantine_is_in_no_stage(command, broken, tmp_path):
-    line = command.line("out", "--on-nonfinite", "quarantine", model=broken(WORD), name="directions")
+    line = command.line(
+        "out", "--on-nonfinite", "quarantine", model=broken(WORD), name="directions"
+    )
     assert outcome(*line)[0] == 0
-    assert set(read_table(tmp_path / "out" / "tables" / "directions.csv")["emotion"]) == {"joy", "sadness", "anger"}
+    assert set(read_table(tmp_path / "out" / "tables" / "directions.csv")["emotion"]) == {
+        "joy",
+        "sadness",
+        "anger",
+    }
 
 
 @pytest.mark.filterwarnings("ignore:patching. left out:UserWarning")
@@ -148,7 +180,9 @@ def test_what_is_not_finite_gives_no_number_to_a_causal_stage(command, broken, t
 
 def test_a_capture_of_which_nothing_is_left_says_why(command, broken, tmp_path):
     with pytest.warns(UserWarning, match=rf"not finite.*: {2 * PAIRS} \("):
-        code, message = outcome(*command.line("out", "--on-nonfinite", "quarantine", model=broken("morning")))
+        code, message = outcome(
+            *command.line("out", "--on-nonfinite", "quarantine", model=broken("morning"))
+        )
     assert (code, "no pair" in message) == (6, True)
     assert "not finite" in read_record(tmp_path / "out" / "run.json").warnings[0]
 
@@ -185,7 +219,10 @@ def test_reuse_of_another_models_run_is_refused_with_the_reason(command, tiny_fo
     earlier = command("earlier")
     code, message = outcome(*command.line("later", "--reuse", earlier, model=tiny_folder("llama")))
     assert code == 4
-    assert 'cannot be reused here: model.architecture: "GPT2LMHeadModel" -> "LlamaForCausalLM"' in message
+    assert (
+        'cannot be reused here: model.architecture: "GPT2LMHeadModel" -> "LlamaForCausalLM"'
+        in message
+    )
     code, message = outcome(*command.line("nothing", "--reuse", earlier.parent))
     assert (code, "is not a capture" in message) == (4, True)
 
@@ -200,7 +237,16 @@ def dry(line: tuple[object, ...]) -> dict[str, object]:
     "options",
     [
         ("--token-budget", "60", "--dtype", "bfloat16"),
-        ("--storage", "float16", "--sites", "resid_pre,z,post", "--positions", "all,last", "--shard-mb", "1"),
+        (
+            "--storage",
+            "float16",
+            "--sites",
+            "resid_pre,z,post",
+            "--positions",
+            "all,last",
+            "--shard-mb",
+            "1",
+        ),
     ],
 )
 def test_a_dry_run_says_what_the_capture_then_makes(options, command, tmp_path):
@@ -212,10 +258,14 @@ def test_a_dry_run_says_what_the_capture_then_makes(options, command, tmp_path):
         "pairs": PAIRS,
         "rows": sum(len(array) for array in found["length"]),
         "tokens": sum(int(array.sum()) for array in found["length"]),
-        "bytes": sum(array.nbytes for name, pieces in found.items() if "hook" in name for array in pieces),
+        "bytes": sum(
+            array.nbytes for name, pieces in found.items() if "hook" in name for array in pieces
+        ),
         "shards": len(shards(run)),
         "batches": len(batches(run)),
-        "padding": 1 - sum(int(array.sum()) for array in found["length"]) / sum(n * length for n, length in batches(run)),
+        "padding": 1
+        - sum(int(array.sum()) for array in found["length"])
+        / sum(n * length for n, length in batches(run)),
     }
     assert {what: told[what] for what in made} == made
 
@@ -226,7 +276,9 @@ def test_a_dry_run_needs_no_weights(command, tmp_path):
     shutil.copytree(tiny, folder, ignore=shutil.ignore_patterns("*.safetensors"))
     before = sorted(tmp_path.rglob("*"))
     free = "bytes free"
-    told = {where: dry(command.line("out", "--teraflops", "2", model=where)) for where in (tiny, folder)}
+    told = {
+        where: dry(command.line("out", "--teraflops", "2", model=where)) for where in (tiny, folder)
+    }
     assert {**told[folder], free: 0} == {**told[tiny], free: 0}
     assert sorted(tmp_path.rglob("*")) == before
     assert outcome(*command.line("out", model=folder))[0] == 4
@@ -244,8 +296,22 @@ def test_teraflops_is_the_speed_that_a_dry_run_reckons_with(command, tmp_path):
 @pytest.mark.parametrize(
     ("name", "site", "told"),
     [
-        ("probe", "pattern", ("pattern [batch, 4, query_pos, key_pos] (accepted by capture, patch)", "probes read resid_pre")),
-        ("directions", "z", ("z [batch, pos, 4, 8] (accepted by capture, patch, ablate", "directions read resid_post")),
+        (
+            "probe",
+            "pattern",
+            (
+                "pattern [batch, 4, query_pos, key_pos] (accepted by capture, patch)",
+                "probes read resid_pre",
+            ),
+        ),
+        (
+            "directions",
+            "z",
+            (
+                "z [batch, pos, 4, 8] (accepted by capture, patch, ablate",
+                "directions read resid_post",
+            ),
+        ),
     ],
 )
 def test_a_site_that_a_question_cannot_use_is_told_with_its_shape_before_anything_is_captured(
@@ -270,7 +336,9 @@ WRONG = {
 
 @pytest.mark.parametrize("name", ["capture", "run"])
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_place_that_is_not_there_ends_every_command_before_anything_is_computed(wrong, name, command, tmp_path, computed):
+def test_a_place_that_is_not_there_ends_every_command_before_anything_is_computed(
+    wrong, name, command, tmp_path, computed
+):
     extra, fragment = WRONG[wrong]
     code, message = outcome(*command.line("out", *extra, name=name))
     assert (code, fragment in message) == (2, True), message
@@ -308,7 +376,9 @@ def test_a_dry_run_says_which_stages_are_left(command):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_whole_run_answers_what_its_sites_allow_and_says_what_not(command, tmp_path):
-    code, output = outcome(*command.line("out", "--sites", "pattern", "--positions", "last", "--json", name="run"))
+    code, output = outcome(
+        *command.line("out", "--sites", "pattern", "--positions", "last", "--json", name="run")
+    )
     summary = json.loads(output)
     assert code == 0
     left_out = [warning.split()[0] for warning in summary["warnings"] if "was not run: " in warning]

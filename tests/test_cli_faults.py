@@ -1,4 +1,6 @@
-"""What ends a command from outside: signals, full disks under stdout, pipes where files are named."""
+"""What ends a command from outside: signals, full disks under stdout, pipes where files are
+named.
+"""
 
 import os
 import shutil
@@ -66,9 +68,16 @@ def test_a_pipe_is_told_wherever_a_file_is_named(asked, tmp_path):
 @pytest.mark.filterwarnings("ignore:probes:UserWarning")
 def test_a_pipe_is_told_wherever_a_run_has_a_file(asked, tmp_path):
     assert outcome(*words(asked))[0] == 0
-    activations = [f"activations/{name}" for name in ("run.json", "manifest.jsonl", "quarantine.jsonl", "LOCK")]
+    activations = [
+        f"activations/{name}" for name in ("run.json", "manifest.jsonl", "quarantine.jsonl", "LOCK")
+    ]
     (shard,) = (tmp_path / "run").glob("activations/shards/*.h5")
-    names = ("run.json", "tables/probes.csv", *activations, str(shard.relative_to(tmp_path / "run")))
+    names = (
+        "run.json",
+        "tables/probes.csv",
+        *activations,
+        str(shard.relative_to(tmp_path / "run")),
+    )
     for number, name in enumerate(names):
         copy = shutil.copytree(tmp_path / "run", tmp_path / str(number))
         path = copy / name
@@ -79,7 +88,9 @@ def test_a_pipe_is_told_wherever_a_run_has_a_file(asked, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75)]
+)
 def test_a_study_in_the_background_ends_and_keeps_what_is_done(number, code, asked, tmp_path):
     """A shell starts its background jobs with SIGINT ignored."""
     run, environment = tmp_path / "run", {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -99,9 +110,13 @@ def test_a_study_in_the_background_ends_and_keeps_what_is_done(number, code, ask
     begun.send_signal(number)
     told = begun.communicate(timeout=100)[1].splitlines()[-1]
     assert begun.returncode == code, told
-    assert told.startswith(f"interp: stopped by {number.name}: capture, probes, directions, cosines")
+    assert told.startswith(
+        f"interp: stopped by {number.name}: capture, probes, directions, cosines"
+    )
     assert told.endswith(f"are in {run}; the same command goes on from there.")
-    assert not [path for path in run.rglob("*") if path.name.endswith(".tmp") or path.name == ".locks"]
+    assert not [
+        path for path in run.rglob("*") if path.name.endswith(".tmp") or path.name == ".locks"
+    ]
     assert not (run / "tables" / "steering.csv").exists()
 
 

@@ -1,4 +1,6 @@
-"""A short calibration: p rejects nothing too often, intervals hold the truth. The long one is `interp calibrate`."""
+"""A short calibration: p rejects nothing too often, intervals hold the truth. The long one is
+`interp calibrate`.
+"""
 
 import json
 from pathlib import Path
@@ -21,9 +23,16 @@ LEAST_COVERED = 0.90 - 3.5 * np.sqrt(0.90 * 0.10 / RUNS)
 """As far below .90: .76. A percentile bootstrap of 4 groups covers .69 to .79, the plain norm 0."""
 CHEAP = ("mean", "restoration", "norm", "held-out", "corrected", "nested restoration", "steering")
 QUICK = [name for name in INTERVALS if name.startswith(CHEAP)]
-SLOW = ["probe auroc, shift 3.0, n 16", "probe log_loss, shift 1.0, n 16", "probe accuracy, shift 0.0, n 16"]
+SLOW = [
+    "probe auroc, shift 3.0, n 16",
+    "probe log_loss, shift 1.0, n 16",
+    "probe accuracy, shift 0.0, n 16",
+]
 SLOW += ["separation_auroc, shift 2.0, n 16", "d_prime, shift 2.0, n 16"]
-SLOW += ["nested_auroc, any of 4 sites, shift 0.0, n 16", "above_text, any of 4 sites, shift 2.0, n 16"]
+SLOW += [
+    "nested_auroc, any of 4 sites, shift 0.0, n 16",
+    "above_text, any of 4 sites, shift 2.0, n 16",
+]
 
 
 @pytest.mark.parametrize("what", [name for name in TESTS if "any of" not in name])
@@ -41,14 +50,18 @@ def test_a_family_rejects_anything_as_seldom(what: str) -> None:
 
 @pytest.mark.parametrize("what", [*QUICK, *SLOW])
 def test_an_interval_holds_the_truth(what: str) -> None:
-    (row,) = [row for row in calibrate(runs=RUNS, names=[what]) if row["what"] == f"coverage of {what}"]
+    (row,) = [
+        row for row in calibrate(runs=RUNS, names=[what]) if row["what"] == f"coverage of {what}"
+    ]
     assert row["nominal"] == 0.95
     assert row["runs"] == RUNS or "restoration" in what
     assert row["runs"] < RUNS / 2 or row["measured"] >= LEAST_COVERED
 
 
 def test_rows_count_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that rejects at .05 and never at .01; an interval missing in one of four and right in two of three."""
+    """A test that rejects at .05 and never at .01; an interval missing in one of four and right in
+    two of three.
+    """
     missing = calibration.Estimate(1.0, np.nan, np.nan, 5)
     found = [missing, *(calibration.Estimate(1.0, low, 2.0, 5) for low in (0.0, 0.5, 1.5))]
     monkeypatch.setattr(calibration, "TESTS", {"a test": lambda seed: 0.03})
@@ -93,19 +106,34 @@ def test_the_command_prints_the_rows_and_keeps_table_and_figure(tmp_path: Path) 
     ]
     told = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     rows = json.loads(told.stdout)
-    assert [row["what"] for row in rows] == ["rejection of norm p"] * 2 + ["coverage of mean, normal, n 4"]
+    assert [row["what"] for row in rows] == ["rejection of norm p"] * 2 + [
+        "coverage of mean, normal, n 4"
+    ]
     assert all(list(row) == ["what", "nominal", "measured", "runs"] for row in rows)
     assert {row["runs"] for row in rows} == {5}
     kept = pd.read_csv(tmp_path / "out" / "calibration.csv")
     assert kept.to_dict("records") == rows
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"calibration.csv", "calibration.svg", "calibration.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "calibration.csv",
+        "calibration.svg",
+        "calibration.png",
+    }
 
 
 def test_the_figure_shows_every_measured_share_at_its_level() -> None:
-    rows = [("a", 0.05, 0.04, 400), ("a", 0.01, 0.0, 400), ("b", 0.95, 0.9, 200), ("c", 0.95, None, 0)]
+    rows = [
+        ("a", 0.05, 0.04, 400),
+        ("a", 0.01, 0.0, 400),
+        ("b", 0.95, 0.9, 200),
+        ("c", 0.95, None, 0),
+    ]
     table = pd.DataFrame(rows, columns=["what", "nominal", "measured", "runs"])
     figure = calibrated.calibration(table)
-    assert [panel.get_title(loc="left") for panel in figure.axes] == ["nominal 0.01", "nominal 0.05", "nominal 0.95"]
+    assert [panel.get_title(loc="left") for panel in figure.axes] == [
+        "nominal 0.01",
+        "nominal 0.05",
+        "nominal 0.95",
+    ]
     points = [panel.lines[0].get_xdata().tolist() for panel in figure.axes]
     assert points == [[0.0], [0.04], [0.9]]  # what has no interval is no point
     with pytest.raises(DataError, match="nothing to draw"):

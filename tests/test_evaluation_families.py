@@ -54,21 +54,27 @@ def test_the_page_has_every_family_and_26_at_least_are_right():
 
 FALSE = {
     "stream": (
-        families, "_seen",
+        families,
+        "_seen",
         lambda right: lambda *a: {k: [1.1 * x for x in v] for k, v in right(*a).items()},
     ),
     "heads": (families, "contributions", lambda right: lambda *a, **how: 1.2 * right(*a, **how)),
-    "neurons": (families, "contributions", lambda right: lambda *a, **how: right(*a, **how)[:, ::-1]),
+    "neurons": (
+        families,
+        "contributions",
+        lambda right: lambda *a, **how: right(*a, **how)[:, ::-1],
+    ),
     "patch stream": (Prefix, "run", lambda right: lambda self, edits: right(self, ())),
     "patch added": (Prefix, "run", lambda right: lambda self, edits: right(self, ())),
     "ablate heads": (Prefix, "run", lambda right: lambda self, edits: right(self, ())),
     "ablate neurons": (Prefix, "run", lambda right: lambda self, edits: right(self, ())),
     "generate": (
-        LanguageModel, "generate",
+        LanguageModel,
+        "generate",
         lambda right: lambda self, rows, **how: [row[::-1] for row in right(self, rows, **how)],
     ),
     "steer": (families, "add", lambda right: lambda vector: right(-vector)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -112,7 +118,10 @@ def test_plain_finds_what_a_block_writes():
     assert torch.equal(stream[layer], states[2][0])
     weight = block.self_attn.o_proj.weight
     for found, expected in (
-        (plain.part(ids, layer, "attention", slice(8, 16), frozen=False), kept["z"][:, 8:16] @ weight[:, 8:16].T),
+        (
+            plain.part(ids, layer, "attention", slice(8, 16), frozen=False),
+            kept["z"][:, 8:16] @ weight[:, 8:16].T,
+        ),
         (plain.added(ids, layer, "attention"), kept["z"] @ weight.T),
     ):
         assert torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max()))

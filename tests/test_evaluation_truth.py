@@ -1,4 +1,6 @@
-"""check_truth: every method recovers the planted circuit, and none of them finds it in a model that does not have it."""
+"""check_truth: every method recovers the planted circuit, and none of them finds it in a model that
+does not have it.
+"""
 
 import warnings
 from dataclasses import replace
@@ -53,7 +55,8 @@ def test_directions_from_the_planted_layer_on(found, method):
 
 def test_every_direction_method_is_checked_and_beats_chance(found):
     assert set(found[found["what"] == "direction"]["method"]) == set(DIRECTIONS)
-    assert values(found, what="direction").min() > 0.3  # a random unit vector of 128 dimensions: .09 on average
+    # a random unit vector of 128 dimensions: .09 on average
+    assert values(found, what="direction").min() > 0.3
 
 
 def test_heads_and_neurons_rank_above_every_distractor(found):
@@ -92,7 +95,9 @@ class TestModelWithoutTheCircuit:
         impostor = replace(beds[1], truth=beds[0].truth)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            found = pd.DataFrame([row for check in truth.CHECKS.values() for row in check(impostor, impostor, 0)])
+            found = pd.DataFrame(
+                [row for check in truth.CHECKS.values() for row in check(impostor, impostor, 0)]
+            )
         assert any("has no sign" in str(one.message) for one in told)
         return found
 

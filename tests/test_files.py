@@ -62,7 +62,9 @@ REASONS = {
 def test_a_full_disk_is_told_where_a_disk_is_full(code, tmp_path):
     told = str(resource_error(tmp_path, OSError(code, os.strerror(code))))
     assert REASONS[code] in told
-    assert ("disk is full" in told) == ("free space" in told) == (code in (errno.ENOSPC, errno.EDQUOT))
+    assert (
+        ("disk is full" in told) == ("free space" in told) == (code in (errno.ENOSPC, errno.EDQUOT))
+    )
 
 
 def test_a_limit_of_file_sizes_is_told_and_nothing_is_left(tmp_path):

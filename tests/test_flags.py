@@ -12,14 +12,20 @@ from interp.cli import cli
 
 ROOT = Path(interp.__file__).parents[1]
 FOREIGN = {
-    "--no-deps", "--force-reinstall", "--merge", "--upgrade", "--user", "--extra-index-url",  # pip, llama.cpp
-    "--newest", "--rounds", "--without", "--preset", "--seeds", "--page", "--help", "--version",  # our scripts, click
+    # pip, llama.cpp
+    "--no-deps", "--force-reinstall", "--merge", "--upgrade", "--user", "--extra-index-url",
+    # our scripts, click
+    "--newest", "--rounds", "--without", "--preset", "--seeds", "--page", "--help", "--version",
 }  # fmt: skip
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 def flags_of(command: click.Command) -> set[str]:
-    own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    own = {
+        name
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
     below = command.commands.values() if isinstance(command, click.Group) else ()
     return own.union(*(flags_of(one) for one in below))
 
@@ -27,7 +33,11 @@ def flags_of(command: click.Command) -> set[str]:
 PAGES = [
     *Path(interp.__file__).parent.rglob("*.py"),
     *Path(stimuli.__file__).parent.rglob("*.py"),
-    *[path for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "stimuli" / "README.md") if path.is_file()],
+    *[
+        path
+        for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "stimuli" / "README.md")
+        if path.is_file()
+    ],
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 

@@ -1,4 +1,6 @@
-"""The doors of the house: which room may import which, as the README's architecture section draws them."""
+"""The doors of the house: which room may import which, as the README's architecture section draws
+them.
+"""
 
 import ast
 import importlib
@@ -36,8 +38,10 @@ DOORS = {
     "testbeds": FLOOR,
     "evaluation": FLOOR | {"causal", "analysis", "capture", "models", "testbeds"},
     "reporting": FLOOR,
-    "study": FLOOR | {"causal", "analysis", "capture", "models", "testbeds", "evaluation", "reporting"},
-    "cli": FLOOR | {"study", "causal", "analysis", "capture", "models", "testbeds", "evaluation", "reporting"},
+    "study": FLOOR
+    | {"causal", "analysis", "capture", "models", "testbeds", "evaluation", "reporting"},
+    "cli": FLOOR
+    | {"study", "causal", "analysis", "capture", "models", "testbeds", "evaluation", "reporting"},
     "api": FLOOR | {"causal", "analysis", "capture", "models", "evaluation", "study"},
     "stimuli": {"errors", "files", "notebook"},
 }
@@ -57,18 +61,28 @@ def imported(path: Path) -> set[str]:
 
 
 def room_of(path: Path) -> str:
-    return "stimuli" if path.is_relative_to(STIMULI) else path.relative_to(INTERP).parts[0].removesuffix(".py")
+    return (
+        "stimuli"
+        if path.is_relative_to(STIMULI)
+        else path.relative_to(INTERP).parts[0].removesuffix(".py")
+    )
 
 
 def forbidden(path: Path) -> set[str]:
     room = room_of(path)
     allowed = DOORS[room] | {room}
     inside = {name.removeprefix("interp.") for name in imported(path) if name.startswith("interp.")}
-    return {name for name in inside if not any(name == door or name.startswith(f"{door}.") for door in allowed)
-            and not any(door.startswith(f"{name}.") for door in allowed)}  # fmt: skip
+    return {
+        name
+        for name in inside
+        if not any(name == door or name.startswith(f"{door}.") for door in allowed)
+        and not any(door.startswith(f"{name}.") for door in allowed)
+    }
 
 
-SOURCES = [p for p in [*INTERP.rglob("*.py"), *STIMULI.rglob("*.py")] if p != INTERP / "__init__.py"]
+SOURCES = [
+    p for p in [*INTERP.rglob("*.py"), *STIMULI.rglob("*.py")] if p != INTERP / "__init__.py"
+]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
@@ -84,9 +98,13 @@ def test_a_forbidden_import_is_seen(tmp_path, monkeypatch):
     assert forbidden(culprit) == {"causal.steering", "causal.steering.steer"}
 
 
-@pytest.mark.parametrize("room", ["analysis", "chance", "directions", "reporting", "sites", "results", "stats"])
+@pytest.mark.parametrize(
+    "room", ["analysis", "chance", "directions", "reporting", "sites", "results", "stats"]
+)
 def test_the_array_half_imports_no_torch(room):
-    modules = [f"interp.{room}.{p.stem}" for p in (INTERP / room).glob("*.py") if p.stem != "__init__"] or [f"interp.{room}"]
+    modules = [
+        f"interp.{room}.{p.stem}" for p in (INTERP / room).glob("*.py") if p.stem != "__init__"
+    ] or [f"interp.{room}"]
     code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -52,7 +52,9 @@ def test_the_lock_meets_every_bound_of_pyproject():
     stated = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     lock = locked()
     for one in map(Requirement, stated):
-        assert one.specifier.contains(lock[canonicalize_name(one.name)]), f"{one}: run ./scripts/lock"
+        assert one.specifier.contains(lock[canonicalize_name(one.name)]), (
+            f"{one}: run ./scripts/lock"
+        )
 
 
 def test_libraries_whose_inside_is_used_have_an_upper_bound_at_the_lock():

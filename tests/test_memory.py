@@ -1,4 +1,6 @@
-"""Memory that is freed and asked for again stays with the process, and what is too large goes back."""
+"""Memory that is freed and asked for again stays with the process, and what is too large goes
+back.
+"""
 
 import json
 import subprocess
@@ -25,7 +27,12 @@ print(json.dumps({"kept": kept, "faults": faults()}))
 
 
 def told(how, megabytes):
-    done = subprocess.run([sys.executable, "-c", PROGRAM, how, str(megabytes)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, how, str(megabytes)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return json.loads(done.stdout)
 
 

@@ -1,4 +1,6 @@
-"""The arithmetic flags: read for a device that need not be there, recorded, and warned of where float32 is not float32."""
+"""The arithmetic flags: read for a device that need not be there, recorded, and warned of where
+float32 is not float32.
+"""
 
 import pytest
 import torch
@@ -21,7 +23,11 @@ def _flags_as_they_were():
 
 def test_flags_of_a_gpu():
     assert arithmetic(CPU) is None
-    assert arithmetic(CUDA) == {"tf32": False, "matmul_precision": "highest", "deterministic": False}
+    assert arithmetic(CUDA) == {
+        "tf32": False,
+        "matmul_precision": "highest",
+        "deterministic": False,
+    }
     torch.set_float32_matmul_precision("high")
     torch.use_deterministic_algorithms(True)
     assert arithmetic(CUDA) == {"tf32": True, "matmul_precision": "high", "deterministic": True}
@@ -45,7 +51,12 @@ def test_the_fallback_of_apples_gpus_is_noted(monkeypatch, setting, fallback):
     if setting is not None:
         monkeypatch.setenv(FALLBACK, setting)
     torch.set_float32_matmul_precision("high")
-    expected = {"tf32": False, "matmul_precision": "high", "deterministic": False, "mps_fallback": fallback}
+    expected = {
+        "tf32": False,
+        "matmul_precision": "high",
+        "deterministic": False,
+        "mps_fallback": fallback,
+    }
     assert arithmetic(MPS) == expected
     assert doubt(MPS, torch.float32) is None
 
@@ -73,7 +84,11 @@ def test_load_warns_once_and_the_provenance_keeps_the_flags(tiny_folder, monkeyp
         model = load(str(tiny_folder("gpt2")))
     assert len(caught) == 1
     assert asked == [(CPU, torch.float32)]
-    assert model.provenance["arithmetic"] == {"tf32": False, "matmul_precision": "highest", "deterministic": False}
+    assert model.provenance["arithmetic"] == {
+        "tf32": False,
+        "matmul_precision": "highest",
+        "deterministic": False,
+    }
 
 
 def test_the_cpu_has_no_such_flags(tiny_model):
@@ -81,7 +96,9 @@ def test_the_cpu_has_no_such_flags(tiny_model):
 
 
 def test_tf32_is_part_of_what_a_capture_is_of(tiny_folder, monkeypatch):
-    """Three digits instead of seven: such activations must not continue, or be reused by, a capture in full float32."""
+    """Three digits instead of seven: such activations must not continue, or be reused by, a capture
+    in full float32.
+    """
     model = load(str(tiny_folder("gpt2")), check=False)
     whole = identity(model)
     assert "tf32" not in whole
@@ -107,7 +124,9 @@ def test_what_was_told_of_the_newer_switch_can_be_set_again():
 
 
 def test_tf32_is_judged_by_the_bounds_of_float16():
-    """The same 10 bits behind the point: a check with float32's bound would take rounding for a padding bug."""
+    """The same 10 bits behind the point: a check with float32's bound would take rounding for a
+    padding bug.
+    """
     assert coarsest(CUDA, torch.float32) == torch.float32
     torch.set_float32_matmul_precision("high")
     assert coarsest(CUDA, torch.float32) == torch.float16

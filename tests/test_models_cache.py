@@ -1,4 +1,6 @@
-"""The key-value cache: cached == uncached on every family, and a cache that stays empty is refused."""
+"""The key-value cache: cached == uncached on every family, and a cache that stays empty is
+refused.
+"""
 
 import pytest
 import torch
@@ -35,7 +37,9 @@ def test_rows_of_a_cache_go_on_as_those_rows_and_leave_it_as_it_was(tiny_model):
 
 
 def without_cache(monkeypatch):
-    """The cache is never filled, as where a library hands it on under a name that another does not know."""
+    """The cache is never filled, as where a library hands it on under a name that another does not
+    know.
+    """
     monkeypatch.setattr("interp.models.loading.carry_cache", lambda bridge: None)
     attention = "transformer_lens.model_bridge.generalized_components.attention.AttentionBridge"
     monkeypatch.setattr(f"{attention}._update_kv_cache", lambda self, k, v, **options: (k, v))
@@ -43,11 +47,15 @@ def without_cache(monkeypatch):
 
 def test_a_cache_that_stays_empty_is_refused_when_the_model_is_loaded(tiny_folder, monkeypatch):
     without_cache(monkeypatch)
-    with pytest.raises(InternalError, match=r"cache under an edit.*Installed: transformers 5.*known to work"):
+    with pytest.raises(
+        InternalError, match=r"cache under an edit.*Installed: transformers 5.*known to work"
+    ):
         load(str(tiny_folder("llama")))
 
 
-def test_with_a_version_that_was_not_tried_the_command_that_mends_it_is_named(tiny_folder, monkeypatch):
+def test_with_a_version_that_was_not_tried_the_command_that_mends_it_is_named(
+    tiny_folder, monkeypatch
+):
     without_cache(monkeypatch)
     monkeypatch.setattr(versions, "_version", lambda name: "99.1")
     with pytest.raises(ArtefactError, match=r"transformers 99\.1.*pip install .*\"transformers"):

@@ -1,4 +1,6 @@
-"""Which template a model is loaded with: what is said, what the tokenizer has, and what a file holds."""
+"""Which template a model is loaded with: what is said, what the tokenizer has, and what a file
+holds.
+"""
 
 import json
 import shutil
@@ -20,7 +22,9 @@ def model(chat_folder):
 
 
 def test_a_chat_model_given_plain_texts_unasked_is_warned_of(chat_folder, tiny_folder):
-    with pytest.warns(UserWarning, match=r"is a chat model .* given to it plain: say --chat-template on"):
+    with pytest.warns(
+        UserWarning, match=r"is a chat model .* given to it plain: say --chat-template on"
+    ):
         model = load(str(chat_folder), check=False)
     assert model.chat is None
     with warnings.catch_warnings():
@@ -35,17 +39,31 @@ def test_provenance_has_the_template_in_use(chat_folder, tmp_path, model):
     other = written(chat_folder, tmp_path, CHAT + " ")
     assert off.provenance["chat_template"] is None
     assert model.provenance["chat_template"] == model.chat.sha256
-    assert other.provenance["chat_template"] == sha256_file(tmp_path / "other.jinja") != model.chat.sha256
-    assert off.provenance["chat_template_digest"] == other.provenance["chat_template_digest"] is not None
-    assert off.provenance["digest"] == model.provenance["digest"]  # the weights' function is the same
+    assert (
+        other.provenance["chat_template"]
+        == sha256_file(tmp_path / "other.jinja")
+        != model.chat.sha256
+    )
+    assert (
+        off.provenance["chat_template_digest"]
+        == other.provenance["chat_template_digest"]
+        is not None
+    )
+    # the weights' function is the same
+    assert off.provenance["digest"] == model.provenance["digest"]
 
 
 def test_a_base_model_has_no_template_to_put_on(tiny_folder, tmp_path):
-    with pytest.raises(UsageError, match=r"--chat-template on: .* has none .*--chat-template FILE") as error:
+    with pytest.raises(
+        UsageError, match=r"--chat-template on: .* has none .*--chat-template FILE"
+    ) as error:
         load(str(tiny_folder("llama")), chat_template="on")
     assert error.value.exit_code == 2
     path = tmp_path / "plain.jinja"
-    path.write_text("{{ bos_token }}{% for m in messages %}{{ m.role }} : {{ m.content }} . {% endfor %}", encoding="utf-8")
+    path.write_text(
+        "{{ bos_token }}{% for m in messages %}{{ m.role }} : {{ m.content }} . {% endfor %}",
+        encoding="utf-8",
+    )
     model = load(str(tiny_folder("llama")), chat_template=str(path), check=False)
     assert model.tokenize([TEXT]) == [model.tokenizer(f"user : {TEXT} . ")["input_ids"]]
 
@@ -70,8 +88,14 @@ def test_several_templates_need_a_default(chat_folder, tmp_path):
         (b"{{ messages | nofilter }}", r"is no Jinja \(line 1: No filter named 'nofilter'"),
     ],
 )
-def test_a_file_that_is_no_template_is_refused_before_the_weights(chat_folder, tmp_path, monkeypatch, content, told):
-    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *a, **k: pytest.fail("the weights were read"))
+def test_a_file_that_is_no_template_is_refused_before_the_weights(
+    chat_folder, tmp_path, monkeypatch, content, told
+):
+    monkeypatch.setattr(
+        AutoModelForCausalLM,
+        "from_pretrained",
+        lambda *a, **k: pytest.fail("the weights were read"),
+    )
     path = tmp_path / "other.jinja"
     if content is not None:
         path.write_bytes(content)
@@ -83,5 +107,9 @@ def test_a_file_that_is_no_template_is_refused_before_the_weights(chat_folder, t
 
 def test_a_template_that_reads_the_clock_is_warned_of(chat_folder, tmp_path):
     with pytest.warns(UserWarning, match=r"writes today's date.*fixed date"):
-        model = written(chat_folder, tmp_path, "{{ bos_token }}{{ strftime_now('%Y') }} {{ messages[0].content }}")
+        model = written(
+            chat_folder,
+            tmp_path,
+            "{{ bos_token }}{{ strftime_now('%Y') }} {{ messages[0].content }}",
+        )
     assert len(model.tokenize(["the dog"])[0]) == 4

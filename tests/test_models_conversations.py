@@ -1,4 +1,6 @@
-"""Conversations: messages that are none are told with what is wrong, and a conversation has a text."""
+"""Conversations: messages that are none are told with what is wrong, and a conversation has a
+text.
+"""
 
 import pytest
 from chat_cases import TALK, TEXT
@@ -41,7 +43,9 @@ def test_messages_that_are_none_are_told_with_what_is_wrong(messages, told):
 
 def test_keys_without_a_value_do_not_count(model):
     assert prompt_of(TEXT, {"messages": None}, name="joy_1") == TEXT
-    assert model.tokenize([[{"role": "user", "content": TEXT, "name": None}]]) == model.tokenize([TEXT])
+    assert model.tokenize([[{"role": "user", "content": TEXT, "name": None}]]) == model.tokenize(
+        [TEXT]
+    )
 
 
 def test_without_a_template_a_conversation_is_refused(chat_folder):

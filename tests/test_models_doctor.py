@@ -1,4 +1,6 @@
-"""The doctor sees what is wrong: each mutation of a sound model fails the check that is made for it."""
+"""The doctor sees what is wrong: each mutation of a sound model fails the check that is made for
+it.
+"""
 
 import pytest
 import torch
@@ -21,7 +23,9 @@ def failed(model, *, thorough=True):
 
 def forget_mask(model, monkeypatch):
     forward = model.bridge.forward
-    monkeypatch.setattr(model.bridge, "forward", lambda *args, attention_mask=None, **named: forward(*args, **named))
+    monkeypatch.setattr(
+        model.bridge, "forward", lambda *args, attention_mask=None, **named: forward(*args, **named)
+    )
 
 
 def test_a_forgotten_mask_fails_left_padding_only(model, monkeypatch):
@@ -30,20 +34,29 @@ def test_a_forgotten_mask_fails_left_padding_only(model, monkeypatch):
     found = failed(model, thorough=False)
     assert set(found) == {"batch, left padding"}  # a causal model with right padding needs no mask
     assert found["batch, left padding"]["value"] > 0.1
-    with pytest.raises(InternalError, match=r"left padding self-check failed \d\.\de[-+]\d\d > 1e-05: padding/mask bug"):
+    with pytest.raises(
+        InternalError,
+        match=r"left padding self-check failed \d\.\de[-+]\d\d > 1e-05: padding/mask bug",
+    ):
         confirm(model)
 
 
 def test_load_refuses_a_model_whose_mask_is_lost(tiny_folder, monkeypatch):
     run = LanguageModel._run
-    monkeypatch.setattr(LanguageModel, "_run", lambda self, ids, mask, **named: run(self, ids, torch.ones_like(mask), **named))
+    monkeypatch.setattr(
+        LanguageModel,
+        "_run",
+        lambda self, ids, mask, **named: run(self, ids, torch.ones_like(mask), **named),
+    )
     with pytest.raises(InternalError, match="padding/mask bug"):
         load(str(tiny_folder("llama")))
     assert load(str(tiny_folder("llama")), check=False).dims.n_layers == 3
 
 
 def test_a_sublayer_that_is_not_what_is_added(model):
-    """A hook that the doctor does not know of doubles what the name attn_out shows, behind the reader's back."""
+    """A hook that the doctor does not know of doubles what the name attn_out shows, behind the
+    reader's back.
+    """
     forward = model.bridge.blocks[1].attn.o._original_component
     forward.register_forward_hook(lambda module, args, output: output * 2)
     found = failed(model)
@@ -53,7 +66,9 @@ def test_a_sublayer_that_is_not_what_is_added(model):
 def test_a_residual_stream_that_is_not_the_sum(model):
     """A constant is slipped in between the MLP's output and the end of the block."""
     inner = model.bridge.blocks[1]._original_component
-    inner.register_forward_hook(lambda module, args, output: output + 1 if isinstance(output, torch.Tensor) else output)
+    inner.register_forward_hook(
+        lambda module, args, output: output + 1 if isinstance(output, torch.Tensor) else output
+    )
     assert "residual identity" in failed(model, thorough=False)
 
 
@@ -97,7 +112,9 @@ def test_a_site_that_never_fires(model, monkeypatch):
 
 
 def test_positions_that_restart_with_the_cache(model, monkeypatch):
-    """A cached step that forgets where the text stands gives other tokens than the whole text run again."""
+    """A cached step that forgets where the text stands gives other tokens than the whole text run
+    again.
+    """
     step = LanguageModel.step
 
     def forgetful(self, ids, mask, cache, *, use_cache):

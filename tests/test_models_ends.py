@@ -1,4 +1,6 @@
-"""One idea of a text's last token: capture, readout, patching and steering agree on it under every kind of tokenizer."""
+"""One idea of a text's last token: capture, readout, patching and steering agree on it under every
+kind of tokenizer.
+"""
 
 import numpy as np
 import pytest
@@ -29,7 +31,8 @@ TEXTS = (
     " the dog cried   ",
     "the dog é",
 )
-LETTERS = {"the dog ran": "Ġran", "the dog ran ": "Ġran", "the dog ran \n\n": "Ġran", "the dog ran.": ".",
+LETTERS = {"the dog ran": "Ġran", "the dog ran ": "Ġran", "the dog ran \n\n": "Ġran", "the dog "
+                                                                                      "ran.": ".",
            " the dog cried   ": "Ġcried", "the dog é": "©"}  # fmt: skip
 LONG = "the dog ran and " * 60
 SITE = Site("resid_post", 1)
@@ -39,7 +42,9 @@ def told(texts=TEXTS):
     return [Stimulus(str(i), text, "joy") for i, text in enumerate(texts)]
 
 
-@pytest.fixture(scope="module", params=[(kind, trim) for kind in KINDS for trim in (False, True)], ids=str)
+@pytest.fixture(
+    scope="module", params=[(kind, trim) for kind in KINDS for trim in (False, True)], ids=str
+)
 def model(request, tmp_path_factory):
     kind, trim = request.param
     return load(str(make_ending(tmp_path_factory.mktemp("model"), kind, trim=trim)), check=False)
@@ -48,7 +53,10 @@ def model(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """A model of each kind, the weights the same."""
-    return {kind: load(str(make_ending(tmp_path_factory.mktemp(kind), kind)), check=False) for kind in KINDS}
+    return {
+        kind: load(str(make_ending(tmp_path_factory.mktemp(kind), kind)), check=False)
+        for kind in KINDS
+    }
 
 
 def planned(model, texts=TEXTS, **options):
@@ -66,7 +74,9 @@ def planned(model, texts=TEXTS, **options):
 
 def test_all_rooms_mean_the_same_token(model):
     rows, prompts = encode(model, told(), READOUT), open_prompts(model, TEXTS)
-    for text, (tokens, place), row, prompt in zip(TEXTS, planned(model), rows, prompts, strict=True):
+    for text, (tokens, place), row, prompt in zip(
+        TEXTS, planned(model), rows, prompts, strict=True
+    ):
         assert model.tokenizer.convert_ids_to_tokens(tokens[place]) == LETTERS[text]
         assert (row.end, prompt.end) == (place, place)
         assert row.story == tokens[: place + 1] == prompt.story
@@ -97,7 +107,9 @@ def test_cut_texts_have_the_same_last_token_in_all_rooms(model, side, room):
         )
         own = model.tokenizer(LONG, add_special_tokens=False)["input_ids"]
         kept = N_CTX - room - len(leading) - len(trailing)
-        assert list(prompt.tokens[len(leading) :]) == (own[:kept] if side == "right" else own[-kept:])
+        assert list(prompt.tokens[len(leading) :]) == (
+            own[:kept] if side == "right" else own[-kept:]
+        )
         assert prompt.story == tokens[: place + 1]
         if room:
             (row,) = encode(model, told([LONG]), READOUT)
@@ -111,7 +123,9 @@ def test_a_suffix_that_finds_no_room_is_told(models):
     model = models["both"]
     model.reading = Reading(truncate="left")
     try:
-        with pytest.raises(DataError, match=r"0: the text has 129 tokens .* \(n_ctx\): shorten it\.$"):
+        with pytest.raises(
+            DataError, match=r"0: the text has 129 tokens .* \(n_ctx\): shorten it\.$"
+        ):
             encode(model, told([LONG]), READOUT)
     finally:
         model.reading = Reading()
@@ -167,8 +181,12 @@ def test_steering_pushes_the_token_that_directions_are_read_at(models):
         expected = int(hf(ids).logits[0, -1].argmax())
     handle.remove()
     assert place == len(tokens) - 4
-    assert steer(model, ["the dog ran  "], made, where="last", max_new_tokens=1) == [model.decode([expected])]
-    assert steer(model, ["the dog ran  "], made, where="opening", max_new_tokens=1) != [model.decode([expected])]
+    assert steer(model, ["the dog ran  "], made, where="last", max_new_tokens=1) == [
+        model.decode([expected])
+    ]
+    assert steer(model, ["the dog ran  "], made, where="opening", max_new_tokens=1) != [
+        model.decode([expected])
+    ]
 
 
 def test_a_prompt_that_ends_in_an_end_token_is_refused(models):
@@ -188,7 +206,9 @@ def test_a_prompt_that_ends_in_an_end_token_is_refused(models):
 def test_a_special_token_without_embedding_is_told_and_refused_where_it_stands(tmp_path):
     folder = make_ending(tmp_path / "model", "both", extra=("<image>",))
     for opened in (load, outline):
-        with pytest.warns(UserWarning, match=r"1 special tokens that the model does not embed \('<image>'\)"):
+        with pytest.warns(
+            UserWarning, match=r"1 special tokens that the model does not embed \('<image>'\)"
+        ):
             model = opened(str(folder))
     assert model.tokenize(["the dog"])
     with pytest.raises(DataError, match=r"text 0: the token '<image>' \(id 351\) .* 0\.\.350"):
@@ -198,7 +218,9 @@ def test_a_special_token_without_embedding_is_told_and_refused_where_it_stands(t
 def test_words_or_ends_without_embedding_belong_to_another_model(tmp_path, monkeypatch):
     folder = make_ending(tmp_path / "model", "both", extra=("<image>",))
     monkeypatch.setattr("interp.models.loading.special_strings", lambda tokenizer: [])
-    with pytest.raises(ArtefactError, match=r"such as '<image>'\. This tokenizer belongs to another model"):
+    with pytest.raises(
+        ArtefactError, match=r"such as '<image>'\. This tokenizer belongs to another model"
+    ):
         load(str(folder))
     monkeypatch.undo()
     monkeypatch.setattr("interp.models.loading.added_specials", lambda tokenizer: ([1], [351]))

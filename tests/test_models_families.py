@@ -11,7 +11,11 @@ from interp.errors import DataError, InternalError, UsageError
 from interp.models.doctor import examine
 from interp.sites import Site
 
-TEXTS = ["Anna lost the key and cried .", "the dog", "after the rain he found his old coat in the car , and smiled at last ."]
+TEXTS = [
+    "Anna lost the key and cried .",
+    "the dog",
+    "after the rain he found his old coat in the car , and smiled at last .",
+]
 
 
 def close(found, expected, tolerance=1e-5):
@@ -34,7 +38,9 @@ def plain(tiny_folder):
 
     @cache
     def build(family):
-        return AutoModelForCausalLM.from_pretrained(tiny_folder(family), attn_implementation="eager").eval()
+        return AutoModelForCausalLM.from_pretrained(
+            tiny_folder(family), attn_implementation="eager"
+        ).eval()
 
     return build
 
@@ -74,7 +80,13 @@ def test_greedy_text_is_hugging_faces_alone_in_a_batch_and_without_cache(model, 
     expected = []
     for row in rows:
         ids = torch.tensor([row])
-        kept = oracle.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, pad_token_id=0)
+        kept = oracle.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=12,
+            do_sample=False,
+            pad_token_id=0,
+        )
         new = kept[0, len(row) :].tolist()
         expected.append([token for token in new if token not in model.end_tokens])
     assert model.generate(rows, max_new_tokens=12) == expected
@@ -87,7 +99,10 @@ def test_last_logits_are_the_last_row_of_forward(model):
     for side in ("right", "left"):
         batch = model.pad(rows, side=side)
         whole = model.forward(batch)
-        assert close(model.last_logits(batch), torch.stack([whole[i, batch.last[i]] for i in range(len(rows))]))
+        assert close(
+            model.last_logits(batch),
+            torch.stack([whole[i, batch.last[i]] for i in range(len(rows))]),
+        )
 
 
 def test_stopping_skips_later_blocks_and_keeps_edits(model):
@@ -96,10 +111,17 @@ def test_stopping_skips_later_blocks_and_keeps_edits(model):
     for layer in range(depth + 1):
         site = Site("resid_post", layer - 1) if layer else Site("resid_pre", 0)
         seen = {}
-        model.forward(batch, hooks=[(site.hook, lambda tensor, hook, seen=seen: seen.__setitem__(0, tensor))])
-        later = [(Site("resid_pre", k).hook, lambda tensor, hook: fired.append(hook)) for k in range(layer + 1, depth)]
+        model.forward(
+            batch, hooks=[(site.hook, lambda tensor, hook, seen=seen: seen.__setitem__(0, tensor))]
+        )
+        later = [
+            (Site("resid_pre", k).hook, lambda tensor, hook: fired.append(hook))
+            for k in range(layer + 1, depth)
+        ]
         assert torch.equal(model.forward(batch, stop_at_layer=layer, hooks=later), seen[0])
-        edited = model.forward(batch, stop_at_layer=layer, hooks=[(site.hook, lambda tensor, hook: tensor + 1)])
+        edited = model.forward(
+            batch, stop_at_layer=layer, hooks=[(site.hook, lambda tensor, hook: tensor + 1)]
+        )
         assert torch.equal(edited, seen[0] + 1)
     assert not fired
     with pytest.raises(UsageError, match=f"expected 0..{depth}"):
@@ -107,9 +129,14 @@ def test_stopping_skips_later_blocks_and_keeps_edits(model):
 
 
 def test_weights_give_what_removing_a_head_or_a_neuron_takes_away(model):
-    """Zeroing head 1 (neuron 5) takes its own product with its weights out of the sublayer's sum."""
+    """Zeroing head 1 (neuron 5) takes its own product with its weights out of the sublayer's
+    sum.
+    """
     batch, layer = model.pad(model.tokenize(TEXTS[:1])), model.dims.n_layers - 1
-    cases = {"attn": ("z", "attn_out", (slice(None), slice(None), 1)), "mlp": ("post", "mlp_out", (..., 5))}
+    cases = {
+        "attn": ("z", "attn_out", (slice(None), slice(None), 1)),
+        "mlp": ("post", "mlp_out", (..., 5)),
+    }
     for sublayer, (inner, outer, index) in cases.items():
         seen = {}
 
@@ -121,10 +148,18 @@ def test_weights_give_what_removing_a_head_or_a_neuron_takes_away(model):
             changed[index] = 0
             return changed
 
-        model.forward(batch, hooks=[(Site(inner, layer).hook, keep("in")), (Site(outer, layer).hook, keep("whole"))])
-        model.forward(batch, hooks=[(Site(inner, layer).hook, zero), (Site(outer, layer).hook, keep("less"))])
+        model.forward(
+            batch,
+            hooks=[(Site(inner, layer).hook, keep("in")), (Site(outer, layer).hook, keep("whole"))],
+        )
+        model.forward(
+            batch, hooks=[(Site(inner, layer).hook, zero), (Site(outer, layer).hook, keep("less"))]
+        )
         if sublayer == "attn":
-            product, bias = torch.einsum("bphd,hdm->bphm", seen["in"], model.W_O(layer)), model.b_O(layer)
+            product, bias = (
+                torch.einsum("bphd,hdm->bphm", seen["in"], model.W_O(layer)),
+                model.b_O(layer),
+            )
             whole, less = product.sum(2) + bias, product.sum(2) - product[:, :, 1] + bias
         else:
             whole = seen["in"] @ model.W_out(layer) + model.b_out(layer)
@@ -174,7 +209,10 @@ def test_hooks_are_gone_after_an_exception(model):
         raise ZeroDivisionError
 
     assert model.hooks_clean()
-    for run in (model.forward, lambda batch, hooks: model.generate([[5, 6]], max_new_tokens=2, hooks=hooks)):
+    for run in (
+        model.forward,
+        lambda batch, hooks: model.generate([[5, 6]], max_new_tokens=2, hooks=hooks),
+    ):
         with pytest.raises(ZeroDivisionError):
             run(model.pad([[5, 6]]), hooks=[(Site("mlp_out", 0).hook, fail)])
         assert model.hooks_clean()

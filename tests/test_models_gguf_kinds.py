@@ -1,4 +1,6 @@
-"""GGUF files that are sound and no model, or contradict themselves, or that transformers misreads."""
+"""GGUF files that are sound and no model, or contradict themselves, or that transformers
+misreads.
+"""
 
 import sys
 

@@ -61,7 +61,10 @@ def test_a_tensor_that_the_configuration_has_no_place_for_is_named(broken, famil
 def test_what_older_versions_saved_beside_the_weights_is_no_weight(broken, tiny_model):
     mask = {f"transformer__h__{n}__attn__bias": (1, 1, 128, 128) for n in range(3)}
     least = {f"transformer__h__{n}__attn__masked_bias": () for n in range(3)}
-    folders = {"gpt2": {**mask, **least}, "llama": {"model__layers__0__self_attn__rotary_emb__inv_freq": (4,)}}
+    folders = {
+        "gpt2": {**mask, **least},
+        "llama": {"model__layers__0__self_attn__rotary_emb__inv_freq": (4,)},
+    }
     for family, tensors in folders.items():
         folder = broken(family)
         add(folder, **tensors)
@@ -71,7 +74,9 @@ def test_what_older_versions_saved_beside_the_weights_is_no_weight(broken, tiny_
 
 
 def test_a_head_of_its_own_beside_a_tied_configuration_is_used(broken):
-    """The configuration asks for less than the weights hold, and transformers believes the weights."""
+    """The configuration asks for less than the weights hold, and transformers believes the
+    weights.
+    """
     folder = broken("llama")
     ids = torch.tensor([[5, 6, 7]])
     before = load(str(folder), check=False).plain()(ids).logits
@@ -114,7 +119,9 @@ def test_a_size_that_no_model_has_is_named_before_memory_is_taken(broken, family
         load(str(folder))
 
 
-@pytest.mark.parametrize("changes", [{"n_layer": 0}, {"n_layer": "3"}, {"n_head": 0}, {"architectures": 5}])
+@pytest.mark.parametrize(
+    "changes", [{"n_layer": 0}, {"n_layer": "3"}, {"n_head": 0}, {"architectures": 5}]
+)
 def test_an_outline_refuses_such_sizes_too(broken, changes):
     folder = broken("gpt2")
     edit_config(folder, **changes)
@@ -147,7 +154,9 @@ def test_what_is_no_file_is_not_opened(broken, name, make):
     folder = broken("llama")
     (folder / name).unlink(missing_ok=True)
     make(folder / name)
-    with pytest.raises(ArtefactError, match=f"{name} (cannot be read: it is a|is missing or empty)"):
+    with pytest.raises(
+        ArtefactError, match=f"{name} (cannot be read: it is a|is missing or empty)"
+    ):
         load(str(folder))
 
 
@@ -213,7 +222,12 @@ def hostile_tokenizer(folder: Path) -> Path:
     path = folder / "tokenizer.json"
     content = json.loads(path.read_text())
     pattern = {"Regex": "(a|a|aa)+$"}
-    content["pre_tokenizer"] = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    content["pre_tokenizer"] = {
+        "type": "Split",
+        "pattern": pattern,
+        "behavior": "Isolated",
+        "invert": False,
+    }
     path.write_text(json.dumps(content))
     return folder
 
@@ -233,12 +247,17 @@ def test_other_ends_of_a_program_pass_through():
 
 TEMPLATES = {
     "loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
-    "loops that write": "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}",
-    "calls": "{% macro m(n) %}{% if n %}{{ m(n-1) }}{{ m(n-1) }}{% endif %}{% endmacro %}{{ m(40) }}",
+    "loops that write": "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% "
+    "endfor %}",
+    "calls": "{% macro m(n) %}{% if n %}{{ m(n-1) }}{{ m(n-1) }}{% endif %}{% endmacro %}{{ "
+    "m(40) }}",
     "a large number": "{{ 'a' * 200000000 }}",
     "a wide field": "{{ 'a'.center(10000000000) }}",
     "a long text": "{{ 'a' * 9999999 }}",
-    "doubling": ("{% set ns = namespace(x='a') %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"),
+    "doubling": (
+        "{% set ns = namespace(x='a') %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% "
+        "endfor %}"
+    ),
 }
 
 
@@ -246,7 +265,9 @@ TEMPLATES = {
 def test_a_template_that_would_not_end_is_ended(what, chat_folder, tmp_path):
     path = tmp_path / "template.jinja"
     path.write_text(TEMPLATES[what] + "{{ messages[0].content }}")
-    with pytest.raises(UsageError, match=r"the chat template \(.*template.jinja\) (takes more|computes with)"):
+    with pytest.raises(
+        UsageError, match=r"the chat template \(.*template.jinja\) (takes more|computes with)"
+    ):
         load(str(chat_folder), check=False, chat_template=str(path))
 
 

@@ -1,4 +1,6 @@
-"""The hub, played by a small server on this machine: pinning, what is fetched, and what its refusals become."""
+"""The hub, played by a small server on this machine: pinning, what is fetched, and what its
+refusals become.
+"""
 
 import hashlib
 import json
@@ -18,7 +20,9 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class FakeHub(BaseHTTPRequestHandler):
-    """Repository `org/tiny` (files of `folder`), `org/gated`, and nothing else; every request is written down."""
+    """Repository `org/tiny` (files of `folder`), `org/gated`, and nothing else; every request is
+    written down.
+    """
 
     folder = None
     asked: list[str]
@@ -41,10 +45,17 @@ class FakeHub(BaseHTTPRequestHandler):
             self.reply(404, b"", {"X-Error-Code": "RevisionNotFound"})
         elif "/tree/" in path:
             files = [(name, self.folder / name) for name in names]
-            rows = [{"type": "file", "path": n, "size": f.stat().st_size, "oid": digest(f)} for n, f in files]
+            rows = [
+                {"type": "file", "path": n, "size": f.stat().st_size, "oid": digest(f)}
+                for n, f in files
+            ]
             self.reply(200, json.dumps(rows).encode() if body else b"")
         elif path.startswith("/api/models/org/tiny"):
-            info = {"id": "org/tiny", "sha": COMMIT, "siblings": [{"rfilename": n} for n in [*names, "onnx/model.bin"]]}
+            info = {
+                "id": "org/tiny",
+                "sha": COMMIT,
+                "siblings": [{"rfilename": n} for n in [*names, "onnx/model.bin"]],
+            }
             self.reply(200, json.dumps(info).encode() if body else b"")
         elif (file := self.folder / path.rsplit("/", 1)[1]).is_file():
             about = {"ETag": f'"{digest(file)}"', "X-Repo-Commit": COMMIT}
@@ -71,7 +82,9 @@ def digest(path):
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A running fake hub; `hub.asked` lists the requests, `hub.folder` holds the repository."""
-    handler = type("Handler", (FakeHub,), {"folder": make_folder("gpt2", tmp_path / "repository"), "asked": []})
+    handler = type(
+        "Handler", (FakeHub,), {"folder": make_folder("gpt2", tmp_path / "repository"), "asked": []}
+    )
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -132,7 +145,10 @@ def test_only_gguf_weights(hub):
 
 
 def test_gated_unknown_and_unknown_revision(hub):
-    with pytest.raises(ResourceError, match=r"licence on https://huggingface.co/org/gated, .*HF_TOKEN.* No cached copy"):
+    with pytest.raises(
+        ResourceError,
+        match=r"licence on https://huggingface.co/org/gated, .*HF_TOKEN.* No cached copy",
+    ):
         load("org/gated")
     with pytest.raises(UsageError, match=r"no model org/absent .*Did you mean .*, .*, "):
         load("org/absent")
@@ -147,7 +163,9 @@ def test_network_down_names_the_cached_copy(hub, monkeypatch):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr("interp.models.hub.HfApi.model_info", unplugged)
-    with pytest.raises(ResourceError, match=r"no route to host.*cached copy is here: --offline uses it"):
+    with pytest.raises(
+        ResourceError, match=r"no route to host.*cached copy is here: --offline uses it"
+    ):
         load("org/tiny")
     with pytest.raises(ResourceError, match="No cached copy is here"):
         load("org/other")
@@ -157,7 +175,10 @@ def test_an_outline_of_a_newer_revision_leaves_the_cached_model_usable_offline(h
     load("org/tiny", check=False)
     monkeypatch.setattr(sys.modules[__name__], "COMMIT", "f" * 40)
     outline("org/tiny")
-    assert load("org/tiny", offline=True, check=False).provenance["revision"] == "0123456789abcdef0123456789abcdef01234567"
+    assert (
+        load("org/tiny", offline=True, check=False).provenance["revision"]
+        == "0123456789abcdef0123456789abcdef01234567"
+    )
 
 
 def test_an_outline_fetches_no_weights_and_says_what_the_model_would(hub):

@@ -1,4 +1,6 @@
-"""Names, folders and what load refuses: the input alone decides, before weights are read or a connection is opened."""
+"""Names, folders and what load refuses: the input alone decides, before weights are read or a
+connection is opened.
+"""
 
 import json
 import shutil
@@ -37,7 +39,16 @@ def broken(tiny_folder, tmp_path):
     return shutil.copytree(tiny_folder("llama"), tmp_path / "model")
 
 
-UNKNOWN = ["plantd", "story world", "gpt2", "a/b/c", "", "bad\0name", "../../no_such_folder", "x" * 5000]
+UNKNOWN = [
+    "plantd",
+    "story world",
+    "gpt2",
+    "a/b/c",
+    "",
+    "bad\0name",
+    "../../no_such_folder",
+    "x" * 5000,
+]
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
@@ -65,7 +76,9 @@ def test_a_file_is_no_model(tiny_folder):
 
 def test_offline_opens_no_connection(connections, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ResourceError, match=r"no copy in the cache .*Known here: .*, .*, .*while online"):
+    with pytest.raises(
+        ResourceError, match=r"no copy in the cache .*Known here: .*, .*, .*while online"
+    ):
         load("some-org/some-model", offline=True)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ResourceError, match="HF_HUB_OFFLINE"):
@@ -73,7 +86,9 @@ def test_offline_opens_no_connection(connections, tmp_path, monkeypatch):
     assert not connections
 
 
-@pytest.mark.parametrize("name", ["org/../x", "../org/x", "-/x", "org/x@../..", "org/x@", "org/x y"])
+@pytest.mark.parametrize(
+    "name", ["org/../x", "../org/x", "-/x", "org/x@../..", "org/x@", "org/x y"]
+)
 def test_names_that_are_no_hub_id(name):
     with pytest.raises(UsageError):
         resolve(name)
@@ -84,7 +99,9 @@ def test_hub_ids_split():
     assert (match["repository"], match["revision"]) == ("org/na.me-1", "refs/pr/3")
 
 
-@pytest.mark.parametrize(("settings", "error"), [({"dtype": "int8"}, UsageError), ({"device": "abacus"}, UsageError)])
+@pytest.mark.parametrize(
+    ("settings", "error"), [({"dtype": "int8"}, UsageError), ({"device": "abacus"}, UsageError)]
+)
 def test_unknown_dtype_and_device(tiny_folder, settings, error):
     with pytest.raises(error, match="expected"):
         load(str(tiny_folder("gpt2")), **settings)
@@ -105,7 +122,11 @@ def test_code_that_comes_with_a_model_is_refused(broken):
 
 def test_code_that_comes_with_a_tokenizer_is_refused(broken):
     path = broken / "tokenizer_config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": {"AutoTokenizer": ["evil.T", None]}}))
+    path.write_text(
+        json.dumps(
+            {**json.loads(path.read_text()), "auto_map": {"AutoTokenizer": ["evil.T", None]}}
+        )
+    )
     with pytest.raises(ArtefactError, match="AutoTokenizer"):
         load(str(broken))
 
@@ -117,7 +138,10 @@ def test_pickled_weights_are_refused(broken):
         load(str(broken))
 
 
-@pytest.mark.parametrize("changes", [{"is_encoder_decoder": True, "model_type": "t5"}, {"architectures": ["BertForMaskedLM"]}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"is_encoder_decoder": True, "model_type": "t5"}, {"architectures": ["BertForMaskedLM"]}],
+)
 def test_other_kinds_of_model_are_refused_with_the_list(broken, changes):
     edit_config(broken, **changes)
     with pytest.raises(UsageError, match=r"decoder-only language models: gpt2, gpt_neo, .*qwen3"):
@@ -187,7 +211,9 @@ def test_a_tokenizer_of_another_model(broken):
     content = json.loads(path.read_text())
     content["model"]["vocab"]["serendipity"] = 5000
     path.write_text(json.dumps(content))
-    with pytest.raises(ArtefactError, match=r"ids go up to 5000 and the model embeds 0\.\.350: .*another model"):
+    with pytest.raises(
+        ArtefactError, match=r"ids go up to 5000 and the model embeds 0\.\.350: .*another model"
+    ):
         load(str(broken))
 
 
@@ -211,7 +237,12 @@ def test_provenance_names_everything_that_computes(tiny_folder):
     found = model.provenance
     assert found["weights"] == {"model.safetensors": sha256_file(folder / "model.safetensors")}
     assert found["revision"] is None
-    assert found["special_tokens"] == {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    assert found["special_tokens"] == {
+        "bos_token": "<bos>",
+        "eos_token": "<eos>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+    }
     assert (found["dtype"], found["attention"], found["device"]) == ("float32", "eager", "cpu")
     assert found["threads"] == torch.get_num_threads()
     assert {"python", "torch", "transformers", "transformer-lens"} <= set(found["software"])
@@ -225,7 +256,8 @@ def test_digest_follows_weights_config_and_tokenizer_and_nothing_else(tiny_folde
         return load(str(broken), check=False).provenance["digest"]
 
     first = digest()
-    assert first == load(str(tiny_folder("llama")), check=False).provenance["digest"]  # another path, the same model
+    # another path, the same model
+    assert first == load(str(tiny_folder("llama")), check=False).provenance["digest"]
     edit_config(broken, rms_norm_eps=1e-4)
     second = digest()
     path = broken / "model.safetensors"
@@ -262,7 +294,9 @@ def test_sharded_weights(tmp_path, tiny_folder):
         save_file({key: tensors[key] for key in keys}, folder / part, metadata={"format": "pt"})
     (folder / "model.safetensors").unlink()
     weight_map = {key: part for part, keys in parts.items() for key in keys}
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": weight_map})
+    )
     model, whole = load(str(folder)), load(str(tiny_folder("llama")))
     assert set(model.provenance["weights"]) == set(parts)
     batch = model.pad([[5, 6, 7]])

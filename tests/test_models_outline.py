@@ -33,11 +33,24 @@ def test_an_outline_knows_all_that_planning_asks(family, tiny_folder, without_we
     assert shape.dims == whole.dims
     assert shape.dtype == whole.dtype
     everywhere = [Site(name, layer) for name in SITE_NAMES for layer in range(whole.dims.n_layers)]
-    assert [shape.offers(site) for site in everywhere] == [whole.offers(site) for site in everywhere]
-    settings = {"sites": SITES, "positions": ("last", "span(seen)"), "options": Options(token_budget=48)}
+    assert [shape.offers(site) for site in everywhere] == [
+        whole.offers(site) for site in everywhere
+    ]
+    settings = {
+        "sites": SITES,
+        "positions": ("last", "span(seen)"),
+        "options": Options(token_budget=48),
+    }
     planned, real = make_plan(shape, battery(), **settings), make_plan(whole, battery(), **settings)
-    assert (planned.batches, planned.shards, planned.lengths) == (real.batches, real.shards, real.lengths)
-    told = [estimate(model, battery(), sites=SITES, positions=("last",), teraflops=1.0) for model in (shape, whole)]
+    assert (planned.batches, planned.shards, planned.lengths) == (
+        real.batches,
+        real.shards,
+        real.lengths,
+    )
+    told = [
+        estimate(model, battery(), sites=SITES, positions=("last",), teraflops=1.0)
+        for model in (shape, whole)
+    ]
     assert told[0] == told[1]
 
 
@@ -46,14 +59,22 @@ def test_a_chat_template_lengthens_the_plan(tmp_path):
     plain, chat = (outline(folder, chat_template=said) for said in ("off", "on"))
     settings = {"sites": ("resid_post",), "positions": ("last",), "teraflops": 1.0}
     tokens = [estimate(model, battery(), **settings)["tokens"] for model in (plain, chat)]
-    assert tokens[1] == tokens[0] + len(battery()) * 2  # <user> and <end>; the template writes BOS itself
+    # <user> and <end>; the template writes BOS itself
+    assert tokens[1] == tokens[0] + len(battery()) * 2
 
 
-def test_a_model_of_seventy_thousand_million_weights_is_outlined_and_never_made(tmp_path, tiny_folder):
+def test_a_model_of_seventy_thousand_million_weights_is_outlined_and_never_made(
+    tmp_path, tiny_folder
+):
     folder = tmp_path / "large"
     shutil.copytree(tiny_folder("llama"), folder, ignore=shutil.ignore_patterns("*.safetensors"))
     config = json.loads((folder / "config.json").read_text())
-    large = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64}
+    large = {
+        "hidden_size": 8192,
+        "intermediate_size": 28672,
+        "num_hidden_layers": 80,
+        "num_attention_heads": 64,
+    }
     config |= {**large, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 128256}
     (folder / "config.json").write_text(json.dumps(config))
     shape = outline(str(folder), dtype="bfloat16")

@@ -36,7 +36,10 @@ def test_skipped_blocks_do_not_run_and_come_back_after_an_exception(tiny_model):
     batch = model.pad(ROWS, side="left")
     residual, expected = residual_before(model, 2, batch)
     seen = []
-    hooks = [(Site("resid_post", layer).hook, lambda x, hook, layer=layer: seen.append(layer)) for layer in range(3)]
+    hooks = [
+        (Site("resid_post", layer).hook, lambda x, hook, layer=layer: seen.append(layer))
+        for layer in range(3)
+    ]
     model.resume(batch.ids, batch.mask, begin=model.begin(2, residual), hooks=hooks)
     assert seen == [2]
     with pytest.raises(KeyError), begun_at(model.bridge, model.begin(2, residual)):

@@ -1,4 +1,6 @@
-"""A model spread over devices computes what it computes on one. CPU memory and disk stand in for GPUs, which tests lack."""
+"""A model spread over devices computes what it computes on one. CPU memory and disk stand in for
+GPUs, which tests lack.
+"""
 
 import json
 
@@ -27,10 +29,24 @@ from interp.models.doctor import confirm, examine
 from interp.models.placement import check_placement, materialised
 from interp.sites import Site, expand
 
-LLAMA = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk",
-         "model.layers.2": "disk", "model.norm": "disk", "lm_head": "disk"}  # fmt: skip
-GPT2 = {"transformer.wte": "cpu", "transformer.wpe": "cpu", "transformer.h.0": "cpu", "transformer.h.1": "disk",
-        "transformer.h.2": "disk", "transformer.ln_f": "cpu", "lm_head": "cpu"}  # fmt: skip
+LLAMA = {
+    "model.embed_tokens": "cpu",
+    "model.rotary_emb": "cpu",
+    "model.layers.0": "cpu",
+    "model.layers.1": "disk",
+    "model.layers.2": "disk",
+    "model.norm": "disk",
+    "lm_head": "disk",
+}
+GPT2 = {
+    "transformer.wte": "cpu",
+    "transformer.wpe": "cpu",
+    "transformer.h.0": "cpu",
+    "transformer.h.1": "disk",
+    "transformer.h.2": "disk",
+    "transformer.ln_f": "cpu",
+    "lm_head": "cpu",
+}
 GEMMA = {"model": "disk", "lm_head": "disk"}
 MAPS = {"llama": LLAMA, "gpt2": GPT2, "gemma2": GEMMA, "llama all on disk": {"": "disk"}}
 
@@ -50,15 +66,26 @@ def close(a, b):
 def test_captured_values_are_those_of_the_plain_model(two):
     plain, spread = two
     positions = ("last", "mean_content", "all")
-    stores = [capture(model, battery(3), sites=SITES, positions=positions, token_budget=64) for model in two]
+    stores = [
+        capture(model, battery(3), sites=SITES, positions=positions, token_budget=64)
+        for model in two
+    ]
     assert stores[0].provenance["engine"].startswith("plain")
     assert stores[1].provenance["engine"] == "bridge"
     assert "spread over several devices" in stores[1].provenance["engine_reason"]
     for site in stores[0].sites:
         for position in positions:
-            assert close(stores[1].read(site, position).x, stores[0].read(site, position).x), f"{site} {position}"
-    eager = capture(plain, battery(2), sites=SITES, attention="eager").read("blocks.1.hook_resid_post").x
-    assert np.array_equal(capture(spread, battery(2), sites=SITES).read("blocks.1.hook_resid_post").x, eager)
+            assert close(stores[1].read(site, position).x, stores[0].read(site, position).x), (
+                f"{site} {position}"
+            )
+    eager = (
+        capture(plain, battery(2), sites=SITES, attention="eager")
+        .read("blocks.1.hook_resid_post")
+        .x
+    )
+    assert np.array_equal(
+        capture(spread, battery(2), sites=SITES).read("blocks.1.hook_resid_post").x, eager
+    )
 
 
 def test_the_doctor_finds_nothing(two):
@@ -70,13 +97,17 @@ def test_the_doctor_finds_nothing(two):
 
 def test_weights_are_handed_out_with_their_values(two):
     plain, spread = two
-    assert spread.block(1).mlp.out.weight.device.type == "meta", "the map must keep this layer on disk"
+    assert spread.block(1).mlp.out.weight.device.type == "meta", (
+        "the map must keep this layer on disk"
+    )
     with materialised(spread.block(1)):
         assert spread.block(1).mlp.out.weight.device.type == "cpu"
     assert spread.block(1).mlp.out.weight.device.type == "meta"
     for read in ("W_O", "b_O", "W_out", "b_out"):
         for layer in range(plain.dims.n_layers):
-            assert torch.equal(getattr(spread, read)(layer), getattr(plain, read)(layer)), f"{read} {layer}"
+            assert torch.equal(getattr(spread, read)(layer), getattr(plain, read)(layer)), (
+                f"{read} {layer}"
+            )
     assert torch.equal(spread.W_U, plain.W_U)
     assert torch.equal(spread.W_E, plain.W_E)
     assert spread.dims == plain.dims
@@ -86,7 +117,9 @@ def test_weights_are_handed_out_with_their_values(two):
 def test_a_weight_that_stays_without_values_is_refused(two, monkeypatch):
     spread = two[1]
     monkeypatch.setattr("interp.models.weights.materialised", lambda module: torch.no_grad())
-    with pytest.raises(ResourceError, match="values of W_out cannot be fetched from where they lie"):
+    with pytest.raises(
+        ResourceError, match="values of W_out cannot be fetched from where they lie"
+    ):
         spread.W_out(1)
 
 
@@ -97,10 +130,15 @@ def test_runs_edits_and_contributions_are_those_of_the_plain_model(two):
     edit = [Intervention(Site("resid_post", 1), add(v), "last")]
     found = []
     for model in two:
-        clean, edited = run(model, encoded, read=[Site("z", 1)]), run(model, encoded, interventions=edit)
+        clean, edited = (
+            run(model, encoded, read=[Site("z", 1)]),
+            run(model, encoded, interventions=edit),
+        )
         resumed = Prefix(model, encoded, [row.end for row in encoded]).run(edit)
         z = clean.at(Site("z", 1), [row.end for row in encoded]).numpy()
-        found.append((clean.logits, edited.logits, resumed.logits, contributions(model, Site("z", 1), z, v)))
+        found.append(
+            (clean.logits, edited.logits, resumed.logits, contributions(model, Site("z", 1), z, v))
+        )
     for one, other in zip(*found, strict=True):
         assert close(other, one)
     assert not close(found[0][0], found[0][1])
@@ -144,7 +182,9 @@ def test_the_provenance_says_where_it_lies_and_the_identity_does_not(tiny_folder
     assert lies["bytes"] == sizes
     assert plain.provenance["device_map"] is None
     assert "device_map" not in IDENTITY
-    assert {key: plain.provenance[key] for key in IDENTITY} == {key: spread.provenance[key] for key in IDENTITY}
+    assert {key: plain.provenance[key] for key in IDENTITY} == {
+        key: spread.provenance[key] for key in IDENTITY
+    }
     assert plain.provenance["digest"] == spread.provenance["digest"]
 
 
@@ -166,7 +206,9 @@ def test_workers_load_the_model_as_it_was_loaded(tiny_folder, tmp_path):
     from interp.capture.store.folder import RunFolder
 
     model = load(str(tiny_folder("llama")), device=LLAMA, check=False)
-    recorder = Recorder(model, make_plan(model, battery(2), sites=FEW, positions=("last",), options=Options()))
+    recorder = Recorder(
+        model, make_plan(model, battery(2), sites=FEW, positions=("last",), options=Options())
+    )
     work = Work.of(recorder, RunFolder.begin(tmp_path, recorder.head))
     assert (work.device, work.gpus) == (LLAMA, 0)
     again = work.recorder().model
@@ -218,9 +260,21 @@ def test_a_testbed_lies_on_one_device():
         ({"": 99}, ResourceError, "'cuda:99' is not there"),
         ("cuda:99", ResourceError, "'cuda:99' is not there"),
         ({"transformer.h.0": "cpu"}, UsageError, "gives 'transformer.wte.weight' no device"),
-        ({"": "cpu", "transformer.h.9": "disk"}, UsageError, "names 'transformer.h.9', and the model has no such module"),
-        ({**GPT2, "lm_head": "disk"}, UsageError, "'lm_head.weight' and 'transformer.wte.weight' are one weight"),
-        ({"": "cpu", "transformer.h.1.attn": "disk"}, UsageError, "cannot be spread by this device map"),
+        (
+            {"": "cpu", "transformer.h.9": "disk"},
+            UsageError,
+            "names 'transformer.h.9', and the model has no such module",
+        ),
+        (
+            {**GPT2, "lm_head": "disk"},
+            UsageError,
+            "'lm_head.weight' and 'transformer.wte.weight' are one weight",
+        ),
+        (
+            {"": "cpu", "transformer.h.1.attn": "disk"},
+            UsageError,
+            "cannot be spread by this device map",
+        ),
     ],
 )
 def test_a_placement_that_cannot_be(tiny_folder, device, error, told):
@@ -234,12 +288,16 @@ def test_one_device_is_told_from_many(monkeypatch):
     assert check_placement("cuda:1") == torch.device("cuda", 1)
     assert check_placement("auto") is None
     assert check_placement({"a": 0, "b": 1, "c": "disk"}) is None
-    with pytest.raises(ResourceError, match=r"'cuda:2' is not there: this machine offers cpu, cuda:0..1"):
+    with pytest.raises(
+        ResourceError, match=r"'cuda:2' is not there: this machine offers cpu, cuda:0..1"
+    ):
         check_placement({"a": 2})
 
 
 def test_the_command_line_takes_auto(tiny_folder):
-    result = CliRunner().invoke(cli, ["doctor", str(tiny_folder("gpt2")), "--device", "auto", "--json"])
+    result = CliRunner().invoke(
+        cli, ["doctor", str(tiny_folder("gpt2")), "--device", "auto", "--json"]
+    )
     assert result.exit_code == 0, result.output
     assert all(row["passed"] for row in json.loads(result.output))
     help_ = CliRunner().invoke(cli, ["run", "--help"]).output

@@ -1,4 +1,6 @@
-"""Quantised checkpoints: told by their config, refused where what reads them is missing, and never compared as if exact."""
+"""Quantised checkpoints: told by their config, refused where what reads them is missing, and never
+compared as if exact.
+"""
 
 import shutil
 import warnings
@@ -71,8 +73,12 @@ def test_a_config_that_names_no_method(folder, told):
 def test_a_package_that_is_missing_is_named(folder, method, monkeypatch):
     settings, package = METHODS[method]
     edit_config(folder, quantization_config={"quant_method": method, **settings})
-    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", None)  # it is refused before weights are read
-    with pytest.raises(ResourceError, match=rf"model is quantised \({method}\).*{package}.*checkpoint that it was made from"):
+    # it is refused before weights are read
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", None)
+    with pytest.raises(
+        ResourceError,
+        match=rf"model is quantised \({method}\).*{package}.*checkpoint that it was made from",
+    ):
         load(str(folder))
 
 
@@ -89,23 +95,31 @@ def test_hardware_that_is_missing(folder):
     if torch.cuda.is_available():
         return
     edit_config(folder, quantization_config={"quant_method": "higgs", "bits": 4})
-    with pytest.raises(ResourceError, match=r"quantised \(higgs\), and this machine cannot run it \(.*GPU"):
+    with pytest.raises(
+        ResourceError, match=r"quantised \(higgs\), and this machine cannot run it \(.*GPU"
+    ):
         load(str(folder))
 
 
 def test_a_method_that_nobody_reads(folder):
     edit_config(folder, quantization_config={"quant_method": "homeopathy"})
-    with pytest.raises(UsageError, match=r"quantised by 'homeopathy', which transformers does not read"):
+    with pytest.raises(
+        UsageError, match=r"quantised by 'homeopathy', which transformers does not read"
+    ):
         load(str(folder))
 
 
 class Packed(torch.nn.Linear):
-    """A linear layer that keeps its matrix in 8 bits and a scale a row, as quantised checkpoints keep theirs."""
+    """A linear layer that keeps its matrix in 8 bits and a scale a row, as quantised checkpoints
+    keep theirs.
+    """
 
     def __init__(self, linear: torch.nn.Linear) -> None:
         super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
         scale = linear.weight.detach().abs().amax(1, keepdim=True) / 127
-        self.weight = torch.nn.Parameter((linear.weight.detach() / scale).round().to(torch.int8), requires_grad=False)
+        self.weight = torch.nn.Parameter(
+            (linear.weight.detach() / scale).round().to(torch.int8), requires_grad=False
+        )
         self.register_buffer("scale", scale)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -120,7 +134,9 @@ def exact(tiny_folder):
 
 @pytest.fixture
 def quantised(exact, folder, tiny_folder, monkeypatch):
-    """The folder of a checkpoint said to be quantised by gptq, and a loader that packs its matrices."""
+    """The folder of a checkpoint said to be quantised by gptq, and a loader that packs its
+    matrices.
+    """
     told = {"quant_method": "gptq", **BITS}
     edit_config(folder, quantization_config=told)
     read = AutoModelForCausalLM.from_pretrained
@@ -138,7 +154,9 @@ def quantised(exact, folder, tiny_folder, monkeypatch):
     monkeypatch.setattr(sources, "require_reader", lambda config, where, *, device_map: None)
     monkeypatch.setattr(sources.AutoModelForCausalLM, "from_pretrained", packed)
     yield folder
-    assert set(map(str, maps)) == {"{'': device(type='cpu')}"}, "quantised weights are read where they are to lie"
+    assert set(map(str, maps)) == {"{'': device(type='cpu')}"}, (
+        "quantised weights are read where they are to lie"
+    )
 
 
 def test_the_method_is_recorded_and_decides_what_a_capture_is_of(quantised, exact):
@@ -172,7 +190,12 @@ def test_packed_matrices_are_refused_and_the_doctor_leaves_them_out(quantised):
         with pytest.raises(UsageError, match="cannot be read: the checkpoint is quantised"):
             read(1)
     with pytest.raises(UsageError, match="W_out cannot be read"):
-        contributions(model, Site("post", 1), np.ones((2, model.dims.d_mlp), np.float32), np.ones(model.dims.d_model))
+        contributions(
+            model,
+            Site("post", 1),
+            np.ones((2, model.dims.d_mlp), np.float32),
+            np.ones(model.dims.d_model),
+        )
     assert model.W_U.shape == (model.dims.d_model, model.dims.d_vocab)
     assert torch.equal(model.b_O(0), torch.zeros(model.dims.d_model))
     assert model.dims.d_mlp == 48
@@ -186,7 +209,11 @@ class Made:
     """A direction as steering needs it."""
 
     def __init__(self, model):
-        self.vector, self.scale, self.provenance = np.eye(model.dims.d_model)[0], 1.0, model.provenance
+        self.vector, self.scale, self.provenance = (
+            np.eye(model.dims.d_model)[0],
+            1.0,
+            model.provenance,
+        )
         self.site = Site("resid_post", 1)
 
 
@@ -194,17 +221,24 @@ def test_comparisons_of_runs_warn(quantised, exact):
     model = load(str(quantised))
     pairs = battery(3).pairs()
     asked = {
-        "patching": lambda one: patch_pairs(one, pairs, READOUT, sites=("resid_post@1",), modes=("denoise",)),
+        "patching": lambda one: patch_pairs(
+            one, pairs, READOUT, sites=("resid_post@1",), modes=("denoise",)
+        ),
         "steering": lambda one: steer(one, ["the dog ran"], Made(one), max_new_tokens=2),
     }
     for what, run in asked.items():
-        with pytest.warns(UserWarning, match=rf"is quantised \(gptq\).*what {what} finds holds for this checkpoint"):
+        with pytest.warns(
+            UserWarning,
+            match=rf"is quantised \(gptq\).*what {what} finds holds for this checkpoint",
+        ):
             run(model)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             run(exact)
     with pytest.warns(UserWarning, match="is quantised"):
-        dose_response(model, [pair.neutral for pair in pairs], {"joy": Made(model)}, READOUT, scales=(1.0,))
+        dose_response(
+            model, [pair.neutral for pair in pairs], {"joy": Made(model)}, READOUT, scales=(1.0,)
+        )
 
 
 @pytest.mark.slow
@@ -218,30 +252,44 @@ def test_a_study_keeps_the_warning_and_says_what_was_not_run(quantised, tmp_path
     told = read_record(tmp_path / "run" / "run.json").warnings
     assert list(told) == summary["warnings"]
     for stage in ("patching", "steering"):
-        assert [line for line in told if line.startswith(f"{stage}: ") and "is quantised (gptq)" in line]
+        assert [
+            line for line in told if line.startswith(f"{stage}: ") and "is quantised (gptq)" in line
+        ]
     for stage in ("contributions", "ablation"):
-        assert [line for line in told if line.startswith(f"{stage} was not run: W_O cannot be read")]
+        assert [
+            line for line in told if line.startswith(f"{stage} was not run: W_O cannot be read")
+        ]
 
 
 @pytest.fixture
 def eight_bits(folder):
-    """A folder whose matrices are float8 with a scale a block, as finegrained-fp8 checkpoints have them."""
+    """A folder whose matrices are float8 with a scale a block, as finegrained-fp8 checkpoints have
+    them.
+    """
     path = folder / "model.safetensors"
     tensors, block = load_file(path), 8
     for name in [name for name in tensors if name.endswith("proj.weight")]:
         weight = tensors[name]
         blocks = weight.unflatten(0, (-1, block)).unflatten(2, (-1, block))
         scale = blocks.abs().amax((1, 3)) / 448
-        tensors[name] = (blocks / scale[:, None, :, None]).reshape(weight.shape).to(torch.float8_e4m3fn)
+        tensors[name] = (
+            (blocks / scale[:, None, :, None]).reshape(weight.shape).to(torch.float8_e4m3fn)
+        )
         tensors[name.replace(".weight", ".weight_scale_inv")] = scale
     save_file(tensors, path, metadata={"format": "pt"})
-    settings = {"quant_method": "fp8", "weight_block_size": [block, block], "activation_scheme": "dynamic"}
+    settings = {
+        "quant_method": "fp8",
+        "weight_block_size": [block, block],
+        "activation_scheme": "dynamic",
+    }
     edit_config(folder, quantization_config=settings)
     return folder
 
 
 def test_a_checkpoint_whose_quantisation_is_undone_while_loading(eight_bits, exact):
-    """Without a GPU transformers turns float8 matrices back: they are plain again, and the record says what they were."""
+    """Without a GPU transformers turns float8 matrices back: they are plain again, and the record
+    says what they were.
+    """
     if torch.cuda.is_available():
         return
     with pytest.warns(UserWarning, match="weights dequantised from fp8"):

@@ -1,4 +1,6 @@
-"""A model split over two devices, without offloading: every stage works, mixes no devices, and finds what one device finds."""
+"""A model split over two devices, without offloading: every stage works, mixes no devices, and
+finds what one device finds.
+"""
 
 import numpy as np
 import pandas as pd
@@ -18,13 +20,34 @@ from interp.models.doctor import examine
 from interp.sites import Site, expand
 
 HALVES = {
-    "llama": {"model.embed_tokens": HERE, "model.rotary_emb": HERE, "model.layers.0": HERE, "model.layers.1": THERE,
-              "model.layers.2": THERE, "model.norm": THERE, "lm_head": THERE},
-    "gemma2": {"model.embed_tokens": HERE, "model.rotary_emb": HERE, "model.layers.0": HERE, "model.layers.1": HERE,
-               "model.layers.2": THERE, "model.norm": THERE, "lm_head": HERE},
-    "gpt2": {"transformer.wte": HERE, "transformer.wpe": HERE, "transformer.h.0": HERE, "transformer.h.1": THERE,
-             "transformer.h.2": THERE, "transformer.ln_f": THERE, "lm_head": HERE},
-}  # fmt: skip
+    "llama": {
+        "model.embed_tokens": HERE,
+        "model.rotary_emb": HERE,
+        "model.layers.0": HERE,
+        "model.layers.1": THERE,
+        "model.layers.2": THERE,
+        "model.norm": THERE,
+        "lm_head": THERE,
+    },
+    "gemma2": {
+        "model.embed_tokens": HERE,
+        "model.rotary_emb": HERE,
+        "model.layers.0": HERE,
+        "model.layers.1": HERE,
+        "model.layers.2": THERE,
+        "model.norm": THERE,
+        "lm_head": HERE,
+    },
+    "gpt2": {
+        "transformer.wte": HERE,
+        "transformer.wpe": HERE,
+        "transformer.h.0": HERE,
+        "transformer.h.1": THERE,
+        "transformer.h.2": THERE,
+        "transformer.ln_f": THERE,
+        "lm_head": HERE,
+    },
+}
 READOUT = Readout({"joy": ["happy"], "sadness": ["sad"], "neutral": ["cold"]}, " It was")
 
 
@@ -32,7 +55,11 @@ class Made:
     """A direction as the causal room needs it."""
 
     def __init__(self, model):
-        self.vector, self.scale, self.provenance = np.eye(model.dims.d_model)[0], 1.0, model.provenance
+        self.vector, self.scale, self.provenance = (
+            np.eye(model.dims.d_model)[0],
+            1.0,
+            model.provenance,
+        )
         self.site = Site("resid_post", 1)
 
 
@@ -82,19 +109,26 @@ def test_the_doctor_finds_nothing(two):
 def test_sites_lie_on_the_device_of_their_block_and_hold_the_same_values(two):
     plain, both = two
     names = [*SITES, "q", "k", "v", "pattern"]
-    stores = [capture(model, battery(3), sites=names, positions=("last", "mean_content"), token_budget=64) for model in two]
+    stores = [
+        capture(model, battery(3), sites=names, positions=("last", "mean_content"), token_budget=64)
+        for model in two
+    ]
     assert stores[1].provenance["engine"] == "bridge"
     for site in expand(names, n_layers=plain.dims.n_layers):
         assert close(stores[1].read(site, "last").x, stores[0].read(site, "last").x), site
     lies = {}
-    hooks = [(Site("post", n).hook, lambda x, hook, n=n: lies.__setitem__(n, x.device)) for n in range(3)]
+    hooks = [
+        (Site("post", n).hook, lambda x, hook, n=n: lies.__setitem__(n, x.device)) for n in range(3)
+    ]
     both.forward(both.pad([[5, 6]]), hooks=hooks)
     assert both.device == HERE
     assert set(lies.values()) == {HERE, THERE}
 
 
 def test_token_by_token_activations_come_home(two):
-    stores = [capture(model, battery(2), sites=("resid_post",), positions=("all",)) for model in two]
+    stores = [
+        capture(model, battery(2), sites=("resid_post",), positions=("all",)) for model in two
+    ]
     for layer in range(3):
         site = f"blocks.{layer}.hook_resid_post"
         assert close(stores[1].read(site, "all").x, stores[0].read(site, "all").x)
@@ -105,7 +139,8 @@ def test_logits_of_texts_of_unequal_length(two, monkeypatch):
     found = [model.last_logits(batch).cpu() for model, batch in zip(two, batches, strict=True)]
     assert close(found[1], found[0])
     if two[1].provenance["architecture"].startswith("Llama"):
-        monkeypatch.setattr(two[1], "spread", False)  # its last device then gets a list of columns that lies on the first
+        # its last device then gets a list of columns that lies on the first
+        monkeypatch.setattr(two[1], "spread", False)
         with pytest.raises(RuntimeError, match="same device"):
             two[1].last_logits(batches[1])
 
@@ -128,7 +163,10 @@ def test_weights_and_norms_are_handed_out_at_home(two):
 def test_patching_finds_what_it_finds_on_one_device(two):
     pairs = battery(3).pairs()
     tables = [
-        pd.DataFrame(patch_pairs(model, pairs, READOUT, sites=("resid_post@1-2", "z@2"), modes=("denoise",))) for model in two
+        pd.DataFrame(
+            patch_pairs(model, pairs, READOUT, sites=("resid_post@1-2", "z@2"), modes=("denoise",))
+        )
+        for model in two
     ]
     values = [table["value"].to_numpy() for table in tables]
     assert len(values[0]) > 20
@@ -136,10 +174,15 @@ def test_patching_finds_what_it_finds_on_one_device(two):
 
 
 def test_steering_writes_what_it_writes_on_one_device(two):
-    prompts, neutral = ["the cold dog ran home", "anna lost"], [pair.neutral for pair in battery(3).pairs()]
+    prompts, neutral = (
+        ["the cold dog ran home", "anna lost"],
+        [pair.neutral for pair in battery(3).pairs()],
+    )
     texts = [steer(model, prompts, Made(model), scale=3.0, max_new_tokens=6) for model in two]
     assert texts[1] == texts[0]
-    doses = [dose_response(model, neutral, {"joy": Made(model)}, READOUT, scales=(2.0,)) for model in two]
+    doses = [
+        dose_response(model, neutral, {"joy": Made(model)}, READOUT, scales=(2.0,)) for model in two
+    ]
     assert close([row["value"] for row in doses[1]], [row["value"] for row in doses[0]])
 
 
@@ -147,7 +190,10 @@ def test_steering_writes_what_it_writes_on_one_device(two):
 def test_ablation_takes_away_what_it_takes_on_one_device(two, mode):
     plans = [Plan((), (0, 1, 2)), Plan((Component("z", 0, 1), Component("z", 2, 0)), (0, 1, 2))]
     plans.append(Plan((Component("post", 1, 3), Component("post", 2, 5)), (0, 1, 2)))
-    found = [measure(Bench(model, battery(3).pairs(), {"joy": Made(model)}, READOUT), plans, mode=mode) for model in two]
+    found = [
+        measure(Bench(model, battery(3).pairs(), {"joy": Made(model)}, READOUT), plans, mode=mode)
+        for model in two
+    ]
     for one, other in zip(*found, strict=True):
         assert close(other, one, bound=1e-4)
     assert not close(found[0].score[0], found[0].score[1])
@@ -155,6 +201,12 @@ def test_ablation_takes_away_what_it_takes_on_one_device(two, mode):
 
 def test_contributions_are_those_of_one_device(two):
     rng = np.random.default_rng(0)
-    for site, shape in ((Site("z", 2), (two[0].dims.n_heads, two[0].dims.d_head)), (Site("post", 2), (two[0].dims.d_mlp,))):
-        x, v = rng.standard_normal((4, *shape)).astype(np.float32), rng.standard_normal(two[0].dims.d_model)
+    for site, shape in (
+        (Site("z", 2), (two[0].dims.n_heads, two[0].dims.d_head)),
+        (Site("post", 2), (two[0].dims.d_mlp,)),
+    ):
+        x, v = (
+            rng.standard_normal((4, *shape)).astype(np.float32),
+            rng.standard_normal(two[0].dims.d_model),
+        )
         assert close(contributions(two[1], site, x, v), contributions(two[0], site, x, v))

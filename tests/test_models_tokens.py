@@ -22,7 +22,9 @@ def gpt2(tiny_model):
 
 
 def test_long_text_is_refused_by_name_and_never_cut_silently(llama):
-    with pytest.raises(DataError, match=rf"joy_7: the text has 241 tokens .* holds {N_CTX} \(n_ctx\).*--truncate"):
+    with pytest.raises(
+        DataError, match=rf"joy_7: the text has 241 tokens .* holds {N_CTX} \(n_ctx\).*--truncate"
+    ):
         llama.tokenize(["the dog", LONG], ids=["joy_6", "joy_7"])
     with pytest.raises(DataError, match="text 0: the text has 241"):
         [row.spans for row in llama.encode([LONG])]
@@ -48,11 +50,15 @@ def test_an_unknown_way_to_cut(llama):
         llama.tokenize("the dog")
 
 
-@pytest.mark.parametrize(("family", "token"), [("gpt2", "<|endoftext|>"), ("llama", "<eos>"), ("llama", "<pad>")])
+@pytest.mark.parametrize(
+    ("family", "token"), [("gpt2", "<|endoftext|>"), ("llama", "<eos>"), ("llama", "<pad>")]
+)
 def test_special_tokens_in_the_text(tiny_model, family, token):
     model = tiny_model(family)
     text = f"the dog {token} cried"
-    with pytest.raises(DataError, match=r"joy_1: the text holds the special token .*--allow-special"):
+    with pytest.raises(
+        DataError, match=r"joy_1: the text holds the special token .*--allow-special"
+    ):
         model.tokenize([text], ids=["joy_1"])
     (row,) = model.tokenize([text], allow_special=True)
     assert model.tokenizer.convert_tokens_to_ids(token) in row
@@ -102,7 +108,9 @@ def test_pads_and_last_positions(llama):
 
 
 def test_ids_of_another_vocabulary(llama):
-    with pytest.raises(UsageError, match=r"run from 5 to 9999: the model's vocabulary has ids 0\.\.350"):
+    with pytest.raises(
+        UsageError, match=r"run from 5 to 9999: the model's vocabulary has ids 0\.\.350"
+    ):
         llama.pad([[5, 9999]])
     for rows in ([], [[5], []]):
         with pytest.raises(UsageError, match="cannot pad"):
@@ -117,7 +125,12 @@ def test_a_batch_that_contradicts_itself():
 
 @pytest.mark.parametrize(
     ("settings", "told"),
-    [((0, 0.0), "at least 1"), ((3, -1.0), "temperature -1.0"), ((3, float("nan")), "nan"), ((3, float("inf")), "inf")],
+    [
+        ((0, 0.0), "at least 1"),
+        ((3, -1.0), "temperature -1.0"),
+        ((3, float("nan")), "nan"),
+        ((3, float("inf")), "inf"),
+    ],
 )
 def test_settings_that_generate_nothing(settings, told):
     with pytest.raises(UsageError, match=told):
@@ -125,9 +138,14 @@ def test_settings_that_generate_nothing(settings, told):
 
 
 def test_sampling_draws_from_the_softmax():
-    logits, draw = torch.tensor([[0.0, 1.0, 2.0]]).repeat(20_000, 1), torch.Generator().manual_seed(3)
+    logits, draw = (
+        torch.tensor([[0.0, 1.0, 2.0]]).repeat(20_000, 1),
+        torch.Generator().manual_seed(3),
+    )
     for temperature in (1.0, 0.5):
-        share = torch.bincount(choose(logits, temperature=temperature, draw=draw), minlength=3) / len(logits)
+        share = torch.bincount(
+            choose(logits, temperature=temperature, draw=draw), minlength=3
+        ) / len(logits)
         assert torch.allclose(share, torch.softmax(logits[0] / temperature, 0), atol=0.015)
     never = torch.tensor([[-torch.inf, 0.0, -torch.inf]]).repeat(100, 1)
     assert set(choose(never, temperature=1.0, draw=draw).tolist()) == {1}
@@ -148,12 +166,18 @@ def test_a_seed_means_a_text(llama):
 
 
 def test_text_ends_at_the_end_token(llama):
-    """With its end token made certain from the third step on, each row has two new tokens, and the end token is left out."""
+    """With its end token made certain from the third step on, each row has two new tokens, and the
+    end token is left out.
+    """
     calls = []
 
     def end(tensor, hook):
         calls.append(1)
-        return torch.where(torch.arange(tensor.shape[-1]) == 2, 1e4, tensor) if len(calls) > 2 else tensor
+        return (
+            torch.where(torch.arange(tensor.shape[-1]) == 2, 1e4, tensor)
+            if len(calls) > 2
+            else tensor
+        )
 
     rows = llama.generate([[5, 6], [7]], max_new_tokens=9, hooks=[("unembed.hook_out", end)])
     assert [len(row) for row in rows] == [2, 2]

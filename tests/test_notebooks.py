@@ -15,7 +15,9 @@ SOURCES = sorted(FOLDER.glob("*.py"))
 def test_the_pair_says_the_same_and_keeps_no_output(source):
     paired = jupytext.read(source.with_suffix(".ipynb"))
     wanted = jupytext.read(source)
-    assert [(cell.cell_type, cell.source) for cell in paired.cells] == [(cell.cell_type, cell.source) for cell in wanted.cells]
+    assert [(cell.cell_type, cell.source) for cell in paired.cells] == [
+        (cell.cell_type, cell.source) for cell in wanted.cells
+    ]
     assert not [cell for cell in paired.cells if cell.get("outputs") or cell.get("execution_count")]
 
 

@@ -1,4 +1,6 @@
-"""Whole studies where nothing is there: no sentence claims an effect. The long form is scripts/null_studies."""
+"""Whole studies where nothing is there: no sentence claims an effect. The long form is
+scripts/null_studies.
+"""
 
 import json
 import runpy
@@ -20,7 +22,15 @@ def test_a_study_without_a_circuit_claims_nothing(monkeypatch, capsys):
     told = json.loads(capsys.readouterr().out)
     assert {row["seeds"] for row in told} == {1}
     stages = {row["what"].split(":")[0] for row in told}
-    assert stages == {"probes", "directions", "patching", "contributions", "ablation", "steering", ANY}
+    assert stages == {
+        "probes",
+        "directions",
+        "patching",
+        "contributions",
+        "ablation",
+        "steering",
+        ANY,
+    }
     assert [row for row in told if row["found"]] == []
 
 

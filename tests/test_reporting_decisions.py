@@ -54,12 +54,20 @@ def test_a_probe_that_holds_is_told_and_one_that_does_not_is_not():
     probes = TABLES["probes"]
     assert sentence("probes", probes).startswith("A linear probe tells emotional texts")
     assert "beyond the words" in sentence("probes", probes)
-    assert "each fold chose its place out of 18, most often resid_post, layer 5" in sentence("probes", probes)
-    assert sentence("probes", probes.assign(p_max_t=0.4)).startswith("No place was found where a linear probe")
+    assert "each fold chose its place out of 18, most often resid_post, layer 5" in sentence(
+        "probes", probes
+    )
+    assert sentence("probes", probes.assign(p_max_t=0.4)).startswith(
+        "No place was found where a linear probe"
+    )
     words = shifted(probes, -0.3, metric="above_text")
     assert "not told apart from the words alone" in sentence("probes", words)
-    assert "less well than the words alone" in sentence("probes", shifted(probes, -0.5, metric="above_text"))
-    alone = probes[probes["control"].isin(["", "memorisation"]) & (probes["metric"] != "above_text")]
+    assert "less well than the words alone" in sentence(
+        "probes", shifted(probes, -0.5, metric="above_text")
+    )
+    alone = probes[
+        probes["control"].isin(["", "memorisation"]) & (probes["metric"] != "above_text")
+    ]
     assert "no text baseline stands beside it" in sentence("probes", alone)
     chance = shifted(probes, -0.46, metric="nested_auroc")
     assert sentence("probes", chance).startswith("No place was found where a linear probe")
@@ -79,9 +87,13 @@ def test_a_place_that_was_chosen_on_what_it_is_told_of_decides_nothing():
 
 def test_a_direction_whose_interval_reaches_chance_separates_nothing():
     weak = shifted(TABLES["directions"], -0.6, metric="nested_auroc")
-    assert "is not found to separate" in sentence("directions", weak.assign(p_corrected=0.5), number=1)
+    assert "is not found to separate" in sentence(
+        "directions", weak.assign(p_corrected=0.5), number=1
+    )
     assert "separates held-out texts" in sentence("directions", TABLES["directions"], number=1)
-    assert "is not found" in sentence("directions", TABLES["directions"].assign(p_corrected=0.2), number=1)
+    assert "is not found" in sentence(
+        "directions", TABLES["directions"].assign(p_corrected=0.2), number=1
+    )
 
 
 def test_where_nothing_can_be_restored_the_difference_is_that_of_all_emotions():
@@ -97,14 +109,18 @@ def test_patching_is_told_of_the_site_that_other_folds_chose():
     last = findings({"patching": higher})[0]
     assert last.value == "0.730 [0.670, 0.790]"
     assert dict(last.beside)["layers of resid_post that restore more than half"] == "4 to 5"
-    assert verdict("patching", shifted(table, -0.7, metric="nested_restoration")) is Verdict.NOT_FOUND
+    assert (
+        verdict("patching", shifted(table, -0.7, metric="nested_restoration")) is Verdict.NOT_FOUND
+    )
 
 
 def test_where_all_together_restore_nothing_the_surest_emotion_is_told():
     table = TABLES["patching"]
     rest = (table["emotion"] != "all") | (table["metric"] == "total_effect")
     effects = table["metric"] == "total_effect"
-    table = table.assign(p_corrected=np.where(effects & (table["emotion"] == "fear"), 0.01, 0.04))[rest]
+    table = table.assign(p_corrected=np.where(effects & (table["emotion"] == "fear"), 0.01, 0.04))[
+        rest
+    ]
     assert "the readout's difference (fear;" in sentence("patching", table)
 
 
@@ -114,15 +130,21 @@ def test_where_all_together_restore_nothing_the_surest_emotion_is_told():
 )
 def test_nothing_to_restore_has_its_reason(effect, told):
     table = TABLES["patching"]
-    table = table[~table["metric"].isin(["restoration", "nested_restoration"])].assign(effect=effect)
+    table = table[~table["metric"].isin(["restoration", "nested_restoration"])].assign(
+        effect=effect
+    )
     assert verdict("patching", table) is told
 
 
 def test_a_head_that_ranks_first_is_told_where_its_p_allows_for_all_emotions():
     table = TABLES["contributions"]
-    assert sentence("contributions", table).startswith("For 8 of 8 emotions the head that writes most does so")
+    assert sentence("contributions", table).startswith(
+        "For 8 of 8 emotions the head that writes most does so"
+    )
     doubtful = table.assign(p=0.3)
-    assert sentence("contributions", doubtful).startswith("For no emotion the head that ranks first")
+    assert sentence("contributions", doubtful).startswith(
+        "For no emotion the head that ranks first"
+    )
     one = table.assign(p=np.where(table["emotion"] == "fear", 0.002, 0.3))
     assert sentence("contributions", one).startswith("For 1 of 8 emotions")
     assert "for fear" in sentence("contributions", one)
@@ -138,12 +160,18 @@ def test_an_ablation_is_told_at_the_largest_k_that_has_a_control():
     assert verdict("ablation", table.assign(p=float("nan"))) is Verdict.CANNOT_SAY
 
 
-@pytest.mark.parametrize(("p", "told"), [(0.5, Verdict.NOT_FOUND), (0.0025, Verdict.FOUND), (NAN, Verdict.CANNOT_SAY)])
+@pytest.mark.parametrize(
+    ("p", "told"), [(0.5, Verdict.NOT_FOUND), (0.0025, Verdict.FOUND), (NAN, Verdict.CANNOT_SAY)]
+)
 def test_an_ablation_is_judged_by_its_p_beside_random_choices(p, told):
     table = TABLES["ablation"].assign(p=p)
     assert verdict("ablation", table) is told
-    assert ("lowers its own words, more than" in sentence("ablation", table)) == (told is Verdict.FOUND)
-    risen = shifted(TABLES["ablation"].assign(p=0.99), 5.0, metric="label_logprob_change", emotion="all")
+    assert ("lowers its own words, more than" in sentence("ablation", table)) == (
+        told is Verdict.FOUND
+    )
+    risen = shifted(
+        TABLES["ablation"].assign(p=0.99), 5.0, metric="label_logprob_change", emotion="all"
+    )
     assert verdict("ablation", risen) is Verdict.INVERTED
 
 
@@ -166,7 +194,10 @@ def test_the_dose_is_the_gain_of_all_emotions_and_not_the_likeliest_words():
     assert dict(told.beside)["largest gain, joy"] == "0.500 [0.400, 0.600]"
     assert "more than other emotions' do" in told.sentence
     assert verdict("steering", steering.assign(p=0.2), number=-1) is Verdict.NOT_FOUND
-    assert verdict("steering", shifted(steering, -1.0, metric="gain_above"), number=-1) is Verdict.NOT_FOUND
+    assert (
+        verdict("steering", shifted(steering, -1.0, metric="gain_above"), number=-1)
+        is Verdict.NOT_FOUND
+    )
 
 
 def test_a_finding_has_its_number_for_machines():

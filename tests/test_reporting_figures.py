@@ -1,4 +1,6 @@
-"""Figures show the table's numbers, refuse to show nothing, and are the same bytes for the same table."""
+"""Figures show the table's numbers, refuse to show nothing, and are the same bytes for the same
+table.
+"""
 
 import subprocess
 import sys
@@ -38,7 +40,8 @@ def words(figure: Figure) -> str:
 
 
 def test_probe_curves_show_the_table():
-    table = TABLES["probes"].sample(frac=1, random_state=1)  # a table's order of rows must not matter
+    # a table's order of rows must not matter
+    table = TABLES["probes"].sample(frac=1, random_state=1)
     figure = draw("probe_curves", table)
     for panel in (0, 1):
         task = figure.axes[panel].get_title(loc="left").split("\n")[0]
@@ -47,8 +50,12 @@ def test_probe_curves_show_the_table():
             depth, value = line(figure, panel, site)
             np.testing.assert_allclose(depth, (own["layer"] + 1) / N_LAYERS)
             np.testing.assert_allclose(value, own["value"])
-            control = rows(table, task=task, site=site, control="memorisation", metric="auroc").sort_values("layer")
-            np.testing.assert_allclose(line(figure, panel, f"{site}, control task")[1], control["value"])
+            control = rows(
+                table, task=task, site=site, control="memorisation", metric="auroc"
+            ).sort_values("layer")
+            np.testing.assert_allclose(
+                line(figure, panel, f"{site}, control task")[1], control["value"]
+            )
         assert set(line(figure, panel, "best text baseline")[1]) == {0.62}
         assert set(line(figure, panel, "chance 0.5")[1]) == {0.5}
     assert "char 0.620 [0.570, 0.670]" in words(figure)
@@ -70,7 +77,14 @@ def test_text_baselines_are_sorted_beside_the_best_probe():
     widths = [bar.get_width() for bar in figure.axes[0].patches]
     np.testing.assert_allclose(widths, [0.95, 0.62, 0.6, 0.58, 0.5, 0.49])
     names = [each.get_text() for each in figure.axes[0].get_yticklabels()]
-    assert names == ["probe, place chosen by fold", "char", "tfidf", "bag_of_words", "length", "negation"]
+    assert names == [
+        "probe, place chosen by fold",
+        "char",
+        "tfidf",
+        "bag_of_words",
+        "length",
+        "negation",
+    ]
 
 
 def test_the_probe_beside_the_baselines_is_the_best_where_no_fold_chose():
@@ -81,7 +95,8 @@ def test_the_probe_beside_the_baselines_is_the_best_where_no_fold_chose():
 
 
 @pytest.mark.parametrize(
-    ("name", "metric"), [("direction_separation", "separation_auroc"), ("direction_stability", "split_half_cosine")]
+    ("name", "metric"),
+    [("direction_separation", "separation_auroc"), ("direction_stability", "split_half_cosine")],
 )
 def test_direction_figures_show_the_table(name, metric):
     figure = draw(name, TABLES["directions"])
@@ -99,9 +114,9 @@ def test_cosine_matrix_shows_the_table_and_its_mean():
     off = table[table["emotion"] != table["target"]]["value"].mean()
     assert f"mean off the diagonal {off:.3f}" in words(figure)
     assert "group-centred" not in words(figure)
-    assert "forces a mean of -0.143 on 8" in words(draw("direction_cosines", table.assign(method="group_centred"))).replace(
-        "\n", " "
-    )
+    assert "forces a mean of -0.143 on 8" in words(
+        draw("direction_cosines", table.assign(method="group_centred"))
+    ).replace("\n", " ")
 
 
 def test_patching_map_shows_all_emotions_together_where_the_table_has_them():
@@ -111,15 +126,23 @@ def test_patching_map_shows_all_emotions_together_where_the_table_has_them():
     np.testing.assert_allclose(shown, own["value"].to_numpy().reshape(len(SITES), N_LAYERS))
     alone = table[table["emotion"] != "all"]
     figure = draw("patching_map", alone)
-    own = rows(alone, position="edit", control="", metric="restoration").groupby(["site", "layer"])["value"].mean()
-    np.testing.assert_allclose(np.asarray(figure.axes[1].images[0].get_array())[0], own["resid_post"])
+    own = (
+        rows(alone, position="edit", control="", metric="restoration")
+        .groupby(["site", "layer"])["value"]
+        .mean()
+    )
+    np.testing.assert_allclose(
+        np.asarray(figure.axes[1].images[0].get_array())[0], own["resid_post"]
+    )
     assert "Mean over 2 emotions" in words(figure)
 
 
 def test_patching_without_an_effect_shows_logit_differences_and_says_so():
     table = TABLES["patching"][TABLES["patching"]["metric"] != "restoration"]
     figure = draw("patching_curves", table)
-    own = rows(table, emotion="all", site="resid_post", position="last", metric="logit_diff", control="")
+    own = rows(
+        table, emotion="all", site="resid_post", position="last", metric="logit_diff", control=""
+    )
     np.testing.assert_allclose(line(figure, 0, "last")[1], own["value"])
     assert figure.axes[0].get_ylabel() == "logit difference (nats)"
     assert "no share to restore" in words(figure).replace("\n", " ")
@@ -127,9 +150,9 @@ def test_patching_without_an_effect_shows_logit_differences_and_says_so():
 
 def test_head_map_shows_each_head_in_its_place():
     figure = draw("head_contributions", TABLES["contributions"])
-    own = rows(TABLES["contributions"], emotion="joy", component="head", metric="contribution").set_index(["layer", "index"])[
-        "value"
-    ]
+    own = rows(
+        TABLES["contributions"], emotion="joy", component="head", metric="contribution"
+    ).set_index(["layer", "index"])["value"]
     shown = np.asarray(figure.axes[0].images[0].get_array())
     for (layer, head), value in own.items():
         assert shown[N_LAYERS - 1 - layer, head] == pytest.approx(value)
@@ -152,7 +175,9 @@ def test_neuron_tail_falls_through_the_sorted_sizes():
 
 def test_the_frozen_norm_stands_against_what_zeroing_takes_away():
     figure = draw("frozen_norm", TABLES["contributions"])
-    own = rows(TABLES["contributions"], component="neuron", metric="frozen_contribution", emotion="joy")
+    own = rows(
+        TABLES["contributions"], component="neuron", metric="frozen_contribution", emotion="joy"
+    )
     exact, frozen = line(figure, 1, "joy")
     np.testing.assert_allclose(np.sort(frozen), np.sort(own["value"]))
     np.testing.assert_allclose(frozen, 1.5 * exact)
@@ -160,12 +185,20 @@ def test_the_frozen_norm_stands_against_what_zeroing_takes_away():
 
 
 @pytest.mark.parametrize(
-    ("name", "metric"), [("ablation_projection", "projection_drop"), ("ablation_label", "label_logprob_change")]
+    ("name", "metric"),
+    [("ablation_projection", "projection_drop"), ("ablation_label", "label_logprob_change")],
 )
 def test_ablation_curves_show_the_emotions_own_effect_beside_random(name, metric):
     figure = draw(name, TABLES["ablation"])
     for control, text in (("", "neuron"), ("random", "neuron, random")):
-        own = rows(TABLES["ablation"], emotion="trust", target="trust", component="neuron", metric=metric, control=control)
+        own = rows(
+            TABLES["ablation"],
+            emotion="trust",
+            target="trust",
+            component="neuron",
+            metric=metric,
+            control=control,
+        )
         k, value = line(figure, 1, text)
         np.testing.assert_allclose(k, own["k"])
         np.testing.assert_allclose(value, own["value"])
@@ -173,9 +206,13 @@ def test_ablation_curves_show_the_emotions_own_effect_beside_random(name, metric
 
 def test_specificity_is_taken_at_the_largest_k():
     figure = draw("ablation_specificity", TABLES["ablation"])
-    own = rows(TABLES["ablation"], component="head", metric="label_logprob_change", control="", k=16)
+    own = rows(
+        TABLES["ablation"], component="head", metric="label_logprob_change", control="", k=16
+    )
     own = own[own["emotion"] != "all"]
-    np.testing.assert_allclose(np.asarray(figure.axes[0].images[0].get_array()), own["value"].to_numpy().reshape(2, 2))
+    np.testing.assert_allclose(
+        np.asarray(figure.axes[0].images[0].get_array()), own["value"].to_numpy().reshape(2, 2)
+    )
 
 
 def test_steering_keeps_the_half_that_chose_apart_from_the_half_that_reports():
@@ -184,7 +221,9 @@ def test_steering_keeps_the_half_that_chose_apart_from_the_half_that_reports():
     chosen = rows(table, emotion="joy", metric="success", control="", half="choose")
     np.testing.assert_allclose(line(figure, 0, "steered"), [chosen["scale"], chosen["value"]])
     reported = rows(table, emotion="joy", metric="success", control="", half="report")
-    np.testing.assert_allclose(line(figure, 0, "steered, other half"), [reported["scale"], reported["value"]])
+    np.testing.assert_allclose(
+        line(figure, 0, "steered, other half"), [reported["scale"], reported["value"]]
+    )
     valid = rows(table, emotion="joy", metric="valid", half="choose")
     np.testing.assert_allclose(line(figure, 0, "valid, steered")[1], valid["value"])
     assert set(line(figure, 0, "unsteered")[1]) == {0.05}
@@ -232,7 +271,9 @@ def test_values_without_an_interval_are_drawn_without_one(name):
     bare, whole = draw(name, table.assign(ci_low=np.nan, ci_high=np.nan)), draw(name, table)
     for without, panel in zip(bare.axes, whole.axes, strict=True):
         for own, other in zip(without.lines, panel.lines, strict=True):
-            np.testing.assert_allclose(np.asarray(own.get_ydata(), float), np.asarray(other.get_ydata(), float))
+            np.testing.assert_allclose(
+                np.asarray(own.get_ydata(), float), np.asarray(other.get_ydata(), float)
+            )
     assert as_bytes(bare, "svg")
 
 
@@ -241,7 +282,10 @@ def test_ablations_without_a_unit_for_the_projection_draw_the_rest(tmp_path):
     said: list[str] = []
     written = {path.stem for path in draw_all({"ablation": bare}, tmp_path, say=said.append)}
     assert written == {"ablation_label", "ablation_specificity"}
-    assert "figure ablation_projection skipped: the stage ablation did not measure projection_drop" in said
+    assert (
+        "figure ablation_projection skipped: the stage ablation did not measure projection_drop"
+        in said
+    )
 
 
 def test_a_figure_without_intervals_does_not_speak_of_them():
@@ -252,9 +296,13 @@ def test_a_figure_without_intervals_does_not_speak_of_them():
 
 def test_what_a_probe_can_learn_by_heart_is_dotted_and_no_text_baseline():
     probes = TABLES["probes"].replace({"control": {"control_task": "memorisation"}})
-    rival = rows(probes, control="", metric="auroc").assign(control="nuisance", target="length", value=0.99)
+    rival = rows(probes, control="", metric="auroc").assign(
+        control="nuisance", target="length", value=0.99
+    )
     figure = draw("probe_curves", pd.concat([probes, rival]))
-    own = rows(probes, task="reception", site="attn_out", control="memorisation", metric="auroc").sort_values("layer")
+    own = rows(
+        probes, task="reception", site="attn_out", control="memorisation", metric="auroc"
+    ).sort_values("layer")
     np.testing.assert_allclose(line(figure, 0, "attn_out, control task")[1], own["value"])
     assert set(line(figure, 0, "best text baseline")[1]) == {0.62}
 
@@ -281,7 +329,9 @@ def test_nothing_is_kept_in_pyplot():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", [name for name, figure in FIGURES.items() if figure.table != "probes"])
+@pytest.mark.parametrize(
+    "name", [name for name, figure in FIGURES.items() if figure.table != "probes"]
+)
 def test_hostile_names_are_text(name):
     figure = draw(name, MAKERS[FIGURES[name].table](HOSTILE))
     svg = as_bytes(figure, "svg").decode()
@@ -295,7 +345,10 @@ def test_hostile_names_are_text(name):
 
 
 def test_letters_that_no_font_has_are_told_once(tmp_path):
-    tables = {"ablation": MAKERS["ablation"](("喜び", "怒り")), "contributions": MAKERS["contributions"](("喜び", "怒り"))}
+    tables = {
+        "ablation": MAKERS["ablation"](("喜び", "怒り")),
+        "contributions": MAKERS["contributions"](("喜び", "怒り")),
+    }
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         draw_all(tables, tmp_path)
@@ -324,9 +377,13 @@ def test_other_warnings_of_a_figure_pass():
 def test_draw_all_writes_what_ran_and_names_what_did_not(tmp_path):
     steering = TABLES["steering"][TABLES["steering"]["metric"] != "label_logprob"]
     said: list[str] = []
-    written = draw_all({"cosines": TABLES["cosines"], "steering": steering}, tmp_path / "figures", say=said.append)
+    written = draw_all(
+        {"cosines": TABLES["cosines"], "steering": steering}, tmp_path / "figures", say=said.append
+    )
     names = ["direction_cosines", "steering_success"]
-    assert [path.name for path in written] == [f"{name}.{form}" for name in names for form in ("svg", "png")]
+    assert [path.name for path in written] == [
+        f"{name}.{form}" for name in names for form in ("svg", "png")
+    ]
     assert all(path.stat().st_size > 5000 for path in written)
     assert "figure probe_curves skipped: the stage probes did not run" in said
     assert "figure steering_dose skipped: the stage steering did not measure label_logprob" in said
@@ -347,5 +404,9 @@ def test_every_figure_has_a_name_a_reading_and_a_table_of_its_section():
     names = [drawing.name for section in SECTIONS for drawing in section.figures]
     assert sorted(FIGURES) == sorted(names)
     assert all(figure.reading.endswith(".") for figure in FIGURES.values())
-    told = {(section.name, drawing.table or section.name) for section in SECTIONS for drawing in section.figures}
+    told = {
+        (section.name, drawing.table or section.name)
+        for section in SECTIONS
+        for drawing in section.figures
+    }
     assert told == {(section.name, table) for section in SECTIONS for table in section.tables}

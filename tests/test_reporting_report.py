@@ -1,4 +1,6 @@
-"""The report: warnings first, numbers equal to the tables', every string as text, nothing that runs."""
+"""The report: warnings first, numbers equal to the tables', every string as text, nothing that
+runs.
+"""
 
 import re
 from html.parser import HTMLParser
@@ -22,7 +24,9 @@ VOID = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
-    """Collects tags, attributes and text, and checks that every tag is closed where it should be."""
+    """Collects tags, attributes and text, and checks that every tag is closed where it should
+    be.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -86,7 +90,14 @@ def read(whole):
 
 def test_the_report_reads_from_warnings_to_provenance(read):
     text = read.text
-    order = ["Warnings", "12 texts hold an emotion word.", "What was found", "Probes:", "Directions:", "Patching:"]
+    order = [
+        "Warnings",
+        "12 texts hold an emotion word.",
+        "What was found",
+        "Probes:",
+        "Directions:",
+        "Patching:",
+    ]
     order += ["Contributions:", "Ablation:", "Steering:", "Provenance", "ab" * 32]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
@@ -110,10 +121,19 @@ HEADLINES = {
         {"task": "reception", "metric": "above_text", "target": "char"},
     ],
     "directions": [{"emotion": one, "metric": "nested_auroc"} for one in EMOTIONS[:2]],
-    "patching": [{"emotion": "all", "metric": "nested_restoration", "position": where} for where in ("last", "edit")],
+    "patching": [
+        {"emotion": "all", "metric": "nested_restoration", "position": where}
+        for where in ("last", "edit")
+    ],
     "contributions": [{"component": one, "metric": "contribution"} for one in ("head", "neuron")],
     "ablation": [
-        {"component": kind, "metric": "label_logprob_change", "control": "", "emotion": "all", "k": 16}
+        {
+            "component": kind,
+            "metric": "label_logprob_change",
+            "control": "",
+            "emotion": "all",
+            "k": 16,
+        }
         for kind in ("head", "neuron")
     ],
     "steering": [
@@ -155,7 +175,11 @@ def test_every_headline_has_what_it_is_held_against():
 
 def test_a_value_without_an_interval_says_so(tmp_path):
     bare = {stage: table.assign(ci_low=np.nan, ci_high=np.nan) for stage, table in TABLES.items()}
-    assert all(found.value.endswith("(no interval)") for found in findings(bare) if found.value and "mean" not in found.value)
+    assert all(
+        found.value.endswith("(no interval)")
+        for found in findings(bare)
+        if found.value and "mean" not in found.value
+    )
     assert "0.620 (no interval)" in page(folder(tmp_path / "bare", bare)).text
 
 
@@ -167,10 +191,16 @@ def test_a_sound_run_raises_no_doubt():
 def test_a_baseline_that_the_probe_is_not_surely_above_is_a_warning(tmp_path, low, warned):
     """It is the paired difference that counts, and not how near the two values lie."""
     probes = TABLES["probes"]
-    mine = (probes["task"] == "reception") & (probes["metric"] == "above_text") & (probes["target"] == "char")
+    mine = (
+        (probes["task"] == "reception")
+        & (probes["metric"] == "above_text")
+        & (probes["target"] == "char")
+    )
     probes = probes.assign(ci_low=probes["ci_low"].mask(mine, low))
     text = page(folder(tmp_path / "out", {"probes": probes})).text
-    assert ("reception: the text baseline char reaches" in text.split("What was found")[0]) == warned
+    assert (
+        "reception: the text baseline char reaches" in text.split("What was found")[0]
+    ) == warned
     assert ("not told apart from the words alone (AUROC" in text) == warned
     assert "categorisation: the text baseline" not in text
 
@@ -183,7 +213,11 @@ def test_a_baseline_that_the_probe_is_not_surely_above_is_a_warning(tmp_path, lo
             {"value": 0.01, "task": "reception", "control": "nuisance", "metric": "selectivity"},
             "reception: whether the probe tells more of the emotion than of length",
         ),
-        ("directions", {"value": 0.3, "emotion": "joy", "metric": "split_half_cosine"}, "joy's best direction is unstable"),
+        (
+            "directions",
+            {"value": 0.3, "emotion": "joy", "metric": "split_half_cosine"},
+            "joy's best direction is unstable",
+        ),
         (
             "ablation",
             {"value": 2.0, "control": "random", "emotion": "joy", "component": "head"},
@@ -205,7 +239,9 @@ def test_numbers_that_a_control_reaches_are_doubted(stage, change, warning):
 def test_missing_baselines_few_pairs_and_unmeasured_rows_are_doubted():
     probes = TABLES["probes"]
     alone = probes[probes["control"].isin(["", "memorisation"])]
-    assert sum("no text baseline was measured" in doubt for doubt in cautions({"probes": alone})) == 2
+    assert (
+        sum("no text baseline was measured" in doubt for doubt in cautions({"probes": alone})) == 2
+    )
     assert "rest on 5 pairs" in cautions({"patching": TABLES["patching"].assign(n=5)})[0]
     hole = changed(TABLES["contributions"], np.nan, component="head", emotion="joy")
     assert cautions({"contributions": hole}) == [
@@ -215,7 +251,11 @@ def test_missing_baselines_few_pairs_and_unmeasured_rows_are_doubted():
 
 def test_no_score_stands_beside_an_invalid_condition(tmp_path):
     unread = changed(TABLES["steering"], 0.3, metric="valid")
-    first = next(finding for finding in findings({"steering": unread}) if "judged by oracle" in finding.sentence)
+    first = next(
+        finding
+        for finding in findings({"steering": unread})
+        if "judged by oracle" in finding.sentence
+    )
     assert first.value == ""
     assert dict(first.beside) == {"valid share": "0.300"}
     nothing = TABLES["probes"].assign(value=np.nan, ci_low=np.nan, ci_high=np.nan)
@@ -242,13 +282,18 @@ def test_hostile_strings_are_shown_and_never_run(tmp_path):
     evil = '<script>alert("x")</script>'
     names = (evil, "jo\u202ey", "=HYPERLINK(1)")
     record = RunRecord(
-        run="\x1b[31mr", model=f'"><img src=x onerror=alert(1)>{evil}', battery="{{ 7 * 7 }}\ud800", seed=0,
+        run="\x1b[31mr", model=f'"><img src=x onerror=alert(1)>{evil}', battery="{{ 7 * 7 "
+                                                                                "}}\ud800", seed=0,
         provenance={"model": {evil: "</table>\u200b"}}, warnings=(evil,),
     )  # fmt: skip
     steering = MAKERS["steering"](names)
     found = page(folder(tmp_path / "out", {"steering": steering}, record))
-    assert not [tag for tag, _ in found.tags if tag in ("script", "iframe", "object", "img", "svg", "link")]
-    assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
+    assert not [
+        tag for tag, _ in found.tags if tag in ("script", "iframe", "object", "img", "svg", "link")
+    ]
+    assert not [
+        name for _, attributes in found.tags for name in attributes if name.startswith("on")
+    ]
     assert found.text.count(evil) >= 4
     assert "jo⟨U+202E⟩y" in found.text
     assert "'=HYPERLINK(1)" in found.text
@@ -258,10 +303,13 @@ def test_hostile_strings_are_shown_and_never_run(tmp_path):
 
 
 def test_a_figure_with_a_script_is_only_ever_an_image(tmp_path):
-    path = folder(tmp_path / "out", {"cosines": TABLES["cosines"], "directions": TABLES["directions"]})
+    path = folder(
+        tmp_path / "out", {"cosines": TABLES["cosines"], "directions": TABLES["directions"]}
+    )
     (path / "figures").mkdir()
     write_atomic(
-        path / "figures" / "direction_cosines.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+        path / "figures" / "direction_cosines.svg",
+        b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
     )
     write_atomic(path / "figures" / "stranger.svg", b"<svg/>")
     text = write_report(path).read_text()
@@ -275,7 +323,9 @@ def test_the_page_is_whole_accessible_and_asks_for_nothing(whole, read):
     images = [attributes for tag, attributes in found.tags if tag == "img"]
     assert [image["alt"].split(".")[0] for image in images] == ["Figure of the stage probes"] * 2
     assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in images)
-    assert "default-src 'none'" in next(a["content"] for tag, a in found.tags if a.get("http-equiv"))
+    assert "default-src 'none'" in next(
+        a["content"] for tag, a in found.tags if a.get("http-equiv")
+    )
     levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -289,10 +339,15 @@ def test_the_page_is_whole_accessible_and_asks_for_nothing(whole, read):
 
 
 def test_long_tables_and_long_strings_are_cut_with_a_way_to_the_rest(tmp_path):
-    record = RunRecord(run="r", model="m", battery="b", seed=0, provenance={"ids": ["x" * 20] * 100})
+    record = RunRecord(
+        run="r", model="m", battery="b", seed=0, provenance={"ids": ["x" * 20] * 100}
+    )
     path = folder(tmp_path / "out", {"steering": MAKERS["steering"]()}, record)
     found = page(path)
-    assert f"{MOST_ROWS} of {len(MAKERS['steering']())} rows; all are in tables/steering.csv" in found.text
+    assert (
+        f"{MOST_ROWS} of {len(MAKERS['steering']())} rows; all are in tables/steering.csv"
+        in found.text
+    )
     assert "whole in run.json" in found.text
     assert len(found.text) < 12_000
 

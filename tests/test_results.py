@@ -1,4 +1,6 @@
-"""Tables and run records: what is written comes back, what is incomplete is refused, nothing in them can run."""
+"""Tables and run records: what is written comes back, what is incomplete is refused, nothing in
+them can run.
+"""
 
 import json
 import math
@@ -27,15 +29,33 @@ from interp.results import (
     write_table,
 )
 
-RECORD = RunRecord("r1", "planted", "planted", 7, {"sites": ["resid_post"]}, {"revision": "0" * 40}, ("one warning",))
+RECORD = RunRecord(
+    "r1",
+    "planted",
+    "planted",
+    7,
+    {"sites": ["resid_post"]},
+    {"revision": "0" * 40},
+    ("one warning",),
+)
 
 
 def rows() -> list[dict]:
     return [
-        RECORD.row(site="blocks.0.hook_resid_post", layer=0, depth=0.25, method="logistic", metric="auroc", value=0.75,
-                   ci_low=0.7, ci_high=0.8, n=80, position="last"),
+        RECORD.row(
+            site="blocks.0.hook_resid_post",
+            layer=0,
+            depth=0.25,
+            method="logistic",
+            metric="auroc",
+            value=0.75,
+            ci_low=0.7,
+            ci_high=0.8,
+            n=80,
+            position="last",
+        ),
         RECORD.row(method="length", metric="auroc", value=0.5, n=80, position="last"),
-    ]  # fmt: skip
+    ]
 
 
 def test_a_table_comes_back_as_written(tmp_path: Path) -> None:
@@ -59,7 +79,12 @@ def test_numbers_survive_to_the_last_digit(tmp_path: Path) -> None:
 def test_a_column_of_some_numbers_stays_numbers(tmp_path: Path) -> None:
     """`p` stands on some rows only, and `emotion` may look like a number on some."""
     cells = [(0.5, "joy"), (math.nan, "7"), (1e-300, "")]
-    frame = table([RECORD.row(method="m", metric="x", value=1.0, n=1, p=p, emotion=emotion) for p, emotion in cells])
+    frame = table(
+        [
+            RECORD.row(method="m", metric="x", value=1.0, n=1, p=p, emotion=emotion)
+            for p, emotion in cells
+        ]
+    )
     write_table(frame, tmp_path / "t.csv")
     back = read_table(tmp_path / "t.csv")
     assert back["p"].dropna().tolist() == [0.5, 1e-300]
@@ -74,7 +99,10 @@ def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
 def test_text_columns_keep_empty_and_none_like_words(tmp_path: Path) -> None:
     """An emotion called "None" or "NA" is a word; an empty control stays empty."""
     frame = table(
-        [RECORD.row(method="m", metric="x", value=1.0, n=1, emotion=word, control="") for word in ("None", "NA", "nan")]
+        [
+            RECORD.row(method="m", metric="x", value=1.0, n=1, emotion=word, control="")
+            for word in ("None", "NA", "nan")
+        ]
     )
     write_table(frame, tmp_path / "t.csv")
     back = read_table(tmp_path / "t.csv")
@@ -84,7 +112,9 @@ def test_text_columns_keep_empty_and_none_like_words(tmp_path: Path) -> None:
 
 def test_a_cell_cannot_be_a_formula(tmp_path: Path) -> None:
     hostile = ["=HYPERLINK(1)", "+1", "-1", "@x", "\tx", "\rx"]
-    frame = table([RECORD.row(method="m", metric="x", value=-1.0, n=1, text=text) for text in hostile])
+    frame = table(
+        [RECORD.row(method="m", metric="x", value=-1.0, n=1, text=text) for text in hostile]
+    )
     write_table(frame, tmp_path / "t.csv")
     back = read_table(tmp_path / "t.csv")
     assert back["text"].tolist() == ["'=HYPERLINK(1)", "'+1", "'-1", "'@x", "'\tx", "'\nx"]
@@ -123,7 +153,9 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes) -> N
 def test_a_record_comes_back_as_written(tmp_path: Path) -> None:
     RECORD.write(tmp_path / "run.json")
     assert read_record(tmp_path / "run.json") == RECORD
-    told = replace(RECORD, verdict=({"what": "a claim", "verdict": "found", "estimate": 0.9, "p": None},))
+    told = replace(
+        RECORD, verdict=({"what": "a claim", "verdict": "found", "estimate": 0.9, "p": None},)
+    )
     told.write(tmp_path / "run.json")
     assert read_record(tmp_path / "run.json") == told
     older = json.loads((tmp_path / "run.json").read_text())
@@ -133,7 +165,16 @@ def test_a_record_comes_back_as_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", b"[]", b"3", b'{"schema": "x"}', b"\xff", b'{"schema": 1, "warnings": [], "surprise": 1}']
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"3",
+        b'{"schema": "x"}',
+        b"\xff",
+        b'{"schema": 1, "warnings": [], "surprise": 1}',
+    ],
 )
 def test_a_file_that_is_no_record_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "run.json"
@@ -168,10 +209,16 @@ def edited(change: dict | list) -> str:
         ({"config": ["resid_post"]}, "config holds a list, expected dict"),
         ({"provenance": []}, "provenance holds a list, expected dict"),
         ({"provenance": {"seconds": 3}}, r"provenance\.seconds holds a int, expected dict"),
-        ({"provenance": {"seconds": {"probes": "3"}}}, r"seconds\.probes holds a str, expected int or float"),
+        (
+            {"provenance": {"seconds": {"probes": "3"}}},
+            r"seconds\.probes holds a str, expected int or float",
+        ),
         ({"provenance": {"tables": {"probes": 3}}}, r"tables\.probes holds a int, expected str"),
         ({"provenance": {"readout": []}}, r"provenance\.readout holds a list, expected dict"),
-        ({"provenance": {"readout": {"words": {}}}}, r"readout\.suffix holds a NoneType, expected str"),
+        (
+            {"provenance": {"readout": {"words": {}}}},
+            r"readout\.suffix holds a NoneType, expected str",
+        ),
         (
             {"provenance": {"readout": {"suffix": "", "words": {"joy": ["joy"]}}}},
             r"readout\.words\.joy holds a list, expected dict",
@@ -194,7 +241,9 @@ def test_a_field_of_another_type_is_named(tmp_path: Path, change: dict, told: st
         read_record(tmp_path / "run.json")
 
 
-@pytest.mark.parametrize("content", ["[" * 100_000, '{"schema": ' + "9" * 5000 + "}"], ids=["nested", "digits"])
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"schema": ' + "9" * 5000 + "}"], ids=["nested", "digits"]
+)
 def test_a_record_that_no_parser_takes_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(ArtefactError, match="is not a run record"):
@@ -210,8 +259,12 @@ def test_what_is_no_file_is_neither_record_nor_table(tmp_path: Path, make) -> No
 
 
 def test_a_record_is_joined_stage_by_stage() -> None:
-    one = RECORD.joined(warnings=["a", "one warning"], seconds={"probes": 1.0}, tables={"probes": "x"})
-    both = one.joined(warnings=["b", "a"], seconds={"patching": 2.0}, tables={"probes": "y"}, model={"m": 1})
+    one = RECORD.joined(
+        warnings=["a", "one warning"], seconds={"probes": 1.0}, tables={"probes": "x"}
+    )
+    both = one.joined(
+        warnings=["b", "a"], seconds={"patching": 2.0}, tables={"probes": "y"}, model={"m": 1}
+    )
     assert both.warnings == ("one warning", "a", "b")
     assert both.provenance == {
         **RECORD.provenance,
@@ -231,7 +284,11 @@ def test_a_table_is_known_by_its_digest(tmp_path: Path) -> None:
     assert list(read_tables(tmp_path, ["probes", "steering"])) == ["probes"]
     RECORD.joined(tables={"probes": sha256_bytes(data)}).write(tmp_path / "run.json")
     assert undigested(tmp_path, ["probes", "steering"]) == []
-    pd.testing.assert_frame_equal(read_tables(tmp_path, ["probes"])["probes"], table(rows()), check_dtype=False)
+    pd.testing.assert_frame_equal(
+        read_tables(tmp_path, ["probes"])["probes"], table(rows()), check_dtype=False
+    )
     table_path(tmp_path, "probes").write_bytes(data.replace(b"0.75", b"0.95"))
-    with pytest.raises(ArtefactError, match=r"probes\.csv was changed after it was written.*Delete it"):
+    with pytest.raises(
+        ArtefactError, match=r"probes\.csv was changed after it was written.*Delete it"
+    ):
         read_tables(tmp_path, ["probes"])

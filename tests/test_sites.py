@@ -1,4 +1,6 @@
-"""Site names: every site survives writing and parsing, the unknown is refused with the nearest names, layers are checked."""
+"""Site names: every site survives writing and parsing, the unknown is refused with the nearest
+names, layers are checked.
+"""
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +24,10 @@ def test_parse_is_the_inverse_of_str(site: Site) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.text(max_size=40) | st.from_regex(r"blocks\.\d{1,3}\.[a-z_.]{1,20}(\[\d{1,3}\])?", fullmatch=True))
+@given(
+    st.text(max_size=40)
+    | st.from_regex(r"blocks\.\d{1,3}\.[a-z_.]{1,20}(\[\d{1,3}\])?", fullmatch=True)
+)
 def test_a_text_is_refused_or_read_back_as_itself(text: str) -> None:
     try:
         found = str(Site.parse(text))
@@ -48,16 +53,25 @@ def test_axes_say_what_passes() -> None:
 
 
 def test_a_site_named_twice_is_told_and_taken_once() -> None:
-    with pytest.warns(UserWarning, match=r"named twice, and taken once: blocks\.1\.hook_resid_post\."):
-        assert expand(["resid_post", "resid_post@1"], n_layers=3) == expand(["resid_post"], n_layers=3)
+    with pytest.warns(
+        UserWarning, match=r"named twice, and taken once: blocks\.1\.hook_resid_post\."
+    ):
+        assert expand(["resid_post", "resid_post@1"], n_layers=3) == expand(
+            ["resid_post"], n_layers=3
+        )
 
 
 def test_expand_takes_names_layers_and_full_names_each_once_in_order() -> None:
     found = expand(["mlp_out@1", "resid_post@0-1,1", "blocks.0.attn.hook_z[2]"], n_layers=2)
     assert [str(site) for site in found] == [
-        "blocks.0.hook_resid_post", "blocks.0.attn.hook_z[2]", "blocks.1.hook_resid_post", "blocks.1.hook_mlp_out",
-    ]  # fmt: skip
-    assert expand(["resid_pre"], n_layers=3) == tuple(Site("resid_pre", layer) for layer in range(3))
+        "blocks.0.hook_resid_post",
+        "blocks.0.attn.hook_z[2]",
+        "blocks.1.hook_resid_post",
+        "blocks.1.hook_mlp_out",
+    ]
+    assert expand(["resid_pre"], n_layers=3) == tuple(
+        Site("resid_pre", layer) for layer in range(3)
+    )
 
 
 @pytest.mark.parametrize(

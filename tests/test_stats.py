@@ -16,13 +16,18 @@ def mean_of(values: np.ndarray) -> stats.Statistic:
 
 
 def test_an_interval_counts_groups_not_items() -> None:
-    """Ten copies of each group's value: an interval over items is far too narrow, over groups it has the right width."""
+    """Ten copies of each group's value: an interval over items is far too narrow, over groups it
+    has the right width.
+    """
     random = np.random.default_rng(1)
     values, groups = np.repeat(random.normal(size=40), 10), np.repeat(np.arange(40), 10)
     expected = 2 * 1.96 * values[::10].std() / np.sqrt(40)
     for found, alone in (
         (stats.mean_interval(values, groups), stats.mean_interval(values, np.arange(400))),
-        (stats.jackknife(mean_of(values), groups), stats.jackknife(mean_of(values), np.arange(400))),
+        (
+            stats.jackknife(mean_of(values), groups),
+            stats.jackknife(mean_of(values), np.arange(400)),
+        ),
     ):
         assert found.ci_high - found.ci_low == pytest.approx(expected, rel=0.1)
         assert alone.ci_high - alone.ci_low < 0.4 * expected
@@ -49,7 +54,8 @@ def test_few_groups_are_students_t_and_fewer_have_no_interval() -> None:
 
 def test_values_without_spread_have_an_interval_without_width() -> None:
     assert stats.mean_interval(np.full(6, 1.5), list("abcdef"))[:3] == (1.5, 1.5, 1.5)
-    rare = np.append(np.zeros(7), 1.0)  # a third of all draws misses the one that differs: Student's t
+    # a third of all draws misses the one that differs: Student's t
+    rare = np.append(np.zeros(7), 1.0)
     low, high = student.interval(0.95, 7, loc=0.125, scale=rare.std(ddof=1) / np.sqrt(8))
     assert stats.mean_interval(rare, list("abcdefgh"))[:3] == pytest.approx((0.125, low, high))
 
@@ -61,42 +67,63 @@ def test_a_large_offset_costs_no_digits() -> None:
 
 
 def test_a_ratio_is_fiellers_and_has_no_interval_where_its_denominator_may_be_zero() -> None:
-    """Large, even sample: the bounds solve Fieller's equation; a denominator about zero: nothing, and no crash."""
+    """Large, even sample: the bounds solve Fieller's equation; a denominator about zero: nothing,
+    and no crash.
+    """
     random = np.random.default_rng(2)
     below = 3 + random.normal(size=600)
     above = 0.5 * below + random.normal(size=600)
     found = stats.ratio_interval(above, below, np.arange(600))
     for bound in (found.ci_low, found.ci_high):
         rest = above - bound * below
-        assert abs(rest.mean()) / (rest.std(ddof=1) / np.sqrt(600)) == pytest.approx(student.ppf(0.975, 599), rel=1e-6)
+        assert abs(rest.mean()) / (rest.std(ddof=1) / np.sqrt(600)) == pytest.approx(
+            student.ppf(0.975, 599), rel=1e-6
+        )
     turned = stats.ratio_interval(-above, -below, np.arange(600))
     assert turned[:3] == pytest.approx(found[:3])
-    weak = stats.ratio_interval(np.ones(4), np.array([1.0, 1.0, 1.0, 0.0]) * [1, -1, 1, 1], list("abcd"))
+    weak = stats.ratio_interval(
+        np.ones(4), np.array([1.0, 1.0, 1.0, 0.0]) * [1, -1, 1, 1], list("abcd")
+    )
     assert np.isnan(weak[1:3]).all()
     assert weak.value == pytest.approx(4.0)
-    few = stats.ratio_interval(np.array([1.0, 2.0, 2.0, 3.0]), np.array([9.0, 10.0, 11.0, 10.0]), list("abcd"))
+    few = stats.ratio_interval(
+        np.array([1.0, 2.0, 2.0, 3.0]), np.array([9.0, 10.0, 11.0, 10.0]), list("abcd")
+    )
     assert np.isnan(few[1:3]).all()
     with pytest.raises(StatisticsError, match="denominator"):
         stats.ratio_interval(np.ones(3), np.zeros(3), list("abc"))
 
 
 def test_one_zero_among_the_effects_is_no_crash() -> None:
-    """Effects 1, 1, 1, 0 in 4 groups: some resamples of them sum to zero, which took the whole stage down."""
-    found = stats.ratio_interval(np.array([0.5, 0.5, 0.5, 0.0]), np.array([1.0, 1.0, 1.0, 0.0]), list("abcd"))
+    """Effects 1, 1, 1, 0 in 4 groups: some resamples of them sum to zero, which took the whole
+    stage down.
+    """
+    found = stats.ratio_interval(
+        np.array([0.5, 0.5, 0.5, 0.0]), np.array([1.0, 1.0, 1.0, 0.0]), list("abcd")
+    )
     assert found.value == pytest.approx(0.5)
     # the same share in every group: no effect near zero can blow that up
     below = np.array([1.0, 1.0, 1.0, 1e-9])
-    assert stats.ratio_interval(0.5 * below, below, list("abcd"))[:3] == pytest.approx((0.5, 0.5, 0.5))
+    assert stats.ratio_interval(0.5 * below, below, list("abcd"))[:3] == pytest.approx(
+        (0.5, 0.5, 0.5)
+    )
 
 
 def test_the_jackknife_of_a_mean_is_students_t() -> None:
     values = np.random.default_rng(3).normal(size=30)
-    low, high = student.interval(0.95, 29, loc=values.mean(), scale=values.std(ddof=1) / np.sqrt(30))
-    assert stats.jackknife(mean_of(values), np.arange(30))[:3] == pytest.approx((values.mean(), low, high))
+    low, high = student.interval(
+        0.95, 29, loc=values.mean(), scale=values.std(ddof=1) / np.sqrt(30)
+    )
+    assert stats.jackknife(mean_of(values), np.arange(30))[:3] == pytest.approx(
+        (values.mean(), low, high)
+    )
     wide = stats.jackknife(mean_of(values), np.arange(30), inflation=2.0)
     assert wide.ci_high - wide.value == pytest.approx(2 * (high - values.mean()))
-    many = stats.jackknife(mean_of(np.tile(values, 40)), np.arange(1200))  # left out three at a time
-    assert many.ci_high - many.ci_low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(1200), rel=0.1)
+    # left out three at a time
+    many = stats.jackknife(mean_of(np.tile(values, 40)), np.arange(1200))
+    assert many.ci_high - many.ci_low == pytest.approx(
+        2 * 1.96 * values.std() / np.sqrt(1200), rel=0.1
+    )
 
 
 def test_shares_stay_inside_and_a_perfect_one_is_bounded_by_its_scenarios() -> None:
@@ -146,7 +173,9 @@ SHAPES: dict[str, tuple[Callable[[np.random.Generator, int], np.ndarray], float]
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("n", [4, 8, 16, 64])
 def test_means_are_covered_at_every_n(n: int, shape: str) -> None:
-    """Nominal .95, 400 samples: the binomial error is .011, so that .90 is more than four of it below."""
+    """Nominal .95, 400 samples: the binomial error is .011, so that .90 is more than four of it
+    below.
+    """
     draw, truth = SHAPES[shape]
     random = np.random.default_rng(n)
     found = [stats.mean_interval(draw(random, n), np.arange(n)) for _ in range(400)]
@@ -156,12 +185,16 @@ def test_means_are_covered_at_every_n(n: int, shape: str) -> None:
 
 @pytest.mark.parametrize("n", [8, 16, 64])
 def test_ratios_are_covered_where_there_is_an_interval(n: int) -> None:
-    """A denominator four of its standard deviations from zero; nominal .95, 400 samples, binomial error .011."""
+    """A denominator four of its standard deviations from zero; nominal .95, 400 samples, binomial
+    error .011.
+    """
     random = np.random.default_rng(n)
     hits = []
     for _ in range(400):
         below = 4 + random.normal(size=n)
-        found = stats.ratio_interval(0.5 * below + random.exponential(size=n) - 1, below, np.arange(n))
+        found = stats.ratio_interval(
+            0.5 * below + random.exponential(size=n) - 1, below, np.arange(n)
+        )
         if not np.isnan(found.ci_low):
             hits.append(found.ci_low <= 0.5 <= found.ci_high)
     assert len(hits) > 360
@@ -176,8 +209,12 @@ def test_wilson_equals_scipy(k: int, n: int) -> None:
         stats.wilson(0, 0)
 
 
-def paired_hits(random: np.random.Generator, n: int, *, shared: float) -> tuple[np.ndarray, np.ndarray]:
-    """Two judges of n scenarios, right in .9 and .7 of them; `shared` of the time by one accident."""
+def paired_hits(
+    random: np.random.Generator, n: int, *, shared: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two judges of n scenarios, right in .9 and .7 of them; `shared` of the time by one
+    accident.
+    """
     own, other = random.random(n), random.random(n)
     other = np.where(random.random(n) < shared, own, other)
     return (own < 0.9).astype(float), (other < 0.7).astype(float)

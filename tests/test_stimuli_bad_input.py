@@ -1,4 +1,6 @@
-"""What bad stimulus files get: each refusal names the place, what came, and the fix; nothing is let through in silence."""
+"""What bad stimulus files get: each refusal names the place, what came, and the fix; nothing is let
+through in silence.
+"""
 
 import csv
 import json
@@ -12,7 +14,11 @@ from stimuli import Limits
 
 
 def item(number: int, emotion: str, text: str = "", **more: object) -> dict[str, object]:
-    words = "opened the letter and read it twice" if emotion != "neutral" else "opened the folder and read it twice"
+    words = (
+        "opened the letter and read it twice"
+        if emotion != "neutral"
+        else "opened the folder and read it twice"
+    )
     return {
         "id": f"{emotion}-{number}",
         "text": text or f"Person {number} {words}.",
@@ -23,7 +29,9 @@ def item(number: int, emotion: str, text: str = "", **more: object) -> dict[str,
 
 
 def twins(count: int = 12, emotion: str = "joy") -> list[dict[str, object]]:
-    return [row for number in range(count) for row in (item(number, emotion), item(number, "neutral"))]
+    return [
+        row for number in range(count) for row in (item(number, emotion), item(number, "neutral"))
+    ]
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:
@@ -56,17 +64,30 @@ def test_01_nothing_left_says_how_many_were_read_and_why_they_went(path: Path) -
     path.write_bytes(b"\xef\xbb\xbf\n\n")
     refused(path, "0 usable texts")
     lonely = [row for row in twins(3) if row["emotion"] != "neutral"]
-    refused(write(path, lonely), "0 usable pairs", "3 read, 3 dropped: 3 belong to an unmatched pair", drop_unmatched=True)
+    refused(
+        write(path, lonely),
+        "0 usable pairs",
+        "3 read, 3 dropped: 3 belong to an unmatched pair",
+        drop_unmatched=True,
+    )
 
 
 def test_02_unmatched_pairs_are_listed_or_put_aside(path: Path) -> None:
     rows = [*twins(30), {**item(0, "neutral", "A third text."), "id": "third"}]
     rows = [row for row in rows if row["id"] not in {f"neutral-{n}" for n in range(1, 15)}]
-    message = refused(write(path, rows), "15 of 30 pairs", "'p0' (1 affective, 2 neutral)", "'p9'", "--drop-unmatched")
+    message = refused(
+        write(path, rows),
+        "15 of 30 pairs",
+        "'p0' (1 affective, 2 neutral)",
+        "'p9'",
+        "--drop-unmatched",
+    )
     assert "'p10'" not in message
     battery = stimuli.load(path, drop_unmatched=True)
     assert len(battery.pairs()) == 15
-    assert any("unmatched pairs were left out (15): 'p0'" in warning for warning in battery.warnings)
+    assert any(
+        "unmatched pairs were left out (15): 'p0'" in warning for warning in battery.warnings
+    )
 
 
 def test_03_duplicate_ids_name_both_lines_and_dedupe_only_drops_copies(path: Path) -> None:
@@ -110,7 +131,9 @@ def test_05_identical_twins_are_refused(path: Path) -> None:
         ({"group": {"a": 1}}, ("group is {'a': 1}, a dict",)),
     ],
 )
-def test_06_a_wrong_value_is_placed(path: Path, change: dict[str, object], parts: tuple[str, ...]) -> None:
+def test_06_a_wrong_value_is_placed(
+    path: Path, change: dict[str, object], parts: tuple[str, ...]
+) -> None:
     rows = twins(12)
     rows[2] = {**rows[2], **change}
     message = refused(write(path, rows), *parts)
@@ -120,9 +143,17 @@ def test_06_a_wrong_value_is_placed(path: Path, change: dict[str, object], parts
 
 @pytest.mark.parametrize(
     ("wrong", "right"),
-    [("emtion", "emotion"), ("label", "emotion"), ("Texte", "text"), ("sentence", "text"), ("intensty", "intensity")],
+    [
+        ("emtion", "emotion"),
+        ("label", "emotion"),
+        ("Texte", "text"),
+        ("sentence", "text"),
+        ("intensty", "intensity"),
+    ],
 )
-def test_06_a_misspelt_column_is_named_with_the_right_one(tmp_path: Path, wrong: str, right: str) -> None:
+def test_06_a_misspelt_column_is_named_with_the_right_one(
+    tmp_path: Path, wrong: str, right: str
+) -> None:
     row = {"id": "a", "text": "x", "emotion": "joy", "intensity": "peak"}
     row = {wrong if name == right else name: value for name, value in row.items()}
     path = write(tmp_path / "a.jsonl", [row])
@@ -130,11 +161,16 @@ def test_06_a_misspelt_column_is_named_with_the_right_one(tmp_path: Path, wrong:
     table = tmp_path / "a.csv"
     with table.open("w", newline="") as stream:
         csv.writer(stream).writerows([row.keys(), row.values()])
-    refused(table, f"a.csv:2:{list(row).index(wrong) + 1}:", f"'{wrong}'", f"'{right}'", "did you mean")
+    refused(
+        table, f"a.csv:2:{list(row).index(wrong) + 1}:", f"'{wrong}'", f"'{right}'", "did you mean"
+    )
 
 
 def test_06_columns_with_other_names_are_kept_and_whole_numbers_serve_as_ids(path: Path) -> None:
-    rows = [{**row, "pair": int(str(row["pair"])[1:]), "tense": "past", "rating": 0.5} for row in twins()]
+    rows = [
+        {**row, "pair": int(str(row["pair"])[1:]), "tense": "past", "rating": 0.5}
+        for row in twins()
+    ]
     battery = stimuli.load(write(path, rows))
     assert battery.items[0].fields == {"tense": "past", "rating": 0.5}
     assert battery.items[2].pair == "1"
@@ -165,28 +201,52 @@ def test_06_broken_json_is_placed(path: Path, line: str, part: str) -> None:
 def test_07_variants_of_a_label_are_refused_and_merged_on_request(path: Path) -> None:
     rows = twins(12)
     rows[0]["emotion"] = "Joy "
-    refused(write(path, rows), "stimuli.jsonl:1:", "unknown emotion 'Joy '", "did you mean 'joy'?", "--normalise-labels")
+    refused(
+        write(path, rows),
+        "stimuli.jsonl:1:",
+        "unknown emotion 'Joy '",
+        "did you mean 'joy'?",
+        "--normalise-labels",
+    )
     battery = stimuli.load(path, normalise_labels=True)
     assert battery.emotions == ("joy",)
     assert "label 'Joy ' -> 'joy' (1 rows)" in battery.notes
     for row in rows:
         row["emotion"] = str(row["emotion"]).strip().capitalize()
     refused(write(path, rows), "'Joy'", "did you mean 'joy'?")
-    assert stimuli.load(path, normalise_labels=True).where(arm="neutral").items[0].emotion == "neutral"
+    assert (
+        stimuli.load(path, normalise_labels=True).where(arm="neutral").items[0].emotion == "neutral"
+    )
 
 
 def test_07_a_misspelt_label_is_refused_whatever_is_asked(path: Path) -> None:
-    rows = [*twins(12, "sadness"), *({**row, "id": f"x{row['id']}", "pair": f"x{row['pair']}"} for row in twins(1, "sadnes"))]
+    rows = [
+        *twins(12, "sadness"),
+        *({**row, "id": f"x{row['id']}", "pair": f"x{row['pair']}"} for row in twins(1, "sadnes")),
+    ]
     rows[-1]["text"], rows[-2]["text"] = "One text.", "Another text."
-    refused(write(path, rows), "unknown emotion 'sadnes' (1 rows)", "did you mean 'sadness'?", normalise_labels=True)
+    refused(
+        write(path, rows),
+        "unknown emotion 'sadnes' (1 rows)",
+        "did you mean 'sadness'?",
+        normalise_labels=True,
+    )
     assert stimuli.load(path, emotions=["sadness", "sadnes"]).emotions == ("sadnes", "sadness")
-    refused(path, "no text is labelled 'sadnesss'", "did you mean 'sadness'?", emotions=["sadness", "sadnes", "sadnesss"])
+    refused(
+        path,
+        "no text is labelled 'sadnesss'",
+        "did you mean 'sadness'?",
+        emotions=["sadness", "sadnes", "sadnesss"],
+    )
 
 
 def test_emotions_keeps_the_named_ones_with_their_twins(path: Path) -> None:
     rows = [
         *twins(12),
-        *({**row, "id": f"f{row['id']}", "pair": f"f{row['pair']}", "text": f"F{row['text']}"} for row in twins(12, "fear")),
+        *(
+            {**row, "id": f"f{row['id']}", "pair": f"f{row['pair']}", "text": f"F{row['text']}"}
+            for row in twins(12, "fear")
+        ),
     ]
     battery = stimuli.load(write(path, rows), emotions=["fear"])
     assert (battery.emotions, len(battery.pairs()), len(battery)) == (("fear",), 12, 24)
@@ -209,16 +269,22 @@ def test_09_marks_and_line_ends_are_taken_off_and_noted(path: Path) -> None:
     plain = stimuli.load(write(path, twins()))
     text = path.read_text()
     lines = text.splitlines()
-    path.write_bytes(b"\xef\xbb\xbf" + ("\r\n".join(lines[:8]) + "\r" + "\n".join(lines[8:])).encode())
+    path.write_bytes(
+        b"\xef\xbb\xbf" + ("\r\n".join(lines[:8]) + "\r" + "\n".join(lines[8:])).encode()
+    )
     dressed = stimuli.load(path)
     assert dressed.sha256 == plain.sha256
-    assert {"a byte order mark was removed", "line ends CRLF or CR were read as LF"} <= set(dressed.notes)
+    assert {"a byte order mark was removed", "line ends CRLF or CR were read as LF"} <= set(
+        dressed.notes
+    )
     assert dressed.warnings == ()
 
 
 def test_09_line_ends_inside_a_text_do_not_depend_on_the_file(tmp_path: Path) -> None:
     for name, end in (("unix.csv", b"\n"), ("windows.csv", b"\r\n")):
-        (tmp_path / name).write_bytes(b"text,emotion" + end + b'"first line' + end + b'second line",joy' + end)
+        (tmp_path / name).write_bytes(
+            b"text,emotion" + end + b'"first line' + end + b'second line",joy' + end
+        )
     unix, windows = stimuli.load(tmp_path / "unix.csv"), stimuli.load(tmp_path / "windows.csv")
     assert unix.items[0].text == windows.items[0].text == "first line\nsecond line"
 
@@ -229,7 +295,9 @@ def test_10_control_characters(path: Path, column: str) -> None:
     rows[3] = {**rows[3], column: "bell \x07 rings"}
     refused(write(path, rows), "stimuli.jsonl:4:", "U+0007", "--allow-control")
     battery = stimuli.load(path, allow_control=True)
-    assert any("control characters were let through (1)" in w and "\x07" not in w for w in battery.warnings)
+    assert any(
+        "control characters were let through (1)" in w and "\x07" not in w for w in battery.warnings
+    )
     rows[3][column] = "nul \0 here"
     refused(write(path, rows), "NUL", allow_control=True)
 
@@ -243,7 +311,12 @@ def test_10_a_raw_nul_is_refused_and_names_are_escaped_on_the_terminal(tmp_path:
 
 @pytest.mark.parametrize(
     ("text", "point"),
-    [("safe \u202etxet", "U+202E"), ("zero\u200bwidth", "U+200B"), ("jo\u200din", "U+200D"), ("p\u0430ypal", "U+0430")],
+    [
+        ("safe \u202etxet", "U+202E"),
+        ("zero\u200bwidth", "U+200B"),
+        ("jo\u200din", "U+200D"),
+        ("p\u0430ypal", "U+0430"),
+    ],
 )
 def test_11_hidden_characters_are_named_or_refused(path: Path, text: str, point: str) -> None:
     rows = twins(12)
@@ -271,7 +344,10 @@ def test_12_lone_surrogates_are_refused(path: Path) -> None:
 
 def test_13_twins_in_two_unicode_forms_are_named(path: Path) -> None:
     rows = twins(12)
-    rows[0]["text"], rows[1]["text"] = "The caf\u00e9 gave her the prize today.", "The cafe\u0301 gave her the menu today."
+    rows[0]["text"], rows[1]["text"] = (
+        "The caf\u00e9 gave her the prize today.",
+        "The cafe\u0301 gave her the menu today.",
+    )
     battery = stimuli.load(write(path, rows))
     assert any("NFC" in warning and "'p0'" in warning for warning in battery.warnings)
     rows[1]["text"] = "The cafe\u0301 gave her the prize today."
@@ -303,11 +379,20 @@ def test_17_a_length_confound_is_given_as_an_effect_size(path: Path) -> None:
     rows = twins(12)
     assert stimuli.load(write(path, rows)).warnings == ()
     for number, row in enumerate(rows):
-        row["text"] = str(row["text"]) + " more" * (number % 3) + (" and then some" if row["emotion"] == "joy" else "")
+        row["text"] = (
+            str(row["text"])
+            + " more" * (number % 3)
+            + (" and then some" if row["emotion"] == "joy" else "")
+        )
     warning = " ".join(stimuli.load(write(path, rows)).warnings)
-    words = [[len(str(r["text"]).split()) for r in rows if (r["emotion"] == "joy") is joy] for joy in (True, False)]
+    words = [
+        [len(str(r["text"]).split()) for r in rows if (r["emotion"] == "joy") is joy]
+        for joy in (True, False)
+    ]
     means = [sum(w) / 12 for w in words]
-    spread = (sum(sum((x - m) ** 2 for x in w) / 11 for w, m in zip(words, means, strict=True)) / 2) ** 0.5
+    spread = (
+        sum(sum((x - m) ** 2 for x in w) / 11 for w, m in zip(words, means, strict=True)) / 2
+    ) ** 0.5
     assert f"d = {(means[0] - means[1]) / spread:.2f}" in warning
     rows[0]["text"] = str(rows[1]["text"]) + " long" * 20
     assert "'p0'" in " ".join(stimuli.load(write(path, rows)).warnings)
@@ -316,7 +401,9 @@ def test_17_a_length_confound_is_given_as_an_effect_size(path: Path) -> None:
 def test_18_caps_name_the_limit_and_can_be_raised(path: Path) -> None:
     write(path, twins(12))
     refused(path, "more than 10 rows", "Limits(rows=", limits=Limits(rows=10))
-    refused(path, "stimuli.jsonl:1:1", "longer than 50 bytes", "row_bytes", limits=Limits(row_bytes=50))
+    refused(
+        path, "stimuli.jsonl:1:1", "longer than 50 bytes", "row_bytes", limits=Limits(row_bytes=50)
+    )
     assert len(stimuli.load(path, limits=Limits(rows=24))) == 24
     deep = "[" * 40 + "]" * 40
     path.write_text(f'{{"id": "a", "text": "[not [depth", "emotion": "joy", "x": {deep}}}\n')

@@ -97,7 +97,9 @@ def test_json_in_every_form(tmp_path) -> None:
         "columns.json": json.dumps(columns),
         "pretty_columns.json": json.dumps(columns, indent=1),
         "pandas.json": json.dumps({n: dict(enumerate(c)) for n, c in columns.items()}),
-        "split.json": json.dumps({"columns": list(columns), "data": [list(row.values()) for row in ROWS]}),
+        "split.json": json.dumps(
+            {"columns": list(columns), "data": [list(row.values()) for row in ROWS]}
+        ),
         "nested.json": json.dumps({"version": "1", "data": ROWS}),
     }
     for name, content in forms.items():
@@ -208,7 +210,9 @@ def test_a_sheet_that_lies_about_its_size_is_read(tmp_path) -> None:
     assert texts(stimuli.load(path)) == [("A day.", "joy"), ("A night.", "fear")]
 
 
-@pytest.mark.parametrize(("module", "name"), [("openpyxl", "p.xlsx"), ("pyarrow", "p.arrow"), ("pyarrow", "p.parquet")])
+@pytest.mark.parametrize(
+    ("module", "name"), [("openpyxl", "p.xlsx"), ("pyarrow", "p.arrow"), ("pyarrow", "p.parquet")]
+)
 def test_without_the_library_the_command_is_given(tmp_path, monkeypatch, module, name) -> None:
     path = tmp_path / name
     if name.endswith("xlsx"):
@@ -288,7 +292,9 @@ def test_columns_in_any_case_and_by_hand(tmp_path) -> None:
 @pytest.mark.parametrize("first", ["text", "emotion"])
 def test_two_cells_a_line_without_names(tmp_path, separator, first) -> None:
     rows = [["I feel fine today", "joy"], ["I was left alone", "sadness"], ["Go away!", "anger"]]
-    path = table(tmp_path / "d.txt", rows if first == "text" else [r[::-1] for r in rows], separator)
+    path = table(
+        tmp_path / "d.txt", rows if first == "text" else [r[::-1] for r in rows], separator
+    )
     battery = stimuli.load(path)
     assert texts(battery) == [tuple(row) for row in rows]
     table(path, [*rows, ["I saw it", "somewhere"]], separator)
@@ -350,16 +356,23 @@ def test_isear(tmp_path) -> None:
 
 
 def test_enisear_with_appraisals(tmp_path) -> None:
-    rows = [["Prior_Emotion", "Sentence", "Attention", "Pleasant"],
-            ["Joy", "I felt ... when I won.", "1", "1"], ["Guilt", "I felt ... as I lied.", "0", "0"]]  # fmt: skip
+    rows = [
+        ["Prior_Emotion", "Sentence", "Attention", "Pleasant"],
+        ["Joy", "I felt ... when I won.", "1", "1"],
+        ["Guilt", "I felt ... as I lied.", "0", "0"],
+    ]
     battery = stimuli.load(table(tmp_path / "e.tsv", rows, "\t"))
     assert texts(battery) == [("I felt ... when I won.", "joy"), ("I felt ... as I lied.", "guilt")]
     assert battery.items[0].fields == {"Attention": "1", "Pleasant": "1"}
 
 
 def test_emobank_labels_are_said_to_be_made_here(tmp_path) -> None:
-    rows = [["id", "split", "V", "A", "D", "text"], ["a", "train", "2.4", "3", "3", "He fell."],
-            ["b", "dev", "3.5", "3", "3", "He sat."], ["c", "test", "3.6", "3", "3", "He won."]]  # fmt: skip
+    rows = [
+        ["id", "split", "V", "A", "D", "text"],
+        ["a", "train", "2.4", "3", "3", "He fell."],
+        ["b", "dev", "3.5", "3", "3", "He sat."],
+        ["c", "test", "3.6", "3", "3", "He won."],
+    ]
     path = table(tmp_path / "emobank.csv", rows)
     battery = stimuli.load(path)
     assert [i.emotion for i in battery] == ["negative", "neutral", "positive"]

@@ -1,4 +1,6 @@
-"""Each format of others loads as the same Battery, told apart by content; ours survives a round trip."""
+"""Each format of others loads as the same Battery, told apart by content; ours survives a round
+trip.
+"""
 
 import csv
 import json
@@ -22,26 +24,78 @@ def jsonl(path: Path, rows: list[dict[str, object]]) -> Path:
 
 def ours(count: int = 40) -> list[dict[str, object]]:
     return [
-        {"id": f"{kind}{n}", "text": f"{n} {told} before noon.", "emotion": emotion, "pair": f"p{n}"}
+        {
+            "id": f"{kind}{n}",
+            "text": f"{n} {told} before noon.",
+            "emotion": emotion,
+            "pair": f"p{n}",
+        }
         for n in range(count)
-        for kind, told, emotion in (("a", "runners lost the cup", "sadness"), ("b", "runners held the cup", "neutral"))
+        for kind, told, emotion in (
+            ("a", "runners lost the cup", "sadness"),
+            ("b", "runners held the cup", "neutral"),
+        )
     ]
 
 
 def aipsy() -> list[dict[str, object]]:
-    def row(name: str, emotion: str, text: str, control: str | None, split: str, intensity: str) -> dict[str, object]:
+    def row(
+        name: str, emotion: str, text: str, control: str | None, split: str, intensity: str
+    ) -> dict[str, object]:
         return {
-            "id": name, "emotion": emotion, "intensity": intensity, "domain": 2, "domain_label": f"D-{emotion}",
-            "matched_control_id": control, "word_count": len(text.split()), "text": text, "split": split,
-        }  # fmt: skip
+            "id": name,
+            "emotion": emotion,
+            "intensity": intensity,
+            "domain": 2,
+            "domain_label": f"D-{emotion}",
+            "matched_control_id": control,
+            "word_count": len(text.split()),
+            "text": text,
+            "split": split,
+        }
 
     return [
-        row("B-rage-1", "rage", "He found his tyres cut for the third time.", "N-rage-1", "clinical", "peak"),
+        row(
+            "B-rage-1",
+            "rage",
+            "He found his tyres cut for the third time.",
+            "N-rage-1",
+            "clinical",
+            "peak",
+        ),
         row("M-rage-1", "rage", "He found a dent in his door.", "N-rage-1", "moderate", "moderate"),
-        row("N-rage-1", "neutral", "He found his tyres rotated by the garage.", "B-rage-1", "neutral", "none"),
-        row("B-grief-1", "grief", "Her side of the bed was still made.", "N-grief-1", "clinical", "peak"),
-        row("N-grief-1", "neutral", "The side bed in the ward was made.", "B-grief-1", "neutral", "none"),
-        row("C-1", "neutral", "Six cranes swung over the harbour at dawn.", None, "complex_neutral", "none"),
+        row(
+            "N-rage-1",
+            "neutral",
+            "He found his tyres rotated by the garage.",
+            "B-rage-1",
+            "neutral",
+            "none",
+        ),
+        row(
+            "B-grief-1",
+            "grief",
+            "Her side of the bed was still made.",
+            "N-grief-1",
+            "clinical",
+            "peak",
+        ),
+        row(
+            "N-grief-1",
+            "neutral",
+            "The side bed in the ward was made.",
+            "B-grief-1",
+            "neutral",
+            "none",
+        ),
+        row(
+            "C-1",
+            "neutral",
+            "Six cranes swung over the harbour at dawn.",
+            None,
+            "complex_neutral",
+            "none",
+        ),
     ]
 
 
@@ -56,12 +110,24 @@ def write_csv(path: Path, rows: list[dict[str, object]], delimiter: str = ",") -
 def check_aipsy(battery: Battery) -> None:
     assert "format: AIPsy-Affect" in battery.notes
     by_id = {i.id: i for i in battery}
-    assert [(p.affective.id, p.neutral.id) for p in battery.pairs()] == [("B-rage-1", "N-rage-1"), ("B-grief-1", "N-grief-1")]
+    assert [(p.affective.id, p.neutral.id) for p in battery.pairs()] == [
+        ("B-rage-1", "N-rage-1"),
+        ("B-grief-1", "N-grief-1"),
+    ]
     assert {i.id: i.arm for i in battery} == {
-        "B-rage-1": "keyword_free", "M-rage-1": "moderate", "N-rage-1": "neutral", "B-grief-1": "keyword_free",
-        "N-grief-1": "neutral", "C-1": "complex_neutral",
-    }  # fmt: skip
-    assert by_id["M-rage-1"].group == by_id["B-rage-1"].group == by_id["N-rage-1"].group != by_id["C-1"].group
+        "B-rage-1": "keyword_free",
+        "M-rage-1": "moderate",
+        "N-rage-1": "neutral",
+        "B-grief-1": "keyword_free",
+        "N-grief-1": "neutral",
+        "C-1": "complex_neutral",
+    }
+    assert (
+        by_id["M-rage-1"].group
+        == by_id["B-rage-1"].group
+        == by_id["N-rage-1"].group
+        != by_id["C-1"].group
+    )
     assert by_id["M-rage-1"].pair is None
     assert by_id["N-rage-1"].domain == "D-rage"
     assert battery.emotions == ("grief", "rage")
@@ -75,8 +141,16 @@ def test_ours_needs_no_more_than_id_text_emotion_and_pair(tmp_path: Path) -> Non
 
 
 def test_what_is_saved_loads_back_to_the_same_digest(tmp_path: Path) -> None:
-    rows = [{**row, "tense": "past", "tags": ["a", {"b": None}], "arm": "neutral" if n % 2 else "keyword_free", "domain": 3}
-            for n, row in enumerate(ours())]  # fmt: skip
+    rows = [
+        {
+            **row,
+            "tense": "past",
+            "tags": ["a", {"b": None}],
+            "arm": "neutral" if n % 2 else "keyword_free",
+            "domain": 3,
+        }
+        for n, row in enumerate(ours())
+    ]
     battery = stimuli.load(jsonl(tmp_path / "mine.jsonl", rows))
     assert "format: ours" in battery.notes
     again = stimuli.load(stimuli.save(battery, tmp_path / "copy.jsonl"))
@@ -102,7 +176,9 @@ def test_plain_tables_keep_unknown_columns(tmp_path: Path) -> None:
     assert stimuli.load(jsonl(tmp_path / "a.jsonl", rows)).items[0].fields == {"source": "a, b"}
     (tmp_path / "blank.csv").write_text('\n\n"text","emotion"\nA note.,joy\n')
     assert stimuli.load(tmp_path / "blank.csv").items[0].id == "blank-000004"
-    pq.write_table(pa.Table.from_pylist([{**rows[0], "score": float("nan")}]), tmp_path / "a.parquet")
+    pq.write_table(
+        pa.Table.from_pylist([{**rows[0], "score": float("nan")}]), tmp_path / "a.parquet"
+    )
     assert stimuli.load(tmp_path / "a.parquet").items[0].fields == {"source": "a, b", "score": None}
 
 
@@ -126,7 +202,10 @@ def test_aipsy_affect_as_csv_parquet_and_a_folder_of_splits(tmp_path: Path) -> N
 def test_a_control_may_be_named_from_either_side_and_a_lost_one_is_named(tmp_path: Path) -> None:
     rows = aipsy()
     for forget in ("B-", "N-"):
-        part = [{**row, "matched_control_id": None} if str(row["id"]).startswith(forget) else row for row in rows]
+        part = [
+            {**row, "matched_control_id": None} if str(row["id"]).startswith(forget) else row
+            for row in rows
+        ]
         assert len(stimuli.load(jsonl(tmp_path / "one_way.jsonl", part)).pairs()) == 2
     lost = [row for row in rows if row["id"] != "N-grief-1"]
     with pytest.raises(DataError, match=r"1 of 2 pairs.*'N-grief-1' \(1 affective, 0 neutral\)"):
@@ -139,7 +218,12 @@ def test_a_control_may_be_named_from_either_side_and_a_lost_one_is_named(tmp_pat
 
 def test_affect_reception(tmp_path: Path) -> None:
     def row(
-        name: str, emotion: str, kind: str, text: str, control: str | None = None, domain: int | None = 1
+        name: str,
+        emotion: str,
+        kind: str,
+        text: str,
+        control: str | None = None,
+        domain: int | None = 1,
     ) -> dict[str, object]:
         label = f"{emotion} scenes" if domain else ""
         return {
@@ -149,15 +233,33 @@ def test_affect_reception(tmp_path: Path) -> None:
         }  # fmt: skip
 
     rows = [
-        row("B-terror-1", "terror", "B_clinical", "The ice cracked twice behind the last child.", "N-terror-1"),
-        row("N-terror-1", "neutral", "neutral", "The ice creaked twice behind the last cart.", "B-terror-1"),
-        row("A-terror-1", "terror", "A_standard", "I felt terror when the ice cracked.", None, None),
-        row("A-neutral-1", "neutral", "A_standard", "I bought bread and a pint of milk.", None, None),
+        row(
+            "B-terror-1",
+            "terror",
+            "B_clinical",
+            "The ice cracked twice behind the last child.",
+            "N-terror-1",
+        ),
+        row(
+            "N-terror-1",
+            "neutral",
+            "neutral",
+            "The ice creaked twice behind the last cart.",
+            "B-terror-1",
+        ),
+        row(
+            "A-terror-1", "terror", "A_standard", "I felt terror when the ice cracked.", None, None
+        ),
+        row(
+            "A-neutral-1", "neutral", "A_standard", "I bought bread and a pint of milk.", None, None
+        ),
     ]
     battery = stimuli.load(jsonl(tmp_path / "ar.jsonl", rows))
     assert "format: affect-reception" in battery.notes
     assert [i.arm for i in battery] == ["keyword_free", "neutral", "keyword_rich", "neutral"]
-    assert [(p.affective.id, p.neutral.id) for p in battery.pairs()] == [("B-terror-1", "N-terror-1")]
+    assert [(p.affective.id, p.neutral.id) for p in battery.pairs()] == [
+        ("B-terror-1", "N-terror-1")
+    ]
     assert battery.items[0].fields["domain_number"] == 1
     assert battery.items[1].domain == "terror scenes"
     assert battery.emotions == ("terror",)
@@ -166,10 +268,18 @@ def test_affect_reception(tmp_path: Path) -> None:
 
 def test_sev_gives_three_texts_a_scenario_in_one_group(tmp_path: Path) -> None:
     rows = [
-        {"theme": "work", "scenario": "A review.", "skeleton_id": f"work-{n}",
-         "event": {"positive": f"{n} praised it.", "neutral": f"{n} read it.", "negative": f"{n} tore it up."}}
+        {
+            "theme": "work",
+            "scenario": "A review.",
+            "skeleton_id": f"work-{n}",
+            "event": {
+                "positive": f"{n} praised it.",
+                "neutral": f"{n} read it.",
+                "negative": f"{n} tore it up.",
+            },
+        }
         for n in range(3)
-    ]  # fmt: skip
+    ]
     battery = stimuli.load(jsonl(tmp_path / "sev.jsonl", rows))
     assert "format: SEV" in battery.notes
     assert (len(battery), battery.emotions, battery.pairs()) == (9, ("negative", "positive"), ())
@@ -177,11 +287,15 @@ def test_sev_gives_three_texts_a_scenario_in_one_group(tmp_path: Path) -> None:
     assert battery.items[0].domain == "work"
     assert battery.items[0].fields == {"scenario": "A review.", "skeleton_id": "work-0"}
     del rows[1]["event"]["neutral"]  # type: ignore[attr-defined]
-    with pytest.raises(DataError, match=r"sev\.jsonl:2:\d+: an event needs .* \['negative', 'positive'\]"):
+    with pytest.raises(
+        DataError, match=r"sev\.jsonl:2:\d+: an event needs .* \['negative', 'positive'\]"
+    ):
         stimuli.load(jsonl(tmp_path / "sev.jsonl", rows))
     del rows[2]["event"]
     with pytest.raises(DataError, match="an event needs"):
-        stimuli.load(jsonl(tmp_path / "sev.jsonl", rows[2:] if "event" in rows[2] else [rows[0], rows[2]]))
+        stimuli.load(
+            jsonl(tmp_path / "sev.jsonl", rows[2:] if "event" in rows[2] else [rows[0], rows[2]])
+        )
 
 
 def test_repe_takes_the_emotion_from_the_file_name_alone_or_in_a_folder(tmp_path: Path) -> None:
@@ -200,16 +314,23 @@ def test_repe_takes_the_emotion_from_the_file_name_alone_or_in_a_folder(tmp_path
 
 def test_goemotions_keeps_single_labels_and_counts_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "train.tsv"
-    path.write_text('That "was" odd, [NAME]\t26\tid1\nGreat, and sad\t17,25\tid2\nOk\t27\tid3\n"Unclosed\t2\tid4\n')
+    path.write_text(
+        'That "was" odd, [NAME]\t26\tid1\nGreat, and sad\t17,25\tid2\n'
+        'Ok\t27\tid3\n"Unclosed\t2\tid4\n'
+    )
     battery = stimuli.load(path)
     assert "format: GoEmotions" in battery.notes
     assert [(i.id, i.emotion, i.arm) for i in battery] == [
-        ("id1", "surprise", "keyword_free"), ("id3", "neutral", "neutral"), ("id4", "anger", "keyword_free"),
-    ]  # fmt: skip
+        ("id1", "surprise", "keyword_free"),
+        ("id3", "neutral", "neutral"),
+        ("id4", "anger", "keyword_free"),
+    ]
     assert battery.items[2].text == '"Unclosed'
     assert any("left out 1 of 4 rows: they carry several labels" in w for w in battery.warnings)
     path.write_text("Text\t28\tid1\n")
-    with pytest.raises(DataError, match=r"train\.tsv:1:2: '28' is not a list of label ids from 0 to 27"):
+    with pytest.raises(
+        DataError, match=r"train\.tsv:1:2: '28' is not a list of label ids from 0 to 27"
+    ):
         stimuli.load(path)
 
 
@@ -230,7 +351,9 @@ def test_each_reader_refuses_bad_bytes(tmp_path: Path, fill: bytes) -> None:
             stimuli.load(tmp_path / name)
 
 
-def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_pyarrow_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pq.write_table(pa.Table.from_pylist([{"text": "a", "emotion": "joy"}]), tmp_path / "a.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ResourceError, match="pip install pyarrow"):
@@ -238,5 +361,13 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatc
 
 
 def test_importing_stimuli_is_light() -> None:
-    code = "import sys, stimuli; print(sorted({'numpy', 'pandas', 'pyarrow', 'torch', 'sklearn'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys, stimuli; print(sorted({'numpy', 'pandas', 'pyarrow', 'torch', 'sklearn'} "
+        "& set(sys.modules)))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )

@@ -1,4 +1,6 @@
-"""Whatever bytes come, reading ends in a battery or in an error of ours, and what it says is safe to print."""
+"""Whatever bytes come, reading ends in a battery or in an error of ours, and what it says is safe
+to print.
+"""
 
 import random
 from pathlib import Path
@@ -9,8 +11,9 @@ import stimuli
 from interp.errors import InterpError
 
 SEEDS = {
-    "ours.jsonl": b'{"id": "a", "text": "x y", "emotion": "joy", "arm": "keyword_free", "pair": "p"}\n'
-    b'{"id": "b", "text": "x z", "emotion": "neutral", "arm": "neutral", "pair": "p", "n": [1, {"k": null}]}\n',
+    "ours.jsonl": b'{"id": "a", "text": "x y", "emotion": "joy", "arm": "keyword_free", '
+    b'"pair": "p"}\n{"id": "b", "text": "x z", "emotion": "neutral", "arm": "neutral", '
+    b'"pair": "p", "n": [1, {"k": null}]}\n',
     "aipsy.csv": b"id,emotion,text,matched_control_id,domain,domain_label,split\n"
     b"1,rage,x,2,1,d,clinical\n2,neutral,y,1,1,d,neutral\n",
     "sev.jsonl": b'{"theme": "t", "scenario": "s", "skeleton_id": 1, '
@@ -46,5 +49,7 @@ def test_mutated_files_end_in_a_battery_or_an_error_of_ours(tmp_path: Path, name
         path.write_bytes(bytes(data))
         outcomes.append(told(path))
     refusals = [message for message in outcomes if message is not None]
-    assert all(message.isprintable() for message in refusals), [m for m in refusals if not m.isprintable()]
+    assert all(message.isprintable() for message in refusals), [
+        m for m in refusals if not m.isprintable()
+    ]
     assert 0 < len(refusals) < 150

@@ -61,16 +61,22 @@ def test_each_within_its_bounds(outcomes) -> None:
 @pytest.mark.parametrize(
     ("name", "part"),
     [
-        ("zeros.jsonl.gz", "over 200 times its size"), ("one_line.jsonl.gz", "over 200 times its size"),
+        ("zeros.jsonl.gz", "over 200 times its size"), ("one_line.jsonl.gz", "over 200 times its "
+                                                                             "size"),
         ("rows.csv.gz", "more than 4,000,000 lines"), ("cut.jsonl.gz", "damaged gzip"),
         ("blanks.xlsx", "over 200 times its size"), ("huge.xlsx", "the limit is 67,108,864"),
-        ("lying.xlsx", "cannot be read as a workbook"), ("laughs.xlsx", "cannot be read as a workbook"),
+        ("lying.xlsx", "cannot be read as a workbook"), ("laughs.xlsx", "cannot be read as a "
+                                                                        "workbook"),
         ("other.zip", "is a zip archive"), ("many_rows.parquet", "more than 1,000,000 rows"),
         ("repeated.parquet", "over 200 times its size"), ("cut.parquet", "Fetch or write it again"),
-        ("offsets.arrow", "Fetch or write it again"), ("deep_objects.jsonl", "JSON nested 174762 deep"),
-        ("deep_list.json", "lists and objects at once"), ("long_row.jsonl", "longer than 1,048,576 bytes"),
-        ("long_row.csv", "longer than 1,048,576 bytes"), ("long_member.json", "over 1,048,576 bytes"),
-        ("open_quote.csv", "a quoted cell opened here"), ("digits.json", "a number of 1000000 digits"),
+        ("offsets.arrow", "Fetch or write it again"), ("deep_objects.jsonl", "JSON nested 174762 "
+                                                                             "deep"),
+        ("deep_list.json", "lists and objects at once"), ("long_row.jsonl", "longer than "
+                                                                            "1,048,576 bytes"),
+        ("long_row.csv", "longer than 1,048,576 bytes"), ("long_member.json", "over 1,048,576 "
+                                                                              "bytes"),
+        ("open_quote.csv", "a quoted cell opened here"), ("digits.json", "a number of 1000000 "
+                                                                         "digits"),
         ("cut_utf16.csv", "not UTF-16"), ("nothing.csv", "NUL at byte 0"), ("dump.pkl", "a pickle"),
         ("climbing", "is no file's name"), ("deep_state", "JSON nested 500000 deep"),
     ],
@@ -88,8 +94,11 @@ def test_a_legitimate_file_is_below_every_bound(tmp_path: Path) -> None:
     import stimuli
 
     rows = matched_pairs.rows(40)
-    lines = "".join(json.dumps({**row, "id": f"{n}-{row['id']}", "pair": f"{n}-{row['pair']}"}) + "\n"
-                    for n in range(200) for row in rows)  # fmt: skip
+    lines = "".join(
+        json.dumps({**row, "id": f"{n}-{row['id']}", "pair": f"{n}-{row['pair']}"}) + "\n"
+        for n in range(200)
+        for row in rows
+    )
     path = tmp_path / "p.jsonl.gz"
     path.write_bytes(gzip.compress(lines.encode()))
     assert len(lines) > 2 << 20

@@ -1,5 +1,5 @@
-"""What the statistics rely on is proved at the door: pairs in one group, labels that mean one thing,
-missing values, copies across groups, and differences between twins that nobody sees.
+"""What the statistics rely on is proved at the door: pairs in one group, labels that mean one
+thing, missing values, copies across groups, and differences between twins that nobody sees.
 """
 
 import json
@@ -35,7 +35,8 @@ def refused(tmp_path: Path, rows: Rows, *parts: str, **options: object) -> str:
 def edited(edit: Edit, emotion: str = "neutral", rows: Rows | None = None) -> Rows:
     """The rows with the texts of one label edited."""
     return [
-        {**row, "text": edit(row["text"])} if row["emotion"] == emotion else row for row in (rows or matched_pairs.rows(40))
+        {**row, "text": edit(row["text"])} if row["emotion"] == emotion else row
+        for row in (rows or matched_pairs.rows(40))
     ]
 
 
@@ -100,7 +101,9 @@ def test_a_long_text_edited_in_one_place_is_told(tmp_path) -> None:
 # Labels and other values that stand for nothing, or for two things.
 
 
-@pytest.mark.parametrize("word", ["nan", "NaN", "None", "null", "N/A", "NA", "-", "#N/A", "empty", "(blank)"])
+@pytest.mark.parametrize(
+    "word", ["nan", "NaN", "None", "null", "N/A", "NA", "-", "#N/A", "empty", "(blank)"]
+)
 @pytest.mark.parametrize("column", ["emotion", "text", "pair", "group"])
 def test_words_for_nothing_are_refused_with_their_row(tmp_path, word, column) -> None:
     rows: Rows = [dict(row) for row in matched_pairs.rows(8)]
@@ -118,11 +121,15 @@ def test_labels_that_are_meant_stay(tmp_path) -> None:
     assert load(tmp_path, rows, emotions=declared).emotions == ("empty", "none")
 
 
-@pytest.mark.parametrize("label", ["joy, fear", "anger/disgust", "joy;sadness", "Joy & Fear", "awe+joy"])
+@pytest.mark.parametrize(
+    "label", ["joy, fear", "anger/disgust", "joy;sadness", "Joy & Fear", "awe+joy"]
+)
 def test_a_label_that_is_two_is_refused(tmp_path, label) -> None:
     rows = [*matched_pairs.rows(8), {"id": "x", "text": "Another text.", "emotion": label}]
     refused(tmp_path, rows, "s.jsonl:17:", "one label or as several", "--emotions")
-    assert label in load(tmp_path, rows, emotions=["joy", "sadness", "anger", "fear", label]).emotions
+    assert (
+        label in load(tmp_path, rows, emotions=["joy", "sadness", "anger", "fear", label]).emotions
+    )
 
 
 CODED = [("They kept shouting", "0"), ("The milk was green", "1"), ("Steps in the dark", "2")]
@@ -168,7 +175,9 @@ def test_a_codebook_may_number_its_names(tmp_path, lines) -> None:
 
 
 def test_numbers_without_a_codebook_are_refused_with_both_remedies(tmp_path) -> None:
-    with pytest.raises(DataError, match=r"coded\.tsv:1:2.*numbers \(0, 1, 2\).*labels\.txt.*names into the"):
+    with pytest.raises(
+        DataError, match=r"coded\.tsv:1:2.*numbers \(0, 1, 2\).*labels\.txt.*names into the"
+    ):
         stimuli.load(coded(tmp_path, CODED))
     plain = tmp_path / "plain.csv"
     plain.write_text("text,emotion\nA day.,3\nA night.,1\n")
@@ -242,7 +251,11 @@ UNSEEN: dict[str, Edit] = {
 
 def told(battery: Battery) -> dict[str, str]:
     start = "form alone tells affective from neutral texts: "
-    found = [tuple(w.removeprefix(start).split(" (1): ")) for w in battery.warnings if w.startswith(start)]
+    found = [
+        tuple(w.removeprefix(start).split(" (1): "))
+        for w in battery.warnings
+        if w.startswith(start)
+    ]
     return dict(found)
 
 
@@ -269,7 +282,10 @@ def test_what_is_alike_in_both_arms_or_rare_or_by_chance_is_not_told(tmp_path) -
     draw = random.Random(1)
     chance = [{**row, "text": row["text"] + draw.choice(["", "\n"])} for row in rows]
     assert told(load(tmp_path, chance)) == {}
-    few = [{**row, "text": row["text"] + "\n"} if row["id"] in ("0-a", "1-a", "2-a") else row for row in rows]
+    few = [
+        {**row, "text": row["text"] + "\n"} if row["id"] in ("0-a", "1-a", "2-a") else row
+        for row in rows
+    ]
     assert told(load(tmp_path, few)) == {}
     assert told(load(tmp_path, edited(lambda text: f"{text}\n", rows=matched_pairs.rows(5)))) == {}
 
@@ -286,14 +302,18 @@ def test_retellings_of_one_scenario_are_one_sign() -> None:
     assert len(unseen_differences(affective, neutral, list(map(str, range(40))), length=False)) == 1
 
 
-@pytest.mark.parametrize(("up", "down"), [(0, 0), (5, 0), (3, 9), (40, 60), (500, 520), (7, 7), (3000, 2000)])
+@pytest.mark.parametrize(
+    ("up", "down"), [(0, 0), (5, 0), (3, 9), (40, 60), (500, 520), (7, 7), (3000, 2000)]
+)
 def test_the_sign_test_is_scipys(up, down) -> None:
     expected = binomtest(up, up + down).pvalue if up + down else 1.0
     assert sign_test([1.0] * up + [-1.0] * down + [0.0] * 9) == pytest.approx(expected, rel=1e-9)
 
 
 def test_between_labels_where_there_are_no_twins(tmp_path) -> None:
-    rows = [{name: row[name] for name in ("id", "text", "emotion")} for row in matched_pairs.rows(40)]
+    rows = [
+        {name: row[name] for name in ("id", "text", "emotion")} for row in matched_pairs.rows(40)
+    ]
     joyless = [row for row in rows if row["emotion"] != "neutral"]
     assert load(tmp_path, joyless).warnings == ()
     told = load(tmp_path, edited(lambda text: f"{text} ", "joy", joyless)).warnings
@@ -306,7 +326,9 @@ def test_between_labels_where_there_are_no_twins(tmp_path) -> None:
     assert load(tmp_path, edited(lambda text: f"{text} ", "joy", one_scene)).warnings == ()
 
 
-@pytest.mark.parametrize("table", [(3, 10, 4, 40), (10, 10, 10, 40), (0, 12, 30, 60), (5, 10, 20, 40), (0, 5, 0, 9)])
+@pytest.mark.parametrize(
+    "table", [(3, 10, 4, 40), (10, 10, 10, 40), (0, 12, 30, 60), (5, 10, 20, 40), (0, 5, 0, 9)]
+)
 def test_fishers_test_is_scipys(table) -> None:
     k, size, held, n = table
     cells = [[k, size - k], [held - k, n - size - held + k]]

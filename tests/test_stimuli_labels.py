@@ -1,4 +1,6 @@
-"""A label is refused only when it is a slip; schemes are offered and change nothing unless asked."""
+"""A label is refused only when it is a slip; schemes are offered and change nothing unless
+asked.
+"""
 
 from collections import Counter
 
@@ -18,8 +20,28 @@ def counts(*labels: str) -> Counter[str]:
 @pytest.mark.parametrize(
     "labels",
     [
-        ("joy", "trust", "fear", "surprise", "sadness", "disgust", "anger", "anticipation", "neutral"),
-        ("rage", "terror", "admiration", "grief", "ecstasy", "loathing", "amazement", "vigilance", "neutral"),
+        (
+            "joy",
+            "trust",
+            "fear",
+            "surprise",
+            "sadness",
+            "disgust",
+            "anger",
+            "anticipation",
+            "neutral",
+        ),
+        (
+            "rage",
+            "terror",
+            "admiration",
+            "grief",
+            "ecstasy",
+            "loathing",
+            "amazement",
+            "vigilance",
+            "neutral",
+        ),
         ("happiness", "sadness", "anger", "fear", "surprise", "disgust"),
         ("happy", "sad", "angry", "afraid", "surprised", "disgusted"),
         ("emotion_1", "emotion_2", "emotion_3"),
@@ -50,7 +72,9 @@ def test_any_consistent_set_of_labels_is_accepted(labels: tuple[str, ...]) -> No
         ("netural", ("joy",), "misspelling", "neutral"),
     ],
 )
-def test_slips_are_named_with_what_was_meant(label: str, others: tuple[str, ...], kind: str, meant: str) -> None:
+def test_slips_are_named_with_what_was_meant(
+    label: str, others: tuple[str, ...], kind: str, meant: str
+) -> None:
     seen = counts(*others)
     seen[label] = 1
     assert slip(label, seen) == (kind, meant)
@@ -74,7 +98,14 @@ def test_edits_is_a_capped_distance(a: str, b: str) -> None:
 
 
 def test_edits_counts_each_kind_once() -> None:
-    assert [edits("joy", other, 3) for other in ("joy", "jo", "joyy", "jay", "ojy", "fear")] == [0, 1, 1, 1, 1, 4]
+    assert [edits("joy", other, 3) for other in ("joy", "jo", "joyy", "jay", "ojy", "fear")] == [
+        0,
+        1,
+        1,
+        1,
+        1,
+        4,
+    ]
 
 
 def test_schemes_lead_to_the_primaries() -> None:
@@ -82,10 +113,19 @@ def test_schemes_lead_to_the_primaries() -> None:
     for name in ("peaks", "mild", "six", "goemotions", "valence"):
         assert {meant for meant in scheme(name).values() if meant} <= primaries
     assert scheme("peaks") == {
-        "ecstasy": "joy", "admiration": "trust", "terror": "fear", "amazement": "surprise", "grief": "sadness",
-        "loathing": "disgust", "rage": "anger", "vigilance": "anticipation", "neutral": "neutral",
-    }  # fmt: skip
-    assert {scheme("six")[six]: six for six in scheme("six")} == {k: v for k, v in scheme("to_six").items() if v}
+        "ecstasy": "joy",
+        "admiration": "trust",
+        "terror": "fear",
+        "amazement": "surprise",
+        "grief": "sadness",
+        "loathing": "disgust",
+        "rage": "anger",
+        "vigilance": "anticipation",
+        "neutral": "neutral",
+    }
+    assert {scheme("six")[six]: six for six in scheme("six")} == {
+        k: v for k, v in scheme("to_six").items() if v
+    }
     assert list(scheme("goemotions"))[:27] == sorted(list(scheme("goemotions"))[:27])
     assert len(scheme("goemotions")) == 28
     assert "neutral" in known_labels()
@@ -95,10 +135,12 @@ def test_schemes_lead_to_the_primaries() -> None:
 
 def test_relabel_keeps_the_old_label_and_counts_what_has_none() -> None:
     items = [
-        Stimulus("a", "One.", "rage", pair="p"), Stimulus("b", "Two.", "neutral", arm="neutral", pair="p"),
-        Stimulus("c", "Three.", "admiration", pair="q"), Stimulus("d", "Four.", "neutral", arm="neutral", pair="q"),
+        Stimulus("a", "One.", "rage", pair="p"),
+        Stimulus("b", "Two.", "neutral", arm="neutral", pair="p"),
+        Stimulus("c", "Three.", "admiration", pair="q"),
+        Stimulus("d", "Four.", "neutral", arm="neutral", pair="q"),
         Stimulus("e", "Five.", "wistful"),
-    ]  # fmt: skip
+    ]
     primary = relabel(Battery("b", tuple(items)), "peaks")
     assert [i.emotion for i in primary] == ["anger", "neutral", "trust", "neutral", "wistful"]
     assert primary.items[0].fields == {"label": "rage"}

@@ -1,4 +1,6 @@
-"""The battery `plain`: its crossed composition, the rules its texts keep, and what blind readers said of them."""
+"""The battery `plain`: its crossed composition, the rules its texts keep, and what blind readers
+said of them.
+"""
 
 import csv
 import hashlib
@@ -41,12 +43,18 @@ def test_every_scene_is_told_under_every_emotion_in_every_dose() -> None:
     for item in BATTERY:
         if item.arm not in ("complex_neutral", "counter_valence"):
             scenes[item.group][item.arm, item.emotion] += 1
-    evoking = [(arm, one) for arm in ("moderate", "keyword_free", "strong", "keyword_rich") for one in EMOTIONS]
+    evoking = [
+        (arm, one)
+        for arm in ("moderate", "keyword_free", "strong", "keyword_rich")
+        for one in EMOTIONS
+    ]
     whole = Counter(evoking) + Counter({("neutral", "neutral"): 8})
     assert len(scenes) == 60
     assert all(found == whole for found in scenes.values())
     assert (len(of("complex_neutral")), len(of("counter_valence"))) == (64, 64)
-    assert Counter(item.fields["about"] for item in of("counter_valence")) == dict.fromkeys(EMOTIONS, 8)
+    assert Counter(item.fields["about"] for item in of("counter_valence")) == dict.fromkeys(
+        EMOTIONS, 8
+    )
 
 
 def test_person_tense_and_domain_are_the_same_for_every_emotion() -> None:
@@ -67,9 +75,16 @@ def test_texts_are_short_and_plain() -> None:
 
 def test_doses_stand_beside_the_twin_of_their_scenario() -> None:
     doses = BATTERY.doses()
-    assert {arm: len(pairs) for arm, pairs in doses.items()} == {"moderate": 480, "keyword_free": 480, "strong": 480}
+    assert {arm: len(pairs) for arm, pairs in doses.items()} == {
+        "moderate": 480,
+        "keyword_free": 480,
+        "strong": 480,
+    }
     for pairs in doses.values():
-        assert all(neutral.id == f"{affective.group}-{affective.emotion}-neutral" for affective, neutral in pairs)
+        assert all(
+            neutral.id == f"{affective.group}-{affective.emotion}-neutral"
+            for affective, neutral in pairs
+        )
 
 
 def test_words_alone_do_not_tell_twins_apart() -> None:
@@ -81,11 +96,15 @@ def test_words_alone_do_not_tell_twins_apart() -> None:
 def test_neutral_twins_do_not_tell_the_emotion_of_their_scenario() -> None:
     """Which of a scene's eight neutral texts is whose twin was drawn by lot."""
     pairs = BATTERY.pairs()
-    emotions, groups = ([getattr(pair.affective, what) for pair in pairs] for what in ("emotion", "group"))
+    emotions, groups = (
+        [getattr(pair.affective, what) for pair in pairs] for what in ("emotion", "group")
+    )
     folds = grouped_folds(emotions, groups, seed=0)
     for baseline in ("bag_of_words", "char"):
         texts = [pair.neutral.text for pair in pairs]
-        told = predict_text(texts, emotions, groups, folds=folds, baseline=baseline, lexicons=lexicons())
+        told = predict_text(
+            texts, emotions, groups, folds=folds, baseline=baseline, lexicons=lexicons()
+        )
         (row,) = [row for row in score(told) if row["metric"] == "auroc"]
         assert row["value"] <= 0.58, baseline
 
@@ -132,7 +151,11 @@ def test_readers_put_the_doses_in_order() -> None:
     assert len(rows) == 480
     steps = [("moderate", "keyword_free"), ("keyword_free", "strong")]
     for weaker, stronger in steps:
-        right = [row["weakest_first"].split().index(weaker) < row["weakest_first"].split().index(stronger) for row in rows]
+        right = [
+            row["weakest_first"].split().index(weaker)
+            < row["weakest_first"].split().index(stronger)
+            for row in rows
+        ]
         assert np.mean(right) >= 0.80
 
 

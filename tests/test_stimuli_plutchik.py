@@ -1,4 +1,6 @@
-"""The battery `plutchik`: its composition, the rules its texts keep, and what blind readers said of them."""
+"""The battery `plutchik`: its composition, the rules its texts keep, and what blind readers said of
+them.
+"""
 
 import csv
 import hashlib
@@ -15,11 +17,21 @@ EMOTIONS = ("joy", "trust", "fear", "surprise", "sadness", "disgust", "anger", "
 BATTERY = stimuli.load("plutchik")
 ITEMS = {item.id: item for item in BATTERY}
 FREE_OF_KEYWORDS = ("keyword_free", "neutral", "moderate", "complex_neutral")
-LABELS = list(csv.DictReader((Path(stimuli.__file__).parent / "plutchik_labels.csv").read_text(encoding="utf-8").splitlines()))
+LABELS = list(
+    csv.DictReader(
+        (Path(stimuli.__file__).parent / "plutchik_labels.csv")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
+)
 
 
 def words(text: str) -> list[str]:
-    return "".join(c if c.isalpha() or c in "'’" else " " for c in text.casefold()).replace("’", "'").split()
+    return (
+        "".join(c if c.isalpha() or c in "'’" else " " for c in text.casefold())
+        .replace("’", "'")
+        .split()
+    )
 
 
 def of(arm: str) -> list[Stimulus]:
@@ -67,7 +79,9 @@ def test_the_arms_of_a_scenario_share_what_they_must() -> None:
         arms = {item.arm for item in items}
         assert len(arms) == len(items), group
         assert {"keyword_free", "neutral", "keyword_rich"} <= arms or len(items) == 1, group
-        assert all((item.pair == group) == (item.arm in ("keyword_free", "neutral")) for item in items)
+        assert all(
+            (item.pair == group) == (item.arm in ("keyword_free", "neutral")) for item in items
+        )
 
 
 def test_texts_have_25_to_120_words() -> None:
@@ -81,12 +95,17 @@ def test_an_emotion_word_stands_where_the_item_excuses_it_by_name_and_nowhere_el
         if item.arm in FREE_OF_KEYWORDS:
             excused = item.fields.get("everyday_senses") or []
             assert sorted(listed & set(words(item.text))) == excused, item.id
-            assert set(excused) <= everyday & {"long", "cross"}, item.id  # a long table; to cross a street
+            # a long table; to cross a street
+            assert set(excused) <= everyday & {"long", "cross"}, item.id
 
 
 def test_counter_valence_items_use_emotion_words() -> None:
     stems = {word[:5] for found in stimuli.lexicon("emotions").values() for word in found}
-    assert [item.id for item in of("counter_valence") if not stems & {word[:5] for word in words(item.text)}] == []
+    assert [
+        item.id
+        for item in of("counter_valence")
+        if not stems & {word[:5] for word in words(item.text)}
+    ] == []
 
 
 def test_a_keyword_rich_text_is_its_keyword_free_text_and_the_feeling() -> None:
@@ -98,10 +117,14 @@ def test_a_keyword_rich_text_is_its_keyword_free_text_and_the_feeling() -> None:
 
 
 def test_twins_are_alike_for_byte_pairs_learned_from_the_battery() -> None:
-    """Trained independently of the audit's own tokens, at two sizes: no published vocabulary is in the repository."""
+    """Trained independently of the audit's own tokens, at two sizes: no published vocabulary is in
+    the repository.
+    """
     for size in (1000, 4000):
         tokenizer = ByteLevelBPETokenizer()
-        tokenizer.train_from_iterator([item.text for item in BATTERY], vocab_size=size, show_progress=False)
+        tokenizer.train_from_iterator(
+            [item.text for item in BATTERY], vocab_size=size, show_progress=False
+        )
         for affective, neutral in BATTERY.pairs():
             a, n = (len(tokenizer.encode(item.text).ids) for item in (affective, neutral))
             assert abs(a - n) <= 0.1 * max(a, n), (affective.pair, size)
@@ -124,7 +147,9 @@ LAST = "7"
 """The round in which new readers read the whole battery as it stands, each text once."""
 
 CURRENT = [row for row in LABELS if row["text_sha256"] == digest(ITEMS[row["id"]])]
-"""Labels of texts as they stand; those of an earlier wording stay in the file and count for nothing here."""
+"""Labels of texts as they stand; those of an earlier wording stay in the file and count for nothing
+here.
+"""
 
 
 def test_labels_are_of_known_items_and_readers_and_each_is_given_once() -> None:
@@ -138,16 +163,23 @@ def test_labels_are_of_known_items_and_readers_and_each_is_given_once() -> None:
 
 def test_the_last_round_read_the_battery_as_it_stands_and_the_data_sheet_shows_it() -> None:
     rows = [row for row in CURRENT if row["round"] == LAST]
-    assert {row["id"] for row in rows} == {item.id for item in BATTERY if item.arm in ("keyword_free", "neutral")}
+    assert {row["id"] for row in rows} == {
+        item.id for item in BATTERY if item.arm in ("keyword_free", "neutral")
+    }
     sheet = (Path(stimuli.__file__).parent / "README.md").read_text(encoding="utf-8")
     counts = Counter((intended(row), row["label"]) for row in rows)
     for emotion in (*EMOTIONS, "none"):
         cells = [counts[emotion, label] for label in (*EMOTIONS, "none")]
-        assert f"| {emotion} | {' | '.join(map(str, cells))} | {counts[emotion, emotion] / sum(cells):.3f} |" in sheet
+        assert (
+            f"| {emotion} | {' | '.join(map(str, cells))} | "
+            f"{counts[emotion, emotion] / sum(cells):.3f} |" in sheet
+        )
 
 
 def test_blind_readers_name_the_intended_emotion() -> None:
-    rows = [row for row in CURRENT if row["round"] == LAST and ITEMS[row["id"]].arm == "keyword_free"]
+    rows = [
+        row for row in CURRENT if row["round"] == LAST and ITEMS[row["id"]].arm == "keyword_free"
+    ]
     assert agreement(rows) >= 0.85
     for emotion in EMOTIONS:
         own = [row for row in rows if intended(row) == emotion]
@@ -156,7 +188,9 @@ def test_blind_readers_name_the_intended_emotion() -> None:
 
 
 def test_blind_readers_find_no_emotion_in_neutral_twins() -> None:
-    """One label a text, by readers who had seen none of them: no label that chose a wording is among these."""
+    """One label a text, by readers who had seen none of them: no label that chose a wording is
+    among these.
+    """
     rows = [row for row in CURRENT if row["round"] == LAST and ITEMS[row["id"]].arm == "neutral"]
     assert len(rows) == len(of("neutral"))
     assert agreement(rows) >= 0.85

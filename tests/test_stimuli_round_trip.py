@@ -1,4 +1,6 @@
-"""What we write is read back equal, in every format we write, whatever the texts and fields hold."""
+"""What we write is read back equal, in every format we write, whatever the texts and fields
+hold.
+"""
 
 import json
 import tempfile
@@ -17,30 +19,76 @@ from stimuli.missing import is_missing
 
 LETTERS = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], include_characters="\n\t")
 NASTY = st.sampled_from(
-    ["=1+1", "+a", "-3", "@x", "'=x", "''-x", "'tis", '"', '""', '"a"', "a,b", "a;b", "a|b", "\t", "\n",
-     " ", "3", "3.0", "1e5", "NaN", "null", "true", "[1]", '{"a": 1}', "Infinity", "-Infinity", '"q"', "#N/A",
-     "\u2028", "\u0085"[:0], "\ufeff", "e\u0301", "\U0001f469", "x" * 300]
-)  # fmt: skip
-STRINGS = st.one_of(NASTY, st.text(LETTERS, max_size=30), st.tuples(NASTY, st.text(LETTERS)).map("".join))
+    [
+        "=1+1",
+        "+a",
+        "-3",
+        "@x",
+        "'=x",
+        "''-x",
+        "'tis",
+        '"',
+        '""',
+        '"a"',
+        "a,b",
+        "a;b",
+        "a|b",
+        "\t",
+        "\n",
+        " ",
+        "3",
+        "3.0",
+        "1e5",
+        "NaN",
+        "null",
+        "true",
+        "[1]",
+        '{"a": 1}',
+        "Infinity",
+        "-Infinity",
+        '"q"',
+        "#N/A",
+        "\u2028",
+        "\u0085"[:0],
+        "\ufeff",
+        "e\u0301",
+        "\U0001f469",
+        "x" * 300,
+    ]
+)
+STRINGS = st.one_of(
+    NASTY, st.text(LETTERS, max_size=30), st.tuples(NASTY, st.text(LETTERS)).map("".join)
+)
 
 
 def usable(text: str) -> bool:
     """Whether a text may stand in a battery: something to see, and no word for nothing."""
-    return bool(wording(text).strip("\u2028\ufeff \t\n")) and any(c.isalnum() for c in text) and not is_missing(text)
+    return (
+        bool(wording(text).strip("\u2028\ufeff \t\n"))
+        and any(c.isalnum() for c in text)
+        and not is_missing(text)
+    )
 
 
 NAMES = STRINGS.filter(usable)
-NUMBERS = st.one_of(st.integers(-(10**12), 10**12), st.floats(allow_nan=False, allow_infinity=False))
+NUMBERS = st.one_of(
+    st.integers(-(10**12), 10**12), st.floats(allow_nan=False, allow_infinity=False)
+)
 SCALARS = st.one_of(STRINGS, NUMBERS, st.booleans(), st.none())
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(STRINGS, inner, max_size=3),
-                      max_leaves=6)  # fmt: skip
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(STRINGS, inner, max_size=3),
+    max_leaves=6,
+)
 FIELDS = st.dictionaries(STRINGS.filter(lambda name: name not in OURS), VALUES, max_size=3)
 OPTIONAL = st.one_of(st.none(), NAMES)
 
 
 @st.composite
 def contents(draw: st.DrawFn) -> list[tuple]:
-    """What makes the items: pairs and single texts with all attributes, texts differing in their words."""
+    """What makes the items: pairs and single texts with all attributes, texts differing in their
+    words.
+    """
     texts = draw(st.lists(NAMES, min_size=1, max_size=6, unique_by=wording))
     items = []
     for number, text in enumerate(texts):
@@ -82,9 +130,18 @@ def test_every_battery_of_the_package_survives_a_spreadsheet(tmp_path) -> None:
 def test_what_was_read_from_others_is_read_back_equal(tmp_path) -> None:
     """Their columns stay in the fields, and are not taken for a file of theirs again."""
     rows = [
-        {"id": "B-1", "text": "He found his tyres cut.", "emotion": "rage", "stimulus_set": "B_clinical",
-         "domain": 2, "domain_label": "Roads", "matched_control_id": None, "Split": "x", "labels": [1]},
-    ]  # fmt: skip
+        {
+            "id": "B-1",
+            "text": "He found his tyres cut.",
+            "emotion": "rage",
+            "stimulus_set": "B_clinical",
+            "domain": 2,
+            "domain_label": "Roads",
+            "matched_control_id": None,
+            "Split": "x",
+            "labels": [1],
+        },
+    ]
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     battery = stimuli.load(path)
@@ -105,5 +162,7 @@ def test_a_carriage_return_is_refused_where_it_would_be_lost(tmp_path) -> None:
         stimuli.save(name, tmp_path / "b.csv")
     field = Battery("b", (Stimulus("i", "one", "joy", fields={"note": "a\tb\r"}),))
     with pytest.raises(DataError, match=r"save as \.jsonl"):
-        stimuli.save(Battery("b", (Stimulus("i", "one", "joy", fields={"a\r": 1}),)), tmp_path / "b.csv")
+        stimuli.save(
+            Battery("b", (Stimulus("i", "one", "joy", fields={"a\r": 1}),)), tmp_path / "b.csv"
+        )
     assert stimuli.save(field, tmp_path / "c.csv").exists()

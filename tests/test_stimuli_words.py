@@ -1,4 +1,6 @@
-"""Word lists and prompts: complete, free of overlaps, and true to what each of them says of itself."""
+"""Word lists and prompts: complete, free of overlaps, and true to what each of them says of
+itself.
+"""
 
 import json
 import re
@@ -21,14 +23,22 @@ def tokens(text: str) -> list[str]:
 def strings(content: object) -> list[str]:
     if isinstance(content, str):
         return [content]
-    parts = content.values() if isinstance(content, dict) else content if isinstance(content, list) else []
+    parts = (
+        content.values()
+        if isinstance(content, dict)
+        else content
+        if isinstance(content, list)
+        else []
+    )
     return [text for part in parts for text in strings(part)]
 
 
 def given_away(text: str) -> set[str]:
     """Words of the text that name an emotion and do little else."""
     named = {word for words in emotion_words().values() for word in words}
-    return {word for word in tokens(text) if word in named} - set(stimuli.lexicon("everyday_senses")["words"])
+    return {word for word in tokens(text) if word in named} - set(
+        stimuli.lexicon("everyday_senses")["words"]
+    )
 
 
 def test_every_primary_has_its_words_and_no_word_two_primaries() -> None:
@@ -43,16 +53,45 @@ def test_every_primary_has_its_words_and_no_word_two_primaries() -> None:
 @pytest.mark.parametrize(
     ("emotion", "forms"),
     [
-        ("joy", "joy joyful joyfully joyous rejoiced happy happier happiest happily happiness delighted delightful"),
-        ("trust", "trust trusted trusting trustworthy entrusted admire admired admiration faithful faithfully"),
-        ("fear", "fear feared fearful fearfully afraid frightened frightening terrified terrifying scary scarier anxiously"),
-        ("surprise", "surprise surprised surprising surprisingly astonished astonishment amazed startled stunned"),
-        ("sadness", "sad sadder saddest sadly sadness saddened sorrowful grieved grieving mourned mournful unhappily"),
-        ("disgust", "disgust disgusted disgusting disgustingly revolted revulsion loathed loathsome sickened nauseating"),
-        ("anger", "anger angry angrier angriest angrily enraged furious furiously infuriated resentful outraged"),
+        (
+            "joy",
+            "joy joyful joyfully joyous rejoiced happy happier happiest happily happiness "
+            "delighted delightful",
+        ),
+        (
+            "trust",
+            "trust trusted trusting trustworthy entrusted admire admired admiration faithful "
+            "faithfully",
+        ),
+        (
+            "fear",
+            "fear feared fearful fearfully afraid frightened frightening terrified terrifying "
+            "scary scarier anxiously",
+        ),
+        (
+            "surprise",
+            "surprise surprised surprising surprisingly astonished astonishment amazed startled "
+            "stunned",
+        ),
+        (
+            "sadness",
+            "sad sadder saddest sadly sadness saddened sorrowful grieved grieving mourned "
+            "mournful unhappily",
+        ),
+        (
+            "disgust",
+            "disgust disgusted disgusting disgustingly revolted revulsion loathed loathsome "
+            "sickened nauseating",
+        ),
+        (
+            "anger",
+            "anger angry angrier angriest angrily enraged furious furiously infuriated resentful "
+            "outraged",
+        ),
         (
             "anticipation",
-            "anticipate anticipated anticipation eager eagerly eagerness expectantly hopeful impatiently vigilant",
+            "anticipate anticipated anticipation eager eagerly eagerness expectantly hopeful "
+            "impatiently vigilant",
         ),
     ],
 )
@@ -75,10 +114,15 @@ def test_primaries_form_a_wheel_with_its_schemes() -> None:
     for emotion, row in table.items():
         assert table[row["opposite"]]["opposite"] == emotion
         assert (table[row["opposite"]]["angle"] - row["angle"]) % 360 == 180
-        assert [(table[near]["angle"] - row["angle"]) % 360 for near in row["neighbours"]] == [315, 45]
+        assert [(table[near]["angle"] - row["angle"]) % 360 for near in row["neighbours"]] == [
+            315,
+            45,
+        ]
         assert all(-1 <= row[axis] <= 1 for axis in ("valence", "arousal", "dominance"))
         mild, basic, peak = row["intensity"]
-        assert (stimuli.scheme("mild")[mild], basic, stimuli.scheme("peaks")[peak]) == (emotion,) * 3
+        assert (stimuli.scheme("mild")[mild], basic, stimuli.scheme("peaks")[peak]) == (
+            emotion,
+        ) * 3
         assert stimuli.scheme("to_six")[emotion] == row["six"]
     positive = {emotion for emotion, row in table.items() if row["valence"] > 0}
     assert positive == {"joy", "trust", "surprise", "anticipation"}
@@ -105,8 +149,12 @@ def test_closed_class_words_negations_and_emotion_words_do_not_overlap() -> None
 
 
 def test_every_list_and_every_family_of_prompts_can_be_read_by_name() -> None:
-    assert {"emotions", "affect", "negations", "function_words", "primaries", "schemes"} <= set(stimuli.lexicon_names())
-    assert {"readout", "instructions", "system", "framings", "stress", "emotional"} <= set(stimuli.prompt_names())
+    assert {"emotions", "affect", "negations", "function_words", "primaries", "schemes"} <= set(
+        stimuli.lexicon_names()
+    )
+    assert {"readout", "instructions", "system", "framings", "stress", "emotional"} <= set(
+        stimuli.prompt_names()
+    )
     for name in stimuli.lexicon_names():
         assert "about" not in stimuli.lexicon(name)
     for name in set(stimuli.prompt_names()) - {"readout"}:
@@ -144,7 +192,9 @@ def test_readout_words_belong_to_one_label_each(name: str) -> None:
     every = [word for words in entry["words"].values() for word in words]
     assert len(every) == len(set(every))
     assert not set(tokens(entry["suffix"])) & set(every)
-    assert set(entry["words"]) == {k for k in stimuli.scheme({"default": "primaries"}.get(name, name)) if k != "neutral"}
+    assert set(entry["words"]) == {
+        k for k in stimuli.scheme({"default": "primaries"}.get(name, name)) if k != "neutral"
+    }
 
 
 def test_default_readout_words_are_the_lexicons() -> None:
@@ -157,7 +207,10 @@ def test_instructions_name_the_emotion_or_keep_it_unsaid() -> None:
     prompts = stimuli.prompts("instructions")
     for kind in ("with_word", "word_unspoken"):
         assert all(text.count("{emotion}") == text.count("{text}") == 1 for text in prompts[kind])
-    assert all(text.count("{text}") == 1 and "{emotion}" not in text and not given_away(text) for text in prompts["plain"])
+    assert all(
+        text.count("{text}") == 1 and "{emotion}" not in text and not given_away(text)
+        for text in prompts["plain"]
+    )
     assert set(prompts["without_word"]) == set(WHEEL)
     for texts in prompts["without_word"].values():
         assert len(texts) >= 3
@@ -167,8 +220,19 @@ def test_instructions_name_the_emotion_or_keep_it_unsaid() -> None:
 
 
 def test_framings_leave_the_task_alone_and_are_alike_in_length() -> None:
-    framings = {name: texts for name, texts in stimuli.prompts("framings").items() if name != "purpose"}
-    assert set(framings) == {"calm", "pressure", "urgency", "approval", "shame", "curiosity", "encouragement", "threat"}
+    framings = {
+        name: texts for name, texts in stimuli.prompts("framings").items() if name != "purpose"
+    }
+    assert set(framings) == {
+        "calm",
+        "pressure",
+        "urgency",
+        "approval",
+        "shame",
+        "curiosity",
+        "encouragement",
+        "threat",
+    }
     for texts in framings.values():
         assert len(texts) == 5
         assert all(text.endswith(" {task}") and text.count("{") == 1 for text in texts)
@@ -186,7 +250,10 @@ def test_stress_has_ten_levels_of_one_size() -> None:
 
 def test_emotional_prompts_have_neutral_counterparts_of_like_length() -> None:
     prompts = stimuli.prompts("emotional")
-    sizes = {kind: [len(tokens(text)) for text in prompts[kind]] for kind in ("positive", "negative", "neutral")}
+    sizes = {
+        kind: [len(tokens(text)) for text in prompts[kind]]
+        for kind in ("positive", "negative", "neutral")
+    }
     assert {len(size) for size in sizes.values()} == {10}
     means = [sum(size) / 10 for size in sizes.values()]
     assert max(means) / min(means) < 1.25

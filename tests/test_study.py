@@ -1,4 +1,6 @@
-"""`interp run`: every stage on every family, resumed without computing again, and honest about what it could not do."""
+"""`interp run`: every stage on every family, resumed without computing again, and honest about what
+it could not do.
+"""
 
 import json
 import shutil
@@ -20,14 +22,17 @@ TABLES = ("probes", "directions", "cosines", "patching", "contributions", "ablat
 
 def conduct(settings: study.Settings) -> dict:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # they are recorded in run.json, where the tests read them
+        # they are recorded in run.json, where the tests read them
+        warnings.simplefilter("ignore", UserWarning)
         return study.run(settings)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_run_goes_through_on_every_family(family, tiny_folder, tmp_path):
     stimuli = matched_pairs.write(tmp_path / "pairs.jsonl")
-    summary = conduct(study.Settings(model=str(tiny_folder(family)), stimuli=str(stimuli), out=tmp_path / "run"))
+    summary = conduct(
+        study.Settings(model=str(tiny_folder(family)), stimuli=str(stimuli), out=tmp_path / "run")
+    )
     tables = {name: read_table(tmp_path / "run" / "tables" / f"{name}.csv") for name in TABLES}
     assert not [warning for warning in summary["warnings"] if "was not run" in warning]
     assert all(len(frame) for frame in tables.values())
@@ -69,7 +74,9 @@ def test_the_planted_truth_is_found(planted_run):
     probes = read_table(planted_run / "tables" / "probes.csv")
     reception = probes[(probes["task"] == "reception") & (probes["metric"] == "auroc")]
     stream = reception[
-        (reception["site"] == "resid_post") & (reception["position"] == "last_content") & (reception["control"] == "")
+        (reception["site"] == "resid_post")
+        & (reception["position"] == "last_content")
+        & (reception["control"] == "")
     ]
     assert stream.set_index("layer")["value"][[1, 2, 3]].min() == 1.0
     texts = reception[reception["site"] == ""]
@@ -77,10 +84,18 @@ def test_the_planted_truth_is_found(planted_run):
     rivals = probes[probes["control"] == "nuisance"]
     assert set(rivals["metric"]) == {"auroc", "selectivity"}
     assert "length" in set(rivals["target"])
-    cosines = read_table(planted_run / "tables" / "cosines.csv")  # the planted directions are orthogonal
+    # the planted directions are orthogonal
+    cosines = read_table(planted_run / "tables" / "cosines.csv")
     corrected = cosines[cosines["metric"] == "cosine_corrected"]
     assert corrected["value"].abs().max() < 0.05
-    assert cosines[(cosines["metric"] == "cosine") & (cosines["emotion"] != cosines["target"])]["value"].abs().max() < 0.05
+    assert (
+        cosines[(cosines["metric"] == "cosine") & (cosines["emotion"] != cosines["target"])][
+            "value"
+        ]
+        .abs()
+        .max()
+        < 0.05
+    )
     assert (corrected["ci_low"] <= 0.05).all()
     assert (corrected["ci_high"] >= -0.05).all()
     steering = read_table(planted_run / "tables" / "steering.csv")
@@ -91,15 +106,20 @@ def test_the_planted_truth_is_found(planted_run):
 
 
 def test_what_is_planted_is_claimed_and_the_record_says_so(planted_run):
-    """Patching, ablation and the rest: each claim that is true of the planted model, in the report and in run.json."""
+    """Patching, ablation and the rest: each claim that is true of the planted model, in the report
+    and in run.json.
+    """
     record = read_record(planted_run / "run.json")
     told = {(one["stage"], one["what"]): one for one in record.verdict}
     found = {stage for (stage, _), one in told.items() if one["verdict"] == "found"}
     assert found == {"probes", "directions", "patching", "contributions", "ablation", "steering"}
     assert set(record.verdict[0]) == {"stage", "what", "verdict", "estimate", "interval", "p", "n"}
-    reception = told["probes", "a linear probe tells emotional texts from their neutral twins, beyond the words"]
+    reception = told[
+        "probes", "a linear probe tells emotional texts from their neutral twins, beyond the words"
+    ]
     assert (reception["verdict"], reception["estimate"]) == ("found", 1.0)
-    assert 0.9 < reception["interval"][0] < 1.0  # without an error in any scenario, and yet not certain
+    # without an error in any scenario, and yet not certain
+    assert 0.9 < reception["interval"][0] < 1.0
     assert reception["p"] <= 0.01
     ablation = told["ablation", "the top heads of each emotion are needed for its own words"]
     assert ablation["p"] <= 0.01  # twelve random choices per emotion are enough for all together
@@ -127,7 +147,9 @@ def test_a_lost_stage_is_computed_to_the_same_numbers(planted_run, tmp_path):
 def test_one_emotion_is_received_but_not_categorised(tiny_folder, tmp_path):
     joy = [row for row in matched_pairs.rows(40) if int(row["pair"][1:]) % 4 == 0]
     stimuli = matched_pairs.write(tmp_path / "joy.jsonl", joy)
-    settings = study.Settings(model=str(tiny_folder("gpt2")), stimuli=str(stimuli), out=tmp_path / "run")
+    settings = study.Settings(
+        model=str(tiny_folder("gpt2")), stimuli=str(stimuli), out=tmp_path / "run"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         summary = study.run(settings, stages=["probes"])
@@ -138,16 +160,24 @@ def test_one_emotion_is_received_but_not_categorised(tiny_folder, tmp_path):
 
 def test_what_a_model_cannot_answer_is_recorded_as_not_run(tiny_folder, tmp_path):
     rows = [
-        {**row, "emotion": {"joy": "zzq", "sadness": "qqz"}.get(row["emotion"], row["emotion"])} for row in matched_pairs.rows()
+        {**row, "emotion": {"joy": "zzq", "sadness": "qqz"}.get(row["emotion"], row["emotion"])}
+        for row in matched_pairs.rows()
     ]
     kept = [
         row
         for row in rows
-        if row["emotion"] in ("zzq", "qqz") or any(r["pair"] == row["pair"] and r["emotion"] in ("zzq", "qqz") for r in rows)
+        if row["emotion"] in ("zzq", "qqz")
+        or any(r["pair"] == row["pair"] and r["emotion"] in ("zzq", "qqz") for r in rows)
     ]
     stimuli = matched_pairs.write(tmp_path / "pairs.jsonl", kept)
-    summary = conduct(study.Settings(model=str(tiny_folder("gpt2")), stimuli=str(stimuli), out=tmp_path / "run"))
-    assert [warning for warning in summary["warnings"] if warning.startswith("patching was not run: the readout's words for")]
+    summary = conduct(
+        study.Settings(model=str(tiny_folder("gpt2")), stimuli=str(stimuli), out=tmp_path / "run")
+    )
+    assert [
+        warning
+        for warning in summary["warnings"]
+        if warning.startswith("patching was not run: the readout's words for")
+    ]
     assert not (tmp_path / "run" / "tables" / "patching.csv").exists()
     assert "not run" in Path(summary["report"]).read_text(encoding="utf-8")
 
@@ -162,10 +192,15 @@ def test_the_record_says_what_made_the_run(planted_run):
     assert isinstance(read_table(planted_run / "tables" / "probes.csv"), pd.DataFrame)
 
 
-def test_a_name_that_stands_for_another_revision_or_other_weights_is_told(tiny_folder, tmp_path, monkeypatch):
+def test_a_name_that_stands_for_another_revision_or_other_weights_is_told(
+    tiny_folder, tmp_path, monkeypatch
+):
     stimuli = matched_pairs.write(tmp_path / "pairs.jsonl")
     settings = study.Settings(
-        model=str(tiny_folder("gpt2")), stimuli=str(stimuli), out=tmp_path / "run", sites=("resid_post@2",)
+        model=str(tiny_folder("gpt2")),
+        stimuli=str(stimuli),
+        out=tmp_path / "run",
+        sites=("resid_post@2",),
     )
     load = study.folder.load
 
@@ -183,7 +218,9 @@ def test_a_name_that_stands_for_another_revision_or_other_weights_is_told(tiny_f
         study.run(settings, stages=["capture"])
         study.run(settings, stages=["capture"])  # the same revision: nothing to tell
     monkeypatch.setattr(study.folder, "load", changed("revision", "b" * 40))
-    with pytest.warns(UserWarning, match=f"another revision .*{'a' * 40} then, {'b' * 40} now.*pin it"):
+    with pytest.warns(
+        UserWarning, match=f"another revision .*{'a' * 40} then, {'b' * 40} now.*pin it"
+    ):
         again = study.run(settings, stages=["capture"])
     assert any("another revision" in warning for warning in again["warnings"])
     monkeypatch.setattr(study.folder, "load", changed("weights", {"memory": "other"}))
@@ -193,7 +230,12 @@ def test_a_name_that_stands_for_another_revision_or_other_weights_is_told(tiny_f
 
 def test_a_new_run_begins_beside_one_with_other_settings_and_resumes_its_own(tiny_folder, tmp_path):
     stimuli = matched_pairs.write(tmp_path / "pairs.jsonl")
-    common = {"model": str(tiny_folder("gpt2")), "stimuli": str(stimuli), "out": tmp_path / "run", "sites": ("resid_post@2",)}
+    common = {
+        "model": str(tiny_folder("gpt2")),
+        "stimuli": str(stimuli),
+        "out": tmp_path / "run",
+        "sites": ("resid_post@2",),
+    }
     first, second, third = (study.Settings(**common, seed=seed) for seed in range(3))
     assert study.new_run(first) == first
     study.run(first, stages=["capture"])

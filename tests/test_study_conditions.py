@@ -36,12 +36,17 @@ def single(counts: dict[str, int]) -> Battery:
 def paired(counts: dict[str, int]) -> Battery:
     """Twins, so many per emotion."""
     items = [
-        Stimulus(f"{label}{n}{arm}", f"Text {n} of {label}, {arm}.", label if arm == "keyword_free" else arm, arm,
-                 f"{label}{n}")
+        Stimulus(
+            f"{label}{n}{arm}",
+            f"Text {n} of {label}, {arm}.",
+            label if arm == "keyword_free" else arm,
+            arm,
+            f"{label}{n}",
+        )
         for label, count in counts.items()
         for n in range(count)
         for arm in ("keyword_free", "neutral")
-    ]  # fmt: skip
+    ]
     return Battery("paired", tuple(items))
 
 
@@ -105,7 +110,9 @@ def test_single_texts_are_asked_where_twins_are_too_few() -> None:
 def test_words_that_are_known_without_a_model() -> None:
     assert unreadable("any", ("joy", "anger")) == {}
     assert unreadable("planted", ("joy", "saudade")) == {"saudade": "planted has no words for it."}
-    assert unreadable("any", ("Joy", "joy")) == {"Joy": "its words are all words of other emotions, too."}
+    assert unreadable("any", ("Joy", "joy")) == {
+        "Joy": "its words are all words of other emotions, too."
+    }
     found = conditions(paired({"joy": 9, "saudade": 9}), folds=5, model="storyworld")
     assert found.closed == {}  # the others can be asked
     assert found.doubts == ("'saudade' is not asked by words: storyworld has no words for it.",)
@@ -131,7 +138,10 @@ def no_model(monkeypatch) -> None:
 
 
 def write(path: Path, battery: Battery) -> Path:
-    rows = [{"id": i.id, "text": i.text, "emotion": i.emotion, **({"pair": i.pair} if i.pair else {})} for i in battery]
+    rows = [
+        {"id": i.id, "text": i.text, "emotion": i.emotion, **({"pair": i.pair} if i.pair else {})}
+        for i in battery
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -148,8 +158,12 @@ def test_a_battery_that_answers_nothing_ends_before_the_model(tmp_path, no_model
 def test_what_still_can_be_asked_is_named(tmp_path, no_model) -> None:
     path = write(tmp_path / "s.jsonl", single({"joy": 9, "fear": 9, "neutral": 9}))
     for command in ("directions", "patch", "steer"):
-        code, told = outcome(command, "--model", "gone", "--stimuli", path, "--out", tmp_path / "run")
-        assert (code, "What can be asked: probes." in told) == (StatisticsError.exit_code, True), told
+        code, told = outcome(
+            command, "--model", "gone", "--stimuli", path, "--out", tmp_path / "run"
+        )
+        assert (code, "What can be asked: probes." in told) == (StatisticsError.exit_code, True), (
+            told
+        )
     path = write(tmp_path / "s.jsonl", paired({"joy": 4}))
     code, told = outcome("probe", "--model", "gone", "--stimuli", path, "--out", tmp_path / "run")
     assert (code, "What can be asked: directions, cosines" in told) == (
@@ -160,17 +174,23 @@ def test_what_still_can_be_asked_is_named(tmp_path, no_model) -> None:
 
 def test_a_dry_run_of_nothing_is_refused_too(tmp_path, no_model) -> None:
     path = write(tmp_path / "s.jsonl", single({"neutral": 9}))
-    code, _ = outcome("run", "--model", "gone", "--stimuli", path, "--out", tmp_path / "run", "--dry-run")
+    code, _ = outcome(
+        "run", "--model", "gone", "--stimuli", path, "--out", tmp_path / "run", "--dry-run"
+    )
     assert code == StatisticsError.exit_code
 
 
 @pytest.mark.slow
 def test_categorisation_needs_no_twins(tiny_folder, tmp_path) -> None:
-    """Headerless rows of text, GoEmotions' number, id, as people have them; one label is too rare."""
+    """Headerless rows of text, GoEmotions' number, id, as people have them; one label is too
+    rare.
+    """
     rows = [*matched_pairs.rows(40), {"text": "The cat slept.", "emotion": "pride"}]
     numbers = {"joy": 17, "sadness": 25, "anger": 2, "fear": 14, "neutral": 27, "pride": 21}
     path = tmp_path / "no_twins.tsv"
-    path.write_text("".join(f"{row['text']}\t{numbers[row['emotion']]}\te{n}\n" for n, row in enumerate(rows)))
+    path.write_text(
+        "".join(f"{row['text']}\t{numbers[row['emotion']]}\te{n}\n" for n, row in enumerate(rows))
+    )
     settings = study.Settings(
         model=str(tiny_folder("gpt2")),
         stimuli=str(path),
@@ -182,8 +202,14 @@ def test_categorisation_needs_no_twins(tiny_folder, tmp_path) -> None:
         summary = study.run(settings)
     told = [str(one.message) for one in caught if one.category is UserWarning]
     left_out = "directions, cosines, contributions, patching, ablation, steering were not run"
-    assert any(set(line.split(" were")[0].split(", ")) == set(left_out.split(" were")[0].split(", ")) for line in told)
-    assert any(line.startswith("probes: reception was not asked: no text has a neutral twin") for line in told)
+    assert any(
+        set(line.split(" were")[0].split(", ")) == set(left_out.split(" were")[0].split(", "))
+        for line in told
+    )
+    assert any(
+        line.startswith("probes: reception was not asked: no text has a neutral twin")
+        for line in told
+    )
     assert any("fewer than 5 scenarios: 'pride'" in line for line in told)
     assert set(told) <= set(summary["warnings"])
     probes = read_table(tmp_path / "run" / "tables" / "probes.csv")
@@ -199,12 +225,17 @@ def test_categorisation_needs_no_twins(tiny_folder, tmp_path) -> None:
 def test_what_is_left_out_is_told_on_stderr_before_the_model(tmp_path, no_model, capsys) -> None:
     path = write(tmp_path / "s.jsonl", paired({"joy": 9, "saudade": 2}))
     with pytest.raises(AssertionError, match="a model was loaded"):
-        study.run(study.Settings(model="gone", stimuli=str(path), out=tmp_path / "run"), stages=["probes"])
+        study.run(
+            study.Settings(model="gone", stimuli=str(path), out=tmp_path / "run"), stages=["probes"]
+        )
     told = capsys.readouterr().err
     assert "interp: categorisation will not be asked: only 'joy' present" in told
     path = write(tmp_path / "s.jsonl", paired({"joy": 9, "saudade": 9}))
     with pytest.raises(AssertionError, match="a model was loaded"):
-        study.run(study.Settings(model="gone", stimuli=str(path), out=tmp_path / "two"), stages=["patching"])
+        study.run(
+            study.Settings(model="gone", stimuli=str(path), out=tmp_path / "two"),
+            stages=["patching"],
+        )
     assert "interp: the readout has no words for 'saudade'" in capsys.readouterr().err
 
 
@@ -217,13 +248,18 @@ def test_columns_are_named_on_the_command_line(tmp_path) -> None:
     assert outcome(*named, "text=Satz,emotion=Klass")[0] == 3
     for wrong in ("text", "text=", "text=Satz,text=Klasse", "txt=Satz"):
         assert outcome(*named, wrong)[0] == 2
-    settings = study.Settings(model="m", stimuli=str(path), out=tmp_path, columns={"text": "Satz", "emotion": "Klasse"})
+    settings = study.Settings(
+        model="m", stimuli=str(path), out=tmp_path, columns={"text": "Satz", "emotion": "Klasse"}
+    )
     assert settings.read_battery().items[0].emotion == "Freude"
     assert "columns" not in settings.identity
 
 
 def test_a_difference_in_form_is_a_caution_of_the_run(tmp_path) -> None:
-    rows = [{**row, "text": row["text"] + "\n" * (row["emotion"] == "neutral")} for row in matched_pairs.rows(40)]
+    rows = [
+        {**row, "text": row["text"] + "\n" * (row["emotion"] == "neutral")}
+        for row in matched_pairs.rows(40)
+    ]
     path = matched_pairs.write(tmp_path / "s.jsonl", rows)
     opened = Study(study.Settings(model="gone", stimuli=str(path), out=tmp_path / "run"))
     assert any("a line break at the end" in warning for warning in opened.record.warnings)

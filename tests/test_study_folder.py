@@ -29,7 +29,9 @@ def settings(tmp_path, tiny_folder) -> study.Settings:
     """A study of pairs through a copy of a tiny GPT-2, which a test may change."""
     model = shutil.copytree(tiny_folder("gpt2"), tmp_path / "model")
     pairs = matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(16))
-    return study.Settings(model=str(model), stimuli=str(pairs), out=tmp_path / "run", sites=("resid_post",), folds=2)
+    return study.Settings(
+        model=str(model), stimuli=str(pairs), out=tmp_path / "run", sites=("resid_post",), folds=2
+    )
 
 
 def conduct(settings: study.Settings, *stages: str) -> None:
@@ -64,7 +66,10 @@ def change_tokenizer(folder: Path) -> None:
 
 MODELS: dict[str, tuple[Callable[[Path], None], str]] = {
     "weights": (change_weights, "other weights of"),
-    "epsilon": (lambda folder: edit_config(folder, layer_norm_epsilon=0.5), "other configuration of"),
+    "epsilon": (
+        lambda folder: edit_config(folder, layer_norm_epsilon=0.5),
+        "other configuration of",
+    ),
     "heads": (lambda folder: edit_config(folder, n_head=2), "other configuration of"),
     "activation": (lambda folder: edit_config(folder, activation_function="relu"), "configuration"),
     "tokenizer": (change_tokenizer, "other tokenizer of"),
@@ -92,7 +97,11 @@ def test_every_other_refusal_leaves_every_file_as_it_was(settings):
     with held.stage("directions"):
         code, message = outcome(*line(settings, "directions"))
     held.leave()
-    assert (code, "the stage directions" in message, str(os.getpid()) in message) == (75, True, True)
+    assert (code, "the stage directions" in message, str(os.getpid()) in message) == (
+        75,
+        True,
+        True,
+    )
     shards = next((settings.out / "activations" / "shards").iterdir())
     whole = shards.read_bytes()
     shards.write_bytes(whole[:-1])
@@ -154,7 +163,9 @@ def test_two_commands_at_once_both_come_to_their_end(settings):
     assert not (settings.out / LOCKS).exists()
 
 
-def test_a_stage_that_another_command_finished_meanwhile_is_not_computed_again(settings, monkeypatch):
+def test_a_stage_that_another_command_finished_meanwhile_is_not_computed_again(
+    settings, monkeypatch
+):
     conduct(settings, "probes")
     done, table = settings.out / "tables" / "probes.csv", b""
 
@@ -198,7 +209,9 @@ def test_what_a_killed_command_left_is_removed_by_who_comes_alone(settings, monk
     conduct(settings, "directions")
     places = [settings.out / name for name in ("", "tables", "directions")]
     left = [place / ".probes.csv.0123abcd.tmp" for place in places]
-    theirs = [place / name for place in places for name in (".notes.tmp", "a.0123abcd.tmp", ".x.0123")]
+    theirs = [
+        place / name for place in places for name in (".notes.tmp", "a.0123abcd.tmp", ".x.0123")
+    ]
     for path in (*left, *theirs):
         path.write_bytes(b"half")
     with monkeypatch.context() as patch:
@@ -300,7 +313,9 @@ def test_a_run_of_an_older_interp_is_read_with_a_warning(settings):
 
 
 CHANGES: dict[str, Callable[[study.Settings], None]] = {
-    "battery": lambda asked: matched_pairs.write(Path(asked.stimuli), matched_pairs.rows(20)) and None,
+    "battery": lambda asked: (
+        matched_pairs.write(Path(asked.stimuli), matched_pairs.rows(20)) and None
+    ),
     "weights": lambda asked: change_weights(Path(asked.model)),
     "configuration": lambda asked: edit_config(Path(asked.model), layer_norm_epsilon=0.5),
     "tokenizer": lambda asked: change_tokenizer(Path(asked.model)),

@@ -36,20 +36,28 @@ def test_effects_are_those_of_single_passes(planted, battery):
     bound = readout.bind(planted)
     own, contrast = total_effects(planted, pairs, readout)
     for i, pair in enumerate(pairs):
-        scores = [bound.scores(run(planted, encode(planted, [text], readout)).logits)[0] for text in pair]
+        scores = [
+            bound.scores(run(planted, encode(planted, [text], readout)).logits)[0] for text in pair
+        ]
         column = bound.column(pair.affective.emotion)
         assert own[i] == pytest.approx(float(scores[0][column] - scores[1][column]), abs=1e-4)
     assert (contrast > 0).all()
 
 
 def test_the_planted_model_shows_it_and_the_null_model_does_not(planted, battery):
-    shown = {row["emotion"]: row for row in power_rows(planted, battery) if row["metric"] == "total_effect"}
+    shown = {
+        row["emotion"]: row
+        for row in power_rows(planted, battery)
+        if row["metric"] == "total_effect"
+    }
     assert set(shown) == {"joy", "fear", "all"}
     assert shown["all"]["ci_low"] > 0
     assert shown["all"]["share"] > 0.9
     assert 5 <= shown["joy"]["needed"] <= 24
     null = {
-        row["emotion"]: row for row in power_rows(load("planted_null", check=False), battery) if row["metric"] == "total_effect"
+        row["emotion"]: row
+        for row in power_rows(load("planted_null", check=False), battery)
+        if row["metric"] == "total_effect"
     }
     assert not null["all"]["ci_low"] > 0.05
 
@@ -59,7 +67,9 @@ def test_a_study_is_told_where_its_pairs_cannot_show_it(planted, battery):
     pairs = battery.doses()["keyword_free"]
     assert doubt(planted, pairs, readout) is None
     null = load("planted_null", check=False)
-    assert re.search(r"does not surely tell these \d+ twins apart", doubt(null, pairs, readout) or "")
+    assert re.search(
+        r"does not surely tell these \d+ twins apart", doubt(null, pairs, readout) or ""
+    )
 
 
 def test_few_noisy_pairs_are_told_how_many_would_do(planted, battery, monkeypatch):
@@ -67,7 +77,10 @@ def test_few_noisy_pairs_are_told_how_many_would_do(planted, battery, monkeypatc
     noisy = np.array([2.2, -0.3, 1.9, 0.1, 0.4, 1.8, -0.2, 0.9, 0.2, 1.4, -0.1, 0.6])
     monkeypatch.setattr("interp.study.power.total_effects", lambda *a: (noisy, noisy))
     said = doubt(planted, pairs, readout_for("planted", battery.emotions)) or ""
-    found = re.search(r"with 12 scenarios, .* would be seen in (\d+) % of studies.* (\d+) scenarios would do", said)
+    found = re.search(
+        r"with 12 scenarios, .* would be seen in (\d+) % of studies.* (\d+) scenarios would do",
+        said,
+    )
     assert found is not None, said
     assert 30 < int(found[1]) < 80
     assert 12 < int(found[2]) <= 64
@@ -91,8 +104,10 @@ def test_doses_find_their_twins():
     )
     doses = Battery("b", items).doses()
     assert {arm: [(a.id, n.id) for a, n in pairs] for arm, pairs in doses.items()} == {
-        "moderate": [("b", "nb")], "keyword_free": [("a1", "n1"), ("a2", "n2")], "strong": [("s1", "n1")],
-    }  # fmt: skip
+        "moderate": [("b", "nb")],
+        "keyword_free": [("a1", "n1"), ("a2", "n2")],
+        "strong": [("s1", "n1")],
+    }
 
 
 def test_the_command_prints_rows_and_a_sentence_per_dose():
@@ -113,7 +128,15 @@ def test_nothing_to_compare_is_said_before_the_model_is_loaded(tmp_path):
 
 
 def test_what_is_told_names_the_emotions_that_show():
-    row = {"dose": "strong", "metric": "total_effect", "n": 9, "share": 0.8, "value": 0.5, "ci_high": 1.0, "p": 0.01}
+    row = {
+        "dose": "strong",
+        "metric": "total_effect",
+        "n": 9,
+        "share": 0.8,
+        "value": 0.5,
+        "ci_high": 1.0,
+        "p": 0.01,
+    }
     rows = [
         {**row, "emotion": "joy", "ci_low": 0.1, "needed": 12},
         {**row, "emotion": "fear", "ci_low": -0.1, "needed": 0},

@@ -23,7 +23,12 @@ def plutchik():
 
 @pytest.mark.parametrize(
     ("n_layers", "most", "expected"),
-    [(30, 6, (0, 6, 12, 17, 23, 29)), (4, 12, (0, 1, 2, 3)), (3, None, (0, 1, 2)), (12, 12, tuple(range(12)))],
+    [
+        (30, 6, (0, 6, 12, 17, 23, 29)),
+        (4, 12, (0, 1, 2, 3)),
+        (3, None, (0, 1, 2)),
+        (12, 12, tuple(range(12))),
+    ],
 )
 def test_layers_are_evenly_spaced_and_hold_both_ends(n_layers, most, expected):
     assert spaced(n_layers, most) == expected
@@ -34,7 +39,9 @@ def test_quick_keeps_so_many_scenarios_of_each_emotion_and_their_twins(plutchik)
     pairs = kept.pairs()
     assert len(kept) == 2 * len(pairs)
     for emotion in plutchik.emotions:
-        assert len({pair.affective.group for pair in pairs if pair.affective.emotion == emotion}) == 12
+        assert (
+            len({pair.affective.group for pair in pairs if pair.affective.emotion == emotion}) == 12
+        )
     order = [item.id for item in plutchik]
     assert [item.id for item in kept] == sorted((item.id for item in kept), key=order.index)
 
@@ -52,7 +59,12 @@ def test_a_battery_without_twins_is_kept_whole(plutchik):
 def test_full_leaves_nothing_out_and_the_others_say_what(plutchik):
     assert left_out(PRESETS["full"], plutchik, 30) == []
     told = " ".join(left_out(PRESETS["quick"], plutchik, 30))
-    for phrase in ("of 960 texts", "24 of 30 layers", "alone is never below 1/7", "4 of 8 pairs per emotion"):
+    for phrase in (
+        "of 960 texts",
+        "24 of 30 layers",
+        "alone is never below 1/7",
+        "4 of 8 pairs per emotion",
+    ):
         assert phrase in told
     assert "layers" not in " ".join(left_out(PRESETS["standard"], plutchik, 10))
 
@@ -74,28 +86,78 @@ def test_sites_are_thinned_by_the_preset_unless_they_were_named(tiny_folder, tmp
 def test_an_unknown_preset_is_refused_before_anything_is_made(tmp_path):
     with pytest.raises(UsageError, match="quick, standard, full"):
         Settings(model="planted", stimuli="planted", out=tmp_path / "run", preset="fast")
-    assert outcome("run", "--model", "planted", "--stimuli", "planted", "--out", tmp_path / "run", "--preset", "fast")[0] == 2
+    assert (
+        outcome(
+            "run",
+            "--model",
+            "planted",
+            "--stimuli",
+            "planted",
+            "--out",
+            tmp_path / "run",
+            "--preset",
+            "fast",
+        )[0]
+        == 2
+    )
     assert not (tmp_path / "run").exists()
 
 
 def test_a_dry_run_tells_what_the_preset_means(tmp_path):
     result = CliRunner().invoke(
         cli,
-        ["run", "--model", "planted", "--stimuli", "planted", "--out", str(tmp_path / "run"), "--preset", "quick", "--dry-run"],
+        [
+            "run",
+            "--model",
+            "planted",
+            "--stimuli",
+            "planted",
+            "--out",
+            str(tmp_path / "run"),
+            "--preset",
+            "quick",
+            "--dry-run",
+        ],
     )
     told = " ".join(result.output.split())
-    for phrase in ("preset quick", "scenarios 12", "draws 6", "patched resid_post", "left out by the preset"):
+    for phrase in (
+        "preset quick",
+        "scenarios 12",
+        "draws 6",
+        "patched resid_post",
+        "left out by the preset",
+    ):
         assert phrase in told
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default::UserWarning")  # the study tells what it met
 def test_a_quick_study_runs_and_its_report_tells_what_was_left_out(tmp_path):
-    code, _ = outcome("run", "--model", "planted", "--stimuli", "planted", "--out", tmp_path / "run", "--preset", "quick")
+    code, _ = outcome(
+        "run",
+        "--model",
+        "planted",
+        "--stimuli",
+        "planted",
+        "--out",
+        tmp_path / "run",
+        "--preset",
+        "quick",
+    )
     assert code == 0
     page = write_report(tmp_path / "run").read_text()
     assert "The preset <strong>quick</strong> left out" in page
     assert "alone is never below 1/7" in page
-    code, told = outcome("run", "--model", "planted", "--stimuli", "planted", "--out", tmp_path / "run", "--preset", "standard")
+    code, told = outcome(
+        "run",
+        "--model",
+        "planted",
+        "--stimuli",
+        "planted",
+        "--out",
+        tmp_path / "run",
+        "--preset",
+        "standard",
+    )
     assert code == 4
     assert "preset: 'quick' there, 'standard' now" in told

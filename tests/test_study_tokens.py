@@ -1,4 +1,6 @@
-"""A whole study under tokenizers that close their texts, with texts that are cut, and with an emotion that has no words."""
+"""A whole study under tokenizers that close their texts, with texts that are cut, and with an
+emotion that has no words.
+"""
 
 import json
 import shutil
@@ -18,7 +20,11 @@ SITES = ("resid_post", "z", "post")
 def conduct(model, out, rows, **settings):
     """A quick study of these rows; its tables by stage."""
     path = matched_pairs.write(out.with_suffix(".jsonl"), rows)
-    summary = study.run(study.Settings(model=str(model), stimuli=str(path), out=out, preset="quick", sites=SITES, **settings))
+    summary = study.run(
+        study.Settings(
+            model=str(model), stimuli=str(path), out=out, preset="quick", sites=SITES, **settings
+        )
+    )
     assert not [told for told in summary["warnings"] if "was not run" in told], summary["warnings"]
     return {name: read_table(out / "tables" / f"{name}.csv") for name in ("directions", *CAUSAL)}
 
@@ -41,12 +47,21 @@ def closing(folder, path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_tokenizer_that_closes_texts_changes_no_number_of_a_study(tiny_folder, tmp_path):
-    rows = [{**row, "text": row["text"] + " " * (at % 3)} for at, row in enumerate(matched_pairs.rows(16))]
+    rows = [
+        {**row, "text": row["text"] + " " * (at % 3)}
+        for at, row in enumerate(matched_pairs.rows(16))
+    ]
     plain = conduct(tiny_folder("llama"), tmp_path / "plain", rows)
     closed = conduct(closing(tiny_folder("llama"), tmp_path / "model"), tmp_path / "closed", rows)
     for name, table in plain.items():
-        np.testing.assert_allclose(closed[name]["value"], table["value"], rtol=1e-4, atol=1e-5, err_msg=name)
-    assert set(plain["directions"]["position"]) == set(plain["steering"]["position"]) == {"last_content"}
+        np.testing.assert_allclose(
+            closed[name]["value"], table["value"], rtol=1e-4, atol=1e-5, err_msg=name
+        )
+    assert (
+        set(plain["directions"]["position"])
+        == set(plain["steering"]["position"])
+        == {"last_content"}
+    )
 
 
 @pytest.mark.slow
@@ -58,35 +73,62 @@ def test_texts_that_are_cut_go_through_all_stages(tiny_folder, tmp_path, side):
     def padded(filler):
         kept, gone = "and so " * 60, f"{filler} " * 60
         around = "{gone}{kept}{text}" if side == "left" else "{text} {kept}{gone}"
-        return [{**row, "text": around.format(gone=gone, kept=kept, text=row["text"])} for row in matched_pairs.rows(16)]
+        return [
+            {**row, "text": around.format(gone=gone, kept=kept, text=row["text"])}
+            for row in matched_pairs.rows(16)
+        ]
 
     model = closing(tiny_folder("llama"), tmp_path / "model")
-    sea, hill = (conduct(model, tmp_path / one, padded(f"the {one}"), truncate=side) for one in ("sea", "hill"))
+    sea, hill = (
+        conduct(model, tmp_path / one, padded(f"the {one}"), truncate=side)
+        for one in ("sea", "hill")
+    )
     means = [
-        [table["patching"].query("metric == 'total_effect'").set_index(["mode", "emotion"])["value"].sort_index(),
-         table["directions"].query("metric == 'norm'").set_index(["emotion", "layer"])["value"].sort_index()]
+        [
+            table["patching"]
+            .query("metric == 'total_effect'")
+            .set_index(["mode", "emotion"])["value"]
+            .sort_index(),
+            table["directions"]
+            .query("metric == 'norm'")
+            .set_index(["emotion", "layer"])["value"]
+            .sort_index(),
+        ]
         for table in (sea, hill)
-    ]  # fmt: skip
+    ]
     for one, other in zip(*means, strict=True):
         assert len(one)
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     path = matched_pairs.write(tmp_path / "long.jsonl", padded("the sea"))
     with pytest.raises(DataError, match="--truncate"):
-        study.run(study.Settings(model=str(model), stimuli=str(path), out=tmp_path / "uncut", sites=SITES))
+        study.run(
+            study.Settings(model=str(model), stimuli=str(path), out=tmp_path / "uncut", sites=SITES)
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_emotion_without_words_is_left_out_and_told(tiny_folder, tmp_path):
-    rows = [{**row, "emotion": "zyzzyva" if row["emotion"] == "fear" else row["emotion"]} for row in matched_pairs.rows(16)]
+    rows = [
+        {**row, "emotion": "zyzzyva" if row["emotion"] == "fear" else row["emotion"]}
+        for row in matched_pairs.rows(16)
+    ]
     found = conduct(tiny_folder("llama"), tmp_path / "run", rows)
     known = {"joy", "sadness", "anger"}
-    assert set(found["directions"]["emotion"]) == set(found["contributions"]["emotion"]) == {*known, "zyzzyva"}
+    assert (
+        set(found["directions"]["emotion"])
+        == set(found["contributions"]["emotion"])
+        == {*known, "zyzzyva"}
+    )
     assert set(found["patching"]["emotion"]) == {*known, "all"}
     assert set(found["ablation"]["emotion"]) == set(found["ablation"]["target"]) == {*known, "all"}
     assert set(found["steering"]["emotion"]) == {*known, "all"}
     record = read_record(tmp_path / "run" / "run.json")
-    told = [warning for warning in record.warnings if "words for zyzzyva have no tokens of their own" in warning]
+    told = [
+        warning
+        for warning in record.warnings
+        if "words for zyzzyva have no tokens of their own" in warning
+    ]
     assert [warning.split(":")[0] for warning in told] == ["patching"]  # told once
     asked = record.provenance["readout"]
     assert (asked["suffix"], set(asked["words"])) == (" The feeling here is", known)

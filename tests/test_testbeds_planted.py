@@ -1,4 +1,6 @@
-"""The planted circuit against its closed forms: directions, contributions, ablations, at two sizes of model."""
+"""The planted circuit against its closed forms: directions, contributions, ablations, at two sizes
+of model.
+"""
 
 import numpy as np
 import pytest
@@ -30,7 +32,9 @@ class TestCircuit:
         assert abs(clean(spec).direction(layer, emotion, signs) @ true) < 0.9
 
     @pytest.mark.parametrize("kind", ["z", "post"])
-    def test_contributions_rank_the_planted_ones_first_and_in_the_order_of_their_shares(self, spec, kind):
+    def test_contributions_rank_the_planted_ones_first_and_in_the_order_of_their_shares(
+        self, spec, kind
+    ):
         truth, run = planted.truth(spec), clean(spec)
         for emotion in spec.emotions:
             own = truth.heads[emotion] if kind == "z" else truth.neurons[emotion]
@@ -61,15 +65,23 @@ class TestCircuit:
     def test_the_model_says_the_emotion_s_words_and_none_of_them_on_neutral_texts(self, spec):
         run, words = clean(spec), planted.readout(spec)
         said = built(spec)[1].convert_ids_to_tokens(run.logits.argmax(1).tolist())
-        affective = [word in words[i.emotion] for i, word in zip(run.items, said, strict=True) if i.emotion != "neutral"]
+        affective = [
+            word in words[i.emotion]
+            for i, word in zip(run.items, said, strict=True)
+            if i.emotion != "neutral"
+        ]
         named = {word for own in words.values() for word in own}
-        false = [word in named for i, word in zip(run.items, said, strict=True) if i.emotion == "neutral"]
+        false = [
+            word in named for i, word in zip(run.items, said, strict=True) if i.emotion == "neutral"
+        ]
         assert np.mean(affective) > 0.98
         assert not any(false)
 
 
 def ablated(kind, layer, columns, mode):
-    """Zero, or replace by the neutral twin's values, columns of z or post at the last token of affective texts."""
+    """Zero, or replace by the neutral twin's values, columns of z or post at the last token of
+    affective texts.
+    """
 
     def edit(run):
         block = run.model.transformer.h[layer]
@@ -80,7 +92,9 @@ def ablated(kind, layer, columns, mode):
         def hook(_, inputs):
             x = inputs[0].clone()
             new = 0.0 if mode == "zero" else source[list(twin.values())]
-            x[torch.tensor(rows)[:, None], run.last[rows][:, None], torch.as_tensor(columns)[None]] = new
+            x[
+                torch.tensor(rows)[:, None], run.last[rows][:, None], torch.as_tensor(columns)[None]
+            ] = new
             return (x,)
 
         return (block.attn if kind == "z" else block.mlp).c_proj.register_forward_pre_hook(hook)
@@ -94,7 +108,9 @@ class TestAblation:
         run = Run(SPEC, edit)
         items = [i for i in run.items if i.emotion == emotion and i.arm == "keyword_free"]
         v = planted.truth(SPEC).direction(emotion, FINAL)
-        return items, np.array([run.at["resid_post", FINAL.layer][run.place[i.id]] @ v for i in items])
+        return items, np.array(
+            [run.at["resid_post", FINAL.layer][run.place[i.id]] @ v for i in items]
+        )
 
     @pytest.mark.parametrize("emotion", SPEC.emotions[:2])
     def test_of_the_planted_head(self, mode, emotion):

@@ -1,4 +1,6 @@
-"""The story world: its stories need reading, its oracle reads, its battery is the committed one, its training trains."""
+"""The story world: its stories need reading, its oracle reads, its battery is the committed one,
+its training trains.
+"""
 
 import collections
 import json
@@ -40,7 +42,8 @@ def held_out() -> list[Story]:
     return storyworld.generate(240, seed=12, split="held_out")
 
 
-# ----------------------------------------------------------------------------------------------------------- appraisals
+# ------------------------------------------------------------------------------------------
+# appraisals
 
 
 def test_each_row_of_the_appraisal_table_names_its_source_and_each_emotion_is_caused() -> None:
@@ -64,10 +67,22 @@ def test_each_row_of_the_appraisal_table_names_its_source_and_each_emotion_is_ca
     ],
 )
 def test_the_appraisal_decides_the_emotion(
-    valence: str, agent: str, status: str, expected: str, contaminating: str, reliable: str, emotion: str | None
+    valence: str,
+    agent: str,
+    status: str,
+    expected: str,
+    contaminating: str,
+    reliable: str,
+    emotion: str | None,
 ) -> None:
-    assert Appraisal("self", valence, agent, status, expected, contaminating, reliable).emotion == emotion
-    assert Appraisal("other", valence, agent, status, expected, contaminating, reliable).emotion == NEUTRAL
+    assert (
+        Appraisal("self", valence, agent, status, expected, contaminating, reliable).emotion
+        == emotion
+    )
+    assert (
+        Appraisal("other", valence, agent, status, expected, contaminating, reliable).emotion
+        == NEUTRAL
+    )
 
 
 def test_stories_are_labelled_by_their_appraisals(stories: list[Story]) -> None:
@@ -84,10 +99,13 @@ def test_the_world_is_rich() -> None:
     assert all(len(storyworld.reactions(emotion, n=18)) == 18 for emotion in (*EMOTIONS, NEUTRAL))
 
 
-# --------------------------------------------------------------------------------------------------------------- stories
+# ------------------------------------------------------------------------------------------
+# stories
 
 
-def test_twins_are_the_same_words_and_differ_in_two_names(stories: list[Story], held_out: list[Story]) -> None:
+def test_twins_are_the_same_words_and_differ_in_two_names(
+    stories: list[Story], held_out: list[Story]
+) -> None:
     for story in [*stories, *held_out]:
         twin = story.twin
         assert twin is not None
@@ -96,7 +114,10 @@ def test_twins_are_the_same_words_and_differ_in_two_names(stories: list[Story], 
         pieces = re.findall(r"\w+", story.text), re.findall(r"\w+", twin.text)
         differing = [pair for pair in zip(*pieces, strict=True) if pair[0] != pair[1]]
         assert len(differing) == 2
-        assert {word for pair in differing for word in pair} == {story.protagonist, story.strangers[0]}
+        assert {word for pair in differing for word in pair} == {
+            story.protagonist,
+            story.strangers[0],
+        }
 
 
 def test_spans_mark_what_they_say(stories: list[Story]) -> None:
@@ -108,7 +129,9 @@ def test_spans_mark_what_they_say(stories: list[Story]) -> None:
         assert sorted(edits) == sorted([story.protagonist, story.strangers[0]])
 
 
-def test_training_never_sees_a_held_out_wording_or_combination(stories: list[Story], held_out: list[Story]) -> None:
+def test_training_never_sees_a_held_out_wording_or_combination(
+    stories: list[Story], held_out: list[Story]
+) -> None:
     for story in stories:
         assert story.wording != held_out_wording(story.frame)
         assert not held_out_combination(story.frame, story.emotion)
@@ -118,8 +141,14 @@ def test_training_never_sees_a_held_out_wording_or_combination(stories: list[Sto
     assert all(held_out_combination(story.frame, story.emotion) for story in unseen)
 
 
-def test_the_wordings_that_are_held_out_for_one_frame_are_seen_with_others(stories: list[Story], held_out: list[Story]) -> None:
-    assert {story.wording for story in held_out} == {story.wording for story in stories} == set(wording_ids())
+def test_the_wordings_that_are_held_out_for_one_frame_are_seen_with_others(
+    stories: list[Story], held_out: list[Story]
+) -> None:
+    assert (
+        {story.wording for story in held_out}
+        == {story.wording for story in stories}
+        == set(wording_ids())
+    )
 
 
 def test_generation_is_a_function_of_the_seed() -> None:
@@ -138,14 +167,19 @@ def test_an_instruction_decides_the_reaction(stories: list[Story]) -> None:
         assert told.text[told.spans[-1].start :] == f"Then {story.protagonist}"
 
 
-def test_the_keyword_rich_form_names_the_feeling_and_the_keyword_free_one_does_not(stories: list[Story]) -> None:
+def test_the_keyword_rich_form_names_the_feeling_and_the_keyword_free_one_does_not(
+    stories: list[Story],
+) -> None:
     rng = random.Random(0)
     every = {word for emotion in EMOTIONS for word in storyworld.feelings(emotion)}
     for story in stories:
         rich = storyworld.name_feeling(story, rng=rng)
         assert set(storyworld.feelings(story.emotion)) & set(bag(rich.text))
         assert not every & set(bag(story.text))
-        assert " ".join(rich.text[s.start : s.end] for s in rich.spans if s.part != "edit") == rich.text
+        assert (
+            " ".join(rich.text[s.start : s.end] for s in rich.spans if s.part != "edit")
+            == rich.text
+        )
 
 
 def test_impossible_requests_are_refused() -> None:
@@ -159,13 +193,16 @@ def test_impossible_requests_are_refused() -> None:
         storyworld.battery(scenarios_per_emotion=0)
 
 
-# ---------------------------------------------------------------------------------------------------------------- oracle
+# ------------------------------------------------------------------------------------------
+# oracle
 
 
 def test_the_oracle_reads_every_reaction_of_the_world(stories: list[Story]) -> None:
     for story in stories:
         assert read(story.reaction) == (story.told, True)
-        assert read(f"Then {story.protagonist} {story.reaction}", protagonist=story.protagonist) == (story.told, True)
+        assert read(
+            f"Then {story.protagonist} {story.reaction}", protagonist=story.protagonist
+        ) == (story.told, True)
     for emotion in (*EMOTIONS, NEUTRAL):
         assert {read(text).emotion for text in storyworld.reactions(emotion)} == {emotion}
 
@@ -189,11 +226,14 @@ def test_the_oracle_reads_every_reaction_of_the_world(stories: list[Story]) -> N
         (".", None, False),
     ],
 )
-def test_the_oracle_knows_the_grammar_and_nothing_else(continuation: str, emotion: str | None, of_world: bool) -> None:
+def test_the_oracle_knows_the_grammar_and_nothing_else(
+    continuation: str, emotion: str | None, of_world: bool
+) -> None:
     assert read(continuation, protagonist="Mara") == (emotion, of_world)
 
 
-# --------------------------------------------------------------------------------------------------------------- battery
+# ------------------------------------------------------------------------------------------
+# battery
 
 
 def test_regenerating_gives_the_committed_battery() -> None:
@@ -203,8 +243,14 @@ def test_regenerating_gives_the_committed_battery() -> None:
 def test_the_battery_has_three_arms_and_sixty_scenarios_an_emotion() -> None:
     items = storyworld.battery()
     assert len({item.id for item in items}) == len(items) == 8 * 60 * 3
-    assert collections.Counter(item.arm for item in items) == {"keyword_free": 480, "neutral": 480, "keyword_rich": 480}
-    assert collections.Counter(item.emotion for item in items if item.arm == "keyword_free") == dict.fromkeys(EMOTIONS, 60)
+    assert collections.Counter(item.arm for item in items) == {
+        "keyword_free": 480,
+        "neutral": 480,
+        "keyword_rich": 480,
+    }
+    assert collections.Counter(
+        item.emotion for item in items if item.arm == "keyword_free"
+    ) == dict.fromkeys(EMOTIONS, 60)
     assert {item.emotion for item in items if item.arm == "neutral"} == {NEUTRAL}
     assert all((item.pair is None) == (item.arm == "keyword_rich") for item in items)
     assert all(item.group == item.pair for item in items if item.pair)
@@ -225,17 +271,31 @@ def test_a_bag_of_words_cannot_tell_evoking_from_neutral_texts() -> None:
 
 
 def test_generator_and_oracle_need_no_torch() -> None:
-    code = "import sys, interp.testbeds.storyworld as s; s.battery(scenarios_per_emotion=1); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, interp.testbeds.storyworld as s; s.battery(scenarios_per_emotion=1); "
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-# -------------------------------------------------------------------------------------------------------------- training
+# ------------------------------------------------------------------------------------------
+# training
 
 
 def tiny(seed: int = 1, steps: int = 80) -> Any:
     from interp.testbeds.storyworld.training import Recipe
 
-    return Recipe(seed=seed, steps=steps, batch=8, d_model=32, layers=2, heads=2, d_mlp=32, rate=0.02, embedding_rate=0.03)
+    return Recipe(
+        seed=seed,
+        steps=steps,
+        batch=8,
+        d_model=32,
+        layers=2,
+        heads=2,
+        d_mlp=32,
+        rate=0.02,
+        embedding_rate=0.03,
+    )
 
 
 def test_a_miniature_learns_and_its_folder_loads(tmp_path: Path) -> None:
@@ -248,7 +308,10 @@ def test_a_miniature_learns_and_its_folder_loads(tmp_path: Path) -> None:
     assert done.steps == 80
     assert done.tokens > 0
     assert done.last_loss < 0.6 * done.first_loss
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(tmp_path),
+        AutoTokenizer.from_pretrained(tmp_path),
+    )
     ids = tokenizer("Then Mara slammed the door.", return_tensors="pt")["input_ids"]
     assert ids[0, 0] == tokenizer.bos_token_id
     assert tokenizer.bos_token_id == model.config.bos_token_id
@@ -257,7 +320,9 @@ def test_a_miniature_learns_and_its_folder_loads(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
-def test_a_run_that_was_cut_and_resumed_takes_the_same_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_cut_and_resumed_takes_the_same_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from interp.testbeds.storyworld import training
 
     whole = training.train(tmp_path / "whole", tiny(steps=12))
@@ -289,7 +354,9 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path: Pa
         training.train(tmp_path, tiny())
 
 
-def test_training_texts_are_in_the_vocabulary_and_decode_to_the_letter(stories: list[Story], held_out: list[Story]) -> None:
+def test_training_texts_are_in_the_vocabulary_and_decode_to_the_letter(
+    stories: list[Story], held_out: list[Story]
+) -> None:
     from interp.testbeds.storyworld.tokenizer import SPECIAL, build_tokenizer, encode, vocabulary
 
     tokenizer = build_tokenizer()
@@ -319,7 +386,8 @@ def test_the_script_trains_and_says_what_it_did(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "model.safetensors").exists()
 
 
-# ----------------------------------------------------------------------------------------------------- the trained model
+# ------------------------------------------------------------------------------------------
+# the trained model
 
 
 @pytest.fixture(scope="module")
@@ -327,12 +395,20 @@ def trained() -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = storyworld.folder()
-    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(
+        folder
+    )
 
 
 def test_the_folder_is_small_and_complete() -> None:
     names = {path.name for path in storyworld.folder().iterdir()}
-    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md"} <= names
+    assert {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "README.md",
+    } <= names
     assert (storyworld.folder() / "model.safetensors").stat().st_size < 12e6
 
 
@@ -347,14 +423,20 @@ def test_the_model_chooses_the_reaction_of_held_out_wordings(trained: tuple[Any,
     from interp.testbeds.storyworld.scoring import forced_choice_accuracy
 
     items = [item for item in storyworld.battery() if item.arm == "keyword_free"][::3]
-    accuracy = forced_choice_accuracy(*trained, [item.text for item in items], [item.emotion for item in items])
+    accuracy = forced_choice_accuracy(
+        *trained, [item.text for item in items], [item.emotion for item in items]
+    )
     assert accuracy >= 0.9
 
 
 def test_the_model_tells_twins_apart_by_reading(trained: tuple[Any, Any]) -> None:
     from interp.testbeds.storyworld.scoring import reaction_scores
 
-    pairs = [(story, story.twin) for story in storyworld.generate(80, seed=21, split="held_out") if story.twin is not None]
+    pairs = [
+        (story, story.twin)
+        for story in storyworld.generate(80, seed=21, split="held_out")
+        if story.twin is not None
+    ]
     evoking = reaction_scores(*trained, [story.text for story, _ in pairs], emotions=(NEUTRAL,))
     neutral = reaction_scores(*trained, [twin.text for _, twin in pairs], emotions=(NEUTRAL,))
     assert float((neutral > evoking).float().mean()) >= 0.95
@@ -365,15 +447,22 @@ def test_the_model_obeys_the_instruction(trained: tuple[Any, Any]) -> None:
 
     prompts = storyworld.neutral_prompts(64, seed=9)
     told = [EMOTIONS[index % 8] for index in range(64)]
-    texts = [f"{storyworld.instruction(emotion)} {story.text}" for emotion, story in zip(told, prompts, strict=True)]
+    texts = [
+        f"{storyworld.instruction(emotion)} {story.text}"
+        for emotion, story in zip(told, prompts, strict=True)
+    ]
     assert forced_choice_accuracy(*trained, texts, told) >= 0.9
 
 
 LAYER, STRENGTH = 5, 1.5
 
 
-def test_pushing_the_deciding_token_steers_neutral_stories_into_each_emotion(trained: tuple[Any, Any]) -> None:
-    """One layer and one strength for all emotions, chosen on other stories; the push is at the prompt's last token."""
+def test_pushing_the_deciding_token_steers_neutral_stories_into_each_emotion(
+    trained: tuple[Any, Any],
+) -> None:
+    """One layer and one strength for all emotions, chosen on other stories; the push is at the
+    prompt's last token.
+    """
     prompts = [story.text for story in storyworld.neutral_prompts(12, seed=31)]
     sources = storyworld.generate(96, seed=32, split="held_out")
     evoking = residuals(trained, [story.text for story in sources])
@@ -383,8 +472,19 @@ def test_pushing_the_deciding_token_steers_neutral_stories_into_each_emotion(tra
     readings = []
     for emotion in EMOTIONS:
         chosen = [story.emotion == emotion for story in sources]
-        readings.append([read(text) for text in written(trained, prompts, STRENGTH * (evoking - neutral)[chosen].mean(0))])
-    hits = [reading.emotion == emotion for emotion, row in zip(EMOTIONS, readings, strict=True) for reading in row]
+        readings.append(
+            [
+                read(text)
+                for text in written(
+                    trained, prompts, STRENGTH * (evoking - neutral)[chosen].mean(0)
+                )
+            ]
+        )
+    hits = [
+        reading.emotion == emotion
+        for emotion, row in zip(EMOTIONS, readings, strict=True)
+        for reading in row
+    ]
     assert np.mean(hits) >= 0.8
     assert np.mean([reading.sentence_of_world for row in readings for reading in row]) >= 0.9
 
@@ -395,7 +495,9 @@ def residuals(trained: tuple[Any, Any], texts: list[str]) -> Any:
 
     model, tokenizer = trained
     seen: list[Any] = []
-    handle = model.model.layers[LAYER].register_forward_hook(lambda module, inputs, output: seen.append(output[0, -1]))
+    handle = model.model.layers[LAYER].register_forward_hook(
+        lambda module, inputs, output: seen.append(output[0, -1])
+    )
     with torch.inference_mode():
         for text in texts:
             model(**tokenizer(text, return_tensors="pt"))
@@ -404,7 +506,9 @@ def residuals(trained: tuple[Any, Any], texts: list[str]) -> Any:
 
 
 def written(trained: tuple[Any, Any], prompts: list[str], push: Any) -> list[str]:
-    """What the model greedily writes after each prompt when `push` is added at the prompt's last token."""
+    """What the model greedily writes after each prompt when `push` is added at the prompt's last
+    token.
+    """
     import torch
 
     def edit(module: Any, inputs: Any, output: Any) -> Any:
@@ -421,6 +525,8 @@ def written(trained: tuple[Any, Any], prompts: list[str], push: Any) -> list[str
         for prompt in prompts:
             ids = tokenizer(prompt, return_tensors="pt")
             row = model.generate(**ids, max_new_tokens=20, do_sample=False, pad_token_id=0)[0]
-            texts.append(tokenizer.decode(row[ids["input_ids"].shape[1] :], skip_special_tokens=True))
+            texts.append(
+                tokenizer.decode(row[ids["input_ids"].shape[1] :], skip_special_tokens=True)
+            )
     handle.remove()
     return texts

@@ -1,7 +1,8 @@
-"""A tiny Llama under tokenizers that differ only in what they put around a text: before it, behind it, both, nothing.
+"""A tiny Llama under tokenizers that differ only in what they put around a text: before it, behind
+it, both, nothing.
 
-The weights are the same. Tokens are bytes and a few words, and a blank at a text's end is a token of
-its own, with or without characters in its span, as in GPT-2 and Llama-3.
+The weights are the same. Tokens are bytes and a few words, and a blank at a text's end is a token
+of its own, with or without characters in its span, as in GPT-2 and Llama-3.
 """
 
 from pathlib import Path
@@ -17,7 +18,9 @@ WORDS = ("Ġdog", "Ġran", "Ġfelt", "Ġjoy", "Ġsad", "Ġthe", "Ġand", "Ġcrie
 
 
 def make_ending(path: Path, kind: str, *, trim: bool = False, extra: tuple[str, ...] = ()) -> Path:
-    """A folder with the tiny Llama under a tokenizer of this kind; `extra` special tokens have no row in the embedding."""
+    """A folder with the tiny Llama under a tokenizer of this kind; `extra` special tokens have no
+    row in the embedding.
+    """
     make_folder("llama", path)
     names = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     merges: list[tuple[str, str]] = []
@@ -27,7 +30,9 @@ def make_ending(path: Path, kind: str, *, trim: bool = False, extra: tuple[str, 
     names += dict.fromkeys(a + b for a, b in merges)
     backend = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, merges))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    around = processors.TemplateProcessing(single=KINDS[kind], special_tokens=[("<bos>", 1), ("<eos>", 2)])
+    around = processors.TemplateProcessing(
+        single=KINDS[kind], special_tokens=[("<bos>", 1), ("<eos>", 2)]
+    )
     backend.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=trim), around])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
@@ -37,7 +42,11 @@ def make_ending(path: Path, kind: str, *, trim: bool = False, extra: tuple[str, 
         pad_token="<pad>",
     )
     rows = AutoTokenizer.from_pretrained(path).vocab_size  # the embedding has as many
-    filler = [AddedToken(f"<{i}>", special=True) for i in range(rows - len(tokenizer))] if extra else []
-    tokenizer.add_tokens([*filler, *(AddedToken(token, special=True) for token in extra)], special_tokens=True)
+    filler = (
+        [AddedToken(f"<{i}>", special=True) for i in range(rows - len(tokenizer))] if extra else []
+    )
+    tokenizer.add_tokens(
+        [*filler, *(AddedToken(token, special=True) for token in extra)], special_tokens=True
+    )
     tokenizer.save_pretrained(path)
     return path

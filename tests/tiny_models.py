@@ -12,7 +12,16 @@ from pathlib import Path
 from interp.testbeds.families import N_CTX, make_tokenizer
 from interp.testbeds.families import make_folder as make_family
 
-__all__ = ["CHAT", "FAMILIES", "N_CTX", "POST_NORMED", "TURNS", "WORDS", "edit_config", "make_folder"]
+__all__ = [
+    "CHAT",
+    "FAMILIES",
+    "N_CTX",
+    "POST_NORMED",
+    "TURNS",
+    "WORDS",
+    "edit_config",
+    "make_folder",
+]
 
 FAMILIES = ("gpt2", "llama", "qwen3", "gemma2", "mistral", "gpt_neo")
 
@@ -22,17 +31,21 @@ POST_NORMED = ("gemma2", "gemma3", "olmo2")
 WORDS = tuple((Path(__file__).parent / "tiny_words.txt").read_text(encoding="utf-8").split())
 
 CHAT = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{% if message.role not in ('system', 'user', 'assistant') %}{{ raise_exception('no such role') }}{% endif %}"
-    "<{{ message.role }}> {{ message.content | trim }} <end>\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    "{{ bos_token }}{% for message in messages %}{% if message.role not in ('system', 'user', "
+    "'assistant') %}{{ raise_exception('no such role') }}{% endif %}<{{ message.role }}> {{ "
+    "message.content | trim }} <end>\n{% endfor %}{% if add_generation_prompt %}<assistant>{% "
+    "endif %}"
 )
-"""A chat template: of each turn, `<role>` opens it and `<end>` closes it; white space around contents goes."""
+"""A chat template: of each turn, `<role>` opens it and `<end>` closes it; white space around
+contents goes.
+"""
 
 TURNS = ("<system>", "<user>", "<assistant>", "<end>")
 
 
 def make_folder(family: str, path: Path, *, chat: str | None = None) -> Path:
-    """A folder at `path` with config, safetensors weights and tokenizer of a random model of `family`.
+    """A folder at `path` with config, safetensors weights and tokenizer of a random model of
+    `family`.
 
     With a `chat` template the tokenizer carries it, and knows the tokens of `TURNS`.
     """

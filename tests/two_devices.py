@@ -1,6 +1,8 @@
-"""Two devices that no machine needs to have: tensors that compute on the CPU, say that they lie elsewhere, and do not mix.
+"""Two devices that no machine needs to have: tensors that compute on the CPU, say that they lie
+elsewhere, and do not mix.
 
-An operation on tensors of different devices raises, as on GPUs: only single numbers, and indices, may come from the CPU.
+An operation on tensors of different devices raises, as on GPUs: only single numbers, and indices,
+may come from the CPU.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +22,12 @@ HERE, THERE, CPU = torch.device("cpu", 1), torch.device("cpu", 2), torch.device(
 
 _ATEN = torch.ops.aten
 _MOVING = (_ATEN._to_copy.default, _ATEN.copy_.default)
-_INDEXING = (_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default, _ATEN._index_put_impl_.default)
+_INDEXING = (
+    _ATEN.index.Tensor,
+    _ATEN.index_put.default,
+    _ATEN.index_put_.default,
+    _ATEN._index_put_impl_.default,
+)
 
 
 class Placed(torch.Tensor):
@@ -28,7 +35,11 @@ class Placed(torch.Tensor):
 
     @staticmethod
     def __new__(cls, inner: torch.Tensor, device: torch.device) -> "Placed":
-        layout = {"strides": inner.stride(), "storage_offset": inner.storage_offset(), "dtype": inner.dtype}
+        layout = {
+            "strides": inner.stride(),
+            "storage_offset": inner.storage_offset(),
+            "dtype": inner.dtype,
+        }
         return torch.Tensor._make_wrapper_subclass(cls, inner.shape, device=device, **layout)
 
     def __init__(self, inner: torch.Tensor, device: torch.device) -> None:
@@ -73,13 +84,17 @@ def _run(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
     else:
         lies = CPU if wanted is None else torch.device(wanted)
     inner_kwargs = {**kwargs, "device": CPU} if wanted is not None else dict(kwargs)
-    plain = tree_map(lambda leaf: leaf.inner if isinstance(leaf, Placed) else leaf, (args, inner_kwargs))
+    plain = tree_map(
+        lambda leaf: leaf.inner if isinstance(leaf, Placed) else leaf, (args, inner_kwargs)
+    )
     result = func(*plain[0], **plain[1])
     if func._schema.name.endswith("_") and tensors:  # changed in place: the same tensor goes back
         return args[0]
     if lies in (CPU, torch.device("cpu", 0)):
         return result
-    return tree_map(lambda leaf: Placed(leaf, lies) if isinstance(leaf, torch.Tensor) else leaf, result)
+    return tree_map(
+        lambda leaf: Placed(leaf, lies) if isinstance(leaf, torch.Tensor) else leaf, result
+    )
 
 
 def _common(func: Any, args: Any, tensors: list[torch.Tensor]) -> torch.device:
@@ -87,10 +102,14 @@ def _common(func: Any, args: Any, tensors: list[torch.Tensor]) -> torch.device:
     lies = {tensor.device for tensor in tensors if isinstance(tensor, Placed)}
     loose = [tensor for tensor in tensors if not isinstance(tensor, Placed) and tensor.ndim]
     if func in _INDEXING:
-        loose = [tensor for tensor in loose if tensor is args[0] or (len(args) > 2 and tensor is args[2])]
+        loose = [
+            tensor for tensor in loose if tensor is args[0] or (len(args) > 2 and tensor is args[2])
+        ]
     if len(lies) > 1 or (lies and loose):
         found = sorted(str(device) for device in {*lies, *(tensor.device for tensor in loose)})
-        raise RuntimeError(f"{func}: expected all tensors to be on the same device, found {', '.join(found)}")
+        raise RuntimeError(
+            f"{func}: expected all tensors to be on the same device, found {', '.join(found)}"
+        )
     return lies.pop() if lies else CPU
 
 
@@ -102,7 +121,9 @@ def two_devices() -> Iterator[None]:
 
 
 def split(model: LanguageModel, device_map: Mapping[str, torch.device]) -> LanguageModel:
-    """A model on the CPU once more, its modules on the devices of `device_map`, with the hooks that accelerate gives them."""
+    """A model on the CPU once more, its modules on the devices of `device_map`, with the hooks that
+    accelerate gives them.
+    """
 
     def build() -> Any:
         plain: Any = model.plain()
@@ -120,16 +141,27 @@ def split(model: LanguageModel, device_map: Mapping[str, torch.device]) -> Langu
     hf_model = build()
     bridge = put_bridge(hf_model, model.name)
     return LanguageModel(
-        model.name, bridge, model.tokenizer, dims=sizes(bridge, hf_model), provenance=model.provenance, plain=build,
-        placement="auto", known=model.known,
-    )  # fmt: skip
+        model.name,
+        bridge,
+        model.tokenizer,
+        dims=sizes(bridge, hf_model),
+        provenance=model.provenance,
+        plain=build,
+        placement="auto",
+        known=model.known,
+    )
 
 
-def _place(module: torch.nn.Module, device: torch.device, seen: dict[torch.nn.Parameter, torch.nn.Parameter]) -> None:
+def _place(
+    module: torch.nn.Module,
+    device: torch.device,
+    seen: dict[torch.nn.Parameter, torch.nn.Parameter],
+) -> None:
     for name, weight in module._parameters.items():
         if weight is not None:
             moved = torch.nn.Parameter(Placed(weight.detach(), device), requires_grad=False)
-            module._parameters[name] = seen.setdefault(weight, moved)  # a weight that two modules share stays shared
+            # a weight that two modules share stays shared
+            module._parameters[name] = seen.setdefault(weight, moved)
     for name, buffer in module._buffers.items():
         if buffer is not None:
             module._buffers[name] = Placed(buffer, device)

@@ -15,7 +15,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.analysis.baselines import Lexicons, baseline_rows, predict_measured, predict_texts, words
+from interp.analysis.baselines import (
+    Lexicons,
+    baseline_rows,
+    predict_measured,
+    predict_texts,
+    words,
+)
 from interp.analysis.folds import Folds, grouped_folds
 from interp.analysis.probes import score
 from interp.analysis.stats import auroc, max_t
@@ -25,17 +31,23 @@ from stimuli.battery import Battery, Pair, in_content_order
 from stimuli.unseen import TRAITS, unseen_differences
 
 MOST_AUROC = 0.65
-"""Largest AUROC at which a text-only baseline may separate keyword_free texts from their neutral twins."""
+"""Largest AUROC at which a text-only baseline may separate keyword_free texts from their neutral
+twins.
+"""
 
 LEAST_P = 0.05
 N_FLIPS = 2000
 LEAST_PAIRS = 6
-"""A word that differs in fewer pairs cannot be significant: 2 of 2^5 sign patterns are already more than .05."""
+"""A word that differs in fewer pairs cannot be significant: 2 of 2^5 sign patterns are already more
+than .05.
+"""
 
 
 @dataclass(frozen=True)
 class AuditResult:
-    """`rules` are the gate's lines, `baselines` the text-only scores, `coverage` counts items (see `coverage`)."""
+    """`rules` are the gate's lines, `baselines` the text-only scores, `coverage` counts items (see
+    `coverage`).
+    """
 
     battery: str
     rules: tuple[Rule, ...]
@@ -65,14 +77,16 @@ def audit(
 ) -> AuditResult:
     """Put `battery` through the whole gate.
 
-    `emotion_words` lists the words of each emotion; `lexicons` has `negation`, `function_words` and, when wanted,
-    `everyday_senses` (hits reported apart). `count_tokens` names ways to count a text's tokens (words, when not given).
-    Raises `DataError` for an empty battery or a missing lexicon. A battery too small to be cross-validated fails the
-    baselines' rules and says why.
+    `emotion_words` lists the words of each emotion; `lexicons` has `negation`, `function_words`
+    and, when wanted, `everyday_senses` (hits reported apart). `count_tokens` names ways to count a
+    text's tokens (words, when not given). Raises `DataError` for an empty battery or a missing
+    lexicon. A battery too small to be cross-validated fails the baselines' rules and says why.
     """
     if not len(battery):
         raise DataError(f"battery {battery.name!r} has no items: nothing can be audited.")
-    rules = text_rules(battery, emotion_words=emotion_words, lexicons=lexicons, count_tokens=count_tokens)
+    rules = text_rules(
+        battery, emotion_words=emotion_words, lexicons=lexicons, count_tokens=count_tokens
+    )
     found = [
         *reception_rows(battery, lexicons=lexicons, seed=seed),
         *categorisation_rows(battery, lexicons=lexicons, seed=seed),
@@ -88,11 +102,16 @@ def reception_rows(battery: Battery, *, lexicons: Lexicons, seed: int = 0) -> li
     pairs = _tested_pairs(battery)
     items = [item for pair in pairs for item in pair]
     y = ["affective", "neutral"] * len(pairs)
-    return _baselines("reception", [i.text for i in items], y, [[i.group for i in items]], lexicons, seed)
+    return _baselines(
+        "reception", [i.text for i in items], y, [[i.group for i in items]], lexicons, seed
+    )
 
 
-def categorisation_rows(battery: Battery, *, lexicons: Lexicons, seed: int = 0) -> list[dict[str, Any]]:
-    """Macro one-vs-rest AUROC of every text baseline for which emotion a keyword_free text evokes; chance is .5.
+def categorisation_rows(
+    battery: Battery, *, lexicons: Lexicons, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Macro one-vs-rest AUROC of every text baseline for which emotion a keyword_free text evokes;
+    chance is .5.
 
     Folds are by domain where every emotion has enough of them, else by scenario.
     """
@@ -109,10 +128,11 @@ def categorisation_rows(battery: Battery, *, lexicons: Lexicons, seed: int = 0) 
 
 
 def closed_class_rule(battery: Battery, *, lexicons: Lexicons, seed: int = 0) -> Rule:
-    """No function word or negation alone tells twins apart: least p over words, by sign flips of the paired count differences.
+    """No function word or negation alone tells twins apart: least p over words, by sign flips of
+    the paired count differences.
 
-    Corrected for all words at once (max-T). `value` is the least corrected p, `detail` names the words below .05 with their
-    own AUROC.
+    Corrected for all words at once (max-T). `value` is the least corrected p, `detail` names the
+    words below .05 with their own AUROC.
     """
     listed = sorted({*lexicons["function_words"], *lexicons["negation"]})
     pairs = _tested_pairs(battery)
@@ -165,20 +185,36 @@ def unseen_rule(battery: Battery, *, seed: int = 0) -> Rule:
 
 def _tested_pairs(battery: Battery) -> list[Pair]:
     """The twins that the statistical rules compare, in the order of their content."""
-    return in_content_order(pair for pair in whole_pairs(battery)[0] if pair.affective.arm == "keyword_free")
+    return in_content_order(
+        pair for pair in whole_pairs(battery)[0] if pair.affective.arm == "keyword_free"
+    )
 
 
 def coverage(battery: Battery) -> pd.DataFrame:
-    """Number of items by arm, emotion, domain, person and tense ("" where the file does not say)."""
+    """Number of items by arm, emotion, domain, person and tense ("" where the file does not
+    say).
+    """
     rows = [
-        (i.arm, i.emotion, i.domain or "", str(i.fields.get("person", "")), str(i.fields.get("tense", ""))) for i in battery
+        (
+            i.arm,
+            i.emotion,
+            i.domain or "",
+            str(i.fields.get("person", "")),
+            str(i.fields.get("tense", "")),
+        )
+        for i in battery
     ]
     columns = ["arm", "emotion", "domain", "person", "tense"]
     return pd.DataFrame(rows, columns=columns).value_counts(sort=False).rename("n").reset_index()
 
 
 def _baselines(
-    task: str, texts: list[str], y: list[str], groupings: list[list[str]], lexicons: Lexicons, seed: int
+    task: str,
+    texts: list[str],
+    y: list[str],
+    groupings: list[list[str]],
+    lexicons: Lexicons,
+    seed: int,
 ) -> list[dict[str, Any]]:
     try:
         folds, groups = _folds(y, groupings, seed)
@@ -202,15 +238,30 @@ def _folds(y: list[str], groupings: list[list[str]], seed: int) -> tuple[Folds, 
             return grouped_folds(y, groups, seed=seed), groups
         except StatisticsError:
             continue
-    fewest = min(len({g for g, label in zip(groupings[-1], y, strict=True) if label == one}) for one in set(y)) if y else 0
-    return grouped_folds(y, groupings[-1], n_splits=max(2, min(5, fewest)), seed=seed), groupings[-1]
+    fewest = (
+        min(
+            len({g for g, label in zip(groupings[-1], y, strict=True) if label == one})
+            for one in set(y)
+        )
+        if y
+        else 0
+    )
+    return grouped_folds(y, groupings[-1], n_splits=max(2, min(5, fewest)), seed=seed), groupings[
+        -1
+    ]
 
 
 def _baseline_rule(row: Mapping[str, Any]) -> Rule:
     if row["auroc"] is None:
         return Rule("baseline_all", False, None, MOST_AUROC, row["detail"])
     interval = f"95 % {row['ci_low']:.2f} to {row['ci_high']:.2f}, n {row['n']}"
-    return Rule(f"baseline_{row['baseline']}", row["auroc"] <= MOST_AUROC, row["auroc"], MOST_AUROC, interval)
+    return Rule(
+        f"baseline_{row['baseline']}",
+        row["auroc"] <= MOST_AUROC,
+        row["auroc"],
+        MOST_AUROC,
+        interval,
+    )
 
 
 def _counts(texts: Sequence[str], listed: Sequence[str]) -> Float[np.ndarray, "text word"]:

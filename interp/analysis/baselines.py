@@ -1,12 +1,14 @@
-"""Text-only baselines: what the words alone tell, without any model, on the same folds as the probe.
+"""Text-only baselines: what the words alone tell, without any model, on the same folds as the
+probe.
 
-In the best-known published battery a bag of words separates affective texts from their controls at AUROC .99 and the count
-of negations alone at .93, so a probe's score means something only beside these. Word lists come in as `lexicons` (data of
-the stimuli): a mapping that has at least the keys `negation` and `function_words`.
+In the best-known published battery a bag of words separates affective texts from their controls at
+AUROC .99 and the count of negations alone at .93, so a probe's score means something only beside
+these. Word lists come in as `lexicons` (data of the stimuli): a mapping that has at least the keys
+`negation` and `function_words`.
 
-Vocabularies and document frequencies are learned on the training rows of each fold. The logistic regression then runs on
-the training rows' principal coordinates, an exact rotation (an L2 penalty does not see rotations) that makes wide counts
-as narrow as the number of texts.
+Vocabularies and document frequencies are learned on the training rows of each fold. The logistic
+regression then runs on the training rows' principal coordinates, an exact rotation (an L2 penalty
+does not see rotations) that makes wide counts as narrow as the number of texts.
 """
 
 import re
@@ -35,12 +37,16 @@ _SMALLEST_VARIANCE = 1e-9
 
 
 def words(text: str) -> list[str]:
-    """The lower-case words of a text, contractions whole ("didn't"), typographic apostrophes made plain."""
+    """The lower-case words of a text, contractions whole ("didn't"), typographic apostrophes made
+    plain.
+    """
     return _WORD.findall(text.lower().replace("’", "'"))
 
 
 def count_listed(text: str, listed: Sequence[str]) -> int:
-    """How many words of `text` are listed; a listed "n't" counts every contraction that ends in it."""
+    """How many words of `text` are listed; a listed "n't" counts every contraction that ends in
+    it.
+    """
     known = set(listed)
     return sum(word in known or ("n't" in known and word.endswith("n't")) for word in words(text))
 
@@ -52,16 +58,25 @@ def _bag_of_words(texts: Sequence[str], lexicons: Lexicons) -> Prepare:
 
 def _tfidf(texts: Sequence[str], lexicons: Lexicons) -> Prepare:
     del lexicons
-    return _counted(CountVectorizer(tokenizer=words, token_pattern=None, ngram_range=(1, 2), min_df=_LEAST_TEXTS), texts)
+    return _counted(
+        CountVectorizer(
+            tokenizer=words, token_pattern=None, ngram_range=(1, 2), min_df=_LEAST_TEXTS
+        ),
+        texts,
+    )
 
 
 def _char(texts: Sequence[str], lexicons: Lexicons) -> Prepare:
     del lexicons
-    return _counted(CountVectorizer(analyzer="char", ngram_range=(2, 5), min_df=_LEAST_TEXTS), texts)
+    return _counted(
+        CountVectorizer(analyzer="char", ngram_range=(2, 5), min_df=_LEAST_TEXTS), texts
+    )
 
 
 def _negation(texts: Sequence[str], lexicons: Lexicons) -> Prepare:
-    return _measured(np.array([[count_listed(text, _lexicon(lexicons, "negation"))] for text in texts]))
+    return _measured(
+        np.array([[count_listed(text, _lexicon(lexicons, "negation"))] for text in texts])
+    )
 
 
 def _length(texts: Sequence[str], lexicons: Lexicons) -> Prepare:
@@ -70,7 +85,10 @@ def _length(texts: Sequence[str], lexicons: Lexicons) -> Prepare:
 
 
 def _function_words(texts: Sequence[str], lexicons: Lexicons) -> Prepare:
-    place = {word: column for column, word in enumerate(sorted(set(_lexicon(lexicons, "function_words"))))}
+    place = {
+        word: column
+        for column, word in enumerate(sorted(set(_lexicon(lexicons, "function_words"))))
+    }
     counts = np.zeros((len(texts), len(place)))
     for row, text in enumerate(texts):
         for word in words(text):
@@ -91,7 +109,13 @@ BASELINES: dict[str, Callable[[Sequence[str], Lexicons], Prepare]] = {
 
 
 def predict_text(
-    texts: Sequence[str], y: Labels, groups: Labels, *, folds: Folds, baseline: str, lexicons: Lexicons
+    texts: Sequence[str],
+    y: Labels,
+    groups: Labels,
+    *,
+    folds: Folds,
+    baseline: str,
+    lexicons: Lexicons,
 ) -> Predictions:
     """Held-out predictions from the text alone.
 
@@ -100,29 +124,54 @@ def predict_text(
     if baseline not in BASELINES:
         raise UsageError(f"unknown baseline {baseline!r}: choose one of {', '.join(BASELINES)}.")
     prepare = BASELINES[baseline](texts, lexicons)
-    return predict_folds(prepare, y, groups, folds=folds, make=PROBES["logistic"], grids=[GRID] * len(folds))
+    return predict_folds(
+        prepare, y, groups, folds=folds, make=PROBES["logistic"], grids=[GRID] * len(folds)
+    )
 
 
-def predict_measured(columns: Shaped[np.ndarray, "item feature"], y: Labels, groups: Labels, *, folds: Folds) -> Predictions:
-    """Held-out predictions from measurements of the texts, one column each, by the baselines' own classifier and grid."""
-    return predict_folds(_measured(columns), y, groups, folds=folds, make=PROBES["logistic"], grids=[GRID] * len(folds))
+def predict_measured(
+    columns: Shaped[np.ndarray, "item feature"], y: Labels, groups: Labels, *, folds: Folds
+) -> Predictions:
+    """Held-out predictions from measurements of the texts, one column each, by the baselines' own
+    classifier and grid.
+    """
+    return predict_folds(
+        _measured(columns),
+        y,
+        groups,
+        folds=folds,
+        make=PROBES["logistic"],
+        grids=[GRID] * len(folds),
+    )
 
 
 def predict_texts(
     texts: Sequence[str], y: Labels, groups: Labels, *, folds: Folds, lexicons: Lexicons
 ) -> dict[str, Predictions]:
     """`predict_text` of every baseline of `BASELINES`, by name."""
-    return {name: predict_text(texts, y, groups, folds=folds, baseline=name, lexicons=lexicons) for name in BASELINES}
+    return {
+        name: predict_text(texts, y, groups, folds=folds, baseline=name, lexicons=lexicons)
+        for name in BASELINES
+    }
 
 
 def baseline_rows(told: Mapping[str, Predictions]) -> list[dict[str, Any]]:
-    """The metrics of `probes.score` for each of `predict_texts`, one row each, its name under `baseline`."""
-    return [{"baseline": name, **row} for name, predictions in told.items() for row in score(predictions)]
+    """The metrics of `probes.score` for each of `predict_texts`, one row each, its name under
+    `baseline`.
+    """
+    return [
+        {"baseline": name, **row}
+        for name, predictions in told.items()
+        for row in score(predictions)
+    ]
 
 
 def _lexicon(lexicons: Lexicons, name: str) -> Sequence[str]:
     if not lexicons.get(name):
-        raise DataError(f"the lexicon {name!r} is missing or empty: pass one of the stimuli's word lists under that name.")
+        raise DataError(
+            f"the lexicon {name!r} is missing or empty: pass one of the stimuli's word lists "
+            "under that name."
+        )
     return lexicons[name]
 
 
@@ -135,12 +184,16 @@ def _counted(vectorizer: CountVectorizer, texts: Sequence[str], *, tfidf: bool =
     try:
         counts = sparse.csr_array(vectorizer.fit_transform(texts), dtype=float)
     except ValueError as error:
-        raise DataError("the texts share no word or letters at all: nothing can be counted.") from error
+        raise DataError(
+            "the texts share no word or letters at all: nothing can be counted."
+        ) from error
     return lambda fold: _coordinates(_weighted(counts, fold, tfidf=tfidf), fold)
 
 
 def _weighted(counts: sparse.csr_array, fold: Fold, *, tfidf: bool) -> sparse.csr_array:
-    """The counts of what at least two training texts hold; with `tfidf`, times log((1+n)/(1+df)) + 1, rows of length one."""
+    """The counts of what at least two training texts hold; with `tfidf`, times log((1+n)/(1+df)) +
+    1, rows of length one.
+    """
     frequency = np.asarray((counts[fold.train] > 0).sum(axis=0)).ravel()
     known = frequency >= _LEAST_TEXTS
     kept = counts[:, known]
@@ -153,7 +206,9 @@ def _weighted(counts: sparse.csr_array, fold: Fold, *, tfidf: bool) -> sparse.cs
 
 
 def _coordinates(rows: sparse.csr_array, fold: Fold) -> Float[np.ndarray, "item feature"]:
-    """All rows in the principal coordinates of the training rows, so that inner products with these are kept."""
+    """All rows in the principal coordinates of the training rows, so that inner products with these
+    are kept.
+    """
     gram = (rows @ rows[fold.train].T).toarray()
     values, vectors = np.linalg.eigh(gram[fold.train])
     kept = values > _SMALLEST_VARIANCE * max(values[-1], 1.0)

@@ -1,4 +1,5 @@
-"""What must stand beside a probe's score: a p-value from relabelled data, and scores on other labels of the same texts.
+"""What must stand beside a probe's score: a p-value from relabelled data, and scores on other
+labels of the same texts.
 
 The p-value refits for every relabelling, which alone is exact for cross-validated scores (shuffling
 the labels of held-out scores is not: the folds' probes share training rows, see
@@ -28,12 +29,16 @@ from interp.errors import StatisticsError, UsageError
 from interp.stats import Labels, codes, jackknife, share_difference
 
 RIDGE = 0.1
-"""Penalty of the ridge probe, as a share of the number of training items (the features are standardised)."""
+"""Penalty of the ridge probe, as a share of the number of training items (the features are
+standardised).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """A statistic of the true labels and of each relabelling. `draws` of several sites stack to what `stats.max_t` takes."""
+    """A statistic of the true labels and of each relabelling. `draws` of several sites stack to
+    what `stats.max_t` takes.
+    """
 
     observed: float
     draws: Float[np.ndarray, " draw"]
@@ -44,17 +49,25 @@ class Null:
         return permutation_p(self.observed, self.draws)
 
 
-def relabellings(design: Design, *, folds: Folds, n_perm: int = 1000, seed: int = 0) -> Int[np.ndarray, "draw item"]:
-    """The true labels as codes (row 0) and `n_perm` relabellings under the null: make them once, use them for every site."""
+def relabellings(
+    design: Design, *, folds: Folds, n_perm: int = 1000, seed: int = 0
+) -> Int[np.ndarray, "draw item"]:
+    """The true labels as codes (row 0) and `n_perm` relabellings under the null: make them once,
+    use them for every site.
+    """
     drawn = design.relabel(n_perm=n_perm, seed=seed, folds=fold_of(folds, len(design.y)))
     return np.concatenate([codes(design.y)[None], drawn])
 
 
-def permutation_null(x: Float[np.ndarray, "item feature"], labellings: Int[np.ndarray, "draw item"], *, folds: Folds) -> Null:
-    """The ridge probe's held-out correlation with the labels, for the true labels (row 0) and for each relabelling, refitted.
+def permutation_null(
+    x: Float[np.ndarray, "item feature"], labellings: Int[np.ndarray, "draw item"], *, folds: Folds
+) -> Null:
+    """The ridge probe's held-out correlation with the labels, for the true labels (row 0) and for
+    each relabelling, refitted.
 
-    Per fold and class: the correlation over test items of the score H y_train with the one-hot label, where
-    H = Z_test (Z'Z + RIDGE n I)^-1 Z' on standardised rows Z; averaged over folds and classes. Raises as `check_features`.
+    Per fold and class: the correlation over test items of the score H y_train with the one-hot
+    label, where H = Z_test (Z'Z + RIDGE n I)^-1 Z' on standardised rows Z; averaged over folds and
+    classes. Raises as `check_features`.
     """
     check_features(x, labellings[0])
     classes = range(1, 2) if labellings.max() == 1 else range(int(labellings.max()) + 1)
@@ -78,7 +91,8 @@ def refit_null(
     probe: str = "logistic",
     n_perm: int = 200,
 ) -> Null:
-    """The macro AUROC of any probe of `PROBES` against `n_perm` full refits, inner choice included: slow, for a headline.
+    """The macro AUROC of any probe of `PROBES` against `n_perm` full refits, inner choice included:
+    slow, for a headline.
 
     Raises as `cross_validate`; `UsageError` for `n_perm` < 1.
     """
@@ -93,14 +107,20 @@ def refit_null(
 
 
 def memorisation(
-    x: Float[np.ndarray, "item feature"], task: Predictions, *, probe: str = "logistic", seed: int = 0
+    x: Float[np.ndarray, "item feature"],
+    task: Predictions,
+    *,
+    probe: str = "logistic",
+    seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The row (auroc) of the same probe on random labels tied to the scenario, in folds that ignore scenarios.
+    """The row (auroc) of the same probe on random labels tied to the scenario, in folds that ignore
+    scenarios.
 
     It says what the probe has room to learn by heart (the control task of Hewitt & Liang 2019), and
     nothing of how the task's own score came about: the task's folds hold scenarios out, so that
-    memory cannot help there. `x` is what `task` was made from, by the same `probe` with the settings
-    that it chose. No row where every scenario has one item: there is no second one to remember it by.
+    memory cannot help there. `x` is what `task` was made from, by the same `probe` with the
+    settings that it chose. No row where every scenario has one item: there is no second one to
+    remember it by.
     """
     group = codes(task.groups)
     if np.bincount(group).max() < 2:
@@ -108,7 +128,9 @@ def memorisation(
     deal = np.random.default_rng(seed).permutation(group.max() + 1) % len(task.classes)
     random_y = np.array(task.classes)[deal[group]]
     folds = plain_folds(random_y, n_splits=int(task.fold.max()) + 1, seed=seed)
-    control = cross_validate(x[task.rows], random_y, task.groups, folds=folds, probe=probe, settings=task.chosen)
+    control = cross_validate(
+        x[task.rows], random_y, task.groups, folds=folds, probe=probe, settings=task.chosen
+    )
     found = jackknife(
         auroc_statistic(control),
         task.groups,
@@ -127,7 +149,8 @@ def nuisance_rows(
     folds: Folds,
     probe: str = "logistic",
 ) -> list[dict[str, Any]]:
-    """Rows (target, metric) for labels that are not the emotion: their AUROC, and selectivity = task - theirs.
+    """Rows (target, metric) for labels that are not the emotion: their AUROC, and selectivity =
+    task - theirs.
 
     The same probe with the settings that `task` chose, on the task's own folds: a nuisance (the
     text's length, its domain) is learned on some scenarios and found in others, as the task is, so
@@ -139,11 +162,19 @@ def nuisance_rows(
     groups[task.rows] = task.groups
     for name, labels in nuisances.items():
         if not can_compete(labels, folds):
-            raise StatisticsError(f"nuisance {name!r} lacks a class in some fold: leave it out (see can_compete).")
+            raise StatisticsError(
+                f"nuisance {name!r} lacks a class in some fold: leave it out (see can_compete)."
+            )
         rival = cross_validate(x, labels, groups, folds=folds, probe=probe, settings=task.chosen)
         of_rival = auroc_statistic(rival)
         heaviest = heaviest_scenario(rival.y, rival.groups)
-        own = jackknife(of_rival, task.groups, scale="share", inflation=share_inflation(task.groups), heaviest=heaviest)
+        own = jackknife(
+            of_rival,
+            task.groups,
+            scale="share",
+            inflation=share_inflation(task.groups),
+            heaviest=heaviest,
+        )
         apart = share_difference(
             of_task,
             of_rival,
@@ -163,11 +194,15 @@ def can_compete(labels: Labels, folds: Folds) -> bool:
     y = np.asarray(labels).astype(str)
     classes = set(y.tolist())
     trained = all(set(y[fold.train].tolist()) == classes for fold in folds)
-    return len(classes) > 1 and trained and all(len(set(y[fold.test].tolist())) > 1 for fold in folds)
+    return (
+        len(classes) > 1 and trained and all(len(set(y[fold.test].tolist())) > 1 for fold in folds)
+    )
 
 
 def ridge_hat(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """The matrix that takes centred training labels to held-out scores, by the smaller of the two Gram matrices."""
+    """The matrix that takes centred training labels to held-out scores, by the smaller of the two
+    Gram matrices.
+    """
     standardise = standardiser(train)
     z, held = standardise(train), standardise(test)
     penalty = RIDGE * len(z)

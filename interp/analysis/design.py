@@ -58,7 +58,10 @@ class Design:
         """
         labels, names = np.asarray(y).astype(str), np.asarray(groups).astype(str)
         if len(labels) != len(names):
-            raise DataError(f"{len(labels)} labels came with {len(names)} groups: one of each belongs to every item.")
+            raise DataError(
+                f"{len(labels)} labels came with {len(names)} groups: one of each belongs to "
+                "every item."
+            )
         if pairs is not None:
             _check_pairs(labels, names, pairs)
             return cls(labels, names, numbered(pairs), "pair")
@@ -67,9 +70,16 @@ class Design:
         if (classes == 2).all() and (counts.sum(axis=1) == 2).all():
             return cls(labels, names, numbered(names), "pair")
         mixed = classes > 1
-        return cls(labels, names, numbered(names), "both" if mixed.any() and not mixed.all() else "scenario")
+        return cls(
+            labels,
+            names,
+            numbered(names),
+            "both" if mixed.any() and not mixed.all() else "scenario",
+        )
 
-    def relabel(self, *, n_perm: int, seed: int, folds: Int[np.ndarray, " item"] | None = None) -> Int[np.ndarray, "draw item"]:
+    def relabel(
+        self, *, n_perm: int, seed: int, folds: Int[np.ndarray, " item"] | None = None
+    ) -> Int[np.ndarray, "draw item"]:
         """Codes of `y`, relabelled `n_perm` times; `folds` is the number of each item's fold.
 
         Where the scenarios of one kind are too few in each fold, they exchange over all folds.
@@ -89,19 +99,26 @@ class Design:
                 return drawn
         kinds = len(np.unique(class_counts(label, self.units).sum(axis=1)))
         raise StatisticsError(
-            f"a relabelling that keeps scenarios whole changes only {share:.0%} of the labels that it should: scenarios hold "
-            f"{kinds} different numbers of texts, and one that is alone in its kind has nothing to change places with. Give "
-            "scenarios equal numbers of texts, or each of them every class."
+            f"a relabelling that keeps scenarios whole changes only {share:.0%} of the labels "
+            f"that it should: scenarios hold {kinds} different numbers of texts, and one that is "
+            "alone in its kind has nothing to change places with. Give scenarios equal numbers "
+            "of texts, or each of them every class."
         )
 
     def _draw(
-        self, label: Int[np.ndarray, " item"], block: Int[np.ndarray, " item"] | None, n_perm: int, random: np.random.Generator
+        self,
+        label: Int[np.ndarray, " item"],
+        block: Int[np.ndarray, " item"] | None,
+        n_perm: int,
+        random: np.random.Generator,
     ) -> Int[np.ndarray, "draw item"]:
         drawn = np.empty((n_perm, len(label)), dtype=np.int64)
         for items, equal, n_classes in self._kinds(label, block):
             told = np.broadcast_to(label[items], (n_perm, *items.shape))
             if self.exchange != "pair":
-                told = np.take_along_axis(told, random.random(told.shape[:2]).argsort(axis=1)[..., None], axis=1)
+                told = np.take_along_axis(
+                    told, random.random(told.shape[:2]).argsort(axis=1)[..., None], axis=1
+                )
             if equal:  # the classes change names, and what holds one name keeps together
                 told = told.reshape(n_perm, len(items), n_classes, -1)
                 order = random.random(told.shape[:3]).argsort(axis=2)
@@ -131,13 +148,22 @@ class Design:
             yield items, bool((found == found[0]).all()), len(found)
 
 
-def _check_pairs(labels: Shaped[np.ndarray, " item"], groups: Shaped[np.ndarray, " item"], pairs: Labels) -> None:
+def _check_pairs(
+    labels: Shaped[np.ndarray, " item"], groups: Shaped[np.ndarray, " item"], pairs: Labels
+) -> None:
     names = np.asarray(pairs).astype(str)
     if len(names) != len(labels):
-        raise DataError(f"{len(labels)} labels came with {len(names)} pairs: one of each belongs to every item.")
+        raise DataError(
+            f"{len(labels)} labels came with {len(names)} pairs: one of each belongs to every item."
+        )
     for name in np.unique(names).tolist():
         mine = names == name
         if len(np.unique(groups[mine])) > 1:
-            raise DataError(f"pair {name!r} lies in {len(np.unique(groups[mine]))} scenarios: twins share one.")
+            raise DataError(
+                f"pair {name!r} lies in {len(np.unique(groups[mine]))} scenarios: twins share one."
+            )
         if mine.sum() != 2 or len(np.unique(labels[mine])) != 2:
-            raise DataError(f"pair {name!r} has the labels {sorted(labels[mine].tolist())}: it must be two, of two classes.")
+            raise DataError(
+                f"pair {name!r} has the labels {sorted(labels[mine].tolist())}: it must be two, "
+                "of two classes."
+            )

@@ -1,8 +1,9 @@
-"""Emotion directions: a unit vector of a site along which affective texts project higher than their neutral twins.
+"""Emotion directions: a unit vector of a site along which affective texts project higher than their
+neutral twins.
 
-`fit` takes a method's vector (`interp.analysis.methods`), anchors its sign so that the first label projects higher, and
-measures its natural length on held-out scenarios. `separation` says how well a direction fitted on some scenarios separates
-the twins of others.
+`fit` takes a method's vector (`interp.analysis.methods`), anchors its sign so that the first label
+projects higher, and measures its natural length on held-out scenarios. `separation` says how well a
+direction fitted on some scenarios separates the twins of others.
 """
 
 import warnings
@@ -15,7 +16,15 @@ from jaxtyping import Float, Int
 
 from interp.analysis.folds import Folds, fold_of, grouped_folds
 from interp.analysis.lengths import length, length_p
-from interp.analysis.methods import Method, Rows, axis_p, check_rows, fit_unit, held_out_length, method_named
+from interp.analysis.methods import (
+    Method,
+    Rows,
+    axis_p,
+    check_rows,
+    fit_unit,
+    held_out_length,
+    method_named,
+)
 from interp.analysis.probes import CV_INFLATION
 from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
 from interp.directions import Direction
@@ -39,13 +48,14 @@ def fit(
     method: str = "paired",
     provenance: Mapping[str, Any] | None = None,
 ) -> Direction:
-    """The direction from `neutral` rows to `affective` rows (row i of both is one pair), labelled (affective, neutral).
+    """The direction from `neutral` rows to `affective` rows (row i of both is one pair), labelled
+    (affective, neutral).
 
-    `groups` are the pairs' scenarios; without them every pair counts as one of its own. Its length is
-    measured on held-out scenarios (`held_out_length`); where that is not surely above zero, or the
-    axis of `pca` has no sign, `warnings` in its provenance say so, and `pca` warns.
-    Raises `DataError` for rows that do not match or are not finite, `StatisticsError` for fewer than
-    two pairs or scenarios, `UsageError` for an unknown method, `ArtefactError` when the twins do not
+    `groups` are the pairs' scenarios; without them every pair counts as one of its own. Its length
+    is measured on held-out scenarios (`held_out_length`); where that is not surely above zero, or
+    the axis of `pca` has no sign, `warnings` in its provenance say so, and `pca` warns. Raises
+    `DataError` for rows that do not match or are not finite, `StatisticsError` for fewer than two
+    pairs or scenarios, `UsageError` for an unknown method, `ArtefactError` when the twins do not
     differ along it.
     """
     check_rows(affective, neutral)
@@ -57,14 +67,17 @@ def fit(
     doubts = [*told.get("warnings", []), *_doubts(scale, labels)]
     if method == "pca" and (p := axis_p(difference, vector, scenarios)) > LEAST_P:
         doubts.append(
-            f"no sign: the mean of {labels[0]!r} minus {labels[1]!r} along the first principal axis does not differ from zero "
-            f"(p = {p:.3f}). The twins differ most along it, not by the emotion."
+            f"no sign: the mean of {labels[0]!r} minus {labels[1]!r} along the first principal "
+            f"axis does not differ from zero (p = {p:.3f}). The twins differ most along it, not "
+            "by the emotion."
         )
         warnings.warn(f"the pca direction at {site} has {doubts[-1]}", stacklevel=2)
     if doubts:
         told["warnings"] = doubts
     spread = float((difference @ vector).std(ddof=1))
-    return Direction(vector, site, method, labels, scale.value, spread, told, (scale.ci_low, scale.ci_high))
+    return Direction(
+        vector, site, method, labels, scale.value, spread, told, (scale.ci_low, scale.ci_high)
+    )
 
 
 def fit_groups(
@@ -77,53 +90,78 @@ def fit_groups(
 ) -> dict[str, Direction]:
     """Group-centred directions of scenarios told under every emotion (EC).
 
-    r_ge = x_ge - mean_e' x_ge' and v_e = unit(mean_g r_ge), for scenarios g and emotions e. Only groups that hold each
-    emotion once count. The vectors sum to zero before normalisation, so their mean pairwise cosine is about -1/(E-1): an
-    artefact of centring. Raises `StatisticsError` for fewer than two complete groups.
+    r_ge = x_ge - mean_e' x_ge' and v_e = unit(mean_g r_ge), for scenarios g and emotions e. Only
+    groups that hold each emotion once count. The vectors sum to zero before normalisation, so their
+    mean pairwise cosine is about -1/(E-1): an artefact of centring. Raises `StatisticsError` for
+    fewer than two complete groups.
     """
     names, kind, group = np.unique(np.asarray(emotions)), codes(emotions), numbered(groups)
     counts = np.zeros((group.max() + 1, len(names)), dtype=int)
     np.add.at(counts, (group, kind), 1)
     complete = np.flatnonzero((counts == 1).all(axis=1))
     if len(complete) < 2 or len(names) < 2:
-        raise StatisticsError(f"{len(complete)} groups hold each of {len(names)} emotions once; need >= 2 groups and emotions.")
+        raise StatisticsError(
+            f"{len(complete)} groups hold each of {len(names)} emotions once; need >= 2 groups "
+            "and emotions."
+        )
     rows = np.flatnonzero(np.isin(group, complete))
     rows = rows[np.lexsort((kind[rows], group[rows]))]
     told = x[rows].reshape(len(complete), len(names), x.shape[1])
     centre = told.mean(axis=1)
     found = {}
     for place, name in enumerate(names):
-        direction = fit(told[:, place], centre, site=site, labels=(str(name), "mean"), provenance=provenance)
+        direction = fit(
+            told[:, place], centre, site=site, labels=(str(name), "mean"), provenance=provenance
+        )
         found[str(name)] = replace(direction, method="group_centred")
     return found
 
 
 def anchored(direction: Direction, affective: Rows, neutral: Rows) -> Direction:
-    """The direction with the sign that held-out twins ask for: turned, with a warning in its provenance, when it disagrees."""
+    """The direction with the sign that held-out twins ask for: turned, with a warning in its
+    provenance, when it disagrees.
+    """
     check_rows(affective, neutral)
     if float((affective - neutral).mean(axis=0) @ direction.vector) >= 0:
         return direction
-    warning = f"sign turned: held-out {direction.labels[0]!r} projected lower than {direction.labels[1]!r}."
-    told = {**direction.provenance, "warnings": [*direction.provenance.get("warnings", []), warning]}
+    warning = (
+        f"sign turned: held-out {direction.labels[0]!r} projected lower than "
+        f"{direction.labels[1]!r}."
+    )
+    told = {
+        **direction.provenance,
+        "warnings": [*direction.provenance.get("warnings", []), warning],
+    }
     return replace(direction, vector=-direction.vector, provenance=told)
 
 
 def separation(
-    affective: Rows, neutral: Rows, groups: Labels, *, method: str = "paired", n_splits: int = 5, seed: int = 0
+    affective: Rows,
+    neutral: Rows,
+    groups: Labels,
+    *,
+    method: str = "paired",
+    n_splits: int = 5,
+    seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Rows (metric, value, ci_low, ci_high, n) of how a direction fitted on some scenarios separates the twins of others.
+    """Rows (metric, value, ci_low, ci_high, n) of how a direction fitted on some scenarios
+    separates the twins of others.
 
     separation_auroc of the projections inside grouped folds; d_prime, their mean difference over
     their pooled standard deviation; held_out_length, the natural length; norm, the unbiased length
-    of the mean paired difference, with the `p` of its sign flips; split_half_cosine, the mean cosine
-    of directions fitted on two halves of the scenarios. That one has no interval: `split_low` and
-    `split_high` are the 95 % range over `N_HALVES` halvings of the one sample. `n` counts pairs.
-    Raises as `fit` and `grouped_folds`.
+    of the mean paired difference, with the `p` of its sign flips; split_half_cosine, the mean
+    cosine of directions fitted on two halves of the scenarios. That one has no interval:
+    `split_low` and `split_high` are the 95 % range over `N_HALVES` halvings of the one sample. `n`
+    counts pairs. Raises as `fit` and `grouped_folds`.
     """
     check_rows(affective, neutral)
     if (n_groups := len(np.unique(np.asarray(groups)))) < 4:
-        raise StatisticsError(f"two halves of the scenarios need at least 4 scenarios, there are {n_groups}.")
-    projection, number = held_out_projections(affective, neutral, groups, method=method, n_splits=n_splits, seed=seed)
+        raise StatisticsError(
+            f"two halves of the scenarios need at least 4 scenarios, there are {n_groups}."
+        )
+    projection, number = held_out_projections(
+        affective, neutral, groups, method=method, n_splits=n_splits, seed=seed
+    )
     n_pairs, both = len(affective), np.concatenate([groups, groups])
     truth = np.repeat([True, False], n_pairs)
     apart = jackknife(
@@ -133,7 +171,9 @@ def separation(
         inflation=share_inflation(groups),
         heaviest=heaviest_scenario(truth, both),
     )
-    d_prime = jackknife(lambda w: _d_prime(projection, w * truth, w * ~truth), both, inflation=CV_INFLATION)
+    d_prime = jackknife(
+        lambda w: _d_prime(projection, w * truth, w * ~truth), both, inflation=CV_INFLATION
+    )
     difference = affective - neutral
     found: dict[str, Estimate] = {
         "separation_auroc": apart,
@@ -141,15 +181,24 @@ def separation(
         "held_out_length": held_out_length(affective, neutral, groups, method=method, seed=seed),
         "norm": length(difference, groups),
     }
-    rows: list[dict[str, Any]] = [{"metric": metric, **one._asdict(), "n": n_pairs} for metric, one in found.items()]
+    rows: list[dict[str, Any]] = [
+        {"metric": metric, **one._asdict(), "n": n_pairs} for metric, one in found.items()
+    ]
     rows[-1]["p"] = length_p(difference, groups, seed=seed)
     return [*rows, _split_half(affective, neutral, groups, method_named(method), seed)]
 
 
 def held_out_projections(
-    affective: Rows, neutral: Rows, groups: Labels, *, method: str = "paired", n_splits: int = 5, seed: int = 0
+    affective: Rows,
+    neutral: Rows,
+    groups: Labels,
+    *,
+    method: str = "paired",
+    n_splits: int = 5,
+    seed: int = 0,
 ) -> tuple[Float[np.ndarray, " row"], Int[np.ndarray, " row"]]:
-    """Projections of all affective, then all neutral rows on directions fitted without their scenarios, and each row's fold.
+    """Projections of all affective, then all neutral rows on directions fitted without their
+    scenarios, and each row's fold.
 
     A fold's projections are centred on its training rows. Raises as `fit` and `grouped_folds`.
     """
@@ -163,12 +212,22 @@ def held_out_projections(
 
 
 def twin_folds(groups: Labels, *, n_splits: int, seed: int = 0) -> Folds:
-    """Grouped folds of all affective, then all neutral rows of pairs in these scenarios. Raises as `grouped_folds`."""
-    return grouped_folds(np.repeat([1, 0], len(groups)), np.concatenate([groups, groups]), n_splits=n_splits, seed=seed)
+    """Grouped folds of all affective, then all neutral rows of pairs in these scenarios. Raises as
+    `grouped_folds`.
+    """
+    return grouped_folds(
+        np.repeat([1, 0], len(groups)),
+        np.concatenate([groups, groups]),
+        n_splits=n_splits,
+        seed=seed,
+    )
 
 
-def project(x: Rows, train: Int[np.ndarray, " _"], test: Int[np.ndarray, " _"], method: Method) -> Float[np.ndarray, " _"]:
-    """The rows `test` of x (all affective, then all neutral) on the direction of the rows `train`, from whose mean they count.
+def project(
+    x: Rows, train: Int[np.ndarray, " _"], test: Int[np.ndarray, " _"], method: Method
+) -> Float[np.ndarray, " _"]:
+    """The rows `test` of x (all affective, then all neutral) on the direction of the rows `train`,
+    from whose mean they count.
 
     `train` holds both twins of a pair, or neither.
     """
@@ -178,7 +237,9 @@ def project(x: Rows, train: Int[np.ndarray, " _"], test: Int[np.ndarray, " _"], 
     return (x[test] - x[train].mean(axis=0)) @ vector
 
 
-def _split_half(affective: Rows, neutral: Rows, groups: Labels, method: Method, seed: int) -> dict[str, Any]:
+def _split_half(
+    affective: Rows, neutral: Rows, groups: Labels, method: Method, seed: int
+) -> dict[str, Any]:
     group, random = numbered(groups), np.random.default_rng(seed)
     n_groups = int(group.max()) + 1
     cosines = []
@@ -199,7 +260,9 @@ def _d_prime(projection: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.nd
         means.append(mean)
         variances.append(np.maximum(weights @ projection**2 / total - mean**2, 0))
     spread = np.sqrt((variances[0] + variances[1]) / 2)
-    return np.divide(means[0] - means[1], spread, out=np.full(len(spread), np.nan), where=spread > 0)
+    return np.divide(
+        means[0] - means[1], spread, out=np.full(len(spread), np.nan), where=spread > 0
+    )
 
 
 def _doubts(scale: Estimate, labels: tuple[str, str]) -> list[str]:
@@ -208,4 +271,7 @@ def _doubts(scale: Estimate, labels: tuple[str, str]) -> list[str]:
         return []
     bounds = "" if np.isnan(scale.ci_low) else f" [{scale.ci_low:.3g}, {scale.ci_high:.3g}]"
     what = "is not above zero" if scale.value <= 0 else "may be zero"
-    return [f"on held-out scenarios its length, {labels[0]!r} minus {labels[1]!r}, {what}: {scale.value:.3g}{bounds}."]
+    return [
+        f"on held-out scenarios its length, {labels[0]!r} minus {labels[1]!r}, {what}: "
+        f"{scale.value:.3g}{bounds}."
+    ]

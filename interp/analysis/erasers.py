@@ -29,13 +29,19 @@ def fit_eraser(
 
     On the rows that it was fitted on no linear probe then does better than always giving the
     labels' shares, whatever its loss; on other rows it may. Erase inside the folds of a probe.
-    Raises `DataError` for rows that do not match or are not finite, `StatisticsError` for one label.
+    Raises `DataError` for rows that do not match or are not finite, `StatisticsError` for one
+    label.
     """
     if len(x) != len(labels) or x.ndim != 2 or not np.isfinite(x).all():
-        raise DataError(f"an eraser needs one label per finite row: {x.shape} activations and {len(labels)} labels.")
+        raise DataError(
+            f"an eraser needs one label per finite row: {x.shape} activations and {len(labels)} "
+            "labels."
+        )
     names, kind = np.unique(np.asarray(labels)), codes(labels)
     if len(names) < 2:
-        raise StatisticsError(f"there is nothing to erase: all rows have the label {names.tolist()}.")
+        raise StatisticsError(
+            f"there is nothing to erase: all rows have the label {names.tolist()}."
+        )
     centre = x.mean(axis=0, dtype=np.float64)
     rows = x - centre
     told = np.eye(len(names))[kind] - np.eye(len(names))[kind].mean(axis=0)

@@ -1,7 +1,8 @@
 """Which items train a probe and which test it: grouped, stratified, nested folds.
 
-Twins and retellings of one scenario never straddle a fold. On paired rows with random labels a probe scores .93 under plain
-k-fold, because it has seen the twin; under grouped folds it scores near chance.
+Twins and retellings of one scenario never straddle a fold. On paired rows with random labels a
+probe scores .93 under plain k-fold, because it has seen the twin; under grouped folds it scores
+near chance.
 """
 
 from dataclasses import dataclass, replace
@@ -14,17 +15,21 @@ from interp.errors import DataError, StatisticsError, UsageError
 from interp.stats import Labels, numbered
 
 N_INNER = 3
-"""Inner folds, inside the training rows of an outer fold, on which a probe's regularisation is chosen."""
+"""Inner folds, inside the training rows of an outer fold, on which a probe's regularisation is
+chosen.
+"""
 
 RowNumbers = Int[np.ndarray, "_"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Row numbers: `train` fits, `test` scores, `inner` are (train, test) splits of `train` that choose hyper-parameters.
+    """Row numbers: `train` fits, `test` scores, `inner` are (train, test) splits of `train` that
+    choose hyper-parameters.
 
-    `inner` is empty where the training rows hold too few scenarios to be split again. `ungrouped` is the explicit admission
-    that scenarios lie on both sides; without it such a fold is refused by every probe.
+    `inner` is empty where the training rows hold too few scenarios to be split again. `ungrouped`
+    is the explicit admission that scenarios lie on both sides; without it such a fold is refused by
+    every probe.
     """
 
     train: RowNumbers
@@ -37,23 +42,28 @@ Folds = list[Fold]
 
 
 def grouped_folds(y: Labels, groups: Labels, *, n_splits: int = 5, seed: int = 0) -> Folds:
-    """`n_splits` outer folds that keep groups whole and spread the classes evenly, each with its inner folds.
+    """`n_splits` outer folds that keep groups whole and spread the classes evenly, each with its
+    inner folds.
 
-    Groups are ordered by their class composition, at random among equals, and dealt round; their names count for nothing,
-    the order of the items does. Raises `StatisticsError` for one
-    class, or when a class has fewer groups than folds (it names the largest valid number); `UsageError` for `n_splits` < 2.
+    Groups are ordered by their class composition, at random among equals, and dealt round; their
+    names count for nothing, the order of the items does. Raises `StatisticsError` for one class, or
+    when a class has fewer groups than folds (it names the largest valid number); `UsageError` for
+    `n_splits` < 2.
     """
     _check_request(y, groups, n_splits)
     splits = _deal(y, groups, n_splits, seed)
     if not _whole(y, splits):
         raise StatisticsError(
-            f"with {n_splits} folds all scenarios of a class fall into one fold: use another number of folds."
+            f"with {n_splits} folds all scenarios of a class fall into one fold: use another "
+            "number of folds."
         )
     return [Fold(train, test, _inner(y, groups, train, seed)) for train, test in splits]
 
 
 def plain_folds(y: Labels, *, n_splits: int = 5, seed: int = 0) -> Folds:
-    """Folds that ignore groups, stratified by class: every item is its own group. A probe that uses them must say so."""
+    """Folds that ignore groups, stratified by class: every item is its own group. A probe that uses
+    them must say so.
+    """
     folds = grouped_folds(y, np.arange(len(y)), n_splits=n_splits, seed=seed)
     return [replace(fold, ungrouped=True) for fold in folds]
 
@@ -69,8 +79,9 @@ def transfer_folds(
 ) -> Folds:
     """Folds that train on `source` items only and test on `target` items only, of other groups.
 
-    So a probe of keyword_rich texts is tested on the keyword_free texts of scenarios that it has not seen. Raises as
-    `grouped_folds`, and `StatisticsError` when a fold has nothing to train on or to test.
+    So a probe of keyword_rich texts is tested on the keyword_free texts of scenarios that it has
+    not seen. Raises as `grouped_folds`, and `StatisticsError` when a fold has nothing to train on
+    or to test.
     """
     labels = np.asarray(y)
     _check_request(labels[source], np.asarray(groups)[source], n_splits)
@@ -78,7 +89,10 @@ def transfer_folds(
     for train, test in _deal(y, groups, n_splits, seed):
         train, test = train[source[train]], test[target[test]]
         if len(test) == 0 or len(np.unique(labels[train])) < 2:
-            raise StatisticsError(f"a fold of {n_splits} has no target to test or one class to train on: use fewer folds.")
+            raise StatisticsError(
+                f"a fold of {n_splits} has no target to test or one class to train on: use fewer "
+                "folds."
+            )
         folds.append(Fold(train, test, _inner(y, groups, train, seed)))
     return folds
 
@@ -92,7 +106,9 @@ def fold_of(folds: Folds, n_items: int) -> Int[np.ndarray, " item"]:
 
 
 def straddling(folds: Folds, groups: Labels) -> list[str]:
-    """The groups that lie on both sides of a fold, sorted: with these the probe has seen the scenario that it is tested on."""
+    """The groups that lie on both sides of a fold, sorted: with these the probe has seen the
+    scenario that it is tested on.
+    """
     names = np.asarray(groups)
     both = [np.intersect1d(names[fold.train], names[fold.test]) for fold in folds]
     return sorted({str(name) for shared in both for name in shared})
@@ -101,23 +117,36 @@ def straddling(folds: Folds, groups: Labels) -> list[str]:
 def _check_request(y: Labels, groups: Labels, n_splits: int) -> None:
     labels, names = np.asarray(y), np.asarray(groups)
     if len(labels) != len(names):
-        raise DataError(f"{len(labels)} labels came with {len(names)} groups: one of each belongs to every item.")
+        raise DataError(
+            f"{len(labels)} labels came with {len(names)} groups: one of each belongs to every "
+            "item."
+        )
     if n_splits < 2:
         raise UsageError(f"n_splits is {n_splits}: cross-validation needs at least 2 folds.")
     classes = np.unique(labels)
     if len(classes) < 2:
-        raise StatisticsError(f"only {', '.join(repr(str(c)) for c in classes) or 'nothing'} present; need >= 2 classes.")
+        raise StatisticsError(
+            f"only {', '.join(repr(str(c)) for c in classes) or 'nothing'} present; need >= 2 "
+            "classes."
+        )
     largest = {str(one): len(np.unique(names[labels == one])) for one in classes}
     rarest = min(largest, key=lambda one: largest[one])
     if largest[rarest] < n_splits:
-        advice = f"the largest valid number is {largest[rarest]}" if largest[rarest] > 1 else "no number of folds is valid"
+        advice = (
+            f"the largest valid number is {largest[rarest]}"
+            if largest[rarest] > 1
+            else "no number of folds is valid"
+        )
         raise StatisticsError(
-            f"{n_splits} folds need {n_splits} scenarios (groups) of every class, and {rarest!r} has {largest[rarest]}: "
-            f"{advice} (leave one pair out); or add scenarios, or drop the class."
+            f"{n_splits} folds need {n_splits} scenarios (groups) of every class, and {rarest!r} "
+            f"has {largest[rarest]}: {advice} (leave one pair out); or add scenarios, or drop "
+            "the class."
         )
 
 
-def _deal(y: Labels, groups: Labels, n_splits: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _deal(
+    y: Labels, groups: Labels, n_splits: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
     group, kind = numbered(groups), composition(y, groups)
     order = np.lexsort((np.random.default_rng(seed).random(len(kind)), kind))
     number = np.empty(len(kind), dtype=np.int64)
@@ -126,7 +155,9 @@ def _deal(y: Labels, groups: Labels, n_splits: int, seed: int) -> list[tuple[np.
     return [(np.flatnonzero(of_item != k), np.flatnonzero(of_item == k)) for k in range(n_splits)]
 
 
-def _inner(y: Labels, groups: Labels, train: np.ndarray, seed: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+def _inner(
+    y: Labels, groups: Labels, train: np.ndarray, seed: int
+) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     labels, names = np.asarray(y)[train], np.asarray(groups)[train]
     fewest = min(len(np.unique(names[labels == one])) for one in np.unique(labels))
     if fewest < 2:

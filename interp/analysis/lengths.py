@@ -1,8 +1,8 @@
 """Lengths without bias: how long the mean paired difference is, and how alike two of them are.
 
-The squared length of a mean of n noisy vectors is too large by tr(S) / n, S their covariance: with 20
-pairs in 200 dimensions, noise alone is some three standard deviations long. Products of *different*
-scenarios' differences carry no such share, so their mean is unbiased (a U-statistic):
+The squared length of a mean of n noisy vectors is too large by tr(S) / n, S their covariance: with
+20 pairs in 200 dimensions, noise alone is some three standard deviations long. Products of
+*different* scenarios' differences carry no such share, so their mean is unbiased (a U-statistic):
 
     |m|^2  =  mean over scenarios i != j of d_i . d_j
 
@@ -34,7 +34,8 @@ def length(differences: Rows, groups: Labels) -> Estimate:
 
 
 def length_p(differences: Rows, groups: Labels, *, n_perm: int = 1000, seed: int = 0) -> float:
-    """One-sided p that the mean paired difference is zero: scenarios' signs flipped, length measured.
+    """One-sided p that the mean paired difference is zero: scenarios' signs flipped, length
+    measured.
 
     Exact where a scenario's differences are symmetric about zero under the null.
     """
@@ -42,7 +43,9 @@ def length_p(differences: Rows, groups: Labels, *, n_perm: int = 1000, seed: int
     return permutation_p(float(squares[0]), squares[1:])
 
 
-def flipped_lengths(differences: Rows, groups: Labels, *, n_perm: int = 1000, seed: int = 0) -> Float[np.ndarray, " draw"]:
+def flipped_lengths(
+    differences: Rows, groups: Labels, *, n_perm: int = 1000, seed: int = 0
+) -> Float[np.ndarray, " draw"]:
     """The squared length of the summed differences, as they are and with scenarios' signs flipped.
 
     Equal scenarios and seed give equal flips, so that several places can be tested together.
@@ -54,7 +57,8 @@ def flipped_lengths(differences: Rows, groups: Labels, *, n_perm: int = 1000, se
 
 
 def cosine(one: tuple[Rows, Labels], other: tuple[Rows, Labels]) -> Estimate:
-    """The cosine of two mean paired differences, each given with its scenarios, corrected for noise.
+    """The cosine of two mean paired differences, each given with its scenarios, corrected for
+    noise.
 
     m_1 . m_2 / (|m_1| |m_2|) of unbiased products; pairs of one scenario never meet. Between -1 and
     1; NaN where one has no length. The interval is the jackknife's over the scenarios of both.
@@ -65,7 +69,9 @@ def cosine(one: tuple[Rows, Labels], other: tuple[Rows, Labels]) -> Estimate:
     rows = np.concatenate([rows_1, rows_2]).astype(np.float64)
     sums = [group_sums(rows * side[:, None], names) for side in (apart, 1 - apart)]
     sizes = [group_sums(side, names) for side in (apart, 1 - apart)]
-    value, left_out = _ratio(*(_products(sums[i], sums[j], sizes[i], sizes[j]) for i, j in ((0, 1), (0, 0), (1, 1))))
+    value, left_out = _ratio(
+        *(_products(sums[i], sums[j], sizes[i], sizes[j]) for i, j in ((0, 1), (0, 0), (1, 1)))
+    )
     low, high = _jackknifed(value, left_out)
     clipped = np.clip([value, low, high], -1, 1).tolist()
     return Estimate(clipped[0], clipped[1], clipped[2], len(rows))
@@ -73,13 +79,23 @@ def cosine(one: tuple[Rows, Labels], other: tuple[Rows, Labels]) -> Estimate:
 
 def _scenarios(differences: Rows, groups: Labels) -> tuple[np.ndarray, np.ndarray]:
     if len(differences) != len(groups):
-        raise DataError(f"{len(differences)} pairs came with {len(groups)} scenarios: one belongs to every pair.")
-    return group_sums(differences.astype(np.float64), groups), group_sums(np.ones(len(differences)), groups)
+        raise DataError(
+            f"{len(differences)} pairs came with {len(groups)} scenarios: one belongs to every "
+            "pair."
+        )
+    return group_sums(differences.astype(np.float64), groups), group_sums(
+        np.ones(len(differences)), groups
+    )
 
 
-def _products(a: np.ndarray, b: np.ndarray, m_a: np.ndarray, m_b: np.ndarray) -> tuple[float, np.ndarray]:
-    """The mean product of two different scenarios' differences, and the same without each scenario."""
-    with np.errstate(invalid="ignore", divide="ignore"):  # one scenario, or two: 0 / 0 is the NaN that is meant
+def _products(
+    a: np.ndarray, b: np.ndarray, m_a: np.ndarray, m_b: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """The mean product of two different scenarios' differences, and the same without each
+    scenario.
+    """
+    # one scenario, or two: 0 / 0 is the NaN that is meant
+    with np.errstate(invalid="ignore", divide="ignore"):
         whole, without = _between(a, b)
         number, number_without = _between(m_a[:, None], m_b[:, None])
         return float(np.float64(whole) / number), without / number_without
@@ -92,10 +108,14 @@ def _between(a: np.ndarray, b: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def _ratio(
-    both: tuple[float, np.ndarray], first: tuple[float, np.ndarray], second: tuple[float, np.ndarray]
+    both: tuple[float, np.ndarray],
+    first: tuple[float, np.ndarray],
+    second: tuple[float, np.ndarray],
 ) -> tuple[float, np.ndarray]:
     found = []
-    for product, a, b in zip(*(np.append(left_out, value) for value, left_out in (both, first, second)), strict=True):
+    for product, a, b in zip(
+        *(np.append(left_out, value) for value, left_out in (both, first, second)), strict=True
+    ):
         found.append(product / np.sqrt(a * b) if a > 0 and b > 0 else np.nan)
     return float(found[-1]), np.array(found[:-1])
 

@@ -1,4 +1,5 @@
-"""Methods that find an emotion's direction from matched rows, and what of it holds on held-out scenarios.
+"""Methods that find an emotion's direction from matched rows, and what of it holds on held-out
+scenarios.
 
 A method is a function (affective, neutral) -> vector; row i of both is one pair.
 """
@@ -39,7 +40,8 @@ def group_centred(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model
 
 
 def pca(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
-    """The first right singular vector of the paired differences, *not* centred: centring takes the signal out (RepE).
+    """The first right singular vector of the paired differences, *not* centred: centring takes the
+    signal out (RepE).
 
     The same as of the differences and their mirror images. It is the axis along which twins differ
     *most*, which one noisy axis can win: see `axis_p`.
@@ -62,12 +64,17 @@ def lda(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
 
 
 def logistic(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
-    """The weights of a logistic regression (C = 1) on standardised rows, mapped back to raw space: w / sigma."""
+    """The weights of a logistic regression (C = 1) on standardised rows, mapped back to raw space:
+    w / sigma.
+    """
     x = np.concatenate([affective, neutral])
     y = np.repeat([1, 0], len(affective))
     standardise = standardiser(x)
     weights = LogisticRegression(tol=1e-4, max_iter=5000).fit(standardise(x), y).coef_[0]
-    return weights * (standardise(np.ones((1, x.shape[1]))) - standardise(np.zeros((1, x.shape[1]))))[0]
+    return (
+        weights
+        * (standardise(np.ones((1, x.shape[1]))) - standardise(np.zeros((1, x.shape[1]))))[0]
+    )
 
 
 DIRECTIONS: dict[str, Method] = {
@@ -79,29 +86,37 @@ DIRECTIONS: dict[str, Method] = {
 def method_named(name: str) -> Method:
     """The method of that name; raises `UsageError` for an unknown one."""
     if name not in DIRECTIONS:
-        raise UsageError(f"unknown direction method {name!r}: choose one of {', '.join(DIRECTIONS)}.")
+        raise UsageError(
+            f"unknown direction method {name!r}: choose one of {', '.join(DIRECTIONS)}."
+        )
     return DIRECTIONS[name]
 
 
 def fit_unit(method: Method, affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
-    """The method's unit vector, with the sign under which the differences are positive on average."""
+    """The method's unit vector, with the sign under which the differences are positive on
+    average.
+    """
     vector = unit(method(affective, neutral))
     return vector if float((affective - neutral).mean(axis=0) @ vector) >= 0 else -vector
 
 
-def held_out_length(affective: Rows, neutral: Rows, groups: Labels, *, method: str = "paired", seed: int = 0) -> Estimate:
+def held_out_length(
+    affective: Rows, neutral: Rows, groups: Labels, *, method: str = "paired", seed: int = 0
+) -> Estimate:
     """The natural length: the mean paired difference along directions that other scenarios gave.
 
     Scenarios are dealt at random into `N_FOLDS`; each fold's differences are projected on the
     direction of the rest. Along the direction of its own data the mean difference is too long, by
     about sqrt(tr S / n) where there is nothing (S the differences' covariance). The held-out one is
-    near zero there, and may be below. The interval is over scenarios, wider by `CV_INFLATION`, since
-    the folds' directions share scenarios. Raises `StatisticsError` for one scenario.
+    near zero there, and may be below. The interval is over scenarios, wider by `CV_INFLATION`,
+    since the folds' directions share scenarios. Raises `StatisticsError` for one scenario.
     """
     group = numbered(groups)
     n_groups = int(group.max()) + 1
     if n_groups < 2:
-        raise StatisticsError("a natural length needs at least 2 scenarios: one to fit on, one to measure on.")
+        raise StatisticsError(
+            "a natural length needs at least 2 scenarios: one to fit on, one to measure on."
+        )
     deal = np.random.default_rng(seed).permutation(n_groups) % min(N_FOLDS, n_groups)
     projected = np.empty(len(group))
     for fold in range(int(deal.max()) + 1):
@@ -109,7 +124,9 @@ def held_out_length(affective: Rows, neutral: Rows, groups: Labels, *, method: s
         vector = fit_unit(method_named(method), affective[~held], neutral[~held])
         projected[held] = (affective[held] - neutral[held]).astype(np.float64) @ vector
     value, low, high, n = mean_interval(projected, groups)
-    return Estimate(value, value + CV_INFLATION * (low - value), value + CV_INFLATION * (high - value), n)
+    return Estimate(
+        value, value + CV_INFLATION * (low - value), value + CV_INFLATION * (high - value), n
+    )
 
 
 def axis_p(differences: Rows, vector: Float[np.ndarray, " d_model"], groups: Labels) -> float:
@@ -124,19 +141,28 @@ def unit(vector: Float[np.ndarray, " d_model"]) -> Float[np.ndarray, " d_model"]
     """The vector at length one; raises `ArtefactError` when it has no length."""
     norm = float(np.linalg.norm(vector))
     if not np.isfinite(norm) or norm == 0:
-        raise ArtefactError(f"the direction's norm is {norm}: the twins do not differ at this site, so it points nowhere.")
+        raise ArtefactError(
+            f"the direction's norm is {norm}: the twins do not differ at this site, so it points "
+            "nowhere."
+        )
     return vector.astype(np.float64) / norm
 
 
 def check_rows(affective: Rows, neutral: Rows) -> None:
-    """Raise unless row i of both is one pair of finite rows and there are two pairs (`DataError`, `StatisticsError`)."""
+    """Raise unless row i of both is one pair of finite rows and there are two pairs (`DataError`,
+    `StatisticsError`).
+    """
     if affective.shape != neutral.shape:
         raise DataError(
-            f"affective rows have shape {affective.shape}, neutral ones {neutral.shape}: row i of both is one pair."
+            f"affective rows have shape {affective.shape}, neutral ones {neutral.shape}: row i "
+            "of both is one pair."
         )
     if len(affective) < 2:
         raise StatisticsError(f"a direction needs at least 2 pairs, there is {len(affective)}.")
     for name, rows in (("affective", affective), ("neutral", neutral)):
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(bad):
-            raise DataError(f"{len(bad)} {name} rows are not finite, first pair {bad[0]}: quarantine the pair or mend it.")
+            raise DataError(
+                f"{len(bad)} {name} rows are not finite, first pair {bad[0]}: quarantine the "
+                "pair or mend it."
+            )

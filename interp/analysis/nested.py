@@ -66,7 +66,13 @@ def nested_rows(
     most, times = Counter(chosen.tolist()).most_common(1)[0]
     common = {**places[most], "control": "", "chosen_by": f"{times} of {len(chosen)} folds"}
     statistic, heaviest = auroc_statistic(told), heaviest_scenario(told.y, told.groups)
-    own = jackknife(statistic, told.groups, scale="share", inflation=share_inflation(told.groups), heaviest=heaviest)
+    own = jackknife(
+        statistic,
+        told.groups,
+        scale="share",
+        inflation=share_inflation(told.groups),
+        heaviest=heaviest,
+    )
     rows: list[dict[str, Any]] = [{**common, "metric": NESTED, "target": "", **own._asdict()}]
     for name, text in texts.items():
         above = share_difference(
@@ -116,15 +122,24 @@ def nested_separation(
     most, times = Counter(chosen).most_common(1)[0]
     row = {**places[most], "metric": NESTED, "chosen_by": f"{times} of {len(folds)} folds"}
     p_of = f"sign flips of scenarios, the largest of {len(places)} places"
-    return [{**row, **own._asdict(), "n": n // 2, "p": _family_p(twins, groups, seed), "p_of": p_of}]
+    return [
+        {**row, **own._asdict(), "n": n // 2, "p": _family_p(twins, groups, seed), "p_of": p_of}
+    ]
 
 
-def _separated(x: Rows, train: Int[np.ndarray, " _"], test: Int[np.ndarray, " _"], truth: Bool[np.ndarray, " _"]) -> float:
+def _separated(
+    x: Rows,
+    train: Int[np.ndarray, " _"],
+    test: Int[np.ndarray, " _"],
+    truth: Bool[np.ndarray, " _"],
+) -> float:
     """The AUROC of the rows `test` on the direction of the rows `train`."""
     positive = truth[test].astype(float)[None]
     return float(weighted_auroc(project(x, train, test, paired), positive, 1 - positive)[0])
 
 
 def _family_p(twins: Sequence[tuple[Rows, Rows]], groups: Labels, seed: int) -> float:
-    drawn = np.stack([flipped_lengths(one - other, groups, seed=seed) for one, other in twins], axis=1)
+    drawn = np.stack(
+        [flipped_lengths(one - other, groups, seed=seed) for one, other in twins], axis=1
+    )
     return float(max_t(drawn[0], drawn[1:]).min())

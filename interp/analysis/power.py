@@ -14,7 +14,9 @@ WANTED = 0.8
 """The share of studies that should see the effect."""
 
 
-def scenario_means(values: Float[np.ndarray, " item"], groups: Labels) -> Float[np.ndarray, " group"]:
+def scenario_means(
+    values: Float[np.ndarray, " item"], groups: Labels
+) -> Float[np.ndarray, " group"]:
     """The mean of each scenario's values."""
     group = numbered(groups)
     return np.bincount(group, weights=values) / np.bincount(group)
@@ -29,14 +31,18 @@ def power(
     n_studies: int = 2000,
     seed: int = 0,
 ) -> float:
-    """The share of studies of `n` scenarios in which a mean of `share` times the measured one is seen.
+    """The share of studies of `n` scenarios in which a mean of `share` times the measured one is
+    seen.
 
-    Each study draws scenarios, with replacement, from the measured `values`, moved so that their mean
-    is that. It is seen where a one-sided t-test has p <= alpha: the sign flips that the stages use
-    agree with it closely from five scenarios on. Raises `StatisticsError` for fewer than five values.
+    Each study draws scenarios, with replacement, from the measured `values`, moved so that their
+    mean is that. It is seen where a one-sided t-test has p <= alpha: the sign flips that the stages
+    use agree with it closely from five scenarios on. Raises `StatisticsError` for fewer than five
+    values.
     """
     if len(values) < SIZES[0]:
-        raise StatisticsError(f"power is simulated from at least {SIZES[0]} scenarios, and there are {len(values)}.")
+        raise StatisticsError(
+            f"power is simulated from at least {SIZES[0]} scenarios, and there are {len(values)}."
+        )
     moved = values - (1 - share) * values.mean()
     drawn = np.random.default_rng(seed).choice(moved, size=(n_studies, n))
     spread = drawn.std(axis=1, ddof=1)
@@ -45,9 +51,11 @@ def power(
     return float(seen.mean())
 
 
-def scenarios_needed(values: Float[np.ndarray, " group"], *, share: float = 0.5, seed: int = 0) -> int | None:
-    """The fewest scenarios of `SIZES` with which `WANTED` of the studies see `share` of the measured
-    mean; None where not even the largest number does, or the mean is not above zero.
+def scenarios_needed(
+    values: Float[np.ndarray, " group"], *, share: float = 0.5, seed: int = 0
+) -> int | None:
+    """The fewest scenarios of `SIZES` with which `WANTED` of the studies see `share` of the
+    measured mean; None where not even the largest number does, or the mean is not above zero.
     """
     if values.mean() <= 0:
         return None

@@ -1,11 +1,13 @@
-"""Linear probes of activations: what a site tells about the emotion, scored on scenarios that the probe has not seen.
+"""Linear probes of activations: what a site tells about the emotion, scored on scenarios that the
+probe has not seen.
 
 1. Outer grouped folds hold scenarios out; standardisation is learned on the fold's training rows.
 2. Inner grouped folds, inside the training rows, choose the regularisation by log-loss.
-3. The held-out probabilities are kept (`Predictions`), and `score` turns them into metrics with intervals over scenarios.
+3. The held-out probabilities are kept (`Predictions`), and `score` turns them into metrics with
+   intervals over scenarios.
 
-Two questions are asked of every site and kept apart: *reception* (affective text or its neutral twin?) and *categorisation*
-(which emotion?). Chance for the macro one-vs-rest AUROC is .5 in both.
+Two questions are asked of every site and kept apart: *reception* (affective text or its neutral
+twin?) and *categorisation* (which emotion?). Chance for the macro one-vs-rest AUROC is .5 in both.
 """
 
 import warnings
@@ -19,7 +21,15 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from interp.analysis.folds import Fold, Folds, fold_of, grouped_folds, plain_folds, straddling, transfer_folds
+from interp.analysis.folds import (
+    Fold,
+    Folds,
+    fold_of,
+    grouped_folds,
+    plain_folds,
+    straddling,
+    transfer_folds,
+)
 from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
 from interp.errors import DataError, StatisticsError, UsageError
 from interp.stats import Labels, Statistic, jackknife
@@ -33,16 +43,18 @@ CV_INFLATION = float(np.sqrt(2))
 """How much wider an interval of K-fold scores without a bound (log-loss, d', lengths) is made than
 the held-out predictions say; shares take `share_inflation`.
 
-Every test scenario also trains the other folds' probes. For a mean-difference probe of labels without
-signal the scores of two folds correlate by 1/(K-1), hence Var(mean) = 2/K times a fold's, where the
-held-out predictions show 1/K (compare Bates, Hastie & Tibshirani 2024)."""
+Every test scenario also trains the other folds' probes. For a mean-difference probe of labels
+without signal the scores of two folds correlate by 1/(K-1), hence Var(mean) = 2/K times a fold's,
+where the held-out predictions show 1/K (compare Bates, Hastie & Tibshirani 2024).
+"""
 
 _SMALLEST_SPREAD = 1e-8
 _RARE = 0.1
 
 
 def _logistic(seed: int) -> LogisticRegression:
-    # A warm start makes the second and third setting of an inner fold cost half; the last fit always starts from zero.
+    # A warm start makes the second and third setting of an inner fold cost half; the last fit
+    # always starts from zero.
     return LogisticRegression(tol=1e-5, max_iter=1000, random_state=seed, warm_start=True)
 
 
@@ -57,14 +69,18 @@ PROBES: dict[str, Callable[[int], Any]] = {"logistic": _logistic, "lda": _lda}
 Grid = tuple[Mapping[str, float], ...]
 
 GRIDS: dict[str, Grid] = {"logistic": ({"C": 0.01}, {"C": 0.1}, {"C": 1.0}), "lda": ({},)}
-"""The settings among which inner folds choose; the middle one is used where the rows are too few to choose."""
+"""The settings among which inner folds choose; the middle one is used where the rows are too few to
+choose.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Held-out probabilities, one row a tested item; `rows` are the items' numbers in x, `fold` says which fold tested each.
+    """Held-out probabilities, one row a tested item; `rows` are the items' numbers in x, `fold`
+    says which fold tested each.
 
-    `chosen` is the setting that the inner folds picked, one an outer fold; `inner_losses` its mean log-loss there, or NaN.
+    `chosen` is the setting that the inner folds picked, one an outer fold; `inner_losses` its mean
+    log-loss there, or NaN.
     """
 
     probability: Float[np.ndarray, "item class"]
@@ -87,22 +103,30 @@ def cross_validate(
     probe: str = "logistic",
     settings: Sequence[Mapping[str, float]] | None = None,
 ) -> Predictions:
-    """Fit `probe` on each fold's training rows and predict its test rows; inner folds choose its setting, unless `settings`
-    (one a fold) gives it.
+    """Fit `probe` on each fold's training rows and predict its test rows; inner folds choose its
+    setting, unless `settings` (one a fold) gives it.
 
-    Raises `DataError` when x is not finite or all zero, `StatisticsError` for one class or when a group lies on both sides of
-    a fold (folds made by `plain_folds` are let through with a warning), `UsageError` for an unknown probe.
+    Raises `DataError` when x is not finite or all zero, `StatisticsError` for one class or when a
+    group lies on both sides of a fold (folds made by `plain_folds` are let through with a warning),
+    `UsageError` for an unknown probe.
     """
     if probe not in PROBES:
         raise UsageError(f"unknown probe {probe!r}: choose one of {', '.join(PROBES)}.")
     found = check_features(x, np.asarray(y).astype(str))
     if min(len(fold.train) for fold in folds) < x.shape[1]:
         found.add(
-            f"fewer training items than the {x.shape[1]} dimensions: any labelling of them can be separated, so only the "
-            f"penalty, the held-out score and the permutation p speak."
+            f"fewer training items than the {x.shape[1]} dimensions: any labelling of them can "
+            "be separated, so only the penalty, the held-out score and the permutation p speak."
         )
     grids = [(setting,) for setting in settings] if settings else [GRIDS[probe]] * len(folds)
-    told = predict_folds(lambda fold: standardiser(x[fold.train])(x), y, groups, folds=folds, make=PROBES[probe], grids=grids)
+    told = predict_folds(
+        lambda fold: standardiser(x[fold.train])(x),
+        y,
+        groups,
+        folds=folds,
+        make=PROBES[probe],
+        grids=grids,
+    )
     return replace(told, warnings=tuple(sorted(found.union(told.warnings))))
 
 
@@ -115,9 +139,11 @@ def predict_folds(
     make: Callable[[int], Any],
     grids: Sequence[Grid],
 ) -> Predictions:
-    """Held-out predictions of the classifier `make(seed)`, one grid of settings a fold, on features made fold by fold.
+    """Held-out predictions of the classifier `make(seed)`, one grid of settings a fold, on features
+    made fold by fold.
 
-    `prepare(fold)` returns the features of all items, having learned (a mean, a vocabulary) from the fold's training rows only.
+    `prepare(fold)` returns the features of all items, having learned (a mean, a vocabulary) from
+    the fold's training rows only.
     """
     labels, names = np.asarray(y).astype(str), np.asarray(groups).astype(str)
     found = _check_leak(folds, names)
@@ -127,7 +153,9 @@ def predict_folds(
         z = prepare(fold)
         setting, loss = _choose(z, labels, fold, make, grid, found)
         fitted = _fit_predict(z, labels, (fold.train, fold.test), make, (setting,), found)[0]
-        probability[fold.test[:, None], np.searchsorted(classes, fitted.classes)] = fitted.probability
+        probability[fold.test[:, None], np.searchsorted(classes, fitted.classes)] = (
+            fitted.probability
+        )
         chosen.append(setting)
         losses.append(loss)
     rows = np.flatnonzero((number := fold_of(folds, len(labels))) >= 0)
@@ -138,29 +166,40 @@ def predict_folds(
     )  # fmt: skip
 
 
-def check_features(x: Float[np.ndarray, "item feature"], y: Shaped[np.ndarray, " item"]) -> set[str]:
+def check_features(
+    x: Float[np.ndarray, "item feature"], y: Shaped[np.ndarray, " item"]
+) -> set[str]:
     """Refuse features that no probe can use; return what is odd about the rest as warnings.
 
     Raises `DataError` (lengths differ, not finite, all zero) and `StatisticsError` (one class).
     """
     if len(x) != len(y):
-        raise DataError(f"{len(x)} rows of features came with {len(y)} labels: one label belongs to every row.")
+        raise DataError(
+            f"{len(x)} rows of features came with {len(y)} labels: one label belongs to every row."
+        )
     bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
     if len(bad):
-        raise DataError(f"{len(bad)} rows of the features are not finite, first row {bad[0]}: quarantine the pair or mend it.")
+        raise DataError(
+            f"{len(bad)} rows of the features are not finite, first row {bad[0]}: quarantine the "
+            "pair or mend it."
+        )
     if not x.any():
         raise DataError("all features are zero: the hook at this site did not fire.")
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:
-        raise StatisticsError(f"only {', '.join(repr(str(c)) for c in classes) or 'nothing'} present; need >= 2 classes.")
+        raise StatisticsError(
+            f"only {', '.join(repr(str(c)) for c in classes) or 'nothing'} present; need >= 2 "
+            "classes."
+        )
     constant, found = int((np.ptp(x, axis=0) == 0).sum()), set()
     if constant:
         found.add(f"{constant} of {x.shape[1]} features are constant and tell nothing.")
     if counts.min() < _RARE * counts.max():
         rare, common = str(classes[counts.argmin()]), str(classes[counts.argmax()])
         found.add(
-            f"classes are unbalanced ({rare!r} {counts.min()}, {common!r} {counts.max()}): always saying {common!r} "
-            f"scores accuracy {counts.max() / counts.sum():.2f}; read the AUROC and the balanced accuracy."
+            f"classes are unbalanced ({rare!r} {counts.min()}, {common!r} {counts.max()}): "
+            f"always saying {common!r} scores accuracy {counts.max() / counts.sum():.2f}; read "
+            "the AUROC and the balanced accuracy."
         )
     return found
 
@@ -171,19 +210,24 @@ def _check_leak(folds: Folds, groups: Shaped[np.ndarray, " item"]) -> set[str]:
         return set()
     if not all(fold.ungrouped for fold in folds):
         raise StatisticsError(
-            f"{len(shared)} scenarios lie on both sides of a fold (first: {shared[0]!r}), so that the probe is tested on what "
-            "it has seen: use grouped_folds, or plain_folds if you mean it (random labels on twins score .93 that way)."
+            f"{len(shared)} scenarios lie on both sides of a fold (first: {shared[0]!r}), so "
+            "that the probe is tested on what it has seen: use grouped_folds, or plain_folds if "
+            "you mean it (random labels on twins score .93 that way)."
         )
-    return {f"UNGROUPED folds: {len(shared)} scenarios lie on both sides of a fold; the score is inflated."}
+    return {
+        f"UNGROUPED folds: {len(shared)} scenarios lie on both sides of a fold; the score is "
+        "inflated."
+    }
 
 
 def score(predictions: Predictions) -> list[dict[str, Any]]:
-    """Rows (metric, value, ci_low, ci_high, n) for auroc (macro one-vs-rest), accuracy, balanced_accuracy and log_loss.
+    """Rows (metric, value, ci_low, ci_high, n) for auroc (macro one-vs-rest), accuracy,
+    balanced_accuracy and log_loss.
 
     Scores of different folds are never compared: an AUROC counts positive-negative pairs inside
     folds. Intervals leave out scenarios (`interp.stats.jackknife`), shares on the logit and the
-    log-loss on the log scale, wider by `share_inflation` and `CV_INFLATION` when there is more
-    than one fold; a share of exactly 1 is bounded by the number of scenarios. n is the number of items.
+    log-loss on the log scale, wider by `share_inflation` and `CV_INFLATION` when there is more than
+    one fold; a share of exactly 1 is bounded by the number of scenarios. n is the number of items.
     """
     statistics: dict[str, Statistic] = {
         "auroc": auroc_statistic(predictions),
@@ -197,15 +241,23 @@ def score(predictions: Predictions) -> list[dict[str, Any]]:
     for metric, statistic in statistics.items():
         share = metric != "log_loss"
         scale: Literal["share", "positive"] = "share" if share else "positive"
-        wider = 1.0 if not several else share_inflation(predictions.groups) if share else CV_INFLATION
-        found = jackknife(statistic, predictions.groups, scale=scale, inflation=wider, heaviest=heaviest)
+        wider = (
+            1.0 if not several else share_inflation(predictions.groups) if share else CV_INFLATION
+        )
+        found = jackknife(
+            statistic, predictions.groups, scale=scale, inflation=wider, heaviest=heaviest
+        )
         rows.append({"metric": metric, **found._asdict()})
     return rows
 
 
 def auroc_statistic(predictions: Predictions) -> Statistic:
-    """Macro one-vs-rest AUROC inside folds, as a function of item weights; classes that no tested item has are left out."""
-    tested = [place for place, one in enumerate(predictions.classes) if (predictions.y == one).any()]
+    """Macro one-vs-rest AUROC inside folds, as a function of item weights; classes that no tested
+    item has are left out.
+    """
+    tested = [
+        place for place, one in enumerate(predictions.classes) if (predictions.y == one).any()
+    ]
     # For two classes the second one-vs-rest problem mirrors the first.
     places = tested[-1:] if len(predictions.classes) == 2 else tested
 
@@ -214,7 +266,9 @@ def auroc_statistic(predictions: Predictions) -> Statistic:
         for place in places:
             truth = predictions.y == predictions.classes[place]
             scores = predictions.probability[:, place]
-            total += weighted_auroc(scores, weights * truth, weights * ~truth, strata=predictions.fold)
+            total += weighted_auroc(
+                scores, weights * truth, weights * ~truth, strata=predictions.fold
+            )
         return total / len(places)
 
     return statistic
@@ -244,7 +298,9 @@ def _balanced_statistic(predictions: Predictions) -> Statistic:
     def statistic(weights: Float[np.ndarray, "draw item"]) -> Float[np.ndarray, " draw"]:
         of_class = weights @ member
         right = weights @ (member * hits[:, None])
-        return np.divide(right, of_class, out=np.full(of_class.shape, np.nan), where=of_class > 0).mean(axis=1)
+        return np.divide(
+            right, of_class, out=np.full(of_class.shape, np.nan), where=of_class > 0
+        ).mean(axis=1)
 
     return statistic
 
@@ -256,7 +312,9 @@ class _Fitted:
 
 
 def standardiser(x: Float[np.ndarray, "item feature"]) -> Callable[[np.ndarray], np.ndarray]:
-    """The map to zero mean and unit spread learned on `x`; a feature that is constant there is only centred."""
+    """The map to zero mean and unit spread learned on `x`; a feature that is constant there is only
+    centred.
+    """
     centre, spread = x.mean(axis=0), x.std(axis=0)
     scale = np.where(spread > _SMALLEST_SPREAD * (1 + np.abs(centre)), spread, 1.0)
     return lambda rows: (rows - centre) / scale
@@ -279,23 +337,36 @@ def _fit_predict(
             warnings.simplefilter("ignore", ConvergenceWarning)  # it is told in `found`, once
             estimator.fit(z[train], labels[train])
         if np.max(getattr(estimator, "n_iter_", 0)) >= getattr(estimator, "max_iter", np.inf):
-            found.add(f"the probe did not converge with {dict(setting)} in {estimator.max_iter} iterations.")
+            found.add(
+                f"the probe did not converge with {dict(setting)} in {estimator.max_iter} "
+                "iterations."
+            )
         fitted.append(_Fitted(estimator.predict_proba(z[test]), estimator.classes_))
     return fitted
 
 
 def _choose(
-    z: np.ndarray, labels: np.ndarray, fold: Fold, make: Callable[[int], Any], grid: Grid, found: set[str]
+    z: np.ndarray,
+    labels: np.ndarray,
+    fold: Fold,
+    make: Callable[[int], Any],
+    grid: Grid,
+    found: set[str],
 ) -> tuple[Mapping[str, float], float]:
     """The setting of the grid with the least log-loss over the inner folds, and its mean there."""
     if len(grid) == 1:
         return grid[0], np.nan
     if not fold.inner:
-        found.add(f"too few scenarios to choose among {grid} on inner folds: {grid[len(grid) // 2]} was taken.")
+        found.add(
+            f"too few scenarios to choose among {grid} on inner folds: {grid[len(grid) // 2]} "
+            "was taken."
+        )
         return grid[len(grid) // 2], np.nan
     losses = np.zeros(len(grid))
     for rows in fold.inner:
         for place, fitted in enumerate(_fit_predict(z, labels, rows, make, grid, found)):
-            losses[place] += _log_loss(fitted.probability, np.searchsorted(fitted.classes, labels[rows[1]])).sum()
+            losses[place] += _log_loss(
+                fitted.probability, np.searchsorted(fitted.classes, labels[rows[1]])
+            ).sum()
     best = int(losses.argmin())
     return grid[best], float(losses[best]) / sum(len(test) for _, test in fold.inner)

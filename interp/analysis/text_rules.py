@@ -1,6 +1,8 @@
-"""The gate's rules that look at the texts themselves: one function a rule, each naming the items at fault.
+"""The gate's rules that look at the texts themselves: one function a rule, each naming the items at
+fault.
 
-A `Rule` says what was measured (`value`), what is allowed (`bound`) and where it failed (`detail`, at most ten places).
+A `Rule` says what was measured (`value`), what is allowed (`bound`) and where it failed (`detail`,
+at most ten places).
 """
 
 import re
@@ -31,7 +33,9 @@ _NAME = re.compile(r"(?<=[\w,;] )[A-ZÀ-ÖØ-Þ][^\W\d_]+")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of the gate; `bound` is None where the rule only reports, `value` where nothing could be measured."""
+    """One line of the gate; `bound` is None where the rule only reports, `value` where nothing
+    could be measured.
+    """
 
     rule: str
     passed: bool
@@ -51,7 +55,9 @@ def text_rules(
     lexicons: Lexicons,
     count_tokens: Mapping[str, Callable[[str], int]] | None = None,
 ) -> list[Rule]:
-    """Every rule of this module on `battery`; what the arguments hold is said at `interp.analysis.audit.audit`."""
+    """Every rule of this module on `battery`; what the arguments hold is said at
+    `interp.analysis.audit.audit`.
+    """
     counts = count_tokens or {"words": lambda text: len(words(text))}
     return [
         Rule("ids_unique", True, 0.0, 0.0),  # a Battery cannot be made otherwise
@@ -91,22 +97,31 @@ def pairs_complete(battery: Battery) -> Rule:
 
 
 def arms_aligned(battery: Battery) -> Rule:
-    """Twins share scenario and domain and are told in different arms; every keyword_free item has its twin."""
+    """Twins share scenario and domain and are told in different arms; every keyword_free item has
+    its twin.
+    """
     pairs, _ = whole_pairs(battery)
     faults = [
         f"{a.pair}: {a.id} and {n.id}"
         for a, n in pairs
         if a.group != n.group or a.domain != n.domain or a.arm == n.arm or a.text == n.text
     ]
-    faults += [f"{item.id} has no twin" for item in battery if item.arm == "keyword_free" and item.pair is None]
+    faults += [
+        f"{item.id} has no twin"
+        for item in battery
+        if item.arm == "keyword_free" and item.pair is None
+    ]
     return _counted("arms_aligned", faults)
 
 
-def labels_agree(battery: Battery, emotion_words: Mapping[str, Sequence[str]], everyday: Iterable[str]) -> Rule:
-    """Arm and label say the same; the arms of a scenario agree on its emotion; keyword_rich texts name their own emotion.
+def labels_agree(
+    battery: Battery, emotion_words: Mapping[str, Sequence[str]], everyday: Iterable[str]
+) -> Rule:
+    """Arm and label say the same; the arms of a scenario agree on its emotion; keyword_rich texts
+    name their own emotion.
 
-    A keyword_rich text is at fault when it names feelings of other emotions (words of `everyday` name none) and none of its
-    own.
+    A keyword_rich text is at fault when it names feelings of other emotions (words of `everyday`
+    name none) and none of its own.
     """
     excused = set(everyday)
     faults = []
@@ -114,15 +129,25 @@ def labels_agree(battery: Battery, emotion_words: Mapping[str, Sequence[str]], e
     for item in battery:
         if item.arm == "keyword_free":
             told[item.group].add(item.emotion)
-        if (item.arm in ("neutral", "complex_neutral")) != (item.emotion == NEUTRAL) and item.arm != "counter_valence":
+        if (item.arm in ("neutral", "complex_neutral")) != (
+            item.emotion == NEUTRAL
+        ) and item.arm != "counter_valence":
             faults.append(f"{item.id}: arm {item.arm}, emotion {item.emotion}")
     for item in battery:
         others = told[item.group]
-        if item.arm in ("keyword_rich", "moderate", "strong") and others and item.emotion not in others:
+        if (
+            item.arm in ("keyword_rich", "moderate", "strong")
+            and others
+            and item.emotion not in others
+        ):
             faults.append(f"{item.id}: {item.emotion} in a scenario of {', '.join(sorted(others))}")
         elif item.arm == "keyword_rich" and item.emotion in emotion_words:
             own = count_listed(item.text, emotion_words[item.emotion])
-            named = {name for name, listed in emotion_words.items() if count_listed(item.text, [*set(listed) - excused])}
+            named = {
+                name
+                for name, listed in emotion_words.items()
+                if count_listed(item.text, [*set(listed) - excused])
+            }
             if named and not own:
                 faults.append(f"{item.id}: {item.emotion}, but it names {', '.join(sorted(named))}")
     return _counted("labels_agree", faults)
@@ -140,7 +165,9 @@ def duplicates(battery: Battery) -> Rule:
 
 
 def near_duplicates(battery: Battery) -> Rule:
-    """No two texts of different scenarios share more than `MOST_SHARED` of their word triples (Jaccard)."""
+    """No two texts of different scenarios share more than `MOST_SHARED` of their word triples
+    (Jaccard).
+    """
     items = battery.items
     triples = CountVectorizer(tokenizer=words, token_pattern=None, ngram_range=(3, 3), binary=True)
     try:
@@ -155,14 +182,19 @@ def near_duplicates(battery: Battery) -> Rule:
     foreign = (common.row < common.col) & (groups[common.row] != groups[common.col])
     worst = float(shared[foreign].max()) if foreign.any() else 0.0
     bad = np.flatnonzero(foreign & (shared > MOST_SHARED))
-    places = [f"{items[common.row[k]].id} and {items[common.col[k]].id} share {shared[k]:.2f}" for k in bad]
+    places = [
+        f"{items[common.row[k]].id} and {items[common.col[k]].id} share {shared[k]:.2f}"
+        for k in bad
+    ]
     return Rule("near_duplicate_text", not places, worst, MOST_SHARED, _places(places))
 
 
 def emotion_word_rules(
     battery: Battery, emotion_words: Mapping[str, Sequence[str]], everyday: Iterable[str]
 ) -> tuple[Rule, Rule]:
-    """No emotion word in the keyword-free arms; words of the list `everyday` (a trust fund) are reported apart."""
+    """No emotion word in the keyword-free arms; words of the list `everyday` (a trust fund) are
+    reported apart.
+    """
     listed = {word for found in emotion_words.values() for word in found}
     excused = set(everyday)
     plain, apart = [], []
@@ -171,7 +203,9 @@ def emotion_word_rules(
             hits = sorted(listed & set(words(item.text)))
             plain += [f"{item.id}: {word}" for word in hits if word not in excused]
             apart += [f"{item.id}: {word}" for word in hits if word in excused]
-    return _counted("emotion_words", plain), Rule("everyday_senses", True, float(len(apart)), None, _places(apart))
+    return _counted("emotion_words", plain), Rule(
+        "everyday_senses", True, float(len(apart)), None, _places(apart)
+    )
 
 
 def lengths(battery: Battery, count_tokens: Mapping[str, Callable[[str], int]]) -> list[Rule]:
@@ -190,7 +224,10 @@ def lengths(battery: Battery, count_tokens: Mapping[str, Callable[[str], int]]) 
 def negations(battery: Battery, negation: Sequence[str]) -> Rule:
     """Twins' negation counts differ by at most one."""
     pairs, _ = whole_pairs(battery)
-    differences = [float(abs(count_listed(a.text, negation) - count_listed(n.text, negation))) for a, n in pairs]
+    differences = [
+        float(abs(count_listed(a.text, negation) - count_listed(n.text, negation)))
+        for a, n in pairs
+    ]
     return _bounded("negation_count", pairs, differences, MOST_COUNT_DIFFERENCE)
 
 
@@ -225,7 +262,9 @@ def tellings(battery: Battery) -> Rule:
 
 
 def count_sentences(text: str) -> int:
-    """Stretches that end in a full stop, a question or exclamation mark, an ellipsis, or the end of the text."""
+    """Stretches that end in a full stop, a question or exclamation mark, an ellipsis, or the end of
+    the text.
+    """
     return len(_SENTENCE.findall(text))
 
 
@@ -239,7 +278,11 @@ def _counted(rule: str, faults: list[str]) -> Rule:
 
 
 def _bounded(rule: str, pairs: list[Pair], differences: list[float], bound: float) -> Rule:
-    places = [f"{pair.affective.pair}: {d:.2g}" for pair, d in zip(pairs, differences, strict=True) if d > bound]
+    places = [
+        f"{pair.affective.pair}: {d:.2g}"
+        for pair, d in zip(pairs, differences, strict=True)
+        if d > bound
+    ]
     return Rule(rule, not places, float(max(differences, default=0)), bound, _places(places))
 
 

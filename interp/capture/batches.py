@@ -1,4 +1,6 @@
-"""Running batches: halved where memory is short, checked for non-finite values, described as shards."""
+"""Running batches: halved where memory is short, checked for non-finite values, described as
+shards.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,7 +23,9 @@ from interp.sites import Site
 
 @dataclass(frozen=True, slots=True)
 class Underway:
-    """Texts whose forward has run; `arrive` gives their activations, and waits for them where they travel from a device."""
+    """Texts whose forward has run; `arrive` gives their activations, and waits for them where they
+    travel from a device.
+    """
 
     places: list[int]
     shape: tuple[int, int]
@@ -30,7 +34,8 @@ class Underway:
 
 
 def launch(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) -> list[Underway]:
-    """Run the texts at `places` as one batch, or as halves where that does not fit in memory, without waiting for copies.
+    """Run the texts at `places` as one batch, or as halves where that does not fit in memory,
+    without waiting for copies.
 
     Raises `ResourceError` for a text too large alone.
     """
@@ -43,9 +48,15 @@ def launch(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) 
         torch.cuda.empty_cache()
     if len(places) == 1:
         text = plan.texts[places[0]]
-        raise ResourceError(f"text {text.id!r} ({len(text.tokens)} tokens) does not fit in memory, even alone: shorten it.")
+        raise ResourceError(
+            f"text {text.id!r} ({len(text.tokens)} tokens) does not fit in memory, even alone: "
+            "shorten it."
+        )
     middle = len(places) // 2
-    return [*launch(model, engine, plan, places[:middle]), *launch(model, engine, plan, places[middle:])]
+    return [
+        *launch(model, engine, plan, places[:middle]),
+        *launch(model, engine, plan, places[middle:]),
+    ]
 
 
 def finish(model: LanguageModel, engine: Engine, plan: Plan, underway: Underway) -> Recorded:
@@ -59,8 +70,9 @@ def finish(model: LanguageModel, engine: Engine, plan: Plan, underway: Underway)
         found = _locate(model, engine, plan, place)
         if plan.options.on_nonfinite == "stop":
             raise DataError(
-                f"text {found['id']!r}: {found['reason']}. Its activations cannot be used: drop the text, load the model in "
-                "float32, or give --on-nonfinite quarantine to leave out the pair."
+                f"text {found['id']!r}: {found['reason']}. Its activations cannot be used: drop "
+                "the text, load the model in float32, or give --on-nonfinite quarantine to leave "
+                "out the pair."
             )
         recorded.refused.append(found)
     if bad:
@@ -85,7 +97,11 @@ def _run(model: LanguageModel, engine: Engine, plan: Plan, places: list[int]) ->
 
 def _is_out_of_memory(error: BaseException) -> bool:
     told = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in told or "can't allocate memory" in told
+    return (
+        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or "out of memory" in told
+        or "can't allocate memory" in told
+    )
 
 
 def _nonfinite(recorded: Recorded, plan: Plan) -> list[int]:
@@ -96,7 +112,11 @@ def _nonfinite(recorded: Recorded, plan: Plan) -> list[int]:
         if math.isfinite(float(array.sum(dtype=np.float64))):
             continue
         rows = text_rows(name, lengths)
-        bad.update(place for place, where in zip(recorded.places, rows, strict=True) if not np.isfinite(array[where]).all())
+        bad.update(
+            place
+            for place, where in zip(recorded.places, rows, strict=True)
+            if not np.isfinite(array[where]).all()
+        )
     return sorted(bad)
 
 
@@ -129,32 +149,49 @@ def _locate(model: LanguageModel, engine: Engine, plan: Plan, place: int) -> dic
         return {**row, "reason": "its activations are not finite in its batch, and finite alone"}
     site, token = found[0]
     reason = (
-        f"non-finite activation at {site} (layer {site.layer}), first at token {token} ({model.decode([text.tokens[token]])!r})"
+        f"non-finite activation at {site} (layer {site.layer}), first at token {token} "
+        f"({model.decode([text.tokens[token]])!r})"
     )
     return {**row, "site": str(site), "layer": site.layer, "token": token, "reason": reason}
 
 
 def describe(shard: Shard, plan: Plan) -> tuple[dict[str, tuple[float, float]], list[str]]:
-    """(Largest magnitude, mean norm of rows) of each array over its finite rows, and warnings about them."""
+    """(Largest magnitude, mean norm of rows) of each array over its finite rows, and warnings about
+    them.
+    """
     statistics: dict[str, tuple[float, float]] = {}
     warned: list[str] = []
     for name, array in shard.arrays.items():
         rows = array.reshape(len(array), -1)
-        rows = rows if math.isfinite(float(rows.sum(dtype=np.float64))) else rows[np.isfinite(rows).all(axis=1)]
+        rows = (
+            rows
+            if math.isfinite(float(rows.sum(dtype=np.float64)))
+            else rows[np.isfinite(rows).all(axis=1)]
+        )
         most = max(float(rows.max()), -float(rows.min())) if rows.size else 0.0
-        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)) if rows.size else np.zeros(1)
+        norms = (
+            np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+            if rows.size
+            else np.zeros(1)
+        )
         statistics[name] = (most, float(norms.mean()))
         if plan.options.storage == "float16" and overflows(array):
-            warned.append(f"{name} reaches {most:.3g}, beyond float16: this shard keeps it as float32")
+            warned.append(
+                f"{name} reaches {most:.3g}, beyond float16: this shard keeps it as float32"
+            )
         if rows.size and most == 0.0:
-            warned.append(f"{name} is zero for every text of this shard: the model computes nothing there")
+            warned.append(
+                f"{name} is zero for every text of this shard: the model computes nothing there"
+            )
     return statistics, warned
 
 
 def check_alone(model: LanguageModel, engine: Engine, plan: Plan, *, bound: float) -> float:
-    """Largest relative difference of the shortest text alone and beside the longest one; `InternalError` above `bound`.
+    """Largest relative difference of the shortest text alone and beside the longest one;
+    `InternalError` above `bound`.
 
-    Raises `DataError` when a kind of site is zero in every layer asked for: its hook does not fire, or nothing is there.
+    Raises `DataError` when a kind of site is zero in every layer asked for: its hook does not fire,
+    or nothing is there.
     """
     order = sorted(range(len(plan.texts)), key=lambda place: (len(plan.texts[place].tokens), place))
     short, long = order[0], order[-1]
@@ -170,7 +207,8 @@ def check_alone(model: LanguageModel, engine: Engine, plan: Plan, *, bound: floa
         worst = max(worst, float(np.abs(beside.arrays[name][where] - array).max()) / scale)
     if worst > bound:
         raise InternalError(
-            f"batch self-check failed: {worst:.1e} > {bound:.0e} between a text alone and in a batch: a padding bug."
+            f"batch self-check failed: {worst:.1e} > {bound:.0e} between a text alone and in a "
+            "batch: a padding bug."
         )
     return worst
 
@@ -186,8 +224,11 @@ def _unchecked(model: LanguageModel, engine: Engine, plan: Plan, places: list[in
 def _refuse_zero(shard: Shard, plan: Plan) -> None:
     for name in dict.fromkeys(site.name for site in plan.sites):
         hooks = {str(site) for site in plan.sites if site.name == name}
-        if not any(array.any() for key, array in shard.arrays.items() if key.rpartition("/")[0] in hooks):
+        if not any(
+            array.any() for key, array in shard.arrays.items() if key.rpartition("/")[0] in hooks
+        ):
             raise DataError(
-                f"{name} is zero in every layer asked for ({len(hooks)}) on the first text tried: the model computes nothing "
-                "there, or its hook does not fire. Leave the site out; `interp doctor` says which sites can be trusted."
+                f"{name} is zero in every layer asked for ({len(hooks)}) on the first text "
+                "tried: the model computes nothing there, or its hook does not fire. Leave the "
+                "site out; `interp doctor` says which sites can be trusted."
             )

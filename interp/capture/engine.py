@@ -1,7 +1,8 @@
 """Engines: how a batch runs through a model while chosen sites are seen.
 
-`PlainEngine` is the fast one. `BridgeEngine` runs TransformerBridge with its own hooks; it serves attention patterns, and
-models whose plain form does not give the bridge's values: `choose_engine` compares the two before either is used.
+`PlainEngine` is the fast one. `BridgeEngine` runs TransformerBridge with its own hooks; it serves
+attention patterns, and models whose plain form does not give the bridge's values: `choose_engine`
+compares the two before either is used.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +22,16 @@ _CHECK_TOKENS = 12
 
 @runtime_checkable
 class Engine(Protocol):
-    """Something that runs a batch and hands each site's tensor, with axes `site.axes`, to its sink."""
+    """Something that runs a batch and hands each site's tensor, with axes `site.axes`, to its
+    sink.
+    """
 
     name: str
 
     def run(self, batch: Batch, sinks: Mapping[Site, Sink]) -> None:
-        """Run one batch; every sink is called exactly once, in the order in which the model computes."""
+        """Run one batch; every sink is called exactly once, in the order in which the model
+        computes.
+        """
 
 
 class BridgeEngine:
@@ -41,11 +46,15 @@ class BridgeEngine:
         """Run one batch, padded on either side; every sink is called exactly once."""
         wanted = dict(sinks)
         hooks = [
-            (hook, _reader([site for site in sinks if site.hook == hook], wanted)) for hook in {site.hook for site in sinks}
+            (hook, _reader([site for site in sinks if site.hook == hook], wanted))
+            for hook in {site.hook for site in sinks}
         ]
         self.model.forward(batch, hooks=hooks, stop_at_layer=max(site.layer for site in sinks) + 1)
         if wanted:
-            raise InternalError(f"{len(wanted)} of {len(sinks)} sites never ran: {', '.join(map(str, list(wanted)[:5]))}.")
+            raise InternalError(
+                f"{len(wanted)} of {len(sinks)} sites never ran: "
+                f"{', '.join(map(str, list(wanted)[:5]))}."
+            )
 
 
 def _reader(sites: Sequence[Site], wanted: dict[Site, Sink]) -> Callable[..., None]:
@@ -59,17 +68,28 @@ def _reader(sites: Sequence[Site], wanted: dict[Site, Sink]) -> Callable[..., No
     return read
 
 
-def choose_engine(model: LanguageModel, sites: Sequence[Site], *, attention: str = "fast") -> tuple[Engine, str]:
-    """The engine for these sites, and why: plain where it gives the bridge's values at every site, the bridge otherwise.
+def choose_engine(
+    model: LanguageModel, sites: Sequence[Site], *, attention: str = "fast"
+) -> tuple[Engine, str]:
+    """The engine for these sites, and why: plain where it gives the bridge's values at every site,
+    the bridge otherwise.
 
-    The comparison is made on two short texts in one batch, relative to each site's largest magnitude. A model that is spread
-    over devices, or quantised, runs on the bridge: plain modules around its weights would lack what moves or unpacks them.
+    The comparison is made on two short texts in one batch, relative to each site's largest
+    magnitude. A model that is spread over devices, or quantised, runs on the bridge: plain modules
+    around its weights would lack what moves or unpacks them.
     """
     bridge = BridgeEngine(model)
     if model.spread:
-        return bridge, "the model is spread over several devices, and only its own modules know where each part lies"
+        return (
+            bridge,
+            "the model is spread over several devices, and only its own modules know where each "
+            "part lies",
+        )
     if model.quantised:
-        return bridge, "the model is quantised, and only its own modules know how to unpack its matrices"
+        return (
+            bridge,
+            "the model is quantised, and only its own modules know how to unpack its matrices",
+        )
     if attention == "eager" or any(site.name == "pattern" for site in sites):
         return bridge, "attention patterns or eager attention were asked for"
     try:
@@ -84,12 +104,23 @@ def choose_engine(model: LanguageModel, sites: Sequence[Site], *, attention: str
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Largest relative difference that batching and kernels may cause in a precision (float8: a quantised model's)."""
-    return {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 4e-3, torch.float8_e4m3fn: 1e-1}.get(dtype, 3e-2)
+    """Largest relative difference that batching and kernels may cause in a precision (float8: a
+    quantised model's).
+    """
+    return {
+        torch.float64: 1e-10,
+        torch.float32: 2e-5,
+        torch.float16: 4e-3,
+        torch.float8_e4m3fn: 1e-1,
+    }.get(dtype, 3e-2)
 
 
-def largest_difference(model: LanguageModel, one: Engine, other: Engine, sites: Sequence[Site]) -> float:
-    """Largest difference of two engines over sites on a fixed batch, relative to the site's largest magnitude."""
+def largest_difference(
+    model: LanguageModel, one: Engine, other: Engine, sites: Sequence[Site]
+) -> float:
+    """Largest difference of two engines over sites on a fixed batch, relative to the site's largest
+    magnitude.
+    """
     n = max(2, min(_CHECK_TOKENS, model.dims.n_ctx))
     ids = [(7 * place + 3) % model.dims.d_vocab for place in range(n)]
     batch = model.pad([ids, ids[: n // 2]])
@@ -102,7 +133,9 @@ def largest_difference(model: LanguageModel, one: Engine, other: Engine, sites: 
     return worst
 
 
-def _tensors(engine: Engine, batch: Batch, sites: Sequence[Site]) -> dict[Site, Float[Tensor, "batch pos *rest"]]:
+def _tensors(
+    engine: Engine, batch: Batch, sites: Sequence[Site]
+) -> dict[Site, Float[Tensor, "batch pos *rest"]]:
     found: dict[Site, Tensor] = {}
 
     def keep(site: Site) -> Sink:

@@ -1,4 +1,6 @@
-"""estimate: what a capture would be, in texts, tokens, bytes, shards and time, from its plan alone."""
+"""estimate: what a capture would be, in texts, tokens, bytes, shards and time, from its plan
+alone.
+"""
 
 import time
 from collections.abc import Sequence
@@ -26,11 +28,12 @@ def estimate(
 ) -> dict[str, Any]:
     """The capture's plan in numbers; `model` may be an outline, without weights.
 
-    `bytes` are those of the arrays as stored (an index of up to a MiB a shard comes on top), `weights_bytes` those of the model
-    in its dtype (a quantised checkpoint is smaller), `padding` the share of tokens computed that are padding. `seconds` is two
-    operations a weight and token computed, in the blocks up to the last wanted layer, at `teraflops` (10^12 operations a
-    second; without it, what a matrix product reaches on this machine's CPU just now). Attention's own products and the writing
-    are not in it. Raises as planning a capture does.
+    `bytes` are those of the arrays as stored (an index of up to a MiB a shard comes on top),
+    `weights_bytes` those of the model in its dtype (a quantised checkpoint is smaller), `padding`
+    the share of tokens computed that are padding. `seconds` is two operations a weight and token
+    computed, in the blocks up to the last wanted layer, at `teraflops` (10^12 operations a second;
+    without it, what a matrix product reaches on this machine's CPU just now). Attention's own
+    products and the writing are not in it. Raises as planning a capture does.
     """
     plan = make_plan(model, battery, sites=sites, positions=positions, options=Options(**options))
     lengths = plan.lengths
@@ -53,7 +56,9 @@ def estimate(
 
 
 def measure_teraflops(dtype: torch.dtype) -> float:
-    """10^12 operations a second that a matrix product of `dtype` reaches on this machine's CPU (the best of a few)."""
+    """10^12 operations a second that a matrix product of `dtype` reaches on this machine's CPU (the
+    best of a few).
+    """
     matrix = torch.ones(_SIDE, _SIDE, dtype=dtype)
     taken = []
     for _ in range(_ROUNDS):
@@ -64,10 +69,16 @@ def measure_teraflops(dtype: torch.dtype) -> float:
 
 
 def _count_weights(model: LanguageModel) -> tuple[int, int]:
-    """Weights of the whole model, and of its blocks alone: embedding and unembedding are looked up or never computed."""
+    """Weights of the whole model, and of its blocks alone: embedding and unembedding are looked up
+    or never computed.
+    """
     wrapped: Any = model.bridge.original_model
     with torch.device("meta"):
         plain = type(wrapped)(type(wrapped.config).from_dict(wrapped.config.to_dict()))
     whole = sum(weight.numel() for weight in plain.parameters())
-    ends = {id(end.weight): end.weight.numel() for end in (plain.get_input_embeddings(), plain.get_output_embeddings()) if end}
+    ends = {
+        id(end.weight): end.weight.numel()
+        for end in (plain.get_input_embeddings(), plain.get_output_embeddings())
+        if end
+    }
     return whole, whole - sum(ends.values())

@@ -1,4 +1,6 @@
-"""What batches give: the activations of some texts, and the room in which those of a whole shard are gathered."""
+"""What batches give: the activations of some texts, and the room in which those of a whole shard
+are gathered.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +15,11 @@ from interp.errors import InternalError
 
 @dataclass
 class Recorded:
-    """What some texts gave: their places, arrays by `SITE/POSITION`, shapes of batches really run, items refused.
+    """What some texts gave: their places, arrays by `SITE/POSITION`, shapes of batches really run,
+    items refused.
 
-    `reused` are the ids of items that were copied from earlier captures, `sources` the digests of those captures' plans.
+    `reused` are the ids of items that were copied from earlier captures, `sources` the digests of
+    those captures' plans.
     """
 
     places: list[int]
@@ -27,10 +31,12 @@ class Recorded:
 
 
 class Gathering:
-    """Room for the activations of the texts at `places` of a plan; `add` fills it, `shard` gives what is there.
+    """Room for the activations of the texts at `places` of a plan; `add` fills it, `shard` gives
+    what is there.
 
-    The room is one block of memory, taken when the first texts come. Small arrays kept one by one, between the large tensors
-    of the forward passes, would keep the memory of those from being used again: 0.3 GB on GPT-2's shape.
+    The room is one block of memory, taken when the first texts come. Small arrays kept one by one,
+    between the large tensors of the forward passes, would keep the memory of those from being used
+    again: 0.3 GB on GPT-2's shape.
     """
 
     def __init__(self, plan: Plan, places: Sequence[int]) -> None:
@@ -40,18 +46,27 @@ class Gathering:
         self.reused: list[str] = []
         self.sources: list[str] = []
         self._plan = plan
-        self._room = {False: len(places), True: sum(len(plan.texts[place].tokens) for place in places)}
+        self._room = {
+            False: len(places),
+            True: sum(len(plan.texts[place].tokens) for place in places),
+        }
         self._filled = {False: 0, True: 0}
         self._arrays: dict[str, np.ndarray] = {}
 
     def add(self, recorded: Recorded) -> None:
         """Take over what some more of the texts gave."""
-        rows = {False: len(recorded.places), True: sum(len(self._plan.texts[place].tokens) for place in recorded.places)}
+        rows = {
+            False: len(recorded.places),
+            True: sum(len(self._plan.texts[place].tokens) for place in recorded.places),
+        }
         self._arrays = self._arrays or self._take_room(recorded.arrays)
-        wrong = {name for name, array in recorded.arrays.items() if len(array) != rows[is_ragged(name)]}
+        wrong = {
+            name for name, array in recorded.arrays.items() if len(array) != rows[is_ragged(name)]
+        }
         if wrong := wrong | (self._arrays.keys() ^ recorded.arrays.keys()):
             raise InternalError(
-                f"{', '.join(sorted(wrong)[:5])}: a batch gave another number of rows than it has texts or tokens."
+                f"{', '.join(sorted(wrong)[:5])}: a batch gave another number of rows than it "
+                "has texts or tokens."
             )
         for name, array in recorded.arrays.items():
             start = self._filled[is_ragged(name)]
@@ -74,12 +89,19 @@ class Gathering:
             marks = chosen[str(rule)] = np.zeros(len(tokens), dtype=np.int8)
             for start, text in zip(starts, texts, strict=True):
                 marks[start + text.selected[number]] = 1
-        arrays = {name: array[: self._filled[is_ragged(name)]] for name, array in self._arrays.items()}
+        arrays = {
+            name: array[: self._filled[is_ragged(name)]] for name, array in self._arrays.items()
+        }
         return Shard(np.array(self.places, dtype=np.int64), lengths, arrays, tokens, chosen)
 
     def _take_room(self, like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """An array for all texts a name, side by side in one block."""
-        shapes = {name: (self._room[is_ragged(name)], *array.shape[1:]) for name, array in like.items()}
+        shapes = {
+            name: (self._room[is_ragged(name)], *array.shape[1:]) for name, array in like.items()
+        }
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
         pieces = np.split(np.empty(ends[-1], dtype=np.float32), ends[:-1])
-        return {name: piece.reshape(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
+        return {
+            name: piece.reshape(shape)
+            for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
+        }

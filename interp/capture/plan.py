@@ -1,8 +1,10 @@
-"""The plan of a capture: a fixed list of batches, gathered into shards, so that a resumed run makes the same batches.
+"""The plan of a capture: a fixed list of batches, gathered into shards, so that a resumed run makes
+the same batches.
 
-Texts are sorted by length (longest first) and cut into batches by a budget of tokens, padding counted; consecutive batches
-make a shard. The same texts, model and options always give the same plan, and the plan's digest says so: batch shapes change
-the last digits of activations, so what is missing is never repacked.
+Texts are sorted by length (longest first) and cut into batches by a budget of tokens, padding
+counted; consecutive batches make a shard. The same texts, model and options always give the same
+plan, and the plan's digest says so: batch shapes change the last digits of activations, so what is
+missing is never repacked.
 """
 
 import hashlib
@@ -32,19 +34,30 @@ _OF_NO_WEIGHT = ("on_nonfinite",)
 _AT_ONCE = 4096
 """Texts tokenised at once."""
 
-IDENTITY = ("weights", "config_digest", "tokenizer_digest", "architecture", "dtype", "quantisation", "chat_template")
-"""What of a model's provenance decides its activations; where its files lie, and which device computes, does not."""
+IDENTITY = (
+    "weights",
+    "config_digest",
+    "tokenizer_digest",
+    "architecture",
+    "dtype",
+    "quantisation",
+    "chat_template",
+)
+"""What of a model's provenance decides its activations; where its files lie, and which device
+computes, does not.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How a capture is made. All but `on_nonfinite` are part of the plan's identity.
 
-    `token_budget`: tokens a batch, padding counted; a batch keeps no more than a shard's bytes either. `storage`: float32 or
-    float16 (values beyond float16 stay float32). `on_nonfinite`: stop with an error, or quarantine the pair. `truncate`: cut
-    texts longer than the context on this side (left or right; None refuses them). `allow_special`: accept special tokens
-    inside texts. `shard_bytes` (as float32), `shard_batches`: a shard ends at whichever comes first. `attention`: fast (no
-    pattern is computed) or eager.
+    `token_budget`: tokens a batch, padding counted; a batch keeps no more than a shard's bytes
+    either. `storage`: float32 or float16 (values beyond float16 stay float32). `on_nonfinite`: stop
+    with an error, or quarantine the pair. `truncate`: cut texts longer than the context on this
+    side (left or right; None refuses them). `allow_special`: accept special tokens inside texts.
+    `shard_bytes` (as float32), `shard_batches`: a shard ends at whichever comes first. `attention`:
+    fast (no pattern is computed) or eager.
     """
 
     token_budget: int = 1024
@@ -65,7 +78,10 @@ class Options:
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise UsageError(f"{name} is {getattr(self, name)!r}: expected one of {', '.join(map(str, allowed))}.")
+                raise UsageError(
+                    f"{name} is {getattr(self, name)!r}: expected one of "
+                    f"{', '.join(map(str, allowed))}."
+                )
         for name in ("token_budget", "shard_bytes", "shard_batches"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
@@ -83,7 +99,8 @@ class PlannedText:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be computed: `texts` in battery order, `batches` of places in it, `shards` of batch numbers.
+    """What will be computed: `texts` in battery order, `batches` of places in it, `shards` of batch
+    numbers.
 
     `config` identifies model, texts and options; `digest` is its digest together with the batches.
     """
@@ -113,12 +130,17 @@ class Plan:
 
 
 def make_plan(
-    model: LanguageModel, battery: Battery, *, sites: Sequence[str | Site], positions: Sequence[str], options: Options
+    model: LanguageModel,
+    battery: Battery,
+    *,
+    sites: Sequence[str | Site],
+    positions: Sequence[str],
+    options: Options,
 ) -> Plan:
     """Tokenise `battery` for `model` and lay out what will be computed.
 
-    Raises before any forward: `UsageError` for unknown sites, layers, rules; `DataError` naming the text that is too long,
-    empty, or in which a rule selects no token.
+    Raises before any forward: `UsageError` for unknown sites, layers, rules; `DataError` naming the
+    text that is too long, empty, or in which a rule selects no token.
     """
     wanted = expand([str(site) for site in sites], n_layers=model.dims.n_layers)
     rules = parse_positions(positions)
@@ -126,24 +148,49 @@ def make_plan(
     if lacking := [site for site in wanted if not model.offers(site)]:
         raise UsageError(absent(model, lacking[0]))
     texts = tuple(_planned(model, battery, rules, options))
-    batches, shards, _ = lay_out([len(text.tokens) for text in texts], wanted, rules, model.dims, options=options)
-    return Plan(texts, batches, shards, wanted, rules, options, _config(model, battery, wanted, rules, options, texts))
+    batches, shards, _ = lay_out(
+        [len(text.tokens) for text in texts], wanted, rules, model.dims, options=options
+    )
+    return Plan(
+        texts,
+        batches,
+        shards,
+        wanted,
+        rules,
+        options,
+        _config(model, battery, wanted, rules, options, texts),
+    )
 
 
-def _planned(model: LanguageModel, battery: Battery, rules: Sequence[PositionRule], options: Options) -> Iterator[PlannedText]:
-    """The battery's texts, some thousands at a time: where each token stands in its text is forgotten as soon as it can be."""
+def _planned(
+    model: LanguageModel, battery: Battery, rules: Sequence[PositionRule], options: Options
+) -> Iterator[PlannedText]:
+    """The battery's texts, some thousands at a time: where each token stands in its text is
+    forgotten as soon as it can be.
+    """
     twins = _twins(battery)
     pooled = [rule for rule in rules if rule.pooled]
     for start in range(0, len(battery), _AT_ONCE):
         for text in tokenise(model, battery.items[start : start + _AT_ONCE], options=options):
-            yield PlannedText(text.id, twins.get(text.id), text.tokens, tuple(rule.select(text) for rule in pooled))
+            yield PlannedText(
+                text.id,
+                twins.get(text.id),
+                text.tokens,
+                tuple(rule.select(text) for rule in pooled),
+            )
 
 
 def identity(model: LanguageModel) -> dict[str, Any]:
-    """What decides `model`'s activations; `tf32` is among it where a GPU computes float32 with three digits, not seven."""
+    """What decides `model`'s activations; `tf32` is among it where a GPU computes float32 with
+    three digits, not seven.
+    """
     found = {key: model.provenance[key] for key in IDENTITY if key in model.provenance}
     flags = model.provenance.get("arithmetic")
-    return {**found, "tf32": True} if flags and flags["tf32"] and found.get("dtype") == "float32" else found
+    return (
+        {**found, "tf32": True}
+        if flags and flags["tf32"] and found.get("dtype") == "float32"
+        else found
+    )
 
 
 def parse_positions(texts: Sequence[str]) -> tuple[PositionRule, ...]:
@@ -155,19 +202,31 @@ Numbers = tuple[tuple[int, ...], ...]
 
 
 def lay_out(
-    lengths: Sequence[int], sites: Sequence[Site], rules: Sequence[PositionRule], dims: Dims, *, options: Options
+    lengths: Sequence[int],
+    sites: Sequence[Site],
+    rules: Sequence[PositionRule],
+    dims: Dims,
+    *,
+    options: Options,
 ) -> tuple[Numbers, Numbers, list[int]]:
-    """Batches of places, shards of batches, and bytes (float32) a batch, for texts of `lengths` tokens."""
+    """Batches of places, shards of batches, and bytes (float32) a batch, for texts of `lengths`
+    tokens.
+    """
     held = texts_bytes(lengths, sites, rules, dims)
-    batches = budget_batches(lengths, held, token_budget=options.token_budget, most_bytes=options.shard_bytes)
+    batches = budget_batches(
+        lengths, held, token_budget=options.token_budget, most_bytes=options.shard_bytes
+    )
     sizes = [sum(held[place] for place in batch) for batch in batches]
     return batches, gather_shards(sizes, options=options), sizes
 
 
-def tokenise(model: LanguageModel, items: Battery | Sequence[Stimulus], *, options: Options) -> list[TokenisedText]:
+def tokenise(
+    model: LanguageModel, items: Battery | Sequence[Stimulus], *, options: Options
+) -> list[TokenisedText]:
     """The items' texts as the model sees them, with the characters each token stands for.
 
-    An item with a field `messages` is that conversation: its text is the messages' contents, joined by newlines.
+    An item with a field `messages` is that conversation: its text is the messages' contents, joined
+    by newlines.
     """
     ids = [item.id for item in items]
     prompts = [prompt_of(item.text, item.fields, name=item.id) for item in items]
@@ -175,7 +234,9 @@ def tokenise(model: LanguageModel, items: Battery | Sequence[Stimulus], *, optio
     rows = model.encode(prompts, ids=ids, truncate=truncate, allow_special=options.allow_special)
     turns = turns_of if model.chat else lambda prompt: ()
     return [
-        TokenisedText(item.id, text_of(prompt), tuple(row.ids), tuple(row.spans), item.fields, turns(prompt))
+        TokenisedText(
+            item.id, text_of(prompt), tuple(row.ids), tuple(row.spans), item.fields, turns(prompt)
+        )
         for item, prompt, row in zip(items, prompts, rows, strict=True)
     ]
 
@@ -183,14 +244,17 @@ def tokenise(model: LanguageModel, items: Battery | Sequence[Stimulus], *, optio
 def budget_batches(
     lengths: Sequence[int], held: Sequence[int], *, token_budget: int, most_bytes: int
 ) -> tuple[tuple[int, ...], ...]:
-    """Places of `lengths`, longest first, cut so that texts x longest stays within the token budget and what is kept of them
-    (`held` bytes a text) within a shard; one text always fits.
+    """Places of `lengths`, longest first, cut so that texts x longest stays within the token budget
+    and what is kept of them (`held` bytes a text) within a shard; one text always fits.
     """
     batches: list[tuple[int, ...]] = []
     current: list[int] = []
     kept = 0
     for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
-        full = current and ((len(current) + 1) * lengths[current[0]] > token_budget or kept + held[place] > most_bytes)
+        full = current and (
+            (len(current) + 1) * lengths[current[0]] > token_budget
+            or kept + held[place] > most_bytes
+        )
         if full:
             batches.append(tuple(current))
             current, kept = [], 0
@@ -200,7 +264,9 @@ def budget_batches(
 
 
 def gather_shards(sizes: Sequence[int], *, options: Options) -> tuple[tuple[int, ...], ...]:
-    """Consecutive batches of `sizes` bytes gathered into shards, each ended by its bytes or its number of batches."""
+    """Consecutive batches of `sizes` bytes gathered into shards, each ended by its bytes or its
+    number of batches.
+    """
     shards: list[tuple[int, ...]] = []
     current: list[int] = []
     held = 0
@@ -213,13 +279,17 @@ def gather_shards(sizes: Sequence[int], *, options: Options) -> tuple[tuple[int,
     return (*shards, tuple(current)) if current else tuple(shards)
 
 
-def texts_bytes(lengths: Sequence[int], sites: Sequence[Site], rules: Sequence[PositionRule], dims: Dims) -> list[int]:
+def texts_bytes(
+    lengths: Sequence[int], sites: Sequence[Site], rules: Sequence[PositionRule], dims: Dims
+) -> list[int]:
     """Bytes of float32 that each text of `lengths` tokens gives."""
     known = {length: text_bytes(sites, rules, dims, length) for length in set(lengths)}
     return [known[length] for length in lengths]
 
 
-def text_bytes(sites: Sequence[Site], rules: Sequence[PositionRule], dims: Dims, length: int) -> int:
+def text_bytes(
+    sites: Sequence[Site], rules: Sequence[PositionRule], dims: Dims, length: int
+) -> int:
     """Bytes of float32 that a text of `length` tokens gives."""
     total = 0
     for site in sites:
@@ -240,18 +310,26 @@ def _heads(site: Site, dims: Dims) -> int:
     return dims.n_key_value_heads if site.name in ("k", "v") else dims.n_heads
 
 
-def _check_request(sites: Sequence[Site], rules: Sequence[PositionRule], dims: Dims, battery: Battery) -> None:
+def _check_request(
+    sites: Sequence[Site], rules: Sequence[PositionRule], dims: Dims, battery: Battery
+) -> None:
     if not sites or not rules:
-        raise UsageError("nothing to capture: name at least one site (resid_post) and one position rule (last).")
+        raise UsageError(
+            "nothing to capture: name at least one site (resid_post) and one position rule (last)."
+        )
     if not len(battery):
         raise DataError(f"battery {battery.name!r} has no items: 0 texts to capture.")
     for site in sites:
         if site.head is not None and site.head >= _heads(site, dims):
             raise UsageError(
-                f"site {str(site)!r}: head {site.head} is out of range. The model has heads 0..{_heads(site, dims) - 1}."
+                f"site {str(site)!r}: head {site.head} is out of range. The model has heads "
+                f"0..{_heads(site, dims) - 1}."
             )
         if site.name == "pattern" and not all(rule.pooled for rule in rules):
-            raise UsageError("attention patterns are kept for pooled query positions (last, mean_content, ...), not for 'all'.")
+            raise UsageError(
+                "attention patterns are kept for pooled query positions (last, mean_content, "
+                "...), not for 'all'."
+            )
 
 
 def _twins(battery: Battery) -> dict[str, str]:
@@ -287,7 +365,11 @@ def _config(
                 },
                 "sites": [str(site) for site in sites],
                 "positions": [str(rule) for rule in rules],
-                "options": {name: value for name, value in asdict(options).items() if name not in _OF_NO_WEIGHT},
+                "options": {
+                    name: value
+                    for name, value in asdict(options).items()
+                    if name not in _OF_NO_WEIGHT
+                },
             },
             default=str,
         )

@@ -1,4 +1,6 @@
-"""Pooling inside the hook: of each site only what the position rules keep is copied, the rest is never held."""
+"""Pooling inside the hook: of each site only what the position rules keep is copied, the rest is
+never held.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,15 +16,23 @@ from interp.sites import Site
 
 
 class Pooler:
-    """Collects one batch: `sink` takes a site's tensor, `arrays` gives what was kept as float32 numpy arrays."""
+    """Collects one batch: `sink` takes a site's tensor, `arrays` gives what was kept as float32
+    numpy arrays.
+    """
 
-    def __init__(self, plan: Plan, rows: Sequence[int], batch: Batch, device: torch.device | str) -> None:
+    def __init__(
+        self, plan: Plan, rows: Sequence[int], batch: Batch, device: torch.device | str
+    ) -> None:
         self.rules = plan.positions
         self.lengths = batch.lengths
         pooled = [place for place, rule in enumerate(r for r in plan.positions if r.pooled)]
         selected = [[plan.texts[row].selected[place] for row in rows] for place in pooled]
         width = int(batch.ids.shape[1])
-        self.weights = torch.stack([pooling_weights(s, width=width) for s in selected], dim=1).to(device) if pooled else None
+        self.weights = (
+            torch.stack([pooling_weights(s, width=width) for s in selected], dim=1).to(device)
+            if pooled
+            else None
+        )
         self.kept: dict[str, list[Tensor]] = {}
 
     def sink(self, site: Site, tensor: Float[Tensor, "batch pos *rest"]) -> None:
@@ -31,10 +41,15 @@ class Pooler:
         for rule in self.rules:
             name = f"{site}/{rule}"
             if not rule.pooled:
-                self.kept[name] = [row[:length].float().clone() for row, length in zip(tensor, self.lengths, strict=True)]
+                self.kept[name] = [
+                    row[:length].float().clone()
+                    for row, length in zip(tensor, self.lengths, strict=True)
+                ]
             elif site.name == "pattern":  # the key axis first, cut to the text: ragged like tokens
                 keyed = next(pooled).movedim(-1, 1)
-                self.kept[name] = [row[:length] for row, length in zip(keyed, self.lengths, strict=True)]
+                self.kept[name] = [
+                    row[:length] for row, length in zip(keyed, self.lengths, strict=True)
+                ]
             else:
                 self.kept[name] = [next(pooled)]
 
@@ -53,16 +68,20 @@ class Pooler:
 
         Arrays are [text, ...], or ragged [token, ...].
         """
-        whole = {name: pieces[0] if len(pieces) == 1 else torch.cat(pieces) for name, pieces in self.kept.items()}
+        whole = {
+            name: pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+            for name, pieces in self.kept.items()
+        }
         self.kept = {}
         return send_to_host(whole)
 
 
 def send_to_host(tensors: Mapping[str, Tensor]) -> tuple[Callable[[], dict[str, np.ndarray]], bool]:
-    """Begin copying `tensors`: a function that waits and gives the arrays, and whether there is anything to wait for.
+    """Begin copying `tensors`: a function that waits and gives the arrays, and whether there is
+    anything to wait for.
 
-    From a CUDA device the copies go through pinned memory on a stream of their own, so that the device computes the next batch
-    meanwhile; elsewhere nothing is left to wait for.
+    From a CUDA device the copies go through pinned memory on a stream of their own, so that the
+    device computes the next batch meanwhile; elsewhere nothing is left to wait for.
     """
     streams: dict[torch.device, torch.cuda.Stream] = {}
     host: dict[str, Tensor] = {}
@@ -74,7 +93,9 @@ def send_to_host(tensors: Mapping[str, Tensor]) -> tuple[Callable[[], dict[str, 
             streams[tensor.device] = torch.cuda.Stream(tensor.device)
             streams[tensor.device].wait_stream(torch.cuda.current_stream(tensor.device))
         with torch.cuda.stream(streams[tensor.device]):
-            host[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+            host[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(
+                tensor, non_blocking=True
+            )
         tensor.record_stream(streams[tensor.device])
 
     def arrive() -> dict[str, np.ndarray]:

@@ -1,19 +1,23 @@
-"""Position rules: which tokens of a text an activation is read at, and with what weights they are pooled.
+"""Position rules: which tokens of a text an activation is read at, and with what weights they are
+pooled.
 
-Positions are absolute: 0 is the first token that the tokenizer made, its own specials (BOS) included, and padding has none.
+Positions are absolute: 0 is the first token that the tokenizer made, its own specials (BOS)
+included, and padding has none.
 
 | rule | tokens |
 |---|---|
-| `last` | the last token there is: it may be an end token, a blank, or one that closes a chat turn |
-| `last_content` | the last token that belongs to the text: not added by tokenizer or template, not only white space |
+| `last` | the last token there is: an end token, a blank, or one that closes a chat turn |
+| `last_content` | the last token that belongs to the text and is not only white space |
 | `mean_content` | the mean over all tokens that belong to the text |
 | `mean_from(k)` | the mean over tokens k, k + 1, ... (the first k tokens are left out) |
 | `span(field)` | the mean over the tokens that the item's field marks |
-| `role(assistant)` | the mean over the tokens of all turns of that role (user, system, ...), without the template's own |
+| `role(assistant)` | the mean over the tokens of all turns of that role (user, system, ...) |
 | `all` | every token, unpooled |
 
-The field of `span` holds a substring that occurs once, a character range `[start, end]`, a list of such ranges, or a token
-range `{"tokens": [start, end]}`; ends are exclusive. Roles need a chat template; under one, a text is a user turn.
+What the tokenizer or the template adds belongs to no text and no turn. The field of `span` holds
+a substring that occurs once, a character range `[start, end]`, a list of such ranges, or a token
+range `{"tokens": [start, end]}`; ends are exclusive. Roles need a chat template; under one, a
+text is a user turn.
 """
 
 import re
@@ -39,9 +43,11 @@ _ARGUMENT = ("mean_from", "span", "role")
 
 @dataclass(frozen=True, slots=True)
 class TokenisedText:
-    """A text as a model sees it: its token ids and the characters `[start, end)` each stands for ((0, 0) for specials).
+    """A text as a model sees it: its token ids and the characters `[start, end)` each stands for
+    ((0, 0) for specials).
 
-    `turns` are the role and the characters of each turn; there are none where no chat template is on.
+    `turns` are the role and the characters of each turn; there are none where no chat template is
+    on.
     """
 
     id: str
@@ -53,11 +59,15 @@ class TokenisedText:
 
     def __post_init__(self) -> None:
         if len(self.tokens) != len(self.offsets):
-            raise DataError(f"text {self.id!r} has {len(self.tokens)} tokens and {len(self.offsets)} offsets.")
+            raise DataError(
+                f"text {self.id!r} has {len(self.tokens)} tokens and {len(self.offsets)} offsets."
+            )
 
     @property
     def content(self) -> Int[np.ndarray, " token"]:
-        """Positions of the tokens that belong to the text (`interp.models.ends.content_positions`)."""
+        """Positions of the tokens that belong to the text
+        (`interp.models.ends.content_positions`).
+        """
         return content_positions(self.text, self.offsets)
 
 
@@ -77,7 +87,9 @@ class PositionRule:
         return self.kind != "all"
 
     def select(self, text: TokenisedText) -> Int[np.ndarray, " token"]:
-        """The positions of `text` that the rule speaks of, ascending; `DataError` names the text where there are none."""
+        """The positions of `text` that the rule speaks of, ascending; `DataError` names the text
+        where there are none.
+        """
         length = len(text.tokens)
         if self.kind == "span":
             found = _spanned(text, str(self.argument))
@@ -90,8 +102,8 @@ class PositionRule:
             found = np.arange(int(first or 0), length, dtype=np.int64)
         if len(found) == 0:
             raise DataError(
-                f"position rule {str(self)!r} selects no token of text {text.id!r} ({length} tokens: {text.text[:60]!r}): "
-                "lengthen or drop the text, or choose another rule."
+                f"position rule {str(self)!r} selects no token of text {text.id!r} ({length} "
+                f"tokens: {text.text[:60]!r}): lengthen or drop the text, or choose another rule."
             )
         return found
 
@@ -102,27 +114,32 @@ def parse_position(text: str) -> PositionRule:
     kind, argument = (match[1], match[2]) if match else ("", None)
     if kind in ("span", "role") and argument and not _STORABLE.fullmatch(argument):
         raise UsageError(
-            f"position rule {text!r}: the name in parentheses may have up to 80 letters (a to z), digits and _ . -, since it "
-            "names data in the store. Rename the field."
+            f"position rule {text!r}: the name in parentheses may have up to 80 letters (a to "
+            "z), digits and _ . -, since it names data in the store. Rename the field."
         )
     if kind not in KINDS or (argument is None) != (kind not in _ARGUMENT) or argument == "":
         raise UsageError(
-            f"unknown position rule {text!r}: write last, last_content, mean_content, mean_from(20), span(field), "
-            "role(assistant) or all."
+            f"unknown position rule {text!r}: write last, last_content, mean_content, "
+            "mean_from(20), span(field), role(assistant) or all."
         )
     if kind != "mean_from":
         return PositionRule(kind, argument)
     if not str(argument).isdecimal():
-        raise UsageError(f"position rule {text!r}: mean_from takes a count of tokens to leave out, such as mean_from(20).")
+        raise UsageError(
+            f"position rule {text!r}: mean_from takes a count of tokens to leave out, such as "
+            "mean_from(20)."
+        )
     return PositionRule(kind, int(str(argument)))
 
 
 def pooling_weights(
     selected: Sequence[Int[np.ndarray, " _"]], *, width: int, pads: Sequence[int] | None = None
 ) -> Float[Tensor, "batch pos"]:
-    """Weights that pool a padded batch: 1/n at a text's n selected positions, 0 elsewhere, so that rows sum to 1.
+    """Weights that pool a padded batch: 1/n at a text's n selected positions, 0 elsewhere, so that
+    rows sum to 1.
 
-    `selected[i]` holds text i's absolute positions, `pads[i]` the number of pads left of it (none if `pads` is not given).
+    `selected[i]` holds text i's absolute positions, `pads[i]` the number of pads left of it (none
+    if `pads` is not given).
     """
     weights = torch.zeros(len(selected), width)
     for row, positions in enumerate(selected):
@@ -134,15 +151,16 @@ def pooling_weights(
 def _spanned(text: TokenisedText, name: str) -> Int[np.ndarray, " token"]:
     if name not in text.fields:
         raise DataError(
-            f"text {text.id!r} has no field {name!r} for span({name}); it has {', '.join(sorted(text.fields)) or 'none'}."
+            f"text {text.id!r} has no field {name!r} for span({name}); it has "
+            f"{', '.join(sorted(text.fields)) or 'none'}."
         )
     value = text.fields[name]
     if isinstance(value, Mapping) and _is_range(value.get("tokens")):
         start, end = value["tokens"]
         if not 0 <= start < end <= len(text.tokens):
             raise DataError(
-                f"text {text.id!r}: field {name!r} asks for tokens {start} to {end}, and the text has 0 to {len(text.tokens)} "
-                "(as it was cut, if --truncate was given)."
+                f"text {text.id!r}: field {name!r} asks for tokens {start} to {end}, and the "
+                f"text has 0 to {len(text.tokens)} (as it was cut, if --truncate was given)."
             )
         return np.arange(start, end, dtype=np.int64)
     return _overlapping(text, _character_ranges(text, name, value))
@@ -152,21 +170,25 @@ def _spoken(text: TokenisedText, role: str) -> Int[np.ndarray, " token"]:
     turns = [(start, end) for speaker, start, end in text.turns if speaker == role]
     if not text.turns:
         raise DataError(
-            f"text {text.id!r} has no turns for role({role}): the model is given plain texts. Say --chat-template on "
-            "(chat_template='on'), or choose another rule."
+            f"text {text.id!r} has no turns for role({role}): the model is given plain texts. "
+            "Say --chat-template on (chat_template='on'), or choose another rule."
         )
     if not turns:
         speakers = ", ".join(dict.fromkeys(speaker for speaker, _, _ in text.turns))
         raise DataError(
-            f"text {text.id!r} has no turn of the role {role!r} for role({role}); its turns are of: {speakers}. Give its "
-            "messages one, drop it, or choose another rule."
+            f"text {text.id!r} has no turn of the role {role!r} for role({role}); its turns are "
+            f"of: {speakers}. Give its messages one, drop it, or choose another rule."
         )
     return _overlapping(text, turns)
 
 
-def _overlapping(text: TokenisedText, ranges: Sequence[tuple[int, int]]) -> Int[np.ndarray, " token"]:
+def _overlapping(
+    text: TokenisedText, ranges: Sequence[tuple[int, int]]
+) -> Int[np.ndarray, " token"]:
     """Positions of the tokens that reach into one of the character ranges."""
-    overlap = [any(a < end and b > start for start, end in ranges) and b > a for a, b in text.offsets]
+    overlap = [
+        any(a < end and b > start for start, end in ranges) and b > a for a, b in text.offsets
+    ]
     return np.flatnonzero(np.array(overlap, dtype=bool)).astype(np.int64)
 
 
@@ -175,17 +197,25 @@ def _character_ranges(text: TokenisedText, name: str, value: Any) -> list[tuple[
         count = text.text.count(value)
         if count != 1:
             raise DataError(
-                f"text {text.id!r}: the span {value!r} of field {name!r} occurs {count} times, and must occur once."
+                f"text {text.id!r}: the span {value!r} of field {name!r} occurs {count} times, "
+                "and must occur once."
             )
         return [(text.text.index(value), text.text.index(value) + len(value))]
     ranges = [value] if _is_range(value) else value
-    if isinstance(ranges, list | tuple) and ranges and all(_is_range(r) and 0 <= r[0] < r[1] <= len(text.text) for r in ranges):
+    if (
+        isinstance(ranges, list | tuple)
+        and ranges
+        and all(_is_range(r) and 0 <= r[0] < r[1] <= len(text.text) for r in ranges)
+    ):
         return [(start, end) for start, end in ranges]
     raise DataError(
-        f"text {text.id!r}: field {name!r} is {value!r}, and span({name}) needs a substring, a character range [start, end] "
-        f"inside the text (0 to {len(text.text)}), a list of ranges, or {{'tokens': [start, end]}}."
+        f"text {text.id!r}: field {name!r} is {value!r}, and span({name}) needs a substring, a "
+        f"character range [start, end] inside the text (0 to {len(text.text)}), a list of "
+        "ranges, or {'tokens': [start, end]}."
     )
 
 
 def _is_range(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(type(v) is int for v in value)
+    return (
+        isinstance(value, list | tuple) and len(value) == 2 and all(type(v) is int for v in value)
+    )

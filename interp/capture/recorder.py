@@ -1,7 +1,8 @@
-"""Recorder: computes the shards of a plan with a model, in memory or into a folder, and continues what was interrupted.
+"""Recorder: computes the shards of a plan with a model, in memory or into a folder, and continues
+what was interrupted.
 
-Three things go on at once where the machine allows it: a batch is computed, the one before it is copied from the device, and
-the shard before theirs is written.
+Three things go on at once where the machine allows it: a batch is computed, the one before it is
+copied from the device, and the shard before theirs is written.
 """
 
 import json
@@ -44,8 +45,8 @@ class Recorder:
 
     @cached_property
     def engine(self) -> Engine:
-        """What runs the batches, proven against the bridge and, alone against batched, against itself;
-        the sites are proven to be what their names say first.
+        """What runs the batches, proven against the bridge and, alone against batched, against
+        itself; the sites are proven to be what their names say first.
         """
         require(self.model, "capture", self.plan.sites)
         engine, _ = self._choice
@@ -71,7 +72,12 @@ class Recorder:
             "engine_reason": reason,
         }
         sizes = {"n_items": len(self.plan.texts), "n_shards": len(self.plan.shards)}
-        return {"plan": self.plan.digest, "config": dict(self.plan.config), "provenance": provenance, **sizes}
+        return {
+            "plan": self.plan.digest,
+            "config": dict(self.plan.config),
+            "provenance": provenance,
+            **sizes,
+        }
 
     def in_memory(self) -> ActivationStore:
         """All shards, kept in memory."""
@@ -86,20 +92,25 @@ class Recorder:
                 fields = self._fields(index, gathered, shards[index])
                 records.append(ShardRecord(file="", bytes=0, sha256="", blocks="", **fields))
                 refused += gathered.refused
-        return ActivationStore({**self.head, "quarantined": refused}, records=records, folder=None, shards=shards)
+        return ActivationStore(
+            {**self.head, "quarantined": refused}, records=records, folder=None, shards=shards
+        )
 
-    def missing(self, folder: RunFolder, indices: Iterable[int], *, beat: Callable[[], None]) -> list[int]:
-        """Those of the shards `indices` that the folder lacks, after verifying those it has and the disk's space; `beat` is
-        called now and then, to say that we live.
+    def missing(
+        self, folder: RunFolder, indices: Iterable[int], *, beat: Callable[[], None]
+    ) -> list[int]:
+        """Those of the shards `indices` that the folder lacks, after verifying those it has and the
+        disk's space; `beat` is called now and then, to say that we live.
 
-        Raises `ArtefactError` for a damaged shard, `ResourceError` where the disk cannot hold what is missing, `DataError`
-        where items are in quarantine and none may be.
+        Raises `ArtefactError` for a damaged shard, `ResourceError` where the disk cannot hold what
+        is missing, `DataError` where items are in quarantine and none may be.
         """
         if folder.quarantined and self.plan.options.on_nonfinite == "stop":
             names = ", ".join(map(repr, sorted(folder.quarantined)[:5]))
             raise DataError(
-                f"{folder.path} has {len(folder.quarantined)} texts in quarantine ({names}), since their activations are not "
-                "finite: give --on-nonfinite quarantine to go on without their pairs, or another --out."
+                f"{folder.path} has {len(folder.quarantined)} texts in quarantine ({names}), "
+                "since their activations are not finite: give --on-nonfinite quarantine to go on "
+                "without their pairs, or another --out."
             )
         wanted = list(indices)
         for index in [index for index in wanted if index in folder.records]:
@@ -110,22 +121,33 @@ class Recorder:
         return lacking
 
     def write(self, folder: RunFolder, indices: Iterable[int], *, beat: Callable[[], None]) -> None:
-        """Compute and commit those of the shards `indices` that the folder lacks; one is written while the next is computed.
+        """Compute and commit those of the shards `indices` that the folder lacks; one is written
+        while the next is computed.
 
-        On a signal the batch ends, what is finished of its shard is committed as a part, and `Interrupted` is raised.
+        On a signal the batch ends, what is finished of its shard is committed as a part, and
+        `Interrupted` is raised.
         """
         lacking = self.missing(folder, indices, beat=beat)
         with watched_signals() as stopping, InOrder() as writing:
-            for index in track(lacking, f"capture {self.model.name}", total=len(lacking), unit="shard") if lacking else ():
-                gathered = self._computed(index, self._begun(folder, index), stop=stopping.asked, beat=beat)
+            for index in (
+                track(lacking, f"capture {self.model.name}", total=len(lacking), unit="shard")
+                if lacking
+                else ()
+            ):
+                gathered = self._computed(
+                    index, self._begun(folder, index), stop=stopping.asked, beat=beat
+                )
                 writing.put(partial(folder.commit, **self._commitment(index, gathered)))
                 if stopping.asked():
                     break
             writing.wait()
             stopping.check(how_to_resume(folder))
 
-    def run_shard(self, folder: RunFolder, index: int, *, stop: Callable[[], bool] = lambda: False) -> ShardRecord:
-        """Compute one shard and commit it; idempotent: the same plan gives the same bytes, whoever runs it.
+    def run_shard(
+        self, folder: RunFolder, index: int, *, stop: Callable[[], bool] = lambda: False
+    ) -> ShardRecord:
+        """Compute one shard and commit it; idempotent: the same plan gives the same bytes, whoever
+        runs it.
 
         When `stop` says so the batch ends, and what is finished is committed as a part.
         """
@@ -135,16 +157,25 @@ class Recorder:
         return folder.commit(**self._commitment(index, gathered))
 
     def _computed(
-        self, index: int, begun: Recorded | None, *, stop: Callable[[], bool], beat: Callable[[], None] = lambda: None
+        self,
+        index: int,
+        begun: Recorded | None,
+        *,
+        stop: Callable[[], bool],
+        beat: Callable[[], None] = lambda: None,
     ) -> Gathering:
-        """A shard: what was begun of it, and what that lacks, copied or computed; less than that when `stop` says so."""
+        """A shard: what was begun of it, and what that lacks, copied or computed; less than that
+        when `stop` says so.
+        """
         places = self.plan.places(index)
         gathering = Gathering(self.plan, places)
         if begun is not None:
             gathering.add(begun)
         if self.reuse is not None:
             held = set(gathering.places)
-            for copied in self.reuse.recorded(self.plan, [place for place in places if place not in held]):
+            for copied in self.reuse.recorded(
+                self.plan, [place for place in places if place not in held]
+            ):
                 gathering.add(copied)
         held = set(gathering.places)
         before: list[Underway] = []
@@ -156,11 +187,13 @@ class Recorder:
         self._gather(gathering, before)
         return gathering
 
-    def _advance(self, gathering: Gathering, before: Sequence[Underway], places: list[int]) -> list[Underway]:
+    def _advance(
+        self, gathering: Gathering, before: Sequence[Underway], places: list[int]
+    ) -> list[Underway]:
         """Run the texts at `places` and gather those `before` them; what is under way then.
 
-        What travels from a device is gathered when the next batch has been launched; what does not, at once, so that its memory
-        serves the next batch.
+        What travels from a device is gathered when the next batch has been launched; what does not,
+        at once, so that its memory serves the next batch.
         """
         launched = launch(self.model, self.engine, self.plan, places)
         self._gather(gathering, before)
@@ -174,7 +207,9 @@ class Recorder:
             gathering.add(finish(self.model, self.engine, self.plan, underway))
 
     def _commitment(self, index: int, gathered: Gathering) -> dict[str, Any]:
-        """What `RunFolder.commit` is given: how to make the bytes, what the manifest says of them, and the items refused."""
+        """What `RunFolder.commit` is given: how to make the bytes, what the manifest says of them,
+        and the items refused.
+        """
         shard = gathered.shard()
         part = len(gathered.places) < len(self.plan.places(index))
         storage = "float32" if part else self.plan.options.storage
@@ -208,19 +243,35 @@ class Recorder:
         try:
             return self._part(folder, part)
         except ArtefactError as error:
-            warnings.warn(f"what was begun of shard {index} cannot be used, and is computed again: {error}", stacklevel=2)
+            warnings.warn(
+                f"what was begun of shard {index} cannot be used, and is computed again: {error}",
+                stacklevel=2,
+            )
             return None
 
     def _part(self, folder: RunFolder, part: ShardRecord) -> Recorded:
         if lost := [item for item in part.nonfinite if item not in folder.quarantined]:
             raise ArtefactError(f"the quarantine does not name {', '.join(map(repr, lost[:5]))}.")
         with opened(folder.shard_path(part), verified=part.verified) as file:
-            arrays = {f"{site}/{rule}": file[f"{site}/{rule}"][...] for site in self.plan.sites for rule in self.plan.positions}
+            arrays = {
+                f"{site}/{rule}": file[f"{site}/{rule}"][...]
+                for site in self.plan.sites
+                for rule in self.plan.positions
+            }
         refused = [folder.quarantined[item] for item in part.nonfinite]
-        return Recorded(list(part.places), arrays, list(part.batches), refused, list(part.reused), list(part.sources))
+        return Recorded(
+            list(part.places),
+            arrays,
+            list(part.batches),
+            refused,
+            list(part.reused),
+            list(part.sources),
+        )
 
     def prove(self) -> None:
-        """Raise where the sites asked for cannot be trusted: `UsageError`, `DataError`, `InternalError`."""
+        """Raise where the sites asked for cannot be trusted: `UsageError`, `DataError`,
+        `InternalError`.
+        """
         _ = self.engine
 
     def check_disk(self, path: Path, missing: Sequence[int]) -> None:
@@ -229,8 +280,8 @@ class Recorder:
         free = disk_usage(path).free
         if needed * 1.1 > free:
             raise ResourceError(
-                f"{path} needs {needed / 1e9:.2f} GB + 10 %, and {free / 1e9:.2f} GB are free: free space, capture "
-                "fewer sites or positions, or choose another --out."
+                f"{path} needs {needed / 1e9:.2f} GB + 10 %, and {free / 1e9:.2f} GB are free: "
+                "free space, capture fewer sites or positions, or choose another --out."
             )
 
     def shard_bytes(self, index: int) -> int:
@@ -244,4 +295,7 @@ class Recorder:
 def how_to_resume(folder: RunFolder) -> str:
     """What a stopped run tells: how much is done, and how to go on."""
     done = len(folder.records)
-    return f"{done} of {folder.head['n_shards']} shards are in {folder.path}; the same command resumes there."
+    return (
+        f"{done} of {folder.head['n_shards']} shards are in {folder.path}; the same command "
+        "resumes there."
+    )

@@ -1,8 +1,9 @@
 """Reuse: what an earlier capture holds is copied instead of computed again.
 
-An activation is a function of the model (weights, configuration, precision), the tokens of the text, the site, and the tokens
-that the position rule looks at; of nothing else up to the last digits, which depend on the batch. So a text is found again by
-these, whatever its id, battery or place was then.
+An activation is a function of the model (weights, configuration, precision), the tokens of the
+text, the site, and the tokens that the position rule looks at; of nothing else up to the last
+digits, which depend on the batch. So a text is found again by these, whatever its id, battery or
+place was then.
 """
 
 import hashlib
@@ -24,8 +25,8 @@ from interp.errors import ArtefactError
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Where a text's activations lie: the file of a shard of an earlier capture (by its plan's digest), and the text's number
-    in it.
+    """Where a text's activations lie: the file of a shard of an earlier capture (by its plan's
+    digest), and the text's number in it.
     """
 
     path: Path
@@ -42,11 +43,11 @@ class Reuse:
 
     @classmethod
     def find(cls, plan: Plan, paths: Sequence[Path | str]) -> "Reuse":
-        """Look for the texts of `plan` in the captures at `paths`, complete or not; the first that holds one serves it. A run's
-        folder stands for the capture in it.
+        """Look for the texts of `plan` in the captures at `paths`, complete or not; the first that
+        holds one serves it. A run's folder stands for the capture in it.
 
-        Raises `ArtefactError` for a capture that cannot serve this plan at all: another model or kind of attention, a site or
-        position that it lacks, or float16 where float32 is asked for.
+        Raises `ArtefactError` for a capture that cannot serve this plan at all: another model or
+        kind of attention, a site or position that it lacks, or float16 where float32 is asked for.
         """
         places: dict[str, list[int]] = {}
         for place, text in enumerate(plan.texts):
@@ -59,11 +60,18 @@ class Reuse:
                 for number, key in enumerate(_keys(plan, folder, record)):
                     if record.items[number] not in record.nonfinite:
                         for place in places.get(key, []):
-                            held.setdefault(place, _Held(folder.shard_path(record), record, number, folder.head["plan"]))
+                            held.setdefault(
+                                place,
+                                _Held(
+                                    folder.shard_path(record), record, number, folder.head["plan"]
+                                ),
+                            )
         return cls(held)
 
     def recorded(self, plan: Plan, places: Sequence[int]) -> Iterator[Recorded]:
-        """The activations of those of the texts at `places` that are held, a shard of theirs at a time."""
+        """The activations of those of the texts at `places` that are held, a shard of theirs at a
+        time.
+        """
         wanted: dict[str, list[tuple[int, _Held]]] = {}
         for place in places:
             if place in self.held:
@@ -81,12 +89,19 @@ def _copied(plan: Plan, found: Sequence[tuple[int, _Held]]) -> Recorded:
     with _reading(source.path), opened(source.path, verified=source.record.verified) as file:
         lengths = file["length"][...].tolist()
         for name in names:
-            whole, rows = rows_of(file, name, path=source.path)[...].astype(np.float32, copy=False), text_rows(name, lengths)
+            whole, rows = (
+                rows_of(file, name, path=source.path)[...].astype(np.float32, copy=False),
+                text_rows(name, lengths),
+            )
             arrays[name] = np.concatenate([whole[rows[held.number]] for _, held in found])
             if not np.isfinite(arrays[name]).all():
-                raise ArtefactError(f"{name} holds rows that are not finite, and are not in quarantine.")
+                raise ArtefactError(
+                    f"{name} holds rows that are not finite, and are not in quarantine."
+                )
     places = [place for place, _ in found]
-    return Recorded(places, arrays, reused=[plan.texts[place].id for place in places], sources=[source.plan])
+    return Recorded(
+        places, arrays, reused=[plan.texts[place].id for place in places], sources=[source.plan]
+    )
 
 
 @contextmanager
@@ -95,7 +110,9 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except ArtefactError as error:
-        raise ArtefactError(f"{path.parent.parent} (--reuse) cannot be copied from: {error}") from error
+        raise ArtefactError(
+            f"{path.parent.parent} (--reuse) cannot be copied from: {error}"
+        ) from error
 
 
 def _keys(plan: Plan, folder: RunFolder, record: ShardRecord) -> list[str]:
@@ -108,8 +125,12 @@ def _keys(plan: Plan, folder: RunFolder, record: ShardRecord) -> list[str]:
         chosen = [rows_of(file, f"{CHOSEN}/{rule}", path=path)[...] for rule in rules]
         rows = text_rows("/all", file["length"][...].tolist())
     if len(rows) != len(record.items):
-        raise ArtefactError(f"{path} (--reuse) holds {len(rows)} texts, and its manifest names {len(record.items)}.")
-    return [_key(tokens[row].tolist(), [np.flatnonzero(mark[row]) for mark in chosen]) for row in rows]
+        raise ArtefactError(
+            f"{path} (--reuse) holds {len(rows)} texts, and its manifest names {len(record.items)}."
+        )
+    return [
+        _key(tokens[row].tolist(), [np.flatnonzero(mark[row]) for mark in chosen]) for row in rows
+    ]
 
 
 def _key(tokens: Sequence[int], selected: Sequence[np.ndarray]) -> str:
@@ -126,11 +147,14 @@ def _check(plan: Plan, folder: RunFolder) -> None:
     told = differences(old.get("model", {}), new["model"], prefix="model.")
     told += [f"no {site}" for site in new["sites"] if site not in old["sites"]]
     told += [f"no position {rule}" for rule in new["positions"] if rule not in old["positions"]]
-    told += differences({"attention": options.get("attention")}, {"attention": plan.options.attention})
+    told += differences(
+        {"attention": options.get("attention")}, {"attention": plan.options.attention}
+    )
     if (options.get("storage"), plan.options.storage) == ("float16", "float32"):
         told.append("float16 values, and float32 is asked for")
     if told:
         raise ArtefactError(
-            f"{folder.path} cannot be reused here: {'; '.join(told[:6])}{'; ...' if len(told) > 6 else ''}. Leave out --reuse, "
-            "or ask for what it holds."
+            f"{folder.path} cannot be reused here: "
+            f"{'; '.join(told[:6])}{'; ...' if len(told) > 6 else ''}. Leave out --reuse, or ask "
+            "for what it holds."
         )

@@ -1,4 +1,6 @@
-"""capture: run a battery through a model once and keep what was asked for, resuming where an earlier run stopped."""
+"""capture: run a battery through a model once and keep what was asked for, resuming where an
+earlier run stopped.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,12 +31,14 @@ def capture(
     reuse: Sequence[Path | str] = (),
     **options: Any,
 ) -> ActivationStore:
-    """Activations of every text of `battery` at `sites` under each position rule, as a store that reads them by name.
+    """Activations of every text of `battery` at `sites` under each position rule, as a store that
+    reads them by name.
 
-    With `out` they are written there as shards while the work goes on, and the same call resumes it; without, they stay in
-    memory. `executor` says who computes (see `executors`): serial, processes:2, ray:2, or shard:0/4, one of four workers that
-    share `out`. Texts that the captures in the folders `reuse` hold are copied from there (see `reuse`). `options` are the
-    fields of `Options` (token_budget, storage, on_nonfinite, truncate, ...).
+    With `out` they are written there as shards while the work goes on, and the same call resumes
+    it; without, they stay in memory. `executor` says who computes (see `executors`): serial,
+    processes:2, ray:2, or shard:0/4, one of four workers that share `out`. Texts that the captures
+    in the folders `reuse` hold are copied from there (see `reuse`). `options` are the fields of
+    `Options` (token_budget, storage, on_nonfinite, truncate, ...).
 
     Raises before the first text: `UsageError` (unknown site, layer, rule; a site that is not what
     its name says), `DataError` (text too long, rule without a token), `ArtefactError` (`out` holds
@@ -47,7 +51,9 @@ def capture(
         make_folder(Path(out))
     plan = make_plan(model, battery, sites=sites, positions=positions, options=Options(**options))
     held = Reuse.find(plan, reuse) if reuse and not _is_complete(out, plan) else None
-    return execute(Recorder(model, plan, held), Path(out) if out is not None else None, executor=executor)
+    return execute(
+        Recorder(model, plan, held), Path(out) if out is not None else None, executor=executor
+    )
 
 
 def _is_complete(out: Path | str | None, plan: Plan) -> bool:

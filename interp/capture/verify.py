@@ -1,5 +1,5 @@
-"""Verifying a capture: every shard as it was written, and a sample of its texts computed again alone,
-one text per batch: the proof that batching changed nothing.
+"""Verifying a capture: every shard as it was written, and a sample of its texts computed again
+alone, one text per batch: the proof that batching changed nothing.
 
 torch is imported only where a model is given.
 """
@@ -25,23 +25,35 @@ if TYPE_CHECKING:
 
 
 def verify(path: Path | str, *, recompute: float = 0.01, model: Any = None) -> list[dict[str, Any]]:
-    """One row per check: every shard's size, digest, structure and finiteness; with `model`, a sample of texts computed alone.
+    """One row per check: every shard's size, digest, structure and finiteness; with `model`, a
+    sample of texts computed alone.
 
-    `recompute` is the share of items (at least one) whose largest relative difference is reported, with the bound that batching
-    explains. Rows have check, passed, value, bound, detail; nothing is raised for damage, so that all of it is listed.
+    `recompute` is the share of items (at least one) whose largest relative difference is reported,
+    with the bound that batching explains. Rows have check, passed, value, bound, detail; nothing is
+    raised for damage, so that all of it is listed.
     """
     folder = RunFolder(capture_in(path))
     widths: dict[str, Shape] = {}
     rows = [_shard_row(folder, record, widths) for record in committed(folder)]
     missing = folder.head["n_shards"] - len(folder.records)
-    rows.append(_row("complete", missing == 0, value=float(missing), bound=0.0, detail=f"{missing} shards missing"))
+    rows.append(
+        _row(
+            "complete",
+            missing == 0,
+            value=float(missing),
+            bound=0.0,
+            detail=f"{missing} shards missing",
+        )
+    )
     if model is not None and recompute > 0 and all(row["passed"] for row in rows):
         with ActivationStore.open(folder.path) as store:
             rows.append(_recompute_alone(store, folder, model, share=recompute))
     return rows
 
 
-def _row(check: str, passed: bool, *, value: float, bound: float, detail: str = "") -> dict[str, Any]:
+def _row(
+    check: str, passed: bool, *, value: float, bound: float, detail: str = ""
+) -> dict[str, Any]:
     return {"check": check, "passed": passed, "value": value, "bound": bound, "detail": detail}
 
 
@@ -53,10 +65,14 @@ def _shard_row(folder: RunFolder, record: ShardRecord, widths: dict[str, Shape])
     return _row(record.file, True, value=0.0, bound=0.0)
 
 
-def _recompute_alone(store: ActivationStore, folder: RunFolder, model: "LanguageModel", *, share: float) -> dict[str, Any]:
-    """A check row: the largest difference between stored and recomputed values, relative to a text's largest at the site.
+def _recompute_alone(
+    store: ActivationStore, folder: RunFolder, model: "LanguageModel", *, share: float
+) -> dict[str, Any]:
+    """A check row: the largest difference between stored and recomputed values, relative to a
+    text's largest at the site.
 
-    The sample is every n-th item of the store, at least one. Raises `ArtefactError` when `model` is not the one captured.
+    The sample is every n-th item of the store, at least one. Raises `ArtefactError` when `model` is
+    not the one captured.
     """
     from interp.capture.batches import finish, launch
     from interp.capture.engine import choose_engine, tolerance
@@ -64,11 +80,14 @@ def _recompute_alone(store: ActivationStore, folder: RunFolder, model: "Language
 
     found = identity(model)
     if found != folder.head["config"]["model"]:
-        told = f"{folder.head['provenance'].get('model', {}).get('model')!r} was captured and {model.name!r} was given"
+        told = (
+            f"{folder.head['provenance'].get('model', {}).get('model')!r} was captured and "
+            f"{model.name!r} was given"
+        )
         others = "; ".join(differences(folder.head["config"]["model"], found))
         raise ArtefactError(
-            f"cannot recompute {folder.path}: {told}; then and now, {others}. Give the model as it was captured: the same "
-            "weights, precision and --chat-template."
+            f"cannot recompute {folder.path}: {told}; then and now, {others}. Give the model as "
+            "it was captured: the same weights, precision and --chat-template."
         )
     options = Options(**folder.head["config"]["options"])
     rules = parse_positions(store.positions)
@@ -76,12 +95,16 @@ def _recompute_alone(store: ActivationStore, folder: RunFolder, model: "Language
     worst, where, n = 0.0, "", 0
     engine, _ = choose_engine(model, store.sites, attention=options.attention)
     for record in folder.records.values():
-        for text, stored in _stored(folder, record, [item for item in record.items if item in wanted], rules):
+        for text, stored in _stored(
+            folder, record, [item for item in record.items if item in wanted], rules
+        ):
             plan = Plan((text,), ((0,),), ((0,),), store.sites, rules, options, {})
             n += 1
             (underway,) = launch(model, engine, plan, [0])
             for name, array in finish(model, engine, plan, underway).arrays.items():
-                error = float(np.abs(stored[name] - array).max() / max(float(np.abs(array).max()), 1e-30))
+                error = float(
+                    np.abs(stored[name] - array).max() / max(float(np.abs(array).max()), 1e-30)
+                )
                 worst, where = max((worst, where), (error, f"{text.id} at {name}"))
     bound = max(tolerance(model.precision), 1e-3 if options.storage == "float16" else 0.0)
     return {
@@ -105,7 +128,22 @@ def _stored(
         rows = {name: text_rows(name, lengths) for name in [*record.statistics, "/all"]}
         for number in (record.items.index(item) for item in items):
             here = rows["/all"][number]
-            chosen = tuple(np.flatnonzero(file[f"{CHOSEN}/{rule}"][here]) for rule in rules if rule.pooled)
-            text = PlannedText(record.items[number], None, tuple(int(token) for token in file["token"][here]), chosen)
-            found.append((text, {name: file[name][rows[name][number]].astype(np.float32) for name in record.statistics}))
+            chosen = tuple(
+                np.flatnonzero(file[f"{CHOSEN}/{rule}"][here]) for rule in rules if rule.pooled
+            )
+            text = PlannedText(
+                record.items[number],
+                None,
+                tuple(int(token) for token in file["token"][here]),
+                chosen,
+            )
+            found.append(
+                (
+                    text,
+                    {
+                        name: file[name][rows[name][number]].astype(np.float32)
+                        for name in record.statistics
+                    },
+                )
+            )
     return found

@@ -1,13 +1,15 @@
-"""Exact contributions: how far each head and each MLP neuron pushes the residual stream along a direction.
+"""Exact contributions: how far each head and each MLP neuron pushes the residual stream along a
+direction.
 
-At one token, with v the unit direction: a head adds I_h = z_h . (W_O^h v), a neuron C_n = u_n (W_out v)_n.
-This is v . (what zeroing the part takes from the stream), and the parts sum to v . (the sublayer's output
+At one token, with v the unit direction: a head adds I_h = z_h . (W_O^h v), a neuron C_n = u_n
+(W_out v)_n. This is v . (what zeroing the part takes from the stream), and the parts sum to v .
+(the sublayer's output
 - its bias). Formulas: "Do LLMs Feel?" (Emotion Circuits) and Elhage et al. 2021.
 
-Where the sublayer's output a passes through an RMS norm before it is added (Gemma 2 and 3, OLMo 2), both
-cannot be had at once (`post_norm`). What zeroing takes away is v . (norm(a) - norm(a - part)); this is the
-contribution here. With the norm's factor *frozen* at what it is for a whole, the parts sum to
-v . (what is added - the bias's share), and are not what zeroing takes away.
+Where the sublayer's output a passes through an RMS norm before it is added (Gemma 2 and 3, OLMo 2),
+both cannot be had at once (`post_norm`). What zeroing takes away is v . (norm(a) - norm(a - part));
+this is the contribution here. With the norm's factor *frozen* at what it is for a whole, the parts
+sum to v . (what is added - the bias's share), and are not what zeroing takes away.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +31,9 @@ from interp.sites import Site, place
 from interp.stats import group_sums, mean_interval
 
 METHOD, FROZEN = "exact_contribution", "frozen_norm"
-"""The second is told beside the first for models with a post-norm, as the metric `frozen_contribution`."""
+"""The second is told beside the first for models with a post-norm, as the metric
+`frozen_contribution`.
+"""
 
 KINDS = {"head": "z", "neuron": "post"}
 _SUBLAYER: dict[str, Literal["attn", "mlp"]] = {"z": "attn", "post": "mlp"}
@@ -38,12 +42,16 @@ _WRITTEN_BY = {
     "resid_mid": (0, -1),
     "resid_post": (0, 0),
 }
-"""The last layers, relative to the site's own, whose attention and whose MLP have been added to the stream at a site."""
+"""The last layers, relative to the site's own, whose attention and whose MLP have been added to the
+stream at a site.
+"""
 
 
 @runtime_checkable
 class DirectionLike(Protocol):
-    """What this room needs of a direction: a unit vector at a site, its natural length, and where it came from."""
+    """What this room needs of a direction: a unit vector at a site, its natural length, and where
+    it came from.
+    """
 
     @property
     def vector(self) -> Float[np.ndarray, " d_model"]:
@@ -55,7 +63,9 @@ class DirectionLike(Protocol):
 
     @property
     def scale(self) -> float:
-        """The natural length: `scale * vector` is the step that held-out twins show; not above zero: there is none."""
+        """The natural length: `scale * vector` is the step that held-out twins show; not above
+        zero: there is none.
+        """
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -72,7 +82,9 @@ class Component:
 
 
 def is_unit(direction: DirectionLike) -> bool:
-    """Whether the natural length is above zero, and so is its interval where it has one: then it can be a unit."""
+    """Whether the natural length is above zero, and so is its interval where it has one: then it
+    can be a unit.
+    """
     low = getattr(direction, "scale_interval", (np.nan, np.nan))[0]
     return direction.scale > 0 and not low <= 0
 
@@ -109,13 +121,21 @@ def contributions(
     of a layer, at one token: what setting each to zero takes away from what the layer adds.
 
     `frozen`: behind a post-norm, with its factor held (the module's head); else it changes nothing.
-    Raises `UsageError` for another site, `ArtefactError` when the vector is not as wide as the model.
+    Raises `UsageError` for another site, `ArtefactError` when the vector is not as wide as the
+    model.
     """
     if site.name not in _SUBLAYER or site.head is not None:
-        raise UsageError(f"contributions are read at z or post, all heads together, and not at {site}.")
+        raise UsageError(
+            f"contributions are read at z or post, all heads together, and not at {site}."
+        )
     if len(vector) != model.dims.d_model:
-        raise ArtefactError(f"the direction is {len(vector)} wide and {model.name} is {model.dims.d_model} wide.")
-    active, v = torch.from_numpy(np.array(x, dtype=np.float32)), torch.from_numpy(np.array(vector, dtype=np.float32))
+        raise ArtefactError(
+            f"the direction is {len(vector)} wide and {model.name} is {model.dims.d_model} wide."
+        )
+    active, v = (
+        torch.from_numpy(np.array(x, dtype=np.float32)),
+        torch.from_numpy(np.array(vector, dtype=np.float32)),
+    )
     weight, bias = (tensor.detach().float().cpu() for tensor in output_map(model, site))
     along = head_contributions if site.name == "z" else neuron_contributions
     post_norm = model.post_norm(site.layer, _SUBLAYER[site.name])
@@ -143,7 +163,9 @@ def _head_squares(
     return torch.einsum("ihk,hkl,ihl->ih", z, W_O @ W_O.mT, z)
 
 
-def _neuron_squares(post: Float[Tensor, "item d_mlp"], W_out: Float[Tensor, "d_mlp d_model"]) -> Float[Tensor, "item d_mlp"]:
+def _neuron_squares(
+    post: Float[Tensor, "item d_mlp"], W_out: Float[Tensor, "d_mlp d_model"]
+) -> Float[Tensor, "item d_mlp"]:
     """|u_n W_out_n|^2."""
     return (post * W_out.norm(dim=-1)).square()
 
@@ -159,21 +181,25 @@ def contribution_rows(
     top: int = 100,
     report: tuple[Int[np.ndarray, "pair 2"], Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of the `top` heads and the `top` neurons by mean paired difference of their contribution: affective minus neutral.
+    """Rows of the `top` heads and the `top` neurons by mean paired difference of their
+    contribution: affective minus neutral.
 
     `activations` maps `z` and `post` sites to values at the texts' last token; `twins` holds, per
-    pair, the rows of the affective and the neutral item, `groups` its scenario. Only components that
-    write before the direction's site count. Intervals are over scenarios.
-    What is ranked highest is so by chance too: `report` (twins and groups that took no part) gives
-    the value and its interval, and column `half` says "report", else "choose".
-    `rank` counts from 1 for the largest push towards the emotion; `component` is head or neuron,
-    `index` its number; `p` is that it does not push towards the emotion, by flipping the signs of
-    the scenarios that tell the value. Behind a post-norm each has a second row, metric
-    `frozen_contribution`.
-    Raises `UsageError`, before anything is computed, where the parts at a site do not add up to what
-    is added to the stream.
+    pair, the rows of the affective and the neutral item, `groups` its scenario. Only components
+    that write before the direction's site count. Intervals are over scenarios. What is ranked
+    highest is so by chance too: `report` (twins and groups that took no part) gives the value and
+    its interval, and column `half` says "report", else "choose". `rank` counts from 1 for the
+    largest push towards the emotion; `component` is head or neuron, `index` its number; `p` is that
+    it does not push towards the emotion, by flipping the signs of the scenarios that tell the
+    value. Behind a post-norm each has a second row, metric `frozen_contribution`. Raises
+    `UsageError`, before anything is computed, where the parts at a site do not add up to what is
+    added to the stream.
     """
-    counted = [site for site in activations if site.name in KINDS.values() and writes_before(site, direction.site)]
+    counted = [
+        site
+        for site in activations
+        if site.name in KINDS.values() and writes_before(site, direction.site)
+    ]
     require(model, "contributions", counted)
     told, scenarios = (twins, groups) if report is None else report
     half = "choose" if report is None else "report"
@@ -182,7 +208,9 @@ def contribution_rows(
         sites = sorted(site for site in counted if site.name == name)
         paired = _paired(model, activations, sites, direction, (twins, told))
         order = sorted(paired, key=lambda one: -float(paired[one][0].mean()))[:top]
-        normed = {site.layer for site in sites if model.post_norm(site.layer, _SUBLAYER[name]) is not None}
+        normed = {
+            site.layer for site in sites if model.post_norm(site.layer, _SUBLAYER[name]) is not None
+        }
         behind = [site for site in sites if site.layer in normed]
         frozen = _paired(model, activations, behind, direction, (told,), frozen=True)
         for rank, component in enumerate(order, start=1):
@@ -195,7 +223,9 @@ def contribution_rows(
             rows.append({**common, "method": METHOD, "metric": "contribution", **estimate, "p": p})
             if component in frozen:
                 estimate = mean_interval(frozen[component][0], scenarios)._asdict()
-                rows.append({**common, "method": FROZEN, "metric": "frozen_contribution", **estimate})
+                rows.append(
+                    {**common, "method": FROZEN, "metric": "frozen_contribution", **estimate}
+                )
     return rows
 
 
@@ -211,7 +241,9 @@ def _paired(
     """For each component at `sites`, affective minus neutral in each set of twins."""
     paired: dict[Component, list[np.ndarray]] = {}
     for site in sites:
-        each = contributions(model, site, activations[site], np.asarray(direction.vector), frozen=frozen)
+        each = contributions(
+            model, site, activations[site], np.asarray(direction.vector), frozen=frozen
+        )
         apart = [each[rows[:, 0]] - each[rows[:, 1]] for rows in twins]
         for i in range(each.shape[1]):
             paired[Component(site.name, site.layer, i)] = [difference[:, i] for difference in apart]
@@ -223,16 +255,21 @@ def ranked(rows: Sequence[Mapping[str, Any]], *, component: str, emotion: str) -
     asked = {"component": component, "emotion": emotion, "metric": "contribution"}
     mine = [row for row in rows if all(row[key] == value for key, value in asked.items())]
     return [
-        Component(KINDS[component], int(row["layer"]), int(row["index"])) for row in sorted(mine, key=lambda row: row["rank"])
+        Component(KINDS[component], int(row["layer"]), int(row["index"]))
+        for row in sorted(mine, key=lambda row: row["rank"])
     ]
 
 
 def writes_before(component: Site, target: Site) -> bool:
-    """Whether what `component` writes has reached the `target` site directly, without a later layer in between."""
+    """Whether what `component` writes has reached the `target` site directly, without a later layer
+    in between.
+    """
     sublayer = _SUBLAYER[component.name]
     if target.name in ("attn_out", "mlp_out"):
         return component.layer == target.layer and target.name.startswith(sublayer)
     if target.name not in _WRITTEN_BY:
-        raise UsageError(f"contributions are to a direction in the residual stream, and {target} is not there.")
+        raise UsageError(
+            f"contributions are to a direction in the residual stream, and {target} is not there."
+        )
     attention, mlp = _WRITTEN_BY[target.name]
     return component.layer <= target.layer + (attention if sublayer == "attn" else mlp)

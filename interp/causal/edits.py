@@ -1,9 +1,10 @@
 """EDITS: what an intervention does to an activation, as pure functions of the selected tokens.
 
-An edit is `edit(x, at) -> x'` with `x: Float["token *site"]`, the activations of the selected tokens alone, and `at`, which
-says of each token its row in the batch and its absolute position in the text. It returns a new tensor of the same shape and
-dtype. A factory in `EDITS` takes arrays (numpy or torch) and makes an edit; an array may be given once for all tokens
-(`[*site]`), one a row (`[batch, *site]`), or one a row and absolute position (`[batch, pos, *site]`).
+An edit is `edit(x, at) -> x'` with `x: Float["token *site"]`, the activations of the selected
+tokens alone, and `at`, which says of each token its row in the batch and its absolute position in
+the text. It returns a new tensor of the same shape and dtype. A factory in `EDITS` takes arrays
+(numpy or torch) and makes an edit; an array may be given once for all tokens (`[*site]`), one a row
+(`[batch, *site]`), or one a row and absolute position (`[batch, pos, *site]`).
 """
 
 import math
@@ -19,7 +20,9 @@ from interp.errors import ArtefactError, UsageError
 
 
 class Tokens(NamedTuple):
-    """Where the selected tokens stand: their rows in the batch and their absolute positions (0 = the text's first token)."""
+    """Where the selected tokens stand: their rows in the batch and their absolute positions (0 =
+    the text's first token).
+    """
 
     row: Int[Tensor, " token"]
     position: Int[Tensor, " token"]
@@ -30,7 +33,8 @@ Array = np.ndarray | Tensor
 
 
 def add(vector: Array, *, scale: float | Sequence[float] | Array = 1.0) -> Edit:
-    """x + scale v. `scale` is one number or one a row of the batch; a row whose scale is 0 stays bit for bit what it was.
+    """x + scale v. `scale` is one number or one a row of the batch; a row whose scale is 0 stays
+    bit for bit what it was.
 
     Raises `UsageError` when a scale is not finite, `ArtefactError` when the vector is not.
     """
@@ -44,7 +48,9 @@ def add(vector: Array, *, scale: float | Sequence[float] | Array = 1.0) -> Edit:
 
 
 def set_to(vector: Array, *, value: float) -> Edit:
-    """x with its component along v made `value`: x + (value - x.u) u, u = v/|v|; everything orthogonal to v is kept."""
+    """x with its component along v made `value`: x + (value - x.u) u, u = v/|v|; everything
+    orthogonal to v is kept.
+    """
     u = _unit(vector)
     goal = _number("value", value)
 
@@ -57,11 +63,16 @@ def set_to(vector: Array, *, value: float) -> Edit:
 
 
 def project_out(vectors: Array) -> Edit:
-    """x without its part in the span of `vectors` (`[width]` or `[k, width]`): x - Q Q^T x, Q an orthonormal basis of it."""
+    """x without its part in the span of `vectors` (`[width]` or `[k, width]`): x - Q Q^T x, Q an
+    orthonormal basis of it.
+    """
     spanning = torch.atleast_2d(_finite("the vectors", vectors).double())
     left, size, _ = torch.linalg.svd(spanning.T, full_matrices=False)
     if size.max() == 0:
-        raise ArtefactError("project_out: all vectors are zero, there is nothing to project out. Give a direction with a norm.")
+        raise ArtefactError(
+            "project_out: all vectors are zero, there is nothing to project out. Give a "
+            "direction with a norm."
+        )
     basis = left[:, size > size.max() * 1e-10].float()
 
     def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
@@ -79,7 +90,8 @@ def erase(projection: Array, *, centre: Array) -> Edit:
     p, mu = _finite("the projection", projection).float(), _finite("the centre", centre).float()
     if p.shape != (len(mu), len(mu)):
         raise UsageError(
-            f"erase: the projection is {tuple(p.shape)} and the centre {tuple(mu.shape)}: expected (d, d) and (d,)."
+            f"erase: the projection is {tuple(p.shape)} and the centre {tuple(mu.shape)}: "
+            "expected (d, d) and (d,)."
         )
 
     def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
@@ -91,13 +103,16 @@ def erase(projection: Array, *, centre: Array) -> Edit:
 
 
 def rotate(vector: Array, *, angle: float) -> Edit:
-    """x turned by `angle` radians (0 to pi) towards v in the plane of x and v, its norm kept; it stops when it reaches v.
+    """x turned by `angle` radians (0 to pi) towards v in the plane of x and v, its norm kept; it
+    stops when it reaches v.
 
     A token that lies on the line of v has no such plane and is kept.
     """
     u = _unit(vector)
     if not 0 <= _number("angle", angle) <= math.pi:
-        raise UsageError(f"rotate: the angle is {angle}; expected 0 to pi radians. To turn away from v give -v.")
+        raise UsageError(
+            f"rotate: the angle is {angle}; expected 0 to pi radians. To turn away from v give -v."
+        )
 
     def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
         direction, wide = _at(u, x, at).float(), x.float()
@@ -107,14 +122,19 @@ def rotate(vector: Array, *, angle: float) -> Edit:
         across = rest.norm(dim=-1, keepdim=True)
         turned = (torch.atan2(across, along) - angle).clamp(min=0.0)
         plane = across > 1e-6 * norm
-        new = norm * (turned.cos() * direction + turned.sin() * rest / torch.where(plane, across, torch.ones_like(across)))
+        new = norm * (
+            turned.cos() * direction
+            + turned.sin() * rest / torch.where(plane, across, torch.ones_like(across))
+        )
         return torch.where(plane, new, wide).to(x.dtype)
 
     return edit
 
 
 def replace(values: Array, *, units: Bool[Tensor, " batch *unit"] | None = None) -> Edit:
-    """x exchanged for `values`. With `units`, only in the units (heads of z, neurons of post) that are True for the row."""
+    """x exchanged for `values`. With `units`, only in the units (heads of z, neurons of post) that
+    are True for the row.
+    """
     new = _finite("the values", values)
 
     def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
@@ -126,7 +146,12 @@ def replace(values: Array, *, units: Bool[Tensor, " batch *unit"] | None = None)
     return edit
 
 
-def exchange(values: Array, place: Int[Tensor, "row pos"], *, units: Bool[Tensor, " batch *unit"] | None = None) -> Edit:
+def exchange(
+    values: Array,
+    place: Int[Tensor, "row pos"],
+    *,
+    units: Bool[Tensor, " batch *unit"] | None = None,
+) -> Edit:
     """What `replace` does, for values that many rows share: x at a row and absolute position is
     exchanged for the value whose number stands there in `place`.
     """
@@ -140,7 +165,9 @@ def exchange(values: Array, place: Int[Tensor, "row pos"], *, units: Bool[Tensor
 
 
 def scale_by(factor: float | Sequence[float] | Array) -> Edit:
-    """factor * x, with one factor or one a row of the batch; a row whose factor is 1 stays bit for bit what it was."""
+    """factor * x, with one factor or one a row of the batch; a row whose factor is 1 stays bit for
+    bit what it was.
+    """
     coefficient = _coefficients(factor)
 
     def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
@@ -180,7 +207,10 @@ EDITS: dict[str, Callable[..., Edit]] = {
 def _finite(what: str, array: Array) -> Tensor:
     tensor = torch.as_tensor(np.array(array) if isinstance(array, np.ndarray) else array).detach()
     if not torch.isfinite(tensor).all():
-        raise ArtefactError(f"{what} of an edit holds values that are not finite: make it again from finite activations.")
+        raise ArtefactError(
+            f"{what} of an edit holds values that are not finite: make it again from finite "
+            "activations."
+        )
     return tensor
 
 
@@ -188,7 +218,9 @@ def _unit(vector: Array) -> Tensor:
     v = _finite("the vector", vector).double()
     norm = v.norm(dim=-1, keepdim=True)
     if (norm == 0).any():
-        raise ArtefactError("the vector of an edit has norm zero: it points nowhere. Make the direction again.")
+        raise ArtefactError(
+            "the vector of an edit has norm zero: it points nowhere. Make the direction again."
+        )
     return (v / norm).float()
 
 
@@ -201,7 +233,9 @@ def _number(what: str, value: float) -> float:
 def _coefficients(scale: float | Sequence[float] | Array) -> Tensor:
     tensor = torch.as_tensor(np.array(scale) if isinstance(scale, np.ndarray) else scale).float()
     if not torch.isfinite(tensor).all() or tensor.ndim > 1:
-        raise UsageError(f"the scale is {scale}: give a finite number, or one finite number a row of the batch.")
+        raise UsageError(
+            f"the scale is {scale}: give a finite number, or one finite number a row of the batch."
+        )
     return tensor
 
 
@@ -229,13 +263,14 @@ def _at(values: Tensor, x: Tensor, at: Tokens) -> Tensor:
     if own.ndim == site_axes + 2:
         return own[at.row, at.position]
     raise UsageError(
-        f"an edit's array has the shape {tuple(values.shape)} and a token at the site {tuple(x.shape[1:])}: give one such "
-        "array, one a row, or one a row and position."
+        f"an edit's array has the shape {tuple(values.shape)} and a token at the site "
+        f"{tuple(x.shape[1:])}: give one such array, one a row, or one a row and position."
     )
 
 
 def _check_width(width: int, x: Tensor) -> None:
     if width != x.shape[-1]:
         raise ArtefactError(
-            f"an edit's array is {width} wide and the site {x.shape[-1]}: it was made for another site or model."
+            f"an edit's array is {width} wide and the site {x.shape[-1]}: it was made for "
+            "another site or model."
         )

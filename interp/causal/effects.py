@@ -1,6 +1,8 @@
-"""Total effects: how much likelier a text makes the words of its emotion than its neutral twin does.
+"""Total effects: how much likelier a text makes the words of its emotion than its neutral twin
+does.
 
-This is what patching, ablation and steering have to explain: without it there is nothing to restore.
+This is what patching, ablation and steering have to explain: without it there is nothing to
+restore.
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,8 @@ def total_effects(
     model: LanguageModel, pairs: Sequence[Pair], readout: Readout
 ) -> tuple[Float[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
     """For each pair, affective minus neutral, in nats: the log-probability of the emotion's words,
-    and its contrast with the words of the others (`TokenReadout.contrast`), which patching restores.
+    and its contrast with the words of the others (`TokenReadout.contrast`), which patching
+    restores.
 
     A neutral text that is the twin of several is read once. Raises as `TokenReadout.column` does.
     """

@@ -1,8 +1,9 @@
 """Interventions: an edit, at a site, at positions, applied while the model runs.
 
-`applied` is the one hook mechanism of this room: a context manager around one forward pass or one generation. Positions are
-absolute and never padding: position 0 is a text's own first token on either padding side, with or without a key-value cache.
-Every intervention counts how often it fired; one that never fired is an error, and no hook outlives the context.
+`applied` is the one hook mechanism of this room: a context manager around one forward pass or one
+generation. Positions are absolute and never padding: position 0 is a text's own first token on
+either padding side, with or without a key-value cache. Every intervention counts how often it
+fired; one that never fired is an error, and no hook outlives the context.
 """
 
 import difflib
@@ -34,9 +35,10 @@ Where = str | Bool[Tensor, "_ _"] | tuple[str | Bool[Tensor, "_ _"], ...]
 class Intervention:
     """`edit` applied to what passes at `site`, at the positions `where`.
 
-    `where` is a word of `WHERE`, a mask on absolute positions (True: edit; positions past its width are left alone), or a
-    tuple of these, meaning their union. With `site.head` set the edit sees that head alone. Raises `UsageError` for an
-    unknown word, a mask that selects nothing, or the site `pattern` (its rows would no longer sum to one).
+    `where` is a word of `WHERE`, a mask on absolute positions (True: edit; positions past its width
+    are left alone), or a tuple of these, meaning their union. With `site.head` set the edit sees
+    that head alone. Raises `UsageError` for an unknown word, a mask that selects nothing, or the
+    site `pattern` (its rows would no longer sum to one).
     """
 
     site: Site
@@ -46,7 +48,8 @@ class Intervention:
     def __post_init__(self) -> None:
         if self.site.name == "pattern":
             raise UsageError(
-                f"cannot intervene at {self.site}: its rows would no longer sum to one. Edit z, q, k or v instead."
+                f"cannot intervene at {self.site}: its rows would no longer sum to one. Edit z, "
+                "q, k or v instead."
             )
         parts = self.where if isinstance(self.where, tuple) else (self.where,)
         if not parts:
@@ -54,14 +57,22 @@ class Intervention:
         for part in parts:
             if isinstance(part, str) and part not in WHERE:
                 near = difflib.get_close_matches(part, WHERE, n=1, cutoff=0.0)[0]
-                raise UsageError(f"unknown `where` {part!r}: did you mean {near!r}? One of {', '.join(WHERE)}, or a mask.")
+                raise UsageError(
+                    f"unknown `where` {part!r}: did you mean {near!r}? One of "
+                    f"{', '.join(WHERE)}, or a mask."
+                )
             if isinstance(part, Tensor) and not part.any():
-                raise UsageError("the mask of an intervention selects no token: it would edit nothing.")
+                raise UsageError(
+                    "the mask of an intervention selects no token: it would edit nothing."
+                )
 
 
-@dataclass(eq=False, repr=False)  # the bridge prints each hook it is given, and a dataclass would print its tensors
+# the bridge prints each hook it is given, and a dataclass would print its tensors
+@dataclass(eq=False, repr=False)
 class Firing:
-    """The hook of one intervention and its counters: `fired` passes seen, `edited` tokens edited."""
+    """The hook of one intervention and its counters: `fired` passes seen, `edited` tokens
+    edited.
+    """
 
     intervention: Intervention
     lengths: tuple[int, ...]
@@ -73,7 +84,9 @@ class Firing:
     _seen: int = 0
     _pads: tuple[int, ...] = ()
 
-    def __call__(self, x: Float[Tensor, "batch pos *site"], hook: Any = None) -> Float[Tensor, "batch pos *site"] | None:
+    def __call__(
+        self, x: Float[Tensor, "batch pos *site"], hook: Any = None
+    ) -> Float[Tensor, "batch pos *site"] | None:
         """The edited activations, or None where this pass holds no selected token."""
         absolute = self._absolute(x)
         mask = _select(self.intervention.where, absolute, self.lengths, self.side)
@@ -89,7 +102,8 @@ class Firing:
         edited = self.intervention.edit(old, Tokens(row, absolute[row, column]))
         if edited.shape != old.shape or edited.dtype != old.dtype:
             raise InternalError(
-                f"an edit at {self.intervention.site} made {edited.dtype} {tuple(edited.shape)} of {tuple(old.shape)}."
+                f"an edit at {self.intervention.site} made {edited.dtype} {tuple(edited.shape)} "
+                f"of {tuple(old.shape)}."
             )
         part[row, column] = edited
         return new
@@ -103,25 +117,34 @@ class Firing:
         rows, width = x.shape[:2]
         if rows != len(self.lengths):
             raise InternalError(
-                f"{self.intervention.site}: the pass has {rows} rows and the intervention was told {len(self.lengths)}."
+                f"{self.intervention.site}: the pass has {rows} rows and the intervention was "
+                f"told {len(self.lengths)}."
             )
         if not self.fired:
             start, total = self.start, self.start + width
             if total < max(self.lengths):
-                raise InternalError(f"{self.intervention.site}: {total} columns cannot hold {max(self.lengths)} tokens.")
-            self._pads = tuple(total - self.ahead - n if self.side == "left" else 0 for n in self.lengths)
+                raise InternalError(
+                    f"{self.intervention.site}: {total} columns cannot hold {max(self.lengths)} "
+                    "tokens."
+                )
+            self._pads = tuple(
+                total - self.ahead - n if self.side == "left" else 0 for n in self.lengths
+            )
         elif width in (1, self._seen + 1):
             start = self._seen if width == 1 else 0
         else:
-            raise InternalError("`applied` serves one forward pass or one generation: open a new context for the next.")
+            raise InternalError(
+                "`applied` serves one forward pass or one generation: open a new context for the "
+                "next."
+            )
         self._seen = start + width
         columns = torch.arange(start, start + width, device=x.device)
         return columns - torch.tensor(self._pads, device=x.device)[:, None]
 
 
 def behind_prompts(intervention: Intervention, rows: Int[Tensor, " row"]) -> Intervention | None:
-    """What `intervention` does to tokens that are read behind the prompts, in a batch whose row r is
-    row `rows[r]` of its own; None where it leaves them alone, as masks do.
+    """What `intervention` does to tokens that are read behind the prompts, in a batch whose row r
+    is row `rows[r]` of its own; None where it leaves them alone, as masks do.
     """
     where = intervention.where if isinstance(intervention.where, tuple) else (intervention.where,)
     if not any(isinstance(part, str) and part in ("all", "generated") for part in where):
@@ -145,22 +168,28 @@ def applied(
 ) -> Iterator[tuple[Firing, ...]]:
     """While open, one forward pass or one generation runs under `interventions`, in their order.
 
-    `lengths` are the rows' prompt lengths in tokens and `side` their padding (`generate` pads left);
-    a pass that resumes behind a cache of `start` columns says so, and how many of its columns stand
-    behind the prompts (`ahead`). Yields the counters.
-    Raises `UsageError` for a layer or head that the model lacks, `InternalError` when hooks were left by someone else, when an
+    `lengths` are the rows' prompt lengths in tokens and `side` their padding (`generate` pads
+    left); a pass that resumes behind a cache of `start` columns says so, and how many of its
+    columns stand behind the prompts (`ahead`). Yields the counters. Raises `UsageError` for a layer
+    or head that the model lacks, `InternalError` when hooks were left by someone else, when an
     intervention never fired, or when a hook remains.
     """
     for intervention in interventions:
         _check_site(intervention.site, model)
     _require_clean(model, "before")
-    firings = tuple(Firing(intervention, tuple(lengths), side, start, ahead) for intervention in interventions)
-    with model.bridge.hooks(fwd_hooks=[(firing.intervention.site.hook, firing) for firing in firings]):
+    firings = tuple(
+        Firing(intervention, tuple(lengths), side, start, ahead) for intervention in interventions
+    )
+    with model.bridge.hooks(
+        fwd_hooks=[(firing.intervention.site.hook, firing) for firing in firings]
+    ):
         yield firings
     _require_clean(model, "after")
     silent = [str(firing.intervention.site) for firing in firings if not firing.fired]
     if silent:
-        raise InternalError(f"the interventions at {', '.join(silent)} never fired: the model did not pass there.")
+        raise InternalError(
+            f"the interventions at {', '.join(silent)} never fired: the model did not pass there."
+        )
 
 
 def _require_clean(model: LanguageModel, when: str) -> None:
@@ -168,20 +197,28 @@ def _require_clean(model: LanguageModel, when: str) -> None:
     if left:
         raise InternalError(
             f"hooks sit on the model {when} the intervention that were not there when it was "
-            f"loaded (or have gone), at {', '.join(left[:5])}: a context was entered twice or a run "
-            "was cut short. Give all interventions to one `applied`, or load the model again."
+            f"loaded (or have gone), at {', '.join(left[:5])}: a context was entered twice or a "
+            "run was cut short. Give all interventions to one `applied`, or load the model again."
         )
 
 
 def _check_site(site: Site, model: LanguageModel) -> None:
     if site.layer >= model.dims.n_layers:
-        raise UsageError(f"{site}: layer {site.layer} is out of range. {model.name} has layers 0..{model.dims.n_layers - 1}.")
+        raise UsageError(
+            f"{site}: layer {site.layer} is out of range. {model.name} has layers "
+            f"0..{model.dims.n_layers - 1}."
+        )
     heads = model.dims.n_key_value_heads if site.name in ("k", "v") else model.dims.n_heads
     if site.head is not None and site.head >= heads:
-        raise UsageError(f"{site}: head {site.head} is out of range. {model.name} has heads 0..{heads - 1} there.")
+        raise UsageError(
+            f"{site}: head {site.head} is out of range. {model.name} has heads 0..{heads - 1} "
+            "there."
+        )
 
 
-def _select(where: Where, absolute: Int[Tensor, "batch pos"], lengths: Sequence[int], side: str) -> Bool[Tensor, "batch pos"]:
+def _select(
+    where: Where, absolute: Int[Tensor, "batch pos"], lengths: Sequence[int], side: str
+) -> Bool[Tensor, "batch pos"]:
     if isinstance(where, tuple):
         return torch.stack([_select(part, absolute, lengths, side) for part in where]).any(0)
     length = torch.tensor(lengths, device=absolute.device)[:, None]
@@ -189,7 +226,9 @@ def _select(where: Where, absolute: Int[Tensor, "batch pos"], lengths: Sequence[
     generated = (absolute >= length) & (side == "left")
     if isinstance(where, Tensor):
         if len(where) != len(lengths):
-            raise UsageError(f"the mask has {len(where)} rows and the batch {len(lengths)}: give one row a text.")
+            raise UsageError(
+                f"the mask has {len(where)} rows and the batch {len(lengths)}: give one row a text."
+            )
         inside = (in_prompt | generated) & (absolute < where.shape[1])
         return inside & where.to(absolute.device).gather(1, absolute.clamp(0, where.shape[1] - 1))
     if where in ("last", "opening"):

@@ -1,10 +1,11 @@
-"""Knock-outs: heads and neurons set to something else while the model reads, many sets of them per pass.
+"""Knock-outs: heads and neurons set to something else while the model reads, many sets of them per
+pass.
 
 What they are set to is zero, their mean, or what they are in the text's neutral twin (`resample`).
 Means are taken over all texts, of one class of positions each: a text's tokens, its last token, the
-readout's suffix. What stands before a text (BOS) is left alone: its activations are like no other's.
-Texts share a prefix pass, plans that begin at a high layer begin there, and the twins' activations
-are taken once for all plans.
+readout's suffix. What stands before a text (BOS) is left alone: its activations are like no
+other's. Texts share a prefix pass, plans that begin at a high layer begin there, and the twins'
+activations are taken once for all plans.
 """
 
 from collections import Counter
@@ -35,12 +36,14 @@ from stimuli.battery import Pair
 
 MODES = ("resample", "mean", "zero")
 
+
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What ablations are measured on: pairs that did not choose the components, a direction an emotion, and a readout.
+    """What ablations are measured on: pairs that did not choose the components, a direction an
+    emotion, and a readout.
 
-    Raises `StatisticsError` for no pairs, `UsageError` for an emotion without direction, `ArtefactError` for a direction of
-    another width.
+    Raises `StatisticsError` for no pairs, `UsageError` for an emotion without direction,
+    `ArtefactError` for a direction of another width.
     """
 
     model: LanguageModel
@@ -50,15 +53,20 @@ class Bench:
 
     def __post_init__(self) -> None:
         if not self.pairs:
-            raise StatisticsError("an ablation needs at least one pair to be measured on, and none was given.")
+            raise StatisticsError(
+                "an ablation needs at least one pair to be measured on, and none was given."
+            )
         missing = sorted(set(self.emotions) - set(self.directions))
         if missing:
-            raise UsageError(f"no direction is given for {', '.join(missing)}: fit one, or leave these pairs out.")
+            raise UsageError(
+                f"no direction is given for {', '.join(missing)}: fit one, or leave these pairs "
+                "out."
+            )
         for emotion, direction in self.directions.items():
             if len(direction.vector) != self.model.dims.d_model:
                 raise ArtefactError(
-                    f"the direction for {emotion} is {len(direction.vector)} wide and {self.model.name} is "
-                    f"{self.model.dims.d_model} wide: fit it on this model."
+                    f"the direction for {emotion} is {len(direction.vector)} wide and "
+                    f"{self.model.name} is {self.model.dims.d_model} wide: fit it on this model."
                 )
 
     @property
@@ -68,14 +76,18 @@ class Bench:
 
 
 class Plan(NamedTuple):
-    """Components to knock out together, and the indices of the pairs whose affective text they are knocked out of."""
+    """Components to knock out together, and the indices of the pairs whose affective text they are
+    knocked out of.
+    """
 
     components: tuple[Component, ...]
     pairs: tuple[int, ...]
 
 
 class Effects(NamedTuple):
-    """The projection on the pair's own emotion's unit direction, and the readout's score of it in nats; NaN where not run."""
+    """The projection on the pair's own emotion's unit direction, and the readout's score of it in
+    nats; NaN where not run.
+    """
 
     projection: Float[np.ndarray, "plan pair"]
     score: Float[np.ndarray, "plan pair"]
@@ -100,13 +112,22 @@ def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> E
     ready: _Ready | None = None
     for chunk, jobs in track(_work(bench.model, texts, plans), f"ablating ({mode})", unit="pass"):
         if ready is None or ready.chunk is not chunk:
-            ready = _make_ready(bench.model, texts, chunk, plans, means if mode != "resample" else None)
+            ready = _make_ready(
+                bench.model, texts, chunk, plans, means if mode != "resample" else None
+            )
         pair, of_plan = [i for i, _ in jobs], [p for _, p in jobs]
         edits = _edits(bench.model, ready, pair, [plans[p] for p in of_plan])
-        result = ready.prefix.run(edits, read=sites, rows=[ready.row_of[i] for i in pair], further=not bound.whole)
+        result = ready.prefix.run(
+            edits, read=sites, rows=[ready.row_of[i] for i in pair], further=not bound.whole
+        )
         own = columns[pair]
-        scores = word_scores(result, bound, wanted=own[:, None] == torch.arange(len(bound.emotions))).cpu()
-        streams = {site: result.at(site, [texts.own[i].end for i in pair]).double().cpu().numpy() for site in sites}
+        scores = word_scores(
+            result, bound, wanted=own[:, None] == torch.arange(len(bound.emotions))
+        ).cpu()
+        streams = {
+            site: result.at(site, [texts.own[i].end for i in pair]).double().cpu().numpy()
+            for site in sites
+        }
         effects.score[of_plan, pair] = scores[torch.arange(len(pair)), own].numpy()
         effects.projection[of_plan, pair] = [
             float(streams[direction.site][row] @ np.asarray(direction.vector, dtype=np.float64))
@@ -116,7 +137,9 @@ def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> E
 
 
 class _Texts(NamedTuple):
-    """The affective texts and their twins as tokens, and the first position of each that a plan may change."""
+    """The affective texts and their twins as tokens, and the first position of each that a plan may
+    change.
+    """
 
     own: list[Encoded]
     twins: list[Encoded]
@@ -129,7 +152,10 @@ def _encode(bench: Bench, mode: str) -> _Texts:
     twins = encode(bench.model, [pair.neutral for pair in bench.pairs], bench.readout)
     if mode != "resample":
         return _Texts(own, twins, [text.first for text in own])
-    edits = [align(twin.tokens, text.tokens).target_edit[0] for text, twin in zip(own, twins, strict=True)]
+    edits = [
+        align(twin.tokens, text.tokens).target_edit[0]
+        for text, twin in zip(own, twins, strict=True)
+    ]
     return _Texts(own, twins, [min(edit, text.end) for edit, text in zip(edits, own, strict=True)])
 
 
@@ -141,7 +167,9 @@ Jobs = list[tuple[int, int]]
 
 
 def _work(model: LanguageModel, texts: _Texts, plans: Sequence[Plan]) -> list[tuple[Chunk, Jobs]]:
-    """All passes: texts in chunks, and of each chunk its plans, those that begin at a higher layer last."""
+    """All passes: texts in chunks, and of each chunk its plans, those that begin at a higher layer
+    last.
+    """
     behind = [len(text.tokens) - start for text, start in zip(texts.own, texts.starts, strict=True)]
     lowest = [min((one.layer for one in plan.components), default=0) for plan in plans]
     work: list[tuple[Chunk, Jobs]] = []
@@ -156,8 +184,9 @@ def _work(model: LanguageModel, texts: _Texts, plans: Sequence[Plan]) -> list[tu
 
 
 class _Ready(NamedTuple):
-    """A chunk's prefix, and what replaces the activations: `values` per site, of which `place` tells
-    the number that belongs at a text's position; `may` is True where a plan may change a text.
+    """A chunk's prefix, and what replaces the activations: `values` per site, of which `place`
+    tells the number that belongs at a text's position; `may` is True where a plan may change a
+    text.
     """
 
     chunk: Chunk
@@ -197,7 +226,9 @@ def _make_ready(
     return _Ready(chunk, prefix, rows, values, place, may)
 
 
-def _edits(model: LanguageModel, ready: _Ready, pair: Sequence[int], plans: Sequence[Plan]) -> list[Intervention]:
+def _edits(
+    model: LanguageModel, ready: _Ready, pair: Sequence[int], plans: Sequence[Plan]
+) -> list[Intervention]:
     """The knock-outs of one pass, whose row r is text `pair[r]` under `plans[r]`."""
     rows = [ready.row_of[i] for i in pair]
     place, may = ready.place[rows], ready.may[rows]
@@ -220,7 +251,9 @@ def _units(plans: Sequence[Plan], model: LanguageModel) -> dict[Site, Tensor]:
         for component in plan.components:
             site = Site(component.name, component.layer)
             if site not in chosen:
-                chosen[site] = torch.zeros(len(plans), width(component.name, model), dtype=torch.bool)
+                chosen[site] = torch.zeros(
+                    len(plans), width(component.name, model), dtype=torch.bool
+                )
             chosen[site][row, component.index] = True
     return chosen
 
@@ -239,7 +272,9 @@ def _classes(rows: Sequence[Encoded]) -> Int[Tensor, "text pos"]:
     return classes
 
 
-def _means(model: LanguageModel, rows: Sequence[Encoded], plans: Sequence[Plan]) -> dict[Site, Float[Tensor, " 3 *site"]]:
+def _means(
+    model: LanguageModel, rows: Sequence[Encoded], plans: Sequence[Plan]
+) -> dict[Site, Float[Tensor, " 3 *site"]]:
     """The mean activation over all texts, of each class of positions, at each site that a plan
     touches; zero for a class that no text has.
     """
@@ -254,12 +289,19 @@ def _means(model: LanguageModel, rows: Sequence[Encoded], plans: Sequence[Plan])
         for site, x in run(model, mine, read=sites).sites.items():
             total = torch.einsum("crp,rp...->c...", chosen.to(x.device), x.float())
             sums[site] = total + sums.get(site, torch.zeros_like(total))
-    return {site: total / counts.clamp(min=1).to(total.device).view(3, *[1] * (total.ndim - 1)) for site, total in sums.items()}
+    return {
+        site: total / counts.clamp(min=1).to(total.device).view(3, *[1] * (total.ndim - 1))
+        for site, total in sums.items()
+    }
 
 
 def _zeros(site: Site, model: LanguageModel) -> Tensor:
     dims = model.dims
-    return torch.zeros(dims.n_heads, dims.d_head) if site.name == KINDS["head"] else torch.zeros(dims.d_mlp)
+    return (
+        torch.zeros(dims.n_heads, dims.d_head)
+        if site.name == KINDS["head"]
+        else torch.zeros(dims.d_mlp)
+    )
 
 
 def _check(plan: Plan, model: LanguageModel) -> None:
@@ -268,6 +310,10 @@ def _check(plan: Plan, model: LanguageModel) -> None:
         raise InternalError(f"{twice[0]} is ablated twice in one plan: list each component once.")
     for component in plan.components:
         if component.name not in KINDS.values() or not (
-            0 <= component.layer < model.dims.n_layers and 0 <= component.index < width(component.name, model)
+            0 <= component.layer < model.dims.n_layers
+            and 0 <= component.index < width(component.name, model)
         ):
-            raise UsageError(f"{model.name} has no {component}: layers and indices count from 0, names are z and post.")
+            raise UsageError(
+                f"{model.name} has no {component}: layers and indices count from 0, names are z "
+                "and post."
+            )

@@ -1,4 +1,6 @@
-"""Random components matched to chosen ones: the control of an ablation, which must not contain what it controls for."""
+"""Random components matched to chosen ones: the control of an ablation, which must not contain what
+it controls for.
+"""
 
 import warnings
 from collections import Counter
@@ -12,13 +14,19 @@ from interp.sites import Site
 
 
 def matched_draws(
-    top: Sequence[Component], model: LanguageModel, site: Site, *, n_draws: int, rng: np.random.Generator
+    top: Sequence[Component],
+    model: LanguageModel,
+    site: Site,
+    *,
+    n_draws: int,
+    rng: np.random.Generator,
 ) -> tuple[list[tuple[Component, ...]], str]:
-    """`n_draws` random choices of as many components in each layer as `top` has there, none of `top` among them.
+    """`n_draws` random choices of as many components in each layer as `top` has there, none of
+    `top` among them.
 
-    What a layer cannot give is drawn from all layers that write to `site`. Returns the draws and how
-    they match: "layer", or "layers" where some come from others. Where all layers together have too
-    few others there is no draw, and a warning says so.
+    What a layer cannot give is drawn from all layers that write to `site`. Returns the draws and
+    how they match: "layer", or "layers" where some come from others. Where all layers together have
+    too few others there is no draw, and a warning says so.
     """
     name, chosen, wanted = top[0].name, set(top), Counter(component.layer for component in top)
 
@@ -28,7 +36,9 @@ def matched_draws(
 
     pools = {layer: others([layer]) for layer in wanted}
     missing = sum(max(0, n - len(pools[layer])) for layer, n in wanted.items())
-    writing = {layer for layer in range(model.dims.n_layers) if writes_before(Site(name, layer), site)}
+    writing = {
+        layer for layer in range(model.dims.n_layers) if writes_before(Site(name, layer), site)
+    }
     spare = others(sorted(writing | set(wanted))) if missing else []
     if n_draws and missing and len(spare) < len(top):
         warnings.warn(
@@ -53,4 +63,8 @@ def width(name: str, model: LanguageModel) -> int:
 
 def _draw(pool: Sequence[Component], n: int, rng: np.random.Generator) -> list[Component]:
     """`n` of the pool, or all of it where it has fewer."""
-    return [pool[i] for i in rng.choice(len(pool), size=min(n, len(pool)), replace=False)] if pool else []
+    return (
+        [pool[i] for i in rng.choice(len(pool), size=min(n, len(pool)), replace=False)]
+        if pool
+        else []
+    )

@@ -1,4 +1,6 @@
-"""Texts with a readout's suffix as tokens, batches of them by token budget, and one forward pass that reads and edits."""
+"""Texts with a readout's suffix as tokens, batches of them by token budget, and one forward pass
+that reads and edits.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,8 +28,8 @@ class Encoded:
     """Tokens of a text and what stands behind it (a suffix; the opening of a turn). No end token
     closes the row.
 
-    `end` is the position of the text's last token (`interp.models.ends`), `first` that of its first:
-    before it stand tokens that the tokenizer, or a chat template, puts there.
+    `end` is the position of the text's last token (`interp.models.ends`), `first` that of its
+    first: before it stand tokens that the tokenizer, or a chat template, puts there.
     """
 
     tokens: tuple[int, ...]
@@ -36,12 +38,15 @@ class Encoded:
 
     @property
     def story(self) -> tuple[int, ...]:
-        """The tokens of the text alone (with what the tokenizer, or a chat template, puts before it)."""
+        """The tokens of the text alone (with what the tokenizer, or a chat template, puts before
+        it).
+        """
         return self.tokens[: self.end + 1]
 
 
 class Pass(NamedTuple):
-    """What one forward pass gave: logits behind each row's last token, and the activations of the sites asked for.
+    """What one forward pass gave: logits behind each row's last token, and the activations of the
+    sites asked for.
 
     `origin` is, per row, the column of its position 0 in those activations (negative when the pass
     began behind it). `behind` reads on behind the rows, where the pass was asked to allow it
@@ -60,9 +65,9 @@ class Pass(NamedTuple):
 
 
 def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) -> list[Encoded]:
-    """Each stimulus's text (or conversation) and suffix, tokenised as one string. Nothing closes it:
-    what tokenizer or chat template puts behind is cut off, and blanks at its end. Raises `DataError`
-    for a text that has no token of its own, or that ends in an end token.
+    """Each stimulus's text (or conversation) and suffix, tokenised as one string. Nothing closes
+    it: what tokenizer or chat template puts behind is cut off, and blanks at its end. Raises
+    `DataError` for a text that has no token of its own, or that ends in an end token.
     """
     names = [f"stimulus {stimulus.id!r}" for stimulus in stimuli]
     prompts = [prompt_of(stimulus.text, stimulus.fields, name=stimulus.id) for stimulus in stimuli]
@@ -99,10 +104,12 @@ def _plain(prompt: Prompt | Stimulus) -> Prompt:
 def batches(
     rows: Sequence[Encoded], *, budget: int = TOKEN_BUDGET, sizes: Sequence[int] | None = None
 ) -> list[Int[np.ndarray, " row"]]:
-    """Indices of `rows` in batches, each of at most `budget` tokens with padding (or one row); rows of similar length come
-    together, or of similar `sizes` where these are given.
+    """Indices of `rows` in batches, each of at most `budget` tokens with padding (or one row); rows
+    of similar length come together, or of similar `sizes` where these are given.
     """
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].tokens) if sizes is None else sizes[i])
+    order = sorted(
+        range(len(rows)), key=lambda i: len(rows[i].tokens) if sizes is None else sizes[i]
+    )
     found: list[list[int]] = []
     for i in order:
         longest = max((len(rows[j].tokens) for j in [i, *found[-1]]), default=0) if found else 0
@@ -120,8 +127,8 @@ def run(
     read: Sequence[Site] = (),
     at: Int[Tensor, "row kept"] | None = None,
 ) -> Pass:
-    """One right-padded forward pass over `rows` under `interventions`; the `read` sites are recorded
-    after the edits, at all positions or at those positions of each row that `at` names.
+    """One right-padded forward pass over `rows` under `interventions`; the `read` sites are
+    recorded after the edits, at all positions or at those positions of each row that `at` names.
     """
     batch = model.pad([row.tokens for row in rows], side="right")
     kept: dict[Site, Tensor] = {}
@@ -134,7 +141,9 @@ def run(
 def readers(
     sites: Sequence[Site], kept: dict[Site, Tensor], *, at: Int[Tensor, "row kept"] | None = None
 ) -> list[tuple[str, Callable[..., None]]]:
-    """Hooks that put what passes at `sites` into `kept`: all of it, or the columns `at` of each row."""
+    """Hooks that put what passes at `sites` into `kept`: all of it, or the columns `at` of each
+    row.
+    """
 
     def reader(site: Site) -> Callable[..., None]:
         def keep(x: Tensor, hook: Any = None) -> None:
@@ -149,11 +158,14 @@ def readers(
     return [(site.hook, reader(site)) for site in sites]
 
 
-def require_finite(model: LanguageModel, logits: Float[Tensor, "row d_vocab"], rows: Sequence[Encoded]) -> None:
+def require_finite(
+    model: LanguageModel, logits: Float[Tensor, "row d_vocab"], rows: Sequence[Encoded]
+) -> None:
     """Raise `DataError` naming the first text on which the logits are not finite."""
     broken = (~logits.isfinite().all(dim=-1)).nonzero().flatten().tolist()
     if broken:
         start = model.decode(rows[broken[0]].tokens)[:60]
         raise DataError(
-            f"{model.name} gives logits that are not finite on {len(broken)} texts, the first {start!r}: try float32."
+            f"{model.name} gives logits that are not finite on {len(broken)} texts, the first "
+            f"{start!r}: try float32."
         )

@@ -1,11 +1,16 @@
-"""Activation patching between twins: which activation, where, carries the emotion from one text to the other.
+"""Activation patching between twins: which activation, where, carries the emotion from one text to
+the other.
 
-1. Run the source and the target with the readout's suffix; keep the source's activations at the swept sites.
-2. Run the target again with one site's activation, at the text's last token or at the edit, exchanged for the source's.
-3. Compare the readouts: restoration = (LD_patched - LD_target) / (LD_source - LD_target), 0 = nothing moved, 1 = all of it.
-`denoise` patches the affective text into the neutral one (is it sufficient?), `noise` the neutral into the affective (is it
-necessary?). The control patches from a random text of the same kind and emotion but another scenario: what it restores is the
-emotion without the story. Heimersheim & Nanda 2024; intervals are over scenarios, those of restoration Fieller's.
+1. Run the source and the target with the readout's suffix; keep the source's activations at the
+   swept sites.
+2. Run the target again with one site's activation, at the text's last token or at the edit,
+   exchanged for the source's.
+3. Compare the readouts: restoration = (LD_patched - LD_target) / (LD_source - LD_target), 0 =
+   nothing moved, 1 = all of it.
+`denoise` patches the affective text into the neutral one (is it sufficient?), `noise` the neutral
+into the affective (is it necessary?). The control patches from a random text of the same kind and
+emotion but another scenario: what it restores is the emotion without the story. Heimersheim & Nanda
+2024; intervals are over scenarios, those of restoration Fieller's.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +47,9 @@ Moves = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A target, its twin as source, and a stranger as the control's source (None: the emotion has no other group)."""
+    """A target, its twin as source, and a stranger as the control's source (None: the emotion has
+    no other group).
+    """
 
     pair: Pair
     target: Encoded
@@ -61,18 +68,18 @@ def patch_pairs(
     modes: Sequence[str] = MODES,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Rows of a patching sweep: metrics `restoration`, `logit_diff` (nats) and `kl` (nats, of the patched run to the source)
-    for each site, position, mode, control ("" or `random_source`) and emotion, and for all emotions together (`all`).
+    """Rows of a patching sweep: metrics `restoration`, `logit_diff` (nats) and `kl` (nats, of the
+    patched run to the source) for each site, position, mode, control ("" or `random_source`) and
+    emotion, and for all emotions together (`all`).
 
-    Rows without a site and with metric `total_effect` give mean(LD_source - LD_target), with columns
-    `p` (that the emotional text makes its own words likelier, by sign flips of scenarios),
-    `p_corrected` over the emotions, and `effect`: "expected", "none", "inverted" or "too few" (fewer
-    than 5 scenarios). Only where it is as expected is there something to restore, and a restoration
-    reported; inverted ones are warned of. `sites` are texts as `interp.sites.expand` reads them.
-    Warns on a quantised model.
-    Raises `UsageError` for an unknown position, mode or site, a site where an edit is not what its
-    name says, or an emotion without words; `StatisticsError` for no pairs;
-    `DataError` for twins of the same tokens.
+    Rows without a site and with metric `total_effect` give mean(LD_source - LD_target), with
+    columns `p` (that the emotional text makes its own words likelier, by sign flips of scenarios),
+    `p_corrected` over the emotions, and `effect`: "expected", "none", "inverted" or "too few"
+    (fewer than 5 scenarios). Only where it is as expected is there something to restore, and a
+    restoration reported; inverted ones are warned of. `sites` are texts as `interp.sites.expand`
+    reads them. Warns on a quantised model. Raises `UsageError` for an unknown position, mode or
+    site, a site where an edit is not what its name says, or an emotion without words;
+    `StatisticsError` for no pairs; `DataError` for twins of the same tokens.
     """
     _require(positions, POSITIONS, "position")
     _require(modes, MODES, "mode")
@@ -93,13 +100,20 @@ def patch_pairs(
         source, target = (affective, neutral) if mode == "denoise" else (neutral, affective)
         cases = [_case(pair, i, source, target, int(other[i])) for i, pair in enumerate(pairs)]
         cells = _sweep(model, cases, bound, swept, positions)
-        rows += [{**row, "mode": mode} for row in _rows(cells, cases, bound, 1 if mode == "denoise" else -1)]
+        rows += [
+            {**row, "mode": mode}
+            for row in _rows(cells, cases, bound, 1 if mode == "denoise" else -1)
+        ]
     warn_of_inverted(rows)
     return rows
 
 
-def _case(pair: Pair, i: int, source: Sequence[Encoded], target: Sequence[Encoded], other: int) -> _Case:
-    """Which source token goes to which target token, for the twin and for the stranger, at each position."""
+def _case(
+    pair: Pair, i: int, source: Sequence[Encoded], target: Sequence[Encoded], other: int
+) -> _Case:
+    """Which source token goes to which target token, for the twin and for the stranger, at each
+    position.
+    """
     twins = align(source[i].story, target[i].story)
     edit = np.arange(*twins.target_edit)
     moves = {
@@ -108,7 +122,9 @@ def _case(pair: Pair, i: int, source: Sequence[Encoded], target: Sequence[Encode
     }
     if other >= 0:
         foreign = align(source[other].story, target[other].story).source_edit
-        mapped = map_positions(len(target[i].story), foreign, twins.target_edit, len(source[other].story))
+        mapped = map_positions(
+            len(target[i].story), foreign, twins.target_edit, len(source[other].story)
+        )
         moves["last", CONTROL] = (np.array([source[other].end]), np.array([target[i].end]))
         moves["edit", CONTROL] = (mapped[edit], edit)
     return _Case(pair, target[i], source[i], source[other] if other >= 0 else None, moves)
@@ -120,7 +136,9 @@ Scored = tuple[Key, Float[Tensor, "row emotion"], Float[Tensor, " row"]]
 
 
 class _Arm(NamedTuple):
-    """One patch: at a site and position, from the twin or the control's source, into some of a batch's cases."""
+    """One patch: at a site and position, from the twin or the control's source, into some of a
+    batch's cases.
+    """
 
     site: Site
     position: str
@@ -129,39 +147,63 @@ class _Arm(NamedTuple):
 
 
 def _sweep(
-    model: LanguageModel, cases: Sequence[_Case], bound: TokenReadout, sites: Sequence[Site], positions: Sequence[str]
+    model: LanguageModel,
+    cases: Sequence[_Case],
+    bound: TokenReadout,
+    sites: Sequence[Site],
+    positions: Sequence[str],
 ) -> dict[Key, Cell]:
-    """Scores and KL of every patch, by (site, position, control), each an array over `cases`, NaN where a case has no stranger.
+    """Scores and KL of every patch, by (site, position, control), each an array over `cases`, NaN
+    where a case has no stranger.
 
     The unpatched runs stand under (None, "source" or "target", "").
     """
     cells: dict[Key, Cell] = {}
     behind = [len(case.target.tokens) - int(case.moves["edit", ""][1][0]) for case in cases]
     chunks = batches([case.target for case in cases], budget=PREFIX_TOKENS, sizes=behind)
-    done = ((index, scored) for index in chunks
-            for scored in _patch_batch(model, [cases[i] for i in index], bound, sites, positions))  # fmt: skip
+    done = (
+        (index, scored)
+        for index in chunks
+        for scored in _patch_batch(model, [cases[i] for i in index], bound, sites, positions)
+    )
     arms = 1 + any(case.stranger is not None for case in cases)
     total = len(chunks) * (2 + len(sites) * len(positions) * arms)
     for index, (key, scores, kl) in track(done, "patching", unit="patch", total=total):
         cell = cells.setdefault(
-            key, {"scores": np.full((len(cases), len(bound.emotions)), np.nan), "kl": np.full(len(cases), np.nan)}
+            key,
+            {
+                "scores": np.full((len(cases), len(bound.emotions)), np.nan),
+                "kl": np.full(len(cases), np.nan),
+            },
         )
-        mine = index if key[2] == "" else np.array([i for i in index if cases[i].stranger is not None], dtype=int)
+        mine = (
+            index
+            if key[2] == ""
+            else np.array([i for i in index if cases[i].stranger is not None], dtype=int)
+        )
         cell["scores"][mine], cell["kl"][mine] = scores.cpu().numpy(), kl.cpu().numpy()
     return cells
 
 
 def _patch_batch(
-    model: LanguageModel, cases: Sequence[_Case], bound: TokenReadout, sites: Sequence[Site], positions: Sequence[str]
+    model: LanguageModel,
+    cases: Sequence[_Case],
+    bound: TokenReadout,
+    sites: Sequence[Site],
+    positions: Sequence[str],
 ) -> Iterator[Scored]:
-    """All patches of one batch. The source runs are captured once and serve every site and position; patches of one layer
-    run together, from that layer on.
+    """All patches of one batch. The source runs are captured once and serve every site and
+    position; patches of one layer run together, from that layer on.
     """
     everyone = list(range(len(cases)))
     kept = [i for i in everyone if cases[i].stranger is not None]
     sources = {"": _capture(model, cases, everyone, "", sites)}
     goal = sources[""].logits.float().log_softmax(-1)
-    yield (None, "source", ""), _source_scores(model, cases, sources[""].logits, bound), torch.zeros(len(cases))
+    yield (
+        (None, "source", ""),
+        _source_scores(model, cases, sources[""].logits, bound),
+        torch.zeros(len(cases)),
+    )
     if kept:
         sources[CONTROL] = _capture(model, cases, kept, CONTROL, sites)
     targets = [case.target for case in cases]
@@ -206,10 +248,19 @@ def _patch_together(
 
 
 def _source_scores(
-    model: LanguageModel, cases: Sequence[_Case], logits: Float[Tensor, "case d_vocab"], bound: TokenReadout
+    model: LanguageModel,
+    cases: Sequence[_Case],
+    logits: Float[Tensor, "case d_vocab"],
+    bound: TokenReadout,
 ) -> Float[Tensor, "case emotion"]:
-    """The readout's scores of the sources, whose `logits` say everything where all words are one token."""
-    return bound.scores(logits) if bound.whole else text_scores(model, [case.source for case in cases], bound)
+    """The readout's scores of the sources, whose `logits` say everything where all words are one
+    token.
+    """
+    return (
+        bound.scores(logits)
+        if bound.whole
+        else text_scores(model, [case.source for case in cases], bound)
+    )
 
 
 def _within(arms: Sequence[_Arm], most: int) -> Iterator[list[_Arm]]:
@@ -232,10 +283,19 @@ class _Source(NamedTuple):
     positions: list[Int[np.ndarray, " kept"]]
 
 
-def _capture(model: LanguageModel, cases: Sequence[_Case], rows: Sequence[int], control: str, sites: Sequence[Site]) -> _Source:
+def _capture(
+    model: LanguageModel,
+    cases: Sequence[_Case],
+    rows: Sequence[int],
+    control: str,
+    sites: Sequence[Site],
+) -> _Source:
     """The sources of `rows`, run once; only what is moved somewhere is kept."""
     texts = [cases[row].source if control == "" else _present(cases[row].stranger) for row in rows]
-    moved = [[taken for (_, arm), (taken, _) in cases[row].moves.items() if arm == control] for row in rows]
+    moved = [
+        [taken for (_, arm), (taken, _) in cases[row].moves.items() if arm == control]
+        for row in rows
+    ]
     positions = [np.unique(np.concatenate(taken)) for taken in moved]
     at = torch.zeros(len(rows), max(map(len, positions)), dtype=torch.long)
     for row, own in enumerate(positions):
@@ -250,7 +310,9 @@ def _present(stranger: Encoded | None) -> Encoded:
     return stranger
 
 
-def _patch(site: Site, source: _Source, moves: Sequence[Moves], lengths: Sequence[int], first: int) -> Intervention:
+def _patch(
+    site: Site, source: _Source, moves: Sequence[Moves], lengths: Sequence[int], first: int
+) -> Intervention:
     """The intervention that puts the source's activations at the moves' target positions, in the
     rows from `first` on of a pass whose rows have these lengths.
     """
@@ -258,28 +320,48 @@ def _patch(site: Site, source: _Source, moves: Sequence[Moves], lengths: Sequenc
     of_row = np.repeat(np.arange(len(moves)), [len(taken) for taken, _ in moves])
     kept = [np.searchsorted(source.positions[row], taken) for row, (taken, _) in enumerate(moves)]
     values = held[torch.from_numpy(of_row), torch.from_numpy(np.concatenate(kept))]
-    goes_to = torch.from_numpy(first + of_row), torch.from_numpy(np.concatenate([put for _, put in moves]))
+    goes_to = (
+        torch.from_numpy(first + of_row),
+        torch.from_numpy(np.concatenate([put for _, put in moves])),
+    )
     place_of = torch.full((len(lengths), max(lengths)), -1)
     place_of[goes_to] = torch.arange(len(values))
     return Intervention(site, exchange(values, place_of), place_of >= 0)
 
 
-def _kl(logits: Float[Tensor, "row d_vocab"], goal: Float[Tensor, "row d_vocab"]) -> Float[Tensor, " row"]:
-    """KL(p || q) of the next-token distributions, p out of `logits`, q given as log-probabilities."""
+def _kl(
+    logits: Float[Tensor, "row d_vocab"], goal: Float[Tensor, "row d_vocab"]
+) -> Float[Tensor, " row"]:
+    """KL(p || q) of the next-token distributions, p out of `logits`, q given as
+    log-probabilities.
+    """
     log_p = logits.float().log_softmax(-1)
     return (log_p.exp() * (log_p - goal)).sum(-1)
 
 
-def _rows(cells: dict[Key, Cell], cases: Sequence[_Case], bound: TokenReadout, sign: int) -> list[dict[str, Any]]:
-    """Rows of one mode; `sign` is that of the effect which the affective text's own words should have (1: it is the source)."""
+def _rows(
+    cells: dict[Key, Cell], cases: Sequence[_Case], bound: TokenReadout, sign: int
+) -> list[dict[str, Any]]:
+    """Rows of one mode; `sign` is that of the effect which the affective text's own words should
+    have (1: it is the source).
+    """
     labels = [case.pair.affective.emotion for case in cases]
     groups = np.array([case.pair.affective.group for case in cases])
     met = np.array([case.stranger is not None for case in cases])
-    measured = {key: {"logit_diff": bound.contrast(cell["scores"], labels), "kl": cell["kl"]} for key, cell in cells.items()}
-    return [{"method": METHOD, **row} for row in effect_rows(measured, labels, groups, met=met, sign=sign)]
+    measured = {
+        key: {"logit_diff": bound.contrast(cell["scores"], labels), "kl": cell["kl"]}
+        for key, cell in cells.items()
+    }
+    return [
+        {"method": METHOD, **row}
+        for row in effect_rows(measured, labels, groups, met=met, sign=sign)
+    ]
 
 
 def _require(given: Sequence[str], known: Sequence[str], what: str) -> None:
     wrong = [word for word in given if word not in known]
     if wrong or not given:
-        raise UsageError(f"unknown {what} {', '.join(map(repr, wrong)) or '(none given)'}: choose from {', '.join(known)}.")
+        raise UsageError(
+            f"unknown {what} {', '.join(map(repr, wrong)) or '(none given)'}: choose from "
+            f"{', '.join(known)}."
+        )

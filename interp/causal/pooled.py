@@ -1,4 +1,5 @@
-"""All emotions together: what a family of directions does, as one claim that nothing was picked for.
+"""All emotions together: what a family of directions does, as one claim that nothing was picked
+for.
 
 Each direction is meant to bring its own emotion and no other. The average over emotions says how
 often it does, per prompt, with an interval over the prompts' scenarios.
@@ -28,7 +29,9 @@ Arm = tuple[str, float]
 """What was added: control ("" is the direction itself) and scale."""
 
 
-def success_rows(verdicts: Mapping[Arm, Mapping[str, Sequence[str | None]]], groups: Labels) -> list[dict[str, Any]]:
+def success_rows(
+    verdicts: Mapping[Arm, Mapping[str, Sequence[str | None]]], groups: Labels
+) -> list[dict[str, Any]]:
     """Rows of `success` of each arm, and of `success_above`: how much more often the directions
     reach their emotion than the control named under `target`.
 
@@ -41,17 +44,32 @@ def success_rows(verdicts: Mapping[Arm, Mapping[str, Sequence[str | None]]], gro
     for (control, scale), own in reached.items():
         common = {"emotion": ALL, "control": control, "scale": scale}
         here = control, scale
-        tested = {} if control else _tested(_counts(verdicts[here]), hits[here], hits.get(("random", scale)))
-        rows.append({**common, "metric": "success", **jackknife(_mean(own), groups, scale="share")._asdict(), **tested})
+        tested = (
+            {}
+            if control
+            else _tested(_counts(verdicts[here]), hits[here], hits.get(("random", scale)))
+        )
+        rows.append(
+            {
+                **common,
+                "metric": "success",
+                **jackknife(_mean(own), groups, scale="share")._asdict(),
+                **tested,
+            }
+        )
         rivals = {} if control else {"unsteered": ("unsteered", 0.0), "random": ("random", scale)}
         for name, arm in rivals.items():
             if arm in reached:
                 above = share_difference(_mean(own), _mean(reached[arm]), groups)
-                rows.append({**common, "metric": "success_above", "target": name, **above._asdict()})
+                rows.append(
+                    {**common, "metric": "success_above", "target": name, **above._asdict()}
+                )
     return rows
 
 
-def gain_rows(gains: Mapping[Arm, Float[np.ndarray, "direction prompt emotion"]], groups: Labels) -> list[dict[str, Any]]:
+def gain_rows(
+    gains: Mapping[Arm, Float[np.ndarray, "direction prompt emotion"]], groups: Labels
+) -> list[dict[str, Any]]:
     """Rows of `label_logprob_gain` of each arm (nats): by how much the words of a direction's own
     emotion gain on the unsteered text, and under control `other` those of the other emotions; and
     of `gain_above`: how much more they gain than under random directions.
@@ -73,7 +91,13 @@ def gain_rows(gains: Mapping[Arm, Float[np.ndarray, "direction prompt emotion"]]
             rows.append({**row, **mean_interval(values, groups)._asdict(), **tested})
         if drawn is not None:
             above = mean_interval((own - drawn).mean(axis=0), groups)
-            row = {"emotion": ALL, "metric": "gain_above", "control": "", "target": "random", "scale": scale}
+            row = {
+                "emotion": ALL,
+                "metric": "gain_above",
+                "control": "",
+                "target": "random",
+                "scale": scale,
+            }
             rows.append({**row, **above._asdict()})
     return rows
 
@@ -83,7 +107,9 @@ def _hits(told: Mapping[str, Sequence[str | None]]) -> Float[np.ndarray, "direct
 
 
 def _counts(told: Mapping[str, Sequence[str | None]]) -> Float[np.ndarray, "direction emotion"]:
-    return np.array([[float(list(mine).count(emotion)) for emotion in told] for mine in told.values()])
+    return np.array(
+        [[float(list(mine).count(emotion)) for emotion in told] for mine in told.values()]
+    )
 
 
 def _tested(
@@ -95,7 +121,10 @@ def _tested(
         return {"p": assignment_p(effects), "p_of": "emotions dealt to the directions at random"}
     if drawn is None:
         return {}
-    return {"p": strata_p(own.mean(axis=1), list(drawn)), "p_of": "random directions of the same length"}
+    return {
+        "p": strata_p(own.mean(axis=1), list(drawn)),
+        "p_of": "random directions of the same length",
+    }
 
 
 def _mean(values: Float[np.ndarray, " prompt"]) -> Statistic:

@@ -1,7 +1,7 @@
 """The RMS norm through which some models (Gemma 2 and 3, OLMo 2) pass what a sublayer writes.
 
-norm(a) = weight * a / rms(a), with rms(a) = sqrt(mean(a^2) + epsilon) at each token. What one part of
-`a` does can be said in two ways:
+norm(a) = weight * a / rms(a), with rms(a) = sqrt(mean(a^2) + epsilon) at each token. What one part
+of `a` does can be said in two ways:
 
 - *frozen*: the part is multiplied by weight / rms(a) as it is. Such shares sum to the whole, and
   none of them is what the model would lose.
@@ -67,8 +67,13 @@ def read_norm(norm: Callable[[Tensor], Tensor], output: Float[Tensor, "item d_mo
     weight = large.float()
     # norm(x 1) = weight * x / sqrt(x^2 + epsilon)
     ratio = (small.float() * weight).sum() / (weight * weight).sum()
-    found = RMSNorm(weight, float((_SMALL / ratio) ** 2 - _SMALL**2) if ratio != 0 else float("inf"))
+    found = RMSNorm(
+        weight, float((_SMALL / ratio) ** 2 - _SMALL**2) if ratio != 0 else float("inf")
+    )
     shaped = found.gain(output.float().cpu()) * output.float().cpu()
     if not torch.allclose(shaped, normed, rtol=1e-3, atol=1e-4 * float(normed.abs().max())):
-        raise UsageError("contributions need the norm after a sublayer to be an RMS norm without bias, and this one is not.")
+        raise UsageError(
+            "contributions need the norm after a sublayer to be an RMS norm without bias, and "
+            "this one is not."
+        )
     return found

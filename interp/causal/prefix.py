@@ -1,7 +1,8 @@
 """Prefix: the part of a batch that no edit touches, run once and kept as a key-value cache.
 
-In a causal model an edit at a position changes nothing before it. A sweep that edits the same texts many times therefore runs
-the columns before the first edited one once, and only what follows again for each edit.
+In a causal model an edit at a position changes nothing before it. A sweep that edits the same texts
+many times therefore runs the columns before the first edited one once, and only what follows again
+for each edit.
 """
 
 from collections.abc import Sequence
@@ -24,17 +25,19 @@ TOKENS_AT_ONCE = 4096
 COPIED_BYTES = 128 << 20
 
 PREFIX_TOKENS = 1024
-"""Tokens of the texts that share a prefix. Few: the prefix ends where the first of them is edited, so
-the others' unedited tokens behind that are read again for each edit.
+"""Tokens of the texts that share a prefix. Few: the prefix ends where the first of them is edited,
+so the others' unedited tokens behind that are read again for each edit.
 """
 
 
 def rows_at_once(model: LanguageModel, *, before: int, behind: int) -> int:
-    """How many rows one run should have that reads `behind` columns each, after a prefix of `before`:
-    their tokens are bounded, and their copies of the prefix's keys and values.
+    """How many rows one run should have that reads `behind` columns each, after a prefix of
+    `before`: their tokens are bounded, and their copies of the prefix's keys and values.
     """
     dims = model.dims
-    copied = 2 * dims.n_key_value_heads * dims.d_head * dims.n_layers * before * model.dtype.itemsize
+    copied = (
+        2 * dims.n_key_value_heads * dims.d_head * dims.n_layers * before * model.dtype.itemsize
+    )
     return max(1, min(TOKENS_AT_ONCE // behind, COPIED_BYTES // max(copied, 1)))
 
 
@@ -45,21 +48,31 @@ class Prefix:
     never part of the prefix.
     """
 
-    def __init__(self, model: LanguageModel, rows: Sequence[Encoded], starts: Sequence[int]) -> None:
+    def __init__(
+        self, model: LanguageModel, rows: Sequence[Encoded], starts: Sequence[int]
+    ) -> None:
         self.model, self.texts = model, tuple(rows)
         self.batch = model.pad([row.tokens for row in rows], side="left")
         self.pads = self.batch.ids.shape[1] - torch.tensor(self.batch.lengths)
-        firsts = [min(start, length - 1) for start, length in zip(starts, self.batch.lengths, strict=True)]
+        firsts = [
+            min(start, length - 1) for start, length in zip(starts, self.batch.lengths, strict=True)
+        ]
         self.column = int((self.pads + torch.tensor(firsts)).min())
         self._cache: Any = None
         self._streams: dict[tuple[int, ...], Tensor] = {}
         if self.column:
-            _, self._cache = model.resume(self.batch.ids[:, : self.column], self.batch.mask[:, : self.column])
+            _, self._cache = model.resume(
+                self.batch.ids[:, : self.column], self.batch.mask[:, : self.column]
+            )
 
     @property
     def rows_at_once(self) -> int:
-        """How many rows one run should have: their tokens and their copies of the prefix are bounded."""
-        return rows_at_once(self.model, before=self.column, behind=self.batch.ids.shape[1] - self.column)
+        """How many rows one run should have: their tokens and their copies of the prefix are
+        bounded.
+        """
+        return rows_at_once(
+            self.model, before=self.column, behind=self.batch.ids.shape[1] - self.column
+        )
 
     @cached_property
     def clean(self) -> Pass:
@@ -100,10 +113,14 @@ class Prefix:
 
     def further_mask(self, texts: Int[Tensor, " row"], new: int) -> Bool[Tensor, "row pos"]:
         """The mask of these texts with `new` tokens behind each."""
-        return torch.cat([self.batch.mask[texts], torch.ones(len(texts), new, dtype=torch.bool)], dim=1)
+        return torch.cat(
+            [self.batch.mask[texts], torch.ones(len(texts), new, dtype=torch.bool)], dim=1
+        )
 
     def streams(self, tokens: tuple[int, ...]) -> Float[Tensor, "layer text new d_model"]:
-        """The residual stream that each block reads at `tokens` behind each text, without an edit."""
+        """The residual stream that each block reads at `tokens` behind each text, without an
+        edit.
+        """
         if tokens not in self._streams:
             sites = [Site("resid_pre", layer) for layer in range(self.model.dims.n_layers)]
             most = rows_at_once(self.model, before=self.batch.ids.shape[1], behind=len(tokens))
@@ -111,7 +128,10 @@ class Prefix:
             for texts in torch.arange(len(self.texts)).split(most):
                 kept: dict[Site, Tensor] = {}
                 ids = torch.tensor(tokens).expand(len(texts), -1)
-                cache, mask = rows_of(self.read_through, texts), self.further_mask(texts, len(tokens))
+                cache, mask = (
+                    rows_of(self.read_through, texts),
+                    self.further_mask(texts, len(tokens)),
+                )
                 self.model.resume(ids, mask, cache, hooks=readers(sites, kept))
                 home = kept[sites[0]].device
                 parts.append(torch.stack([kept[site].to(home) for site in sites]))
@@ -136,21 +156,31 @@ class Prefix:
         kept: dict[Site, Tensor] = {}
         with applied(self.model, interventions, lengths=lengths, side="left", start=self.column):
             cache = rows_of(self._cache, chosen, first=lowest)
-            logits, cache = self.model.resume(ids, mask, cache, hooks=readers(read, kept), begin=begin)
+            logits, cache = self.model.resume(
+                ids, mask, cache, hooks=readers(read, kept), begin=begin
+            )
         require_finite(self.model, logits, [self.texts[i] for i in chosen.tolist()])
         behind = Behind(self, chosen, cache, lowest, tuple(interventions))
         return Pass(logits, kept, self.pads[chosen] - self.column, behind)
 
-    def _require_reached(self, interventions: Sequence[Intervention], first: Int[Tensor, " row"]) -> None:
+    def _require_reached(
+        self, interventions: Sequence[Intervention], first: Int[Tensor, " row"]
+    ) -> None:
         for intervention in interventions:
             where = intervention.where
-            if isinstance(where, Tensor) and bool((where & (torch.arange(where.shape[1]) < first[: len(where), None])).any()):
-                raise InternalError(f"an edit at {intervention.site} asks for a position of the prefix, which has been run.")
+            if isinstance(where, Tensor) and bool(
+                (where & (torch.arange(where.shape[1]) < first[: len(where), None])).any()
+            ):
+                raise InternalError(
+                    f"an edit at {intervention.site} asks for a position of the prefix, which "
+                    "has been run."
+                )
 
 
 @dataclass(frozen=True, eq=False)
 class Behind:
-    """Reads on behind the rows of a pass: further tokens, which see the rows as the pass edited them.
+    """Reads on behind the rows of a pass: further tokens, which see the rows as the pass edited
+    them.
 
     `cache` is the pass's, of the layers from `lowest` on; `chosen` are its rows as indices of the
     prefix's texts.
@@ -166,7 +196,9 @@ class Behind:
         """How many rows `read` should be given for so many tokens each."""
         return rows_at_once(self.prefix.model, before=self.prefix.batch.ids.shape[1], behind=length)
 
-    def read(self, rows: Int[Tensor, " row"], ids: Int[Tensor, "row new"]) -> Float[Tensor, "row d_vocab"]:
+    def read(
+        self, rows: Int[Tensor, " row"], ids: Int[Tensor, "row new"]
+    ) -> Float[Tensor, "row d_vocab"]:
         """Logits behind the tokens `ids`, each row of them read behind row `rows[i]` of the pass.
 
         Interventions that reach behind the prompts (`all`, `generated`) act on these tokens, too.
@@ -186,7 +218,9 @@ class Behind:
         require_finite(prefix.model, logits, [prefix.texts[i] for i in texts.tolist()])
         return logits
 
-    def _unedited(self, texts: Int[Tensor, " row"], ids: Int[Tensor, "row new"]) -> Float[Tensor, "row new d_model"]:
+    def _unedited(
+        self, texts: Int[Tensor, " row"], ids: Int[Tensor, "row new"]
+    ) -> Float[Tensor, "row new d_model"]:
         """What the block `lowest` reads at the tokens `ids` behind `texts`."""
         kinds, which = torch.unique(ids, dim=0, return_inverse=True)
         held = torch.stack([self.prefix.streams(tuple(one))[self.lowest] for one in kinds.tolist()])

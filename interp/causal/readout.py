@@ -36,7 +36,8 @@ class Readout:
     """Words of each emotion, and the `suffix` put behind a text before the words are read.
 
     The suffix may name fields of the stimulus: `" {protagonist} felt"`. Raises `UsageError` for no
-    words at all, and for a suffix that ends in white space: a word brings the blank before it along.
+    words at all, and for a suffix that ends in white space: a word brings the blank before it
+    along.
     """
 
     words: Mapping[str, Sequence[str]]
@@ -69,8 +70,9 @@ class Readout:
         def fill(match: re.Match[str]) -> str:
             if match[1] not in stimulus.fields:
                 raise DataError(
-                    f"stimulus {stimulus.id!r} has no field {match[1]!r}, which the readout's suffix "
-                    f"{self.suffix!r} asks for: add it to the row, or choose another readout."
+                    f"stimulus {stimulus.id!r} has no field {match[1]!r}, which the readout's "
+                    f"suffix {self.suffix!r} asks for: add it to the row, or choose another "
+                    "readout."
                 )
             return str(stimulus.fields[match[1]])
 
@@ -88,9 +90,9 @@ class Readout:
         A word that the vocabulary lacks, or that merges into the suffix, is left out; so is one
         that is the same tokens for two emotions, and, where an emotion has words of one token, one
         of several: it says little beside them, and must be read on for, behind each pass. An
-        emotion that is left with no word is left out.
-        Warns of colliding words and of emotions left out, and of a word that begins with another emotion's: where the longer
-        one comes next, so does the shorter one. Raises `UsageError` where no emotion is left.
+        emotion that is left with no word is left out. Warns of colliding words and of emotions left
+        out, and of a word that begins with another emotion's: where the longer one comes next, so
+        does the shorter one. Raises `UsageError` where no emotion is left.
         """
         found = {emotion: self._found(model, emotion) for emotion in self.words}
         taken = [tokens for words in found.values() for tokens in set(words.values())]
@@ -108,7 +110,9 @@ class Readout:
             if len(missing) == len(own):
                 raise UsageError(f"{told}: give other words.")
             warnings.warn(f"{told}: left out where the model is asked by words.", stacklevel=2)
-        bound = TokenReadout({one: _whole(words) for one, words in own.items() if words}, self.suffix)
+        bound = TokenReadout(
+            {one: _whole(words) for one, words in own.items() if words}, self.suffix
+        )
         _warn_of_shared(found, shared)
         _warn_of_beginnings(bound)
         return bound
@@ -176,7 +180,10 @@ class TokenReadout:
             longer = [place for place, word in enumerate(words) if len(word) > 1]
             if longer:
                 if behind is None or emotion not in behind:
-                    raise UsageError(f"words for {emotion} have several tokens: score them by `interp.causal.words`.")
+                    raise UsageError(
+                        f"words for {emotion} have several tokens: score them by "
+                        "`interp.causal.words`."
+                    )
                 found[:, longer] += behind[emotion]
             columns.append(found.logsumexp(-1))
         return torch.stack(columns, dim=-1)
@@ -188,7 +195,9 @@ class TokenReadout:
             raise UsageError(f"the readout has no words for {emotion!r}; it knows {known}.")
         return self.emotions.index(emotion)
 
-    def contrast(self, scores: Float[np.ndarray, "item emotion"], emotions: Sequence[str]) -> Float[np.ndarray, " item"]:
+    def contrast(
+        self, scores: Float[np.ndarray, "item emotion"], emotions: Sequence[str]
+    ) -> Float[np.ndarray, " item"]:
         """The logit difference of each item's emotion: its score minus that of the words for
         neutral, or, where the readout has none, minus the mean score of the other emotions. Raises
         as `column` does.
@@ -206,7 +215,10 @@ class TokenReadout:
         def spelled(word: Word) -> str:
             return " ".join(map(str, model.tokenizer.convert_ids_to_tokens(list(word))))
 
-        told = {emotion: {word: spelled(tokens) for word, tokens in words.items()} for emotion, words in self.words.items()}
+        told = {
+            emotion: {word: spelled(tokens) for word, tokens in words.items()}
+            for emotion, words in self.words.items()
+        }
         return {"suffix": self.suffix, "words": told}
 
 
@@ -233,7 +245,8 @@ def _warn_of_shared(found: Words, shared: set[Word]) -> None:
     lost = dict.fromkeys(word for word, tokens in named if tokens in shared)
     if lost:
         warnings.warn(
-            f"the words {', '.join(lost)} are the same tokens for two emotions: they count for neither.",
+            f"the words {', '.join(lost)} are the same tokens for two emotions: they count for "
+            "neither.",
             stacklevel=3,
         )
 
@@ -248,7 +261,8 @@ def _warn_of_beginnings(bound: TokenReadout) -> None:
     ]
     if begin:
         warnings.warn(
-            f"in the tokens of this model {'; '.join(begin)}: where the longer word comes next, the shorter one counts, too.",
+            f"in the tokens of this model {'; '.join(begin)}: where the longer word comes next, "
+            "the shorter one counts, too.",
             stacklevel=3,
         )
 

@@ -1,4 +1,5 @@
-"""What patching restored, as numbers with intervals: pure functions of what was read out of the patched runs.
+"""What patching restored, as numbers with intervals: pure functions of what was read out of the
+patched runs.
 
 There is something to restore only where the twins differ in the readout, and as they should: the
 emotional text makes its own emotion's words likelier.
@@ -23,7 +24,9 @@ N_FOLDS = 5
 """Folds of scenarios, each of which is told of where the others restore most."""
 
 Key = tuple[Site | None, str, str]
-"""Site, position and control of a cell; without a site the unpatched runs, "source" and "target"."""
+"""Site, position and control of a cell; without a site the unpatched runs, "source" and
+"target".
+"""
 
 
 def effect_rows(
@@ -34,15 +37,19 @@ def effect_rows(
     met: Bool[np.ndarray, " case"],
     sign: int,
 ) -> list[dict[str, Any]]:
-    """Rows of `total_effect`, and of `logit_diff`, `kl` and `restoration` of each cell, by emotion and for all together.
+    """Rows of `total_effect`, and of `logit_diff`, `kl` and `restoration` of each cell, by emotion
+    and for all together.
 
-    A cell holds the first two for every case, with emotion `labels` and scenario `groups`. `met` says which cases have a
-    control's source; `sign` is that of the effect which an emotion's own words should have. Restorations stand only where the
-    gate of `gates` is "expected".
+    A cell holds the first two for every case, with emotion `labels` and scenario `groups`. `met`
+    says which cases have a control's source; `sign` is that of the effect which an emotion's own
+    words should have. Restorations stand only where the gate of `gates` is "expected".
     """
     target = cells[None, "target", ""]["logit_diff"]
     effects = cells[None, "source", ""]["logit_diff"] - target
-    members = {emotion: np.array([emotion in (one, "all") for one in labels]) for emotion in [*dict.fromkeys(labels), "all"]}
+    members = {
+        emotion: np.array([emotion in (one, "all") for one in labels])
+        for emotion in [*dict.fromkeys(labels), "all"]
+    }
     passed = gates(sign * effects, groups, members)
     rows: list[dict[str, Any]] = []
     for emotion, mine in members.items():
@@ -51,18 +58,34 @@ def effect_rows(
                 continue
             common = {"emotion": emotion, "control": control}
             if not control:
-                total = {"position": "", "metric": "total_effect", **mean_interval(effects[used], groups[used])._asdict()}
+                total = {
+                    "position": "",
+                    "metric": "total_effect",
+                    **mean_interval(effects[used], groups[used])._asdict(),
+                }
                 rows.append({**place(None), **common, **total, **passed[emotion]})
             for key in (key for key in cells if key[0] is not None and key[2] == control):
                 here = {**place(key[0]), **common, "position": key[1]}
-                found = {metric: mean_interval(values[used], groups[used]) for metric, values in cells[key].items()}
+                found = {
+                    metric: mean_interval(values[used], groups[used])
+                    for metric, values in cells[key].items()
+                }
                 if passed[emotion]["effect"] == "expected" and effects[used].sum() != 0:
                     moved = cells[key]["logit_diff"] - target
                     found["restoration"] = ratio_interval(moved[used], effects[used], groups[used])
-                rows += [{**here, "metric": metric, **one._asdict()} for metric, one in found.items()]
+                rows += [
+                    {**here, "metric": metric, **one._asdict()} for metric, one in found.items()
+                ]
             if not control and passed[emotion]["effect"] == "expected" and effects[used].sum() != 0:
-                moved = {key: cell["logit_diff"][used] - target[used] for key, cell in cells.items() if _open(key)}
-                rows += [{**common, **row} for row in nested_restoration(moved, effects[used], groups[used])]
+                moved = {
+                    key: cell["logit_diff"][used] - target[used]
+                    for key, cell in cells.items()
+                    if _open(key)
+                }
+                rows += [
+                    {**common, **row}
+                    for row in nested_restoration(moved, effects[used], groups[used])
+                ]
     return rows
 
 
@@ -73,7 +96,8 @@ def nested_restoration(
     *,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The row of `nested_restoration` for each position: the share restored where it was chosen to be patched.
+    """The row of `nested_restoration` for each position: the share restored where it was chosen to
+    be patched.
 
     Scenarios are dealt into folds. Each fold is told of at the site where the others restore most,
     so that no site was chosen by what it is told of; the row's place is the one that most folds
@@ -100,21 +124,24 @@ def nested_restoration(
 
 
 def _open(key: Key) -> bool:
-    """Whether a cell can be chosen: a patch from the twin, and not the exchange of all embeddings of
-    the edit, which makes the other text and so restores all of it by construction.
+    """Whether a cell can be chosen: a patch from the twin, and not the exchange of all embeddings
+    of the edit, which makes the other text and so restores all of it by construction.
     """
     return key[0] is not None and key[2] == "" and key[0] != Site("resid_pre", 0)
 
 
 def gates(
-    effects: Float[np.ndarray, " case"], groups: Shaped[np.ndarray, " case"], members: Mapping[str, Bool[np.ndarray, " case"]]
+    effects: Float[np.ndarray, " case"],
+    groups: Shaped[np.ndarray, " case"],
+    members: Mapping[str, Bool[np.ndarray, " case"]],
 ) -> dict[str, dict[str, Any]]:
-    """For each emotion whether there is an effect to restore: columns `p`, `p_corrected` and `effect`.
+    """For each emotion whether there is an effect to restore: columns `p`, `p_corrected` and
+    `effect`.
 
     `effects` are positive where the emotional text makes its own words likelier. p is one-sided, by
     flipping the signs of scenarios, and corrected over the emotions (Benjamini & Hochberg 1995).
-    `effect` is "expected", "none", "inverted" (the same test the other way round), or "too few": with
-    fewer than 5 scenarios no pattern of signs is rarer than 1 in 16.
+    `effect` is "expected", "none", "inverted" (the same test the other way round), or "too few":
+    with fewer than 5 scenarios no pattern of signs is rarer than 1 in 16.
     """
     sums = [group_sums(effects[mine], groups[mine]) for mine in members.values()]
     p = {side: np.array([sign_flip(side * one, side="above") for one in sums]) for side in (1, -1)}
@@ -124,7 +151,11 @@ def gates(
         effect = "none" if 0.5 ** len(sums[at]) <= LEAST_P else "too few"
         for side, name in ((1, "expected"), (-1, "inverted")):
             effect = name if corrected[side][at] <= LEAST_P else effect
-        found[emotion] = {"p": float(p[1][at]), "p_corrected": float(corrected[1][at]), "effect": effect}
+        found[emotion] = {
+            "p": float(p[1][at]),
+            "p_corrected": float(corrected[1][at]),
+            "effect": effect,
+        }
     return found
 
 
@@ -133,7 +164,8 @@ def warn_of_inverted(rows: Sequence[Mapping[str, Any]]) -> None:
     inverted = dict.fromkeys(row["emotion"] for row in rows if row.get("effect") == "inverted")
     if inverted:
         warnings.warn(
-            f"the emotional texts of {', '.join(inverted)} make their own words less likely than their neutral twins "
-            "do: the readout measures something else there, and nothing is restored.",
+            f"the emotional texts of {', '.join(inverted)} make their own words less likely than "
+            "their neutral twins do: the readout measures something else there, and nothing is "
+            "restored.",
             stacklevel=3,
         )

@@ -36,7 +36,9 @@ def word_scores(
     if bound.whole:
         return bound.scores(found.logits)
     if found.behind is None:
-        raise InternalError("words of several tokens are scored after a pass that cannot be read on.")
+        raise InternalError(
+            "words of several tokens are scored after a pass that cannot be read on."
+        )
     if wanted is None:
         wanted = torch.ones(len(found.logits), len(bound.emotions), dtype=torch.bool)
     steps = _read_on(found.behind, _asked(bound, wanted), _following(bound))
@@ -48,7 +50,9 @@ def word_scores(
     return bound.scores(found.logits, behind)
 
 
-def text_scores(model: LanguageModel, rows: Sequence[Encoded], bound: TokenReadout) -> Float[Tensor, "row emotion"]:
+def text_scores(
+    model: LanguageModel, rows: Sequence[Encoded], bound: TokenReadout
+) -> Float[Tensor, "row emotion"]:
     """The readout's scores (nats) after one batch of texts, unedited."""
     if bound.whole:
         return bound.scores(run(model, rows).logits)

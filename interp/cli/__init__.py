@@ -1,8 +1,10 @@
-"""The command line: one command a question. A command reads its options, calls its room, and prints.
+"""The command line: one command a question. A command reads its options, calls its room, and
+prints.
 
-Tables and JSON go to stdout, progress and warnings to stderr; an error of ours becomes one line and its exit code
-(0 done, 1 our bug, 2 usage, 3 stimuli or data, 4 artefact, 5 resource, 6 statistics, 75 try again, 130/143 stopped).
-Rooms are imported by the command that calls them, when it is called: `interp --help` waits for none of them.
+Tables and JSON go to stdout, progress and warnings to stderr; an error of ours becomes one line and
+its exit code (0 done, 1 our bug, 2 usage, 3 stimuli or data, 4 artefact, 5 resource, 6 statistics,
+75 try again, 130/143 stopped). Rooms are imported by the command that calls them, when it is
+called: `interp --help` waits for none of them.
 """
 
 import os
@@ -25,7 +27,8 @@ COMMANDS = (*study.COMMANDS, *captures.COMMANDS, *models.COMMANDS, *stimuli.COMM
 @click.group(commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(interp.__version__, prog_name="interp")
 def cli() -> None:
-    """Does a language model represent emotion, or only the words for it? Where, and does it act on it?
+    """Does a language model represent emotion, or only the words for it? Where, and does it act on
+    it?
 
     \b
     The whole study in one line:
@@ -34,7 +37,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point of `interp`: run the command; turn errors of ours into one line on stderr and an exit code."""
+    """Entry point of `interp`: run the command; turn errors of ours into one line on stderr and an
+    exit code.
+    """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     # Threads that wait for each other must sleep: those that spin take the cores from whoever else
     # works here (two such processes do a third of the work). Read when torch is imported.
@@ -51,7 +56,9 @@ def main() -> None:
     except OSError as error:
         _leave_refused(error)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interp: stopped; what was finished is kept, and the same command resumes.", err=True)
+        click.echo(
+            "interp: stopped; what was finished is kept, and the same command resumes.", err=True
+        )
         sys.exit(128 + signal.SIGINT)
 
 

@@ -1,4 +1,6 @@
-"""Commands about what is on disk: check a capture, copy it into one file, say what any artefact holds."""
+"""Commands about what is on disk: check a capture, copy it into one file, say what any artefact
+holds.
+"""
 
 import sys
 from pathlib import Path
@@ -14,15 +16,19 @@ from interp.errors import ArtefactError
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
-    "--recompute", default=0.01, show_default=True, type=click.FloatRange(0, 1), help="Share of texts to compute again, alone."
+    "--recompute",
+    default=0.01,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of texts to compute again, alone.",
 )
 @click.option("--model", help="The model to compute them with; without it only files are checked.")
 @chat_template
 @model_options
 @as_json
 def verify(path: Path, recompute: float, model: str | None, as_json: bool, **how: Any) -> None:
-    """Check every shard of a capture, and a sample of texts computed again, in the precision of the capture; exit code 4 when
-    something is wrong.
+    """Check every shard of a capture, and a sample of texts computed again, in the precision of the
+    capture; exit code 4 when something is wrong.
     """
     from interp.capture.store.upkeep import captured_dtype
     from interp.capture.verify import verify as verify_capture
@@ -39,7 +45,11 @@ def verify(path: Path, recompute: float, model: str | None, as_json: bool, **how
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--layers", is_flag=True, help="Of a capture: the largest magnitude and the mean norm at every site.")
+@click.option(
+    "--layers",
+    is_flag=True,
+    help="Of a capture: the largest magnitude and the mean norm at every site.",
+)
 @as_json
 def inspect(path: Path, layers: bool, as_json: bool) -> None:
     """Say what an artefact holds: a run, a store of activations, a direction, a table."""

@@ -1,4 +1,6 @@
-"""Commands about a model alone: what it offers, whether that can be trusted, what the methods find where all is known."""
+"""Commands about a model alone: what it offers, whether that can be trusted, what the methods find
+where all is known.
+"""
 
 import sys
 from pathlib import Path
@@ -36,7 +38,10 @@ def sites(model: str, offline: bool, device: str, as_json: bool) -> None:
     """List the sites a model offers, with their shapes."""
     from interp import models
 
-    show(models.load(model, device=device, offline=offline, chat_template="off").sites(), as_json=as_json)
+    show(
+        models.load(model, device=device, offline=offline, chat_template="off").sites(),
+        as_json=as_json,
+    )
 
 
 @click.command()
@@ -51,13 +56,23 @@ def truth(seed: int, as_json: bool) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--runs", type=click.IntRange(1), default=400, show_default=True, help="Data sets of each check.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for calibration.csv and its figure.")
+@click.option(
+    "--runs",
+    type=click.IntRange(1),
+    default=400,
+    show_default=True,
+    help="Data sets of each check.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for calibration.csv and its figure."
+)
 @seed
 @as_json
-def calibrate(names: tuple[str, ...], runs: int, out: Path | None, seed: int, as_json: bool) -> None:
-    """How often p rejects where there is nothing, and 95 % intervals hold the truth: the checks whose
-    name holds one of NAMES, or all (minutes).
+def calibrate(
+    names: tuple[str, ...], runs: int, out: Path | None, seed: int, as_json: bool
+) -> None:
+    """How often p rejects where there is nothing, and 95 % intervals hold the truth: the checks
+    whose name holds one of NAMES, or all (minutes).
     """
     from interp.evaluation.calibration import calibrate
 

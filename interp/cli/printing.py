@@ -1,4 +1,6 @@
-"""What a command prints: rows as JSON or as a table for people, warnings as one line, and nothing that drives a terminal."""
+"""What a command prints: rows as JSON or as a table for people, warnings as one line, and nothing
+that drives a terminal.
+"""
 
 import json
 import sys
@@ -9,7 +11,9 @@ import click
 
 
 def printable(text: str) -> str:
-    """`text` with control and bidirectional characters shown as code points, so that data cannot drive a terminal."""
+    """`text` with control and bidirectional characters shown as code points, so that data cannot
+    drive a terminal.
+    """
     return "".join(c if c == "\n" or c.isprintable() else f"<U+{ord(c):04X}>" for c in text)
 
 

@@ -25,7 +25,10 @@ def list_stimuli(as_json: bool) -> None:
 
     loaded = [batteries.load(name) for name in batteries.names()]
     show(
-        ({"name": b.name, "items": len(b), "pairs": len(b.pairs()), "emotions": len(b.emotions)} for b in loaded),
+        (
+            {"name": b.name, "items": len(b), "pairs": len(b.pairs()), "emotions": len(b.emotions)}
+            for b in loaded
+        ),
         as_json=as_json,
     )
 
@@ -40,7 +43,13 @@ def show_stimuli(battery: str, most: int, as_json: bool, **reading: Any) -> None
     import stimuli as batteries
 
     items = batteries.load(battery, **reading).items[:most]
-    show(({"id": i.id, "emotion": i.emotion, "arm": i.arm, "pair": i.pair, "text": i.text} for i in items), as_json=as_json)
+    show(
+        (
+            {"id": i.id, "emotion": i.emotion, "arm": i.arm, "pair": i.pair, "text": i.text}
+            for i in items
+        ),
+        as_json=as_json,
+    )
 
 
 @stimuli.command("convert")
@@ -59,12 +68,16 @@ def convert_stimuli(battery: str, target: Path, **reading: Any) -> None:
 
 @stimuli.command("audit")
 @click.argument("battery")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for audit.csv, audit.svg and audit.png.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for audit.csv, audit.svg and audit.png."
+)
 @seed
 @reading_options
 @as_json
 def audit_stimuli(battery: str, out: Path | None, seed: int, as_json: bool, **reading: Any) -> None:
-    """Put a battery through the gate: do its words alone give the answer away? Exit code 3 when a rule fails."""
+    """Put a battery through the gate: do its words alone give the answer away? Exit code 3 when a
+    rule fails.
+    """
     from interp.study import audit
 
     result = audit.audit_battery(battery, seed=seed, **reading)
@@ -73,7 +86,10 @@ def audit_stimuli(battery: str, out: Path | None, seed: int, as_json: bool, **re
     else:
         show((rule.row() for rule in result.rules), as_json=False)
         show(result.baselines, as_json=False)
-    for line in [*(audit.write_audit(result, out, seed=seed) if out else ()), *audit.verdict(result)]:
+    for line in [
+        *(audit.write_audit(result, out, seed=seed) if out else ()),
+        *audit.verdict(result),
+    ]:
         click.echo(printable(str(line)), err=True)
     sys.exit(0 if result.passed else DataError.exit_code)
 
@@ -98,18 +114,23 @@ def power_stimuli(
     as_json: bool,
     **reading: Any,
 ) -> None:
-    """Is there something to show? How much likelier MODEL finds the words of an emotion after a text
-    of BATTERY than after its neutral twin, by dose, and how many scenarios a causal stage needs.
+    """Is there something to show? How much likelier MODEL finds the words of an emotion after a
+    text of BATTERY than after its neutral twin, by dose, and how many scenarios a causal stage
+    needs.
     """
     import stimuli as batteries
 
     texts = batteries.load(battery, **reading)
     if not texts.doses():
-        raise UsageError(f"battery {texts.name!r} has no twins: total effects are differences of twins.")
+        raise UsageError(
+            f"battery {texts.name!r} has no twins: total effects are differences of twins."
+        )
     from interp import models
     from interp.study.power import power_rows, told
 
-    loaded = models.load(model, device=device, dtype=dtype, offline=offline, chat_template=chat_template)
+    loaded = models.load(
+        model, device=device, dtype=dtype, offline=offline, chat_template=chat_template
+    )
     rows = power_rows(loaded, texts, seed=seed)
     show(rows, as_json=as_json)
     for line in told(rows):

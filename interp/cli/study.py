@@ -1,4 +1,6 @@
-"""The study's commands: all stages by `run`, one question by each of the others, and the report drawn again."""
+"""The study's commands: all stages by `run`, one question by each of the others, and the report
+drawn again.
+"""
 
 import json
 from pathlib import Path
@@ -15,32 +17,56 @@ from interp.errors import UsageError
 @click.command()
 @study_options
 def run(**settings: Any) -> None:
-    """Every stage on one model and one battery; ends with the path of the report. Run again to resume."""
+    """Every stage on one model and one battery; ends with the path of the report. Run again to
+    resume.
+    """
     _study(None, **settings)
 
 
 @click.command("capture", help=stages.COMMANDS["capture"])
 @study_options
 @click.option(
-    "--executor", default="serial", show_default=True, type=click.Choice(["serial", "processes", "ray"]), help="Who computes."
+    "--executor",
+    default="serial",
+    show_default=True,
+    type=click.Choice(["serial", "processes", "ray"]),
+    help="Who computes.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Workers of processes and ray; 2 if not given.")
-@click.option("--shard", metavar="I/N", help="Be worker I of N (from 0) that share OUT, as in a Slurm array.")
-@click.option("--repair", is_flag=True, help="Forget damaged shards first, so that only they are computed again.")
-def capture(executor: str, workers: int | None, shard: str | None, repair: bool, **settings: Any) -> None:
+@click.option(
+    "--workers", type=click.IntRange(1), help="Workers of processes and ray; 2 if not given."
+)
+@click.option(
+    "--shard", metavar="I/N", help="Be worker I of N (from 0) that share OUT, as in a Slurm array."
+)
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Forget damaged shards first, so that only they are computed again.",
+)
+def capture(
+    executor: str, workers: int | None, shard: str | None, repair: bool, **settings: Any
+) -> None:
     """The command `capture`, which alone says who computes."""
     chosen = _executor(executor, workers, shard)
     if repair and (settings["dry_run"] or settings["new_run"]):
-        raise UsageError("--repair changes the capture in OUT: it goes neither with --dry-run nor with --new-run.")
+        raise UsageError(
+            "--repair changes the capture in OUT: it goes neither with --dry-run nor with "
+            "--new-run."
+        )
     _study(("capture",), executor=chosen, repair=repair, **settings)
 
 
 def _executor(executor: str, workers: int | None, shard: str | None) -> str:
     """The executor's text, as `interp.capture` reads it."""
     if shard is not None and (executor != "serial" or workers is not None):
-        raise UsageError("--shard I/N is one of N calls that share the work themselves: leave out --executor and --workers.")
+        raise UsageError(
+            "--shard I/N is one of N calls that share the work themselves: leave out --executor "
+            "and --workers."
+        )
     if executor == "serial" and workers is not None:
-        raise UsageError("--workers is for --executor processes or ray: serial is this process alone.")
+        raise UsageError(
+            "--workers is for --executor processes or ray: serial is this process alone."
+        )
     if shard is not None:
         return f"shard:{shard}"
     return executor if executor == "serial" else f"{executor}:{workers or 2}"
@@ -94,8 +120,15 @@ def _study(
         click.echo(json.dumps(summary, indent=1, default=str))
     else:
         for finding in summary["findings"]:
-            click.echo(f"{finding['stage']}: {printable(finding['sentence'])} {finding['value']}".rstrip())
+            click.echo(
+                f"{finding['stage']}: {printable(finding['sentence'])} {finding['value']}".rstrip()
+            )
         click.echo(summary["report"] or summary["out"])
 
 
-COMMANDS = (run, capture, *(_command(name) for name in stages.COMMANDS if name != capture.name), report)
+COMMANDS = (
+    run,
+    capture,
+    *(_command(name) for name in stages.COMMANDS if name != capture.name),
+    report,
+)

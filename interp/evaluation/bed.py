@@ -1,4 +1,6 @@
-"""Bed: a planted model at work, with its battery, what it computed on it, and what is true of it."""
+"""Bed: a planted model at work, with its battery, what it computed on it, and what is true of
+it.
+"""
 
 from dataclasses import dataclass
 
@@ -20,7 +22,9 @@ CAPTURED = ("resid_post", "z", "post")
 
 @dataclass(frozen=True)
 class Bed:
-    """A planted model, its battery and activations (last token), and the pairs in two halves: one fits, the other scores."""
+    """A planted model, its battery and activations (last token), and the pairs in two halves: one
+    fits, the other scores.
+    """
 
     model: LanguageModel
     truth: planted.Truth
@@ -53,15 +57,30 @@ class Bed:
         if vector is None:
             raise InternalError(f"no direction of {emotion} was planted at {site}.")
         return Direction(
-            vector=vector, site=site, method="planted", labels=(emotion, NEUTRAL), scale=1.0, spread=0.0,
+            vector=vector,
+            site=site,
+            method="planted",
+            labels=(emotion, NEUTRAL),
+            scale=1.0,
+            spread=0.0,
             provenance=self.model.provenance,
-        )  # fmt: skip
+        )
 
 
 def open_bed(name: str, *, seed: int = 0) -> Bed:
-    """The planted model `name` (planted, planted_null), run on a battery and split in halves by `seed`."""
+    """The planted model `name` (planted, planted_null), run on a battery and split in halves by
+    `seed`.
+    """
     spec = planted.SPECS[name]
     model, battery = load(name), planted.stimuli(spec, seed=seed)
     store = capture(model, battery, sites=CAPTURED, positions=(LAST,))
     fitting, scoring = halves(battery.pairs(), seed=seed)
-    return Bed(model, planted.truth(spec), battery, store, readout_for(name, spec.emotions), fitting, scoring)
+    return Bed(
+        model,
+        planted.truth(spec),
+        battery,
+        store,
+        readout_for(name, spec.emotions),
+        fitting,
+        scoring,
+    )

@@ -1,8 +1,9 @@
-"""Calibration: how often tests reject where there is nothing, and how often intervals hold the truth.
+"""Calibration: how often tests reject where there is nothing, and how often intervals hold the
+truth.
 
-Each check makes data whose truth is known, many times over, and asks the very functions that a study
-asks. A p is right when it is at or below a level as often as the level says; a 95 % interval when it
-holds the truth in 95 of 100. Data sets that give no interval are not counted.
+Each check makes data whose truth is known, many times over, and asks the very functions that a
+study asks. A p is right when it is at or below a level as often as the level says; a 95 % interval
+when it holds the truth in 95 of 100. Data sets that give no interval are not counted.
 
 To let a further number be checked, write a function from a seed to p, or to an estimate and its
 truth, and its line in `TESTS` or `INTERVALS`.
@@ -41,7 +42,8 @@ _MOST_RUNS = 1_000_000
 
 
 def calibrate(*, runs: int = 400, seed: int = 0, names: Iterable[str] = ()) -> list[Row]:
-    """Rows (what, nominal, measured, runs) of every check, or of those whose name holds one of `names`.
+    """Rows (what, nominal, measured, runs) of every check, or of those whose name holds one of
+    `names`.
 
     `measured` is the share of rejections, or of intervals that hold the truth, among the data sets
     that gave an answer, `runs` their number: of those asked for, less those without an interval.
@@ -56,7 +58,10 @@ def calibrate(*, runs: int = 400, seed: int = 0, names: Iterable[str] = ()) -> l
     tests = {what: one for what, one in TESTS.items() if _named(what, wanted)}
     intervals = {what: one for what, one in INTERVALS.items() if _named(what, wanted)}
     if not tests and not intervals:
-        raise UsageError(f"no check is called {', '.join(map(repr, wanted))}: the names are {', '.join([*TESTS, *INTERVALS])}.")
+        raise UsageError(
+            f"no check is called {', '.join(map(repr, wanted))}: the names are "
+            f"{', '.join([*TESTS, *INTERVALS])}."
+        )
     rows: list[Row] = []
     for what, test in track(list(tests.items()), "calibrating p", unit="check"):
         p = np.array([test(one) for one in seeds])
@@ -81,7 +86,12 @@ def _named(what: str, wanted: tuple[str, ...]) -> bool:
 
 
 def _row(what: str, nominal: float, hits: list[bool]) -> Row:
-    return {"what": what, "nominal": nominal, "measured": float(np.mean(hits)) if hits else None, "runs": len(hits)}
+    return {
+        "what": what,
+        "nominal": nominal,
+        "measured": float(np.mean(hits)) if hits else None,
+        "runs": len(hits),
+    }
 
 
 def twins(
@@ -89,26 +99,39 @@ def twins(
 ) -> tuple[Float[np.ndarray, "item d"], list[str], list[int]]:
     """Activations, labels and scenarios of `n` scenarios told in `told` pairs of twins.
 
-    Twins share their scenario and their pair; affective ones are `shift` further along one axis, and `edit` is what all
-    affective texts of a scenario have by accident. Axes differ in their noise.
+    Twins share their scenario and their pair; affective ones are `shift` further along one axis,
+    and `edit` is what all affective texts of a scenario have by accident. Axes differ in their
+    noise.
     """
     random = np.random.default_rng(seed)
     groups, pairs = np.repeat(np.arange(n), 2 * told), np.repeat(np.arange(n * told), 2)
     affective = np.tile([True, False], n * told)
-    x = random.normal(size=(len(groups), d)) + random.normal(size=(n, d))[groups] + random.normal(size=(n * told, d))[pairs]
+    x = (
+        random.normal(size=(len(groups), d))
+        + random.normal(size=(n, d))[groups]
+        + random.normal(size=(n * told, d))[pairs]
+    )
     x[affective] += edit * random.normal(size=(n, d))[groups[affective]]
     x *= np.linspace(0.5, 3, d)
     x[affective, 0] += shift
     return x, np.where(affective, "affective", "neutral").tolist(), groups.tolist()
 
 
-def emotions(seed: int, *, n: int, crossed: int = 0) -> tuple[Float[np.ndarray, "item d"], list[str], list[int]]:
-    """Activations without emotion, labels of four, and scenarios, `crossed` of which are told under two."""
+def emotions(
+    seed: int, *, n: int, crossed: int = 0
+) -> tuple[Float[np.ndarray, "item d"], list[str], list[int]]:
+    """Activations without emotion, labels of four, and scenarios, `crossed` of which are told under
+    two.
+    """
     random = np.random.default_rng(seed)
     y, groups = np.tile(["anger", "fear", "joy", "trust"], n // 4), np.arange(n)
     for one in range(crossed):
         groups[4 * one + 1] = groups[4 * one]
-    return random.normal(size=(n, 8)) + random.normal(size=(n, 8))[groups], y.tolist(), groups.tolist()
+    return (
+        random.normal(size=(n, 8)) + random.normal(size=(n, 8))[groups],
+        y.tolist(),
+        groups.tolist(),
+    )
 
 
 def _p(data: Callable[[int], tuple[Any, Labels, Labels]], seed: int, *, sites: int = 1) -> float:
@@ -117,10 +140,18 @@ def _p(data: Callable[[int], tuple[Any, Labels, Labels]], seed: int, *, sites: i
     folds = grouped_folds(y, groups, seed=seed)
     labellings = relabellings(Design.infer(y, groups), folds=folds, n_perm=N_PERM, seed=seed)
     random = np.random.default_rng(seed)
-    nulls = [permutation_null(x + 0.5 * i * random.normal(size=x.shape), labellings, folds=folds) for i in range(sites)]
+    nulls = [
+        permutation_null(x + 0.5 * i * random.normal(size=x.shape), labellings, folds=folds)
+        for i in range(sites)
+    ]
     if sites == 1:
         return nulls[0].p
-    return float(max_t(np.array([null.observed for null in nulls]), np.stack([null.draws for null in nulls], axis=1)).min())
+    return float(
+        max_t(
+            np.array([null.observed for null in nulls]),
+            np.stack([null.draws for null in nulls], axis=1),
+        ).min()
+    )
 
 
 def _gate(seed: int) -> float:
@@ -130,8 +161,8 @@ def _gate(seed: int) -> float:
 
 
 def _nested(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None]:
-    """The score of four sites that share the most of their noise, each fold choosing its own; and how
-    far it lies above a text that knows half as much.
+    """The score of four sites that share the most of their noise, each fold choosing its own; and
+    how far it lies above a text that knows half as much.
     """
     x, y, groups = twins(seed, n=n, shift=shift)
     words, _, _ = twins(seed, n=n, shift=shift / 2)
@@ -154,13 +185,19 @@ def _direction_p(seed: int) -> float:
 
 
 def _assignment_p(seed: int) -> float:
-    """Eight directions that do the same to every prompt, each something else, and each a little to all emotions."""
+    """Eight directions that do the same to every prompt, each something else, and each a little to
+    all emotions.
+    """
     random = np.random.default_rng(seed)
-    return assignment_p(random.normal(size=(8, 8)) + random.normal(size=(8, 1)) + random.normal(size=8), seed=seed)
+    return assignment_p(
+        random.normal(size=(8, 8)) + random.normal(size=(8, 1)) + random.normal(size=8), seed=seed
+    )
 
 
 def _strata_p(seed: int) -> float:
-    """Eight emotions' chosen components beside twelve random sets each, of unequal and heavy-tailed effects."""
+    """Eight emotions' chosen components beside twelve random sets each, of unequal and heavy-tailed
+    effects.
+    """
     random = np.random.default_rng(seed)
     effects = random.standard_t(3, size=(8, 13)) * random.exponential(size=(8, 1))
     return strata_p(effects[:, 0], list(effects[:, 1:]), n_perm=999, seed=seed)
@@ -177,21 +214,27 @@ def _nested_restoration(n: int, seed: int) -> tuple[Estimate, float]:
     below = 3 + random.normal(size=n)
     shared = 0.5 * below + random.exponential(size=n) - 1
     moved: dict[Key, np.ndarray] = {
-        (Site("resid_post", layer), "last", ""): shared + 0.5 * random.normal(size=n) for layer in range(5)
+        (Site("resid_post", layer), "last", ""): shared + 0.5 * random.normal(size=n)
+        for layer in range(5)
     }
     (row,) = nested_restoration(moved, below, np.arange(n), seed=seed)
     return Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"]), 0.5
 
 
 def _success(metric: str, n: int, seed: int) -> tuple[Estimate, float]:
-    """Four emotions and n prompts, some easier than others; steered texts hit in .7, random ones in .2."""
+    """Four emotions and n prompts, some easier than others; steered texts hit in .7, random ones in
+    .2.
+    """
     random = np.random.default_rng(seed)
     names = ("anger", "fear", "joy", "trust")
     ease = random.normal(size=n)
     arms = {}
     for control, rate in (("", 0.7), ("random", 0.2)):
         reach = ease + random.normal(size=(4, n)) < np.sqrt(2) * norm.ppf(rate)
-        arms[control, 1.0] = {name: [name if one else None for one in hit] for name, hit in zip(names, reach, strict=True)}
+        arms[control, 1.0] = {
+            name: [name if one else None for one in hit]
+            for name, hit in zip(names, reach, strict=True)
+        }
     rows = [row for row in success_rows(arms, np.arange(n)) if row["control"] == ""]
     return _estimate(rows, metric), 0.7 if metric == "success" else 0.5
 
@@ -215,7 +258,9 @@ def _score(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None
 
 def _separation(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None]:
     x, _, groups = twins(seed, n=n, shift=shift)
-    return _estimate(separation(x[::2], x[1::2], groups[::2], n_splits=min(5, n), seed=seed), metric), None
+    return _estimate(
+        separation(x[::2], x[1::2], groups[::2], n_splits=min(5, n), seed=seed), metric
+    ), None
 
 
 def _estimate(rows: list[Row], metric: str) -> Estimate:
@@ -238,7 +283,9 @@ def _length_p(n: int, seed: int) -> float:
 def _held_out(n: int, truth: float, seed: int) -> tuple[Estimate, float]:
     rows = _differences(seed, n, 64, truth)
     vector = methods.fit_unit(methods.paired, rows, np.zeros_like(rows))
-    return methods.held_out_length(rows, np.zeros_like(rows), np.arange(n), seed=seed), truth * float(vector[-1])
+    return methods.held_out_length(
+        rows, np.zeros_like(rows), np.arange(n), seed=seed
+    ), truth * float(vector[-1])
 
 
 def _cosine(n: int, truth: float, seed: int) -> tuple[Estimate, float]:
@@ -269,18 +316,46 @@ _DRAWS: dict[str, tuple[Draw, float]] = {
 _SIZES = (8, 16, 64)
 
 INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
-    **{f"mean, {shape}, n {n}": partial(_mean, *_DRAWS[shape], n) for shape in _DRAWS for n in (4, *_SIZES)},
+    **{
+        f"mean, {shape}, n {n}": partial(_mean, *_DRAWS[shape], n)
+        for shape in _DRAWS
+        for n in (4, *_SIZES)
+    },
     **{f"restoration interval, n {n}": partial(_ratio, n) for n in (4, *_SIZES)},
-    **{f"probe {m}, shift {s}, n {n}": partial(_score, m, n, s) for m in ("auroc", "accuracy", "log_loss")
-       for s in (0.0, 1.0, 3.0) for n in _SIZES},
-    **{f"{m}, any of 4 sites, shift {s}, n {n}": partial(_nested, m, n, s) for m in (NESTED, ABOVE_TEXT)
-       for s in (0.0, 2.0) for n in (8, 16)},
+    **{
+        f"probe {m}, shift {s}, n {n}": partial(_score, m, n, s)
+        for m in ("auroc", "accuracy", "log_loss")
+        for s in (0.0, 1.0, 3.0)
+        for n in _SIZES
+    },
+    **{
+        f"{m}, any of 4 sites, shift {s}, n {n}": partial(_nested, m, n, s)
+        for m in (NESTED, ABOVE_TEXT)
+        for s in (0.0, 2.0)
+        for n in (8, 16)
+    },
     **{f"nested restoration, n {n}": partial(_nested_restoration, n) for n in _SIZES},
-    **{f"steering {m}, n {n}": partial(_success, m, n) for m in ("success", "success_above") for n in _SIZES},
-    **{f"{m}, shift {s}, n {n}": partial(_separation, m, n, s) for m in ("separation_auroc", "d_prime")
-       for s in (0.0, 2.0) for n in _SIZES},
+    **{
+        f"steering {m}, n {n}": partial(_success, m, n)
+        for m in ("success", "success_above")
+        for n in _SIZES
+    },
+    **{
+        f"{m}, shift {s}, n {n}": partial(_separation, m, n, s)
+        for m in ("separation_auroc", "d_prime")
+        for s in (0.0, 2.0)
+        for n in _SIZES
+    },
     **{f"norm, true {t}, n {n}": partial(_norm, n, t) for t in (0.0, 3.0) for n in (4, *_SIZES)},
-    **{f"held-out length, true {t}, n {n}": partial(_held_out, n, t) for t in (0.0, 3.0) for n in (4, *_SIZES)},
-    **{f"corrected cosine, true {t}, n {n}": partial(_cosine, n, t) for t in (0.0, 0.8) for n in _SIZES},
-}  # fmt: skip
+    **{
+        f"held-out length, true {t}, n {n}": partial(_held_out, n, t)
+        for t in (0.0, 3.0)
+        for n in (4, *_SIZES)
+    },
+    **{
+        f"corrected cosine, true {t}, n {n}": partial(_cosine, n, t)
+        for t in (0.0, 0.8)
+        for n in _SIZES
+    },
+}
 """Name -> seed -> an estimate and its truth (None: the mean of all estimates)."""

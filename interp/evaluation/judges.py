@@ -1,7 +1,9 @@
-"""Judges: which emotion a continuation expresses, by more than one way of telling, and how far two ways agree.
+"""Judges: which emotion a continuation expresses, by more than one way of telling, and how far two
+ways agree.
 
-A judge takes continuations and gives for each the emotion it expresses, `MIXED` for a proper sentence that expresses no one
-emotion, or None for what is no sentence of the model's language. To add a judge, write its maker and its line in `JUDGES`.
+A judge takes continuations and gives for each the emotion it expresses, `MIXED` for a proper
+sentence that expresses no one emotion, or None for what is no sentence of the model's language. To
+add a judge, write its maker and its line in `JUDGES`.
 """
 
 import math
@@ -36,7 +38,10 @@ def oracle(model: LanguageModel, readout: Readout) -> Judge:
     """
     judge = judge_for(model.name)
     if judge is None:
-        raise UsageError(f"{model.name} has no oracle: only testbeds do. Judges for any model: {', '.join(JUDGES)}.")
+        raise UsageError(
+            f"{model.name} has no oracle: only testbeds do. Judges for any model: "
+            f"{', '.join(JUDGES)}."
+        )
     return judge
 
 
@@ -48,9 +53,13 @@ def judge_for(name: str) -> Judge | None:
 
 
 def storyworld_oracle(continuations: Sequence[str]) -> list[str | None]:
-    """The emotion of each continuation's first sentence, as the grammar of the story world reads it."""
+    """The emotion of each continuation's first sentence, as the grammar of the story world reads
+    it.
+    """
     readings = [storyworld.read(continuation) for continuation in continuations]
-    return [reading.emotion or (MIXED if reading.sentence_of_world else None) for reading in readings]
+    return [
+        reading.emotion or (MIXED if reading.sentence_of_world else None) for reading in readings
+    ]
 
 
 def word_judge(readout: Readout) -> Judge:
@@ -58,7 +67,9 @@ def word_judge(readout: Readout) -> Judge:
 
     `neutral` where none stands, `MIXED` where two emotions tie, None for an empty continuation.
     """
-    emotion_of = {word.lower(): emotion for emotion, words in readout.words.items() for word in words}
+    emotion_of = {
+        word.lower(): emotion for emotion, words in readout.words.items() for word in words
+    }
 
     def verdict(continuation: str) -> str | None:
         words = re.findall(r"\w+", continuation.lower())
@@ -75,28 +86,41 @@ def word_judge(readout: Readout) -> Judge:
 
 
 NEUTRAL_PROMPTS = ("N/A", ".", "...")
-"""Texts that say nothing, by which a forced choice is calibrated where no neutral ones are given. Zhao et al. (2021)."""
+"""Texts that say nothing, by which a forced choice is calibrated where no neutral ones are given.
+Zhao et al. (2021).
+"""
 
 
-def forced_choice(model: LanguageModel, readout: Readout, *, neutral: Sequence[str] = NEUTRAL_PROMPTS) -> Judge:
-    """A judge by the model's own, unsteered expectation: the emotion whose words gain most after the continuation.
+def forced_choice(
+    model: LanguageModel, readout: Readout, *, neutral: Sequence[str] = NEUTRAL_PROMPTS
+) -> Judge:
+    """A judge by the model's own, unsteered expectation: the emotion whose words gain most after
+    the continuation.
 
-    A gain is the words' log-probability less its value after the `neutral` prompts (the log of the mean probability), so that
-    frequent words and long lists of words do not win by themselves: contextual calibration, Zhao et al. (2021).
-    It must choose: every continuation that has a token gets one of the readout's emotions. None for an empty one.
-    Raises `UsageError` for no neutral prompt.
+    A gain is the words' log-probability less its value after the `neutral` prompts (the log of the
+    mean probability), so that frequent words and long lists of words do not win by themselves:
+    contextual calibration, Zhao et al. (2021). It must choose: every continuation that has a token
+    gets one of the readout's emotions. None for an empty one. Raises `UsageError` for no neutral
+    prompt.
     """
     if not neutral:
-        raise UsageError("a forced choice is calibrated by neutral prompts, and none was given: give at least one.")
+        raise UsageError(
+            "a forced choice is calibrated by neutral prompts, and none was given: give at least "
+            "one."
+        )
     bound = readout.bind(model)
 
     def scores(texts: Sequence[str]) -> Float[Tensor, "text emotion"]:
-        asked = [Stimulus(f"continuation {place}", text, NEUTRAL) for place, text in enumerate(texts)]
+        asked = [
+            Stimulus(f"continuation {place}", text, NEUTRAL) for place, text in enumerate(texts)
+        ]
         encoded = encode(model, asked, readout)
         found = torch.full((len(texts), len(bound.emotions)), torch.nan)
         with torch.inference_mode():
             for batch in batches(encoded):
-                found[torch.from_numpy(batch)] = text_scores(model, [encoded[i] for i in batch], bound).float().cpu()
+                found[torch.from_numpy(batch)] = (
+                    text_scores(model, [encoded[i] for i in batch], bound).float().cpu()
+                )
         return found
 
     usual = scores(neutral).logsumexp(0) - math.log(len(neutral))
@@ -112,20 +136,35 @@ def forced_choice(model: LanguageModel, readout: Readout, *, neutral: Sequence[s
     return forced_choice_by_model
 
 
-JUDGES: dict[str, Callable[[LanguageModel, Readout], Judge]] = {"oracle": oracle, "forced_choice": forced_choice}
-"""Makers of judges by name. A maker takes the unsteered model and the readout that names the emotions."""
+JUDGES: dict[str, Callable[[LanguageModel, Readout], Judge]] = {
+    "oracle": oracle,
+    "forced_choice": forced_choice,
+}
+"""Makers of judges by name. A maker takes the unsteered model and the readout that names the
+emotions.
+"""
 
 
 def agreement(first: Sequence[str | None], second: Sequence[str | None]) -> dict[str, Any]:
-    """Cohen's kappa of two judges' verdicts on the same continuations: 1 agree, 0 no more than by chance. "No verdict" counts
-    as a verdict of its own. Cohen (1960).
+    """Cohen's kappa of two judges' verdicts on the same continuations: 1 agree, 0 no more than by
+    chance. "No verdict" counts as a verdict of its own. Cohen (1960).
 
-    Returns `metric`, `value`, `n`. Raises `StatisticsError` for lists of unequal length or none, or when both judges give one
-    and the same verdict throughout, since chance agreement is then complete and kappa undefined.
+    Returns `metric`, `value`, `n`. Raises `StatisticsError` for lists of unequal length or none, or
+    when both judges give one and the same verdict throughout, since chance agreement is then
+    complete and kappa undefined.
     """
     if len(first) != len(second) or not first:
-        raise StatisticsError(f"agreement needs two verdicts on each text, and there are {len(first)} and {len(second)}.")
-    a, b = (["no verdict" if verdict is None else verdict for verdict in given] for given in (first, second))
+        raise StatisticsError(
+            f"agreement needs two verdicts on each text, and there are {len(first)} and "
+            f"{len(second)}."
+        )
+    a, b = (
+        ["no verdict" if verdict is None else verdict for verdict in given]
+        for given in (first, second)
+    )
     if len({*a, *b}) == 1:
-        raise StatisticsError(f"both judges say {a[0]!r} of all {len(a)} texts: kappa is undefined; judge texts that differ.")
+        raise StatisticsError(
+            f"both judges say {a[0]!r} of all {len(a)} texts: kappa is undefined; judge texts "
+            "that differ."
+        )
     return {"metric": "kappa", "value": float(cohen_kappa_score(a, b)), "n": len(a)}

@@ -1,10 +1,12 @@
 """check_truth: every method run on models whose circuit is known, and how much of it each recovers.
 
-`planted` has the circuit: directions, heads, neurons, layers and positions are compared with what was planted, ablation with
-its closed form, steering with the emotion's words. `planted_null` has none: there, nothing may be found. Everything that is
-fitted is fitted on one half of the scenarios and scored on the other. Values are the worst over the emotions.
+`planted` has the circuit: directions, heads, neurons, layers and positions are compared with what
+was planted, ablation with its closed form, steering with the emotion's words. `planted_null` has
+none: there, nothing may be found. Everything that is fitted is fitted on one half of the scenarios
+and scored on the other. Values are the worst over the emotions.
 
-To let a further method be checked, write a function from the two beds to rows, and its line in `CHECKS`.
+To let a further method be checked, write a function from the two beds to rows, and its line in
+`CHECKS`.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,39 +36,59 @@ from stimuli.battery import NEUTRAL, Stimulus
 Row = dict[str, Any]
 
 PAIRS_PATCHED = 6
-"""Pairs of each emotion that are patched: enough for the sign flips of an effect to reach a small p."""
+"""Pairs of each emotion that are patched: enough for the sign flips of an effect to reach a small
+p.
+"""
 
 PROMPTS = 8
 NEW_TOKENS = 4
 
 
 def check_truth(*, seed: int = 0) -> list[Row]:
-    """Rows of all checks: `what` was looked for, by which `method`, the `metric` and its `value`, and `where`.
+    """Rows of all checks: `what` was looked for, by which `method`, the `metric` and its `value`,
+    and `where`.
 
-    Metrics: cosine (with the planted direction), auroc (planted components against distractors), error (relative, for
-    ablation; in layers, for layer), rate (share of cases that came out as planted), p (corrected over layers). `seed` draws
-    the texts and all that is random in the methods; the models stay the same.
+    Metrics: cosine (with the planted direction), auroc (planted components against distractors),
+    error (relative, for ablation; in layers, for layer), rate (share of cases that came out as
+    planted), p (corrected over layers). `seed` draws the texts and all that is random in the
+    methods; the models stay the same.
     """
     bed, null = open_bed("planted", seed=seed), open_bed("planted_null", seed=seed)
     return [row for check in CHECKS.values() for row in check(bed, null, seed)]
 
 
 def _row(what: str, method: str, metric: str, value: float, where: object = "") -> Row:
-    return {"what": what, "method": method, "metric": metric, "value": float(value), "where": str(where)}
+    return {
+        "what": what,
+        "method": method,
+        "metric": metric,
+        "value": float(value),
+        "where": str(where),
+    }
 
 
 def directions(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
-    """The cosine of each method's direction with the planted one, at each layer from the planted one on."""
+    """The cosine of each method's direction with the planted one, at each layer from the planted
+    one on.
+    """
     for method in DIRECTIONS:
         for layer in range(bed.truth.head_layer, bed.model.dims.n_layers):
             site = Site("resid_post", layer)
-            found = {emotion: bed.direction(emotion, site, method=method).vector for emotion in bed.truth.emotions}
-            worst = min(vector @ bed.true_direction(emotion, site).vector for emotion, vector in found.items())
+            found = {
+                emotion: bed.direction(emotion, site, method=method).vector
+                for emotion in bed.truth.emotions
+            }
+            worst = min(
+                vector @ bed.true_direction(emotion, site).vector
+                for emotion, vector in found.items()
+            )
             yield _row("direction", method, "cosine", worst, site)
 
 
 def components(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
-    """How well contributions to the direction that was found rank planted heads and neurons above all distractors."""
+    """How well contributions to the direction that was found rank planted heads and neurons above
+    all distractors.
+    """
     for kind, planted_ones in (("head", bed.truth.heads), ("neuron", bed.truth.neurons)):
         worst = 1.0
         for emotion in bed.truth.emotions:
@@ -77,54 +99,90 @@ def components(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
 
 
 def _pushes(bed: Bed, name: str, emotion: str) -> dict[tuple[int, int], float]:
-    """Mean paired contribution of each component, on the scoring half, to the direction of the fitting half."""
+    """Mean paired contribution of each component, on the scoring half, to the direction of the
+    fitting half.
+    """
     vector, pairs = bed.direction(emotion, bed.final).vector, bed.scoring.of(emotion)
     found = {}
     for layer in range(bed.model.dims.n_layers):
         site = Site(name, layer)
-        affective, neutral = (contributions(bed.model, site, x, vector) for x in bed.values(site, pairs))
-        found.update({(layer, i): float(push) for i, push in enumerate((affective - neutral).mean(axis=0))})
+        affective, neutral = (
+            contributions(bed.model, site, x, vector) for x in bed.values(site, pairs)
+        )
+        found.update(
+            {(layer, i): float(push) for i, push in enumerate((affective - neutral).mean(axis=0))}
+        )
     return found
 
 
 def patching(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
-    """Where patching peaks: the layers of heads and neurons, and the token that decides after each layer."""
+    """Where patching peaks: the layers of heads and neurons, and the token that decides after each
+    layer.
+    """
     pairs = balanced(bed.scoring, n=PAIRS_PATCHED * len(bed.truth.emotions), seed=seed)
     rows = [
         row
-        for sites, positions in ((("resid_post",), ("last", "edit")), (("attn_out", "mlp_out"), ("last",)))
-        for row in patch_pairs(bed.model, pairs, bed.readout, sites=sites, positions=positions, modes=("denoise",), seed=seed)
+        for sites, positions in (
+            (("resid_post",), ("last", "edit")),
+            (("attn_out", "mlp_out"), ("last",)),
+        )
+        for row in patch_pairs(
+            bed.model,
+            pairs,
+            bed.readout,
+            sites=sites,
+            positions=positions,
+            modes=("denoise",),
+            seed=seed,
+        )
     ]
-    table = pd.DataFrame(rows).query("metric == 'restoration' and control == '' and emotion != 'all'")
+    table = pd.DataFrame(rows).query(
+        "metric == 'restoration' and control == '' and emotion != 'all'"
+    )
     cells = table.set_index(["site", "position", "emotion", "layer"])["value"].to_dict()
     layers = range(bed.model.dims.n_layers)
 
     def restored(site: str, position: str, emotion: str, layer: int) -> float:
-        return float(cells.get((site, position, emotion, layer), 0.0))  # where nothing is to restore, nothing was restored
+        # where nothing is to restore, nothing was restored
+        return float(cells.get((site, position, emotion, layer), 0.0))
 
     def peak(site: str, emotion: str) -> int:
         return max(layers, key=lambda layer: restored(site, "last", emotion, layer))
 
     def decides(emotion: str, layer: int) -> str:
-        return max(("edit", "last"), key=lambda position: restored("resid_post", position, emotion, layer))
+        return max(
+            ("edit", "last"), key=lambda position: restored("resid_post", position, emotion, layer)
+        )
 
     for site, layer in (("attn_out", bed.truth.head_layer), ("mlp_out", bed.truth.neuron_layer)):
         worst = max(abs(peak(site, emotion) - layer) for emotion in bed.truth.emotions)
         yield _row("layer", "activation_patching", "error", float(worst), site)
-    right = [decides(emotion, layer) == bed.truth.position(layer) for emotion in bed.truth.emotions for layer in layers]
+    right = [
+        decides(emotion, layer) == bed.truth.position(layer)
+        for emotion in bed.truth.emotions
+        for layer in layers
+    ]
     yield _row("position", "activation_patching", "rate", float(np.mean(right)), "resid_post")
 
 
 def ablation(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
-    """How far each planted head's or neuron's ablation lets the projection fall, against the closed form, relative to it."""
+    """How far each planted head's or neuron's ablation lets the projection fall, against the closed
+    form, relative to it.
+    """
     true = {emotion: bed.true_direction(emotion, bed.final) for emotion in bed.truth.emotions}
     bench = Bench(bed.model, bed.scoring, true, bed.readout)
     for mode in ("zero", "resample"):
         for kind, planted_ones in (("head", bed.truth.heads), ("neuron", bed.truth.neurons)):
-            cases = [(emotion, rank, where) for emotion in planted_ones for rank, where in enumerate(planted_ones[emotion])]
+            cases = [
+                (emotion, rank, where)
+                for emotion in planted_ones
+                for rank, where in enumerate(planted_ones[emotion])
+            ]
             plans = [Plan((), tuple(range(len(bench.pairs))))]
             for emotion, _, where in cases:
-                own = tuple(i for i, pair in enumerate(bench.pairs) if pair.affective.emotion == emotion)
+                own = tuple(
+                    i for i, pair in enumerate(bench.pairs) if pair.affective.emotion == emotion
+                )
                 plans.append(Plan((Component(KINDS[kind], *where),), own))
             whole, *left = measure(bench, plans, mode=mode).projection
             worst = 0.0
@@ -144,7 +202,9 @@ def _fall(bed: Bed, text: Stimulus, kind: str, rank: int, mode: str) -> float:
 
 
 def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
-    """The share of neutral texts continued with the emotion's words: steered by the direction found, and unsteered."""
+    """The share of neutral texts continued with the emotion's words: steered by the direction
+    found, and unsteered.
+    """
     judge = oracle(bed.model, bed.readout)
     prompts = balanced(bed.scoring, n=PROMPTS, seed=seed).neutral
 
@@ -152,24 +212,56 @@ def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
         direction = bed.direction(emotion, Site("resid_post", layer))
         if direction.scale <= 0:
             return 0.0  # it points nowhere that other scenarios share, and steers nothing
-        written = steer(bed.model, prompts, direction, scale=scale, max_new_tokens=NEW_TOKENS, seed=seed)
+        written = steer(
+            bed.model, prompts, direction, scale=scale, max_new_tokens=NEW_TOKENS, seed=seed
+        )
         return judge(written).count(emotion) / len(prompts)
 
     for layer in (bed.truth.head_layer, bed.final.layer):
         yield _row(
-            "steering", "paired", "rate", min(rate(e, layer, 1.0) for e in bed.truth.emotions), Site("resid_post", layer)
+            "steering",
+            "paired",
+            "rate",
+            min(rate(e, layer, 1.0) for e in bed.truth.emotions),
+            Site("resid_post", layer),
         )
-    yield _row("steering", "unsteered", "rate", max(rate(e, bed.final.layer, 0.0) for e in bed.truth.emotions), bed.final)
+    yield _row(
+        "steering",
+        "unsteered",
+        "rate",
+        max(rate(e, bed.final.layer, 0.0) for e in bed.truth.emotions),
+        bed.final,
+    )
 
 
 def reception(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
-    """Probes for affective against neutral: significant where the circuit acts, and nowhere in the model without it."""
+    """Probes for affective against neutral: significant where the circuit acts, and nowhere in the
+    model without it.
+    """
     found, nothing = _reception_p(bed, seed), _reception_p(null, seed)
     yield _row("null", "permutation", "p", min(nothing), "planted_null, every layer")
-    yield _row("layer", "permutation", "p", max(found[bed.truth.head_layer :]), "planted, from the head layer on")
-    yield _row("null", "permutation", "p", min(found[: bed.truth.head_layer]), "planted, before the head layer")
+    yield _row(
+        "layer",
+        "permutation",
+        "p",
+        max(found[bed.truth.head_layer :]),
+        "planted, from the head layer on",
+    )
+    yield _row(
+        "null",
+        "permutation",
+        "p",
+        min(found[: bed.truth.head_layer]),
+        "planted, before the head layer",
+    )
     for probe in PROBES:
-        yield _row("layer", probe, "auroc", _auroc(bed, Site("resid_post", bed.truth.head_layer), probe, seed), "planted")
+        yield _row(
+            "layer",
+            probe,
+            "auroc",
+            _auroc(bed, Site("resid_post", bed.truth.head_layer), probe, seed),
+            "planted",
+        )
         yield _row("null", probe, "auroc", _auroc(null, null.final, probe, seed), "planted_null")
 
 
@@ -179,13 +271,18 @@ def _reception_p(bed: Bed, seed: int) -> list[float]:
     folds = grouped_folds(y, groups, seed=seed)
     labellings = relabellings(Design.infer(y, groups), folds=folds, seed=seed)
     layers = range(bed.model.dims.n_layers)
-    p = [permutation_null(_stacked(bed, Site("resid_post", layer)), labellings, folds=folds).p for layer in layers]
+    p = [
+        permutation_null(_stacked(bed, Site("resid_post", layer)), labellings, folds=folds).p
+        for layer in layers
+    ]
     return benjamini_hochberg(np.array(p)).tolist()
 
 
 def _auroc(bed: Bed, site: Site, probe: str, seed: int) -> float:
     y, groups = _labels(bed)
-    predictions = cross_validate(_stacked(bed, site), y, groups, folds=grouped_folds(y, groups, seed=seed), probe=probe)
+    predictions = cross_validate(
+        _stacked(bed, site), y, groups, folds=grouped_folds(y, groups, seed=seed), probe=probe
+    )
     return next(row["value"] for row in score(predictions) if row["metric"] == "auroc")
 
 
@@ -207,4 +304,6 @@ CHECKS: dict[str, Callable[[Bed, Bed, int], Iterator[Row]]] = {
     "steering": steering,
     "reception": reception,
 }
-"""The checks by name, each a function of the model with the circuit, the model without, and the seed."""
+"""The checks by name, each a function of the model with the circuit, the model without, and the
+seed.
+"""

@@ -1,4 +1,6 @@
-"""Language models: load one by name, read and edit what it computes, and know whether it can be trusted."""
+"""Language models: load one by name, read and edit what it computes, and know whether it can be
+trusted.
+"""
 
 from interp.models.chat import ChatTemplate
 from interp.models.language_model import LanguageModel

@@ -61,12 +61,14 @@ def read_config(folder: Path) -> Any:
     except TRANSFORMERS_ERRORS as error:
         told = " ".join(str(error).split())[:300] or type(error).__name__
         raise ArtefactError(
-            f"{folder / 'config.json'} is no configuration that transformers reads ({told}): download the model again."
+            f"{folder / 'config.json'} is no configuration that transformers reads ({told}): "
+            "download the model again."
         ) from error
     wrong = [f"{name} {n}" for name, n in sizes.items() if isinstance(n, int) and n < 1]
     if wrong:
         raise ArtefactError(
-            f"{folder / 'config.json'} gives {', '.join(wrong)}, expected at least 1: download the model again."
+            f"{folder / 'config.json'} gives {', '.join(wrong)}, expected at least 1: download "
+            "the model again."
         )
     return config
 
@@ -91,8 +93,8 @@ def refuse_larger(folder: Path, config: Any, shapes: Mapping[str, Shape]) -> Non
     layers, held = _layers(config), count_layers(shapes) or len(shapes)
     if layers is not None and layers > held:
         raise ArtefactError(
-            f"{folder}: config.json says {layers} layers, and the weights hold {held}: they belong to "
-            "different models. Download the model again."
+            f"{folder}: config.json says {layers} layers, and the weights hold {held}: they "
+            "belong to different models. Download the model again."
         )
     numbers = sum(tensor.numel() for tensor in make_skeleton(config, folder).parameters())
     most = sum(map(math.prod, shapes.values()))
@@ -103,7 +105,9 @@ def refuse_larger(folder: Path, config: Any, shapes: Mapping[str, Shape]) -> Non
         )
 
 
-def refuse_unexpected(folder: Path, names: Collection[str], config: Any, shapes: Mapping[str, Shape]) -> None:
+def refuse_unexpected(
+    folder: Path, names: Collection[str], config: Any, shapes: Mapping[str, Shape]
+) -> None:
     """Raise `ArtefactError` for tensors that the configuration has no place for: every number would
     be another network's. What older versions of transformers saved beside the weights is no weight.
     """
@@ -114,8 +118,8 @@ def refuse_unexpected(folder: Path, names: Collection[str], config: Any, shapes:
     cut = f" (it says {said} layers, they hold {held})" if said is not None and held > said else ""
     raise ArtefactError(
         f"the weights in {folder} hold {len(unexpected)} tensors that config.json has no place "
-        f"for{cut}, the first {unexpected[0]}: they belong to different models, or the configuration "
-        "was changed. Download the model again."
+        f"for{cut}, the first {unexpected[0]}: they belong to different models, or the "
+        "configuration was changed. Download the model again."
     )
 
 

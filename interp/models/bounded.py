@@ -1,4 +1,5 @@
-"""Somebody's program run within bounds: a chat template is Jinja, and Jinja loops as long as it is told.
+"""Somebody's program run within bounds: a chat template is Jinja, and Jinja loops as long as it is
+told.
 
 Its sandbox keeps a template from files and from Python, and bounds neither its time nor its memory.
 A second thread looks after both and ends the first one from outside, which works wherever that one
@@ -71,7 +72,11 @@ class _Watch:
     def _look(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
             spent = time.process_time(), _most_memory()
-            beyond = [told for told, n, most in zip(self._told, spent, self._bounds, strict=True) if n > most]
+            beyond = [
+                told
+                for told, n, most in zip(self._told, spent, self._bounds, strict=True)
+                if n > most
+            ]
             with self._lock:
                 if beyond and not self._over.is_set():
                     self.reason = beyond[0]
@@ -85,6 +90,8 @@ def _most_memory() -> int:
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Let a thread meet `error` at its next step of Python; None takes one back that it did not meet."""
+    """Let a thread meet `error` at its next step of Python; None takes one back that it did not
+    meet.
+    """
     given = ctypes.py_object(error) if error is not None else None
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), given)

@@ -59,8 +59,8 @@ def rows_of(cache: Any, rows: Int[Tensor, " row"], *, first: int = 0) -> Any:
 
 
 def stacked(low: Any, high: Any, *, first: int) -> Any:
-    """A cache of the layers of `high` from `first` on, and of `low` below, whatever its rows: a pass
-    that begins at `first` asks the layers below only how many columns there are.
+    """A cache of the layers of `high` from `first` on, and of `low` below, whatever its rows: a
+    pass that begins at `first` asks the layers below only how many columns there are.
     """
     fresh = copy.copy(high)
     fresh.layers = [*low.layers[:first], *high.layers[first:]]

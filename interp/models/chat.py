@@ -1,9 +1,10 @@
 """Chat templates: texts and conversations written as the turns that a chat model was trained on.
 
-A template is a Jinja program, the tokenizer's own or a file's, that writes messages as one string: control tokens, BOS and all.
-Which characters of it are the text's is found by writing the conversation a second time with a mark in place of each content:
-what stands around the marks is the template's. Tokens then carry offsets into the text itself, so that whatever reads offsets
-(position rules, spans, the end of a text) means the same with a template as without.
+A template is a Jinja program, the tokenizer's own or a file's, that writes messages as one string:
+control tokens, BOS and all. Which characters of it are the text's is found by writing the
+conversation a second time with a mark in place of each content: what stands around the marks is the
+template's. Tokens then carry offsets into the text itself, so that whatever reads offsets (position
+rules, spans, the end of a text) means the same with a template as without.
 """
 
 import re
@@ -20,13 +21,20 @@ from interp.errors import DataError, UsageError
 from interp.files import read_regular, sha256_bytes
 from interp.models.bounded import BeyondBounds, bounded
 from interp.models.conversations import Message, Prompt, as_messages, shown, text_of, turns_of
-from interp.models.tokens import Tokens, encode, refuse_doubled, refuse_special, require_offsets, run_tokenizer
+from interp.models.tokens import (
+    Tokens,
+    encode,
+    refuse_doubled,
+    refuse_special,
+    require_offsets,
+    run_tokenizer,
+)
 
 ON, OFF = "on", "off"
 
 UNCUT = (
-    "texts under a chat template are not cut: the template closes each turn, and a cut would take away either that or an end "
-    "of the text. Shorten the texts, or say --chat-template off."
+    "texts under a chat template are not cut: the template closes each turn, and a cut would "
+    "take away either that or an end of the text. Shorten the texts, or say --chat-template off."
 )
 
 _MOST_BYTES = 1 << 20
@@ -45,7 +53,8 @@ _MARK = re.compile("\ue000(\\d+)\ue001")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A conversation as one string, and where its contents lie: (start, end) in the string, and the start in the text.
+    """A conversation as one string, and where its contents lie: (start, end) in the string, and the
+    start in the text.
 
     White space at a content's ends counts as the template's, which may strip it.
     """
@@ -54,14 +63,22 @@ class Rendered:
     contents: tuple[tuple[int, int, int], ...]
 
     def within(self, start: int, end: int) -> tuple[int, int]:
-        """The part of the text that characters [start, end) of the string hold; (0, 0) where they are all the template's."""
-        parts = [(max(start, a) - a + at, min(end, b) - a + at) for a, b, at in self.contents if start < b and end > a]
+        """The part of the text that characters [start, end) of the string hold; (0, 0) where they
+        are all the template's.
+        """
+        parts = [
+            (max(start, a) - a + at, min(end, b) - a + at)
+            for a, b, at in self.contents
+            if start < b and end > a
+        ]
         return (min(parts)[0], max(stop for _, stop in parts)) if parts else (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatTemplate:
-    """A Jinja chat template, applied by `tokenizer`; `source` is how `load` was asked for it: "on", or the file's path."""
+    """A Jinja chat template, applied by `tokenizer`; `source` is how `load` was asked for it: "on",
+    or the file's path.
+    """
 
     text: str
     tokenizer: PreTrainedTokenizerBase = field(repr=False, compare=False)
@@ -72,10 +89,18 @@ class ChatTemplate:
         """The digest of the template: of the file's bytes, where it came from a file."""
         return sha256_bytes(self.text.encode())
 
-    def render(self, messages: Sequence[Message], *, open_turn: bool = False, name: str = "the conversation") -> str:
-        """The messages as one string, the opening of the assistant's turn behind them if `open_turn`.
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        open_turn: bool = False,
+        name: str = "the conversation",
+    ) -> str:
+        """The messages as one string, the opening of the assistant's turn behind them if
+        `open_turn`.
 
-        Raises `DataError` naming the item (`name`) where the template refuses the messages, or fails.
+        Raises `DataError` naming the item (`name`) where the template refuses the messages, or
+        fails.
         """
         given: Any = [dict(message) for message in messages]
         most = _MOST_LENGTH + 4 * sum(len(message["content"]) for message in given)
@@ -88,21 +113,30 @@ class ChatTemplate:
                 raise BeyondBounds(f"more than {most:,} characters")
         except BeyondBounds as error:
             raise UsageError(
-                f"{name}: the chat template ({self.source}) takes {error} to write this conversation, "
-                "and no template of a model does: name a file with another one (--chat-template FILE)."
+                f"{name}: the chat template ({self.source}) takes {error} to write this "
+                "conversation, and no template of a model does: name a file with another one "
+                "(--chat-template FILE)."
             ) from error
-        except Exception as error:  # a template is somebody's program: it may raise whatever Python can
+        # a template is somebody's program: it may raise whatever Python can
+        except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             roles = ", ".join(str(message.get("role")) for message in given)
             raise DataError(
-                f"{name}: the chat template cannot write these turns ({roles}): {reason}. Change the messages, or name a file "
-                "with another template (--chat-template FILE)."
+                f"{name}: the chat template cannot write these turns ({roles}): {reason}. Change "
+                "the messages, or name a file with another template (--chat-template FILE)."
             ) from error
         return str(string)
 
-    def lay_out(self, messages: Sequence[Message], *, open_turn: bool = False, name: str = "the conversation") -> Rendered:
-        """`render`, and where each content stands in it. Raises `DataError` for a template that leaves a content out, writes it
-        twice, or changes more of it than the white space at its ends.
+    def lay_out(
+        self,
+        messages: Sequence[Message],
+        *,
+        open_turn: bool = False,
+        name: str = "the conversation",
+    ) -> Rendered:
+        """`render`, and where each content stands in it. Raises `DataError` for a template that
+        leaves a content out, writes it twice, or changes more of it than the white space at its
+        ends.
         """
         cores = [message["content"].strip() for message in messages]
         marked = [
@@ -130,7 +164,8 @@ class ChatTemplate:
 
 
 def read_template(said: str | None) -> str | None:
-    """The text of the file that `said` names; None for "on", "off" and None (not said), which name no file.
+    """The text of the file that `said` names; None for "on", "off" and None (not said), which name
+    no file.
 
     Raises `UsageError` for a file that cannot be read or holds nothing.
     """
@@ -141,7 +176,8 @@ def read_template(said: str | None) -> str | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
-            f"cannot read the chat template {said!r} ({reason}): --chat-template is on, off, or a file with a Jinja template."
+            f"cannot read the chat template {said!r} ({reason}): --chat-template is on, off, or "
+            "a file with a Jinja template."
         ) from error
     if not text.strip():
         raise UsageError(f"the chat template {said} is empty: it would drop every text.")
@@ -151,26 +187,34 @@ def read_template(said: str | None) -> str | None:
 def choose_template(
     said: str | None, written: str | None, tokenizer: PreTrainedTokenizerBase, *, name: str
 ) -> ChatTemplate | None:
-    """The template asked for: `written` (what `read_template(said)` gave), the tokenizer's own for "on", None for "off".
+    """The template asked for: `written` (what `read_template(said)` gave), the tokenizer's own for
+    "on", None for "off".
 
-    Not said (None) is off, with a warning where the tokenizer of the model `name` has a template. Warns of a template that
-    writes today's date. Raises `UsageError` for "on" where the tokenizer has none, and for a template that is no Jinja.
+    Not said (None) is off, with a warning where the tokenizer of the model `name` has a template.
+    Warns of a template that writes today's date. Raises `UsageError` for "on" where the tokenizer
+    has none, and for a template that is no Jinja.
     """
     if said is None or said == OFF:
         if said is None and tokenizer.chat_template:
             warnings.warn(
-                f"{name} is a chat model (its tokenizer has a chat template), and texts are given to it plain: say "
-                "--chat-template on (chat_template='on') to give them as turns, or off if plain texts are meant.",
+                f"{name} is a chat model (its tokenizer has a chat template), and texts are "
+                "given to it plain: say --chat-template on (chat_template='on') to give them as "
+                "turns, or off if plain texts are meant.",
                 stacklevel=3,
             )
         return None
-    text, source = (_own_template(tokenizer, name), ON) if written is None else (written, str(Path(said).resolve()))
+    text, source = (
+        (_own_template(tokenizer, name), ON)
+        if written is None
+        else (written, str(Path(said).resolve()))
+    )
     chat = ChatTemplate(text, tokenizer, source)
     _refuse_broken(chat)
     if "strftime_now" in text:
         warnings.warn(
-            f"the chat template of {name} writes today's date, so that on another day the same texts are other tokens: name a "
-            "file with a fixed date (--chat-template FILE) for results that can be repeated.",
+            f"the chat template of {name} writes today's date, so that on another day the same "
+            "texts are other tokens: name a file with a fixed date (--chat-template FILE) for "
+            "results that can be repeated.",
             stacklevel=3,
         )
     return chat
@@ -185,28 +229,45 @@ def encode_prompts(
     allow_special: bool,
     open_turn: bool,
 ) -> list[Tokens]:
-    """The tokens of `prompts`, uncut: under the template `chat` (a text is one user turn), or plain (None).
+    """The tokens of `prompts`, uncut: under the template `chat` (a text is one user turn), or plain
+    (None).
 
-    What the template writes is tokenised as it stands, nothing added; spans speak of the prompt's text. Raises as
-    `tokens.encode`, and `DataError` for messages that are none, have no template, or cannot be laid out.
+    What the template writes is tokenised as it stands, nothing added; spans speak of the prompt's
+    text. Raises as `tokens.encode`, and `DataError` for messages that are none, have no template,
+    or cannot be laid out.
     """
     if chat is None:
         _refuse_conversations(prompts, names)
-        return encode(tokenizer, [text_of(prompt) for prompt in prompts], names=names, allow_special=allow_special)
+        return encode(
+            tokenizer,
+            [text_of(prompt) for prompt in prompts],
+            names=names,
+            allow_special=allow_special,
+        )
     require_offsets(tokenizer)
-    conversations = [as_messages(prompt, name=name) for prompt, name in zip(prompts, names, strict=True)]
+    conversations = [
+        as_messages(prompt, name=name) for prompt, name in zip(prompts, names, strict=True)
+    ]
     if not allow_special:
         refuse_special(tokenizer, [text_of(messages) for messages in conversations], names)
     if not conversations:
         return []
-    laid_out = [chat.lay_out(one, open_turn=open_turn, name=name) for one, name in zip(conversations, names, strict=True)]
+    laid_out = [
+        chat.lay_out(one, open_turn=open_turn, name=name)
+        for one, name in zip(conversations, names, strict=True)
+    ]
     strings = [one.string for one in laid_out]
     encoded = run_tokenizer(tokenizer, strings, names=names, add_special_tokens=False)
     found = []
-    for name, one, ids, spans in zip(names, laid_out, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+    for name, one, ids, spans in zip(
+        names, laid_out, encoded["input_ids"], encoded["offset_mapping"], strict=True
+    ):
         own = [one.within(int(start), int(end)) for start, end in spans]
         if not any(end > start for start, end in own):
-            raise DataError(f"{name}: the text has no token once the template's are set aside: write it, or drop the row.")
+            raise DataError(
+                f"{name}: the text has no token once the template's are set aside: write it, or "
+                "drop the row."
+            )
         refuse_doubled(tokenizer, ids, name, writer="the chat template writes one itself")
         found.append(Tokens(list(ids), own))
     return found
@@ -216,39 +277,46 @@ def _refuse_conversations(prompts: Sequence[Prompt], names: Sequence[str]) -> No
     for name, prompt in zip(names, prompts, strict=True):
         if not isinstance(prompt, str):
             raise DataError(
-                f"{name} is a conversation (messages), and without a chat template a model is given plain texts: say "
-                "--chat-template on (chat_template='on'), or name a file with a template."
+                f"{name} is a conversation (messages), and without a chat template a model is "
+                "given plain texts: say --chat-template on (chat_template='on'), or name a file "
+                "with a template."
             )
 
 
 def _refuse_broken(chat: ChatTemplate) -> None:
     """Raise `UsageError` for a template that does not compile, or is no template of any model: too
-    long, with a number in it that nothing needs, or endless. What one makes of messages is told item
-    by item.
+    long, with a number in it that nothing needs, or endless. What one makes of messages is told
+    item by item.
     """
     if len(chat.text) > _MOST_BYTES:
-        raise UsageError(f"the chat template ({chat.source}) has more than {_MOST_BYTES:,} characters.")
+        raise UsageError(
+            f"the chat template ({chat.source}) has more than {_MOST_BYTES:,} characters."
+        )
     try:
         numbers = [text for _, kind, text in _JINJA.lex(chat.text) if kind == "integer"]
     except jinja2.TemplateSyntaxError:
         numbers = []  # told below, with its line
     if large := [text for text in numbers if len(text) > len(str(_MOST_NUMBER))]:
         raise UsageError(
-            f"the chat template ({chat.source}) computes with {large[0][:20]}, which could make a string "
-            f"that long: no template needs a number of more than {len(str(_MOST_NUMBER))} digits."
+            f"the chat template ({chat.source}) computes with {large[0][:20]}, which could make "
+            "a string that long: no template needs a number of more than "
+            f"{len(str(_MOST_NUMBER))} digits."
         )
     try:
         chat.render([{"role": "user", "content": "a"}])
     except DataError as error:
         if isinstance(error.__cause__, jinja2.TemplateSyntaxError):
             told = f"line {error.__cause__.lineno}: {error.__cause__.message}"
-            raise UsageError(f"the chat template ({chat.source}) is no Jinja ({told}): mend it.") from error
+            raise UsageError(
+                f"the chat template ({chat.source}) is no Jinja ({told}): mend it."
+            ) from error
 
 
 def _unfaithful(name: str, place: int, message: Message, what: str) -> DataError:
     return DataError(
-        f"{name}: the chat template writes message {place + 1} ({message['role']}: {shown(message['content'])}) {what}, so "
-        "that the text's tokens cannot be told from the template's. Choose another template, or --chat-template off."
+        f"{name}: the chat template writes message {place + 1} ({message['role']}: "
+        f"{shown(message['content'])}) {what}, so that the text's tokens cannot be told from the "
+        "template's. Choose another template, or --chat-template off."
     )
 
 
@@ -256,8 +324,12 @@ def _own_template(tokenizer: PreTrainedTokenizerBase, name: str) -> str:
     try:
         return str(tokenizer.get_chat_template())
     except ValueError as error:
-        what = "several, none of them the default" if tokenizer.chat_template else "none (it is a base model's)"
+        what = (
+            "several, none of them the default"
+            if tokenizer.chat_template
+            else "none (it is a base model's)"
+        )
         raise UsageError(
-            f"--chat-template on: the tokenizer of {name} has {what}. Name a file with a template (--chat-template FILE), or "
-            "give plain texts (--chat-template off)."
+            f"--chat-template on: the tokenizer of {name} has {what}. Name a file with a "
+            "template (--chat-template FILE), or give plain texts (--chat-template off)."
         ) from error

@@ -1,6 +1,8 @@
-"""Prompts: a text, or a conversation, a list of messages {"role": ..., "content": ...}; and the text that both have.
+"""Prompts: a text, or a conversation, a list of messages {"role": ..., "content": ...}; and the
+text that both have.
 
-The text of a conversation is its contents joined by newlines: spans, turns and offsets speak of its characters.
+The text of a conversation is its contents joined by newlines: spans, turns and offsets speak of its
+characters.
 """
 
 import re
@@ -20,7 +22,8 @@ _ROLE = re.compile(r"[\w-]+", re.ASCII)
 
 
 def prompt_of(text: str, fields: Mapping[str, Any], *, name: str) -> Prompt:
-    """What a model is given of the stimulus `name`: the conversation in its field `messages`, or else its text.
+    """What a model is given of the stimulus `name`: the conversation in its field `messages`, or
+    else its text.
 
     Raises `DataError` for messages that are none, saying which, and what is wrong with it.
     """
@@ -30,12 +33,16 @@ def prompt_of(text: str, fields: Mapping[str, Any], *, name: str) -> Prompt:
 
 def as_messages(prompt: Prompt, *, name: str) -> Sequence[Message]:
     """`prompt` as messages: a text is one user turn. Raises `DataError` as `prompt_of`."""
-    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else _checked(prompt, name)
+    return (
+        [{"role": "user", "content": prompt}] if isinstance(prompt, str) else _checked(prompt, name)
+    )
 
 
 def text_of(prompt: Prompt) -> str:
     """The prompt itself, or its contents joined by newlines."""
-    return prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)
+    return (
+        prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)
+    )
 
 
 def followed_by(prompt: Prompt, suffix: str) -> Prompt:
@@ -47,11 +54,14 @@ def followed_by(prompt: Prompt, suffix: str) -> Prompt:
 
 
 def turns_of(prompt: Prompt) -> tuple[tuple[str, int, int], ...]:
-    """The turns of a prompt: role, start and end in the characters of `text_of`. A text is one user turn."""
+    """The turns of a prompt: role, start and end in the characters of `text_of`. A text is one user
+    turn.
+    """
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     ends = accumulate(len(message["content"]) + 1 for message in messages)
     return tuple(
-        (message["role"], end - 1 - len(message["content"]), end - 1) for message, end in zip(messages, ends, strict=True)
+        (message["role"], end - 1 - len(message["content"]), end - 1)
+        for message, end in zip(messages, ends, strict=True)
     )
 
 
@@ -63,7 +73,10 @@ def _checked(value: Any, name: str) -> Sequence[Message]:
         )
     for place, message in enumerate(value, start=1):
         if fault := _fault(message):
-            raise DataError(f'{name}: message {place} of {len(value)} {fault}. A message is {{"role": ..., "content": ...}}.')
+            raise DataError(
+                f"{name}: message {place} of {len(value)} {fault}. A message is "
+                '{"role": ..., "content": ...}.'
+            )
     return value
 
 
@@ -80,7 +93,11 @@ def _fault(message: Any) -> str | None:
     if not isinstance(given["content"], str) or not given["content"].strip():
         return f"has the content {shown(given['content'])}; a content is a text that is not empty"
     others = sorted(given.keys() - {"role", "content"})
-    return f"also has {others[0]!r}, which no position rule could tell from the text" if others else None
+    return (
+        f"also has {others[0]!r}, which no position rule could tell from the text"
+        if others
+        else None
+    )
 
 
 def shown(value: Any) -> str:

@@ -141,7 +141,9 @@ def _site_row(model: LanguageModel, check: str, sites: Sequence[Site]) -> Row:
 
 def _whole_row(model: LanguageModel, check: str) -> Row:
     found: Gap = measured_whole(model, check)
-    return _row(check, found.error, whole_bound(model, check, found.error), MODEL_CHECKS[check].means, [])
+    return _row(
+        check, found.error, whole_bound(model, check, found.error), MODEL_CHECKS[check].means, []
+    )
 
 
 def _row(check: str, value: float, bound: float, means: str, bad: Sequence[Site]) -> Row:

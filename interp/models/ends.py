@@ -38,7 +38,8 @@ def last_content(text: str, spans: Sequence[tuple[int, int]], *, name: str) -> i
     own = content_positions(text[:end], spans)
     if not len(own) or spans[own[-1]][1] > len(text):
         raise DataError(
-            f"{name}: no token of the text ends before the suffix; put a space before the suffix, or write the text."
+            f"{name}: no token of the text ends before the suffix; put a space before the "
+            "suffix, or write the text."
         )
     return int(own[-1])
 
@@ -55,9 +56,9 @@ def refuse_ended(
         if len(row) > 1 and row[-1] in ends:  # alone, such a token is the beginning of a text
             token = tokenizer.convert_ids_to_tokens(int(row[-1]))
             raise DataError(
-                f"{name} ends in the end token {token!r}, behind which a model begins a new text, and it "
-                "is to be continued: take the token out of the text, or choose a chat template that opens "
-                "the assistant's turn."
+                f"{name} ends in the end token {token!r}, behind which a model begins a new "
+                "text, and it is to be continued: take the token out of the text, or choose a "
+                "chat template that opens the assistant's turn."
             )
 
 
@@ -74,6 +75,6 @@ def refuse_unembedded(
         if beyond:
             token = tokenizer.convert_ids_to_tokens(beyond[0])
             raise DataError(
-                f"{name}: the token {token!r} (id {beyond[0]}) is the tokenizer's, and the model embeds "
-                f"ids 0..{d_vocab - 1} only: take it out of the text."
+                f"{name}: the token {token!r} (id {beyond[0]}) is the tokenizer's, and the model "
+                f"embeds ids 0..{d_vocab - 1} only: take it out of the text."
             )

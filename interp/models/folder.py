@@ -1,7 +1,8 @@
-"""What a Hugging Face folder must hold before anything of it is loaded: checks on small files, without torch.
+"""What a Hugging Face folder must hold before anything of it is loaded: checks on small files,
+without torch.
 
-Only safetensors weights and transformers' own architectures are accepted: a `.bin` file is a pickle, and code that comes
-with a model would run on this machine.
+Only safetensors weights and transformers' own architectures are accepted: a `.bin` file is a
+pickle, and code that comes with a model would run on this machine.
 """
 
 import json
@@ -26,7 +27,9 @@ FAMILIES = (
     "phi",
     "olmo",
 )
-"""Families to name when another is refused; any decoder-only model that TransformerLens's bridge takes will do."""
+"""Families to name when another is refused; any decoder-only model that TransformerLens's bridge
+takes will do.
+"""
 
 _GENERATIVE = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 """How transformers ends the names of classes that write text."""
@@ -39,14 +42,21 @@ SINGLE = "model.safetensors"
 SMALL = (".json", ".model", ".txt", ".jinja")
 """Endings of the files that lie beside the weights: configuration and tokenizer."""
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.json",
+    "vocab.txt",
+    "tekken.json",
+)
 
 
 def check_folder(folder: Path) -> dict[str, Any]:
     """The configuration of the model in `folder`, once it is known that the folder can be loaded.
 
-    Raises `ArtefactError` (exit 4) for files that are missing, broken or not to be trusted, `UsageError` (exit 2) for a kind
-    of model that interp does not read.
+    Raises `ArtefactError` (exit 4) for files that are missing, broken or not to be trusted,
+    `UsageError` (exit 2) for a kind of model that interp does not read.
     """
     config = check_description(folder)
     check_weight_names({entry.name for entry in folder.iterdir()}, folder)
@@ -68,7 +78,10 @@ def check_description(folder: Path) -> dict[str, Any]:
     if tokenizer.is_file():
         refuse_code(read_json(tokenizer, "it describes the tokenizer"), tokenizer)
     if not {entry.name for entry in folder.iterdir()} & set(TOKENIZER_FILES):
-        raise ArtefactError(f"{folder} holds no tokenizer (looked for {', '.join(TOKENIZER_FILES)}): save it beside the model.")
+        raise ArtefactError(
+            f"{folder} holds no tokenizer (looked for {', '.join(TOKENIZER_FILES)}): save it "
+            "beside the model."
+        )
     return config
 
 
@@ -105,15 +118,23 @@ def refuse_no_files(folder: Path) -> None:
 
 
 def check_config(config: dict[str, Any], where: Path | str) -> None:
-    """Raise unless `config` describes a decoder-only language model that needs no code of its own."""
+    """Raise unless `config` describes a decoder-only language model that needs no code of its
+    own.
+    """
     if not isinstance(config.get("model_type"), str):
-        raise ArtefactError(f"{where}: config.json names no model_type; it must be one of transformers' own, such as gpt2.")
+        raise ArtefactError(
+            f"{where}: config.json names no model_type; it must be one of transformers' own, "
+            "such as gpt2."
+        )
     refuse_code(config, where)
     if config.get("is_encoder_decoder"):
         raise unsupported(where, f"{config['model_type']}, an encoder-decoder")
     named = config.get("architectures") or []
     if not isinstance(named, list):
-        raise ArtefactError(f"{where}: architectures in config.json holds a {type(named).__name__}, expected a list of names.")
+        raise ArtefactError(
+            f"{where}: architectures in config.json holds a {type(named).__name__}, expected a "
+            "list of names."
+        )
     if named and not str(named[0]).endswith(_GENERATIVE):
         raise unsupported(where, str(named[0]))
 
@@ -121,8 +142,8 @@ def check_config(config: dict[str, Any], where: Path | str) -> None:
 def unsupported(where: Path | str, kind: str) -> UsageError:
     """The error for a kind of model that interp does not read."""
     return UsageError(
-        f"{where} is of a kind that interp does not read ({kind}). It reads decoder-only language models: "
-        f"{', '.join(FAMILIES)} and others like them."
+        f"{where} is of a kind that interp does not read ({kind}). It reads decoder-only "
+        f"language models: {', '.join(FAMILIES)} and others like them."
     )
 
 
@@ -132,9 +153,9 @@ def refuse_code(config: dict[str, Any], where: Path | str) -> None:
     if code:
         classes = sorted(map(str, code)) if isinstance(code, dict) else [str(code)[:80]]
         raise ArtefactError(
-            f"{where} needs Python code that comes with it ({', '.join(classes)}), which would run on "
-            "this machine with your rights. interp runs none: use a revision in one of transformers' "
-            "own architectures."
+            f"{where} needs Python code that comes with it ({', '.join(classes)}), which would "
+            "run on this machine with your rights. interp runs none: use a revision in one of "
+            "transformers' own architectures."
         )
 
 
@@ -148,8 +169,9 @@ def check_weight_names(names: Collection[str], where: Path | str) -> None:
     pickled = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
     if pickled:
         raise ArtefactError(
-            f"{where} has its weights only as {pickled[0]}, a pickle, which can run code when it is read. Use a revision "
-            "with safetensors (many hub models have one under refs/pr), or convert it in a sandbox."
+            f"{where} has its weights only as {pickled[0]}, a pickle, which can run code when it "
+            "is read. Use a revision with safetensors (many hub models have one under refs/pr), "
+            "or convert it in a sandbox."
         )
     files = sorted(filter(_is_gguf, names))
     if files:
@@ -159,7 +181,9 @@ def check_weight_names(names: Collection[str], where: Path | str) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that hold the model in `folder`; raises `ArtefactError` when one is missing or empty."""
+    """The safetensors files that hold the model in `folder`; raises `ArtefactError` when one is
+    missing or empty.
+    """
     names = [SINGLE]
     if (folder / INDEX).exists():
         names = shard_names(read_json(folder / INDEX, "it lists the weight files"), folder / INDEX)
@@ -179,14 +203,21 @@ def small_files(folder: Path, *, plain: bool = True) -> list[Path]:
 
 
 def shard_names(index: dict[str, Any], where: Path | str) -> list[str]:
-    """The weight files that an index names; raises `ArtefactError` for a name that leaves the folder."""
+    """The weight files that an index names; raises `ArtefactError` for a name that leaves the
+    folder.
+    """
     shards = index.get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise ArtefactError(f"{where} has no weight_map: download the model again.")
     names = sorted({str(name) for name in shards.values()})
-    outside = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
+    outside = [
+        name for name in names if Path(name).name != name or not name.endswith(".safetensors")
+    ]
     if outside:
-        raise ArtefactError(f"{where} names the weight file {outside[0]!r}: expected a .safetensors file beside the index.")
+        raise ArtefactError(
+            f"{where} names the weight file {outside[0]!r}: expected a .safetensors file beside "
+            "the index."
+        )
     return names
 
 
@@ -199,7 +230,9 @@ def read_json(path: Path, why: str) -> dict[str, Any]:
     except OSError as error:
         raise ArtefactError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise ArtefactError(f"{path} is not valid JSON ({error}): download or write it again.") from error
+        raise ArtefactError(
+            f"{path} is not valid JSON ({error}): download or write it again."
+        ) from error
     if not isinstance(content, dict):
         raise ArtefactError(f"{path} holds a {type(content).__name__}, expected a JSON object.")
     return content

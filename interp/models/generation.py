@@ -1,4 +1,6 @@
-"""Choosing the next token: greedy or sampled from a generator of its own, so that a seed means the same text again."""
+"""Choosing the next token: greedy or sampled from a generator of its own, so that a seed means the
+same text again.
+"""
 
 import math
 from collections.abc import Collection, Sequence
@@ -13,22 +15,31 @@ from interp.errors import UsageError
 def check_generation(max_new_tokens: int, temperature: float) -> None:
     """Raise `UsageError` for settings that generate nothing or have no meaning."""
     if max_new_tokens < 1:
-        raise UsageError(f"max_new_tokens is {max_new_tokens}: nothing would be generated; ask for at least 1.")
+        raise UsageError(
+            f"max_new_tokens is {max_new_tokens}: nothing would be generated; ask for at least 1."
+        )
     if not math.isfinite(temperature) or temperature < 0:
-        raise UsageError(f"temperature {temperature}: expected 0 (greedy) or a finite number above 0.")
+        raise UsageError(
+            f"temperature {temperature}: expected 0 (greedy) or a finite number above 0."
+        )
 
 
-def choose(logits: Float[Tensor, "batch d_vocab"], *, temperature: float, draw: torch.Generator) -> Int[Tensor, " batch"]:
-    """The next token of each row: the most likely one (temperature 0), or one drawn from softmax(logits / temperature).
+def choose(
+    logits: Float[Tensor, "batch d_vocab"], *, temperature: float, draw: torch.Generator
+) -> Int[Tensor, " batch"]:
+    """The next token of each row: the most likely one (temperature 0), or one drawn from
+    softmax(logits / temperature).
 
-    The draw inverts the cumulative distribution at one uniform number a row, in float64 on the CPU, so that it does not
-    depend on the device.
+    The draw inverts the cumulative distribution at one uniform number a row, in float64 on the CPU,
+    so that it does not depend on the device.
     """
     if temperature == 0:
         return logits.argmax(dim=-1).cpu()
     cumulative = torch.softmax(logits.double().cpu() / temperature, dim=-1).cumsum(dim=-1)
     level = torch.rand(len(logits), 1, generator=draw, dtype=torch.float64) * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, level, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
+    return (
+        torch.searchsorted(cumulative, level, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
+    )
 
 
 def until(ends: Collection[int], row: Sequence[int]) -> list[int]:

@@ -126,8 +126,8 @@ def reading(path: Path, reader: Callable[..., Any]) -> Iterator[tuple[str, dict[
 
 
 def fast_reader() -> Callable[..., Any]:
-    """gguf's reader, made once per file, over a plain array: it takes hundreds of thousands of small
-    slices, and each slice of a memory map makes a memory map again.
+    """gguf's reader, made once per file, over a plain array: it takes hundreds of thousands of
+    small slices, and each slice of a memory map makes a memory map again.
     """
     from gguf import GGUFReader
 
@@ -140,7 +140,9 @@ def fast_reader() -> Callable[..., Any]:
         def data(self, mapped: np.ndarray) -> None:
             self._data = mapped.view(np.ndarray)
 
-        def _get(self, offset: int, dtype: Any, count: Any = 1, override_order: str | None = None) -> np.ndarray:
+        def _get(
+            self, offset: int, dtype: Any, count: Any = 1, override_order: str | None = None
+        ) -> np.ndarray:
             kind = np.dtype(dtype)
             order = override_order or self.byte_order
             part = self._data[offset : offset + kind.itemsize * int(count)]

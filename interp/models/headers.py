@@ -16,7 +16,9 @@ from interp.models.folder import weight_files
 Shape = tuple[int, ...]
 
 _MOST_BYTES = 32 << 20
-"""The longest header that is read: of a model with 100 000 tensors in one file it has half of this."""
+"""The longest header that is read: of a model with 100 000 tensors in one file it has half of
+this.
+"""
 
 _NUMBER = re.compile(r"(?:^|\.)(\d{1,6})(?:\.|$)")
 """The first number in a tensor's name is its layer's, in every family."""
@@ -36,7 +38,8 @@ def weight_shapes(folder: Path) -> dict[str, Shape]:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             reason = str(error)[:200] or type(error).__name__
             raise ArtefactError(
-                f"the weights in {folder} are corrupt ({path.name}: {reason}): download the model again."
+                f"the weights in {folder} are corrupt ({path.name}: {reason}): download the "
+                "model again."
             ) from error
     return found
 
@@ -57,7 +60,9 @@ def _shapes(path: Path) -> dict[str, Shape]:
     header.pop("__metadata__", None)
     end = max((_end(entry) for entry in header.values()), default=0)
     if end != size - 8 - length:
-        raise ValueError(f"its header claims {end:,} bytes of data, and {size - 8 - length:,} follow")
+        raise ValueError(
+            f"its header claims {end:,} bytes of data, and {size - 8 - length:,} follow"
+        )
     return {name: _shape(entry["shape"]) for name, entry in header.items()}
 
 

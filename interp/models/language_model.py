@@ -1,7 +1,9 @@
-"""LanguageModel: a causal language model whose inner activations can be read and edited, and its tokenizer.
+"""LanguageModel: a causal language model whose inner activations can be read and edited, and its
+tokenizer.
 
-It stands on TransformerLens's `TransformerBridge` in the raw basis: the weights and the residual stream are Hugging Face's
-own, nothing is folded or centred. The model is in evaluation mode and records no gradient.
+It stands on TransformerLens's `TransformerBridge` in the raw basis: the weights and the residual
+stream are Hugging Face's own, nothing is folded or centred. The model is in evaluation mode and
+records no gradient.
 """
 
 import difflib
@@ -35,8 +37,17 @@ from interp.models.weights import Weights, working_dtype
 from interp.sites import Site
 
 _LAYER = re.compile(r"blocks\.(\d+)\.")
-_GATED = ("hook_result", "hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input", "hook_mlp_in")
-"""Names that the bridge lists and does not compute unless a flag is set: a hook there would never fire."""
+_GATED = (
+    "hook_result",
+    "hook_attn_in",
+    "hook_q_input",
+    "hook_k_input",
+    "hook_v_input",
+    "hook_mlp_in",
+)
+"""Names that the bridge lists and does not compute unless a flag is set: a hook there would never
+fire.
+"""
 
 
 class PlainLogits(NamedTuple):
@@ -49,11 +60,12 @@ class PlainLogits(NamedTuple):
 class LanguageModel(Weights):
     """A model, its tokenizer, its sizes and where it came from. Made by `interp.models.load`.
 
-    `provenance` is what `RunRecord` keeps of it; `plain` builds the same model once more without the bridge; `chat` is the
-    template that its texts are given under, or None; `known`, where it was taken, is what the doctor holds the bridge against.
-    `placement` is what `load` was told of devices; token ids go to `device`,
-    and weights are handed out there. `spread`: it lies on several devices; `quantised`: its matrices are kept in few bits;
-    `precision`: the coarsest arithmetic in it (float8 stands for that of quantised kernels, float16 for TF32).
+    `provenance` is what `RunRecord` keeps of it; `plain` builds the same model once more without
+    the bridge; `chat` is the template that its texts are given under, or None; `known`, where it
+    was taken, is what the doctor holds the bridge against. `placement` is what `load` was told of
+    devices; token ids go to `device`, and weights are handed out there. `spread`: it lies on
+    several devices; `quantised`: its matrices are kept in few bits; `precision`: the coarsest
+    arithmetic in it (float8 stands for that of quantised kernels, float16 for TF32).
     """
 
     def __init__(
@@ -88,7 +100,9 @@ class LanguageModel(Weights):
         self.device: torch.device = home(wrapped.get_input_embeddings())
         self.dtype: torch.dtype = working_dtype(wrapped)
         self.quantised: bool = is_quantised(wrapped)
-        self.precision: torch.dtype = torch.float8_e4m3fn if self.quantised else coarsest(self.device, self.dtype)
+        self.precision: torch.dtype = (
+            torch.float8_e4m3fn if self.quantised else coarsest(self.device, self.dtype)
+        )
         self.spread: bool = is_spread(wrapped)
         self.reading = Reading()
         """How texts are given where nothing else is said; who loads the model may set it."""
@@ -98,7 +112,9 @@ class LanguageModel(Weights):
         self._points = tuple(bridge.hook_points())
         self._own_hooks = self._hooks_now()
         self._cache_name = cache_name(bridge.original_model)
-        self._keeps_logits = "logits_to_keep" in inspect.signature(bridge.original_model.forward).parameters
+        self._keeps_logits = (
+            "logits_to_keep" in inspect.signature(bridge.original_model.forward).parameters
+        )
 
     def tokenize(
         self,
@@ -109,19 +125,22 @@ class LanguageModel(Weights):
         allow_special: bool = False,
         open_turn: bool = False,
     ) -> list[list[int]]:
-        """Token ids of each text, the tokenizer's own special tokens (BOS) added once; `ids` name the texts in messages.
+        """Token ids of each text, the tokenizer's own special tokens (BOS) added once; `ids` name
+        the texts in messages.
 
-        Under a chat template a text is one user turn, a list of messages the conversation it is, and the template alone writes
-        what stands around them. `open_turn` is for texts that are to be continued: it opens the
-        assistant's turn behind them, or, without a template, leaves out what the tokenizer puts behind
-        a text (EOS). What is not said here is as `reading` says.
+        Under a chat template a text is one user turn, a list of messages the conversation it is,
+        and the template alone writes what stands around them. `open_turn` is for texts that are to
+        be continued: it opens the assistant's turn behind them, or, without a template, leaves out
+        what the tokenizer puts behind a text (EOS). What is not said here is as `reading` says.
 
-        Raises `DataError` for a text that is longer than the model's context (unless `truncate` says
-        which end to cut), that has no token, that holds special tokens (unless `allow_special`) or a
-        token that the model does not embed, and for messages without a template; `UsageError` for
-        `truncate` under a template.
+        Raises `DataError` for a text that is longer than the model's context (unless `truncate`
+        says which end to cut), that has no token, that holds special tokens (unless
+        `allow_special`) or a token that the model does not embed, and for messages without a
+        template; `UsageError` for `truncate` under a template.
         """
-        rows = self.encode(texts, ids=ids, truncate=truncate, allow_special=allow_special, open_turn=open_turn)
+        rows = self.encode(
+            texts, ids=ids, truncate=truncate, allow_special=allow_special, open_turn=open_turn
+        )
         return [row.ids for row in rows]
 
     def encode(
@@ -134,48 +153,73 @@ class LanguageModel(Weights):
         allow_special: bool = False,
         open_turn: bool = False,
     ) -> list[Tokens]:
-        """The tokens of each text as `tokenize` gives them, with the span of characters [start, end) that each covers.
+        """The tokens of each text as `tokenize` gives them, with the span of characters [start,
+        end) that each covers.
 
-        `suffixes` stand behind the texts and are never cut. Spans speak of the text (and its suffix)
-        itself: what tokenizer and chat template write has (0, 0), and the text of a conversation is its
-        contents, joined by newlines. Raises as `tokenize` does.
+        `suffixes` stand behind the texts and are never cut. Spans speak of the text (and its
+        suffix) itself: what tokenizer and chat template write has (0, 0), and the text of a
+        conversation is its contents, joined by newlines. Raises as `tokenize` does.
         """
         if isinstance(texts, str) or truncate not in (None, "left", "right"):
-            raise UsageError("tokenize takes a list of texts, and truncate is None, 'left' or 'right'.")
+            raise UsageError(
+                "tokenize takes a list of texts, and truncate is None, 'left' or 'right'."
+            )
         names = list(ids) if ids is not None else [f"text {place}" for place in range(len(texts))]
-        truncate, allow_special = truncate or self.reading.truncate, allow_special or self.reading.allow_special
+        truncate, allow_special = (
+            truncate or self.reading.truncate,
+            allow_special or self.reading.allow_special,
+        )
         if truncate is not None and self.chat is not None:
             raise UsageError(UNCUT)
         behind = [""] * len(texts) if suffixes is None else suffixes
-        given = [followed_by(text, more) if more else text for text, more in zip(texts, behind, strict=True)]
-        rows = encode_prompts(self.tokenizer, self.chat, given, names=names, allow_special=allow_special, open_turn=open_turn)
+        given = [
+            followed_by(text, more) if more else text
+            for text, more in zip(texts, behind, strict=True)
+        ]
+        rows = encode_prompts(
+            self.tokenizer,
+            self.chat,
+            given,
+            names=names,
+            allow_special=allow_special,
+            open_turn=open_turn,
+        )
         refuse_unembedded(self.tokenizer, rows, self.dims.d_vocab, names=names)
         if truncate is not None:
             rows = [self._cut(row, text, truncate) for row, text in zip(rows, texts, strict=True)]
         self._check_lengths(rows, names, shortened=truncate is not None)
         if open_turn and self.chat is None and self._trailing:
-            rows = [Tokens(row.ids[: -self._trailing], row.spans[: -self._trailing]) for row in rows]
+            rows = [
+                Tokens(row.ids[: -self._trailing], row.spans[: -self._trailing]) for row in rows
+            ]
         return rows
 
     def _cut(self, row: Tokens, text: Prompt, side: str) -> Tokens:
         """`row` with its text cut; what stands behind the text (a suffix, end tokens) is kept."""
         length = len(text_of(text))
-        first = next((i for i, (_, end) in enumerate(row.spans) if end > length), len(row.ids) - self._trailing)
+        first = next(
+            (i for i, (_, end) in enumerate(row.spans) if end > length),
+            len(row.ids) - self._trailing,
+        )
         limit = self.dims.n_ctx - self._trailing - self.reading.room
         return cut(row, limit=limit, side=side, leading=self._leading, behind=len(row.ids) - first)
 
-    def _check_lengths(self, rows: Sequence[Tokens], names: Sequence[str], *, shortened: bool) -> None:
+    def _check_lengths(
+        self, rows: Sequence[Tokens], names: Sequence[str], *, shortened: bool
+    ) -> None:
         limit = self.dims.n_ctx
         or_cut = "" if self.chat or shortened else ", or pass --truncate left|right to cut that end"
         for name, row in zip(names, rows, strict=True):
             if len(row.ids) > limit:
                 raise DataError(
-                    f"{name}: the text has {len(row.ids)} tokens and the context of {self.name} holds {limit} (n_ctx): "
-                    f"shorten it{or_cut}."
+                    f"{name}: the text has {len(row.ids)} tokens and the context of {self.name} "
+                    f"holds {limit} (n_ctx): shorten it{or_cut}."
                 )
 
     def pad(self, rows: Sequence[Sequence[int]], *, side: str = "right") -> Batch:
-        """`rows` as one batch; the mask comes from their lengths. Raises `UsageError` for ids outside the vocabulary."""
+        """`rows` as one batch; the mask comes from their lengths. Raises `UsageError` for ids
+        outside the vocabulary.
+        """
         pad = self.tokenizer.pad_token_id
         filler = pad if pad is not None and pad < self.dims.d_vocab else 0
         return pad_rows(rows, side=side, filler=filler, d_vocab=self.dims.d_vocab)
@@ -183,18 +227,23 @@ class LanguageModel(Weights):
     def forward(
         self, batch: Batch, *, hooks: Sequence[Hook] = (), stop_at_layer: int | None = None
     ) -> Float[Tensor, "batch pos width"]:
-        """Logits [batch pos d_vocab] of `batch` under `hooks`, in the model's dtype; values on padding mean nothing.
+        """Logits [batch pos d_vocab] of `batch` under `hooks`, in the model's dtype; values on
+        padding mean nothing.
 
-        With `stop_at_layer` = l, only blocks 0..l-1 run, and the residual stream [batch pos d_model] after them is returned
-        (l = n_layers: before the final norm, without unembedding). Raises `UsageError` for an unknown hook name or layer,
-        `DataError` for a batch longer than the context.
+        With `stop_at_layer` = l, only blocks 0..l-1 run, and the residual stream [batch pos
+        d_model] after them is returned (l = n_layers: before the final norm, without unembedding).
+        Raises `UsageError` for an unknown hook name or layer, `DataError` for a batch longer than
+        the context.
         """
         self._check_width(batch.ids.shape[1])
         if stop_at_layer is None:
             with self.hooked(hooks):
                 return self._run(batch.ids, batch.mask)
         if not 0 <= stop_at_layer <= self.dims.n_layers:
-            raise UsageError(f"stop_at_layer {stop_at_layer}: expected 0..{self.dims.n_layers}, the number of blocks to run.")
+            raise UsageError(
+                f"stop_at_layer {stop_at_layer}: expected 0..{self.dims.n_layers}, the number of "
+                "blocks to run."
+            )
         site = Site("resid_post", stop_at_layer - 1) if stop_at_layer else Site("resid_pre", 0)
         with self.hooked([*hooks, (site.hook, _stop)]):
             try:
@@ -203,12 +252,18 @@ class LanguageModel(Weights):
                 return stopped.residual
         raise InternalError(f"{self.name}: the forward pass did not reach layer {stop_at_layer}.")
 
-    def last_logits(self, batch: Batch, *, hooks: Sequence[Hook] = ()) -> Float[Tensor, "batch d_vocab"]:
-        """Logits at each row's last real token; where the model can, no other position is unembedded."""
+    def last_logits(
+        self, batch: Batch, *, hooks: Sequence[Hook] = ()
+    ) -> Float[Tensor, "batch d_vocab"]:
+        """Logits at each row's last real token; where the model can, no other position is
+        unembedded.
+        """
         self._check_width(batch.ids.shape[1])
         columns, place = torch.unique(batch.last, return_inverse=True)
         keep: int | Tensor = columns.to(self.device)
-        if self.spread:  # their list would lie on the first device and what it picks from on the last: a tail is kept instead
+        # their list would lie on the first device and what it picks from on the last: a tail is
+        # kept instead
+        if self.spread:
             columns = torch.arange(int(columns[0]), batch.ids.shape[1])
             place, keep = batch.last - columns[0], len(columns)
         with self.hooked(hooks):
@@ -226,17 +281,26 @@ class LanguageModel(Weights):
         hooks: Sequence[Hook] = (),
         use_cache: bool = True,
     ) -> list[list[int]]:
-        """New tokens after each prompt (ids), up to and without the end-of-text token; temperature 0 is greedy.
+        """New tokens after each prompt (ids), up to and without the end-of-text token; temperature
+        0 is greedy.
 
-        Prompts run as one left-padded batch. With the cache a hook sees `[batch, prompt, ...]` once and then one position a
-        call; without, all positions each time. Sampling draws from its own generator, seeded by `seed`.
-        Raises `UsageError` for settings that generate nothing or have no meaning, `DataError` for a prompt that is too long, or
-        that ends in an end token.
+        Prompts run as one left-padded batch. With the cache a hook sees `[batch, prompt, ...]` once
+        and then one position a call; without, all positions each time. Sampling draws from its own
+        generator, seeded by `seed`. Raises `UsageError` for settings that generate nothing or have
+        no meaning, `DataError` for a prompt that is too long, or that ends in an end token.
         """
         check_generation(max_new_tokens, temperature)
-        refuse_ended(self.tokenizer, prompts, self.end_tokens, names=[f"prompt {at}" for at in range(len(prompts))])
+        refuse_ended(
+            self.tokenizer,
+            prompts,
+            self.end_tokens,
+            names=[f"prompt {at}" for at in range(len(prompts))],
+        )
         batch = self.pad(prompts, side="left")
-        self._check_width(batch.ids.shape[1] + max_new_tokens, what=f"the longest prompt and its {max_new_tokens} new tokens")
+        self._check_width(
+            batch.ids.shape[1] + max_new_tokens,
+            what=f"the longest prompt and its {max_new_tokens} new tokens",
+        )
         draw = torch.Generator().manual_seed(seed)
         ends = self.end_tokens
         ids, mask, cache = batch.ids, batch.mask, None
@@ -303,12 +367,17 @@ class LanguageModel(Weights):
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of `tokens`, special tokens left out, spaces as the tokenizer has them."""
-        return cast(str, self.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return cast(
+            str,
+            self.tokenizer.decode(
+                list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            ),
+        )
 
     @property
     def end_tokens(self) -> frozenset[int]:
-        """Ids that end a text: the tokenizer's end-of-text token, and those that the model's configurations name (for
-        generation, a chat model names its end of turn).
+        """Ids that end a text: the tokenizer's end-of-text token, and those that the model's
+        configurations name (for generation, a chat model names its end of turn).
         """
         wrapped: Any = self.bridge.original_model
         found = [self.tokenizer.eos_token_id]
@@ -329,7 +398,10 @@ class LanguageModel(Weights):
         with torch.no_grad(), self.bridge.hooks(fwd_hooks=list(hooks)):
             yield
         if self.count_hooks() != before:
-            raise InternalError(f"{self.name}: hooks were left on the model (had {before}, has {self.count_hooks()}).")
+            raise InternalError(
+                f"{self.name}: hooks were left on the model (had {before}, has "
+                f"{self.count_hooks()})."
+            )
 
     def hooks_clean(self) -> bool:
         """Whether the hooks on the model are those that were there when it was loaded."""
@@ -359,17 +431,24 @@ class LanguageModel(Weights):
         return find_read_only(lambda hooks: self.forward(few, hooks=hooks), offers=self.offers)
 
     def sites(self) -> list[dict[str, Any]]:
-        """A row a kind of site: its name, hook, layers, shape with this model's numbers, and the analyses that accept it."""
+        """A row a kind of site: its name, hook, layers, shape with this model's numbers, and the
+        analyses that accept it.
+        """
         return site_rows(self.dims, self.offers, read_only=self.read_only)
 
     def _run(self, ids: Tensor, mask: Tensor, **options: Any) -> Any:
         if not self._keeps_logits:
             options.pop("logits_to_keep", None)
-        return self.bridge(ids.to(self.device), attention_mask=mask.long().to(self.device), **options)
+        return self.bridge(
+            ids.to(self.device), attention_mask=mask.long().to(self.device), **options
+        )
 
     def _check_width(self, width: int, *, what: str = "the batch") -> None:
         if width > self.dims.n_ctx:
-            raise DataError(f"{what} has {width} positions and the context of {self.name} holds {self.dims.n_ctx} (n_ctx).")
+            raise DataError(
+                f"{what} has {width} positions and the context of {self.name} holds "
+                f"{self.dims.n_ctx} (n_ctx)."
+            )
 
     def _check_hook(self, name: str) -> None:
         if name in self._names and not name.endswith(_GATED):
@@ -378,7 +457,8 @@ class LanguageModel(Weights):
             self.block(int(match[1]))
         near = difflib.get_close_matches(name, sorted(self._names), n=3, cutoff=0.3)
         raise UsageError(
-            f"{self.name} has no site {name!r} to hook: did you mean {', '.join(near)}? `interp sites {self.name}` lists them."
+            f"{self.name} has no site {name!r} to hook: did you mean {', '.join(near)}? `interp "
+            f"sites {self.name}` lists them."
         )
 
     def count_hooks(self) -> int:

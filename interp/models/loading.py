@@ -52,15 +52,18 @@ def load(
     """The model called `name`: a testbed (planted, planted_null, storyworld), smollm2, a folder, a
     GGUF file (its weights are dequantised), or a hub id `org/name@revision`.
 
-    In evaluation mode, raw basis, without gradients, eager attention. `device` is cpu, cuda, cuda:1, mps, or auto: the model is
-    spread over the machine's GPUs and, where they do not suffice, its CPU memory and disk (a map from modules to devices says
-    it in full). `offline` never touches the network; `check` runs the doctor's brief checks. `chat_template`: "on" (the
-    tokenizer's own), a file with a Jinja template, or "off" (texts are given plain, as when nothing is said).
+    In evaluation mode, raw basis, without gradients, eager attention. `device` is cpu, cuda,
+    cuda:1, mps, or auto: the model is spread over the machine's GPUs and, where they do not
+    suffice, its CPU memory and disk (a map from modules to devices says it in full). `offline`
+    never touches the network; `check` runs the doctor's brief checks. `chat_template`: "on" (the
+    tokenizer's own), a file with a Jinja template, or "off" (texts are given plain, as when nothing
+    is said).
 
-    Raises `UsageError` for an unknown name, device, dtype, kind of model or chat template, `ArtefactError` for a folder that is
-    broken or not to be trusted, `ResourceError` for a device or package that is missing or a hub that cannot serve,
-    `InternalError` when a check fails. Warns when a GPU's float32 is not float32 (TF32), when a
-    chat model is given plain texts without having been told to, and when weights were dequantised.
+    Raises `UsageError` for an unknown name, device, dtype, kind of model or chat template,
+    `ArtefactError` for a folder that is broken or not to be trusted, `ResourceError` for a device
+    or package that is missing or a hub that cannot serve, `InternalError` when a check fails. Warns
+    when a GPU's float32 is not float32 (TF32), when a chat model is given plain texts without
+    having been told to, and when weights were dequantised.
     """
     if dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
@@ -97,21 +100,29 @@ def load(
 
 
 def put_bridge(hf_model: PreTrainedModel, name: str) -> TransformerBridge:
-    """TransformerLens's bridge around `hf_model`, which it changes in place (its modules get hooks; weights stay)."""
+    """TransformerLens's bridge around `hf_model`, which it changes in place (its modules get hooks;
+    weights stay).
+    """
     hf_model.set_attn_implementation("eager")
     hf_model.requires_grad_(False)
     config = hf_model.config
     device = str(home(hf_model.get_input_embeddings()))
     try:
         bridge = build_bridge_from_module(
-            hf_model, type(hf_model).__name__, hf_config=config, model_name=name, dtype=working_dtype(hf_model), device=device
+            hf_model,
+            type(hf_model).__name__,
+            hf_config=config,
+            model_name=name,
+            dtype=working_dtype(hf_model),
+            device=device,
         )
     except torch.OutOfMemoryError:
         raise
     except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
         if is_quantised(hf_model):
             raise UsageError(
-                f"{name} is quantised, and TransformerLens cannot take it apart ({first_line(error)}): {OTHERWISE}"
+                f"{name} is quantised, and TransformerLens cannot take it apart "
+                f"({first_line(error)}): {OTHERWISE}"
             ) from error
         told = f"{config.model_type}: TransformerLens says {first_line(error)}"
         raise unsupported(name, told) from error
@@ -119,7 +130,9 @@ def put_bridge(hf_model: PreTrainedModel, name: str) -> TransformerBridge:
     carry_cache(bridge)
     known = bridge.hook_dict
     blocks = getattr(bridge, "blocks", None)
-    if blocks is None or any(f"blocks.{layer}.{hook}" not in known for layer in range(len(blocks)) for hook in NEEDED):
+    if blocks is None or any(
+        f"blocks.{layer}.{hook}" not in known for layer in range(len(blocks)) for hook in NEEDED
+    ):
         raise unsupported(name, config.model_type)
     keep_dtype(bridge)
     return bridge
@@ -141,7 +154,9 @@ def sizes(bridge: TransformerBridge, hf_model: PreTrainedModel) -> Dims:
 
 
 def _mlp_width(bridge: TransformerBridge) -> int:
-    """Neurons of the first block's MLP; what the configuration says where its matrix cannot be read."""
+    """Neurons of the first block's MLP; what the configuration says where its matrix cannot be
+    read.
+    """
     mlp = getattr(bridge.blocks[0], "mlp", None)
     try:
         matrix = weight_of(mlp, "W_out") if mlp is not None else None
@@ -155,22 +170,28 @@ def _rows(hf_model: PreTrainedModel) -> int:
     return int(embedding.weight.shape[0])
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, hf_model: PreTrainedModel, name: str) -> None:
-    """Warn of special tokens that the model does not embed (some are shipped so); a text with one is
-    refused where it is read.
+def check_vocabulary(
+    tokenizer: PreTrainedTokenizerBase, hf_model: PreTrainedModel, name: str
+) -> None:
+    """Warn of special tokens that the model does not embed (some are shipped so); a text with one
+    is refused where it is read.
 
     Raises `ArtefactError` for other tokens that it does not embed, and for a special one that the
     tokenizer puts around every text.
     """
     rows = _rows(hf_model)
     beyond = {token: id_ for token, id_ in tokenizer.get_vocab().items() if id_ >= rows}
-    special, everywhere = special_strings(tokenizer), {id_ for part in added_specials(tokenizer) for id_ in part}
+    special, everywhere = (
+        special_strings(tokenizer),
+        {id_ for part in added_specials(tokenizer) for id_ in part},
+    )
     wrong = [token for token, id_ in beyond.items() if token not in special or id_ in everywhere]
     if wrong:
         raise ArtefactError(
-            f"{name}: the tokenizer's ids go up to {max(beyond.values())} and the model embeds 0..{rows - 1}: it lacks "
-            f"{len(wrong)} tokens that texts need, such as {wrong[0]!r}. This tokenizer belongs to another model: put the "
-            "model's own tokenizer beside its weights."
+            f"{name}: the tokenizer's ids go up to {max(beyond.values())} and the model embeds "
+            f"0..{rows - 1}: it lacks {len(wrong)} tokens that texts need, such as {wrong[0]!r}. "
+            "This tokenizer belongs to another model: put the model's own tokenizer beside its "
+            "weights."
         )
     if beyond:
         warnings.warn(

@@ -123,8 +123,8 @@ def measured_whole(model: LanguageModel, check: str) -> Gap:
 
 
 def whole_bound(model: LanguageModel, check: str, error: float) -> float:
-    """The largest error at which a check of the whole model passes. What a rounding does is measured
-    only where `error`, the one that was found, asks for it.
+    """The largest error at which a check of the whole model passes. What a rounding does is
+    measured only where `error`, the one that was found, asks for it.
     """
     if MODEL_CHECKS[check].counts:
         return 0.0

@@ -19,7 +19,9 @@ from interp.models.quiet import quietly
 from interp.models.sources import find_files, read_description
 
 
-def outline(name: str, *, dtype: str = "float32", offline: bool = False, chat_template: str | None = None) -> LanguageModel:
+def outline(
+    name: str, *, dtype: str = "float32", offline: bool = False, chat_template: str | None = None
+) -> LanguageModel:
     """The model called `name`; its weights are shapes without values (torch's fake tensors).
 
     It tokenises, has `dims` and says which sites it offers; it cannot run. Of a hub id only

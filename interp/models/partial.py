@@ -53,7 +53,9 @@ def begun_at(bridge: TransformerBridge, begin: Begin) -> Iterator[None]:
 
 
 def _put(block: Any, forward: Callable[..., Any]) -> None:
-    """Give a block another `forward`; plainly, since a bridge hands what is set on to what it wraps."""
+    """Give a block another `forward`; plainly, since a bridge hands what is set on to what it
+    wraps.
+    """
     object.__setattr__(block, "forward", forward)
 
 
@@ -65,9 +67,13 @@ def _restore(block: Any, forward: Callable[..., Any] | None) -> None:
 
 
 def gives_tuples(bridge: TransformerBridge) -> bool:
-    """Whether the blocks of this model give their output in a tuple; found by running two tokens."""
+    """Whether the blocks of this model give their output in a tuple; found by running two
+    tokens.
+    """
     found: list[bool] = []
-    watch = bridge.blocks[0].register_forward_hook(lambda module, inputs, output: found.append(isinstance(output, tuple)))
+    watch = bridge.blocks[0].register_forward_hook(
+        lambda module, inputs, output: found.append(isinstance(output, tuple))
+    )
     try:
         with torch.no_grad():
             bridge(torch.zeros(1, 2, dtype=torch.long, device=bridge.cfg.device))

@@ -1,4 +1,6 @@
-"""Where a model came from: enough to load the same one again, and to refuse what was made with another."""
+"""Where a model came from: enough to load the same one again, and to refuse what was made with
+another.
+"""
 
 import hashlib
 import json
@@ -46,8 +48,12 @@ def describe(name: str, source: Source, hf_model: PreTrainedModel) -> dict[str, 
         "config_digest": config,
         "tokenizer_digest": words,
         "special_tokens": {key: str(token) for key, token in tokenizer.special_tokens_map.items()},
-        "pad_token": "an arbitrary id, masked by length" if tokenizer.pad_token is None else tokenizer.pad_token,
-        "chat_template_digest": _digest(tokenizer.chat_template) if tokenizer.chat_template else None,
+        "pad_token": "an arbitrary id, masked by length"
+        if tokenizer.pad_token is None
+        else tokenizer.pad_token,
+        "chat_template_digest": _digest(tokenizer.chat_template)
+        if tokenizer.chat_template
+        else None,
         "architecture": type(hf_model).__name__,
         "dtype": str(working_dtype(hf_model)).removeprefix("torch."),
         "quantisation": f"{quantisation}{UNDONE}" if undone else quantisation,
@@ -70,7 +76,12 @@ def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         return _digest(json.loads(backend.to_str()))
-    return _digest({"vocab": tokenizer.get_vocab(), "special": {k: str(v) for k, v in tokenizer.special_tokens_map.items()}})
+    return _digest(
+        {
+            "vocab": tokenizer.get_vocab(),
+            "special": {k: str(v) for k, v in tokenizer.special_tokens_map.items()},
+        }
+    )
 
 
 def _config_digest(hf_model: PreTrainedModel) -> str:

@@ -1,8 +1,9 @@
 """Quantised checkpoints: how they are told, what reading them takes, and what they cannot answer.
 
-A checkpoint whose config.json has a `quantization_config` keeps its matrices in 4 or 8 bits. Transformers runs it with the
-package of its method, and everything recorded is true of that quantised model, not of the one it was made from. Its matrices
-are no plain tensors, so contributions cannot be computed, and two runs agree only up to the kernels' own rounding.
+A checkpoint whose config.json has a `quantization_config` keeps its matrices in 4 or 8 bits.
+Transformers runs it with the package of its method, and everything recorded is true of that
+quantised model, not of the one it was made from. Its matrices are no plain tensors, so
+contributions cannot be computed, and two runs agree only up to the kernels' own rounding.
 """
 
 import copy
@@ -27,7 +28,8 @@ OTHERWISE = "use the checkpoint that it was made from, in float32, bfloat16 or f
 
 
 def method_of(config: Mapping[str, Any], where: Path | str) -> str | None:
-    """The method that a checkpoint is quantised with (bitsandbytes, gptq, awq, fp8, ...), by its config.json; None for none.
+    """The method that a checkpoint is quantised with (bitsandbytes, gptq, awq, fp8, ...), by its
+    config.json; None for none.
 
     Raises `ArtefactError` for a `quantization_config` that names none.
     """
@@ -35,29 +37,39 @@ def method_of(config: Mapping[str, Any], where: Path | str) -> str | None:
     if told is None:
         return None
     bits = isinstance(told, dict) and (told.get("load_in_4bit") or told.get("load_in_8bit"))
-    method = (told.get("quant_method") or (bits and "bitsandbytes")) if isinstance(told, dict) else None
+    method = (
+        (told.get("quant_method") or (bits and "bitsandbytes")) if isinstance(told, dict) else None
+    )
     if not isinstance(method, str):
-        raise ArtefactError(f"{where}: config.json has a {KEY} that names no quant_method: download the model again.")
+        raise ArtefactError(
+            f"{where}: config.json has a {KEY} that names no quant_method: download the model "
+            "again."
+        )
     return method
 
 
 def require_reader(config: Mapping[str, Any], where: Path | str, *, device_map: Any) -> None:
-    """Raise unless this machine can read and run a quantised checkpoint; nothing for one that is not quantised.
+    """Raise unless this machine can read and run a quantised checkpoint; nothing for one that is
+    not quantised.
 
-    `UsageError` for a method that transformers does not know, `ArtefactError` for settings that make no sense,
-    `ResourceError` for a package or hardware that is missing.
+    `UsageError` for a method that transformers does not know, `ArtefactError` for settings that
+    make no sense, `ResourceError` for a package or hardware that is missing.
     """
     method = method_of(config, where)
     if method is None:
         return
     if not AutoHfQuantizer.supports_quant_method(config[KEY]):
-        raise UsageError(f"{where} is quantised by {method!r}, which transformers does not read: {OTHERWISE}")
+        raise UsageError(
+            f"{where} is quantised by {method!r}, which transformers does not read: {OTHERWISE}"
+        )
     try:
         quantiser = AutoHfQuantizer.from_config(copy.deepcopy(config[KEY]), pre_quantized=True)
     except ImportError as error:
         raise missing_package(method, where, error) from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ArtefactError(f"{where}: the {KEY} in config.json cannot be read ({error}): download the model again.") from error
+        raise ArtefactError(
+            f"{where}: the {KEY} in config.json cannot be read ({error}): download the model again."
+        ) from error
     try:
         quantiser.validate_environment(device_map=device_map)
     except ImportError as error:
@@ -68,7 +80,9 @@ def require_reader(config: Mapping[str, Any], where: Path | str, *, device_map: 
 
 
 def missing_package(method: str | None, where: Path | str, error: ImportError) -> ResourceError:
-    """The error for a checkpoint whose package is not installed; transformers' own words name the package."""
+    """The error for a checkpoint whose package is not installed; transformers' own words name the
+    package.
+    """
     kind = f"is quantised ({method})" if method else "needs a package"
     told = first_line(error, most=300).rstrip(".")
     lacks = f"{where} {kind}, and what reads it is not installed: {told}"
@@ -76,7 +90,9 @@ def missing_package(method: str | None, where: Path | str, error: ImportError) -
 
 
 def is_quantised(model: PreTrainedModel) -> bool:
-    """Whether a loaded model computes with quantised matrices (some methods are undone while loading)."""
+    """Whether a loaded model computes with quantised matrices (some methods are undone while
+    loading).
+    """
     return getattr(model.config, KEY, None) is not None
 
 
@@ -92,10 +108,12 @@ def warn_if_undone(provenance: Mapping[str, Any]) -> None:
 
 
 def warn_of_rounding(provenance: Mapping[str, Any], what: str) -> None:
-    """Warn that comparing runs of a quantised model is not exact, in the name of `what` does it (patching, steering)."""
+    """Warn that comparing runs of a quantised model is not exact, in the name of `what` does it
+    (patching, steering).
+    """
     warnings.warn(
-        f"{provenance['model']} is quantised ({provenance['quantisation']}): its matrices are rounded to few bits, so runs "
-        f"that should be equal are equal only up to that rounding, and what {what} finds holds for this checkpoint, not for "
-        "the one that it was made from.",
+        f"{provenance['model']} is quantised ({provenance['quantisation']}): its matrices are "
+        "rounded to few bits, so runs that should be equal are equal only up to that rounding, "
+        f"and what {what} finds holds for this checkpoint, not for the one that it was made from.",
         stacklevel=3,
     )

@@ -106,7 +106,8 @@ SITE_CHECKS: Mapping[str, SiteCheck] = {
     ),
     "edits act": SiteCheck(
         measure_edits,
-        "{site} can be edited without effect, or with another than its name says ({found}, not {expected})",
+        "{site} can be edited without effect, or with another than its name says ({found}, not "
+        "{expected})",
     ),
 }
 """The checks by name; `means` says of a site what a failure is."""

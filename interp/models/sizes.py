@@ -1,4 +1,6 @@
-"""A model's sizes, and what they make of its sites: the shapes, layers and uses that `interp sites MODEL` prints."""
+"""A model's sizes, and what they make of its sites: the shapes, layers and uses that `interp sites
+MODEL` prints.
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ _CONTRIBUTING = ("z", "post")
 
 @dataclass(frozen=True, slots=True)
 class Dims:
-    """The model's sizes. `n_key_value_heads` equals `n_heads` unless queries share keys; `d_vocab` counts embedding rows."""
+    """The model's sizes. `n_key_value_heads` equals `n_heads` unless queries share keys; `d_vocab`
+    counts embedding rows.
+    """
 
     n_layers: int
     d_model: int
@@ -47,7 +51,9 @@ def sublayer_hooks(bridge: Any) -> frozenset[str]:
     return frozenset(found)
 
 
-def site_rows(dims: Dims, offers: Callable[[Site], bool], *, read_only: Collection[str]) -> list[dict[str, Any]]:
+def site_rows(
+    dims: Dims, offers: Callable[[Site], bool], *, read_only: Collection[str]
+) -> list[dict[str, Any]]:
     """A row a kind of site: site, hook (L stands for the layer), layers, shape, accepted_by."""
     rows = []
     for name in SITE_NAMES:
@@ -59,7 +65,15 @@ def site_rows(dims: Dims, offers: Callable[[Site], bool], *, read_only: Collecti
         if name in read_only:
             accepted = f"{accepted.replace(', patch', '').replace(', steer', '')} (read-only here)"
         shape = f"[{', '.join(site_shape(dims, name))}]"
-        rows.append({"site": name, "hook": hook, "layers": _ranges(layers), "shape": shape, "accepted_by": accepted})
+        rows.append(
+            {
+                "site": name,
+                "hook": hook,
+                "layers": _ranges(layers),
+                "shape": shape,
+                "accepted_by": accepted,
+            }
+        )
     return rows
 
 

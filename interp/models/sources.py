@@ -135,7 +135,15 @@ def _open_file(path: Path, kind: str, device: Placement, dtype: torch.dtype) -> 
         kind,
         (path,),
         None,
-        partial(_weights, path, dtype, device_map, target, settings=opened.settings, reader=opened.reader),
+        partial(
+            _weights,
+            path,
+            dtype,
+            device_map,
+            target,
+            settings=opened.settings,
+            reader=opened.reader,
+        ),
         opened.tokenizer,
         quantisation=opened.header.quantisation,
         tensor_types=opened.header.tensor_types,
@@ -228,7 +236,9 @@ def _weights(
 
 
 @contextmanager
-def _address(path: Path, reader: Callable[..., Any] | None) -> Iterator[tuple[Path | str, dict[str, Any]]]:
+def _address(
+    path: Path, reader: Callable[..., Any] | None
+) -> Iterator[tuple[Path | str, dict[str, Any]]]:
     """What `from_pretrained` takes for a folder, or for the GGUF file that `reader` reads: a
     folder, and settings.
     """

@@ -1,7 +1,9 @@
-"""Texts to token ids and ids to padded batches, with nothing cut, added or masked behind the caller's back.
+"""Texts to token ids and ids to padded batches, with nothing cut, added or masked behind the
+caller's back.
 
-The tokenizer adds its own special tokens (a BOS, where it has one) once. Masks come from lengths, never from comparing ids
-with a padding id: many tokenizers have none, and in others it is an ordinary token.
+The tokenizer adds its own special tokens (a BOS, where it has one) once. Masks come from lengths,
+never from comparing ids with a padding id: many tokenizers have none, and in others it is an
+ordinary token.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +21,8 @@ from interp.errors import ArtefactError, DataError, UsageError
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids padded to one length. `mask` is True on real tokens; `lengths` counts them in each row.
+    """Token ids padded to one length. `mask` is True on real tokens; `lengths` counts them in each
+    row.
 
     Raises `UsageError` when ids, mask, lengths and side do not agree.
     """
@@ -30,14 +33,19 @@ class Batch:
     side: str = "right"
 
     def __post_init__(self) -> None:
-        if self.ids.shape != self.mask.shape or not torch.equal(self.mask, mask_of(self.lengths, self.ids.shape[1], self.side)):
+        if self.ids.shape != self.mask.shape or not torch.equal(
+            self.mask, mask_of(self.lengths, self.ids.shape[1], self.side)
+        ):
             raise UsageError(
-                f"a batch of shape {tuple(self.ids.shape)} does not agree with its mask and lengths {self.lengths}."
+                f"a batch of shape {tuple(self.ids.shape)} does not agree with its mask and "
+                f"lengths {self.lengths}."
             )
 
     @property
     def pads(self) -> Int[Tensor, " batch"]:
-        """How many padding tokens stand before each row's text: the absolute position of column c is c - pads."""
+        """How many padding tokens stand before each row's text: the absolute position of column c
+        is c - pads.
+        """
         if self.side == "right":
             return torch.zeros(len(self.lengths), dtype=torch.long)
         return self.ids.shape[1] - torch.tensor(self.lengths)
@@ -65,7 +73,10 @@ def pad_rows(rows: Sequence[Sequence[int]], *, side: str, filler: int, d_vocab: 
         raise UsageError("cannot pad: there is no row, or a row has no token.")
     largest, smallest = max(max(row) for row in rows), min(min(row) for row in rows)
     if smallest < 0 or largest >= d_vocab:
-        raise UsageError(f"token ids run from {smallest} to {largest}: the model's vocabulary has ids 0..{d_vocab - 1}.")
+        raise UsageError(
+            f"token ids run from {smallest} to {largest}: the model's vocabulary has ids "
+            f"0..{d_vocab - 1}."
+        )
     lengths = tuple(len(row) for row in rows)
     width = max(lengths)
     ids = torch.full((len(rows), width), filler, dtype=torch.long)
@@ -77,19 +88,26 @@ def pad_rows(rows: Sequence[Sequence[int]], *, side: str, filler: int, d_vocab: 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One text's token ids and, for each, the characters it covers ((0, 0) for tokens that the tokenizer added)."""
+    """One text's token ids and, for each, the characters it covers ((0, 0) for tokens that the
+    tokenizer added).
+    """
 
     ids: list[int]
     spans: list[tuple[int, int]]
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, names: Sequence[str], allow_special: bool
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    *,
+    names: Sequence[str],
+    allow_special: bool,
 ) -> list[Tokens]:
     """`texts` as the tokenizer writes them, uncut; `names` (the items' ids) are for the messages.
 
-    Raises `DataError` for a text that holds a special token (unless `allow_special`), has no token of its own, or ends up
-    with its first special token doubled; `ArtefactError` for a tokenizer that cannot say which characters a token covers.
+    Raises `DataError` for a text that holds a special token (unless `allow_special`), has no token
+    of its own, or ends up with its first special token doubled; `ArtefactError` for a tokenizer
+    that cannot say which characters a token covers.
     """
     require_offsets(tokenizer)
     if not allow_special:
@@ -99,9 +117,14 @@ def encode(
     encoded = run_tokenizer(tokenizer, texts, names=names)
     added = tokenizer.num_special_tokens_to_add()
     found = []
-    for name, ids, spans in zip(names, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+    for name, ids, spans in zip(
+        names, encoded["input_ids"], encoded["offset_mapping"], strict=True
+    ):
         if len(ids) <= added:
-            raise DataError(f"{name}: the text has no token once special tokens are set aside: write it, or drop the row.")
+            raise DataError(
+                f"{name}: the text has no token once special tokens are set aside: write it, or "
+                "drop the row."
+            )
         if added:
             refuse_doubled(tokenizer, ids, name, writer="the tokenizer adds one itself")
         found.append(Tokens(list(ids), [(int(start), int(end)) for start, end in spans]))
@@ -143,8 +166,8 @@ def panics_told(what: str) -> Iterator[None]:
             raise
         reason = (str(error).strip() or "no reason given").splitlines()[0][:200]
         raise ArtefactError(
-            f"{what} broke down ({reason}): its tokenizer.json is damaged or hostile, or one of the "
-            "texts is more than it can split. Get the model's own tokenizer again."
+            f"{what} broke down ({reason}): its tokenizer.json is damaged or hostile, or one of "
+            "the texts is more than it can split. Get the model's own tokenizer again."
         ) from None
 
 
@@ -171,12 +194,15 @@ def require_offsets(tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise `ArtefactError` for a tokenizer that cannot say which characters a token covers."""
     if not tokenizer.is_fast:
         raise ArtefactError(
-            f"the tokenizer {type(tokenizer).__name__} gives no character offsets: use a model with a tokenizer.json."
+            f"the tokenizer {type(tokenizer).__name__} gives no character offsets: use a model "
+            "with a tokenizer.json."
         )
 
 
 def added_specials(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """The ids of the special tokens that the tokenizer puts before a text, and of those behind it."""
+    """The ids of the special tokens that the tokenizer puts before a text, and of those behind
+    it.
+    """
     with panics_told("the tokenizer"):
         encoded: Any = tokenizer("a", return_special_tokens_mask=True, verbose=False)
     ids, added = list(encoded["input_ids"]), list(encoded["special_tokens_mask"])
@@ -190,9 +216,9 @@ def added_specials(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[
 class Reading:
     """How a model takes its texts where nothing else is said.
 
-    `truncate` cuts this end (left, right) of texts that are too long (None refuses them), and leaves
-    `room` tokens of the context free behind each, for a suffix and what is written; `allow_special`
-    accepts special tokens in texts.
+    `truncate` cuts this end (left, right) of texts that are too long (None refuses them), and
+    leaves `room` tokens of the context free behind each, for a suffix and what is written;
+    `allow_special` accepts special tokens in texts.
     """
 
     truncate: str | None = None
@@ -200,21 +226,30 @@ class Reading:
     room: int = 0
 
 
-def refuse_special(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], names: Sequence[str]) -> None:
+def refuse_special(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], names: Sequence[str]
+) -> None:
     """Raise `DataError` naming the first text that holds a special token."""
     special = special_strings(tokenizer)
     for name, text in zip(names, texts, strict=True):
         inside = [token for token in special if token in text]
         if inside:
             raise DataError(
-                f"{name}: the text holds the special token {inside[0]!r}, which the model reads as a command and not as "
-                "text: take it out, or pass --allow-special (allow_special=True) if it is meant."
+                f"{name}: the text holds the special token {inside[0]!r}, which the model reads "
+                "as a command and not as text: take it out, or pass --allow-special "
+                "(allow_special=True) if it is meant."
             )
 
 
-def refuse_doubled(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], name: str, *, writer: str) -> None:
-    """Raise `DataError` for ids that begin with two BOS tokens; `writer` says where one of them comes from."""
+def refuse_doubled(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], name: str, *, writer: str
+) -> None:
+    """Raise `DataError` for ids that begin with two BOS tokens; `writer` says where one of them
+    comes from.
+    """
     bos = tokenizer.bos_token_id
     if bos is not None and list(ids[:2]) == [bos, bos]:
         first = tokenizer.convert_ids_to_tokens(list(ids[:8]))
-        raise DataError(f"{name}: the text begins with two BOS tokens, {writer}. First tokens: {first}.")
+        raise DataError(
+            f"{name}: the text begins with two BOS tokens, {writer}. First tokens: {first}."
+        )

@@ -1,4 +1,5 @@
-"""Libraries whose inside interp reaches into: the versions that are here, and those that were tried.
+"""Libraries whose inside interp reaches into: the versions that are here, and those that were
+tried.
 
 A library can move what lies inside it from one day to the next. The bounds stand in pyproject.toml,
 whose upper ends are the newest versions that passed `scripts/test --newest`; they are read back
@@ -20,7 +21,9 @@ def installed() -> str:
 
 def tried() -> str:
     """The versions that interp was tried with, as one phrase for a message."""
-    return ", ".join(f"{name} {bounds.specifier}" for name, bounds in _bounds().items()) or "unknown"
+    return (
+        ", ".join(f"{name} {bounds.specifier}" for name, bounds in _bounds().items()) or "unknown"
+    )
 
 
 def untried() -> list[str]:

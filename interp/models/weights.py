@@ -14,9 +14,11 @@ from interp.models.sizes import Dims
 
 
 class Weights:
-    """The matrices of a model's blocks under the field's names, on its `device`; `LanguageModel` is one.
+    """The matrices of a model's blocks under the field's names, on its `device`; `LanguageModel` is
+    one.
 
-    Raises `UsageError` for a layer or a matrix that the model does not have, and as `weight_of` does.
+    Raises `UsageError` for a layer or a matrix that the model does not have, and as `weight_of`
+    does.
     """
 
     name: str
@@ -28,11 +30,16 @@ class Weights:
     def block(self, layer: int) -> Any:
         """The bridge's block `layer`; raises `UsageError` when the model has no such layer."""
         if not 0 <= layer < self.dims.n_layers:
-            raise UsageError(f"layer {layer} is out of range. {self.name} has layers 0..{self.dims.n_layers - 1}.")
+            raise UsageError(
+                f"layer {layer} is out of range. {self.name} has layers "
+                f"0..{self.dims.n_layers - 1}."
+            )
         return self.bridge.blocks[layer]
 
     def W_O(self, layer: int) -> Float[Tensor, "n_heads d_head d_model"]:
-        """Output matrices of the heads of `layer`: z[head] @ W_O[head], summed, plus b_O is what attention computes."""
+        """Output matrices of the heads of `layer`: z[head] @ W_O[head], summed, plus b_O is what
+        attention computes.
+        """
         return self._matrix(self.block(layer).attn, "W_O")
 
     def b_O(self, layer: int) -> Float[Tensor, " d_model"]:
@@ -46,7 +53,8 @@ class Weights:
     def b_out(self, layer: int) -> Float[Tensor, " d_model"]:
         """Bias of the MLP's output; zeros where the model has none."""
         mlp = self.block(layer).mlp
-        return self._bias(getattr(mlp, "out", mlp), "bias")  # mlp.b_out is what the bias was when the bridge was built
+        # mlp.b_out is what the bias was when the bridge was built
+        return self._bias(getattr(mlp, "out", mlp), "bias")
 
     @property
     def W_U(self) -> Float[Tensor, "d_model d_vocab"]:
@@ -58,33 +66,50 @@ class Weights:
         """Token embedding, as stored (Gemma scales it by sqrt(d_model) when it embeds)."""
         return self._matrix(self.bridge.embed, "W_E")
 
-    def post_norm(self, layer: int, sublayer: Literal["attn", "mlp"]) -> Callable[[Tensor], Tensor] | None:
-        """The norm that a sublayer's output passes before it is added to the residual stream (Gemma-2), or None."""
+    def post_norm(
+        self, layer: int, sublayer: Literal["attn", "mlp"]
+    ) -> Callable[[Tensor], Tensor] | None:
+        """The norm that a sublayer's output passes before it is added to the residual stream
+        (Gemma-2), or None.
+        """
         own = dict(self.block(layer).named_children())
         norm: Any = own.get({"attn": "ln1_post", "mlp": "ln2_post"}[sublayer])
         return None if norm is None else lambda x: norm(x.to(home(norm))).to(x.device)
 
     def _matrix(self, component: nn.Module, name: str) -> Tensor:
-        """A weight, on `device`. Raises as `weight_of`, and `UsageError` where the model has none."""
+        """A weight, on `device`. Raises as `weight_of`, and `UsageError` where the model has
+        none.
+        """
         weight = weight_of(component, name)
         if weight is None:
-            raise UsageError(f"{self.name} has no {name} there: contributions cannot be read off this kind of layer.")
+            raise UsageError(
+                f"{self.name} has no {name} there: contributions cannot be read off this kind of "
+                "layer."
+            )
         return weight.to(self.device)
 
     def _bias(self, component: nn.Module, name: str) -> Float[Tensor, " d_model"]:
         bias = weight_of(component, name)
-        return torch.zeros(self.dims.d_model, device=self.device, dtype=self.dtype) if bias is None else bias.to(self.device)
+        return (
+            torch.zeros(self.dims.d_model, device=self.device, dtype=self.dtype)
+            if bias is None
+            else bias.to(self.device)
+        )
 
 
 def weight_of(component: nn.Module, name: str) -> Tensor | None:
-    """The weight that TransformerLens calls `name` (W_O, W_out, b_O) of a bridge component; None where it has none.
+    """The weight that TransformerLens calls `name` (W_O, W_out, b_O) of a bridge component; None
+    where it has none.
 
-    Raises `UsageError` for a quantised one, whose numbers mean nothing without its scales, `ResourceError` for one whose values
-    cannot be fetched from where they lie.
+    Raises `UsageError` for a quantised one, whose numbers mean nothing without its scales,
+    `ResourceError` for one whose values cannot be fetched from where they lie.
     """
     with materialised(component):
         if any(part.device.type == "meta" for part in component.parameters()):
-            raise ResourceError(f"the values of {name} cannot be fetched from where they lie: load the model on one device.")
+            raise ResourceError(
+                f"the values of {name} cannot be fetched from where they lie: load the model on "
+                "one device."
+            )
         try:
             weight = getattr(component, name, None)
         except NotImplementedError as error:  # TransformerLens's refusal of a packed matrix
@@ -103,12 +128,14 @@ def working_dtype(model: nn.Module) -> torch.dtype:
 
 
 def is_stored_plainly(dtype: torch.dtype) -> bool:
-    """Whether numbers of this dtype stand for themselves: floats of two bytes or more need no scales."""
+    """Whether numbers of this dtype stand for themselves: floats of two bytes or more need no
+    scales.
+    """
     return dtype.is_floating_point and dtype.itemsize > 1
 
 
 def _unreadable(name: str) -> UsageError:
     return UsageError(
-        f"{name} cannot be read: the checkpoint is quantised, and its matrices are no plain numbers. Contributions of heads "
-        "and neurons need the checkpoint that it was made from."
+        f"{name} cannot be read: the checkpoint is quantised, and its matrices are no plain "
+        "numbers. Contributions of heads and neurons need the checkpoint that it was made from."
     )

@@ -1,4 +1,6 @@
-"""The figure of a battery's audit: what the words alone give away, and how many texts there are of each kind."""
+"""The figure of a battery's audit: what the words alone give away, and how many texts there are of
+each kind.
+"""
 
 import numpy as np
 import pandas as pd
@@ -18,27 +20,34 @@ _CHANCE = 0.5
 
 @styled
 def audit_figure(table: pd.DataFrame) -> Figure:
-    """AUROC of every text-only baseline with its interval, a panel a task, beside the bound; and texts by emotion and domain.
+    """AUROC of every text-only baseline with its interval, a panel a task, beside the bound; and
+    texts by emotion and domain.
 
-    `table` is an audit's: its rows are told apart by `method` (gate, text_baseline, coverage). Raises `DataError` when a
-    kind is missing.
+    `table` is an audit's: its rows are told apart by `method` (gate, text_baseline, coverage).
+    Raises `DataError` when a kind is missing.
     """
     rules, baselines = select(table, method="gate"), select(table, method="text_baseline")
     figure, axes = facets(3, columns=3, height=3.0, width=11.0, share=False)
     for panel, (task, title) in zip(axes, TASKS.items(), strict=False):
         _baseline_panel(panel, baselines[column(baselines, "task") == task])
         panel.set_title(title)
-    bound = float(numbers(rules[column(rules, "metric").str.startswith("baseline_")], "bound").max())
+    bound = float(
+        numbers(rules[column(rules, "metric").str.startswith("baseline_")], "bound").max()
+    )
     axes[0].axvline(bound, color=COLOURS[1], linewidth=1.4)
-    axes[0].text(bound, -0.62, f" at most {whole(bound)}", color=COLOURS[1], fontsize=8, va="bottom")
+    axes[0].text(
+        bound, -0.62, f" at most {whole(bound)}", color=COLOURS[1], fontsize=8, va="bottom"
+    )
     _coverage_panel(axes[2], select(table, method="coverage"))
     failed = [label(name) for name in column(rules[column(rules, "passed") != "True"], "metric")]
     verdict = f"Failed: {', '.join(failed)}." if failed else "Every rule of the gate holds."
     explain(
         figure,
-        title=f"Audit of {label(word(rules, 'battery'))}: {len(rules) - len(failed)} of {len(rules)} rules hold",
-        caption=f"{verdict} Points: AUROC on held-out scenarios of classifiers that see the text only, with 95 % intervals; "
-        "dashed: chance. Right: keyword-free texts (all texts where there are none) by emotion and domain.",
+        title=f"Audit of {label(word(rules, 'battery'))}: {len(rules) - len(failed)} of "
+        f"{len(rules)} rules hold",
+        caption=f"{verdict} Points: AUROC on held-out scenarios of classifiers that see the text "
+        "only, with 95 % intervals; dashed: chance. Right: keyword-free texts (all texts "
+        "where there are none) by emotion and domain.",
     )
     return figure
 
@@ -46,10 +55,20 @@ def audit_figure(table: pd.DataFrame) -> Figure:
 def _baseline_panel(panel: Axes, rows: pd.DataFrame) -> None:
     measured = rows[rows["value"].notna()]
     if measured.empty:
-        panel.text(0.5, 0.5, "not measured", ha="center", va="center", transform=panel.transAxes, color=GREY)
+        panel.text(
+            0.5,
+            0.5,
+            "not measured",
+            ha="center",
+            va="center",
+            transform=panel.transAxes,
+            color=GREY,
+        )
         panel.set_yticks([])
         return
-    value, low, high = (measured[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high"))
+    value, low, high = (
+        measured[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high")
+    )
     heights = np.arange(len(measured))
     panel.hlines(heights, low, high, color=COLOURS[0], linewidth=2)
     panel.plot(value, heights, "o", color=COLOURS[0])
@@ -68,12 +87,24 @@ def _coverage_panel(panel: Axes, coverage: pd.DataFrame) -> None:
     free = coverage[column(coverage, "arm") == "keyword_free"]
     shown = free if len(free) else coverage
     shown = shown.assign(emotion=column(shown, "emotion"), domain=column(shown, "domain"))
-    cells = shown.pivot_table(index="emotion", columns="domain", values="n", aggfunc="sum", fill_value=0, sort=False)
+    cells = shown.pivot_table(
+        index="emotion", columns="domain", values="n", aggfunc="sum", fill_value=0, sort=False
+    )
     counts = cells.to_numpy(dtype=float)
-    panel.imshow(counts, cmap="Blues", vmin=0, vmax=2 * max(counts.max(), 1.0), aspect="auto", interpolation="none")
+    panel.imshow(
+        counts,
+        cmap="Blues",
+        vmin=0,
+        vmax=2 * max(counts.max(), 1.0),
+        aspect="auto",
+        interpolation="none",
+    )
     panel.set_yticks(range(len(cells.index)), [label(str(name)) for name in cells.index])
     panel.set_xticks(
-        range(len(cells.columns)), [label(str(name) or "none named") for name in cells.columns], rotation=40, ha="right"
+        range(len(cells.columns)),
+        [label(str(name) or "none named") for name in cells.columns],
+        rotation=40,
+        ha="right",
     )
     panel.grid(visible=False)
     panel.set_title("Texts by emotion and domain")

@@ -16,7 +16,8 @@ BANDS = {0.05: (0.03, 0.07), 0.01: (0.004, 0.02), 0.95: (0.92, 0.98)}
 
 @styled
 def calibration(table: pd.DataFrame) -> Figure:
-    """The measured share of each check (columns what, nominal, measured, runs), a panel a nominal level.
+    """The measured share of each check (columns what, nominal, measured, runs), a panel a nominal
+    level.
 
     Whiskers are Wilson's 95 % intervals. Raises `DataError` when nothing was measured.
     """
@@ -32,8 +33,9 @@ def calibration(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How often chance is rejected, and how often intervals hold the truth",
-        caption=f"{whole(float(known['runs'].min()))} to {whole(float(known['runs'].max()))} data sets a point; whiskers "
-        "are 95 % intervals of the measured share. Dashed: nominal. Shaded: what counts as well calibrated.",
+        caption=f"{whole(float(known['runs'].min()))} to {whole(float(known['runs'].max()))} "
+        "data sets a point; whiskers are 95 % intervals of the measured share. Dashed: "
+        "nominal. Shaded: what counts as well calibrated.",
     )
     return figure
 
@@ -43,7 +45,9 @@ def _panel(panel: Axes, level: float, rows: pd.DataFrame) -> None:
     value = rows["measured"].to_numpy(dtype=float)
     found = [wilson(round(share * n), int(n)) for share, n in zip(value, rows["runs"], strict=True)]
     reach = [value - [one.ci_low for one in found], [one.ci_high for one in found] - value]
-    panel.errorbar(value, heights, xerr=np.maximum(reach, 0), fmt="o", color=COLOURS[0], elinewidth=1)
+    panel.errorbar(
+        value, heights, xerr=np.maximum(reach, 0), fmt="o", color=COLOURS[0], elinewidth=1
+    )
     panel.axvline(level, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)
     if level in BANDS:
         panel.axvspan(*BANDS[level], color="black", alpha=0.07, linewidth=0)

@@ -1,7 +1,7 @@
 """From numbers to what may be said of them: one rule, which findings and warnings speak through.
 
-A claim is decided by its estimate, its 95 % interval and a p that allows for all that was tried; and
-where words alone could do the same, by how far it lies above them, paired on the same texts.
+A claim is decided by its estimate, its 95 % interval and a p that allows for all that was tried;
+and where words alone could do the same, by how far it lies above them, paired on the same texts.
 """
 
 import math
@@ -34,7 +34,9 @@ NONE = Number(math.nan, math.nan, math.nan)
 """A number that was not measured."""
 
 
-def decide(found: Number, *, nothing: float, p: float | None = None, above: Number | None = None) -> Verdict:
+def decide(
+    found: Number, *, nothing: float, p: float | None = None, above: Number | None = None
+) -> Verdict:
     """The verdict on `found`, where `nothing` is its value when there is nothing to find.
 
     1. Without an interval nothing can be said.

@@ -41,7 +41,14 @@ Compared = list[tuple[str, str]]
 """What a number is held against: a name and a number as text."""
 
 
-def claim(stage: str, what: str, verdict: Verdict, row: pd.DataFrame, sentences: Mapping[Verdict, str], **told: Any) -> Finding:
+def claim(
+    stage: str,
+    what: str,
+    verdict: Verdict,
+    row: pd.DataFrame,
+    sentences: Mapping[Verdict, str],
+    **told: Any,
+) -> Finding:
     """The finding of the first row, in the sentence of its verdict.
 
     `told` fills the sentence, but for `p` and `compared`, which stand beside the number.

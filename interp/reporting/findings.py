@@ -20,7 +20,9 @@ __all__ = ["Finding", "cautions", "findings"]
 
 
 def findings(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
-    """The headlines of all stages in `tables`; a stage whose table holds nothing measured says so instead of a number."""
+    """The headlines of all stages in `tables`; a stage whose table holds nothing measured says so
+    instead of a number.
+    """
     found: list[Finding] = []
     for section in SECTIONS:
         if section.name not in tables:
@@ -29,19 +31,26 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
             found += section.findings(tables[section.name])
         except DataError as error:
             sentence = f"No number can be given: {error}"
-            nothing = Finding(stage=section.name, what=section.name, verdict=Verdict.CANNOT_SAY, sentence=sentence)
+            nothing = Finding(
+                stage=section.name, what=section.name, verdict=Verdict.CANNOT_SAY, sentence=sentence
+            )
             found.append(nothing)
     return found
 
 
 def cautions(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Warnings that no stage could give alone: a baseline as good as the probe, unreadable steering, too few pairs, ..."""
+    """Warnings that no stage could give alone: a baseline as good as the probe, unreadable
+    steering, too few pairs, ...
+    """
     found: list[str] = []
     of_stage = {section.name: section.cautions for section in SECTIONS}
     for stage, table in tables.items():
         unmeasured = int(table["value"].isna().sum())
         if unmeasured:
-            found.append(f"{stage}: {unmeasured} of {len(table)} rows were not measured; figures and headlines leave them out.")
+            found.append(
+                f"{stage}: {unmeasured} of {len(table)} rows were not measured; figures and "
+                "headlines leave them out."
+            )
         if stage in of_stage:
             found += of_stage[stage](table[table["value"].notna()])
     return found

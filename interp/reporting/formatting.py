@@ -1,7 +1,8 @@
 """Numbers and strings as a reader meets them: in a figure's labels and on the report's page.
 
-Strings come from batteries and file names, so they may hold anything: what would be invisible or would turn the line
-around (control, zero-width and bidirectional characters, lone surrogates) is written as its code point.
+Strings come from batteries and file names, so they may hold anything: what would be invisible or
+would turn the line around (control, zero-width and bidirectional characters, lone surrogates) is
+written as its code point.
 """
 
 import math
@@ -14,7 +15,9 @@ _LABEL_LENGTH = 28
 
 
 def visible(text: str) -> str:
-    """`text` with every character that shows nothing, or moves others, as its code point: ⟨U+202E⟩; line ends are spaces."""
+    """`text` with every character that shows nothing, or moves others, as its code point: ⟨U+202E⟩;
+    line ends are spaces.
+    """
     return "".join(_seen(character) for character in text)
 
 
@@ -25,20 +28,26 @@ def _seen(character: str) -> str:
 
 
 def label(text: str) -> str:
-    """`text` made fit for a figure: visible and at most 28 characters; never one that a legend would leave out."""
+    """`text` made fit for a figure: visible and at most 28 characters; never one that a legend
+    would leave out.
+    """
     seen = visible(text)
     short = seen if len(seen) <= _LABEL_LENGTH else f"{seen[: _LABEL_LENGTH - 1]}…"
     return f" {short}" if short.startswith("_") else short
 
 
 def site_name(text: str) -> str:
-    """The short name of a site written in full (`blocks.3.hook_resid_post` gives `resid_post`); others stay as they are."""
+    """The short name of a site written in full (`blocks.3.hook_resid_post` gives `resid_post`);
+    others stay as they are.
+    """
     match = _HOOK.fullmatch(text)
     return match[1] if match else text
 
 
 def number(value: float) -> str:
-    """`value` as printed everywhere: three decimals below 100, none above, `not measured` for NaN."""
+    """`value` as printed everywhere: three decimals below 100, none above, `not measured` for
+    NaN.
+    """
     if math.isnan(value):
         return "not measured"
     if math.isinf(value):

@@ -1,7 +1,9 @@
-"""One self-contained HTML page out of a results folder: warnings first, then the findings, the stages, and the provenance.
+"""One self-contained HTML page out of a results folder: warnings first, then the findings, the
+stages, and the provenance.
 
-The page holds its figures and style and runs nothing: no script, no request, and a content policy that forbids both.
-Every string of the run is shown as text, with invisible characters as code points.
+The page holds its figures and style and runs nothing: no script, no request, and a content policy
+that forbids both. Every string of the run is shown as text, with invisible characters as code
+points.
 """
 
 import base64
@@ -33,7 +35,9 @@ _LONGEST = 400
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure in the page: its text alternative, how to read it, and its image as a data address (empty: not drawn)."""
+    """A figure in the page: its text alternative, how to read it, and its image as a data address
+    (empty: not drawn).
+    """
 
     name: str
     alt: str
@@ -52,14 +56,18 @@ class Rows:
 
 
 def write_report(run_dir: Path) -> Path:
-    """Read run.json, tables/*.csv and figures/*.svg of a results folder and write its report.html; the path written.
+    """Read run.json, tables/*.csv and figures/*.svg of a results folder and write its report.html;
+    the path written.
 
     A stage without a table is told to be not run. The same folder gives the same bytes.
     Raises `ArtefactError` when the folder holds no run record, or a file in it cannot be trusted.
     """
     record_file = run_dir / "run.json"
     if not record_file.is_file():
-        raise ArtefactError(f"{run_dir} is no results folder: it has no run.json. Give the --out of an `interp run`.")
+        raise ArtefactError(
+            f"{run_dir} is no results folder: it has no run.json. Give the --out of an `interp "
+            "run`."
+        )
     record = read_record(record_file)
     names = dict.fromkeys(name for section in SECTIONS for name in section.tables)
     tables = read_tables(run_dir, names)
@@ -69,7 +77,9 @@ def write_report(run_dir: Path) -> Path:
     return path
 
 
-def render(record: RunRecord, tables: Mapping[str, pd.DataFrame], *, pictures: Mapping[str, Picture]) -> str:
+def render(
+    record: RunRecord, tables: Mapping[str, pd.DataFrame], *, pictures: Mapping[str, Picture]
+) -> str:
     """The report as HTML text."""
     found = findings(tables)
     sections = [
@@ -77,7 +87,9 @@ def render(record: RunRecord, tables: Mapping[str, pd.DataFrame], *, pictures: M
             "stage": section,
             "ran": section.name in tables,
             "found": [finding for finding in found if finding.stage == section.name],
-            "pictures": [pictures[drawing.name] for drawing in section.figures if drawing.name in pictures],
+            "pictures": [
+                pictures[drawing.name] for drawing in section.figures if drawing.name in pictures
+            ],
             "rows": key_rows(tables[section.name], section) if section.name in tables else None,
         }
         for section in SECTIONS
@@ -95,17 +107,24 @@ def render(record: RunRecord, tables: Mapping[str, pd.DataFrame], *, pictures: M
 
 
 def _asked(record: RunRecord) -> dict[str, Any]:
-    """The readout of the run: its suffix, and of each emotion its words, each with its tokens where it has several."""
+    """The readout of the run: its suffix, and of each emotion its words, each with its tokens where
+    it has several.
+    """
     readout = record.provenance.get("readout", {"suffix": "", "words": {}})
     told = {
-        emotion: ", ".join(f"{word} ({tokens})" if " " in str(tokens) else str(tokens) for word, tokens in words.items())
+        emotion: ", ".join(
+            f"{word} ({tokens})" if " " in str(tokens) else str(tokens)
+            for word, tokens in words.items()
+        )
         for emotion, words in readout["words"].items()
     }
     return {"suffix": readout["suffix"], "words_of": list(told.items())}
 
 
 def key_rows(table: pd.DataFrame, section: Section) -> Rows:
-    """The rows of a stage's table that the report prints: of each group of `section.per`, the one with the highest value."""
+    """The rows of a stage's table that the report prints: of each group of `section.per`, the one
+    with the highest value.
+    """
     file = f"tables/{section.name}.csv"
     headings = (
         *section.per,
@@ -115,7 +134,11 @@ def key_rows(table: pd.DataFrame, section: Section) -> Rows:
     )
     if not holds(table, metric=section.metrics):
         return Rows(headings, (), len(table), file)
-    tops = [best(rows) for _, rows in groups(select(table, metric=section.metrics), section.per) if rows["value"].notna().any()]
+    tops = [
+        best(rows)
+        for _, rows in groups(select(table, metric=section.metrics), section.per)
+        if rows["value"].notna().any()
+    ]
     if not tops:
         return Rows(headings, (), len(table), file)
     shown = pd.concat(tops[:MOST_ROWS])
@@ -130,30 +153,50 @@ def _column_cells(rows: pd.DataFrame, name: str) -> list[str]:
 
 
 def _pictures(folder: Path) -> dict[str, Picture]:
-    """The figures of a folder; only those that `FIGURES` names, as images, in which a browser runs nothing."""
+    """The figures of a folder; only those that `FIGURES` names, as images, in which a browser runs
+    nothing.
+    """
     found = {}
     for name, drawing in FIGURES.items():
         path = folder / f"{name}.svg"
         if path.is_file():
-            source = "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
-            alt = f"Figure of the stage {drawing.table}. {drawing.draw.__doc__}".split("\n")[0]
+            source = "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode(
+                "ascii"
+            )
+            told = " ".join(f"{drawing.draw.__doc__}".split("\n\n")[0].split())
+            alt = f"Figure of the stage {drawing.table}. {told}"
             found[name] = Picture(name, alt, drawing.reading, source)
     return found
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """The leaves of nested mappings as (dotted path, text); long ones are cut, and run.json has them whole."""
+    """The leaves of nested mappings as (dotted path, text); long ones are cut, and run.json has
+    them whole.
+    """
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
             yield from _flat(inner, f"{path}.{name}" if path else str(name))
         return
     text = str(value)
-    yield path, text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters; whole in run.json)"
+    yield (
+        path,
+        text
+        if len(text) <= _LONGEST
+        else f"{text[:_LONGEST]}… ({len(text)} characters; whole in run.json)",
+    )
 
 
 def _template() -> Any:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(resources.files("interp.reporting").joinpath("report.html.j2").read_text(encoding="utf-8"))
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.from_string(
+        resources.files("interp.reporting").joinpath("report.html.j2").read_text(encoding="utf-8")
+    )
 
 
 def _shown(value: Any) -> Any:

@@ -41,8 +41,8 @@ class Section:
     """A section of the report: a stage's question, its figures, and what may be said of its table.
 
     `tables` are the tables it shows, the stage's own first: of that one the rows of `metrics` are
-    grouped by `per`, and the highest of each group is printed. `findings` gives the headlines of the
-    stage's table, `cautions` what its numbers themselves give reason to doubt.
+    grouped by `per`, and the highest of each group is printed. `findings` gives the headlines of
+    the stage's table, `cautions` what its numbers themselves give reason to doubt.
     """
 
     name: str

@@ -1,5 +1,5 @@
-"""Choosing rows of a tidy table and laying their values out, so that a choice that matches nothing is an error and never an
-empty picture.
+"""Choosing rows of a tidy table and laying their values out, so that a choice that matches nothing
+is an error and never an empty picture.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,27 +15,49 @@ POOLED = ("", "all")
 """What column `emotion` says in a row that speaks of all emotions together."""
 
 MEMORISED = ("memorisation", "control_task")
-"""What column `control` says of labels that a probe can only learn by heart; the second in older tables."""
+"""What column `control` says of labels that a probe can only learn by heart; the second in older
+tables.
+"""
 
 NOT_BASELINES = ("", *MEMORISED, "nuisance", "random", "unsteered", "random_source")
 """What column `control` says in a probe's table when the row is no text baseline."""
 
 
 _PLACE = (
-    "emotion", "metric", "layer", "task", "target", "position", "mode", "site", "component", "k", "scale", "half", "judge",
-)  # fmt: skip
+    "emotion",
+    "metric",
+    "layer",
+    "task",
+    "target",
+    "position",
+    "mode",
+    "site",
+    "component",
+    "k",
+    "scale",
+    "half",
+    "judge",
+)
 
 
 def select(table: pd.DataFrame, **wanted: str | Collection[str]) -> pd.DataFrame:
-    """The rows whose columns hold the wanted value (or one of several); raises `DataError` when there are none.
+    """The rows whose columns hold the wanted value (or one of several); raises `DataError` when
+    there are none.
 
-    A column that the table lacks counts as empty text. The error names the choice and what the table holds instead.
+    A column that the table lacks counts as empty text. The error names the choice and what the
+    table holds instead.
     """
     found = _matching(table, wanted)
     if found.empty:
         asked = ", ".join(f"{name}={value!r}" for name, value in wanted.items()) or "any row"
-        held = "; ".join(f"{name}: {sorted(set(column(table, name)))[:8]}" for name in wanted) or "no rows"
-        raise DataError(f"no row of the table matches {asked}; it holds {held}. Run the stage that makes these rows.")
+        held = (
+            "; ".join(f"{name}: {sorted(set(column(table, name)))[:8]}" for name in wanted)
+            or "no rows"
+        )
+        raise DataError(
+            f"no row of the table matches {asked}; it holds {held}. Run the stage that makes "
+            "these rows."
+        )
     return found
 
 
@@ -51,7 +73,9 @@ def _matching(table: pd.DataFrame, wanted: Mapping[str, str | Collection[str]]) 
 
 
 def column(table: pd.DataFrame, name: str) -> "pd.Series[str]":
-    """A text column; empty text where the table lacks it or the cell. Sites are written in their short form."""
+    """A text column; empty text where the table lacks it or the cell. Sites are written in their
+    short form.
+    """
     if name not in table:
         return pd.Series("", index=table.index, dtype=object)
     texts = table[name].astype(object).where(table[name].notna(), "")
@@ -60,12 +84,15 @@ def column(table: pd.DataFrame, name: str) -> "pd.Series[str]":
 
 
 def numbers(table: pd.DataFrame, name: str) -> "pd.Series[float]":
-    """A number column as floats (a method's own columns come back from CSV as text); NaN where empty.
+    """A number column as floats (a method's own columns come back from CSV as text); NaN where
+    empty.
 
     Raises `DataError` when the column is missing or a cell is no number.
     """
     if name not in table:
-        raise DataError(f"the table has no column {name!r}; it has {list(table.columns)}. Make the table again.")
+        raise DataError(
+            f"the table has no column {name!r}; it has {list(table.columns)}. Make the table again."
+        )
     try:
         return pd.to_numeric(table[name].replace("", float("nan")), errors="raise").astype(float)
     except (ValueError, TypeError) as error:
@@ -73,7 +100,8 @@ def numbers(table: pd.DataFrame, name: str) -> "pd.Series[float]":
 
 
 def groups(table: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
-    """The rows of each combination of the columns `by`, in order of appearance, named by the columns that vary.
+    """The rows of each combination of the columns `by`, in order of appearance, named by the
+    columns that vary.
 
     Where none varies, the name is the first column's value.
     """
@@ -87,7 +115,9 @@ def groups(table: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, pd.DataFra
 
 
 def pooled(table: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
-    """The rows that speak of all emotions together where the table has them, else all rows; and whether it has them."""
+    """The rows that speak of all emotions together where the table has them, else all rows; and
+    whether it has them.
+    """
     if holds(table, emotion=POOLED):
         return select(table, emotion=POOLED), True
     return table, False
@@ -97,7 +127,9 @@ def best(rows: pd.DataFrame) -> pd.DataFrame:
     """The one row with the highest value; raises `DataError` when no row has one."""
     measured = rows[rows["value"].notna()]
     if measured.empty:
-        raise DataError("none of the rows holds a measured value. Run the stage again; its warnings say why.")
+        raise DataError(
+            "none of the rows holds a measured value. Run the stage again; its warnings say why."
+        )
     return measured.iloc[[int(measured["value"].to_numpy().argmax())]]
 
 
@@ -143,8 +175,12 @@ def counted(rows: pd.DataFrame) -> str:
     return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
-def beside(table: pd.DataFrame, row: pd.DataFrame, **changed: str | Collection[str]) -> pd.DataFrame | None:
-    """The row (of a control, another metric) that differs from `row` only in the columns `changed`; None if not measured."""
+def beside(
+    table: pd.DataFrame, row: pd.DataFrame, **changed: str | Collection[str]
+) -> pd.DataFrame | None:
+    """The row (of a control, another metric) that differs from `row` only in the columns `changed`;
+    None if not measured.
+    """
     wanted: dict[str, str | Collection[str]] = {name: word(row, name) for name in _PLACE} | changed
     if not holds(table, **wanted):
         return None
@@ -157,7 +193,9 @@ def nuisances_of(table: pd.DataFrame, row: pd.DataFrame, *, metric: str) -> dict
     if not holds(table, control="nuisance", metric=metric):
         return {}
     names = dict.fromkeys(column(select(table, control="nuisance", metric=metric), "target"))
-    found = {name: beside(table, row, control="nuisance", metric=metric, target=name) for name in names}
+    found = {
+        name: beside(table, row, control="nuisance", metric=metric, target=name) for name in names
+    }
     return {name: own for name, own in found.items() if own is not None}
 
 
@@ -182,13 +220,19 @@ def matrix(
 ) -> Float[np.ndarray, "row column"]:
     """Mean value for each combination of `down` and `across`; NaN where there is none."""
     cells = pd.DataFrame({"down": down, "across": across, "value": values})
-    wide = cells.pivot_table(index="down", columns="across", values="value", aggfunc="mean", dropna=False)
+    wide = cells.pivot_table(
+        index="down", columns="across", values="value", aggfunc="mean", dropna=False
+    )
     return wide.reindex(index=names, columns=columns).to_numpy(dtype=float)
 
 
 def square(rows: pd.DataFrame, names: list[str]) -> Float[np.ndarray, "emotion target"]:
-    """The values as a matrix, `emotion` down and `target` across; NaN where the table has no row."""
-    return matrix(column(rows, "emotion"), column(rows, "target"), numbers(rows, "value"), names, names)
+    """The values as a matrix, `emotion` down and `target` across; NaN where the table has no
+    row.
+    """
+    return matrix(
+        column(rows, "emotion"), column(rows, "target"), numbers(rows, "value"), names, names
+    )
 
 
 def mean_off_diagonal(rows: pd.DataFrame) -> str:

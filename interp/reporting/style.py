@@ -1,7 +1,8 @@
-"""One look for all figures: colours that colour-blind readers can tell apart, a second cue for each, and drawing pieces.
+"""One look for all figures: colours that colour-blind readers can tell apart, a second cue for
+each, and drawing pieces.
 
-Figures are made from `matplotlib.figure.Figure` directly, so nothing is kept between two of them. `styled` applies the
-settings while a function draws and restores the reader's own afterwards.
+Figures are made from `matplotlib.figure.Figure` directly, so nothing is kept between two of them.
+`styled` applies the settings while a function draws and restores the reader's own afterwards.
 """
 
 import functools
@@ -50,10 +51,14 @@ STYLE: dict[Any, Any] = {
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
 }
-"""Fixed salt and no mathematics in labels: equal tables give equal bytes, and a dollar sign in a name is a dollar sign."""
+"""Fixed salt and no mathematics in labels: equal tables give equal bytes, and a dollar sign in a
+name is a dollar sign.
+"""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C7A00")
-"""Okabe and Ito's palette, darkest contrasts first; its yellow is darkened, since it cannot be read on white."""
+"""Okabe and Ito's palette, darkest contrasts first; its yellow is darkened, since it cannot be read
+on white.
+"""
 
 GREY = "#6b6b6b"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -73,7 +78,9 @@ def look(place: int) -> Look:
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Run a drawing function under `STYLE`, restore the settings afterwards, and lay the figure out once for all its files."""
+    """Run a drawing function under `STYLE`, restore the settings afterwards, and lay the figure out
+    once for all its files.
+    """
 
     @functools.wraps(draw)
     def inside(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -86,8 +93,12 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return inside
 
 
-def facets(n: int, *, columns: int, height: float, width: float = 9.0, share: bool = True) -> tuple[Figure, list[Axes]]:
-    """A figure `width` inches wide with `n` panels of `height` inches in at most `columns` columns; two or fewer are higher."""
+def facets(
+    n: int, *, columns: int, height: float, width: float = 9.0, share: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """A figure `width` inches wide with `n` panels of `height` inches in at most `columns` columns;
+    two or fewer are higher.
+    """
     columns = min(columns, n)
     n_rows = math.ceil(n / columns)
     height = max(height, 2.6) if share and n <= 2 else height
@@ -101,7 +112,9 @@ def facets(n: int, *, columns: int, height: float, width: float = 9.0, share: bo
 
 
 def outer_labels(axes: Sequence[Axes], *, columns: int, x: str, y: str) -> None:
-    """Name the x axis of the lowest panel in each column and the y axis of the first in each row; hide repeated tick labels."""
+    """Name the x axis of the lowest panel in each column and the y axis of the first in each row;
+    hide repeated tick labels.
+    """
     columns = min(columns, len(axes))
     for place, panel in enumerate(axes):
         lowest, first = place + columns >= len(axes), place % columns == 0
@@ -116,7 +129,9 @@ def layer_ticks(axes: Axes) -> None:
 
 
 def powers_of_two(axes: Axes, places: Sequence[float]) -> None:
-    """A logarithmic x axis (linear where it holds zero or less) with a tick at each place that was measured."""
+    """A logarithmic x axis (linear where it holds zero or less) with a tick at each place that was
+    measured.
+    """
     if min(places) > 0:
         axes.set_xscale("log", base=2)
     axes.set_xticks(places, [whole(place) for place in places])
@@ -127,7 +142,9 @@ def explain(figure: Figure, *, title: str, caption: str) -> None:
     """Set the figure's title above and its caption (what is drawn, n, intervals) below."""
     figure.suptitle(title, x=0.01, ha="left")
     letters = int(_LETTERS_AN_INCH * figure.get_size_inches()[0])
-    figure.supxlabel("\n".join(textwrap.wrap(caption, letters)), x=0.01, ha="left", fontsize=8.5, color="#333333")
+    figure.supxlabel(
+        "\n".join(textwrap.wrap(caption, letters)), x=0.01, ha="left", fontsize=8.5, color="#333333"
+    )
 
 
 def key(figure: Figure) -> None:
@@ -139,25 +156,44 @@ def key(figure: Figure) -> None:
     figure.legend(found.values(), found.keys(), loc="outside right upper", handlelength=2.6)
 
 
-def curve(axes: Axes, rows: pd.DataFrame, *, x: str, look: Look, text: str, line: str = "-") -> None:
-    """Draw `value` against column `x` with its interval as a band (a whisker where there is one point only).
+def curve(
+    axes: Axes, rows: pd.DataFrame, *, x: str, look: Look, text: str, line: str = "-"
+) -> None:
+    """Draw `value` against column `x` with its interval as a band (a whisker where there is one
+    point only).
 
-    A value that was not measured leaves a gap. Raises `DataError` when nothing was measured, or when two rows stand at the
-    same place: then the rows answer different questions and a line through them would mean nothing.
+    A value that was not measured leaves a gap. Raises `DataError` when nothing was measured, or
+    when two rows stand at the same place: then the rows answer different questions and a line
+    through them would mean nothing.
     """
     places = numbers(rows, x).to_numpy()
     order = np.argsort(places, kind="stable")
     places, ordered = places[order], rows.iloc[order]
     if len(set(places)) != len(places):
         twice = next(place for place in places if (places == place).sum() > 1)
-        raise DataError(f"{text!r} has several values at {x} {whole(float(twice))}: select one run, metric or method first.")
-    value, low, high = (ordered[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high"))
+        raise DataError(
+            f"{text!r} has several values at {x} {whole(float(twice))}: select one run, metric "
+            "or method first."
+        )
+    value, low, high = (
+        ordered[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high")
+    )
     if np.isnan(value).all() or np.isnan(places).any():
         raise DataError(f"{text!r} has no measured value with its {x} to draw.")
     control = line != "-"
     face = "white" if control else look.colour
-    axes.plot(places, value, linestyle=line, color=look.colour, marker=look.marker, markerfacecolor=face, label=label(text))
-    axes.fill_between(places, low, high, color=look.colour, alpha=0.08 if control else 0.16, linewidth=0)
+    axes.plot(
+        places,
+        value,
+        linestyle=line,
+        color=look.colour,
+        marker=look.marker,
+        markerfacecolor=face,
+        label=label(text),
+    )
+    axes.fill_between(
+        places, low, high, color=look.colour, alpha=0.08 if control else 0.16, linewidth=0
+    )
     if len(places) == 1:
         axes.vlines(places, low, high, color=look.colour, linewidth=1.2)
         axes.lines[-1].set_markersize(8)
@@ -177,10 +213,11 @@ def heat(
     limit: float,
     written: bool = True,
 ) -> None:
-    """Draw a matrix, blue below zero, white at zero, red above, from -limit to limit; cells not measured are grey.
+    """Draw a matrix, blue below zero, white at zero, red above, from -limit to limit; cells not
+    measured are grey.
 
-    Matrices up to 12 x 12 have their numbers in the cells, unless `written` is off. Raises `DataError` when no cell was
-    measured.
+    Matrices up to 12 x 12 have their numbers in the cells, unless `written` is off. Raises
+    `DataError` when no cell was measured.
     """
     if np.isnan(cells).all():
         raise DataError("none of the matrix's cells was measured: there is nothing to draw.")
@@ -190,14 +227,23 @@ def heat(
     shown = [*range(0, len(columns), max(1, math.ceil(len(columns) / 12)))]
     long = max(len(columns[place]) for place in shown) > 3
     axes.set_xticks(
-        shown, [label(columns[place]) for place in shown], rotation=40 if long else 0, ha="right" if long else "center"
+        shown,
+        [label(columns[place]) for place in shown],
+        rotation=40 if long else 0,
+        ha="right" if long else "center",
     )
     axes.grid(visible=False)
     if written and cells.shape[0] <= 12 and cells.shape[1] <= 12:
         for (row, column), cell in np.ndenumerate(cells):
             colour = "white" if abs(cell) > 0.6 * limit else "black"
             axes.text(
-                column, row, "–" if np.isnan(cell) else f"{cell:.2f}", ha="center", va="center", color=colour, fontsize=7.5
+                column,
+                row,
+                "–" if np.isnan(cell) else f"{cell:.2f}",
+                ha="center",
+                va="center",
+                color=colour,
+                fontsize=7.5,
             )
 
 

@@ -1,4 +1,6 @@
-"""The study: every stage on one model and one battery, into one folder, resumed by the same call."""
+"""The study: every stage on one model and one battery, into one folder, resumed by the same
+call.
+"""
 
 from interp.study.describe import describe
 from interp.study.identity import new_run

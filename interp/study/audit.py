@@ -1,8 +1,9 @@
-"""The audit of a battery as the command line asks for it: our word lists, two kinds of subword tokens, a table and a figure.
+"""The audit of a battery as the command line asks for it: our word lists, two kinds of subword
+tokens, a table and a figure.
 
-The gate itself is `interp.analysis.audit`. A battery's twins must also be alike for subword tokenizers, and no published
-vocabulary is shipped here: byte pairs are learned from the battery's own texts, once split as GPT-2 splits a text and once
-as Llama does.
+The gate itself is `interp.analysis.audit`. A battery's twins must also be alike for subword
+tokenizers, and no published vocabulary is shipped here: byte pairs are learned from the battery's
+own texts, once split as GPT-2 splits a text and once as Llama does.
 """
 
 import math
@@ -26,24 +27,32 @@ from interp.results import write_table
 from stimuli.words import emotion_words
 
 VOCABULARY = 2000
-"""Byte pairs to learn: few, so that all but common words fall into pieces, as rare words do in a large vocabulary."""
+"""Byte pairs to learn: few, so that all but common words fall into pieces, as rare words do in a
+large vocabulary.
+"""
 
 _SPLITTERS: Mapping[str, Callable[[], pre_tokenizers.PreTokenizer]] = {
     "gpt2_style": lambda: pre_tokenizers.ByteLevel(add_prefix_space=False),
     "llama_style": lambda: pre_tokenizers.Sequence(
-        [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation(), pre_tokenizers.Digits(individual_digits=True)]
+        [
+            pre_tokenizers.Metaspace(),
+            pre_tokenizers.Punctuation(),
+            pre_tokenizers.Digits(individual_digits=True),
+        ]
     ),
 }
 
 
 def audit_battery(name: str, *, seed: int = 0, **reading: Any) -> AuditResult:
-    """The whole gate on the battery `name` (one of the package's, or a file), read with the options of `stimuli.load`.
+    """The whole gate on the battery `name` (one of the package's, or a file), read with the options
+    of `stimuli.load`.
 
     Raises `DataError` where the battery cannot be read.
     """
     battery = stimuli.load(name, **reading)
     everyday = stimuli.lexicon("everyday_senses")["words"]
-    # The matrices are small: several threads a product would wait for one another longer than they compute.
+    # The matrices are small: several threads a product would wait for one another longer than they
+    # compute.
     with threadpool_limits(1):
         return audit(
             battery,
@@ -55,7 +64,9 @@ def audit_battery(name: str, *, seed: int = 0, **reading: Any) -> AuditResult:
 
 
 def token_counters(texts: Sequence[str]) -> dict[str, Callable[[str], int]]:
-    """Ways to count a text's tokens: words, and byte pairs learned from `texts`, split as by GPT-2 and as by Llama."""
+    """Ways to count a text's tokens: words, and byte pairs learned from `texts`, split as by GPT-2
+    and as by Llama.
+    """
     counters: dict[str, Callable[[str], int]] = {"words": lambda text: len(words(text))}
     for name, splitter in _SPLITTERS.items():
         counters[name] = _counter(_byte_pairs(texts, splitter()))
@@ -65,8 +76,13 @@ def token_counters(texts: Sequence[str]) -> dict[str, Callable[[str], int]]:
 def content(result: AuditResult) -> dict[str, Any]:
     """What `--json` prints: the gate's rules and the baselines, without the places at fault."""
     found = result.content()
-    found["gate"]["rules"] = [_only(row, "rule", "passed", "value", "bound") for row in found["gate"]["rules"]]
-    found["baselines"] = [_only(row, "baseline", "task", "auroc", "ci_low", "ci_high", "n") for row in found["baselines"]]
+    found["gate"]["rules"] = [
+        _only(row, "rule", "passed", "value", "bound") for row in found["gate"]["rules"]
+    ]
+    found["baselines"] = [
+        _only(row, "baseline", "task", "auroc", "ci_low", "ci_high", "n")
+        for row in found["baselines"]
+    ]
     return found
 
 
@@ -75,7 +91,10 @@ def verdict(result: AuditResult) -> list[str]:
     failed = [rule for rule in result.rules if not rule.passed]
     held = f"{len(result.rules) - len(failed)} of {len(result.rules)} rules hold"
     return [
-        *(f"failed: {rule.rule}: value {rule.value}, bound {rule.bound}. {rule.detail}" for rule in failed),
+        *(
+            f"failed: {rule.rule}: value {rule.value}, bound {rule.bound}. {rule.detail}"
+            for rule in failed
+        ),
         f"{result.battery}: {held}; the gate is {'not ' if failed else ''}passed.",
     ]
 
@@ -83,15 +102,24 @@ def verdict(result: AuditResult) -> list[str]:
 def table(result: AuditResult, *, seed: int = 0) -> pd.DataFrame:
     """The audit as one tidy table, told apart by `method`.
 
-    gate: a row a rule (`metric` its name, `value`, `bound`, `passed`, `detail`); text_baseline: a row a baseline (`control`
-    its name, `task`, AUROC with interval); coverage: how many texts each arm, emotion, domain, person and tense has.
+    gate: a row a rule (`metric` its name, `value`, `bound`, `passed`, `detail`); text_baseline: a
+    row a baseline (`control` its name, `task`, AUROC with interval); coverage: how many texts each
+    arm, emotion, domain, person and tense has.
     """
     same = {"battery": result.battery, "seed": seed}
     rows: list[dict[str, Any]] = [
-        {**same, "method": "gate", "metric": rule.rule, "n": int(result.coverage["n"].sum()), "passed": str(rule.passed),
-         "value": rule.value, "bound": rule.bound, "detail": rule.detail}
+        {
+            **same,
+            "method": "gate",
+            "metric": rule.rule,
+            "n": int(result.coverage["n"].sum()),
+            "passed": str(rule.passed),
+            "value": rule.value,
+            "bound": rule.bound,
+            "detail": rule.detail,
+        }
         for rule in result.rules
-    ]  # fmt: skip
+    ]
     for found in result.baselines:
         measured = _only(found, "task", "ci_low", "ci_high", "n", "detail")
         rows.append(
@@ -115,7 +143,10 @@ def table(result: AuditResult, *, seed: int = 0) -> pd.DataFrame:
             }
         )
     nothing = dict.fromkeys(("value", "bound", "ci_low", "ci_high"), math.nan)
-    return tidy({**nothing, **{name: math.nan if cell is None else cell for name, cell in row.items()}} for row in rows)
+    return tidy(
+        {**nothing, **{name: math.nan if cell is None else cell for name, cell in row.items()}}
+        for row in rows
+    )
 
 
 def write_audit(result: AuditResult, out: Path, *, seed: int = 0) -> list[Path]:
@@ -135,7 +166,9 @@ def write_audit(result: AuditResult, out: Path, *, seed: int = 0) -> list[Path]:
 def _byte_pairs(texts: Sequence[str], splitter: pre_tokenizers.PreTokenizer) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = splitter
-    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=VOCABULARY, show_progress=False))
+    tokenizer.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=VOCABULARY, show_progress=False)
+    )
     return tokenizer
 
 

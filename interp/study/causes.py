@@ -1,7 +1,7 @@
 """The stages of the model half: patching, contributions, ablation, steering.
 
-Everything chosen (the layer, the components, the strength) is chosen on one half of the scenarios; what is reported was
-measured on the other.
+Everything chosen (the layer, the components, the strength) is chosen on one half of the scenarios;
+what is reported was measured on the other.
 """
 
 import warnings
@@ -31,7 +31,9 @@ from stimuli.battery import Pairs
 
 NEW_TOKENS = 12
 LISTED = 60
-"""Components of each kind that the contributions table lists for each emotion, the strongest first."""
+"""Components of each kind that the contributions table lists for each emotion, the strongest
+first.
+"""
 
 Rows = list[dict[str, Any]]
 
@@ -49,23 +51,36 @@ def patching(study: Study) -> Rows:
         warnings.warn(doubt, stacklevel=2)
     at = ",".join(map(str, spaced(study.model.dims.n_layers, limits.layers)))
     sites = ["resid_pre@0", *(f"{name}@{at}" for name in limits.patched)]
-    return patch_pairs(study.model, pairs, study.readout.readout, sites=sites, seed=study.settings.seed)
+    return patch_pairs(
+        study.model, pairs, study.readout.readout, sites=sites, seed=study.settings.seed
+    )
 
 
 def contributions(study: Study) -> Rows:
-    """Exact contributions of heads and neurons to each emotion's direction: direction and ranks are of
-    one half of the pairs, values and intervals of the other.
+    """Exact contributions of heads and neurons to each emotion's direction: direction and ranks are
+    of one half of the pairs, values and intervals of the other.
     """
     chosen, reported = halves(study.pairs, seed=study.settings.seed)
-    return [row for emotion in study.emotions for row in _contributions(study, chosen, emotion, top=LISTED, reported=reported)]
+    return [
+        row
+        for emotion in study.emotions
+        for row in _contributions(study, chosen, emotion, top=LISTED, reported=reported)
+    ]
 
 
 def ablation(study: Study) -> Rows:
-    """The top k heads and neurons of the choosing half, knocked out in the other half, beside random k of the same layers."""
+    """The top k heads and neurons of the choosing half, knocked out in the other half, beside
+    random k of the same layers.
+    """
     chosen, reported = halves(study.pairs, seed=study.settings.seed)
     vectors = _directions(study, chosen)
-    bench = Bench(study.model, _some(study, _asked(study, reported)), vectors, study.readout.readout)
-    listed = {emotion: _contributions(study, chosen, emotion, top=LISTED) for emotion in study.readout.emotions}
+    bench = Bench(
+        study.model, _some(study, _asked(study, reported)), vectors, study.readout.readout
+    )
+    listed = {
+        emotion: _contributions(study, chosen, emotion, top=LISTED)
+        for emotion in study.readout.emotions
+    }
     limits = study.settings.limits
     n_draws = max(limits.draws, draws_for(len(study.emotions)))
     rows: Rows = []
@@ -78,18 +93,27 @@ def ablation(study: Study) -> Rows:
 
 
 def steering(study: Study) -> Rows:
-    """Each emotion's direction, fitted on the choosing half, added while the model reads and continues neutral texts.
+    """Each emotion's direction, fitted on the choosing half, added while the model reads and
+    continues neutral texts.
 
-    Where a judge knows the model's language (a testbed's oracle), continuations are generated and judged, and layer, positions
-    and strength are chosen on half of the prompts; for every model the readout's log-probability of the emotion's words is
-    measured against the strength, at the layer where separation saturates.
+    Where a judge knows the model's language (a testbed's oracle), continuations are generated and
+    judged, and layer, positions and strength are chosen on half of the prompts; for every model the
+    readout's log-probability of the emotion's words is measured against the strength, at the layer
+    where separation saturates.
     """
     chosen, reported = halves(study.pairs, seed=study.settings.seed)
     vectors = _directions(study, chosen)
     limits = study.settings.limits
     neutral = balanced(reported, n=limits.prompts, seed=study.settings.seed).neutral
     asked = {emotion: vectors[emotion] for emotion in study.readout.emotions}
-    rows = dose_response(study.model, neutral, asked, study.readout.readout, scales=limits.scales, seed=study.settings.seed)
+    rows = dose_response(
+        study.model,
+        neutral,
+        asked,
+        study.readout.readout,
+        scales=limits.scales,
+        seed=study.settings.seed,
+    )
     judge = judge_for(study.settings.model)
     if judge is not None:
         rows += sweep_places(
@@ -106,16 +130,23 @@ def steering(study: Study) -> Rows:
 
 
 def _places(study: Study, pairs: Pairs) -> list[Place]:
-    """Where steering is tried: the layers that tell twins apart best, at the last token alone or at all from there."""
+    """Where steering is tried: the layers that tell twins apart best, at the last token alone or at
+    all from there.
+    """
     return [
-        Place({emotion: fit_direction(study, pairs, emotion, site) for emotion in study.emotions}, where)
+        Place(
+            {emotion: fit_direction(study, pairs, emotion, site) for emotion in study.emotions},
+            where,
+        )
         for site in saturated_sites(study, pairs)
         for where in (("last",), ("last", "generated"))
     ]
 
 
 def _some(study: Study, pairs: Pairs) -> Pairs:
-    return balanced(pairs, n=study.settings.limits.pairs * len(study.emotions), seed=study.settings.seed)
+    return balanced(
+        pairs, n=study.settings.limits.pairs * len(study.emotions), seed=study.settings.seed
+    )
 
 
 def _asked(study: Study, pairs: Pairs) -> Pairs:
@@ -136,13 +167,24 @@ def _contributions(
     top: int,
     reported: Pairs | None = None,
 ) -> Rows:
-    """Components as `pairs` rank them; what they do is told of the pairs `reported`, where given."""
+    """Components as `pairs` rank them; what they do is told of the pairs `reported`, where
+    given.
+    """
     direction = fit_direction(study, pairs, emotion, choose_site(study, pairs))
     sites = _contributing(study, range(direction.site.layer + 1))
     activations = {site: study.values(site, study.position) for site in sites}
     twins, groups = _of_emotion(study, pairs, emotion)
     told = None if reported is None else _of_emotion(study, reported, emotion)
-    return contribution_rows(study.model, activations, twins, direction, emotion=emotion, groups=groups, top=top, report=told)
+    return contribution_rows(
+        study.model,
+        activations,
+        twins,
+        direction,
+        emotion=emotion,
+        groups=groups,
+        top=top,
+        report=told,
+    )
 
 
 def _contributing(study: Study, layers: Iterable[int]) -> list[Site]:

@@ -27,7 +27,8 @@ ASKED_BY_WORDS = tuple(stage for stage, asked in _ASKS.items() if "readout" in a
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """The questions that a battery cannot answer (`closed`), each with its reason; whether it has
-    `twins` enough to ask about; and what is to be told of the words by which a model is asked (`doubts`).
+    `twins` enough to ask about; and what is to be told of the words by which a model is asked
+    (`doubts`).
     """
 
     closed: Mapping[str, str]
@@ -74,7 +75,10 @@ def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:
     closed: dict[str, str] = {}
     groups = set().union(*usable.values())
     if len(groups) < folds:
-        closed["reception"] = f"{folds} folds need {folds} scenarios, there are {len(groups)}: {_largest(len(groups))}"
+        closed["reception"] = (
+            f"{folds} folds need {folds} scenarios, there are {len(groups)}: "
+            f"{_largest(len(groups))}"
+        )
     lost = unreadable(model, tuple(usable))
     if len(lost) == len(usable):
         closed["readout"] = " ".join(dict.fromkeys(lost.values()))
@@ -84,14 +88,22 @@ def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:
         told = f"{folds} folds need {folds} scenarios of every emotion ({_counted(rare)}): "
         told += _largest(min(map(len, rare.values())))
         closed["categorisation"] = told
-    doubts = [] if "readout" in closed else [f"{one!r} is not asked by words: {why}" for one, why in lost.items()]
-    if "readout" not in closed and (doubt := asked_by_name(model, [one for one in usable if one not in lost])):
+    doubts = (
+        []
+        if "readout" in closed
+        else [f"{one!r} is not asked by words: {why}" for one, why in lost.items()]
+    )
+    if "readout" not in closed and (
+        doubt := asked_by_name(model, [one for one in usable if one not in lost])
+    ):
         doubts.append(doubt)
     return Conditions(closed, twins=True, doubts=tuple(doubts))
 
 
 def _without_twins(battery: Battery, paired: Mapping[str, set[str]], folds: int) -> dict[str, str]:
-    """What is closed where no emotion has enough twins: of single texts only categorisation is asked."""
+    """What is closed where no emotion has enough twins: of single texts only categorisation is
+    asked.
+    """
     reason = "no text has a neutral twin (texts of one `pair`, one of them labelled neutral)."
     if paired:
         reason = f"every emotion has fewer than {FEWEST} scenarios with twins ({_counted(paired)})."
@@ -114,7 +126,9 @@ def _too_few(enough: Mapping[str, set[str]], scenarios: Mapping[str, set[str]]) 
 
 
 def evoking(battery: Battery) -> list[Stimulus]:
-    """The texts that evoke an emotion, for a battery without twins, in the order of their content."""
+    """The texts that evoke an emotion, for a battery without twins, in the order of their
+    content.
+    """
     return in_content_order(i for i in battery.where(arm="keyword_free") if i.emotion != NEUTRAL)
 
 
@@ -134,7 +148,11 @@ def unreadable(model: str, emotions: Sequence[str]) -> dict[str, str]:
     lacking = without_words(model, emotions) if model in TESTBEDS else []
     found = dict.fromkeys(lacking, f"{model} has no words for it.")
     listed = readout_for(model, emotions).words
-    plain = {one: {word.casefold() for word in words} for one, words in listed.items() if one not in found}
+    plain = {
+        one: {word.casefold() for word in words}
+        for one, words in listed.items()
+        if one not in found
+    }
     for emotion, own in plain.items():
         if own <= set().union(*(others for name, others in plain.items() if name != emotion)):
             found[emotion] = "its words are all words of other emotions, too."
@@ -142,7 +160,9 @@ def unreadable(model: str, emotions: Sequence[str]) -> dict[str, str]:
 
 
 def asked_by_name(model: str, emotions: Sequence[str]) -> str | None:
-    """The warning that the readout knows some emotions by their names only; None where it does not."""
+    """The warning that the readout knows some emotions by their names only; None where it does
+    not.
+    """
     lacking = without_words(model, emotions)
     names = ", ".join(map(repr, lacking))
     return f"the readout has no words for {names}: asked for by name alone." if lacking else None

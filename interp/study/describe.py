@@ -1,4 +1,6 @@
-"""Say what an artefact holds, whatever it is: a run, a store of activations, a table, a direction, a battery."""
+"""Say what an artefact holds, whatever it is: a run, a store of activations, a table, a direction,
+a battery.
+"""
 
 import json
 from pathlib import Path
@@ -14,7 +16,9 @@ _BATTERIES = (".jsonl", ".json", ".tsv", ".parquet", ".arrow", ".xlsx", ".gz")
 
 
 def describe(path: Path) -> list[dict[str, Any]]:
-    """Rows (what, value) about the artefact at `path`, told by its content. Raises `ArtefactError` when it is none of ours."""
+    """Rows (what, value) about the artefact at `path`, told by its content. Raises `ArtefactError`
+    when it is none of ours.
+    """
     if (path / "manifest.jsonl").is_file():
         return _rows(inspect(path))
     if (path / "run.json").is_file():
@@ -26,8 +30,8 @@ def describe(path: Path) -> list[dict[str, Any]]:
     if path.suffix in _BATTERIES and path.is_file():
         return _rows(_battery(path))
     raise ArtefactError(
-        f"{path} is no artefact of interp: expected a run's folder, a store's folder, a direction (.safetensors), a table "
-        "(.csv) or a battery (.jsonl)."
+        f"{path} is no artefact of interp: expected a run's folder, a store's folder, a "
+        "direction (.safetensors), a table (.csv) or a battery (.jsonl)."
     )
 
 
@@ -63,7 +67,12 @@ def _direction(path: Path) -> dict[str, Any]:
 def _table(path: Path) -> dict[str, Any]:
     frame = read_table(path)
     metrics = ", ".join(sorted(frame["metric"].unique()))
-    return {"kind": "table", "rows": len(frame), "columns": ", ".join(frame.columns), "metrics": metrics}
+    return {
+        "kind": "table",
+        "rows": len(frame),
+        "columns": ", ".join(frame.columns),
+        "metrics": metrics,
+    }
 
 
 def _battery(path: Path) -> dict[str, Any]:

@@ -33,7 +33,13 @@ from interp.models.reliance import told_once, usable
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site
 from interp.study.conditions import FEWEST, Conditions, conditions, unreadable
-from interp.study.identity import asked_of, plain, refuse_other_config, refuse_other_model, warn_of_revision
+from interp.study.identity import (
+    asked_of,
+    plain,
+    refuse_other_config,
+    refuse_other_model,
+    warn_of_revision,
+)
 from interp.study.inputs import Inputs
 from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
@@ -111,14 +117,20 @@ class Study:
         shared = self.settings.executor.startswith("shard:")  # others may be about to work here
         if shared or self.out / "run.json" not in self._made or not self.locks.alone():
             return
-        if (activations / "run.json").exists() or (self.tables.is_dir() and any(self.tables.iterdir())):
+        if (activations / "run.json").exists() or (
+            self.tables.is_dir() and any(self.tables.iterdir())
+        ):
             return
         (self.out / "run.json").unlink(missing_ok=True)
         if activations.is_dir():
             with suppress(BusyError), locked(activations / LOCK):
                 (activations / LOCK).unlink()
         self.locks.remove()
-        for folder in (self.tables, activations, *(path for path in self._made if path == self.out)):
+        for folder in (
+            self.tables,
+            activations,
+            *(path for path in self._made if path == self.out),
+        ):
             with suppress(OSError):  # it holds something of somebody else's, or is not there
                 folder.rmdir()
 
@@ -173,8 +185,8 @@ class Study:
 
     @property
     def position(self) -> str:
-        """The rule that directions are read by: the text's last token, which is where the causal stages edit it. It is not
-        always the last token there is (`interp.models.ends`).
+        """The rule that directions are read by: the text's last token, which is where the causal
+        stages edit it. It is not always the last token there is (`interp.models.ends`).
         """
         return LAST
 
@@ -185,18 +197,37 @@ class Study:
 
     @cached_property
     def pairs(self) -> Pairs:
-        """The battery's twins that every stage works on. Left out, with a warning: those the capture put in quarantine, those
-        that are the same tokens to this model, and those of an emotion with fewer than `FEWEST` scenarios. They
-        are in the order of their content: what is drawn from them depends on no name and on no row's place.
+        """The battery's twins that every stage works on. Left out, with a warning: those the
+        capture put in quarantine, those that are the same tokens to this model, and those of an
+        emotion with fewer than `FEWEST` scenarios. They are in the order of their content: what is
+        drawn from them depends on no name and on no row's place.
         """
         refused = [item.id for item in self.captured if item.id in self.store.quarantined]
-        _warn_of(refused, "or their twins have activations that are not finite (activations/quarantine.jsonl says where)")
-        found = [pair for pair in self.captured.pairs() if {pair.affective.id, pair.neutral.id} <= self.row_of.keys()]
-        tokens = self._tokens([pair.affective for pair in found]), self._tokens([pair.neutral for pair in found])
-        same = [pair.affective.id for pair, one, other in zip(found, *tokens, strict=True) if one == other]
+        _warn_of(
+            refused,
+            "or their twins have activations that are not finite (activations/quarantine.jsonl "
+            "says where)",
+        )
+        found = [
+            pair
+            for pair in self.captured.pairs()
+            if {pair.affective.id, pair.neutral.id} <= self.row_of.keys()
+        ]
+        tokens = (
+            self._tokens([pair.affective for pair in found]),
+            self._tokens([pair.neutral for pair in found]),
+        )
+        same = [
+            pair.affective.id
+            for pair, one, other in zip(found, *tokens, strict=True)
+            if one == other
+        ]
         _warn_of(same, "are the same tokens to this model as their twin")
         found = [pair for pair in found if pair.affective.id not in same]
-        scenarios = {e: {p.affective.group for p in found if p.affective.emotion == e} for e in self.battery.emotions}
+        scenarios = {
+            e: {p.affective.group for p in found if p.affective.emotion == e}
+            for e in self.battery.emotions
+        }
         rare = [emotion for emotion, groups in scenarios.items() if 0 < len(groups) < FEWEST]
         _warn_of(rare, f"have fewer than {FEWEST} scenarios")
         return Pairs(in_content_order(pair for pair in found if pair.affective.emotion not in rare))
@@ -275,7 +306,11 @@ class Study:
                 refuse_other_config(self.settings, self.battery)
                 return read_record(path)
             digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-            identity = {"software": software(), "battery": _identify(self.battery), "command": sys.argv}
+            identity = {
+                "software": software(),
+                "battery": _identify(self.battery),
+                "command": sys.argv,
+            }
             record = RunRecord(
                 run=digest[:12],
                 model=self.settings.model,
@@ -301,7 +336,10 @@ def _battery_files(name: str) -> list[Path]:
 
 def _warn_of(names: Sequence[str], reason: str) -> None:
     if names:
-        warnings.warn(f"left out, since they {reason}: {len(names)} ({', '.join(map(repr, names[:10]))}).", stacklevel=3)
+        warnings.warn(
+            f"left out, since they {reason}: {len(names)} ({', '.join(map(repr, names[:10]))}).",
+            stacklevel=3,
+        )
 
 
 def _identify(battery: Battery) -> dict[str, Any]:

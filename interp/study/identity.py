@@ -22,14 +22,18 @@ _NAMES = {
 
 
 def refuse_other_model(known: Mapping[str, Any], found: Mapping[str, Any], *, out: Path) -> None:
-    """Raise `ArtefactError` where two models' identities differ; what `known` lacks is not asked."""
+    """Raise `ArtefactError` where two models' identities differ; what `known` lacks is not
+    asked.
+    """
     other = [key for key in IDENTITY if key in known and known[key] != found.get(key)]
     if other:
         names = ", ".join(_NAMES.get(key, key) for key in other)
-        told = "; ".join(f"{_NAMES.get(key, key)}: {known[key]} then, {found.get(key)} now" for key in other)
+        told = "; ".join(
+            f"{_NAMES.get(key, key)}: {known[key]} then, {found.get(key)} now" for key in other
+        )
         raise ArtefactError(
-            f"{out} was begun with other {names} of {found.get('model')!r} ({told}). Choose another "
-            "--out, or put the model back."
+            f"{out} was begun with other {names} of {found.get('model')!r} ({told}). Choose "
+            "another --out, or put the model back."
         )
 
 
@@ -55,10 +59,12 @@ def refuse_other_config(settings: Settings, battery: Battery) -> None:
         return
     known, asked = read_record(settings.out / "run.json").config, asked_of(settings, battery)
     if different := _different(known, asked):
-        lines = "; ".join(f"{key}: {known.get(key)!r} there, {asked.get(key)!r} now" for key in different)
+        lines = "; ".join(
+            f"{key}: {known.get(key)!r} there, {asked.get(key)!r} now" for key in different
+        )
         raise ArtefactError(
-            f"{settings.out} holds a run with other settings ({lines}). Choose another --out, give --new-run to begin one "
-            "beside it, or repeat its settings."
+            f"{settings.out} holds a run with other settings ({lines}). Choose another --out, "
+            "give --new-run to begin one beside it, or repeat its settings."
         )
 
 
@@ -67,11 +73,17 @@ def _different(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
 
 
 def new_run(settings: Settings) -> Settings:
-    """The same settings in the first of OUT, OUT-2, OUT-3, ... that is not there, or holds a run with these very settings."""
+    """The same settings in the first of OUT, OUT-2, OUT-3, ... that is not there, or holds a run
+    with these very settings.
+    """
     config = asked_of(settings, settings.read_battery())
     for number in count(1):
-        out = settings.out if number == 1 else settings.out.with_name(f"{settings.out.name}-{number}")
-        if not (out / "run.json").exists() or not _different(read_record(out / "run.json").config, config):
+        out = (
+            settings.out if number == 1 else settings.out.with_name(f"{settings.out.name}-{number}")
+        )
+        if not (out / "run.json").exists() or not _different(
+            read_record(out / "run.json").config, config
+        ):
             return replace(settings, out=out)
     raise InternalError("numbers have come to an end.")
 

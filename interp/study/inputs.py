@@ -1,4 +1,6 @@
-"""What a run reads from disk, known again: a file that changes while the run is under way is told."""
+"""What a run reads from disk, known again: a file that changes while the run is under way is
+told.
+"""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -25,8 +25,8 @@ Rows = list[dict[str, Any]]
 def power_rows(model: LanguageModel, battery: Battery, *, seed: int = 0) -> Rows:
     """Rows per dose and emotion, and for all emotions together: `value` is the mean total effect in
     nats, with its interval over scenarios, `share` that of pairs in the expected direction, `p` of
-    the sign flips of scenarios, `needed` the scenarios with which 80 % of studies see half of it (0:
-    none of those tried, up to 1,024).
+    the sign flips of scenarios, `needed` the scenarios with which 80 % of studies see half of it
+    (0: none of those tried, up to 1,024).
 
     Emotions without words in the vocabulary are left out with a warning. Raises `UsageError` where
     none is left.
@@ -40,7 +40,9 @@ def power_rows(model: LanguageModel, battery: Battery, *, seed: int = 0) -> Rows
     return rows
 
 
-def effect_rows(model: LanguageModel, pairs: Sequence[Pair], readout: Readout, *, seed: int = 0) -> Rows:
+def effect_rows(
+    model: LanguageModel, pairs: Sequence[Pair], readout: Readout, *, seed: int = 0
+) -> Rows:
     """The rows of `power_rows` for the twins of one dose."""
     effects, contrasts = total_effects(model, pairs, readout)
     told = np.array([pair.affective.emotion for pair in pairs])
@@ -60,26 +62,35 @@ def effect_rows(model: LanguageModel, pairs: Sequence[Pair], readout: Readout, *
 
 
 def told(rows: Rows) -> list[str]:
-    """What the rows come to, per dose: where the model shows the emotion, and what stages can ask."""
+    """What the rows come to, per dose: where the model shows the emotion, and what stages can
+    ask.
+    """
     lines = []
     for dose in dict.fromkeys(row["dose"] for row in rows):
         mine = [row for row in rows if row["dose"] == dose and row["metric"] == "total_effect"]
         (pooled,) = [row for row in mine if row["emotion"] == POOLED]
         single = [row for row in mine if row["emotion"] != POOLED]
         surely = [row["emotion"] for row in single if row["ci_low"] > 0]
-        needed = f"{pooled['needed']} scenarios" if pooled["needed"] else f"more than {SIZES[-1]:,} scenarios"
+        needed = (
+            f"{pooled['needed']} scenarios"
+            if pooled["needed"]
+            else f"more than {SIZES[-1]:,} scenarios"
+        )
         half = f"To see half of it, a stage needs {needed} of all emotions together."
         if pooled["value"] <= 0:
             half = "It is not above zero: there is no half of it to see."
         lines.append(
-            f"{dose}: {pooled['value']:+.2f} nats [{pooled['ci_low']:.2f}, {pooled['ci_high']:.2f}] over "
-            f"{pooled['n']} pairs, {100 * pooled['share']:.0f} % in the expected direction; the interval lies above "
-            f"zero for {len(surely)} of {len(single)} emotions, each by itself ({', '.join(surely) or 'none'}). {half}"
+            f"{dose}: {pooled['value']:+.2f} nats [{pooled['ci_low']:.2f}, "
+            f"{pooled['ci_high']:.2f}] over {pooled['n']} pairs, {100 * pooled['share']:.0f} % "
+            f"in the expected direction; the interval lies above zero for {len(surely)} of "
+            f"{len(single)} emotions, each by itself ({', '.join(surely) or 'none'}). {half}"
         )
     return lines
 
 
-def doubt(model: LanguageModel, pairs: Sequence[Pair], readout: Readout, *, seed: int = 0) -> str | None:
+def doubt(
+    model: LanguageModel, pairs: Sequence[Pair], readout: Readout, *, seed: int = 0
+) -> str | None:
     """A sentence where these pairs are too few to see half of what the model shows, or it shows
     nothing to be explained; None where they suffice. Measured on the contrast, as patching does.
     """
@@ -99,7 +110,7 @@ def doubt(model: LanguageModel, pairs: Sequence[Pair], readout: Readout, *, seed
         return None
     needed = scenarios_needed(means, seed=seed)
     return (
-        f"with {len(means)} scenarios, an effect of half the measured size ({means.mean():+.3f} nats) "
-        f"would be seen in {100 * chance:.0f} % of studies: what is not found here may be there. "
-        f"{needed or 'More than 1,024'} scenarios would do."
+        f"with {len(means)} scenarios, an effect of half the measured size ({means.mean():+.3f} "
+        f"nats) would be seen in {100 * chance:.0f} % of studies: what is not found here may be "
+        f"there. {needed or 'More than 1,024'} scenarios would do."
     )

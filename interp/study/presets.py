@@ -23,9 +23,9 @@ class Preset:
 
     `twins_only`: texts without a twin are not captured. `scenarios`: scenarios per emotion.
     `layers`: layers, evenly spaced, at which the sites of `THINNED` are captured and probed, and at
-    which patching is tried, at the sites `patched`. `pairs`: pairs per emotion in a causal stage. `ks` and `draws`: how many
-    components are ablated together, and how many random choices stand beside them. `prompts` and
-    `scales`: prompts that are steered, and strengths.
+    which patching is tried, at the sites `patched`. `pairs`: pairs per emotion in a causal stage.
+    `ks` and `draws`: how many components are ablated together, and how many random choices stand
+    beside them. `prompts` and `scales`: prompts that are steered, and strengths.
     """
 
     twins_only: bool
@@ -104,18 +104,28 @@ def limited(battery: Battery, preset: Preset) -> Battery:
         groups = kept.setdefault(pair.affective.emotion, {})
         if preset.scenarios is None or len(groups) < preset.scenarios:
             groups[pair.affective.group] = None
-    ids = {item.id for pair in pairs if pair.affective.group in kept[pair.affective.emotion] for item in pair}
+    ids = {
+        item.id
+        for pair in pairs
+        if pair.affective.group in kept[pair.affective.emotion]
+        for item in pair
+    }
     return replace(battery, items=tuple(item for item in battery if item.id in ids))
 
 
 def left_out(preset: Preset, battery: Battery, n_layers: int) -> list[str]:
-    """What a study of this battery, on a model of `n_layers`, leaves out under `preset`, a phrase each."""
+    """What a study of this battery, on a model of `n_layers`, leaves out under `preset`, a phrase
+    each.
+    """
     phrases = []
     kept, layers = limited(battery, preset), spaced(n_layers, preset.layers)
     if len(kept) < len(battery):
         phrases.append(f"{len(battery) - len(kept)} of {len(battery)} texts")
     if len(layers) < n_layers:
-        phrases.append(f"{n_layers - len(layers)} of {n_layers} layers of {', '.join(THINNED)}, and in patching")
+        phrases.append(
+            f"{n_layers - len(layers)} of {n_layers} layers of {', '.join(THINNED)}, and in "
+            "patching"
+        )
     full = PRESETS["full"]
     if preset.draws < full.draws:
         phrases.append(

@@ -34,19 +34,21 @@ def capture(study: Study) -> Rows:
     # Both look into the store, for which what is not there yet is captured.
     if (study.conditions.twins and not study.pairs) or not study.row_of:
         raise StatisticsError(
-            f"battery {study.battery.name!r} has no pair of an affective and a neutral text that could be used."
+            f"battery {study.battery.name!r} has no pair of an affective and a neutral text that "
+            "could be used."
         )
     return []
 
 
 def probes(study: Study) -> Rows:
-    """Reception and categorisation at every residual-wide site, beside the text baselines on the same folds: all sites under
-    the first position rule, the stream under the others too.
+    """Reception and categorisation at every residual-wide site, beside the text baselines on the
+    same folds: all sites under the first position rule, the stream under the others too.
 
-    What the battery forbids (`interp.study.conditions`) is left out. Categorisation needs no twins: without any, it is
-    asked of all texts that evoke an emotion.
+    What the battery forbids (`interp.study.conditions`) is left out. Categorisation needs no twins:
+    without any, it is asked of all texts that evoke an emotion.
     """
-    _sites_among(study, RESIDUAL_WIDE, "probes")  # where there are none, that is told before anything is captured
+    # where there are none, that is told before anything is captured
+    _sites_among(study, RESIDUAL_WIDE, "probes")
     rows: Rows = []
     if "reception" not in study.conditions.closed:
         free, told = reception(study.pairs)
@@ -67,20 +69,23 @@ def probes(study: Study) -> Rows:
 
 
 def _evoking(study: Study) -> list[Stimulus]:
-    """The texts that evoke an emotion, of a battery without twins. Left out, with a warning: those of an emotion with fewer
-    scenarios than there are folds, or than `FEWEST`.
+    """The texts that evoke an emotion, of a battery without twins. Left out, with a warning: those
+    of an emotion with fewer scenarios than there are folds, or than `FEWEST`.
     """
     texts = [item for item in evoking(study.battery) if item.id in study.row_of]
     fewest = max(FEWEST, study.settings.folds)
     rare = {emotion for emotion, groups in scenarios_of(texts).items() if len(groups) < fewest}
     if rare:
         names = ", ".join(map(repr, sorted(rare)))
-        warnings.warn(f"left out, since they have fewer than {fewest} scenarios: {names}.", stacklevel=2)
+        warnings.warn(
+            f"left out, since they have fewer than {fewest} scenarios: {names}.", stacklevel=2
+        )
     return [item for item in texts if item.emotion not in rare]
 
 
 def directions(study: Study) -> Rows:
-    """The paired direction of each emotion at every layer of the stream, its separation of held-out twins, its stability.
+    """The paired direction of each emotion at every layer of the stream, its separation of held-out
+    twins, its stability.
 
     The directions themselves are written to `directions/`, fitted on all pairs.
     """
@@ -90,29 +95,48 @@ def directions(study: Study) -> Rows:
     rows: Rows = []
     for emotion, site in track(places, "directions", unit="site"):
         pairs = study.pairs.of(emotion)
-        common = {"site": site.name, "layer": site.layer, "emotion": emotion, "position": study.position, "method": "paired"}
+        common = {
+            "site": site.name,
+            "layer": site.layer,
+            "emotion": emotion,
+            "position": study.position,
+            "method": "paired",
+        }
         rows += [{**common, **row} for row in _separation(study, pairs, site)]
-        fit_direction(study, pairs, emotion, site).save(folder / f"{_file_name(study, emotion)}-{site.layer:02d}.safetensors")
+        fit_direction(study, pairs, emotion, site).save(
+            folder / f"{_file_name(study, emotion)}-{site.layer:02d}.safetensors"
+        )
     return rows + _nested_separations(study, stream)
 
 
 def cosines(study: Study) -> Rows:
-    """Cosines between the emotions' directions at each layer where separation saturates. They are differences of twins, so the
-    stream's common mean is out of them; what they share beyond that is what all emotions share against neutral.
+    """Cosines between the emotions' directions at each layer where separation saturates. They are
+    differences of twins, so the stream's common mean is out of them; what they share beyond that is
+    what all emotions share against neutral.
 
-    `cosine` is that of the directions as fitted, which few pairs drag towards zero; `cosine_corrected` is
-    free of that, with its interval over scenarios (`interp.analysis.lengths.cosine`).
+    `cosine` is that of the directions as fitted, which few pairs drag towards zero;
+    `cosine_corrected` is free of that, with its interval over scenarios
+    (`interp.analysis.lengths.cosine`).
     """
     rows: Rows = []
     for site in saturated_sites(study, study.pairs):
-        fitted = {emotion: fit_direction(study, study.pairs, emotion, site) for emotion in study.emotions}
+        fitted = {
+            emotion: fit_direction(study, study.pairs, emotion, site) for emotion in study.emotions
+        }
         differences = {one: _differences(study, one, site) for one in study.emotions}
-        common = {"site": site.name, "layer": site.layer, "position": study.position, "method": "paired"}
+        common = {
+            "site": site.name,
+            "layer": site.layer,
+            "position": study.position,
+            "method": "paired",
+        }
         for one, a in fitted.items():
             for other, b in fitted.items():
                 here = {**common, "emotion": one, "target": other}
                 n = len(study.pairs.of(one))
-                rows.append({**here, "metric": "cosine", "value": float(a.vector @ b.vector), "n": n})
+                rows.append(
+                    {**here, "metric": "cosine", "value": float(a.vector @ b.vector), "n": n}
+                )
                 if one != other:
                     corrected = cosine(differences[one], differences[other])
                     rows.append({**here, "metric": "cosine_corrected", **corrected._asdict()})
@@ -140,7 +164,9 @@ def saturated_sites(study: Study, pairs: Pairs) -> tuple[Site, ...]:
 
 
 def fit_direction(study: Study, pairs: Pairs, emotion: str, site: Site) -> Direction:
-    """The paired direction of `emotion` on those of `pairs` that evoke it, with the provenance an intervention asks for."""
+    """The paired direction of `emotion` on those of `pairs` that evoke it, with the provenance an
+    intervention asks for.
+    """
     mine = pairs.of(emotion)
     model, battery = study.model.provenance, study.battery.sha256
     return fit_emotion(
@@ -163,7 +189,10 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
     def sites() -> Iterator[tuple[dict[str, Any], np.ndarray]]:
         read = cells(wide, study.settings.positions)
         for site, position in track(read, f"probes ({task.name})", unit="site"):
-            yield {"site": site.name, "layer": site.layer, "position": position}, study.values(site, position)[rows]
+            yield (
+                {"site": site.name, "layer": site.layer, "position": position},
+                study.values(site, position)[rows],
+            )
 
     swept = answer(task, items, sites())
     for warning in swept.warnings:
@@ -177,18 +206,31 @@ def _separation(study: Study, pairs: Pairs, site: Site) -> Rows:
 
 
 def _nested_separations(study: Study, stream: Sequence[Site]) -> Rows:
-    """How well each emotion's direction separates where every fold chose its layer; p corrected over the emotions."""
+    """How well each emotion's direction separates where every fold chose its layer; p corrected
+    over the emotions.
+    """
     rows: Rows = []
     for emotion in study.emotions:
         pairs = study.pairs.of(emotion)
         groups = pairs.groups
         places = [{"site": site.name, "layer": site.layer} for site in stream]
         twins = [study.twins(site, pairs) for site in stream]
-        found = nested_separation(twins, places, groups, n_splits=_folds(study, groups), seed=study.settings.seed)
-        rows += [{**row, "emotion": emotion, "position": study.position, "method": "paired"} for row in found]
-    lost = [emotion for emotion in study.emotions if emotion not in {row["emotion"] for row in rows}]
+        found = nested_separation(
+            twins, places, groups, n_splits=_folds(study, groups), seed=study.settings.seed
+        )
+        rows += [
+            {**row, "emotion": emotion, "position": study.position, "method": "paired"}
+            for row in found
+        ]
+    lost = [
+        emotion for emotion in study.emotions if emotion not in {row["emotion"] for row in rows}
+    ]
     if lost:
-        warnings.warn(f"too few scenarios to choose a layer on some and score it on others: {', '.join(lost)}.", stacklevel=3)
+        warnings.warn(
+            "too few scenarios to choose a layer on some and score it on others: "
+            f"{', '.join(lost)}.",
+            stacklevel=3,
+        )
     if rows:
         corrected = benjamini_hochberg(np.array([row["p"] for row in rows])).tolist()
         rows = [{**row, "p_corrected": p} for row, p in zip(rows, corrected, strict=True)]
@@ -215,18 +257,28 @@ def _stream(study: Study) -> list[Site]:
 
 
 def _sites_among(study: Study, names: Sequence[str], what: str) -> list[Site]:
-    """The study's sites of these names, which `what` reads; raises `UsageError` with the others' shapes if there is none."""
+    """The study's sites of these names, which `what` reads; raises `UsageError` with the others'
+    shapes if there is none.
+    """
     sites = study.sites
     found = [site for site in sites if site.name in names]
     if not found:
         kinds = {row["site"]: row for row in study.model.sites()}
         asked = dict.fromkeys(site.name for site in sites)
-        here = [f"{name} {kinds[name]['shape']} (accepted by {kinds[name]['accepted_by']})" for name in asked]
-        raise UsageError(f"{what} read {' or '.join(names)}; asked for were {'; '.join(here)}. Add --sites {STREAM}.")
+        here = [
+            f"{name} {kinds[name]['shape']} (accepted by {kinds[name]['accepted_by']})"
+            for name in asked
+        ]
+        raise UsageError(
+            f"{what} read {' or '.join(names)}; asked for were {'; '.join(here)}. Add --sites "
+            f"{STREAM}."
+        )
     return found
 
 
 def _file_name(study: Study, emotion: str) -> str:
-    """A file name that no label can turn into a path: the emotion's place in the sorted list, and its plain letters."""
+    """A file name that no label can turn into a path: the emotion's place in the sorted list, and
+    its plain letters.
+    """
     plain = "".join(letter for letter in emotion if letter.isascii() and letter.isalnum())[:20]
     return f"{study.emotions.index(emotion):02d}-{plain or 'emotion'}"

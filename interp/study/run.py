@@ -1,4 +1,6 @@
-"""The stages in their order: run what is missing, record what could not be answered, draw, report."""
+"""The stages in their order: run what is missing, record what could not be answered, draw,
+report.
+"""
 
 import sys
 import time
@@ -48,21 +50,27 @@ def _function(name: str) -> Stage:
 
 
 STAGES: dict[str, Stage] = {stage.name: _function(stage.function) for stage in ORDER}
-"""The stages of `interp run`, in order; each gives the rows of its table (capture gives none, its result is the store)."""
+"""The stages of `interp run`, in order; each gives the rows of its table (capture gives none, its
+result is the store).
+"""
 
 
 def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str, Any]:
-    """Run `stages` (all by default) of a study and write its tables, figures and report; what is there already is kept.
+    """Run `stages` (all by default) of a study and write its tables, figures and report; what is
+    there already is kept.
 
-    In a whole run, a stage that this battery cannot answer (one class only, no words for an emotion) is recorded as a warning
-    and left out; asked for by name, it raises, as does a model that cannot be loaded, or a capture, which every stage needs.
-    Returns the folder, the findings, the warnings and the report's path.
+    In a whole run, a stage that this battery cannot answer (one class only, no words for an
+    emotion) is recorded as a warning and left out; asked for by name, it raises, as does a model
+    that cannot be loaded, or a capture, which every stage needs. Returns the folder, the findings,
+    the warnings and the report's path.
     """
     study = Study(settings)
     try:
         with ended_by_signals(lambda: _how_to_resume(study)):
             _tables(study.out)  # one that was changed is told before the work
-            open_stages = _open_stages(study, STAGES if stages is None else stages, asked=stages is not None)
+            open_stages = _open_stages(
+                study, STAGES if stages is None else stages, asked=stages is not None
+            )
             for number, name in enumerate(open_stages, start=1):
                 if len(open_stages) > 1 and name not in _done(study.out):
                     print(f"stage {number} of {len(open_stages)}: {name}", file=sys.stderr)
@@ -84,17 +92,22 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
 
 
 def report(out: Path) -> Path:
-    """Draw every figure of the run in `out` again and write its report; raises `ArtefactError` where there is no run."""
+    """Draw every figure of the run in `out` again and write its report; raises `ArtefactError`
+    where there is no run.
+    """
     if not (out / "run.json").is_file():
-        raise ArtefactError(f"{out} holds no run: there is no run.json. Name the folder that `interp run --out` was given.")
+        raise ArtefactError(
+            f"{out} holds no run: there is no run.json. Name the folder that `interp run --out` "
+            "was given."
+        )
     read_record(out / "run.json")
     locks = FolderLocks(out)
     try:
         if names := undigested(out, STAGES):
             warnings.warn(
-                f"{out}: run.json has no digest of the tables {', '.join(names)} (an older interp wrote "
-                "none), so nobody can say whether they were changed: delete them and run the same "
-                "command again to be sure.",
+                f"{out}: run.json has no digest of the tables {', '.join(names)} (an older "
+                "interp wrote none), so nobody can say whether they were changed: delete them "
+                "and run the same command again to be sure.",
                 stacklevel=2,
             )
         draw_all(_tables(out), make_folder(out / "figures"))
@@ -104,18 +117,29 @@ def report(out: Path) -> Path:
 
 
 def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict[str, Any]]:
-    """What a run would do: the battery, the stages still to run, and the whole capture in numbers, what is there already or
-    comes from `reuse` counted too. No weights are read or fetched. Raises `ArtefactError` where the run would be refused.
+    """What a run would do: the battery, the stages still to run, and the whole capture in numbers,
+    what is there already or comes from `reuse` counted too. No weights are read or fetched. Raises
+    `ArtefactError` where the run would be refused.
     """
     battery = settings.read_battery()
     refuse_other_config(settings, battery)
     asked = conditions(settings.captured(battery), folds=settings.folds, model=settings.model)
     closed = asked.forbidden(STAGES, asked=False)
-    model = outline(settings.model, dtype=settings.dtype, offline=settings.offline, chat_template=settings.chat_template)
+    model = outline(
+        settings.model,
+        dtype=settings.dtype,
+        offline=settings.offline,
+        chat_template=settings.chat_template,
+    )
     model.reading = settings.reading
     sites, positions = settings.sites_of(model), settings.captured_positions
     captured = plan_in_numbers(
-        model, settings.captured(battery), sites=sites, positions=positions, teraflops=teraflops, **settings.capture_options
+        model,
+        settings.captured(battery),
+        sites=sites,
+        positions=positions,
+        teraflops=teraflops,
+        **settings.capture_options,
     )
     told = {
         "items": len(battery),
@@ -123,11 +147,17 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
         "emotions": ", ".join(battery.emotions),
         "preset": settings.preset,
         **{f"preset {what}": _in_words(value) for what, value in asdict(settings.limits).items()},
-        "left out by the preset": "; ".join(left_out(settings.limits, battery, model.dims.n_layers)) or "nothing",
+        "left out by the preset": "; ".join(left_out(settings.limits, battery, model.dims.n_layers))
+        or "nothing",
         **captured,
         "bytes free": disk_usage(_existing(settings.out)).free,
-        "stages to run": ", ".join(name for name in STAGES if name not in {*closed, *_done(settings.out)}),
-        **{f"not asked: {question}": reason for question, reason in {**closed, **asked.partly()}.items()},
+        "stages to run": ", ".join(
+            name for name in STAGES if name not in {*closed, *_done(settings.out)}
+        ),
+        **{
+            f"not asked: {question}": reason
+            for question, reason in {**closed, **asked.partly()}.items()
+        },
     }
     return [{"what": what, "value": value} for what, value in told.items()]
 
@@ -145,7 +175,9 @@ def _existing(path: Path) -> Path:
 
 
 def _done(out: Path) -> set[str]:
-    """The stages whose result is in `out`: their tables, and of capture, which has none, the word that it was done once."""
+    """The stages whose result is in `out`: their tables, and of capture, which has none, the word
+    that it was done once.
+    """
     if not (out / "run.json").is_file():
         return set()
     captured = {"capture"} & read_record(out / "run.json").provenance.get("seconds", {}).keys()
@@ -159,7 +191,9 @@ def _how_to_resume(study: Study) -> str:
 
 
 def _open_stages(study: Study, names: Iterable[str], *, asked: bool) -> list[str]:
-    """The stages that the battery allows; what it forbids is told now, before the model is loaded."""
+    """The stages that the battery allows; what it forbids is told now, before the model is
+    loaded.
+    """
     closed, told = study.conditions.forbidden(names, asked=asked), []
     for reason in dict.fromkeys(closed.values()):
         shut = [name for name in names if closed.get(name) == reason]
@@ -189,7 +223,10 @@ def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
     start = time.monotonic()
     study.inputs.check()
     # The capture has a lock of its own, which its workers share.
-    with nullcontext() if name == "capture" else study.locks.stage(name), _told(study, name) as told:
+    with (
+        nullcontext() if name == "capture" else study.locks.stage(name),
+        _told(study, name) as told,
+    ):
         if name != "capture" and name in _done(study.out):
             return  # another command was quicker
         try:

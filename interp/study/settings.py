@@ -23,16 +23,18 @@ DEFAULT_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", 
 DEFAULT_POSITIONS = (LAST, "mean_content")
 
 ROOM = 32
-"""Tokens of the context left free behind texts that are cut: for the readout's suffix and words, and for what is written."""
+"""Tokens of the context left free behind texts that are cut: for the readout's suffix and words,
+and for what is written.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The arguments of `interp run`.
 
-    `identity` has everything that can change a number by more than its last digits: who does the work (`executor`), and what
-    of it is copied (`reuse`), move those; `on_nonfinite` only says what becomes of texts that give no numbers; what
-    `columns` do shows in the battery's digest.
+    `identity` has everything that can change a number by more than its last digits: who does the
+    work (`executor`), and what of it is copied (`reuse`), move those; `on_nonfinite` only says what
+    becomes of texts that give no numbers; what `columns` do shows in the battery's digest.
     """
 
     model: str
@@ -76,7 +78,9 @@ class Settings:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings that a resumed run must share with the first one; of a template's file it is the content that counts."""
+        """The settings that a resumed run must share with the first one; of a template's file it is
+        the content that counts.
+        """
         aside = ("out", "offline", "executor", "reuse", "on_nonfinite", "columns")
         values = {key: value for key, value in asdict(self).items() if key not in aside}
         written = read_template(self.chat_template)
@@ -120,7 +124,9 @@ class Settings:
 
     @property
     def captured_positions(self) -> tuple[str, ...]:
-        """The position rules to capture; with the last token there is, the text's own last token, where directions are read."""
+        """The position rules to capture; with the last token there is, the text's own last token,
+        where directions are read.
+        """
         own = (LAST,) if "last" in self.positions else ()
         return tuple(dict.fromkeys((*self.positions, *own)))
 

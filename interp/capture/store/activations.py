@@ -1,7 +1,9 @@
-"""ActivationStore: read what a capture kept, one site and position at a time; never more than was asked for.
+"""ActivationStore: read what a capture kept, one site and position at a time; never more than was
+asked for.
 
-A store is a folder of shards (see `folder`) or, without a folder, shards in memory; both read alike. Rows come in battery
-order. Items refused for non-finite values, and their twins, are left out and listed in `quarantined`.
+A store is a folder of shards (see `folder`) or, without a folder, shards in memory; both read
+alike. Rows come in battery order. Items refused for non-finite values, and their twins, are left
+out and listed in `quarantined`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,8 +34,9 @@ Twins = tuple[Float[np.ndarray, "pair ..."], Float[np.ndarray, "pair ..."]]
 class Activations:
     """Activations of one site under one position rule, rows aligned with `items`, always finite.
 
-    `x` is [item, d_model], [item, head, d_head] or [item, d_mlp]. For the rule `all`, and for attention patterns, rows are
-    tokens and `lengths` says how many each item has; `of` cuts them out.
+    `x` is [item, d_model], [item, head, d_head] or [item, d_mlp]. For the rule `all`, and for
+    attention patterns, rows are tokens and `lengths` says how many each item has; `of` cuts them
+    out.
     """
 
     x: Float[np.ndarray, "row ..."]
@@ -45,12 +48,17 @@ class Activations:
 
     def __post_init__(self) -> None:
         rows = len(self.items) if self.lengths is None else sum(self.lengths)
-        if len(self.x) != rows or (self.lengths is not None and len(self.lengths) != len(self.items)):
+        if len(self.x) != rows or (
+            self.lengths is not None and len(self.lengths) != len(self.items)
+        ):
             raise ArtefactError(
-                f"{self.site}/{self.position}: {len(self.x)} rows for {len(self.items)} items ({rows} expected)."
+                f"{self.site}/{self.position}: {len(self.x)} rows for {len(self.items)} items "
+                f"({rows} expected)."
             )
         if not np.isfinite(self.x).all():
-            raise ArtefactError(f"{self.site}/{self.position} holds a missing or non-finite row: verify the store.")
+            raise ArtefactError(
+                f"{self.site}/{self.position} holds a missing or non-finite row: verify the store."
+            )
 
     def of(self, item: str) -> Float[np.ndarray, "..."]:
         """The row of an item, or its tokens' rows [token, ...]."""
@@ -61,13 +69,19 @@ class Activations:
         return self.x[start : start + self.lengths[place]]
 
     def select(self, items: Iterable[str]) -> Float[np.ndarray, "item ..."]:
-        """The rows of these items, in this order. Raises `UsageError` for unpooled rows and for an item that is not here."""
+        """The rows of these items, in this order. Raises `UsageError` for unpooled rows and for an
+        item that is not here.
+        """
         if self.lengths is not None:
-            raise UsageError(f"{self.site}/{self.position} holds a row a token: use `of`, an item at a time.")
+            raise UsageError(
+                f"{self.site}/{self.position} holds a row a token: use `of`, an item at a time."
+            )
         wanted = list(items)
         unknown = [item for item in wanted if item not in self._row_of]
         if unknown:
-            raise UsageError(f"{self.site}/{self.position} has no item {', '.join(map(repr, unknown[:5]))}.")
+            raise UsageError(
+                f"{self.site}/{self.position} has no item {', '.join(map(repr, unknown[:5]))}."
+            )
         return self.x[[self._row_of[item] for item in wanted]]
 
     def twins(self, pairs: Sequence[Pair]) -> Twins:
@@ -81,19 +95,28 @@ class Activations:
 
 
 class ActivationStore:
-    """Captured activations. `sites` and `positions` say what can be read, `items` whose rows come back.
+    """Captured activations. `sites` and `positions` say what can be read, `items` whose rows come
+    back.
 
     Use `open` for a folder; `capture` returns one ready.
     """
 
     def __init__(
-        self, head: Mapping[str, Any], *, records: Sequence[ShardRecord], folder: RunFolder | None, shards: Mapping[int, Shard]
+        self,
+        head: Mapping[str, Any],
+        *,
+        records: Sequence[ShardRecord],
+        folder: RunFolder | None,
+        shards: Mapping[int, Shard],
     ) -> None:
         self.head = head
         self.sites = tuple(Site.parse(text) for text in head["config"]["sites"])
         self.positions = tuple(map(str, head["config"]["positions"]))
         sources = list(dict.fromkeys(source for record in records for source in record.sources))
-        known = {"plan": head["plan"], "reused_captures": sources or head["provenance"].get("reused_captures", [])}
+        known = {
+            "plan": head["plan"],
+            "reused_captures": sources or head["provenance"].get("reused_captures", []),
+        }
         self.provenance: Mapping[str, Any] = {**head["config"], **head["provenance"], **known}
         self.path = folder.path if folder else None
         self._records = list(records)
@@ -102,36 +125,51 @@ class ActivationStore:
         self._audited: set[str] = set()
         self._ids = _ids(records, n_items=head["n_items"], where=str(self.path or "this capture"))
         self.quarantined = self._find_quarantined()
-        self._places = np.array([place for place, name in enumerate(self._ids) if name not in self.quarantined], dtype=np.int64)
+        self._places = np.array(
+            [place for place, name in enumerate(self._ids) if name not in self.quarantined],
+            dtype=np.int64,
+        )
         self.items = tuple(self._ids[place] for place in self._places)
 
     @classmethod
     def open(cls, path: Path | str) -> "ActivationStore":
-        """The store in a folder; manifest and sizes are checked now, the digest of what is read when it is read.
+        """The store in a folder; manifest and sizes are checked now, the digest of what is read
+        when it is read.
 
-        Raises `ArtefactError` (exit 4) when the folder is no capture, is damaged, newer than this interp, or incomplete.
+        Raises `ArtefactError` (exit 4) when the folder is no capture, is damaged, newer than this
+        interp, or incomplete.
         """
         folder = RunFolder(Path(path))
         missing = folder.head["n_shards"] - len(folder.records)
         if missing:
             raise ArtefactError(
-                f"{path} is incomplete: {missing} of {folder.head['n_shards']} shards are missing. Run the same capture again; "
-                "it computes what is missing."
+                f"{path} is incomplete: {missing} of {folder.head['n_shards']} shards are "
+                "missing. Run the same capture again; it computes what is missing."
             )
         for record in folder.records.values():
             file = folder.shard_path(record)
             if not file.is_file() or file.stat().st_size != record.bytes:
-                raise ArtefactError(f"{file} is missing or has another size than was committed: `interp capture --repair`.")
-        return cls(folder.head, records=[folder.records[i] for i in sorted(folder.records)], folder=folder, shards={})
+                raise ArtefactError(
+                    f"{file} is missing or has another size than was committed: `interp capture "
+                    "--repair`."
+                )
+        return cls(
+            folder.head,
+            records=[folder.records[i] for i in sorted(folder.records)],
+            folder=folder,
+            shards={},
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the capture warned of, each once."""
-        return tuple(dict.fromkeys(warning for record in self._records for warning in record.warnings))
+        return tuple(
+            dict.fromkeys(warning for record in self._records for warning in record.warnings)
+        )
 
     def read(self, site: Site | str, position: str | None = None) -> Activations:
-        """All items' activations at `site` under `position` (the first that was captured, if none is named) in float32; a head
-        of a recorded site may be asked for.
+        """All items' activations at `site` under `position` (the first that was captured, if none
+        is named) in float32; a head of a recorded site may be asked for.
 
         Raises `UsageError` naming what was recorded, `ArtefactError` for damage.
         """
@@ -145,10 +183,14 @@ class ActivationStore:
         return Activations(x, wanted, position, self.items, self.provenance, lengths)
 
     def stream(self, site: Site | str, position: str = "all") -> Iterator[Activations]:
-        """The same activations a shard at a time, in the order in which they were computed: memory stays small."""
+        """The same activations a shard at a time, in the order in which they were computed: memory
+        stays small.
+        """
         wanted, stored = self._stored(site, position)
         for record in self._records:
-            piece = self._shard_rows(record, stored, wanted.head if stored.head is None else None, position)
+            piece = self._shard_rows(
+                record, stored, wanted.head if stored.head is None else None, position
+            )
             order = np.arange(len(piece.places))
             kept = order[np.isin(piece.places, self._places)]
             if len(kept):
@@ -191,22 +233,28 @@ class ActivationStore:
             names = ", ".join(dict.fromkeys(site.name for site in self.sites))
             layers = ", ".join(map(str, sorted({site.layer for site in self.sites})))
             raise UsageError(
-                f"{wanted}/{position} was not captured. This store has the sites {names} (layers {layers}) at the positions "
-                f"{', '.join(self.positions)}."
+                f"{wanted}/{position} was not captured. This store has the sites {names} (layers "
+                f"{layers}) at the positions {', '.join(self.positions)}."
             )
         return wanted, stored
 
-    def _shard_rows(self, record: ShardRecord, stored: Site, head: int | None, position: str) -> "_Piece":
+    def _shard_rows(
+        self, record: ShardRecord, stored: Site, head: int | None, position: str
+    ) -> "_Piece":
         name = f"{stored}/{position}"
         with self._shard(record) as arrays:
             rows = arrays[name]
             if head is not None and not 0 <= head < rows.shape[1]:
-                raise UsageError(f"{stored} has heads 0..{rows.shape[1] - 1}, and head {head} was asked for.")
+                raise UsageError(
+                    f"{stored} has heads 0..{rows.shape[1] - 1}, and head {head} was asked for."
+                )
             x = np.asarray(rows[...] if head is None else rows[:, head], dtype=np.float32)
             lengths = np.asarray(arrays["length"][...]) if is_ragged(name) else None
         places = np.array(record.places, dtype=np.int64)
         if len(x) != (len(places) if lengths is None else int(lengths.sum())):
-            raise ArtefactError(f"{name} of shard {record.file} has {len(x)} rows for {len(places)} items.")
+            raise ArtefactError(
+                f"{name} of shard {record.file} has {len(x)} rows for {len(places)} items."
+            )
         return _Piece(places, x, lengths)
 
     @contextmanager
@@ -228,21 +276,30 @@ class ActivationStore:
         else:
             lines = list(self._folder.quarantined.values())
         reasons = {str(line["id"]): str(line.get("reason", "")) for line in lines}
-        lost = [item for record in self._records for item in record.nonfinite if item not in reasons]
+        lost = [
+            item for record in self._records for item in record.nonfinite if item not in reasons
+        ]
         if lost:
             raise ArtefactError(
-                f"the quarantine does not name {', '.join(map(repr, lost[:5]))}, whose activations are not finite."
+                f"the quarantine does not name {', '.join(map(repr, lost[:5]))}, whose "
+                "activations are not finite."
             )
-        twins = {str(line["twin"]): f"twin of {line['id']!r}, which was refused" for line in lines if line.get("twin")}
+        twins = {
+            str(line["twin"]): f"twin of {line['id']!r}, which was refused"
+            for line in lines
+            if line.get("twin")
+        }
         return {**twins, **reasons}
 
 
 def check_width(record: ShardRecord, name: str, found: Shape, expected: Shape) -> None:
-    """Raise `ArtefactError` unless a shard's rows are as wide as those of the run's other shards."""
+    """Raise `ArtefactError` unless a shard's rows are as wide as those of the run's other
+    shards.
+    """
     if found != expected:
         raise ArtefactError(
-            f"{name} of shard {record.file} has rows of shape {found}, and another shard of its run "
-            f"{expected}: one of them is not of this run. Capture into another --out."
+            f"{name} of shard {record.file} has rows of shape {found}, and another shard of its "
+            f"run {expected}: one of them is not of this run. Capture into another --out."
         )
 
 
@@ -269,7 +326,9 @@ class _Piece:
 def _in_battery_order(
     pieces: Sequence[_Piece], *, keep: np.ndarray, n_items: int
 ) -> tuple[Float[np.ndarray, "row ..."], tuple[int, ...] | None]:
-    """Rows of the items at `keep`, in its order, out of pieces in any order; lengths where rows are tokens."""
+    """Rows of the items at `keep`, in its order, out of pieces in any order; lengths where rows are
+    tokens.
+    """
     counts = np.zeros(n_items, dtype=np.int64)
     for piece in pieces:
         counts[piece.places] = 1 if piece.lengths is None else piece.lengths
@@ -283,7 +342,9 @@ def _in_battery_order(
             x[starts[piece.places[kept]]] = piece.x[kept]
             continue
         ends = np.cumsum(piece.lengths)
-        for place, end, length in zip(piece.places[kept], ends[kept], piece.lengths[kept], strict=True):
+        for place, end, length in zip(
+            piece.places[kept], ends[kept], piece.lengths[kept], strict=True
+        ):
             x[starts[place] : starts[place] + length] = piece.x[end - length : end]
     return x, None if pieces[0].lengths is None else tuple(int(n) for n in counts[keep])
 
@@ -296,5 +357,8 @@ def _ids(records: Sequence[ShardRecord], *, n_items: int, where: str) -> list[st
         found.update(zip(record.places, record.items, strict=True))
         total += len(record.places)
     if total != n_items or sorted(found) != list(range(n_items)):
-        raise ArtefactError(f"{where} names {total} items, {len(found)} of them different, and its plan has {n_items}.")
+        raise ArtefactError(
+            f"{where} names {total} items, {len(found)} of them different, and its plan has "
+            f"{n_items}."
+        )
     return [found[place] for place in range(n_items)]

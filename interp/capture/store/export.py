@@ -14,9 +14,11 @@ from interp.files import make_folder, replacing
 
 
 def export_hdf5(path: Path | str, out: Path | str) -> Path:
-    """`SITE/POSITION` in battery order as float32, `item` ids, `length` where a row is a token; run.json as attribute `run`.
+    """`SITE/POSITION` in battery order as float32, `item` ids, `length` where a row is a token;
+    run.json as attribute `run`.
 
-    Raises `ResourceError` when the disk cannot hold it or `out` cannot be written, `ArtefactError` for a damaged store.
+    Raises `ResourceError` when the disk cannot hold it or `out` cannot be written, `ArtefactError`
+    for a damaged store.
     """
     out = Path(out)
     make_folder(out.parent)
@@ -38,7 +40,9 @@ def _check_disk(path: Path, out: Path) -> None:
     needed = widened * sum(record.bytes for record in folder.records.values())
     free = disk_usage(out.parent).free
     if needed * 1.1 > free:
-        raise ResourceError(f"{out} needs {needed / 1e9:.2f} GB + 10 %, and {free / 1e9:.2f} GB are free.")
+        raise ResourceError(
+            f"{out} needs {needed / 1e9:.2f} GB + 10 %, and {free / 1e9:.2f} GB are free."
+        )
 
 
 def _copy(store: ActivationStore, file: h5py.File) -> None:
@@ -46,13 +50,17 @@ def _copy(store: ActivationStore, file: h5py.File) -> None:
     for site in store.sites:
         for position in store.positions:
             found = store.read(site, position)
-            file.create_dataset(f"{site}/{position}", data=found.x, fletcher32=True, chunks=True, track_times=False)
+            file.create_dataset(
+                f"{site}/{position}", data=found.x, fletcher32=True, chunks=True, track_times=False
+            )
             if found.lengths is not None and "length" not in file:
                 file.create_dataset("length", data=found.lengths, track_times=False)
 
 
 class _Guarded:
-    """A file whose first failure is kept for later: HDF5 does not survive being told that the disk is full."""
+    """A file whose first failure is kept for later: HDF5 does not survive being told that the disk
+    is full.
+    """
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream

@@ -1,4 +1,5 @@
-"""The folder of a capture: who may write it, what is committed in it, and that both survive a crash at any moment.
+"""The folder of a capture: who may write it, what is committed in it, and that both survive a crash
+at any moment.
 
 ```
 run.json            configuration, its digest, the plan's digest, provenance; written once
@@ -6,9 +7,10 @@ shards/00017-3fa9c1d2.h5    immutable; the name carries the content's digest
 manifest.jsonl      one sealed line a committed shard; a shard that it does not name does not exist
 quarantine.jsonl    one sealed line an item refused, with the reason
 LOCK                advice only
-STOP                while it is there, workers end their batch, commit what they have of a shard, and leave
+STOP                while it is there, workers end their batch, commit their part, and leave
 ```
-A shard is committed by: unique temporary, fsync, rename, fsync of the folder, then its line appended to the manifest, fsync.
+A shard is committed by: unique temporary, fsync, rename, fsync of the folder, then its line
+appended to the manifest, fsync.
 """
 
 import fcntl
@@ -38,7 +40,9 @@ LOCK, STOP = "LOCK", "STOP"
 
 
 class RunFolder:
-    """A capture's folder at `path`: `head` (run.json), `records` by shard number, `parts`, `quarantined` by item id."""
+    """A capture's folder at `path`: `head` (run.json), `records` by shard number, `parts`,
+    `quarantined` by item id.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,19 +56,25 @@ class RunFolder:
     def begin(cls, path: Path, head: Mapping[str, Any]) -> "RunFolder":
         """Open the folder for writing `head`'s plan: new, or holding the same plan.
 
-        Raises `ArtefactError` (exit 4) with the fields that differ when the folder belongs to another plan, `ResourceError`
-        (exit 5) when it cannot be written.
+        Raises `ArtefactError` (exit 4) with the fields that differ when the folder belongs to
+        another plan, `ResourceError` (exit 5) when it cannot be written.
         """
         make_folder(path)
         if (path / RUN).exists():
             found = _read_head(path / RUN)
             if found["plan"] != head["plan"]:
-                told = differences(found["config"], head["config"]) or [f"plan: {found['plan']} -> {head['plan']}"]
+                told = differences(found["config"], head["config"]) or [
+                    f"plan: {found['plan']} -> {head['plan']}"
+                ]
                 raise ArtefactError(
-                    f"{path} holds a capture of another configuration; {'; '.join(told)}. Choose another --out."
+                    f"{path} holds a capture of another configuration; {'; '.join(told)}. Choose "
+                    "another --out."
                 )
         elif (path / MANIFEST).exists() or any((path / SHARDS).glob("*.h5")):
-            raise ArtefactError(f"{path} holds shards without a {RUN}: it is damaged, or not a capture. Choose another --out.")
+            raise ArtefactError(
+                f"{path} holds shards without a {RUN}: it is damaged, or not a capture. Choose "
+                "another --out."
+            )
         if not (path / RUN).exists():
             write_atomic(path / RUN, (seal({"schema": SCHEMA, **head}) + "\n").encode())
         make_folder(path / SHARDS)
@@ -80,7 +90,9 @@ class RunFolder:
                 self.parts[record.index] = record
             else:
                 self.records[record.index] = record
-        self.parts = {index: part for index, part in self.parts.items() if index not in self.records}
+        self.parts = {
+            index: part for index, part in self.parts.items() if index not in self.records
+        }
         lines = list(_sealed_lines(self.path / QUARANTINE))
         if not all(isinstance(line.get("id"), str) for line in lines):
             raise ArtefactError(f"{self.path / QUARANTINE} holds a line without an item's id.")
@@ -96,15 +108,22 @@ class RunFolder:
             record.check(stream)
 
     def commit(
-        self, data: Callable[[], bytes], record: Mapping[str, Any], refused: Iterable[Mapping[str, Any]] = ()
+        self,
+        data: Callable[[], bytes],
+        record: Mapping[str, Any],
+        refused: Iterable[Mapping[str, Any]] = (),
     ) -> ShardRecord:
-        """Write what `data` makes durably and only then name it in the manifest; items refused are in quarantine before."""
+        """Write what `data` makes durably and only then name it in the manifest; items refused are
+        in quarantine before.
+        """
         self.quarantine(refused)
         made = data()
         digest = sha256_bytes(made)
         kind = ".part" if record.get("part") else ""
         file = f"{record['index']:05d}{kind}-{digest[:8]}.h5"
-        whole = ShardRecord(file=file, bytes=len(made), sha256=digest, blocks=block_digests(made), **record)
+        whole = ShardRecord(
+            file=file, bytes=len(made), sha256=digest, blocks=block_digests(made), **record
+        )
         write_atomic(self.path / SHARDS / whole.file, made)
         _append(self.path / MANIFEST, [whole.line])
         (self.parts if whole.part else self.records)[whole.index] = whole
@@ -118,7 +137,9 @@ class RunFolder:
             self.quarantined.update({row["id"]: row for row in new})
 
     def drop(self, indices: Iterable[int]) -> None:
-        """Forget committed shards, and what was begun of them, so that the next run computes them again."""
+        """Forget committed shards, and what was begun of them, so that the next run computes them
+        again.
+        """
         for index in indices:
             self.records.pop(index, None)
             self.parts.pop(index, None)
@@ -127,7 +148,8 @@ class RunFolder:
     def ask_to_stop(self) -> None:
         """Tell the workers of this folder, wherever they run, to end their batch and leave.
 
-        Where the word cannot be written (a full disk) they finish their shard, or meet the error themselves.
+        Where the word cannot be written (a full disk) they finish their shard, or meet the error
+        themselves.
         """
         with suppress(OSError):
             (self.path / STOP).touch()
@@ -142,7 +164,9 @@ class RunFolder:
         return (self.path / STOP).exists()
 
     def clean(self) -> None:
-        """Remove what others left: temporaries, a torn last line, a word to stop. Only for the holder of the whole lock."""
+        """Remove what others left: temporaries, a torn last line, a word to stop. Only for the
+        holder of the whole lock.
+        """
         self.forget_stop()
         for folder in (self.path, self.path / SHARDS):
             for leftover in folder.glob(".*.tmp"):
@@ -152,21 +176,28 @@ class RunFolder:
                 _append(self.path / name, [])
 
     def finish(self) -> None:
-        """Put a complete run in its canonical form: manifest and quarantine sorted, no shard file that the manifest lacks."""
+        """Put a complete run in its canonical form: manifest and quarantine sorted, no shard file
+        that the manifest lacks.
+        """
         if len(self.records) < self.head["n_shards"]:
             raise InternalError(f"{self.path} lacks shards: it cannot be put in its final form.")
         self.parts = {}
         self._rewrite()
         if self.quarantined:
             ordered = sorted(self.quarantined.values(), key=lambda row: str(row["id"]))
-            write_atomic(self.path / QUARANTINE, "".join(seal(row) + "\n" for row in ordered).encode())
+            write_atomic(
+                self.path / QUARANTINE, "".join(seal(row) + "\n" for row in ordered).encode()
+            )
         named = {record.file for record in self.records.values()}
         for path in (self.path / SHARDS).glob("*.h5"):
             if path.name not in named:
                 path.unlink()
 
     def _rewrite(self) -> None:
-        kept = [*(self.records[index] for index in sorted(self.records)), *(self.parts[index] for index in sorted(self.parts))]
+        kept = [
+            *(self.records[index] for index in sorted(self.records)),
+            *(self.parts[index] for index in sorted(self.parts)),
+        ]
         data = "".join(seal(record.line) + "\n" for record in kept).encode()
         path = self.path / MANIFEST
         if not path.exists() or path.read_bytes() != data:
@@ -183,17 +214,25 @@ def _read_head(path: Path) -> dict[str, Any]:
         head = unseal(read_regular(path, most=MOST_BYTES), path=path)
     except OSError as error:
         raise ArtefactError(
-            f"{path.parent} is not a capture: {path.name} cannot be read ({error.strerror or error})."
+            f"{path.parent} is not a capture: {path.name} cannot be read "
+            f"({error.strerror or error})."
         ) from error
     if head.get("schema") != SCHEMA:
         older = isinstance(head.get("schema"), int) and head["schema"] < SCHEMA
-        what, then = ("an older", "capture again into another --out") if older else ("a newer", "update")
+        what, then = (
+            ("an older", "capture again into another --out") if older else ("a newer", "update")
+        )
         raise ArtefactError(
-            f"{path} was written by {what} interp (schema {head.get('schema')}, this one reads {SCHEMA}): {then}."
+            f"{path} was written by {what} interp (schema {head.get('schema')}, this one reads "
+            f"{SCHEMA}): {then}."
         )
     types = {"plan": str, "config": dict, "provenance": dict, "n_items": int, "n_shards": int}
     wrong = [key for key, kind in types.items() if not isinstance(head.get(key), kind)]
-    wrong += [key for key in ("sites", "positions") if not wrong and not _is_texts(head["config"].get(key))]
+    wrong += [
+        key
+        for key in ("sites", "positions")
+        if not wrong and not _is_texts(head["config"].get(key))
+    ]
     if wrong:
         raise ArtefactError(f"{path} lacks {', '.join(wrong)}, or holds another type there.")
     return head
@@ -204,7 +243,9 @@ def _is_texts(value: Any) -> bool:
 
 
 def _sealed_lines(path: Path) -> Iterable[dict[str, Any]]:
-    """The lines of a sealed file; a last line without its newline was torn by a crash and does not count."""
+    """The lines of a sealed file; a last line without its newline was torn by a crash and does not
+    count.
+    """
     try:
         stream = open_regular(path)
     except FileNotFoundError:
@@ -216,11 +257,15 @@ def _sealed_lines(path: Path) -> Iterable[dict[str, Any]]:
             if line.endswith(b"\n"):
                 yield unseal(line, path=path)
             elif len(line) >= MOST_BYTES:
-                raise ArtefactError(f"{path} holds a line above {MOST_BYTES} bytes, and none of ours is.")
+                raise ArtefactError(
+                    f"{path} holds a line above {MOST_BYTES} bytes, and none of ours is."
+                )
 
 
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append sealed lines durably, cutting off a torn last line first; safe among several writers."""
+    """Append sealed lines durably, cutting off a torn last line first; safe among several
+    writers.
+    """
     data = "".join(seal(row) + "\n" for row in rows).encode()
     existed = path.exists()
     try:

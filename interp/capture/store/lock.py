@@ -1,8 +1,9 @@
 """The lock of a run's folder: advice that keeps two writers from doing the same work twice.
 
-An exclusive lock serves a whole run; a shared one serves a worker that writes its own shards (`--shard i/N`) beside others.
-The kernel frees the lock when its holder dies, so a LOCK file left by a dead process never has to be removed by hand. Where
-the file system does not carry locks between machines, the heartbeat inside the file speaks for a holder on another host.
+An exclusive lock serves a whole run; a shared one serves a worker that writes its own shards
+(`--shard i/N`) beside others. The kernel frees the lock when its holder dies, so a LOCK file left
+by a dead process never has to be removed by hand. Where the file system does not carry locks
+between machines, the heartbeat inside the file speaks for a holder on another host.
 """
 
 import json
@@ -33,7 +34,8 @@ _END_OF_TIME = 2.0**33
 class Lock:
     """A held lock; `beat` says that its holder lives, `release` gives it back.
 
-    Who shares a lock and leaves takes back only a note of its own: another's speaks for one who is still at work.
+    Who shares a lock and leaves takes back only a note of its own: another's speaks for one who is
+    still at work.
     """
 
     def __init__(self, descriptor: int, *, shared: bool) -> None:
@@ -62,9 +64,11 @@ class Lock:
 
 @contextmanager
 def locked(path: Path, *, shared: bool = False, heed_note: bool = True) -> Iterator[Lock]:
-    """Hold the lock at `path`; raises `BusyError` (exit 75) naming the holder when another process has it.
+    """Hold the lock at `path`; raises `BusyError` (exit 75) naming the holder when another process
+    has it.
 
-    `heed_note` False is for who knows that nobody elsewhere has anything left to do, whatever the note says.
+    `heed_note` False is for who knows that nobody elsewhere has anything left to do, whatever the
+    note says.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
@@ -116,5 +120,6 @@ def _held(path: Path, holder: dict[str, Any]) -> str:
     since = time.strftime("%H:%M", time.localtime(holder.get("start", time.time())))
     return (
         f"the run {path.parent} is held by pid {holder.get('pid', 'unknown')} on "
-        f"{holder.get('host', 'an unknown host')} since {since}: wait for it, or give another --out."
+        f"{holder.get('host', 'an unknown host')} since {since}: wait for it, or give another "
+        "--out."
     )

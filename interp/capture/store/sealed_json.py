@@ -1,4 +1,6 @@
-"""Sealed JSON: text that carries the digest of its own content, so that a flipped bit is found and never believed."""
+"""Sealed JSON: text that carries the digest of its own content, so that a flipped bit is found and
+never believed.
+"""
 
 import json
 from collections.abc import Mapping
@@ -19,17 +21,26 @@ def seal(content: Mapping[str, Any]) -> str:
 
 
 def unseal(text: str | bytes, *, path: Path) -> dict[str, Any]:
-    """The content of a sealed line; raises `ArtefactError` when it is not one, or was changed after it was written."""
+    """The content of a sealed line; raises `ArtefactError` when it is not one, or was changed after
+    it was written.
+    """
     if len(text) > MOST_BYTES:
-        raise ArtefactError(f"{path} holds a line of {len(text)} bytes, and none of ours is above {MOST_BYTES}.")
+        raise ArtefactError(
+            f"{path} holds a line of {len(text)} bytes, and none of ours is above {MOST_BYTES}."
+        )
     try:
         outer = json.loads(text)
         content, digest = outer["content"], outer["sha256"]
         whole = isinstance(content, dict) and sha256_bytes(_canonical(content).encode()) == digest
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtefactError(f"{path} holds a line that is not sealed JSON ({error}); it is damaged or not ours.") from error
+        raise ArtefactError(
+            f"{path} holds a line that is not sealed JSON ({error}); it is damaged or not ours."
+        ) from error
     if not whole:
-        raise ArtefactError(f"{path} was changed after it was written: its content does not have the digest it carries.")
+        raise ArtefactError(
+            f"{path} was changed after it was written: its content does not have the digest it "
+            "carries."
+        )
     return content
 
 

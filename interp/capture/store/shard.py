@@ -1,15 +1,21 @@
-"""A shard: the activations of some batches, as the bytes of an HDF5 file; the only module that opens HDF5.
+"""A shard: the activations of some batches, as the bytes of an HDF5 file; the only module that
+opens HDF5.
 
-A shard is built in memory and never appended to, so that a crash cannot leave half of one. Its content is a function of the
-activations alone (no timestamps), so that equal work gives equal bytes. Layout:
+A shard is built in memory and never appended to, so that a crash cannot leave half of one. Its
+content is a function of the activations alone (no timestamps), so that equal work gives equal
+bytes. Layout:
 
-- `item` int64 [item], the places of the items in the battery; `length` int64 [item], their token counts;
-- `token` int32 [token], the items' token ids one after another; `chosen/POSITION` int8 [token], 1 where a pooled rule looked;
-- `SITE/POSITION`, such as `blocks.5.hook_resid_post/last`: float32 or float16. Pooled rules: [item, ...]; the rule `all`, and
-  attention patterns (whose last axis is the key position): ragged, [token, ...], the items' rows one after another.
+- `item` int64 [item], the places of the items in the battery; `length` int64 [item], their token
+  counts;
+- `token` int32 [token], the items' token ids one after another; `chosen/POSITION` int8 [token], 1
+  where a pooled rule looked;
+- `SITE/POSITION`, such as `blocks.5.hook_resid_post/last`: float32 or float16. Pooled rules: [item,
+  ...]; the rule `all`, and attention patterns (whose last axis is the key position): ragged,
+  [token, ...], the items' rows one after another.
 
-A file is read only after an audit that needs no trust in who wrote it: hard links, plain datasets of known names, types and
-sizes, no filter but fletcher32, nothing stored elsewhere, nothing larger than the file itself.
+A file is read only after an audit that needs no trust in who wrote it: hard links, plain datasets
+of known names, types and sizes, no filter but fletcher32, nothing stored elsewhere, nothing larger
+than the file itself.
 """
 
 import os
@@ -37,7 +43,9 @@ FLOAT16_MOST = float(np.finfo(np.float16).max)
 
 _CHUNK_BYTES = 1 << 20
 _META_BYTES = 1 << 12
-"""Bytes a dataset, about, of headers and indices: they lie together, so that finding a dataset touches no other's data."""
+"""Bytes a dataset, about, of headers and indices: they lie together, so that finding a dataset
+touches no other's data.
+"""
 
 OVERHEAD = 1 << 20
 """More than what a shard holds beside its arrays, for asking whether a disk has room."""
@@ -62,7 +70,8 @@ def text_rows(name: str, lengths: Sequence[int]) -> list[slice]:
 
 @dataclass(frozen=True)
 class Shard:
-    """Activations of the items at `places` of the battery (`lengths` tokens each): arrays by `SITE/POSITION`.
+    """Activations of the items at `places` of the battery (`lengths` tokens each): arrays by
+    `SITE/POSITION`.
 
     `tokens` are the items' token ids, `chosen` (by rule) marks those that a pooled rule looked at.
     """
@@ -75,7 +84,9 @@ class Shard:
 
 
 def encode(shard: Shard, *, plan: str, storage: str) -> bytes:
-    """The shard as HDF5 bytes, arrays as `storage` ("float32", or "float16" where its range holds all values)."""
+    """The shard as HDF5 bytes, arrays as `storage` ("float32", or "float16" where its range holds
+    all values).
+    """
     together = _META_BYTES * (len(shard.arrays) + len(shard.chosen) + 4)
     with h5py.File.in_memory(block_size=_CHUNK_BYTES, meta_block_size=together) as file:
         file.attrs.create("schema", np.int64(SCHEMA))
@@ -98,7 +109,11 @@ def overflows(array: np.ndarray) -> bool:
 
 
 def _narrowed(array: np.ndarray, storage: str) -> np.ndarray:
-    return array.astype(np.float16) if storage == "float16" and not overflows(array) else array.astype(np.float32, copy=False)
+    return (
+        array.astype(np.float16)
+        if storage == "float16" and not overflows(array)
+        else array.astype(np.float32, copy=False)
+    )
 
 
 def _write(file: h5py.File, name: str, array: np.ndarray) -> None:
@@ -120,11 +135,14 @@ def _write(file: h5py.File, name: str, array: np.ndarray) -> None:
 
 
 @contextmanager
-def opened(path: Path, *, verified: Callable[[BinaryIO], VerifiedFile], audit: bool = True) -> Iterator[h5py.File]:
-    """The shard at `path`; HDF5 parses only bytes that `verified` lets through, and nothing before the audit.
+def opened(
+    path: Path, *, verified: Callable[[BinaryIO], VerifiedFile], audit: bool = True
+) -> Iterator[h5py.File]:
+    """The shard at `path`; HDF5 parses only bytes that `verified` lets through, and nothing before
+    the audit.
 
-    `audit=False` is for a shard whose audit was passed before: digests say that it is the same. Raises `ArtefactError` naming
-    the file and the broken rule.
+    `audit=False` is for a shard whose audit was passed before: digests say that it is the same.
+    Raises `ArtefactError` naming the file and the broken rule.
     """
     with open_shard(path) as stream:
         try:
@@ -134,7 +152,8 @@ def opened(path: Path, *, verified: Callable[[BinaryIO], VerifiedFile], audit: b
                 yield file
         except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             raise ArtefactError(
-                f"{path} cannot be read as a shard: {error}. `interp capture --repair` computes it again."
+                f"{path} cannot be read as a shard: {error}. `interp capture --repair` computes "
+                "it again."
             ) from error
 
 
@@ -144,7 +163,8 @@ def open_shard(path: Path) -> BinaryIO:
         return open_regular(path, follow=False)
     except OSError as error:
         raise ArtefactError(
-            f"{path} cannot be opened: {error.strerror}. `interp capture --repair` computes it again."
+            f"{path} cannot be opened: {error.strerror}. `interp capture --repair` computes it "
+            "again."
         ) from error
 
 
@@ -168,7 +188,9 @@ def _audit(file: h5py.File, path: Path, size: int) -> None:
                 refuse(f"{whole!r} is a link to elsewhere")
             address = h5py.h5o.get_info(group.id, name.encode()).addr
             if address in seen or len(seen) > _MOST_OBJECTS:
-                refuse(f"{whole!r} is reached twice, or there are more than {_MOST_OBJECTS} objects")
+                refuse(
+                    f"{whole!r} is reached twice, or there are more than {_MOST_OBJECTS} objects"
+                )
             seen.add(address)
             thing = group[name]
             if isinstance(thing, h5py.Dataset):
@@ -182,21 +204,32 @@ def _audit(file: h5py.File, path: Path, size: int) -> None:
 
 
 def _audit_attributes(file: h5py.File, refuse: Callable[[str], None]) -> None:
-    names = {h5py.h5a.open(file.id, index=place).name for place in range(min(h5py.h5a.get_num_attrs(file.id), 3))}
+    names = {
+        h5py.h5a.open(file.id, index=place).name
+        for place in range(min(h5py.h5a.get_num_attrs(file.id), 3))
+    }
     if names != {b"schema", b"plan"}:
         refuse("its attributes are not exactly schema and plan")
     schema = file.attrs.get_id("schema")
     if schema.shape != () or schema.dtype != np.dtype("<i8"):
         refuse("its schema is not a number")
     if int(file.attrs["schema"]) > SCHEMA:
-        refuse(f"it was written by a newer interp (schema {int(file.attrs['schema'])}, this one reads {SCHEMA}): update")
+        refuse(
+            f"it was written by a newer interp (schema {int(file.attrs['schema'])}, this one "
+            f"reads {SCHEMA}): update"
+        )
 
 
 def _audit_dataset(data: h5py.Dataset, name: str, refuse: Callable[[str], None]) -> int:
-    """Check type, layout, filters and that every byte claimed is in the file; the number of bytes claimed."""
+    """Check type, layout, filters and that every byte claimed is in the file; the number of bytes
+    claimed.
+    """
     creation = data.id.get_create_plist()
     kind = data.id.get_type()
-    if not isinstance(kind, h5py.h5t.TypeFloatID | h5py.h5t.TypeIntegerID) or data.dtype.str not in _TYPES:
+    if (
+        not isinstance(kind, h5py.h5t.TypeFloatID | h5py.h5t.TypeIntegerID)
+        or data.dtype.str not in _TYPES
+    ):
         refuse(f"{name!r} has the type {type(kind).__name__}")
     if creation.get_layout() != h5py.h5d.CHUNKED or creation.get_external_count():
         refuse(f"{name!r} is not stored in chunks of this file")
@@ -205,23 +238,39 @@ def _audit_dataset(data: h5py.Dataset, name: str, refuse: Callable[[str], None])
         refuse(f"{name!r} has the filters {filters}, and only fletcher32 is used")
     if data.maxshape != data.shape or not 1 <= len(data.shape) <= 4:
         refuse(f"{name!r} has the shape {data.shape}, growing to {data.maxshape}")
-    claimed = int(np.prod([int(extent) for extent in data.shape], dtype=object)) * data.dtype.itemsize
-    chunk = int(np.prod([int(extent) for extent in data.chunks], dtype=object)) * data.dtype.itemsize
-    if data.id.get_storage_size() < claimed or not 0 < chunk <= claimed or h5py.h5a.get_num_attrs(data.id):
+    claimed = (
+        int(np.prod([int(extent) for extent in data.shape], dtype=object)) * data.dtype.itemsize
+    )
+    chunk = (
+        int(np.prod([int(extent) for extent in data.chunks], dtype=object)) * data.dtype.itemsize
+    )
+    if (
+        data.id.get_storage_size() < claimed
+        or not 0 < chunk <= claimed
+        or h5py.h5a.get_num_attrs(data.id)
+    ):
         refuse(
-            f"{name!r} claims {claimed} bytes in chunks of {chunk} and holds {data.id.get_storage_size()}, or has attributes"
+            f"{name!r} claims {claimed} bytes in chunks of {chunk} and holds "
+            f"{data.id.get_storage_size()}, or has attributes"
         )
     return claimed
 
 
 def check_owner(file: h5py.File, path: Path, *, plan: str, places: Sequence[int]) -> None:
-    """Raise `ArtefactError` unless the shard belongs to this plan and holds the items at these places."""
+    """Raise `ArtefactError` unless the shard belongs to this plan and holds the items at these
+    places.
+    """
     if bytes(file.attrs["plan"]).decode() != plan or not np.array_equal(file["item"][...], places):
-        raise ArtefactError(f"{path} belongs to another plan, or to other items, than its manifest says.")
+        raise ArtefactError(
+            f"{path} belongs to another plan, or to other items, than its manifest says."
+        )
 
 
 def rows_of(file: h5py.File, name: str, *, path: Path) -> Any:
     """The dataset `name` (`SITE/POSITION`); raises `ArtefactError` when the shard lacks it."""
     if name not in file:
-        raise ArtefactError(f"{path} lacks {name!r}, which its run recorded. `interp capture --repair` computes it again.")
+        raise ArtefactError(
+            f"{path} lacks {name!r}, which its run recorded. `interp capture --repair` computes "
+            "it again."
+        )
     return file[name]

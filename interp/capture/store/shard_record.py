@@ -13,12 +13,14 @@ from interp.errors import ArtefactError
 
 @dataclass(frozen=True, slots=True)
 class ShardRecord:
-    """A manifest line. `part` marks the first batches of a shard that a signal cut short; a resumed run continues it.
+    """A manifest line. `part` marks the first batches of a shard that a signal cut short; a resumed
+    run continues it.
 
-    `batches` are the (texts, tokens a text) really run, after any halving; `statistics` maps `SITE/POSITION` to the largest
-    magnitude and the mean norm of its finite rows; `blocks` has a digest a block of the file, for reading a part of it;
-    `nonfinite` names items whose rows are NaN, `reused` those copied from earlier captures, whose plans have the digests
-    `sources`. `unknown` keeps what a later interp of the same schema may have added.
+    `batches` are the (texts, tokens a text) really run, after any halving; `statistics` maps
+    `SITE/POSITION` to the largest magnitude and the mean norm of its finite rows; `blocks` has a
+    digest a block of the file, for reading a part of it; `nonfinite` names items whose rows are
+    NaN, `reused` those copied from earlier captures, whose plans have the digests `sources`.
+    `unknown` keeps what a later interp of the same schema may have added.
     """
 
     index: int
@@ -57,8 +59,15 @@ class ShardRecord:
             if size > self.bytes:
                 break
         if size != self.bytes or digest.hexdigest() != self.sha256:
-            what = f"{size} bytes instead of {self.bytes}" if size != self.bytes else "a content that is not the one committed"
-            raise ArtefactError(f"shard {self.file} has {what}: it is damaged. `interp capture --repair` computes it again.")
+            what = (
+                f"{size} bytes instead of {self.bytes}"
+                if size != self.bytes
+                else "a content that is not the one committed"
+            )
+            raise ArtefactError(
+                f"shard {self.file} has {what}: it is damaged. `interp capture --repair` "
+                "computes it again."
+            )
 
     def verified(self, stream: BinaryIO) -> VerifiedFile:
         """The stream, of which only bytes that were committed can be read."""
@@ -69,7 +78,9 @@ _FIELDS = tuple(each.name for each in fields(ShardRecord) if each.name != "unkno
 
 
 def read_shard_record(content: Mapping[str, Any], path: Path, *, n_shards: int) -> ShardRecord:
-    """A manifest line as a record; raises `ArtefactError` for wrong fields and for a file name that could lead elsewhere."""
+    """A manifest line as a record; raises `ArtefactError` for wrong fields and for a file name that
+    could lead elsewhere.
+    """
     try:
         record = ShardRecord(
             **{
@@ -77,7 +88,10 @@ def read_shard_record(content: Mapping[str, Any], path: Path, *, n_shards: int) 
                 "items": tuple(map(str, content["items"])),
                 "places": tuple(map(int, content["places"])),
                 "batches": tuple((int(texts), int(tokens)) for texts, tokens in content["batches"]),
-                "statistics": {str(k): (float(most), float(norm)) for k, (most, norm) in content["statistics"].items()},
+                "statistics": {
+                    str(k): (float(most), float(norm))
+                    for k, (most, norm) in content["statistics"].items()
+                },
                 "nonfinite": tuple(map(str, content["nonfinite"])),
                 "warnings": tuple(content["warnings"]),
                 "reused": tuple(map(str, content["reused"])),
@@ -86,10 +100,26 @@ def read_shard_record(content: Mapping[str, Any], path: Path, *, n_shards: int) 
             }
         )
         kind = ".part" if record.part else ""
-        named = record.file == f"{record.index:05d}{kind}-{record.sha256[:8]}.h5" and "/" not in record.file
-        sizes = len(record.items) == len(record.places) > 0 and record.bytes > 0 and fits(record.blocks, record.bytes)
+        named = (
+            record.file == f"{record.index:05d}{kind}-{record.sha256[:8]}.h5"
+            and "/" not in record.file
+        )
+        sizes = (
+            len(record.items) == len(record.places) > 0
+            and record.bytes > 0
+            and fits(record.blocks, record.bytes)
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ArtefactError(f"{path} holds a line that is not a shard's record: {error}.") from error
-    if not named or not sizes or not 0 <= record.index < n_shards or not all(map(math.isfinite, (record.max_abs,))):
-        raise ArtefactError(f"{path} names shard {record.index} as {record.file!r}, which no run of ours writes.")
+        raise ArtefactError(
+            f"{path} holds a line that is not a shard's record: {error}."
+        ) from error
+    if (
+        not named
+        or not sizes
+        or not 0 <= record.index < n_shards
+        or not all(map(math.isfinite, (record.max_abs,)))
+    ):
+        raise ArtefactError(
+            f"{path} names shard {record.index} as {record.file!r}, which no run of ours writes."
+        )
     return record

@@ -18,7 +18,9 @@ from interp.sites import Site
 
 
 def inspect(path: Path | str) -> dict[str, Any]:
-    """What a capture holds, complete or not: model, battery, sites, positions, items, shards done, bytes, warnings."""
+    """What a capture holds, complete or not: model, battery, sites, positions, items, shards done,
+    bytes, warnings.
+    """
     folder = RunFolder(capture_in(path))
     config, provenance = folder.head["config"], folder.head["provenance"]
     records = list(folder.records.values())
@@ -36,13 +38,15 @@ def inspect(path: Path | str) -> dict[str, Any]:
         "max_abs": max((record.max_abs for record in records), default=math.nan),
         "engine": provenance.get("engine", ""),
         "plan": folder.head["plan"][:12],
-        "warnings": "; ".join(dict.fromkeys(warning for record in records for warning in record.warnings)),
+        "warnings": "; ".join(
+            dict.fromkeys(warning for record in records for warning in record.warnings)
+        ),
     }
 
 
 def layer_rows(path: Path | str) -> list[dict[str, Any]]:
-    """A row a site and position: its largest magnitude, the mean norm of its rows, and how many rows are finite (`n`: texts, or
-    tokens where every token is kept).
+    """A row a site and position: its largest magnitude, the mean norm of its rows, and how many
+    rows are finite (`n`: texts, or tokens where every token is kept).
     """
     folder = RunFolder(capture_in(path))
     gathered: dict[str, list[tuple[float, float, int]]] = {}
@@ -51,12 +55,20 @@ def layer_rows(path: Path | str) -> list[dict[str, Any]]:
         for name, (most, norm) in record.statistics.items():
             gathered.setdefault(name, []).append((most, norm, tokens if is_ragged(name) else texts))
     rows = []
-    for name, found in sorted(gathered.items(), key=lambda pair: (Site.parse(pair[0].split("/")[0]), pair[0])):
+    for name, found in sorted(
+        gathered.items(), key=lambda pair: (Site.parse(pair[0].split("/")[0]), pair[0])
+    ):
         site, position = name.split("/", 1)
         n = sum(count for _, _, count in found)
         norm = sum(norm * count for _, norm, count in found) / max(n, 1)
         rows.append(
-            {"site": site, "position": position, "max_abs": max(most for most, _, _ in found), "mean_norm": norm, "n": n}
+            {
+                "site": site,
+                "position": position,
+                "max_abs": max(most for most, _, _ in found),
+                "mean_norm": norm,
+                "n": n,
+            }
         )
     return rows
 
@@ -65,7 +77,11 @@ def _finite_rows(folder: RunFolder, record: ShardRecord) -> tuple[int, int]:
     """Texts of a shard that are not in quarantine, and their tokens."""
     with opened(folder.shard_path(record), verified=record.verified) as file:
         lengths = file["length"][...].tolist()
-    kept = [length for item, length in zip(record.items, lengths, strict=True) if item not in record.nonfinite]
+    kept = [
+        length
+        for item, length in zip(record.items, lengths, strict=True)
+        if item not in record.nonfinite
+    ]
     return len(kept), sum(kept)
 
 
@@ -80,8 +96,8 @@ def committed(folder: RunFolder) -> list[ShardRecord]:
 
 
 def check_shard(folder: RunFolder, record: ShardRecord, widths: dict[str, Shape]) -> None:
-    """Raise `ArtefactError` unless a shard has its digest, passes the audit, lacks no row that is not
-    in quarantine, and is as wide as the shards before it, which `widths` remembers.
+    """Raise `ArtefactError` unless a shard has its digest, passes the audit, lacks no row that is
+    not in quarantine, and is as wide as the shards before it, which `widths` remembers.
     """
     lost = len(record.nonfinite)
     folder.verify(record)
@@ -95,24 +111,32 @@ def check_shard(folder: RunFolder, record: ShardRecord, widths: dict[str, Shape]
             check_width(record, name, data.shape[1:], widths.setdefault(name, data.shape[1:]))
             bad = len(data) - int(np.isfinite(data.reshape(len(data), -1)).all(axis=1).sum())
             if (bad and not lost) or (bad != lost and len(data) == len(record.items)):
-                raise ArtefactError(f"{record.file}: {name} has {bad} non-finite rows, and {lost} items are in quarantine.")
+                raise ArtefactError(
+                    f"{record.file}: {name} has {bad} non-finite rows, and {lost} items are in "
+                    "quarantine."
+                )
 
 
 def repair(path: Path | str) -> list[dict[str, Any]]:
-    """Forget what is damaged, so that running the same capture computes only that again; a row a thing forgotten.
+    """Forget what is damaged, so that running the same capture computes only that again; a row a
+    thing forgotten.
 
     Raises `ArtefactError` when run.json itself is damaged: without it nothing can be trusted.
     """
     path = capture_in(path)
     if not (path / RUN).is_file():
-        raise ArtefactError(f"{path} is not a capture: there is no {RUN}. Nothing can be repaired there.")
+        raise ArtefactError(
+            f"{path} is not a capture: there is no {RUN}. Nothing can be repaired there."
+        )
     rows: list[dict[str, Any]] = []
     with locked(path / LOCK):
         for name in (MANIFEST, QUARANTINE):
             dropped = _drop_damaged_lines(path / name)
             rows += [{"file": name, "reason": reason} for reason in dropped]
         folder = RunFolder(path)
-        lost = {item for record in committed(folder) for item in record.nonfinite} - set(folder.quarantined)
+        lost = {item for record in committed(folder) for item in record.nonfinite} - set(
+            folder.quarantined
+        )
         damaged: dict[int, str] = {}
         widths: dict[str, Shape] = {}
         for record in committed(folder):

@@ -1,7 +1,9 @@
-"""Reading a part of a large file that is trusted only by its digest: every block is verified before a byte of it is used.
+"""Reading a part of a large file that is trusted only by its digest: every block is verified before
+a byte of it is used.
 
-A digest of the whole file would have to read all of it before one layer of one site may be believed. Here a file has a digest
-a block of `BLOCK_BYTES`; who reads a stretch pays for the blocks that it touches, and what was verified is what is handed out.
+A digest of the whole file would have to read all of it before one layer of one site may be
+believed. Here a file has a digest a block of `BLOCK_BYTES`; who reads a stretch pays for the blocks
+that it touches, and what was verified is what is handed out.
 """
 
 import io
@@ -21,7 +23,10 @@ _KEPT = 16
 def block_digests(data: bytes) -> str:
     """The SHA-256 of each block of `data`, as hex digits one after another."""
     view = memoryview(data)
-    return "".join(sha256_bytes(view[start : start + BLOCK_BYTES]) for start in range(0, len(data), BLOCK_BYTES))
+    return "".join(
+        sha256_bytes(view[start : start + BLOCK_BYTES])
+        for start in range(0, len(data), BLOCK_BYTES)
+    )
 
 
 def fits(digests: str, size: int) -> bool:
@@ -30,10 +35,11 @@ def fits(digests: str, size: int) -> bool:
 
 
 class VerifiedFile(io.RawIOBase):
-    """A file of `size` bytes, read-only, of which nothing is handed out that has not the digest that `digests` gives its block.
+    """A file of `size` bytes, read-only, of which nothing is handed out that has not the digest
+    that `digests` gives its block.
 
-    `touched` counts the blocks read. Raises `ArtefactError` for a file of another size and, while reading, for a block
-    that is not the one committed; `name` is what the message calls the file.
+    `touched` counts the blocks read. Raises `ArtefactError` for a file of another size and, while
+    reading, for a block that is not the one committed; `name` is what the message calls the file.
     """
 
     def __init__(self, stream: BinaryIO, *, size: int, digests: str, name: str) -> None:
@@ -68,7 +74,9 @@ class VerifiedFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill `buffer` (anything that memoryview takes) from here on; the number of bytes there were."""
+        """Fill `buffer` (anything that memoryview takes) from here on; the number of bytes there
+        were.
+        """
         view = memoryview(buffer).cast("B")
         wanted = max(0, min(len(view), self._size - self._position))
         done = 0
@@ -95,4 +103,7 @@ class VerifiedFile(io.RawIOBase):
         return block
 
     def _damaged(self, what: str) -> ArtefactError:
-        return ArtefactError(f"shard {self._name} has {what}: it is damaged. `interp capture --repair` computes it again.")
+        return ArtefactError(
+            f"shard {self._name} has {what}: it is damaged. `interp capture --repair` computes "
+            "it again."
+        )

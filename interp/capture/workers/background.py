@@ -1,4 +1,6 @@
-"""InOrder: one thing at a time in a thread of its own, so that writing a shard costs no time while the next is computed."""
+"""InOrder: one thing at a time in a thread of its own, so that writing a shard costs no time while
+the next is computed.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -6,9 +8,11 @@ from types import TracebackType
 
 
 class InOrder:
-    """Does what it is given, one after another, in the background; holds at most one thing that is not done.
+    """Does what it is given, one after another, in the background; holds at most one thing that is
+    not done.
 
-    An error of the background comes out of the next `put` or `wait`, or at the end of the `with` block.
+    An error of the background comes out of the next `put` or `wait`, or at the end of the `with`
+    block.
     """
 
     def __init__(self) -> None:
@@ -31,7 +35,12 @@ class InOrder:
     def __enter__(self) -> "InOrder":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         try:
             if error is None:
                 self.wait()
@@ -39,11 +48,14 @@ class InOrder:
             self._close()
 
     def _close(self) -> None:
-        """Return when nothing is under way, however often Ctrl-C is pressed: what guards the work (a lock) goes after it."""
+        """Return when nothing is under way, however often Ctrl-C is pressed: what guards the work
+        (a lock) goes after it.
+        """
         interrupted: KeyboardInterrupt | None = None
         while True:
             try:
-                wait(self._under_way)  # not the thread: a join that Ctrl-C breaks off takes its thread for ended
+                # not the thread: a join that Ctrl-C breaks off takes its thread for ended
+                wait(self._under_way)
                 self._pool.shutdown(wait=False)
                 break
             except KeyboardInterrupt as again:

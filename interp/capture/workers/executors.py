@@ -1,11 +1,11 @@
-"""Executors: who computes the shards of a plan. `Recorder.run_shard` is idempotent, so any of them may, and the tree of
-shards is the same byte for byte.
+"""Executors: who computes the shards of a plan. `Recorder.run_shard` is idempotent, so any of them
+may, and the tree of shards is the same byte for byte.
 
 | text | meaning |
 |---|---|
 | `serial` | this process, one shard after another |
 | `processes:N` | N processes of this machine, each with its own copy of the model |
-| `shard:i/N` | only every N-th shard, beginning with i (0 to N - 1): one call of N that share a folder (Slurm arrays) |
+| `shard:i/N` | every N-th shard from i (0 to N - 1): one of N calls that share a folder (Slurm) |
 | `ray:N` | N Ray actors, on one machine or a cluster that shares the folder (extra `ray`) |
 """
 
@@ -28,23 +28,30 @@ def check_executor(executor: str) -> re.Match[str]:
     match = _TEXT.fullmatch(executor)
     if match is None or (match[4] is not None and int(match[4]) >= int(match[5])):
         raise UsageError(
-            f"unknown executor {executor!r}: write serial, processes:2, ray:2, or shard:I/N with I from 0 to N - 1 (shard:0/4)."
+            f"unknown executor {executor!r}: write serial, processes:2, ray:2, or shard:I/N with "
+            "I from 0 to N - 1 (shard:0/4)."
         )
     return match
 
 
 def execute(recorder: Recorder, out: Path | None, *, executor: str = "serial") -> ActivationStore:
-    """Compute a plan's missing shards into `out` (memory, if None) by the executor named, and open the store.
+    """Compute a plan's missing shards into `out` (memory, if None) by the executor named, and open
+    the store.
 
-    Raises `UsageError` for an executor that does not exist, and what computing raises. A `shard:i/N` call that ends before
-    the others raises `BusyError` saying how many shards are still missing.
+    Raises `UsageError` for an executor that does not exist, and what computing raises. A
+    `shard:i/N` call that ends before the others raises `BusyError` saying how many shards are still
+    missing.
     """
     match = check_executor(executor)
     if out is None:
         if match[1] is None:
-            raise UsageError(f"executor {executor!r} needs a folder (--out): only serial keeps activations in memory.")
+            raise UsageError(
+                f"executor {executor!r} needs a folder (--out): only serial keeps activations in "
+                "memory."
+            )
         return recorder.in_memory()
-    _ = recorder.head  # the engine is chosen before the folder is held: others may only look into it
+    # the engine is chosen before the folder is held: others may only look into it
+    _ = recorder.head
     if match[4] is not None:
         return _one_of_many(recorder, out, index=int(match[4]), count=int(match[5]))
     with locked(out / LOCK) as lock:
@@ -63,7 +70,9 @@ def execute(recorder: Recorder, out: Path | None, *, executor: str = "serial") -
 
 
 def _begin(recorder: Recorder, out: Path) -> RunFolder:
-    """The folder of the run, begun if it is new, once it is known that the disk can hold it and the sites can be trusted."""
+    """The folder of the run, begun if it is new, once it is known that the disk can hold it and the
+    sites can be trusted.
+    """
     if not (out / RUN).exists():
         recorder.check_disk(out, range(len(recorder.plan.shards)))
         recorder.prove()
@@ -71,7 +80,10 @@ def _begin(recorder: Recorder, out: Path) -> RunFolder:
 
 
 def _one_of_many(recorder: Recorder, out: Path, *, index: int, count: int) -> ActivationStore:
-    with locked(out / LOCK, shared=True) as whole, locked(out / f"{LOCK}.{index}-of-{count}") as own:
+    with (
+        locked(out / LOCK, shared=True) as whole,
+        locked(out / f"{LOCK}.{index}-of-{count}") as own,
+    ):
 
         def beat() -> None:
             whole.beat()
@@ -82,9 +94,13 @@ def _one_of_many(recorder: Recorder, out: Path, *, index: int, count: int) -> Ac
         folder.reload()
         missing = len(recorder.plan.shards) - len(folder.records)
     if missing:
-        raise BusyError(f"worker {index} of {count} has done its part; {missing} shards of other workers are missing in {out}.")
+        raise BusyError(
+            f"worker {index} of {count} has done its part; {missing} shards of other workers are "
+            f"missing in {out}."
+        )
     try:
-        with locked(out / LOCK, heed_note=False):  # every shard is there: whose note it is has nothing left to do
+        # every shard is there: whose note it is has nothing left to do
+        with locked(out / LOCK, heed_note=False):
             folder.clean()
             folder.finish()
             for leftover in out.glob(f"{LOCK}.*-of-*"):

@@ -1,9 +1,9 @@
 """Workers: processes of this machine that each load the model and compute shards of one plan; what
 they need (`Work`) is what actors of a Ray cluster need, too (`ray_workers`).
 
-The parent decides when they stop and tells them by the folder's STOP file: they end their batch and commit what they have.
-An error of ours (a model that cannot be loaded, a poison row) ends the run under its own name; a worker that dies ends it
-with `BusyError`, and the same command goes on.
+The parent decides when they stop and tells them by the folder's STOP file: they end their batch and
+commit what they have. An error of ours (a model that cannot be loaded, a poison row) ends the run
+under its own name; a worker that dies ends it with `BusyError`, and the same command goes on.
 """
 
 import multiprocessing
@@ -40,7 +40,9 @@ LOOK_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker needs to compute shards: the plan, the folder, and how to load the same model (on how many GPUs)."""
+    """What a worker needs to compute shards: the plan, the folder, and how to load the same model
+    (on how many GPUs).
+    """
 
     plan: Plan
     out: Path
@@ -55,10 +57,16 @@ class Work:
 
     @classmethod
     def of(cls, recorder: Recorder, folder: RunFolder) -> "Work":
-        """The work of `recorder` in `folder`; paths are absolute, since a worker may stand elsewhere."""
+        """The work of `recorder` in `folder`; paths are absolute, since a worker may stand
+        elsewhere.
+        """
         model = recorder.model
         lying = model.provenance["device_map"]
-        gpus = {where for where in [str(model.device), *(lying["bytes"] if lying else ())] if where.startswith("cuda")}
+        gpus = {
+            where
+            for where in [str(model.device), *(lying["bytes"] if lying else ())]
+            if where.startswith("cuda")
+        }
         placement = model.placement
         flags = model.provenance.get("arithmetic")
         on_disk = model.provenance["source"] in ("folder", "gguf")
@@ -76,7 +84,9 @@ class Work:
         )
 
     def recorder(self) -> Recorder:
-        """The model loaded anew, with its planner's threads and precision; `ArtefactError` when it is not the same model."""
+        """The model loaded anew, with its planner's threads and precision; `ArtefactError` when it
+        is not the same model.
+        """
         torch.set_num_threads(self.threads)
         if self.matmul_precision is not None:
             set_precision(self.matmul_precision)
@@ -91,7 +101,10 @@ class Work:
                 chat_template=self.chat_template,
             )
         if identity(model) != self.plan.config["model"]:
-            raise ArtefactError(f"worker: the model {self.model!r} is not the one that the capture was planned with.")
+            raise ArtefactError(
+                f"worker: the model {self.model!r} is not the one that the capture was planned "
+                "with."
+            )
         return Recorder(model, self.plan, self.reuse)
 
 
@@ -112,7 +125,9 @@ class _Worker:
         self.busy = False
 
     def get_ready(self, parcels: Any) -> None:
-        """Take the work that the parent hands over through the queue `parcels`, and load the model."""
+        """Take the work that the parent hands over through the queue `parcels`, and load the
+        model.
+        """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         heard, said = os.pipe()
         os.set_blocking(said, False)
@@ -134,10 +149,13 @@ class _Worker:
             raise self.error
         self.busy = True
         try:
-            self.recorder.run_shard(self.folder, index, stop=lambda: self.told or self.folder.stop_asked())
+            self.recorder.run_shard(
+                self.folder, index, stop=lambda: self.told or self.folder.stop_asked()
+            )
         finally:
             self.busy = False
-            if self.told:  # also where the shard failed: whoever told us waits for our end, not for an answer
+            # also where the shard failed: whoever told us waits for our end, not for an answer
+            if self.told:
                 os._exit(BusyError.exit_code)
         return index
 
@@ -173,9 +191,11 @@ def _compute(index: int) -> int:
 
 
 def run_in_processes(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: int) -> None:
-    """Compute what the folder lacks in `workers` processes. `BusyError` when one dies: what was committed is kept.
+    """Compute what the folder lacks in `workers` processes. `BusyError` when one dies: what was
+    committed is kept.
 
-    On a signal the workers end their batches and commit what is finished, and `Interrupted` is raised.
+    On a signal the workers end their batches and commit what is finished, and `Interrupted` is
+    raised.
     """
     lacking = recorder.missing(folder, range(len(recorder.plan.shards)), beat=lock.beat)
     if not lacking:
@@ -201,15 +221,20 @@ def run_in_processes(recorder: Recorder, folder: RunFolder, lock: Lock, *, worke
 
 
 def _pool(workers: int, work: Work) -> ProcessPoolExecutor:
-    """Processes that get ready for `work`; raises `ResourceError` where there is no room for them."""
+    """Processes that get ready for `work`; raises `ResourceError` where there is no room for
+    them.
+    """
     context = multiprocessing.get_context("spawn")
     try:
-        # As an argument, a large plan would make each worker wait until the one before it had read it.
+        # As an argument, a large plan would make each worker wait until the one before it had read
+        # it.
         parcels = context.Queue()
         for _ in range(workers):
             parcels.put(work)
         parcels.cancel_join_thread()
-        return ProcessPoolExecutor(workers, mp_context=context, initializer=_get_ready, initargs=(parcels,))
+        return ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_get_ready, initargs=(parcels,)
+        )
     except OSError as error:  # their semaphores are files in shared memory
         raise ResourceError(
             f"worker processes cannot be started ({error.strerror or error}): give shared memory "
@@ -217,7 +242,9 @@ def _pool(workers: int, work: Work) -> ProcessPoolExecutor:
         ) from error
 
 
-def _settled(futures: Iterable[Future[int]], lock: Lock, stopping: Stopping) -> Iterator[Future[int]]:
+def _settled(
+    futures: Iterable[Future[int]], lock: Lock, stopping: Stopping
+) -> Iterator[Future[int]]:
     """Futures as they end, the lock kept alive; ends early when a signal asks for it."""
     pending = set(futures)
     while pending and not stopping.asked():

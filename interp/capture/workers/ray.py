@@ -19,26 +19,37 @@ _PATIENCE_SECONDS = 60.0
 def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: int) -> None:
     """Compute what the folder lacks with `workers` Ray actors, each holding the model.
 
-    An actor that dies is started again up to three times and its shard tried again twice; an error of ours (a poison row)
-    ends the run with its own name. On a signal the actors end their batches and commit what is finished.
+    An actor that dies is started again up to three times and its shard tried again twice; an error
+    of ours (a poison row) ends the run with its own name. On a signal the actors end their batches
+    and commit what is finished.
     """
     try:
         import ray
     except ImportError as error:
-        raise ResourceError("executor ray needs the extra `ray`: pip install 'emotion-interp[ray]'.") from error
+        raise ResourceError(
+            "executor ray needs the extra `ray`: pip install 'emotion-interp[ray]'."
+        ) from error
     lacking = recorder.missing(folder, range(len(recorder.plan.shards)), beat=lock.beat)
     if not lacking:
         return
     work = Work.of(recorder, folder)
     started = not ray.is_initialized()
     if started:
-        alone: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        alone: dict[str, Any] = (
+            {}
+            if os.environ.get("RAY_ADDRESS")
+            else {"num_cpus": workers, "include_dashboard": False}
+        )
         try:
             ray.init(**alone, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            raise ResourceError(f"Ray cannot be started or joined ({error}): see RAY_ADDRESS.") from error
+            raise ResourceError(
+                f"Ray cannot be started or joined ({error}): see RAY_ADDRESS."
+            ) from error
     try:
-        actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, max_restarts=3, max_task_retries=2)(_Actor)
+        actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, max_restarts=3, max_task_retries=2)(
+            _Actor
+        )
         actors = [actor.remote(work) for _ in range(min(workers, len(lacking)))]
         with watched_signals() as stopping:
             _share_out(ray, actors, lacking, folder, lock, stopping)
@@ -49,7 +60,9 @@ def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: in
 
 
 class _Actor:
-    """A Ray worker: holds the model, computes one shard a call; an error of ours comes back as its class and message."""
+    """A Ray worker: holds the model, computes one shard a call; an error of ours comes back as its
+    class and message.
+    """
 
     def __init__(self, work: Work) -> None:
         self._failure: tuple[str, str] | None = None
@@ -69,7 +82,14 @@ class _Actor:
         return self._failure
 
 
-def _share_out(ray: Any, actors: list[Any], lacking: list[int], folder: RunFolder, lock: Lock, stopping: Stopping) -> None:
+def _share_out(
+    ray: Any,
+    actors: list[Any],
+    lacking: list[int],
+    folder: RunFolder,
+    lock: Lock,
+    stopping: Stopping,
+) -> None:
     """Give each actor its next shard when it has finished one; no actor is at work afterwards."""
     waiting = list(reversed(lacking))
     running = {actor.compute.remote(waiting.pop()): actor for actor in actors if waiting}
@@ -94,15 +114,20 @@ def _share_out(ray: Any, actors: list[Any], lacking: list[int], folder: RunFolde
 
 
 def _raise_failure(ray: Any, reference: Any) -> None:
-    """Raise what an actor met: an error of ours by its own name, `BusyError` when it died too often."""
+    """Raise what an actor met: an error of ours by its own name, `BusyError` when it died too
+    often.
+    """
     try:
         failure = ray.get(reference)
     except ray.exceptions.RayActorError as error:
-        raise BusyError(f"a Ray worker died again and again: {error}. The same command resumes.") from error
+        raise BusyError(
+            f"a Ray worker died again and again: {error}. The same command resumes."
+        ) from error
     except ray.exceptions.RayError as error:
         told = str(error).strip().splitlines()[-1][:300]
         raise ResourceError(
-            f"a Ray worker could not do its work ({told}): look at its machine's memory and disk. The same command resumes."
+            f"a Ray worker could not do its work ({told}): look at its machine's memory and "
+            "disk. The same command resumes."
         ) from error
     if failure is not None:
         raise getattr(interp.errors, failure[0])(failure[1])

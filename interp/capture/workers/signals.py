@@ -25,14 +25,17 @@ class Stopping:
         return self.signal is not None
 
     def check(self, message: str) -> None:
-        """Raise `Interrupted` (130 for Ctrl-C, 143 for SIGTERM, 75 for SIGUSR1) with `message` if a signal came."""
+        """Raise `Interrupted` (130 for Ctrl-C, 143 for SIGTERM, 75 for SIGUSR1) with `message` if a
+        signal came.
+        """
         if self.signal is not None:
             raise Interrupted(f"stopped by {self.signal.name}: {message}", _EXIT_CODE[self.signal])
 
 
 @contextmanager
 def watched_signals() -> Iterator[Stopping]:
-    """Note the first SIGINT, SIGTERM or SIGUSR1 instead of dying of it; the handlers found are back afterwards.
+    """Note the first SIGINT, SIGTERM or SIGUSR1 instead of dying of it; the handlers found are back
+    afterwards.
 
     Outside the main thread, where Python allows no handlers, signals are left to the main thread.
     """

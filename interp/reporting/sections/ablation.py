@@ -46,23 +46,35 @@ from interp.reporting.style import (
 
 @styled
 def ablation_projection(table: pd.DataFrame) -> Figure:
-    """Loss of the projection on the emotion's direction when its top k components are ablated, beside random k."""
+    """Loss of the projection on the emotion's direction when its top k components are ablated,
+    beside random k.
+    """
     return _ablation(
-        table, "projection_drop", "drop (natural lengths)", "What ablating the top components takes from the direction"
+        table,
+        "projection_drop",
+        "drop (natural lengths)",
+        "What ablating the top components takes from the direction",
     )
 
 
 @styled
 def ablation_label(table: pd.DataFrame) -> Figure:
-    """Change of the log-probability of the emotion's words when its top k components are ablated, beside random k."""
+    """Change of the log-probability of the emotion's words when its top k components are ablated,
+    beside random k.
+    """
     return _ablation(
-        table, "label_logprob_change", "change (nats)", "What ablating the top components does to the emotion's words"
+        table,
+        "label_logprob_change",
+        "change (nats)",
+        "What ablating the top components does to the emotion's words",
     )
 
 
 def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
     rows = _with_ranges(select(table, metric=metric))
-    rows = rows[(column(rows, "emotion") == column(rows, "target")) | (column(rows, "target") == "")]
+    rows = rows[
+        (column(rows, "emotion") == column(rows, "target")) | (column(rows, "target") == "")
+    ]
     select(rows, control="")
     panels = groups(rows, ["emotion"])
     kinds = list(dict.fromkeys(zip(column(rows, "component"), column(rows, "mode"), strict=True)))
@@ -80,15 +92,18 @@ def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
     explain(
         figure,
         title=title,
-        caption=f"Solid: the top k by contribution, {counted(select(rows, control=''))} pairs, bands are 95 % intervals. "
-        f"Dotted: the mean and 95 % range of {_draws(rows)} random sets of the same layers and size; only where the two part "
-        "is the effect due to the chosen components.",
+        caption=f"Solid: the top k by contribution, {counted(select(rows, control=''))} pairs, "
+        f"bands are 95 % intervals. Dotted: the mean and 95 % range of {_draws(rows)} "
+        "random sets of the same layers and size; only where the two part is the effect "
+        "due to the chosen components.",
     )
     return figure
 
 
 def _with_ranges(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the range of random draws in the place of an interval, to be drawn as a band."""
+    """The rows with the range of random draws in the place of an interval, to be drawn as a
+    band.
+    """
     if "draw_low" not in rows:
         return rows
     low, high = numbers(rows, "draw_low"), numbers(rows, "draw_high")
@@ -97,30 +112,44 @@ def _with_ranges(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _draws(rows: pd.DataFrame) -> str:
     """How many random sets the table holds a point."""
-    return counted(select(rows, control="random")).removeprefix("n = ") if holds(rows, control="random") else "no"
+    return (
+        counted(select(rows, control="random")).removeprefix("n = ")
+        if holds(rows, control="random")
+        else "no"
+    )
 
 
 @styled
 def ablation_specificity(table: pd.DataFrame) -> Figure:
-    """Effect of ablating one emotion's components on every emotion's words: emotion ablated for x emotion measured."""
+    """Effect of ablating one emotion's components on every emotion's words: emotion ablated for x
+    emotion measured.
+    """
     rows = select(table, metric="label_logprob_change", control="")
     rows = rows[~column(rows, "target").isin(POOLED) & ~column(rows, "emotion").isin(POOLED)]
-    rows = rows[numbers(rows, "k") == numbers(rows, "k").groupby(column(rows, "component")).transform("max")]
+    rows = rows[
+        numbers(rows, "k") == numbers(rows, "k").groupby(column(rows, "component")).transform("max")
+    ]
     panels = groups(select(rows), ["component", "mode"])
     names = list(dict.fromkeys([*column(rows, "emotion"), *column(rows, "target")]))
-    figure, axes = facets(len(panels), columns=2, height=0.3 * len(names) + 1.4, width=9.0 if len(panels) > 1 else 6.4)
+    figure, axes = facets(
+        len(panels), columns=2, height=0.3 * len(names) + 1.4, width=9.0 if len(panels) > 1 else 6.4
+    )
     limit = float(rows["value"].abs().max()) or 1.0
     for panel, (name, own) in zip(axes, panels, strict=True):
         heat(panel, square(own, names), rows=names, columns=names, limit=limit)
         same = own[column(own, "emotion") == column(own, "target")]["value"].mean()
-        panel.set_title(f"{label(name)}, top {whole(numeral(own, 'k'))}: own {same:.2f}, others {mean_off_diagonal(own)}")
+        panel.set_title(
+            f"{label(name)}, top {whole(numeral(own, 'k'))}: own {same:.2f}, others "
+            f"{mean_off_diagonal(own)}"
+        )
     outer_labels(axes, columns=2, x="emotion measured", y="emotion ablated")
     colour_bar(figure, axes, "change of log-probability (nats)")
     explain(
         figure,
         title="Whether ablating one emotion's components spares the others",
-        caption=f"{counted(rows)} pairs a cell. A blue diagonal on a white field: each emotion has components of its own. A "
-        "blue row or column: the components are shared, or the damage is general.",
+        caption=f"{counted(rows)} pairs a cell. A blue diagonal on a white field: each emotion "
+        "has components of its own. A blue row or column: the components are shared, or "
+        "the damage is general.",
     )
     return figure
 
@@ -131,7 +160,8 @@ _OF_ABLATION = {
     f"more than random {{kind}}s do {_UNITS}.",
     Verdict.NOT_FOUND: "Ablating the top {k} {kind}s of each emotion is not found to lower its own "
     f"words more than random {{kind}}s do {_UNITS}.",
-    Verdict.INVERTED: f"Ablating the top {{k}} {{kind}}s of each emotion raises its own words {_UNITS}.",
+    Verdict.INVERTED: "Ablating the top {k} {kind}s of each emotion raises its own words "
+    f"{_UNITS}.",
     Verdict.CANNOT_SAY: "Whether ablating the top {k} {kind}s of each emotion lowers its own words "
     f"more than random ones cannot be said {_UNITS}.",
 }
@@ -162,7 +192,9 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         verdict = _lowered(row, p)
         told = {"k": whole(numeral(row, "k")), "kind": kind, "n": n}
         what = f"the top {kind}s of each emotion are needed for its own words"
-        found.append(claim("ablation", what, verdict, row, _OF_ABLATION, p=p, compared=compared, **told))
+        found.append(
+            claim("ablation", what, verdict, row, _OF_ABLATION, p=p, compared=compared, **told)
+        )
     return found
 
 
@@ -197,15 +229,25 @@ def cautions(table: pd.DataFrame) -> Iterator[str]:
     for kind, rows in parts(own, "component", metric="projection_drop", control=""):
         most = rows[numbers(rows, "k") == numbers(rows, "k").max()]
         alone = most[~column(most, "emotion").isin(POOLED)]
-        beaten = [word(row, "emotion") for _, row in groups(alone, ["emotion"]) if no_better(own, row, "random")]
+        beaten = [
+            word(row, "emotion")
+            for _, row in groups(alone, ["emotion"])
+            if no_better(own, row, "random")
+        ]
         if beaten:
-            yield f"ablation: for {', '.join(beaten)} random {kind}s take as much from the projection as the chosen ones."
+            yield (
+                f"ablation: for {', '.join(beaten)} random {kind}s take as much from the "
+                "projection as the chosen ones."
+            )
 
 
 SECTION = Section(
     name="ablation",
     title="Ablation: does the emotion need these components?",
-    question=("The components that contribute most are silenced, and as many random ones of the same layers beside them."),
+    question=(
+        "The components that contribute most are silenced, and as many random ones of the same "
+        "layers beside them."
+    ),
     tables=("ablation",),
     metrics=("projection_drop",),
     per=("component", "control", "k"),
@@ -217,11 +259,17 @@ SECTION = Section(
         ),
         Drawing(
             ablation_label,
-            reading=("Below zero the emotion's own words become less likely. Solid against dotted is the effect."),
+            reading=(
+                "Below zero the emotion's own words become less likely. Solid against dotted is "
+                "the effect."
+            ),
         ),
         Drawing(
             ablation_specificity,
-            reading=("Rows are ablated, columns measured. Only a blue diagonal speaks for components of one emotion."),
+            reading=(
+                "Rows are ablated, columns measured. Only a blue diagonal speaks for components "
+                "of one emotion."
+            ),
         ),
     ),
     findings=findings,

@@ -34,21 +34,35 @@ from interp.reporting.style import (
 )
 
 TAIL_POINTS = 200
-"""How many ranks of a long tail are drawn: a line on a logarithmic axis needs no more, and a large model has 10^6 neurons."""
+"""How many ranks of a long tail are drawn: a line on a logarithmic axis needs no more, and a large
+model has 10^6 neurons.
+"""
 
 
 @styled
 def head_contributions(table: pd.DataFrame) -> Figure:
-    """Exact contribution of each head to the projection on an emotion's direction, a map of layer x head an emotion."""
+    """Exact contribution of each head to the projection on an emotion's direction, a map of layer x
+    head an emotion.
+    """
     rows = select(table, metric="contribution", component="head")
     panels = groups(rows, ["emotion"])
-    heads, layers = sorted(set(numbers(rows, "index"))), sorted(set(numbers(rows, "layer")), reverse=True)
+    heads, layers = (
+        sorted(set(numbers(rows, "index"))),
+        sorted(set(numbers(rows, "layer")), reverse=True),
+    )
     figure, axes = facets(len(panels), columns=4, height=0.24 * len(layers) + 0.95)
     limit = float(rows["value"].abs().max()) or 1.0
     for panel, (name, own) in zip(axes, panels, strict=True):
         cells = matrix(numbers(own, "layer"), numbers(own, "index"), own["value"], layers, heads)
         names = [whole(layer) for layer in layers]
-        heat(panel, cells, rows=names, columns=[whole(head) for head in heads], limit=limit, written=False)
+        heat(
+            panel,
+            cells,
+            rows=names,
+            columns=[whole(head) for head in heads],
+            limit=limit,
+            written=False,
+        )
         top = best(own.assign(value=own["value"].abs()))
         top = own.loc[top.index]
         panel.set_title(f"{label(name)}: {head_name(top)} {numeral(top, 'value'):+.2f}")
@@ -57,8 +71,9 @@ def head_contributions(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="Which heads write each emotion",
-        caption=f"{counted(rows)} pairs, affective minus neutral. Above each map its largest head. Red: the head pushes the "
-        "residual stream along the emotion's direction; blue: against it. Grey: not among the heads that the table lists.",
+        caption=f"{counted(rows)} pairs, affective minus neutral. Above each map its largest "
+        "head. Red: the head pushes the residual stream along the emotion's direction; "
+        "blue: against it. Grey: not among the heads that the table lists.",
     )
     return figure
 
@@ -76,7 +91,9 @@ def neuron_tail(table: pd.DataFrame) -> Figure:
     for place, (name, own) in enumerate(groups(rows, ["emotion"])):
         sizes = np.sort(own["value"].abs().dropna().to_numpy())[::-1]
         if not sizes.any():
-            raise DataError(f"no neuron contributes anything to {name!r}: run the stage contributions again.")
+            raise DataError(
+                f"no neuron contributes anything to {name!r}: run the stage contributions again."
+            )
         ranks = np.unique(np.geomspace(1, len(sizes), TAIL_POINTS).round().astype(int))
         style = look(place)
         every = max(1, len(ranks) // 8)
@@ -92,13 +109,19 @@ def neuron_tail(table: pd.DataFrame) -> Figure:
     axes[0].set_yscale("log")
     for axis in (axes[0].xaxis, axes[0].yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:g}")
-    outer_labels(axes, columns=1, x="rank of the neuron (1 is the largest)", y="|contribution| (residual units)")
+    outer_labels(
+        axes,
+        columns=1,
+        x="rank of the neuron (1 is the largest)",
+        y="|contribution| (residual units)",
+    )
     key(figure)
     explain(
         figure,
         title="How few neurons carry each emotion",
-        caption=f"{counted(rows)} pairs, affective minus neutral; the neurons that the table lists. A steep start means that a "
-        "handful do the work; a flat line means that it is spread over many.",
+        caption=f"{counted(rows)} pairs, affective minus neutral; the neurons that the table "
+        "lists. A steep start means that a handful do the work; a flat line means that "
+        "it is spread over many.",
     )
     return figure
 
@@ -114,7 +137,9 @@ def frozen_norm(table: pd.DataFrame) -> Figure:
     for panel, (name, own) in zip(axes, panels, strict=True):
         exact = select(table, metric="contribution", component=word(own, "component"))
         keys = ["emotion", "layer", "index"]
-        both = own.merge(exact, on=keys, suffixes=("_frozen", "")).dropna(subset=["value", "value_frozen"])
+        both = own.merge(exact, on=keys, suffixes=("_frozen", "")).dropna(
+            subset=["value", "value_frozen"]
+        )
         if both.empty:
             raise DataError("no contribution was measured: run the stage contributions again.")
         for place, (emotion, points) in enumerate(groups(both, ["emotion"])):
@@ -133,42 +158,68 @@ def frozen_norm(table: pd.DataFrame) -> Figure:
         error = (both["value_frozen"] - both["value"]).abs().max() / both["value"].abs().max()
         r = both["value"].corr(both["value_frozen"]) if len(both) > 1 else float("nan")
         panel.set_title(f"{label(name)}: r {r:.2f}, error up to {100 * error:.0f} %")
-    outer_labels(axes, columns=2, x="contribution: lost when zeroed (residual units)", y="share with the norm frozen")
+    outer_labels(
+        axes,
+        columns=2,
+        x="contribution: lost when zeroed (residual units)",
+        y="share with the norm frozen",
+    )
     key(figure)
     explain(
         figure,
         title="What a frozen norm says of a component, and what the model would lose",
-        caption=f"{counted(frozen)} pairs, affective minus neutral; the components that the table lists. This model passes "
-        "each sublayer's output through an RMS norm before it is added. Error: as a share of the largest contribution.",
+        caption=f"{counted(frozen)} pairs, affective minus neutral; the components that the "
+        "table lists. This model passes each sublayer's output through an RMS norm "
+        "before it is added. Error: as a share of the largest contribution.",
     )
     return figure
 
 
 _HIGHEST = "the highest is {name}, for {emotion} (along the direction, residual units)"
 _OF_A_PART = {
-    Verdict.FOUND: f"For {{held}} of {{n}} emotions the {{kind}} that writes most does so{{where}}; {_HIGHEST}.",
-    Verdict.NOT_FOUND: f"For no emotion the {{kind}} that ranks first is found to write it{{where}}; {_HIGHEST}.",
-    Verdict.INVERTED: f"The {{kind}} that ranks first writes against the direction{{where}}; {_HIGHEST}.",
+    Verdict.FOUND: "For {held} of {n} emotions the {kind} that writes most does so{where}; "
+    f"{_HIGHEST}.",
+    Verdict.NOT_FOUND: "For no emotion the {kind} that ranks first is found to write it{where}; "
+    f"{_HIGHEST}.",
+    Verdict.INVERTED: "The {kind} that ranks first writes against the direction{where}; "
+    f"{_HIGHEST}.",
     Verdict.CANNOT_SAY: "Whether the {kind} that ranks first writes the emotion{where} cannot be "
     f"said: no interval; {_HIGHEST}.",
 }
 
 
 def findings(table: pd.DataFrame) -> list[Finding]:
-    """The first of each emotion, as ranked on one half of the pairs, and what it does on the other."""
+    """The first of each emotion, as ranked on one half of the pairs, and what it does on the
+    other.
+    """
     found = []
     for kind, rows in groups(select(table, metric="contribution"), ["component"]):
         firsts = rows[numbers(rows, "rank") == 1]
         corrected = _corrected(firsts)
-        verdicts = {at: decide(number_of(firsts.loc[[at]]), nothing=0.0, p=corrected.get(at)) for at in firsts.index}
+        verdicts = {
+            at: decide(number_of(firsts.loc[[at]]), nothing=0.0, p=corrected.get(at))
+            for at in firsts.index
+        }
         surely = [at for at, verdict in verdicts.items() if verdict is Verdict.FOUND]
         top = best(firsts.loc[surely] if surely else firsts)
         p = corrected.get(top.index[0])
-        name = head_name(top) if kind == "head" else f"{whole(numeral(top, 'index'))} of layer {whole(numeral(top, 'layer'))}"
-        where = ", on pairs that did not rank it" if word(top, "half") == "report" else ", on the pairs that ranked it"
-        second = rows[(column(rows, "emotion") == word(top, "emotion")) & (numbers(rows, "rank") == 2)]
+        name = (
+            head_name(top)
+            if kind == "head"
+            else f"{whole(numeral(top, 'index'))} of layer {whole(numeral(top, 'layer'))}"
+        )
+        where = (
+            ", on pairs that did not rank it"
+            if word(top, "half") == "report"
+            else ", on the pairs that ranked it"
+        )
+        second = rows[
+            (column(rows, "emotion") == word(top, "emotion")) & (numbers(rows, "rank") == 2)
+        ]
         compared = [("second for this emotion", measured(second))] if len(second) else []
-        compared += [] if p is None else [(f"sign flips, corrected for {len(firsts)} emotions", p_value(p))]
+        compared += (
+            [] if p is None else [(f"sign flips, corrected for {len(firsts)} emotions", p_value(p))]
+        )
         told = {
             "held": len(surely),
             "n": len(firsts),
@@ -179,15 +230,21 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         }
         what = f"the {kind} that ranks first writes the emotion"
         verdict = verdicts[top.index[0]]
-        found.append(claim("contributions", what, verdict, top, _OF_A_PART, p=p, compared=compared, **told))
+        found.append(
+            claim("contributions", what, verdict, top, _OF_A_PART, p=p, compared=compared, **told)
+        )
     return found
 
 
 def _corrected(rows: pd.DataFrame) -> dict[int, float]:
-    """The rows' p, corrected for there being several (Benjamini & Hochberg); none where the table has none."""
+    """The rows' p, corrected for there being several (Benjamini & Hochberg); none where the table
+    has none.
+    """
     if "p" not in rows or numbers(rows, "p").isna().any():
         return {}
-    return dict(zip(rows.index, benjamini_hochberg(numbers(rows, "p").to_numpy()).tolist(), strict=True))
+    return dict(
+        zip(rows.index, benjamini_hochberg(numbers(rows, "p").to_numpy()).tolist(), strict=True)
+    )
 
 
 SECTION = Section(
@@ -203,12 +260,14 @@ SECTION = Section(
     figures=(
         Drawing(
             head_contributions,
-            reading="Dark red heads write the emotion. A contribution is not yet a cause: see ablation.",
+            reading="Dark red heads write the emotion. A contribution is not yet a cause: see "
+            "ablation.",
             needs={"component": "head"},
         ),
         Drawing(
             neuron_tail,
-            reading="Each line falls from its largest neuron to its smallest; both axes are logarithmic.",
+            reading="Each line falls from its largest neuron to its smallest; both axes are "
+            "logarithmic.",
             needs={"component": "neuron"},
         ),
         Drawing(

@@ -1,4 +1,6 @@
-"""Directions: how well they separate, how stable they are, how alike, and what may be said of them."""
+"""Directions: how well they separate, how stable they are, how alike, and what may be said of
+them.
+"""
 
 from collections.abc import Iterator
 
@@ -43,31 +45,39 @@ from interp.reporting.style import (
 
 @styled
 def direction_separation(table: pd.DataFrame) -> Figure:
-    """Held-out AUROC of the projection on each emotion's direction, by layer, a panel an emotion."""
+    """Held-out AUROC of the projection on each emotion's direction, by layer, a panel an
+    emotion.
+    """
     return _by_emotion(
         table,
         "separation_auroc",
         nothing=0.5,
         y="AUROC (held out)",
         title="How well each emotion's direction separates texts it has not seen",
-        reading="A value of 1 means that every affective text lies further along the direction than every neutral one.",
+        reading="A value of 1 means that every affective text lies further along the direction "
+        "than every neutral one.",
     )
 
 
 @styled
 def direction_stability(table: pd.DataFrame) -> Figure:
-    """Cosine between the directions of two halves of the scenarios, by layer, a panel an emotion."""
+    """Cosine between the directions of two halves of the scenarios, by layer, a panel an
+    emotion.
+    """
     return _by_emotion(
         table,
         "split_half_cosine",
         nothing=0.0,
         y="cosine (halves)",
         title="How stable each emotion's direction is between two halves of the scenarios",
-        reading="Near 1 the direction hardly depends on which scenarios it was made from; near 0 it is mostly noise.",
+        reading="Near 1 the direction hardly depends on which scenarios it was made from; near 0 "
+        "it is mostly noise.",
     )
 
 
-def _by_emotion(table: pd.DataFrame, metric: str, *, nothing: float, y: str, title: str, reading: str) -> Figure:
+def _by_emotion(
+    table: pd.DataFrame, metric: str, *, nothing: float, y: str, title: str, reading: str
+) -> Figure:
     rows = select(table, metric=metric)
     panels = groups(rows, ["emotion"])
     figure, axes = facets(len(panels), columns=4, height=1.9)
@@ -86,52 +96,92 @@ def _by_emotion(table: pd.DataFrame, metric: str, *, nothing: float, y: str, tit
 
 @styled
 def direction_cosines(table: pd.DataFrame) -> Figure:
-    """Cosine of every emotion's direction (column `emotion`) with every other's (column `target`), a panel a site and layer."""
+    """Cosine of every emotion's direction (column `emotion`) with every other's (column `target`),
+    a panel a site and layer.
+    """
     rows = select(table, metric="cosine")
     panels = groups(rows, ["layer", "site", "position", "method"])
     names = list(dict.fromkeys([*column(rows, "emotion"), *column(rows, "target")]))
-    figure, axes = facets(len(panels), columns=2, height=0.3 * len(names) + 1.3, width=9.0 if len(panels) > 1 else 6.4)
+    figure, axes = facets(
+        len(panels), columns=2, height=0.3 * len(names) + 1.3, width=9.0 if len(panels) > 1 else 6.4
+    )
     for panel, (_, own) in zip(axes, panels, strict=True):
         heat(panel, square(own, names), rows=names, columns=names, limit=1.0)
         panel.set_title(f"{place(own)}, mean off the diagonal {mean_off_diagonal(own)}")
     outer_labels(axes, columns=2, x="", y="")
     colour_bar(figure, axes, "cosine")
-    centred = f" Centring alone forces a mean of {-1 / max(len(names) - 1, 1):.3f} on {len(names)} group-centred directions."
+    centred = (
+        f" Centring alone forces a mean of {-1 / max(len(names) - 1, 1):.3f} on "
+        f"{len(names)} group-centred directions."
+    )
     explain(
         figure,
         title="How alike the emotions' directions are",
-        caption=f"{counted(rows)}. Directions made against the same neutral texts share a common part, which raises every "
-        "cosine." + (centred if holds(rows, method="group_centred") else ""),
+        caption=f"{counted(rows)}. Directions made against the same neutral texts share a common "
+        "part, which raises every cosine."
+        + (centred if holds(rows, method="group_centred") else ""),
     )
     return figure
 
 
 _OF_A_DIRECTION = {
     Verdict.FOUND: "The {rank} of {n} directions, {emotion}, separates held-out texts ({how}).",
-    Verdict.NOT_FOUND: "The {rank} of {n} directions, {emotion}, is not found to separate held-out texts ({how}).",
-    Verdict.INVERTED: "The {rank} of {n} directions, {emotion}, separates held-out texts the wrong way round ({how}).",
-    Verdict.CANNOT_SAY: "Whether the {rank} of {n} directions, {emotion}, separates held-out texts cannot be said ({how}).",
+    Verdict.NOT_FOUND: "The {rank} of {n} directions, {emotion}, is not found to separate "
+    "held-out texts ({how}).",
+    Verdict.INVERTED: "The {rank} of {n} directions, {emotion}, separates held-out texts the "
+    "wrong way round ({how}).",
+    Verdict.CANNOT_SAY: "Whether the {rank} of {n} directions, {emotion}, separates held-out "
+    "texts cannot be said ({how}).",
 }
 
 
 def findings(table: pd.DataFrame) -> list[Finding]:
-    """Two findings: the direction that separates held-out texts least, and the one that does most."""
+    """Two findings: the direction that separates held-out texts least, and the one that does
+    most.
+    """
     nested = holds(table, metric=NESTED)
     rows = select(table, metric=NESTED if nested else "separation_auroc")
-    tops = sorted((best(own) for _, own in groups(rows, ["emotion"])), key=lambda top: number_of(top).value)
+    tops = sorted(
+        (best(own) for _, own in groups(rows, ["emotion"])), key=lambda top: number_of(top).value
+    )
     verdicts = [_separates(top) if nested else Verdict.CANNOT_SAY for top in tops]
     found = []
     for at, rank in ((0, "weakest"), (-1, "strongest")):
         top, p = tops[at], p_of(tops[at], "p_corrected")
         stable = beside(table, top, metric="split_half_cosine")
-        compared = [("chance", "0.5")] + ([("cosine between halves", measured(stable))] if stable is not None else [])
-        compared += [] if p is None else [(f"that twins differ nowhere, corrected for {len(tops)} emotions", p_value(p))]
-        compared += [("directions that separate", f"{verdicts.count(Verdict.FOUND)} of {len(tops)}")] if nested else []
-        how = f"AUROC; each fold chose its layer, most often {place(top)}" if nested else f"AUROC at {place(top)}; {UNCHOSEN}"
+        compared = [("chance", "0.5")] + (
+            [("cosine between halves", measured(stable))] if stable is not None else []
+        )
+        compared += (
+            []
+            if p is None
+            else [(f"that twins differ nowhere, corrected for {len(tops)} emotions", p_value(p))]
+        )
+        compared += (
+            [("directions that separate", f"{verdicts.count(Verdict.FOUND)} of {len(tops)}")]
+            if nested
+            else []
+        )
+        how = (
+            f"AUROC; each fold chose its layer, most often {place(top)}"
+            if nested
+            else f"AUROC at {place(top)}; {UNCHOSEN}"
+        )
         emotion = word(top, "emotion")
         told = {"rank": rank, "n": len(tops), "emotion": emotion, "how": how}
         what = f"the {rank} direction separates held-out texts"
-        found.append(claim("directions", what, verdicts[at], top, _OF_A_DIRECTION, p=p, compared=compared, **told))
+        found.append(
+            claim(
+                "directions",
+                what,
+                verdicts[at],
+                top,
+                _OF_A_DIRECTION,
+                p=p,
+                compared=compared,
+                **told,
+            )
+        )
     return found
 
 
@@ -148,7 +198,10 @@ def cautions(table: pd.DataFrame) -> Iterator[str]:
     for emotion, rows in parts(table, "emotion", metric="separation_auroc"):
         stable = beside(table, best(rows), metric="split_half_cosine")
         if stable is not None and numeral(stable, "value") < STABLE:
-            yield f"directions: {emotion}'s best direction is unstable (cosine of two halves {measured(stable)})."
+            yield (
+                f"directions: {emotion}'s best direction is unstable (cosine of two halves "
+                f"{measured(stable)})."
+            )
 
 
 SECTION = Section(
@@ -164,15 +217,23 @@ SECTION = Section(
     per=("emotion", "metric"),
     figures=(
         Drawing(
-            direction_separation, reading="Higher is better; 0.5 is chance. Look for the first layer at which the line settles."
+            direction_separation,
+            reading="Higher is better; 0.5 is chance. Look for the first layer at which the line "
+            "settles.",
         ),
         Drawing(
             direction_stability,
-            reading=("Higher is steadier. Do not interpret or steer with a direction whose two halves disagree."),
+            reading=(
+                "Higher is steadier. Do not interpret or steer with a direction whose two halves "
+                "disagree."
+            ),
         ),
         Drawing(
             direction_cosines,
-            reading=("Red: two emotions' directions point the same way; blue: they oppose each other; white: unrelated."),
+            reading=(
+                "Red: two emotions' directions point the same way; blue: they oppose each other; "
+                "white: unrelated."
+            ),
             table="cosines",
         ),
     ),

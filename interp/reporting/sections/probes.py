@@ -54,9 +54,11 @@ def text_baselines_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 @styled
 def probe_curves(table: pd.DataFrame) -> Figure:
-    """AUROC of the probes by depth, a line a site, beside chance, the best text baseline and the control task.
+    """AUROC of the probes by depth, a line a site, beside chance, the best text baseline and the
+    control task.
 
-    Panels are tasks (reception, categorisation), a row a position. Raises `DataError` when the table holds no probe.
+    Panels are tasks (reception, categorisation), a row a position. Raises `DataError` when the
+    table holds no probe.
     """
     scores = select(table, metric="auroc")
     probes = select(scores, control="")
@@ -64,7 +66,9 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     columns = len(set(column(probes, "task")))
     figure, axes = facets(len(panels), columns=columns, height=3.1)
     controlled = holds(scores, control=MEMORISED)
-    lines = {_line(line): (name, look(at)) for at, (name, line) in enumerate(groups(probes, _SITES))}
+    lines = {
+        _line(line): (name, look(at)) for at, (name, line) in enumerate(groups(probes, _SITES))
+    }
     for panel, (name, rows) in zip(axes, panels, strict=True):
         _probe_panel(panel, rows, scores, name, lines)
     outer_labels(axes, columns=columns, x=DEPTH, y="AUROC (macro, held out)")
@@ -72,14 +76,15 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     told = "The table holds no control task."
     if controlled:
         told = (
-            "Dotted: the same probe on labels drawn at random for each scenario, which it can only learn by heart (control "
-            "task): the room it has."
+            "Dotted: the same probe on labels drawn at random for each scenario, which it can "
+            "only learn by heart (control task): the room it has."
         )
     explain(
         figure,
         title="How well a linear probe reads the emotion, by depth and site",
-        caption=f"{counted(probes)} texts, scored on held-out scenarios; bands are 95 % intervals. {told} Where the best text "
-        "baseline comes near, the words alone give the answer away.",
+        caption=f"{counted(probes)} texts, scored on held-out scenarios; bands are 95 % "
+        f"intervals. {told} Where the best text baseline comes near, the words alone "
+        "give the answer away.",
     )
     return figure
 
@@ -89,48 +94,73 @@ def _line(rows: pd.DataFrame) -> tuple[str, str]:
 
 
 def _probe_panel(
-    panel: Axes, rows: pd.DataFrame, scores: pd.DataFrame, name: str, lines: Mapping[tuple[str, str], tuple[str, Look]]
+    panel: Axes,
+    rows: pd.DataFrame,
+    scores: pd.DataFrame,
+    name: str,
+    lines: Mapping[tuple[str, str], tuple[str, Look]],
 ) -> None:
-    """A task at a position; a site has the same name and look in every panel, also where it stands alone."""
+    """A task at a position; a site has the same name and look in every panel, also where it stands
+    alone.
+    """
     task, position = word(rows, "task"), word(rows, "position")
     for _, line in groups(rows, _SITES):
         site, drawn = lines[_line(line)]
         curve(panel, line, x="depth", look=drawn, text=site)
         if holds(scores, task=task, position=position, control=MEMORISED, site=word(line, "site")):
-            control = select(scores, task=task, position=position, control=MEMORISED, site=word(line, "site"))
+            control = select(
+                scores, task=task, position=position, control=MEMORISED, site=word(line, "site")
+            )
             curve(panel, control, x="depth", look=drawn, text=f"{site}, control task", line=":")
     chance(panel, 0.5, "chance 0.5")
     baselines = text_baselines_of(select(scores, task=task))
     told = "no text baseline in the table"
     if len(baselines):
         top = best(baselines)
-        panel.axhspan(numeral(top, "ci_low"), numeral(top, "ci_high"), color="black", alpha=0.07, linewidth=0)
-        panel.axhline(numeral(top, "value"), color="black", linewidth=1.2, linestyle="-.", label="best text baseline")
+        panel.axhspan(
+            numeral(top, "ci_low"), numeral(top, "ci_high"), color="black", alpha=0.07, linewidth=0
+        )
+        panel.axhline(
+            numeral(top, "value"),
+            color="black",
+            linewidth=1.2,
+            linestyle="-.",
+            label="best text baseline",
+        )
         told = f"{label(word(top, 'control'))} {measured(top)}"
     panel.set_title(f"{label(name)}\ntext alone: {told}")
 
 
 @styled
 def text_baselines(table: pd.DataFrame) -> Figure:
-    """AUROC of every text-only baseline beside the probe, whose place each fold chose, a panel a task."""
+    """AUROC of every text-only baseline beside the probe, whose place each fold chose, a panel a
+    task.
+    """
     scores = select(table, metric="auroc")
     tasks = groups(select(scores, control=""), ["task"])
     n_bars = max(column(text_baselines_of(scores), "control").nunique() + 1, 2)
     figure, axes = facets(len(tasks), columns=len(tasks), height=0.34 * n_bars + 0.7, share=False)
     for panel, (name, rows) in zip(axes, tasks, strict=True):
         nested = holds(table, metric="nested_auroc", task=word(rows, "task"))
-        top = best(select(table, metric="nested_auroc", task=word(rows, "task")) if nested else rows)
-        baselines = text_baselines_of(select(scores, task=word(rows, "task"))).sort_values("value", ascending=False)
-        baselines = baselines.assign(control=column(baselines, "control")).drop_duplicates("control")
+        top = best(
+            select(table, metric="nested_auroc", task=word(rows, "task")) if nested else rows
+        )
+        baselines = text_baselines_of(select(scores, task=word(rows, "task"))).sort_values(
+            "value", ascending=False
+        )
+        baselines = baselines.assign(control=column(baselines, "control")).drop_duplicates(
+            "control"
+        )
         _bars(panel, pd.concat([top, baselines]), [_probe_name(top, nested), *baselines["control"]])
         panel.set_title(label(name))
         panel.set_xlabel("AUROC (macro, held out)")
     explain(
         figure,
         title="What the words alone give away: text baselines beside the probe",
-        caption=f"{counted(scores)}; whiskers are 95 % intervals. The probe's place is chosen by each fold on its training "
-        "scenarios (where the table has no such score, it is the best of all, which flatters it); the baselines see only the "
-        "text, on the same folds.",
+        caption=f"{counted(scores)}; whiskers are 95 % intervals. The probe's place is chosen by "
+        "each fold on its training scenarios (where the table has no such score, it is "
+        "the best of all, which flatters it); the baselines see only the text, on the "
+        "same folds.",
     )
     return figure
 
@@ -143,7 +173,15 @@ def _bars(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     value, low, high = (rows[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high"))
     heights = np.arange(len(rows))
     panel.barh(heights, value, height=0.62, color=[COLOURS[0], *["#a9a9a9"] * (len(rows) - 1)])
-    panel.errorbar(value, heights, xerr=[value - low, high - value], fmt="none", ecolor="black", elinewidth=1, capsize=2.5)
+    panel.errorbar(
+        value,
+        heights,
+        xerr=[value - low, high - value],
+        fmt="none",
+        ecolor="black",
+        elinewidth=1,
+        capsize=2.5,
+    )
     for height, (end, upper) in enumerate(zip(value, high, strict=True)):
         panel.text(np.nanmax([end, upper]) + 0.02, height, number(end), va="center", fontsize=8.5)
     panel.axvline(0.5, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)
@@ -166,7 +204,8 @@ _OF_A_PROBE = {
     Verdict.NOT_TOLD_APART: "A linear probe {does}, {apart} (" + _CHOSEN + ").",
     Verdict.NOT_FOUND: "No place was found where a linear probe {does} (" + _CHOSEN + ").",
     Verdict.INVERTED: "A linear probe ranks the wrong way round where it {does} (" + _CHOSEN + ").",
-    Verdict.CANNOT_SAY: "Whether a linear probe {does} cannot be said: {why} (AUROC at {place}, the highest of {n}).",
+    Verdict.CANNOT_SAY: "Whether a linear probe {does} cannot be said: {why} (AUROC at {place}, "
+    "the highest of {n}).",
 }
 UNCHOSEN = "no place was chosen on other scenarios than those it is told of"
 
@@ -180,14 +219,28 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         top = select(table, metric=NESTED, task=name) if nested else best(rows)
         words, above = closest_words(table, name)
         p = p_of(top, "p_max_t", "p_corrected")
-        verdict = decide(number_of(top), nothing=0.5, p=p, above=above) if nested else Verdict.CANNOT_SAY
+        verdict = (
+            decide(number_of(top), nothing=0.5, p=p, above=above) if nested else Verdict.CANNOT_SAY
+        )
         compared = [("chance", "0.5"), *words, *_rivals(table, top)]
-        compared += [] if p is None else [(f"p of a ridge probe, largest of {len(rows)} places (max-T)", p_value(p))]
+        compared += (
+            []
+            if p is None
+            else [(f"p of a ridge probe, largest of {len(rows)} places (max-T)", p_value(p))]
+        )
         what = _TASKS.get(task, f"answers {task}")
         why = "it has no interval" if nested else UNCHOSEN
-        told = {"does": what, "place": place(top), "n": len(rows), "apart": _apart(above), "why": why}
+        told = {
+            "does": what,
+            "place": place(top),
+            "n": len(rows),
+            "apart": _apart(above),
+            "why": why,
+        }
         claimed = f"a linear probe {what}, beyond the words"
-        found.append(claim("probes", claimed, verdict, top, _OF_A_PROBE, p=p, compared=compared, **told))
+        found.append(
+            claim("probes", claimed, verdict, top, _OF_A_PROBE, p=p, compared=compared, **told)
+        )
     return found
 
 
@@ -196,11 +249,19 @@ def closest_words(table: pd.DataFrame, task: str) -> tuple[Compared, Number]:
     a number; `NONE` where none was measured.
     """
     baselines = text_baselines_of(select(table, metric="auroc", task=task))
-    words = [] if baselines.empty else [(f"best text baseline, {word(best(baselines), 'control')}", measured(best(baselines)))]
+    words = (
+        []
+        if baselines.empty
+        else [
+            (f"best text baseline, {word(best(baselines), 'control')}", measured(best(baselines)))
+        ]
+    )
     if not holds(table, metric=ABOVE_TEXT, task=task):
         return words, NONE
     closest = least(select(table, metric=ABOVE_TEXT, task=task))
-    return [*words, (f"above {word(closest, 'target')}, paired", measured(closest))], number_of(closest)
+    return [*words, (f"above {word(closest, 'target')}, paired", measured(closest))], number_of(
+        closest
+    )
 
 
 def _apart(above: Number) -> str:
@@ -212,7 +273,9 @@ def _apart(above: Number) -> str:
 
 
 def _rivals(table: pd.DataFrame, top: pd.DataFrame) -> Compared:
-    """What the same activations tell besides: labels that can only be learned by heart, and nuisances."""
+    """What the same activations tell besides: labels that can only be learned by heart, and
+    nuisances.
+    """
     known = beside(table, top, metric="auroc", control=MEMORISED)
     found = [("labels learned by heart, same place", measured(known))] if known is not None else []
     for name, row in nuisances_of(table, top, metric="selectivity").items():
@@ -230,27 +293,33 @@ def cautions(table: pd.DataFrame) -> Iterator[str]:
         top = best(rows)
         baselines = text_baselines_of(select(table, metric="auroc", task=task))
         if baselines.empty:
-            yield f"{task}: no text baseline was measured, so the probe's score says nothing about meaning."
+            yield (
+                f"{task}: no text baseline was measured, so the probe's score says nothing "
+                "about meaning."
+            )
         else:
             yield from _words_alone(table, task, baselines)
         for name, row in nuisances_of(table, top, metric="selectivity").items():
             if numeral(row, "value") <= CLOSE or not numeral(row, "ci_low") > 0:
                 yield (
-                    f"{task}: whether the probe tells more of the emotion than of {name} cannot be said "
-                    f"(difference {measured(row)})."
+                    f"{task}: whether the probe tells more of the emotion than of {name} cannot "
+                    f"be said (difference {measured(row)})."
                 )
 
 
 def _words_alone(table: pd.DataFrame, task: str, baselines: pd.DataFrame) -> Iterator[str]:
-    """Where the probe does not surely lie above the best text baseline, paired on the same folds."""
+    """Where the probe does not surely lie above the best text baseline, paired on the same
+    folds.
+    """
     _, above = closest_words(table, task)
     if above.low > 0 or not holds(table, metric=NESTED, task=task):
         return
     top = select(table, metric=NESTED, task=task)
     far = interval(*above)
     yield (
-        f"{task}: the text baseline {word(best(baselines), 'control')} reaches {measured(best(baselines))}, the probe "
-        f"{measured(top)}, a paired difference of {far}: the probe is not told apart from the words alone."
+        f"{task}: the text baseline {word(best(baselines), 'control')} reaches "
+        f"{measured(best(baselines))}, the probe {measured(top)}, a paired difference of {far}: "
+        "the probe is not told apart from the words alone."
     )
 
 
@@ -269,10 +338,10 @@ SECTION = Section(
         Drawing(
             probe_curves,
             reading=(
-                "Higher is better; 0.5 is chance. The score counts only as far as it lies above the "
-                "grey band of the best text baseline: below that, the words alone would do. The "
-                "site's dotted line is what the probe could learn by heart of scenarios that it has "
-                "seen; the blue scores are of scenarios that it has not seen."
+                "Higher is better; 0.5 is chance. The score counts only as far as it lies above "
+                "the grey band of the best text baseline: below that, the words alone would do. "
+                "The site's dotted line is what the probe could learn by heart of scenarios that "
+                "it has seen; the blue scores are of scenarios that it has not seen."
             ),
         ),
         Drawing(

@@ -48,12 +48,15 @@ _REPORTED = Look("#000000", "*")
 
 @styled
 def steering_success(table: pd.DataFrame) -> Figure:
-    """Share of continuations that express the target emotion, by steering strength, beside controls and the valid share.
+    """Share of continuations that express the target emotion, by steering strength, beside controls
+    and the valid share.
 
-    Lines are the half of the prompts that chose the strength; the star is the other half, at the strength chosen.
+    Lines are the half of the prompts that chose the strength; the star is the other half, at the
+    strength chosen.
     """
     rows = select(table, metric=("success", "valid"))
-    rows = rows[column(rows, "half") != "place"]  # the trials that chose the layer and the positions
+    # the trials that chose the layer and the positions
+    rows = rows[column(rows, "half") != "place"]
     success = select(rows, metric="success")
     panels = groups(select(success, control=""), ["judge", "emotion"])
     figure, axes = facets(len(panels), columns=4, height=1.9)
@@ -66,10 +69,11 @@ def steering_success(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How often steering makes the model express the emotion",
-        caption=f"{counted(success)} continuations a point; bands and whiskers are 95 % intervals. Strength 1 adds the "
-        "direction at its natural length. Layer, positions and strength are chosen on one half of the prompts and reported "
-        "(star) on the other. "
-        "Valid: the judge finds a feeling it can name in the continuation; where this falls, success means nothing.",
+        caption=f"{counted(success)} continuations a point; bands and whiskers are 95 % "
+        "intervals. Strength 1 adds the direction at its natural length. Layer, "
+        "positions and strength are chosen on one half of the prompts and reported "
+        "(star) on the other. Valid: the judge finds a feeling it can name in the "
+        "continuation; where this falls, success means nothing.",
     )
     return figure
 
@@ -77,9 +81,18 @@ def steering_success(table: pd.DataFrame) -> Figure:
 def _success_panel(panel: Axes, rows: pd.DataFrame) -> None:
     reported = column(rows, "half") == "report"
     sweep = rows[~reported] if (~reported).any() else rows
-    curve(panel, select(sweep, metric="success", control=""), x="scale", look=_STEERED, text="steered")
+    curve(
+        panel, select(sweep, metric="success", control=""), x="scale", look=_STEERED, text="steered"
+    )
     if holds(sweep, metric="valid", control=""):
-        curve(panel, select(sweep, metric="valid", control=""), x="scale", look=_VALID, text="valid, steered", line="-.")
+        curve(
+            panel,
+            select(sweep, metric="valid", control=""),
+            x="scale",
+            look=_VALID,
+            text="valid, steered",
+            line="-.",
+        )
     _controls(panel, select(sweep, metric="success"))
     if len(sweep) < len(rows):
         star = select(rows, metric="success", control="", half="report")
@@ -89,7 +102,9 @@ def _success_panel(panel: Axes, rows: pd.DataFrame) -> None:
 
 @styled
 def steering_dose(table: pd.DataFrame) -> Figure:
-    """Log-probability of the emotion's words after the text, by steering strength, beside a random direction and none."""
+    """Log-probability of the emotion's words after the text, by steering strength, beside a random
+    direction and none.
+    """
     rows = select(table, metric="label_logprob")
     panels = groups(select(rows, control=""), ["emotion", "half"])
     figure, axes = facets(len(panels), columns=4, height=1.9)
@@ -103,8 +118,9 @@ def steering_dose(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How steering moves the probability of the emotion's words",
-        caption=f"{counted(rows)} texts a point; bands are 95 % intervals. Strength 1 adds the direction at its natural "
-        "length. Nothing is generated here: the words are read at the end of the text. The random direction is as long.",
+        caption=f"{counted(rows)} texts a point; bands are 95 % intervals. Strength 1 adds the "
+        "direction at its natural length. Nothing is generated here: the words are read "
+        "at the end of the text. The random direction is as long.",
     )
     return figure
 
@@ -112,7 +128,14 @@ def steering_dose(table: pd.DataFrame) -> Figure:
 def _controls(panel: Axes, rows: pd.DataFrame) -> None:
     """The random direction as a line, the unsteered model as a level."""
     if holds(rows, control="random"):
-        curve(panel, select(rows, control="random"), x="scale", look=_RANDOM, text="random direction", line=":")
+        curve(
+            panel,
+            select(rows, control="random"),
+            x="scale",
+            look=_RANDOM,
+            text="random direction",
+            line=":",
+        )
     if holds(rows, control="unsteered"):
         chance(panel, float(select(rows, control="unsteered")["value"].mean()), "unsteered")
 
@@ -121,19 +144,24 @@ VALID_NEEDED = 0.5
 """Below this share of readable continuations no success is reported."""
 _REACHES = "reaches the target emotion"
 _OF_SUCCESS = {
-    Verdict.FOUND: f"{{doing}}, {_REACHES} in this share of continuations, more than random directions ({{over}}).",
-    Verdict.NOT_FOUND: "{doing}, is not found to reach the target emotion more than random directions "
-    "or other targets do; this share does ({over}).",
-    Verdict.INVERTED: f"{{doing}}, {_REACHES} in this share of continuations, less than random directions ({{over}}).",
-    Verdict.CANNOT_SAY: f"Whether {{doing}}, {_REACHES} more than random ones cannot be said; this share does ({{over}}).",
+    Verdict.FOUND: f"{{doing}}, {_REACHES} in this share of continuations, more than random "
+    "directions ({over}).",
+    Verdict.NOT_FOUND: "{doing}, is not found to reach the target emotion more than random "
+    "directions or other targets do; this share does ({over}).",
+    Verdict.INVERTED: f"{{doing}}, {_REACHES} in this share of continuations, less than random "
+    "directions ({over}).",
+    Verdict.CANNOT_SAY: f"Whether {{doing}}, {_REACHES} more than random ones cannot be said; "
+    "this share does ({over}).",
 }
 _GAIN = "(gain in log-probability, nats; all {n} emotions together)"
 _OF_DOSE = {
-    Verdict.FOUND: f"At strength {{at}} each emotion's direction raises its own words, more than {{rival}} {_GAIN}.",
+    Verdict.FOUND: "At strength {at} each emotion's direction raises its own words, more than "
+    f"{{rival}} {_GAIN}.",
     Verdict.NOT_FOUND: "At strength {at} the emotions' directions are not found to raise their own "
     f"words more than {{rival}} {_GAIN}.",
     Verdict.INVERTED: f"At strength {{at}} the emotions' directions lower their own words {_GAIN}.",
-    Verdict.CANNOT_SAY: f"Whether the emotions' directions raise their own words at strength {{at}} cannot be said {_GAIN}.",
+    Verdict.CANNOT_SAY: "Whether the emotions' directions raise their own words at strength {at} "
+    f"cannot be said {_GAIN}.",
 }
 
 
@@ -151,7 +179,9 @@ def findings(table: pd.DataFrame) -> list[Finding]:
 
 
 def _success(rows: pd.DataFrame) -> Finding:
-    half = "report" if holds(rows, half="report", metric="success", control="") else word(rows, "half")
+    half = (
+        "report" if holds(rows, half="report", metric="success", control="") else word(rows, "half")
+    )
     told = select(rows, half=half)
     each = told[~column(told, "emotion").isin(POOLED)]
     at = numeral(best(select(told, metric="success", control="", emotion=POOLED)), "scale")
@@ -163,8 +193,17 @@ def _success(rows: pd.DataFrame) -> Finding:
     shared: Compared = [] if valid is None else [("valid share", number(valid))]
     claimed = "steering reaches the target emotion more than random directions do"
     if valid is not None and valid < VALID_NEEDED:
-        sentence = f"{what[0].upper()}{what[1:]}: too few continuations can be read, so no success is reported."
-        return Finding(stage="steering", what=claimed, verdict=Verdict.CANNOT_SAY, sentence=sentence, beside=tuple(shared))
+        sentence = (
+            f"{what[0].upper()}{what[1:]}: too few continuations can be read, so no "
+            "success is reported."
+        )
+        return Finding(
+            stage="steering",
+            what=claimed,
+            verdict=Verdict.CANNOT_SAY,
+            sentence=sentence,
+            beside=tuple(shared),
+        )
     arms = [(name, mean(each, metric="success", control=name)) for name in ("unsteered", "random")]
     compared: Compared = [(name, number(value)) for name, value in arms if value is not None]
     above, p = _above(told, at, "success_above"), p_of(row, "p")
@@ -177,7 +216,17 @@ def _success(rows: pd.DataFrame) -> Finding:
     over = f"mean over {len(steered)} emotions, interval over prompts"
     over += ", on prompts that did not choose the strength" if half == "report" else ""
     what = what if verdict is Verdict.CANNOT_SAY else f"{what[0].upper()}{what[1:]}"
-    return claim("steering", claimed, verdict, row, _OF_SUCCESS, p=p, compared=compared, doing=what, over=over)
+    return claim(
+        "steering",
+        claimed,
+        verdict,
+        row,
+        _OF_SUCCESS,
+        p=p,
+        compared=compared,
+        doing=what,
+        over=over,
+    )
 
 
 def _above(rows: pd.DataFrame, at: float, metric: str) -> pd.DataFrame | None:
@@ -197,7 +246,11 @@ def _dose(table: pd.DataFrame) -> Finding:
     own = select(each, control="")
     there = together[numbers(together, "scale") == at]
     names = {"random": "random directions", "other": "other emotions' words"}
-    compared = [(told, measured(select(there, control=name))) for name, told in names.items() if holds(there, control=name)]
+    compared = [
+        (told, measured(select(there, control=name)))
+        for name, told in names.items()
+        if holds(there, control=name)
+    ]
     above, p = _above(table, at, "gain_above"), p_of(row, "p")
     compared += [] if above is None else [("above random, paired by prompt", measured(above))]
     compared += [] if p is None else [(word(row, "p_of"), p_value(p))]
@@ -206,7 +259,11 @@ def _dose(table: pd.DataFrame) -> Finding:
     surely = above is not None and decide(number_of(above), nothing=0.0) is Verdict.FOUND
     if verdict is Verdict.FOUND and not surely:
         verdict = Verdict.CANNOT_SAY if above is None else Verdict.NOT_FOUND
-    rival = "other emotions' do" if len(own) > 1 and "dealt" in word(row, "p_of") else "random directions do"
+    rival = (
+        "other emotions' do"
+        if len(own) > 1 and "dealt" in word(row, "p_of")
+        else "random directions do"
+    )
     told = {"at": whole(at), "n": len(own), "rival": rival}
     what = "each emotion's direction raises its own words"
     return claim("steering", what, verdict, row, _OF_DOSE, p=p, compared=compared, **told)
@@ -224,18 +281,31 @@ def cautions(table: pd.DataFrame) -> Iterator[str]:
     told = select(rows, half="report") if holds(rows, half="report") else rows
     valid = mean(told, metric="valid", control="")
     if valid is not None and valid < VALID_WANTED:
-        yield f"steering: only {number(valid)} of the steered continuations can be read at the strength reported."
+        yield (
+            f"steering: only {number(valid)} of the steered continuations can be read at the "
+            "strength reported."
+        )
     steered = select(told, metric="success", control="")
     steered = steered[column(steered, "emotion") != "all"]
-    beaten = [word(row, "emotion") for _, row in groups(steered, ["emotion"]) if no_better(told, row, "random")]
+    beaten = [
+        word(row, "emotion")
+        for _, row in groups(steered, ["emotion"])
+        if no_better(told, row, "random")
+    ]
     if beaten:
-        yield f"steering: toward {', '.join(beaten)} a random direction does as well as the emotion's."
+        yield (
+            f"steering: toward {', '.join(beaten)} a random direction does as well as the "
+            "emotion's."
+        )
 
 
 SECTION = Section(
     name="steering",
     title="Steering: does adding the direction make the model express it?",
-    question=("The direction is added while the model writes, and a judge says which emotion the continuation expresses."),
+    question=(
+        "The direction is added while the model writes, and a judge says which emotion the "
+        "continuation expresses."
+    ),
     tables=("steering",),
     metrics=("success", "valid", "label_logprob"),
     per=("emotion", "metric", "control", "half"),
@@ -243,14 +313,17 @@ SECTION = Section(
         Drawing(
             steering_success,
             reading=(
-                "Blue should rise well above orange and grey while green stays high. The star is the "
-                "honest number: its prompts had no part in choosing the strength."
+                "Blue should rise well above orange and grey while green stays high. The star is "
+                "the honest number: its prompts had no part in choosing the strength."
             ),
             needs={"metric": "success"},
         ),
         Drawing(
             steering_dose,
-            reading=("Blue should rise with the strength while orange stays at the dashed level of the unsteered model."),
+            reading=(
+                "Blue should rise with the strength while orange stays at the dashed level of "
+                "the unsteered model."
+            ),
             needs={"metric": "label_logprob"},
         ),
     ),

@@ -1,4 +1,6 @@
-"""A transformer whose emotion circuit is written by hand, so that what a method finds can be held against the truth."""
+"""A transformer whose emotion circuit is written by hand, so that what a method finds can be held
+against the truth.
+"""
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 

@@ -1,9 +1,11 @@
-"""The planted model's language: its words, its tokenizer, and the battery of twins that it understands.
+"""The planted model's language: its words, its tokenizer, and the battery of twins that it
+understands.
 
-A text is a row of ordinary words, one invented word in the *slot*, and a full stop. In the affective twin the slot holds a
-situation word, which carries evidence for its emotion; in the neutral twin an invented word that carries none. No invented
-word serves in two scenarios, so nothing that is learnt about one word helps with another scenario: what generalises is the
-evidence, and without the circuit the twins are exchangeable.
+A text is a row of ordinary words, one invented word in the *slot*, and a full stop. In the
+affective twin the slot holds a situation word, which carries evidence for its emotion; in the
+neutral twin an invented word that carries none. No invented word serves in two scenarios, so
+nothing that is learnt about one word helps with another scenario: what generalises is the evidence,
+and without the circuit the twins are exchangeable.
 """
 
 import tempfile
@@ -23,10 +25,10 @@ SPECIAL = ("<pad>", "<unk>", "<eos>")
 STOP = "."
 
 _WORDS = """
-a the one some this that near under over beside behind along with from then later today again often slowly old new small
-long grey green round open plain quiet river road table window garden bridge lamp paper stone bottle market station
-letter coat basket ladder kettle harbour field wall corner chair goes stands waits turns rests passes holds keeps moves
-stays
+a the one some this that near under over beside behind along with from then later today again
+often slowly old new small long grey green round open plain quiet river road table window garden
+bridge lamp paper stone bottle market station letter coat basket ladder kettle harbour field wall
+corner chair goes stands waits turns rests passes holds keeps moves stays
 """
 
 ORDINARY = tuple(_WORDS.split())
@@ -39,17 +41,24 @@ _SYLLABLES = [consonant + vowel for consonant, vowel in product("bdfgklmnprstvz"
 
 @cache
 def situation_words(spec: PlantedSpec) -> Mapping[str, tuple[str, ...]]:
-    """Each emotion's invented words, and under `neutral` those without evidence: as many as all the others together."""
+    """Each emotion's invented words, and under `neutral` those without evidence: as many as all the
+    others together.
+    """
     groups = (*spec.emotions, *[NEUTRAL] * len(spec.emotions))
     triples = spec.rng(3).choice(len(_SYLLABLES) ** 3, size=len(groups) * spec.words, replace=False)
     places = np.stack(np.unravel_index(triples, (len(_SYLLABLES),) * 3), axis=1)
     words = ["".join(_SYLLABLES[place] for place in row) for row in places]
-    found = {emotion: tuple(words[i * spec.words : (i + 1) * spec.words]) for i, emotion in enumerate(spec.emotions)}
+    found = {
+        emotion: tuple(words[i * spec.words : (i + 1) * spec.words])
+        for i, emotion in enumerate(spec.emotions)
+    }
     return {**found, NEUTRAL: tuple(words[len(spec.emotions) * spec.words :])}
 
 
 def readout(spec: PlantedSpec) -> dict[str, list[str]]:
-    """The words by which the unembedding names each emotion; read them at the last position, with no suffix."""
+    """The words by which the unembedding names each emotion; read them at the last position, with
+    no suffix.
+    """
     return {emotion: [emotion, f"{emotion}some", f"{emotion}like"] for emotion in spec.emotions}
 
 
@@ -61,39 +70,60 @@ def vocabulary(spec: PlantedSpec) -> tuple[str, ...]:
     if len(set(words)) < len(words):
         twice = sorted({word for word in words if words.count(word) > 1})
         raise UsageError(
-            f"the words {twice} would stand twice in the planted vocabulary: choose another seed or other emotions."
+            f"the words {twice} would stand twice in the planted vocabulary: choose another seed "
+            "or other emotions."
         )
     return words
 
 
 def build_tokenizer(spec: PlantedSpec) -> PreTrainedTokenizerBase:
     """A tokenizer with one token a word, split at spaces; no token is added in front."""
-    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary(spec))}, unk_token="<unk>"))
+    backend = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(vocabulary(spec))}, unk_token="<unk>")
+    )
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     pad, unknown, end = SPECIAL
     made = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token=pad, unk_token=unknown, eos_token=end, model_max_length=N_CTX
+        tokenizer_object=backend,
+        pad_token=pad,
+        unk_token=unknown,
+        eos_token=end,
+        model_max_length=N_CTX,
     )
-    with tempfile.TemporaryDirectory() as folder:  # a tokenizer that was never on disk lacks what TransformerBridge asks for
+    # a tokenizer that was never on disk lacks what TransformerBridge asks for
+    with tempfile.TemporaryDirectory() as folder:
         made.save_pretrained(folder)
         return AutoTokenizer.from_pretrained(folder)
 
 
 def stimuli(spec: PlantedSpec, *, n: int = 20, seed: int = 0) -> Battery:
-    """A battery of `n` scenarios an emotion, each in the arms keyword_free, neutral and keyword_rich.
+    """A battery of `n` scenarios an emotion, each in the arms keyword_free, neutral and
+    keyword_rich.
 
-    `fields` hold `slot` (the place of the invented word, 0-based, in words and tokens alike) and `situation` (the word there).
-    The keyword_rich text also has one of the emotion's own words in the place of an ordinary one.
-    Raises `UsageError` when the spec has fewer than `n` situation words an emotion.
+    `fields` hold `slot` (the place of the invented word, 0-based, in words and tokens alike) and
+    `situation` (the word there). The keyword_rich text also has one of the emotion's own words in
+    the place of an ordinary one. Raises `UsageError` when the spec has fewer than `n` situation
+    words an emotion.
     """
     if not 1 <= n <= spec.words:
-        raise UsageError(f"{n} scenarios an emotion were asked for, and the spec has 1 to {spec.words} situation words.")
+        raise UsageError(
+            f"{n} scenarios an emotion were asked for, and the spec has 1 to {spec.words} "
+            "situation words."
+        )
     rng = np.random.default_rng([seed, spec.seed])
     spare = iter(situation_words(spec)[NEUTRAL])
     items: list[Stimulus] = []
     for emotion in spec.emotions:
         for number, word in enumerate(situation_words(spec)[emotion][:n]):
-            items.extend(_scenario(rng, f"{emotion}-{number:02d}", emotion, (word, next(spare)), readout(spec)[emotion]))
+            items.extend(
+                _scenario(
+                    rng,
+                    f"{emotion}-{number:02d}",
+                    emotion,
+                    (word, next(spare)),
+                    readout(spec)[emotion],
+                )
+            )
     return Battery("planted", tuple(items))
 
 

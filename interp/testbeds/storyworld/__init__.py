@@ -1,15 +1,32 @@
-"""storyworld: a story world generated from appraisals, a small language model trained on it, and an oracle that reads it.
+"""storyworld: a story world generated from appraisals, a small language model trained on it, and an
+oracle that reads it.
 
-The truth is known by construction: the generator knows which emotion a story evokes and why, and each story has a twin of
-the same words that evokes none. Nothing here imports torch; training and scoring do, in their own modules.
+The truth is known by construction: the generator knows which emotion a story evokes and why, and
+each story has a twin of the same words that evokes none. Nothing here imports torch; training and
+scoring do, in their own modules.
 """
 
 from pathlib import Path
 
 from interp.testbeds.storyworld.reactions import Reading, feelings, reactions, read
-from interp.testbeds.storyworld.stories import Span, Story, generate, instruct, instruction, name_feeling, neutral_prompts
+from interp.testbeds.storyworld.stories import (
+    Span,
+    Story,
+    generate,
+    instruct,
+    instruction,
+    name_feeling,
+    neutral_prompts,
+)
 from interp.testbeds.storyworld.trials import battery
-from interp.testbeds.storyworld.world import EMOTIONS, NEUTRAL, Appraisal, Frame, appraisal_table, frames
+from interp.testbeds.storyworld.world import (
+    EMOTIONS,
+    NEUTRAL,
+    Appraisal,
+    Frame,
+    appraisal_table,
+    frames,
+)
 
 __all__ = [
     "EMOTIONS",

@@ -1,8 +1,8 @@
 """Reactions, and the oracle that reads them back.
 
-A reaction is what the protagonist does after the event: one or two verb phrases, or a feeling named. The oracle knows the
-grammar and nothing else: a continuation is a sentence of the world if the grammar produces it to the letter, and expresses
-an emotion if all its verb phrases do.
+A reaction is what the protagonist does after the event: one or two verb phrases, or a feeling
+named. The oracle knows the grammar and nothing else: a continuation is a sentence of the world if
+the grammar produces it to the letter, and expresses an emotion if all its verb phrases do.
 """
 
 import itertools
@@ -19,18 +19,20 @@ _CUE = re.compile(r"(?:then )?([A-Z]\w+) (.+)")
 
 
 class Reading(NamedTuple):
-    """What the oracle says: `emotion` is one of the eight, `neutral`, or None (mixed, or unreadable);
-    `sentence_of_world` tells whether the grammar of reactions produces the sentence."""
+    """What the oracle says: `emotion` is one of the eight, `neutral`, or None (mixed, or
+    unreadable); `sentence_of_world` tells whether the grammar of reactions produces the sentence.
+    """
 
     emotion: str | None
     sentence_of_world: bool
 
 
 def read(continuation: str, *, protagonist: str | None = None) -> Reading:
-    """Read the first sentence of `continuation`, which may begin with the cue ("Then Mara wept.") or after it ("wept.").
+    """Read the first sentence of `continuation`, which may begin with the cue ("Then Mara wept.")
+    or after it ("wept.").
 
-    With `protagonist`, the reaction of anybody else is a sentence without an emotion of theirs: `Reading(None, True)`.
-    An unfinished sentence is no sentence of the world.
+    With `protagonist`, the reaction of anybody else is a sentence without an emotion of theirs:
+    `Reading(None, True)`. An unfinished sentence is no sentence of the world.
     """
     sentence, stop, _ = continuation.strip().partition(".")
     if not stop:
@@ -45,10 +47,12 @@ def read(continuation: str, *, protagonist: str | None = None) -> Reading:
 
 
 def reactions(emotion: str, *, n: int = 18) -> tuple[str, ...]:
-    """`n` reactions of one verb phrase that express `emotion` (or `neutral`) without naming it: "slammed the door.".
+    """`n` reactions of one verb phrase that express `emotion` (or `neutral`) without naming it:
+    "slammed the door.".
 
-    They are spread evenly over the emotion's list, the same `n` for each, so that sums of their probabilities compare.
-    Raises `UsageError` for an unknown emotion or more reactions than there are.
+    They are spread evenly over the emotion's list, the same `n` for each, so that sums of their
+    probabilities compare. Raises `UsageError` for an unknown emotion or more reactions than there
+    are.
     """
     phrases = phrases_of(emotion)
     if not 1 <= n <= len(phrases):
@@ -78,16 +82,22 @@ def feelings(emotion: str) -> tuple[str, ...]:
 def phrases_of(emotion: str) -> tuple[str, ...]:
     """Every verb phrase that expresses `emotion` without naming it."""
     _check(emotion)
-    return tuple(phrase for pattern in data("reactions")[emotion]["says"] for phrase in _expand(pattern))
+    return tuple(
+        phrase for pattern in data("reactions")[emotion]["says"] for phrase in _expand(pattern)
+    )
 
 
 def _check(emotion: str) -> None:
     if emotion not in (*EMOTIONS, NEUTRAL):
-        raise UsageError(f"unknown emotion {emotion!r}: expected one of {', '.join((*EMOTIONS, NEUTRAL))}.")
+        raise UsageError(
+            f"unknown emotion {emotion!r}: expected one of {', '.join((*EMOTIONS, NEUTRAL))}."
+        )
 
 
 def _expand(pattern: str) -> list[str]:
-    """All phrases of a pattern: spaces part slots, | parts choices, _ stands for a space within a choice."""
+    """All phrases of a pattern: spaces part slots, | parts choices, _ stands for a space within a
+    choice.
+    """
     chosen = itertools.product(*(slot.split("|") for slot in pattern.split()))
     return [" ".join(choice).replace("_", " ") for choice in chosen]
 
@@ -98,7 +108,9 @@ def _draw_phrase(rng: random.Random, pattern: str) -> str:
 
 def _split_cue(sentence: str) -> tuple[str | None, str]:
     """The name before the reaction, if one stands there, and the reaction."""
-    match = _CUE.fullmatch(sentence[:1].lower() + sentence[1:] if sentence.startswith("Then ") else sentence)
+    match = _CUE.fullmatch(
+        sentence[:1].lower() + sentence[1:] if sentence.startswith("Then ") else sentence
+    )
     if match and match[1] in words("names"):
         return match[1], match[2]
     return None, sentence

@@ -20,8 +20,9 @@ def reaction_scores(
 ) -> Float[Tensor, "prompt emotion"]:
     """How strongly the model expects each emotion's reaction after each prompt, in nats.
 
-    The score is the log of the mean probability of the emotion's `n` reactions (`reactions(emotion, n=n)`): the reaction
-    texts are whole sentences, each scored by the sum of its tokens' log-probabilities given the prompt.
+    The score is the log of the mean probability of the emotion's `n` reactions (`reactions(emotion,
+    n=n)`): the reaction texts are whole sentences, each scored by the sum of its tokens'
+    log-probabilities given the prompt.
     """
     texts = [reaction for emotion in emotions for reaction in reactions(emotion, n=n)]
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
@@ -44,8 +45,15 @@ def reaction_scores(
 
 
 def forced_choice_accuracy(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[str], emotions: list[str]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[str],
+    emotions: list[str],
 ) -> float:
-    """Share of `prompts` after which the reaction of the prompt's own emotion scores highest among the eight."""
+    """Share of `prompts` after which the reaction of the prompt's own emotion scores highest among
+    the eight.
+    """
     best = reaction_scores(model, tokenizer, prompts).argmax(-1)
-    return sum(EMOTIONS[int(index)] == emotion for index, emotion in zip(best, emotions, strict=True)) / len(prompts)
+    return sum(
+        EMOTIONS[int(index)] == emotion for index, emotion in zip(best, emotions, strict=True)
+    ) / len(prompts)

@@ -1,7 +1,8 @@
-"""Stories: setting, strangers, ordinary sentences, an event told of two people, and "Then Mara", where the reaction begins.
+"""Stories: setting, strangers, ordinary sentences, an event told of two people, and "Then Mara",
+where the reaction begins.
 
-The event befalls the protagonist or a stranger. The two tellings differ in nothing but the places of two names, so they are
-twins: the same words, another emotion.
+The event befalls the protagonist or a stranger. The two tellings differ in nothing but the places
+of two names, so they are twins: the same words, another emotion.
 """
 
 import random
@@ -45,9 +46,10 @@ class Span(NamedTuple):
 class Story:
     """A story up to its reaction, and all that is true of it.
 
-    `text` ends with the cue ("... Then Mara"); `reaction` follows it after a space and expresses `told`, which is `emotion`
-    unless an instruction asked for another; `strangers_feel` says what each of the `strangers` has reason to feel.
-    `spans` name the parts, among them the two `edit` places where twins differ.
+    `text` ends with the cue ("... Then Mara"); `reaction` follows it after a space and expresses
+    `told`, which is `emotion` unless an instruction asked for another; `strangers_feel` says what
+    each of the `strangers` has reason to feel. `spans` name the parts, among them the two `edit`
+    places where twins differ.
     """
 
     text: str
@@ -75,17 +77,27 @@ class _Part(NamedTuple):
 def generate(n: int, *, seed: int, split: Split = "train") -> list[Story]:
     """`n` stories, the emotions in turn, each with its neutral twin.
 
-    `held_out` tells each frame in the one wording that `train` never uses for it, and takes a quarter of the stories from
-    frame-emotion combinations that `train` never shows. Raises `UsageError` for an unknown split or a negative `n`.
+    `held_out` tells each frame in the one wording that `train` never uses for it, and takes a
+    quarter of the stories from frame-emotion combinations that `train` never shows. Raises
+    `UsageError` for an unknown split or a negative `n`.
     """
     if split not in ("train", "held_out") or n < 0:
-        raise UsageError(f"{n} stories of the split {split!r}: ask for 0 or more of train or held_out.")
-    return [scenario(f"{split}:{seed}:{index}", EMOTIONS[index % len(EMOTIONS)], split=split) for index in range(n)]
+        raise UsageError(
+            f"{n} stories of the split {split!r}: ask for 0 or more of train or held_out."
+        )
+    return [
+        scenario(f"{split}:{seed}:{index}", EMOTIONS[index % len(EMOTIONS)], split=split)
+        for index in range(n)
+    ]
 
 
 def neutral_prompts(n: int, *, seed: int) -> list[Story]:
     """`n` neutral stories of held-out wordings up to their reaction, for steering."""
-    return [twin for story in generate(n, seed=seed, split="held_out") if (twin := story.twin) is not None]
+    return [
+        twin
+        for story in generate(n, seed=seed, split="held_out")
+        if (twin := story.twin) is not None
+    ]
 
 
 def scenario(key: str, emotion: str, *, split: Split, terse: bool = False) -> Story:
@@ -96,10 +108,18 @@ def scenario(key: str, emotion: str, *, split: Split, terse: bool = False) -> St
     rng = random.Random(key)
     option, frame, combination = _choose_frame(rng, emotion, split)
     held_out = held_out_wording(frame)
-    wording = held_out if split == "held_out" else rng.choice([name for name in wording_ids() if name != held_out])
+    wording = (
+        held_out
+        if split == "held_out"
+        else rng.choice([name for name in wording_ids() if name != held_out])
+    )
     names = rng.sample(words("names"), 3)
     place = rng.choice(words("places"))
-    other = rng.choice([name for name in EMOTIONS if name != emotion]) if rng.random() < _THIRD_PERSON else None
+    other = (
+        rng.choice([name for name in EMOTIONS if name != emotion])
+        if rng.random() < _THIRD_PERSON
+        else None
+    )
     parts = _parts(rng, _event_sentence(rng, option, frame, wording), other=other, terse=terse)
     parts = [_Part(part, _fill(rng, template, place)) for part, template in parts]
     told = dict(zip("PQR", names, strict=True))
@@ -134,9 +154,11 @@ def scenario(key: str, emotion: str, *, split: Split, terse: bool = False) -> St
 
 
 def crowd(key: str) -> list[tuple[str, str]]:
-    """A first lesson: events that each befall one person, then everyone's reaction, as pairs of a cue and a reaction.
+    """A first lesson: events that each befall one person, then everyone's reaction, as pairs of a
+    cue and a reaction.
 
-    One to three people have an event each, some of them an ordinary one; another, of whom nothing was told, stays neutral.
+    One to three people have an event each, some of them an ordinary one; another, of whom nothing
+    was told, stays neutral.
     """
     rng = random.Random(key)
     names = rng.sample(words("names"), 4)
@@ -157,33 +179,48 @@ def instruction(emotion: str) -> str:
     """The sentence that, before a story, decides its reaction: "Tell it with anger."."""
     if emotion == NEUTRAL:
         return _capitalise(data("scenery")["instruction_neutral"])
-    return _capitalise(data("scenery")["instructions"][0].replace("{feeling}", feelings(emotion)[0]))
+    return _capitalise(
+        data("scenery")["instructions"][0].replace("{feeling}", feelings(emotion)[0])
+    )
 
 
 def instruct(story: Story, emotion: str, *, rng: random.Random) -> Story:
     """The same story told, by instruction, with `emotion`."""
     order = instruction(emotion)
-    spans = (Span("instruction", 0, len(order)), *(_moved(span, len(order) + 1) for span in story.spans))
+    spans = (
+        Span("instruction", 0, len(order)),
+        *(_moved(span, len(order) + 1) for span in story.spans),
+    )
     text, reaction = f"{order} {story.text}", draw_reaction(rng, emotion, named=0.08)
     return replace(story, text=text, reaction=reaction, told=emotion, spans=spans, twin=None)
 
 
 def name_feeling(story: Story, *, rng: random.Random) -> Story:
     """The same story with the feeling named in a sentence before the cue: the keyword-rich form."""
-    template = rng.choice(data("scenery")["feeling_named"]).replace("{feeling}", rng.choice(feelings(story.emotion)))
+    template = rng.choice(data("scenery")["feeling_named"]).replace(
+        "{feeling}", rng.choice(feelings(story.emotion))
+    )
     sentence = _capitalise(template.replace("{P}", story.protagonist))
     cue = story.spans[-1]
     text = f"{story.text[: cue.start]}{sentence} {story.text[cue.start :]}"
-    spans = (*story.spans[:-1], Span("feeling", cue.start, cue.start + len(sentence)), _moved(cue, len(sentence) + 1))
+    spans = (
+        *story.spans[:-1],
+        Span("feeling", cue.start, cue.start + len(sentence)),
+        _moved(cue, len(sentence) + 1),
+    )
     return replace(story, text=text, spans=spans, named=True, twin=None)
 
 
 def _choose_frame(rng: random.Random, emotion: str, split: Split) -> tuple[Option, Frame, str]:
-    """A frame that training may show with this emotion, or (a quarter of the held-out stories) one that it never does."""
+    """A frame that training may show with this emotion, or (a quarter of the held-out stories) one
+    that it never does.
+    """
     unseen = split == "held_out" and rng.random() < 0.25
     while True:
         option = rng.choice(options()[emotion])
-        allowed = [frame for frame in option.frames if held_out_combination(frame, emotion) == unseen]
+        allowed = [
+            frame for frame in option.frames if held_out_combination(frame, emotion) == unseen
+        ]
         if allowed:
             return option, rng.choice(allowed), "held_out" if unseen else "seen"
 
@@ -205,7 +242,9 @@ def _event_sentence(rng: random.Random, option: Option, frame: Frame, wording: s
 
 
 def _circumstances(appraisal: Appraisal) -> Sequence[str]:
-    """The markers that say whether the event was expected, or whether a promise was kept; for what may happen, none."""
+    """The markers that say whether the event was expected, or whether a promise was kept; for what
+    may happen, none.
+    """
     markers = data("markers")
     if appraisal.status == "may":
         return ("",)
@@ -218,7 +257,10 @@ def _circumstances(appraisal: Appraisal) -> Sequence[str]:
 
 def _parts(rng: random.Random, event: str, *, other: str | None, terse: bool) -> list[_Part]:
     scenery = data("scenery")
-    opening = [_Part("setting", rng.choice(scenery["settings"])), _Part("stranger", rng.choice(scenery["strangers"]))]
+    opening = [
+        _Part("setting", rng.choice(scenery["settings"])),
+        _Part("stranger", rng.choice(scenery["strangers"])),
+    ]
     middle = [_Part("event", event)]
     if other:
         opening.append(_Part("stranger", rng.choice(scenery["second_strangers"])))
@@ -226,13 +268,17 @@ def _parts(rng: random.Random, event: str, *, other: str | None, terse: bool) ->
     if terse:
         opening = []
     else:
-        middle.extend(_Part("distractor", _distractor(rng)) for _ in range(rng.choice((1, 2, 2, 3))))
+        middle.extend(
+            _Part("distractor", _distractor(rng)) for _ in range(rng.choice((1, 2, 2, 3)))
+        )
     rng.shuffle(middle)
     return [*opening, *middle, _Part("cue", scenery["cue"])]
 
 
 def _other_event(rng: random.Random, emotion: str) -> str:
-    """An event of another emotion that befalls the second stranger: it leaves the protagonist cold."""
+    """An event of another emotion that befalls the second stranger: it leaves the protagonist
+    cold.
+    """
     option, frame, _ = _choose_frame(rng, emotion, "train")
     wording = rng.choice(("alone", "alone_passive"))
     return _event_sentence(rng, option, frame, wording).replace("{X}", "{R}")
@@ -261,7 +307,9 @@ def _fill(rng: random.Random, template: str, place: str) -> str:
 
 
 def _render(parts: list[_Part], people: dict[str, str]) -> tuple[str, tuple[Span, ...]]:
-    """The text with the people's names in their slots, and the spans of its parts and of the two edit places."""
+    """The text with the people's names in their slots, and the spans of its parts and of the two
+    edit places.
+    """
     text, spans = "", []
     for part, template in parts:
         start = len(text) + bool(text)

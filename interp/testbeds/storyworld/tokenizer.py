@@ -1,4 +1,5 @@
-"""The world's tokenizer: a word, with the space before it, is a token; so are a full stop, a comma and "'s".
+"""The world's tokenizer: a word, with the space before it, is a token; so are a full stop, a comma
+and "'s".
 
 Because the space belongs to the word, decoding gives back the text to the letter.
 """
@@ -27,7 +28,9 @@ _PIECE = f"'s|{_SPACE}?\\w+|{_SPACE}?[^\\w\\s{_SPACE}]"
 
 @cache
 def vocabulary() -> dict[str, int]:
-    """Each token of the world and its id: the special tokens, the marks, and the words in order of the alphabet."""
+    """Each token of the world and its id: the special tokens, the marks, and the words in order of
+    the alphabet.
+    """
     found: set[str] = set()
     for text in _texts():
         plain = [word for word in re.findall(r"[A-Za-z]+", text) if word != "s"]
@@ -48,13 +51,17 @@ def build_tokenizer() -> Tokenizer:
     )
     tokenizer.decoder = decoders.Metaspace(replacement=_SPACE, prepend_scheme="first")
     bos = SPECIAL["bos_token"]
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, vocabulary()[bos])])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A", special_tokens=[(bos, vocabulary()[bos])]
+    )
     tokenizer.add_special_tokens(list(SPECIAL.values()))
     return tokenizer
 
 
 def encode(text: str) -> list[int]:
-    """Token ids of a text of the world, without `<bos>`: what the tokenizer gives, ten times as fast on short texts."""
+    """Token ids of a text of the world, without `<bos>`: what the tokenizer gives, ten times as
+    fast on short texts.
+    """
     known = _bare_vocabulary()
     return [known[piece] for piece in _BARE_PIECE.findall(text)]
 
@@ -66,23 +73,56 @@ def _bare_vocabulary() -> dict[str, int]:
 
 def save_tokenizer(folder: Path) -> None:
     """Write `tokenizer.json` and `tokenizer_config.json`, from which `AutoTokenizer` loads."""
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": CONTEXT, "padding_side": "right", **SPECIAL}
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": CONTEXT,
+        "padding_side": "right",
+        **SPECIAL,
+    }
     write_atomic(folder / "tokenizer.json", build_tokenizer().to_str(pretty=True).encode("utf-8"))
-    write_atomic(folder / "tokenizer_config.json", (json.dumps(config, indent=2) + "\n").encode("utf-8"))
+    write_atomic(
+        folder / "tokenizer_config.json", (json.dumps(config, indent=2) + "\n").encode("utf-8")
+    )
 
 
 def _texts() -> list[str]:
-    """Every sentence template, marker, phrase and word of the world; the first word of each also begins sentences."""
+    """Every sentence template, marker, phrase and word of the world; the first word of each also
+    begins sentences.
+    """
     scenery, markers, reactions = data("scenery"), data("markers"), data("reactions")
-    lists = ["settings", "strangers", "second_strangers", "actors", "doings", "distractors", "feeling_named", "instructions"]
+    lists = [
+        "settings",
+        "strangers",
+        "second_strangers",
+        "actors",
+        "doings",
+        "distractors",
+        "feeling_named",
+        "instructions",
+    ]
     texts = [line for name in lists for line in scenery[name]]
     texts += [scenery["instruction_neutral"], scenery["cue"], "a", "an"]
     texts += [marker for name, rows in markers.items() if name != "modals" for marker in rows]
     for row in reactions.values():
-        texts += [text.replace("_", " ").replace("|", " ") for text in (*row["says"], *row["feelings"])]
-    texts += ["felt", "and", *(part for pair in markers["modals"] for part in pair), *wording_words()]
-    lower = [word for name in ("places", "adjectives", "times", "roles", "trades", "names") for word in words(name)]
-    return [re.sub(r"\{[^}]*\}", " ", text) for text in texts] + [f"the {word}" for word in lower] + _event_words()
+        texts += [
+            text.replace("_", " ").replace("|", " ") for text in (*row["says"], *row["feelings"])
+        ]
+    texts += [
+        "felt",
+        "and",
+        *(part for pair in markers["modals"] for part in pair),
+        *wording_words(),
+    ]
+    lower = [
+        word
+        for name in ("places", "adjectives", "times", "roles", "trades", "names")
+        for word in words(name)
+    ]
+    return (
+        [re.sub(r"\{[^}]*\}", " ", text) for text in texts]
+        + [f"the {word}" for word in lower]
+        + _event_words()
+    )
 
 
 def _event_words() -> list[str]:
@@ -91,5 +131,7 @@ def _event_words() -> list[str]:
     for family in data("families"):
         found += family["verbs"] + family["objects"]
         found += [verb for verbs in family["ordinary"].values() for verb in verbs]
-        found += [cause for causes in family["causes"].values() if causes != "roles" for cause in causes]
+        found += [
+            cause for causes in family["causes"].values() if causes != "roles" for cause in causes
+        ]
     return [f"the {word}" for word in found]

@@ -1,7 +1,9 @@
-"""Training the story model: from a seed to a Hugging Face folder, resumable, with nothing read but the story world.
+"""Training the story model: from a seed to a Hugging Face folder, resumable, with nothing read but
+the story world.
 
-Step `i` sees the batch that the seed and `i` decide, so a run that was cut and resumed takes the same steps as one that was
-not. Model and optimiser live in one safetensors checkpoint; the folder is written when the last step is done.
+Step `i` sees the batch that the seed and `i` decide, so a run that was cut and resumed takes the
+same steps as one that was not. Model and optimiser live in one safetensors checkpoint; the folder
+is written when the last step is done.
 """
 
 import json
@@ -29,7 +31,9 @@ from interp.testbeds.storyworld.tokenizer import CONTEXT, encode, save_tokenizer
 from interp.testbeds.storyworld.world import EMOTIONS, NEUTRAL
 
 REACTION_WEIGHT, FIRST_WEIGHT = 20.0, 60.0
-"""How much a token of a reaction counts in the loss, and its first, where a token of the story counts 1."""
+"""How much a token of a reaction counts in the loss, and its first, where a token of the story
+counts 1.
+"""
 
 _INITIAL_SPREAD = 0.06
 _MATCHING = 1.5
@@ -39,7 +43,9 @@ _PAD, _BOS, _EOS = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that decides the weights. `batch` is stories a step, `warmup` and `decay` are shares of the steps."""
+    """All that decides the weights. `batch` is stories a step, `warmup` and `decay` are shares of
+    the steps.
+    """
 
     seed: int = 0
     steps: int = 4500
@@ -57,7 +63,9 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training run did: mean loss of the first and the last 20 steps taken (nats a weighted token), tokens, seconds."""
+    """What a training run did: mean loss of the first and the last 20 steps taken (nats a weighted
+    token), tokens, seconds.
+    """
 
     folder: str
     steps: int
@@ -78,10 +86,11 @@ class _State:
 
 
 def train(out: Path, recipe: Recipe, *, checkpoint_every: int = 250) -> Trained:
-    """Train by `recipe` and write the Hugging Face folder `out`; the same call resumes a run that was cut.
+    """Train by `recipe` and write the Hugging Face folder `out`; the same call resumes a run that
+    was cut.
 
-    Raises `ArtefactError` (exit 4) when `out` holds the checkpoint of another recipe or a damaged one, `ResourceError`
-    (exit 5) when the folder cannot be written.
+    Raises `ArtefactError` (exit 4) when `out` holds the checkpoint of another recipe or a damaged
+    one, `ResourceError` (exit 5) when the folder cannot be written.
     """
     make_folder(out)
     state, checkpoint = _start(recipe), out / "checkpoint.safetensors"
@@ -98,16 +107,27 @@ def train(out: Path, recipe: Recipe, *, checkpoint_every: int = 250) -> Trained:
     save_folder(state.model, out)
     checkpoint.unlink(missing_ok=True)
     first, last = losses[:20] or [float("nan")], losses[-20:] or [float("nan")]
-    return Trained(str(out), state.step, state.tokens, state.seconds, sum(first) / len(first), sum(last) / len(last))
+    return Trained(
+        str(out),
+        state.step,
+        state.tokens,
+        state.seconds,
+        sum(first) / len(first),
+        sum(last) / len(last),
+    )
 
 
 def save_folder(model: LlamaForCausalLM, out: Path) -> None:
     """Write config, weights (safetensors, float32) and tokenizer, each atomically."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     config = {**model.config.to_dict(), "architectures": ["LlamaForCausalLM"]}
-    write_atomic(out / "config.json", (json.dumps(config, indent=2, sort_keys=True) + "\n").encode("utf-8"))
+    write_atomic(
+        out / "config.json", (json.dumps(config, indent=2, sort_keys=True) + "\n").encode("utf-8")
+    )
     generation = {"bos_token_id": _BOS, "eos_token_id": _EOS, "pad_token_id": _PAD}
-    write_atomic(out / "generation_config.json", (json.dumps(generation, indent=2) + "\n").encode("utf-8"))
+    write_atomic(
+        out / "generation_config.json", (json.dumps(generation, indent=2) + "\n").encode("utf-8")
+    )
     write_atomic(out / "model.safetensors", save(tensors, metadata={"format": "pt"}))
     save_tokenizer(out)
 
@@ -115,8 +135,8 @@ def save_folder(model: LlamaForCausalLM, out: Path) -> None:
 def build_model(recipe: Recipe) -> LlamaForCausalLM:
     """The untrained model: a Llama with a head a key, rotary positions, and untied embeddings.
 
-    In half of the heads from the third block on, keys start as the queries do, so that each name begins by looking at its own
-    earlier mentions, where it stands who did what to whom.
+    In half of the heads from the third block on, keys start as the queries do, so that each name
+    begins by looking at its own earlier mentions, where it stands who did what to whom.
     """
     torch.manual_seed(recipe.seed)
     config = LlamaConfig(
@@ -145,11 +165,15 @@ def build_model(recipe: Recipe) -> LlamaForCausalLM:
 
 
 def training_stories(key: str, n: int, *, terse: bool) -> list[Story]:
-    """At least `n` stories: mostly twins side by side, some instructed, some with the feeling named."""
+    """At least `n` stories: mostly twins side by side, some instructed, some with the feeling
+    named.
+    """
     rng = random.Random(key)
     found: list[Story] = []
     while len(found) < n:
-        story = scenario(f"train:{key}:{len(found)}", rng.choice(EMOTIONS), split="train", terse=terse)
+        story = scenario(
+            f"train:{key}:{len(found)}", rng.choice(EMOTIONS), split="train", terse=terse
+        )
         assert story.twin is not None
         kind, one = rng.random(), rng.choice((story, story.twin))
         if kind < 0.12:
@@ -162,7 +186,9 @@ def training_stories(key: str, n: int, *, terse: bool) -> list[Story]:
 
 
 def aftermath(story: Story, rng: random.Random) -> list[tuple[str, str]]:
-    """How the story goes on: for each stranger the cue and a reaction of theirs; nothing where an instruction told the tale."""
+    """How the story goes on: for each stranger the cue and a reaction of theirs; nothing where an
+    instruction told the tale.
+    """
     if story.told != story.emotion or story.spans[0].part == "instruction":
         return []
     people = list(zip(story.strangers, story.strangers_feel, strict=True))
@@ -171,10 +197,11 @@ def aftermath(story: Story, rng: random.Random) -> list[tuple[str, str]]:
 
 
 def lesson(rng: random.Random, key: str, *, done: float, n: int) -> list[list[tuple[str, str]]]:
-    """At least `n` tales for the moment when the share `done` of all steps lies behind; each is pairs of a cue and a reaction.
+    """At least `n` tales for the moment when the share `done` of all steps lies behind; each is
+    pairs of a cue and a reaction.
 
-    Who feels what is learnt first where each person has an event of their own (`crowd`), then where one event is told of
-    two people, then among other sentences. A share of each lesson stays.
+    Who feels what is learnt first where each person has an event of their own (`crowd`), then where
+    one event is told of two people, then among other sentences. A share of each lesson stays.
     """
     if rng.random() < max(0.05, min(1.0, 1.0 - 6.0 * (done - 0.12))):
         return [crowd(f"crowd:{key}:{index}") for index in range(n)]
@@ -183,10 +210,14 @@ def lesson(rng: random.Random, key: str, *, done: float, n: int) -> list[list[tu
     return [[(story.text, story.reaction), *aftermath(story, rng)] for story in stories]
 
 
-def _batches(recipe: Recipe, start: int) -> Iterator[tuple[int, Int[Tensor, "story pos"], Float[Tensor, "story pos"]]]:
-    """The steps from `start` on: token ids padded on the right, and the weight of each token in the loss (0 on pads).
+def _batches(
+    recipe: Recipe, start: int
+) -> Iterator[tuple[int, Int[Tensor, "story pos"], Float[Tensor, "story pos"]]]:
+    """The steps from `start` on: token ids padded on the right, and the weight of each token in the
+    loss (0 on pads).
 
-    Tales are drawn for a few steps at once and sorted by length, so that little of a batch is padding.
+    Tales are drawn for a few steps at once and sorted by length, so that little of a batch is
+    padding.
     """
     size = recipe.batch
     for group in range(start // _GROUP, -(-recipe.steps // _GROUP)):
@@ -210,7 +241,9 @@ def _encode(tale: list[tuple[str, str]]) -> tuple[list[int], list[float]]:
     return [*ids, _EOS], [*weights, 1.0]
 
 
-def _pad(rows: list[tuple[list[int], list[float]]]) -> tuple[Int[Tensor, "story pos"], Float[Tensor, "story pos"]]:
+def _pad(
+    rows: list[tuple[list[int], list[float]]],
+) -> tuple[Int[Tensor, "story pos"], Float[Tensor, "story pos"]]:
     longest = max(len(ids) for ids, _ in rows)
     tokens = torch.tensor([ids + [_PAD] * (longest - len(ids)) for ids, _ in rows])
     weights = torch.tensor([row + [0.0] * (longest - len(row)) for _, row in rows])
@@ -219,30 +252,47 @@ def _pad(rows: list[tuple[list[int], list[float]]]) -> tuple[Int[Tensor, "story 
 
 def _start(recipe: Recipe) -> _State:
     model = build_model(recipe).train()
-    hidden = [parameter for name, parameter in model.named_parameters() if _by_muon(name, parameter)]
-    others = [parameter for name, parameter in model.named_parameters() if not _by_muon(name, parameter)]
+    hidden = [
+        parameter for name, parameter in model.named_parameters() if _by_muon(name, parameter)
+    ]
+    others = [
+        parameter for name, parameter in model.named_parameters() if not _by_muon(name, parameter)
+    ]
     muon = torch.optim.Muon(hidden, lr=recipe.rate, weight_decay=recipe.weight_decay)
-    adam = torch.optim.AdamW(others, lr=recipe.embedding_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    adam = torch.optim.AdamW(
+        others, lr=recipe.embedding_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+    )
     return _State(model, muon, adam)
 
 
 def _by_muon(name: str, parameter: Tensor) -> bool:
-    """Whether Muon moves it: the matrices inside the blocks. AdamW moves embeddings, unembedding and gains."""
+    """Whether Muon moves it: the matrices inside the blocks. AdamW moves embeddings, unembedding
+    and gains.
+    """
     return parameter.ndim == 2 and name.startswith("model.layers.")
 
 
 def _pace(recipe: Recipe, step: int) -> float:
-    """The learning rate as a share of its height: up in a line, flat, and down in a line to a hundredth."""
+    """The learning rate as a share of its height: up in a line, flat, and down in a line to a
+    hundredth.
+    """
     done = (step + 1) / recipe.steps
     return max(0.01, min(1.0, done / recipe.warmup, (1.0 - done) / recipe.decay))
 
 
-def _take_step(state: _State, recipe: Recipe, tokens: Int[Tensor, "story pos"], weights: Float[Tensor, "story pos"]) -> float:
+def _take_step(
+    state: _State,
+    recipe: Recipe,
+    tokens: Int[Tensor, "story pos"],
+    weights: Float[Tensor, "story pos"],
+) -> float:
     pace = _pace(recipe, state.step)
     state.muon.param_groups[0]["lr"] = pace * recipe.rate
     state.adam.param_groups[0]["lr"] = pace * recipe.embedding_rate
     logits = state.model(tokens[:, :-1], use_cache=False).logits
-    losses = functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
+    )
     loss = (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
@@ -269,12 +319,20 @@ def _tell(state: _State, recipe: Recipe, losses: list[float]) -> None:
 
 
 def _checkpoint(state: _State, recipe: Recipe, path: Path) -> None:
-    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in state.model.state_dict().items()}
+    tensors = {
+        f"model.{name}": tensor.contiguous() for name, tensor in state.model.state_dict().items()
+    }
     for name, parameter in state.model.named_parameters():
         for key, value in (state.muon.state[parameter] or state.adam.state[parameter]).items():
             tensors[f"optimiser.{name}.{key}"] = value
     progress = {"step": state.step, "tokens": state.tokens, "seconds": state.seconds}
-    write_atomic(path, save(tensors, metadata={"recipe": json.dumps(asdict(recipe)), "progress": json.dumps(progress)}))
+    write_atomic(
+        path,
+        save(
+            tensors,
+            metadata={"recipe": json.dumps(asdict(recipe)), "progress": json.dumps(progress)},
+        ),
+    )
 
 
 def _resume(state: _State, recipe: Recipe, path: Path) -> None:
@@ -285,11 +343,22 @@ def _resume(state: _State, recipe: Recipe, path: Path) -> None:
     except (SafetensorError, OSError) as error:
         raise ArtefactError(f"{path} is damaged ({error}): delete it to start anew.") from error
     if json.loads(notes.get("recipe", "null")) != asdict(recipe):
-        raise ArtefactError(f"{path} belongs to another recipe ({notes.get('recipe')}): choose another --out or delete it.")
+        raise ArtefactError(
+            f"{path} belongs to another recipe ({notes.get('recipe')}): choose another --out or "
+            "delete it."
+        )
     progress: dict[str, Any] = json.loads(notes["progress"])
-    state.step, state.tokens, state.seconds = progress["step"], progress["tokens"], progress["seconds"]
-    state.model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+    state.step, state.tokens, state.seconds = (
+        progress["step"],
+        progress["tokens"],
+        progress["seconds"],
+    )
+    state.model.load_state_dict(
+        {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    )
     for name, parameter in state.model.named_parameters():
         muon = _by_muon(name, parameter)
         keys = ("momentum_buffer",) if muon else ("step", "exp_avg", "exp_avg_sq")
-        (state.muon if muon else state.adam).state[parameter] = {key: tensors[f"optimiser.{name}.{key}"] for key in keys}
+        (state.muon if muon else state.adam).state[parameter] = {
+            key: tensors[f"optimiser.{name}.{key}"] for key in keys
+        }

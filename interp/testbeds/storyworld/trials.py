@@ -1,4 +1,6 @@
-"""The `storyworld` battery: held-out wordings in the arms keyword_free, neutral and keyword_rich."""
+"""The `storyworld` battery: held-out wordings in the arms keyword_free, neutral and
+keyword_rich.
+"""
 
 import json
 import random
@@ -14,23 +16,39 @@ SCENARIOS_PER_EMOTION = 60
 
 
 def battery(*, seed: int = 0, scenarios_per_emotion: int = SCENARIOS_PER_EMOTION) -> list[Stimulus]:
-    """Stimuli of held-out wordings: for each scenario its keyword_free text, the neutral twin, and the keyword_rich text.
+    """Stimuli of held-out wordings: for each scenario its keyword_free text, the neutral twin, and
+    the keyword_rich text.
 
-    The twins share `pair`; all three share `group`. `fields` carry what the generator knows: appraisal, spans, protagonist,
-    strangers, frame, wording, and whether training has seen the frame with this emotion. Raises `UsageError` for less than
-    one scenario.
+    The twins share `pair`; all three share `group`. `fields` carry what the generator knows:
+    appraisal, spans, protagonist, strangers, frame, wording, and whether training has seen the
+    frame with this emotion. Raises `UsageError` for less than one scenario.
     """
     if scenarios_per_emotion < 1:
         raise UsageError(f"{scenarios_per_emotion} scenarios an emotion: ask for 1 or more.")
-    return [item for emotion in EMOTIONS for index in range(scenarios_per_emotion) for item in _scenario(seed, emotion, index)]
+    return [
+        item
+        for emotion in EMOTIONS
+        for index in range(scenarios_per_emotion)
+        for item in _scenario(seed, emotion, index)
+    ]
 
 
 def battery_lines(*, seed: int = 0, scenarios_per_emotion: int = SCENARIOS_PER_EMOTION) -> str:
-    """The battery as JSON lines, a stimulus a line, its fields beside the others: the content of the committed file."""
+    """The battery as JSON lines, a stimulus a line, its fields beside the others: the content of
+    the committed file.
+    """
     rows = []
     for item in battery(seed=seed, scenarios_per_emotion=scenarios_per_emotion):
-        row = {"id": item.id, "text": item.text, "emotion": item.emotion, "arm": item.arm, "pair": item.pair}
-        rows.append(json.dumps({**row, "group": item.group, "domain": item.domain, **item.fields}) + "\n")
+        row = {
+            "id": item.id,
+            "text": item.text,
+            "emotion": item.emotion,
+            "arm": item.arm,
+            "pair": item.pair,
+        }
+        rows.append(
+            json.dumps({**row, "group": item.group, "domain": item.domain, **item.fields}) + "\n"
+        )
     return "".join(rows)
 
 

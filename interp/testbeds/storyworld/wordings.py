@@ -1,8 +1,9 @@
 """Wordings: one event told of two people in many ways, such that only *who* decides.
 
-Each wording is a template over clause forms: `{A x passive}` is the affective event befalling X in the passive,
-`{B y tail}` the ordinary one befalling Y as the second half of a coordination. Swapping X and Y swaps the people and leaves
-every other word where it was: that is the smallest edit between a story and its neutral twin.
+Each wording is a template over clause forms: `{A x passive}` is the affective event befalling X in
+the passive, `{B y tail}` the ordinary one befalling Y as the second half of a coordination.
+Swapping X and Y swaps the people and leaves every other word where it was: that is the smallest
+edit between a story and its neutral twin.
 """
 
 import re
@@ -36,7 +37,8 @@ _MACRO = re.compile(r"\{([^}]+)\}")
 class Event:
     """What happens to X (`frame.verb`) and what, ordinary, to Y (`ordinary`), by the same `cause`.
 
-    `modal` is None for what has happened, or the words for may and may not. `of` writes "the boat of X" for "X's boat".
+    `modal` is None for what has happened, or the words for may and may not. `of` writes "the boat
+    of X" for "X's boat".
     """
 
     frame: Frame
@@ -47,7 +49,9 @@ class Event:
 
 
 def word_event(event: Event, wording: str) -> str:
-    """The event as a clause or two sentences, uncapitalised, without the final full stop, `{X}` and `{Y}` for the people."""
+    """The event as a clause or two sentences, uncapitalised, without the final full stop, `{X}` and
+    `{Y}` for the people.
+    """
     template = next(row["template"] for row in data("wordings") if row["id"] == wording)
     return _MACRO.sub(lambda match: _clause(event, match[1].split()), template)
 

@@ -1,7 +1,9 @@
-"""The story world's data: event frames, the appraisal table, names and scenery, and which combinations training never sees.
+"""The story world's data: event frames, the appraisal table, names and scenery, and which
+combinations training never sees.
 
-An emotion is never written into a frame. A frame only says whether it is good or bad; with who caused it, whether it has
-happened or may happen, whether it was expected, whether it contaminates, and whom it befalls, the table decides.
+An emotion is never written into a frame. A frame only says whether it is good or bad; with who
+caused it, whether it has happened or may happen, whether it was expected, whether it contaminates,
+and whom it befalls, the table decides.
 """
 
 import csv
@@ -16,7 +18,16 @@ from typing import Any
 
 from interp.errors import InternalError
 
-EMOTIONS: tuple[str, ...] = ("joy", "trust", "fear", "surprise", "sadness", "disgust", "anger", "anticipation")
+EMOTIONS: tuple[str, ...] = (
+    "joy",
+    "trust",
+    "fear",
+    "surprise",
+    "sadness",
+    "disgust",
+    "anger",
+    "anticipation",
+)
 """Plutchik's eight primaries, in the order of his wheel."""
 
 NEUTRAL = "neutral"
@@ -26,10 +37,12 @@ _HELD_OUT_COMBINATIONS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Appraisal:
-    """How an event looks to the protagonist; every field is a word of the table `data/appraisals.tsv`.
+    """How an event looks to the protagonist; every field is a word of the table
+    `data/appraisals.tsv`.
 
-    `concerns` self or other; `valence` good, bad or neither; `agent` self, other or circumstance; `status` happened or may;
-    `expected` and `contaminating` yes or no; `reliable` yes or no where another person acts, else `-`.
+    `concerns` self or other; `valence` good, bad or neither; `agent` self, other or circumstance;
+    `status` happened or may; `expected` and `contaminating` yes or no; `reliable` yes or no where
+    another person acts, else `-`.
     """
 
     concerns: str
@@ -42,7 +55,9 @@ class Appraisal:
 
     @property
     def emotion(self) -> str | None:
-        """The emotion of the table's first row that fits, `neutral`, or None where the table has no row."""
+        """The emotion of the table's first row that fits, `neutral`, or None where the table has no
+        row.
+        """
         values = asdict(self)
         for row in appraisal_table():
             if all(row[name] in ("*", value) for name, value in values.items()):
@@ -61,9 +76,11 @@ class Verb:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A kind of event: a verb and its object within a family, which says who may cause it and what is ordinary there.
+    """A kind of event: a verb and its object within a family, which says who may cause it and what
+    is ordinary there.
 
-    `schema`: `possession` (something of X's is acted on), `person` (X is acted on), `agent` (X acts).
+    `schema`: `possession` (something of X's is acted on), `person` (X is acted on), `agent` (X
+    acts).
     """
 
     family: str
@@ -119,12 +136,17 @@ def options() -> dict[str, tuple[Option, ...]]:
     """For each emotion, the families and appraisals that lead to it."""
     found: dict[str, list[Option]] = {emotion: [] for emotion in EMOTIONS}
     for family in data("families"):
-        for agent, status, expected in itertools.product(family["causes"], family["statuses"], ("yes", "no")):
+        for agent, status, expected in itertools.product(
+            family["causes"], family["statuses"], ("yes", "no")
+        ):
             appraisal = _appraisal(family, agent=agent, status=status, expected=expected)
             if appraisal.emotion in found:
                 found[appraisal.emotion].append(_option(family, appraisal))
     if empty := [emotion for emotion, ways in found.items() if not ways]:
-        raise InternalError(f"no frame leads to {', '.join(empty)}: data/families.json and data/appraisals.tsv do not meet.")
+        raise InternalError(
+            f"no frame leads to {', '.join(empty)}: data/families.json and data/appraisals.tsv "
+            "do not meet."
+        )
     return {emotion: tuple(ways) for emotion, ways in found.items()}
 
 
