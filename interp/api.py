@@ -32,7 +32,8 @@ from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel
 from interp.models.ends import LAST
 from interp.models.reliance import told_once, usable
-from interp.results import RunRecord, table
+from interp.records import RunRecord
+from interp.results import table
 from interp.sites import RESIDUAL_WIDE, STREAM, Site
 from interp.study.conditions import evoking
 from stimuli.battery import Battery, Pairs, Stimulus, in_content_order

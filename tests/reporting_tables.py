@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from interp.results import RunRecord, table
+from interp.records import RunRecord
+from interp.results import table
 
 EMOTIONS = ("joy", "trust", "fear", "surprise", "sadness", "disgust", "anger", "anticipation")
 SITES = ("resid_post", "attn_out", "mlp_out")

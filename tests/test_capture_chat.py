@@ -25,7 +25,8 @@ from interp.capture.workers.processes import Work
 from interp.cli import cli
 from interp.errors import ArtefactError, DataError, InterpError, UsageError
 from interp.models import load
-from interp.results import read_record, read_table
+from interp.records import read_record
+from interp.results import read_table
 from stimuli.battery import Battery, Stimulus
 
 TALK = [

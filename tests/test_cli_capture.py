@@ -18,7 +18,8 @@ from transformers import AutoTokenizer
 
 from interp.capture import recorder
 from interp.capture.store.folder import RunFolder
-from interp.results import read_record, read_table
+from interp.records import read_record
+from interp.results import read_table
 
 WORD = "scream"
 """A word of every text that evokes fear, and of no other."""

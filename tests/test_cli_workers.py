@@ -13,7 +13,7 @@ from commands import outcome
 from safetensors.torch import load_file, save_file
 
 from interp.cli import cli
-from interp.results import read_record
+from interp.records import read_record
 
 WRONG_WORKERS = {
     "a worker too many": (("--shard", "4/4"), "write serial, processes:2"),

@@ -15,7 +15,7 @@ import stimuli
 
 FLOOR = {
     "array_files", "chance", "directions", "errors", "files", "lazy", "memory", "notebook",
-    "progress", "results", "sites", "stages", "stats",
+    "progress", "records", "results", "sites", "stages", "stats",
 }  # fmt: skip
 DOORS = {
     "array_files": {"errors", "files"},
@@ -30,7 +30,8 @@ DOORS = {
     "sites": {"errors"},
     "stages": set(),
     "stats": {"errors"},
-    "results": {"errors", "files"},
+    "records": {"errors", "files"},
+    "results": {"errors", "files", "records"},
     "models": FLOOR | {"testbeds"},
     "capture": FLOOR | {"models"},
     "analysis": FLOOR,

@@ -31,7 +31,7 @@ from interp.files import sha256_file
 from interp.models import load, outline
 from interp.models.doctor import examine
 from interp.models.gguf_header import read_header
-from interp.results import read_record
+from interp.records import read_record
 
 TEXTS = ["the happy dog and the sad one", "in 1984 a man\nran away", "and"]
 KINDS = {"F32": Type.F32, "F16": Type.F16, "Q8_0": Type.Q8_0, "Q4_1": Type.Q4_1}

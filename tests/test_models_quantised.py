@@ -28,7 +28,7 @@ from interp.models import load, sources
 from interp.models.doctor import examine
 from interp.models.probe import TOLERANCE
 from interp.models.quantised import method_of
-from interp.results import read_record
+from interp.records import read_record
 from interp.sites import Site
 
 READOUT = Readout({"joy": ["happy"], "sadness": ["sad"], "neutral": ["cold"]}, " It was")

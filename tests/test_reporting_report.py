@@ -13,11 +13,12 @@ from reporting_tables import EMOTIONS, MAKERS, RECORD, all_tables
 
 from interp.errors import ArtefactError
 from interp.files import write_atomic
+from interp.records import RunRecord
 from interp.reporting.figures import draw_all
 from interp.reporting.findings import cautions, findings
 from interp.reporting.formatting import interval, number, p_value, visible
 from interp.reporting.report import MOST_ROWS, write_report
-from interp.results import RunRecord, write_table
+from interp.results import write_table
 
 TABLES = all_tables(EMOTIONS[:2])
 VOID = {"meta", "img", "br"}

@@ -13,15 +13,12 @@ import pytest
 
 from interp.errors import ArtefactError, InternalError
 from interp.files import sha256_bytes
+from interp.records import SCHEMA, RunRecord, read_record, software
 from interp.results import (
     COLUMNS,
-    SCHEMA,
-    RunRecord,
     check_table,
-    read_record,
     read_table,
     read_tables,
-    software,
     table,
     table_bytes,
     table_path,

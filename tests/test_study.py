@@ -14,7 +14,8 @@ from tiny_models import FAMILIES
 
 from interp import study
 from interp.errors import ArtefactError
-from interp.results import read_record, read_table
+from interp.records import read_record
+from interp.results import read_table
 
 pytestmark = pytest.mark.slow
 TABLES = ("probes", "directions", "cosines", "patching", "contributions", "ablation", "steering")

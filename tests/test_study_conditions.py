@@ -12,7 +12,8 @@ from commands import outcome
 from interp import study
 from interp.errors import StatisticsError
 from interp.evaluation.readouts import readout_for, without_words
-from interp.results import read_record, read_table
+from interp.records import read_record
+from interp.results import read_table
 from interp.study.conditions import conditions, unreadable
 from interp.study.folder import Study
 from stimuli import Battery, Stimulus

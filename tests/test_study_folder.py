@@ -18,7 +18,7 @@ from tiny_models import edit_config
 
 from interp import study
 from interp.errors import ArtefactError, InterpError
-from interp.results import read_record
+from interp.records import read_record
 from interp.study.folder import Study
 from interp.study.locks import LOCKS, FolderLocks
 from interp.study.run import STAGES, _write

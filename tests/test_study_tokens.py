@@ -11,7 +11,8 @@ import pytest
 
 from interp import study
 from interp.errors import DataError
-from interp.results import read_record, read_table
+from interp.records import read_record
+from interp.results import read_table
 
 CAUSAL = ("patching", "contributions", "ablation", "steering")
 SITES = ("resid_post", "z", "post")

@@ -32,7 +32,7 @@ from interp.errors import ArtefactError, DataError, ResourceError
 from interp.models import LanguageModel
 from interp.models.reliance import require
 from interp.progress import track
-from interp.results import software
+from interp.records import software
 
 
 @dataclass(frozen=True)

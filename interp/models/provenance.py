@@ -17,7 +17,7 @@ from interp.models.placement import home, spread
 from interp.models.quantised import UNDONE, is_quantised
 from interp.models.sources import Source
 from interp.models.weights import working_dtype
-from interp.results import software
+from interp.records import software
 
 
 def describe(name: str, source: Source, hf_model: PreTrainedModel) -> dict[str, Any]:

@@ -19,13 +19,14 @@ from markupsafe import Markup
 
 from interp.errors import ArtefactError
 from interp.files import write_atomic
+from interp.records import RunRecord, read_record
 from interp.reporting.figures import FIGURES
 from interp.reporting.findings import cautions, findings
 from interp.reporting.formatting import visible
 from interp.reporting.section import Section
 from interp.reporting.sections import SECTIONS
 from interp.reporting.select import best, column, groups, holds, measured, select
-from interp.results import RunRecord, read_record, read_tables
+from interp.results import read_tables
 
 MOST_ROWS = 24
 """How many rows of a table are printed; the rest is one click away, in the CSV file."""

@@ -10,7 +10,8 @@ import stimuli
 from interp.analysis.directions import Direction
 from interp.capture.store.upkeep import inspect
 from interp.errors import ArtefactError
-from interp.results import read_record, read_table
+from interp.records import read_record
+from interp.results import read_table
 
 _BATTERIES = (".jsonl", ".json", ".tsv", ".parquet", ".arrow", ".xlsx", ".gz")
 

@@ -30,7 +30,7 @@ from interp.models.conversations import prompt_of
 from interp.models.ends import LAST
 from interp.models.folder import small_files
 from interp.models.reliance import told_once, usable
-from interp.results import RunRecord, read_record, software
+from interp.records import RunRecord, read_record, software
 from interp.sites import Site
 from interp.study.conditions import FEWEST, Conditions, conditions, unreadable
 from interp.study.identity import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from interp.capture.plan import IDENTITY
 from interp.errors import ArtefactError, InternalError
-from interp.results import read_record
+from interp.records import read_record
 from interp.study.settings import Settings
 from stimuli.battery import Battery
 

@@ -20,17 +20,11 @@ from interp.capture.workers.signals import ended_by_signals
 from interp.errors import ArtefactError, DataError, InterpError, StatisticsError, UsageError
 from interp.files import make_folder, sha256_bytes, write_atomic
 from interp.models import outline
+from interp.records import read_record
 from interp.reporting.figures import draw_all
 from interp.reporting.findings import findings
 from interp.reporting.report import write_report
-from interp.results import (
-    read_record,
-    read_tables,
-    table,
-    table_bytes,
-    table_path,
-    undigested,
-)
+from interp.results import read_tables, table, table_bytes, table_path, undigested
 from interp.stages import STAGES as ORDER
 from interp.study.conditions import ASKED_BY_WORDS, conditions
 from interp.study.folder import Study
