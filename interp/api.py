@@ -21,7 +21,7 @@ from interp.capture import ActivationStore, capture
 from interp.capture.plan import Options
 from interp.causal import ablation
 from interp.causal.attribution import KINDS, contribution_rows, ranked
-from interp.causal.knockout import Bench
+from interp.causal.bench import Bench
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.twins import halves

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import DataError, ResourceError, UsageError
-from stimuli import review
+from stimuli import review, weighing
 from stimuli.battery import Battery, Stimulus
 from stimuli.columns import check_by_hand
 from stimuli.drafts import Draft
@@ -69,8 +69,8 @@ def load(
     found = review.check_twins(found, ledger, drop_unmatched=drop_unmatched)
     review.check_groups(found)
     review.join_repeats(found, ledger)
-    review.weigh_unseen(found, ledger)
-    review.weigh_lengths(found, ledger)
+    weighing.weigh_unseen(found, ledger)
+    weighing.weigh_lengths(found, ledger)
     if not found:
         raise DataError(_nothing_left(where, ledger))
     return _battery(name, where, found, ledger, strict=strict)

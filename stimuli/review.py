@@ -4,8 +4,6 @@ Each check takes the drafts that are left and returns those that stay; what it r
 what it lets pass with a doubt it leaves in the ledger.
 """
 
-import statistics
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
@@ -16,12 +14,8 @@ from stimuli.copies import near_copies, squeezed, wording
 from stimuli.drafts import Draft
 from stimuli.labels import did_you_mean, known_labels, nearest, plain_label, several, slip
 from stimuli.rows import Ledger
-from stimuli.unseen import unseen_by_label, unseen_differences
 
 _SPLITS = {"train", "training", "test", "testing", "dev", "val", "valid", "validation"}
-_LARGE_EFFECT = 0.5
-_FEWEST_PAIRS = 8
-_UNEQUAL = 1.5
 
 
 def normalise(found: Sequence[Draft], ledger: Ledger) -> None:
@@ -207,11 +201,11 @@ def join_repeats(found: Sequence[Draft], ledger: Ledger) -> None:
             told = " = ".join(repr(draft.values["id"]) for draft in drafts[:3])
             ledger.find("texts that occur more than once (kept as one group)", told)
         for draft in drafts[1:]:
-            parent[root(_group(draft))] = root(_group(drafts[0]))
+            parent[root(group(draft))] = root(group(drafts[0]))
     if parent:
         for draft in found:
-            draft.values["group"] = root(_group(draft))
-    items = [(draft.values["id"], draft.values["text"], _group(draft)) for draft in found]
+            draft.values["group"] = root(group(draft))
+    items = [(draft.values["id"], draft.values["text"], group(draft)) for draft in found]
     for one, other, shared in near_copies(items):
         ledger.find(
             "texts of different groups that are nearly alike (if they retell one scene, give "
@@ -227,7 +221,8 @@ def _by_text(found: Iterable[Draft]) -> dict[str, list[Draft]]:
     return texts
 
 
-def _group(draft: Draft) -> str:
+def group(draft: Draft) -> str:
+    """The scenario of a row: its group, else its pair, else the row alone."""
     values = draft.values
     return str(values.get("group") or values.get("pair") or values["id"])
 
@@ -245,69 +240,8 @@ def _check_leak(drafts: Sequence[Draft]) -> None:
         )
 
 
-def weigh_unseen(found: Sequence[Draft], ledger: Ledger) -> None:
-    """Find what tells affective from neutral twins by form alone (see `stimuli.unseen`), and twins
-    written in different Unicode forms: they differ to a tokenizer where they look alike.
-    """
-    pairs = {name: sorted(drafts, key=_is_neutral) for name, drafts in members(found).items()}
-    for name, drafts in pairs.items():
-        texts = [draft.values["text"] for draft in drafts]
-        if len({text.isascii() or unicodedata.is_normalized("NFC", text) for text in texts}) > 1:
-            ledger.find(
-                "pairs with one text in NFC and one not (tokens differ for an invisible reason)",
-                repr(name),
-            )
-    if not pairs:
-        _weigh_labels(found, ledger)
-    affective, neutral = (
-        [drafts[side].values["text"] for drafts in pairs.values()] for side in (0, 1)
-    )
-    groups = [_group(drafts[0]) for drafts in pairs.values()]
-    for difference in unseen_differences(affective, neutral, groups):
-        ledger.find(
-            f"form alone tells affective from neutral texts: {difference.trait}", str(difference)
-        )
-
-
-def _weigh_labels(found: Sequence[Draft], ledger: Ledger) -> None:
-    """Find what tells one label's texts from all others by form alone, where there are no twins."""
-    texts, labels = ([draft.values[name] for draft in found] for name in ("text", "emotion"))
-    for trait, label, share, other, p in unseen_by_label(texts, labels, [_group(d) for d in found]):
-        ledger.find(
-            f"form alone tells one label from the others: {trait}",
-            f"{share:.0%} of {label!r} and {other:.0%} of the others (p = {p:.1g})",
-        )
-
-
-def weigh_lengths(found: Sequence[Draft], ledger: Ledger) -> None:
-    """Find a difference in length (words) between affective and neutral twins: Cohen's d of .5 or
-    more, and unequal pairs.
-    """
-    lengths = [
-        [len(d.values["text"].split()) for d in sorted(ds, key=_is_neutral)]
-        for ds in members(found).values()
-    ]
-    for name, pair in zip(members(found), lengths, strict=True):
-        if max(pair) > _UNEQUAL * min(pair):
-            ledger.find(
-                f"pairs in which one text is over {_UNEQUAL} times as long",
-                f"{name!r} ({pair[0]} and {pair[1]} words)",
-            )
-    if len(lengths) < _FEWEST_PAIRS:
-        return
-    affective, neutral = zip(*lengths, strict=True)
-    spread = ((statistics.variance(affective) + statistics.variance(neutral)) / 2) ** 0.5
-    difference = statistics.fmean(affective) - statistics.fmean(neutral)
-    effect = difference / spread if spread else (0.0 if difference == 0 else float("inf"))
-    if abs(effect) >= _LARGE_EFFECT:
-        told = (
-            f"d = {effect:.2f}, {statistics.fmean(affective):.1f} words against "
-            f"{statistics.fmean(neutral):.1f}"
-        )
-        ledger.find("length alone tells affective from neutral texts", told)
-
-
-def _is_neutral(draft: Draft) -> bool:
+def is_neutral(draft: Draft) -> bool:
+    """Whether the row is labelled neutral."""
     return bool(draft.values["emotion"] == NEUTRAL)
 
 

@@ -11,7 +11,8 @@ from test_causal_attribution import Made
 
 from interp.causal.ablation import ablate
 from interp.causal.attribution import Component
-from interp.causal.knockout import Bench, Plan, measure
+from interp.causal.bench import Bench, Plan
+from interp.causal.knockout import measure
 from interp.causal.matching import matched_draws
 from interp.causal.readout import Readout
 from interp.causal.twins import align

@@ -10,9 +10,10 @@ from test_causal_attribution import Made
 import interp.causal.words
 from interp.causal.ablation import ablate
 from interp.causal.attribution import Component
+from interp.causal.bench import Bench, Plan
 from interp.causal.edits import add, zero
 from interp.causal.interventions import Intervention, applied
-from interp.causal.knockout import Bench, Plan, measure
+from interp.causal.knockout import measure
 from interp.causal.passes import encode, run
 from interp.causal.patching import patch_pairs
 from interp.causal.prefix import Prefix

@@ -13,7 +13,8 @@ from interp.evaluation.families import METHODS, judge, tabulate
 from interp.evaluation.plainly import Plain, without
 from interp.models import LanguageModel
 from interp.models.reliance import Refusal
-from interp.testbeds.families import FAMILIES, make_folder, make_model
+from interp.testbeds.families import FAMILIES
+from interp.testbeds.family_folders import make_folder, make_model
 
 PAGE = Path(__file__).parents[1] / "docs" / "families.md"
 HANDFUL = ("opt", "gptj", "olmo2", "granite", "mixtral", "deepseek_v3", "codegen")

@@ -8,7 +8,7 @@ from tiny_models import CHAT, N_CTX
 
 from interp.errors import DataError, UsageError
 from interp.models import load
-from interp.models.chat import Rendered
+from interp.models.chat_template import Rendered
 from interp.models.conversations import text_of, turns_of
 
 

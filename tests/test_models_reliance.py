@@ -14,9 +14,10 @@ from test_causal_patching import SUFFIX, UNEQUAL, WORDS
 
 from interp.capture import capture
 from interp.causal.attribution import Component, contribution_rows
+from interp.causal.bench import Bench, Plan
 from interp.causal.edits import zero
 from interp.causal.interventions import Intervention, applied
-from interp.causal.knockout import Bench, Plan, measure
+from interp.causal.knockout import measure
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import check_direction, steer

@@ -11,7 +11,8 @@ from two_devices import CPU, HERE, THERE, Placed, split, two_devices
 
 from interp.capture import capture
 from interp.causal.attribution import Component, contributions
-from interp.causal.knockout import Bench, Plan, measure
+from interp.causal.bench import Bench, Plan
+from interp.causal.knockout import measure
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer

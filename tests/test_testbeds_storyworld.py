@@ -283,7 +283,7 @@ def test_generator_and_oracle_need_no_torch() -> None:
 
 
 def tiny(seed: int = 1, steps: int = 80) -> Any:
-    from interp.testbeds.storyworld.training import Recipe
+    from interp.testbeds.storyworld.recipe import Recipe
 
     return Recipe(
         seed=seed,
@@ -344,9 +344,11 @@ def test_a_run_that_was_cut_and_resumed_takes_the_same_steps(
 
 
 def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
-    from interp.testbeds.storyworld import training
+    from interp.testbeds.storyworld import checkpoints, training
 
-    training._checkpoint(training._start(tiny()), tiny(), tmp_path / "checkpoint.safetensors")
+    checkpoints.write_checkpoint(
+        training._start(tiny()), tiny(), tmp_path / "checkpoint.safetensors"
+    )
     with pytest.raises(ArtefactError, match="another recipe"):
         training.train(tmp_path, tiny(seed=2))
     (tmp_path / "checkpoint.safetensors").write_bytes(b"\x08" * 100)

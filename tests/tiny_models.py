@@ -9,8 +9,9 @@ put a BOS before each text.
 import json
 from pathlib import Path
 
-from interp.testbeds.families import N_CTX, make_tokenizer
-from interp.testbeds.families import make_folder as make_family
+from interp.testbeds.families import N_CTX
+from interp.testbeds.family_folders import make_folder as make_family
+from interp.testbeds.family_folders import make_tokenizer
 
 __all__ = [
     "CHAT",

@@ -22,7 +22,7 @@ from interp.capture.engine import Engine, choose_engine, tolerance
 from interp.capture.gathering import Gathering, Recorded
 from interp.capture.plan import Plan, texts_bytes
 from interp.capture.reuse import Reuse
-from interp.capture.store.activations import ActivationStore
+from interp.capture.store.activation_store import ActivationStore
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.shard import OVERHEAD, Shard, encode, opened
 from interp.capture.store.shard_record import ShardRecord

@@ -9,7 +9,7 @@ from typing import Any
 from interp.capture.plan import Options, Plan, make_plan
 from interp.capture.recorder import Recorder
 from interp.capture.reuse import Reuse
-from interp.capture.store.activations import ActivationStore
+from interp.capture.store.activation_store import ActivationStore
 from interp.capture.store.folder import RUN, RunFolder
 from interp.capture.workers.executors import execute
 from interp.files import make_folder

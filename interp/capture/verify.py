@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp.capture.positions import PositionRule
-from interp.capture.store.activations import ActivationStore, Shape
+from interp.capture.store.activation_store import ActivationStore
+from interp.capture.store.activations import Shape
 from interp.capture.store.folder import RunFolder, capture_in
 from interp.capture.store.sealed_json import differences
 from interp.capture.store.shard import CHOSEN, opened, text_rows

@@ -7,17 +7,17 @@ from interp import lazy
 if TYPE_CHECKING:
     from interp.causal.ablation import ablate
     from interp.causal.attribution import contribution_rows
+    from interp.causal.bench import Bench
     from interp.causal.edits import EDITS
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention, applied
-    from interp.causal.knockout import Bench
     from interp.causal.patching import patch_pairs
     from interp.causal.readout import Readout
     from interp.causal.steering import dose_response, steer
     from interp.causal.sweeping import sweep
 
 _HOME = {
-    "Bench": "interp.causal.knockout",
+    "Bench": "interp.causal.bench",
     "EDITS": "interp.causal.edits",
     "Intervention": "interp.causal.interventions",
     "Readout": "interp.causal.readout",

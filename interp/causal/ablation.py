@@ -26,7 +26,8 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.causal.attribution import KINDS, Component, is_unit
-from interp.causal.knockout import MODES, Bench, Effects, Plan, measure
+from interp.causal.bench import Bench, Effects, Plan
+from interp.causal.knockout import MODES, measure
 from interp.causal.matching import matched_draws
 from interp.causal.pooled import ALL
 from interp.chance import permutation_p, strata_p

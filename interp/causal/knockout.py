@@ -10,7 +10,6 @@ activations are taken once for all plans.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,79 +17,22 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.attribution import KINDS, Component, DirectionLike
+from interp.causal.attribution import KINDS
+from interp.causal.bench import Bench, Effects, Plan
 from interp.causal.edits import exchange, replace
 from interp.causal.interventions import Intervention
 from interp.causal.matching import width
 from interp.causal.passes import Encoded, batches, encode, run
 from interp.causal.prefix import PREFIX_TOKENS, Prefix, rows_at_once
-from interp.causal.readout import Readout
 from interp.causal.twins import align
 from interp.causal.words import word_scores
-from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
+from interp.errors import InternalError, UsageError
 from interp.models import LanguageModel
 from interp.models.reliance import require
 from interp.progress import track
 from interp.sites import Site
-from stimuli.battery import Pair
 
 MODES = ("resample", "mean", "zero")
-
-
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """What ablations are measured on: pairs that did not choose the components, a direction an
-    emotion, and a readout.
-
-    Raises `StatisticsError` for no pairs, `UsageError` for an emotion without direction,
-    `ArtefactError` for a direction of another width.
-    """
-
-    model: LanguageModel
-    pairs: Sequence[Pair]
-    directions: Mapping[str, DirectionLike]
-    readout: Readout
-
-    def __post_init__(self) -> None:
-        if not self.pairs:
-            raise StatisticsError(
-                "an ablation needs at least one pair to be measured on, and none was given."
-            )
-        missing = sorted(set(self.emotions) - set(self.directions))
-        if missing:
-            raise UsageError(
-                f"no direction is given for {', '.join(missing)}: fit one, or leave these pairs "
-                "out."
-            )
-        for emotion, direction in self.directions.items():
-            if len(direction.vector) != self.model.dims.d_model:
-                raise ArtefactError(
-                    f"the direction for {emotion} is {len(direction.vector)} wide and "
-                    f"{self.model.name} is {self.model.dims.d_model} wide: fit it on this model."
-                )
-
-    @property
-    def emotions(self) -> list[str]:
-        """The emotion of each pair."""
-        return [pair.affective.emotion for pair in self.pairs]
-
-
-class Plan(NamedTuple):
-    """Components to knock out together, and the indices of the pairs whose affective text they are
-    knocked out of.
-    """
-
-    components: tuple[Component, ...]
-    pairs: tuple[int, ...]
-
-
-class Effects(NamedTuple):
-    """The projection on the pair's own emotion's unit direction, and the readout's score of it in
-    nats; NaN where not run.
-    """
-
-    projection: Float[np.ndarray, "plan pair"]
-    score: Float[np.ndarray, "plan pair"]
 
 
 def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> Effects:

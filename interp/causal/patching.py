@@ -14,23 +14,21 @@ emotion but another scenario: what it restores is the emotion without the story.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from interp.causal.edits import exchange
-from interp.causal.interventions import Intervention
-from interp.causal.passes import Encoded, batches, encode, run
+from interp.causal.passes import batches, encode
 from interp.causal.prefix import PREFIX_TOKENS, Prefix
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import CONTROL, Key, effect_rows, warn_of_inverted
-from interp.causal.twins import align, map_positions, strangers
+from interp.causal.transplants import Case, Source, capture, case, patch
+from interp.causal.twins import strangers
 from interp.causal.words import text_scores, word_scores
-from interp.errors import InternalError, StatisticsError, UsageError
+from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.quantised import warn_of_rounding
 from interp.models.reliance import require
@@ -41,21 +39,6 @@ from stimuli.battery import Pair
 METHOD = "activation_patching"
 MODES = ("denoise", "noise")
 POSITIONS = ("last", "edit")
-Moves = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
-"""Source positions and the target positions that they go to."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """A target, its twin as source, and a stranger as the control's source (None: the emotion has
-    no other group).
-    """
-
-    pair: Pair
-    target: Encoded
-    source: Encoded
-    stranger: Encoded | None
-    moves: dict[tuple[str, str], Moves]
 
 
 def patch_pairs(
@@ -98,7 +81,7 @@ def patch_pairs(
     rows: list[dict[str, Any]] = []
     for mode in modes:
         source, target = (affective, neutral) if mode == "denoise" else (neutral, affective)
-        cases = [_case(pair, i, source, target, int(other[i])) for i, pair in enumerate(pairs)]
+        cases = [case(pair, i, source, target, int(other[i])) for i, pair in enumerate(pairs)]
         cells = _sweep(model, cases, bound, swept, positions)
         rows += [
             {**row, "mode": mode}
@@ -106,28 +89,6 @@ def patch_pairs(
         ]
     warn_of_inverted(rows)
     return rows
-
-
-def _case(
-    pair: Pair, i: int, source: Sequence[Encoded], target: Sequence[Encoded], other: int
-) -> _Case:
-    """Which source token goes to which target token, for the twin and for the stranger, at each
-    position.
-    """
-    twins = align(source[i].story, target[i].story)
-    edit = np.arange(*twins.target_edit)
-    moves = {
-        ("last", ""): (np.array([source[i].end]), np.array([target[i].end])),
-        ("edit", ""): (twins.source_of[edit], edit),
-    }
-    if other >= 0:
-        foreign = align(source[other].story, target[other].story).source_edit
-        mapped = map_positions(
-            len(target[i].story), foreign, twins.target_edit, len(source[other].story)
-        )
-        moves["last", CONTROL] = (np.array([source[other].end]), np.array([target[i].end]))
-        moves["edit", CONTROL] = (mapped[edit], edit)
-    return _Case(pair, target[i], source[i], source[other] if other >= 0 else None, moves)
 
 
 Cell = dict[str, Float[np.ndarray, " case *column"]]
@@ -148,7 +109,7 @@ class _Arm(NamedTuple):
 
 def _sweep(
     model: LanguageModel,
-    cases: Sequence[_Case],
+    cases: Sequence[Case],
     bound: TokenReadout,
     sites: Sequence[Site],
     positions: Sequence[str],
@@ -187,7 +148,7 @@ def _sweep(
 
 def _patch_batch(
     model: LanguageModel,
-    cases: Sequence[_Case],
+    cases: Sequence[Case],
     bound: TokenReadout,
     sites: Sequence[Site],
     positions: Sequence[str],
@@ -197,7 +158,7 @@ def _patch_batch(
     """
     everyone = list(range(len(cases)))
     kept = [i for i in everyone if cases[i].stranger is not None]
-    sources = {"": _capture(model, cases, everyone, "", sites)}
+    sources = {"": capture(model, cases, everyone, "", sites)}
     goal = sources[""].logits.float().log_softmax(-1)
     yield (
         (None, "source", ""),
@@ -205,7 +166,7 @@ def _patch_batch(
         torch.zeros(len(cases)),
     )
     if kept:
-        sources[CONTROL] = _capture(model, cases, kept, CONTROL, sites)
+        sources[CONTROL] = capture(model, cases, kept, CONTROL, sites)
     targets = [case.target for case in cases]
     layers = sorted({site.layer for site in sites})
     for position in positions:
@@ -226,9 +187,9 @@ def _patch_batch(
 
 def _patch_together(
     prefix: Prefix,
-    cases: Sequence[_Case],
+    cases: Sequence[Case],
     arms: Sequence[_Arm],
-    sources: Mapping[str, "_Source"],
+    sources: Mapping[str, "Source"],
     bound: TokenReadout,
     goal: Float[Tensor, "case d_vocab"],
 ) -> Iterator[Scored]:
@@ -238,7 +199,7 @@ def _patch_together(
     first, patches = 0, []
     for arm in arms:
         moves = [cases[row].moves[arm.position, arm.control] for row in arm.rows]
-        patches.append(_patch(arm.site, sources[arm.control], moves, lengths, first))
+        patches.append(patch(arm.site, sources[arm.control], moves, lengths, first))
         first += len(arm.rows)
     found = prefix.run(patches, rows=rows, further=not bound.whole)
     scores, kl = word_scores(found, bound), _kl(found.logits, goal[rows])
@@ -249,7 +210,7 @@ def _patch_together(
 
 def _source_scores(
     model: LanguageModel,
-    cases: Sequence[_Case],
+    cases: Sequence[Case],
     logits: Float[Tensor, "case d_vocab"],
     bound: TokenReadout,
 ) -> Float[Tensor, "case emotion"]:
@@ -275,60 +236,6 @@ def _within(arms: Sequence[_Arm], most: int) -> Iterator[list[_Arm]]:
         yield together
 
 
-class _Source(NamedTuple):
-    """What a batch's sources hold at the positions that are moved, each row's own, sorted."""
-
-    logits: Float[Tensor, "row d_vocab"]
-    sites: Mapping[Site, Float[Tensor, " row kept *site"]]
-    positions: list[Int[np.ndarray, " kept"]]
-
-
-def _capture(
-    model: LanguageModel,
-    cases: Sequence[_Case],
-    rows: Sequence[int],
-    control: str,
-    sites: Sequence[Site],
-) -> _Source:
-    """The sources of `rows`, run once; only what is moved somewhere is kept."""
-    texts = [cases[row].source if control == "" else _present(cases[row].stranger) for row in rows]
-    moved = [
-        [taken for (_, arm), (taken, _) in cases[row].moves.items() if arm == control]
-        for row in rows
-    ]
-    positions = [np.unique(np.concatenate(taken)) for taken in moved]
-    at = torch.zeros(len(rows), max(map(len, positions)), dtype=torch.long)
-    for row, own in enumerate(positions):
-        at[row, : len(own)] = torch.from_numpy(own)
-    found = run(model, texts, read=sites, at=at)
-    return _Source(found.logits, found.sites, positions)
-
-
-def _present(stranger: Encoded | None) -> Encoded:
-    if stranger is None:
-        raise InternalError("a case without a stranger was given to the control's capture.")
-    return stranger
-
-
-def _patch(
-    site: Site, source: _Source, moves: Sequence[Moves], lengths: Sequence[int], first: int
-) -> Intervention:
-    """The intervention that puts the source's activations at the moves' target positions, in the
-    rows from `first` on of a pass whose rows have these lengths.
-    """
-    held = source.sites[site]
-    of_row = np.repeat(np.arange(len(moves)), [len(taken) for taken, _ in moves])
-    kept = [np.searchsorted(source.positions[row], taken) for row, (taken, _) in enumerate(moves)]
-    values = held[torch.from_numpy(of_row), torch.from_numpy(np.concatenate(kept))]
-    goes_to = (
-        torch.from_numpy(first + of_row),
-        torch.from_numpy(np.concatenate([put for _, put in moves])),
-    )
-    place_of = torch.full((len(lengths), max(lengths)), -1)
-    place_of[goes_to] = torch.arange(len(values))
-    return Intervention(site, exchange(values, place_of), place_of >= 0)
-
-
 def _kl(
     logits: Float[Tensor, "row d_vocab"], goal: Float[Tensor, "row d_vocab"]
 ) -> Float[Tensor, " row"]:
@@ -340,7 +247,7 @@ def _kl(
 
 
 def _rows(
-    cells: dict[Key, Cell], cases: Sequence[_Case], bound: TokenReadout, sign: int
+    cells: dict[Key, Cell], cases: Sequence[Case], bound: TokenReadout, sign: int
 ) -> list[dict[str, Any]]:
     """Rows of one mode; `sign` is that of the effect which the affective text's own words should
     have (1: it is the source).

@@ -28,7 +28,8 @@ from interp.models import LanguageModel, load
 from interp.models.editable import Hook
 from interp.models.reliance import refusal
 from interp.sites import Site
-from interp.testbeds.families import FAMILIES, make_folder
+from interp.testbeds.families import FAMILIES
+from interp.testbeds.family_folders import make_folder
 
 DTYPES = ("float32", "bfloat16")
 CLOSE = {"float32": 2e-4, "bfloat16": 6e-2}

@@ -10,30 +10,24 @@ To let a further method be checked, write a function from the two beds to rows, 
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
-from interp.analysis.controls import permutation_null, relabellings
-from interp.analysis.design import Design
-from interp.analysis.folds import grouped_folds
 from interp.analysis.methods import DIRECTIONS
-from interp.analysis.probes import PROBES, cross_validate, score
 from interp.analysis.stats import auroc
 from interp.causal.attribution import KINDS, METHOD, Component, contributions
-from interp.causal.knockout import Bench, Plan, measure
+from interp.causal.bench import Bench, Plan
+from interp.causal.knockout import measure
 from interp.causal.patching import patch_pairs
 from interp.causal.steering import steer
 from interp.causal.twins import balanced
-from interp.chance import benjamini_hochberg
 from interp.evaluation.bed import Bed, open_bed
 from interp.evaluation.judges import oracle
+from interp.evaluation.probed_truth import reception
+from interp.evaluation.truth_rows import Row, row
 from interp.sites import Site
-from stimuli.battery import NEUTRAL, Stimulus
-
-Row = dict[str, Any]
+from stimuli.battery import Stimulus
 
 PAIRS_PATCHED = 6
 """Pairs of each emotion that are patched: enough for the sign flips of an effect to reach a small
@@ -57,16 +51,6 @@ def check_truth(*, seed: int = 0) -> list[Row]:
     return [row for check in CHECKS.values() for row in check(bed, null, seed)]
 
 
-def _row(what: str, method: str, metric: str, value: float, where: object = "") -> Row:
-    return {
-        "what": what,
-        "method": method,
-        "metric": metric,
-        "value": float(value),
-        "where": str(where),
-    }
-
-
 def directions(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
     """The cosine of each method's direction with the planted one, at each layer from the planted
     one on.
@@ -82,7 +66,7 @@ def directions(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
                 vector @ bed.true_direction(emotion, site).vector
                 for emotion, vector in found.items()
             )
-            yield _row("direction", method, "cosine", worst, site)
+            yield row("direction", method, "cosine", worst, site)
 
 
 def components(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
@@ -95,7 +79,7 @@ def components(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
             pushes = _pushes(bed, KINDS[kind], emotion)
             positive = np.array([key in planted_ones[emotion] for key in pushes])
             worst = min(worst, auroc(np.array(list(pushes.values())), positive))
-        yield _row(kind, METHOD, "auroc", worst, bed.final)
+        yield row(kind, METHOD, "auroc", worst, bed.final)
 
 
 def _pushes(bed: Bed, name: str, emotion: str) -> dict[tuple[int, int], float]:
@@ -156,13 +140,13 @@ def patching(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
 
     for site, layer in (("attn_out", bed.truth.head_layer), ("mlp_out", bed.truth.neuron_layer)):
         worst = max(abs(peak(site, emotion) - layer) for emotion in bed.truth.emotions)
-        yield _row("layer", "activation_patching", "error", float(worst), site)
+        yield row("layer", "activation_patching", "error", float(worst), site)
     right = [
         decides(emotion, layer) == bed.truth.position(layer)
         for emotion in bed.truth.emotions
         for layer in layers
     ]
-    yield _row("position", "activation_patching", "rate", float(np.mean(right)), "resid_post")
+    yield row("position", "activation_patching", "rate", float(np.mean(right)), "resid_post")
 
 
 def ablation(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
@@ -190,7 +174,7 @@ def ablation(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
                 for i in plan.pairs:
                     expected = _fall(bed, bench.pairs[i].affective, kind, rank, mode)
                     worst = max(worst, abs(whole[i] - ablated[i] - expected) / expected)
-            yield _row("ablation", f"{mode}_{kind}", "error", worst, bed.final)
+            yield row("ablation", f"{mode}_{kind}", "error", worst, bed.final)
 
 
 def _fall(bed: Bed, text: Stimulus, kind: str, rank: int, mode: str) -> float:
@@ -218,82 +202,20 @@ def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
         return judge(written).count(emotion) / len(prompts)
 
     for layer in (bed.truth.head_layer, bed.final.layer):
-        yield _row(
+        yield row(
             "steering",
             "paired",
             "rate",
             min(rate(e, layer, 1.0) for e in bed.truth.emotions),
             Site("resid_post", layer),
         )
-    yield _row(
+    yield row(
         "steering",
         "unsteered",
         "rate",
         max(rate(e, bed.final.layer, 0.0) for e in bed.truth.emotions),
         bed.final,
     )
-
-
-def reception(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
-    """Probes for affective against neutral: significant where the circuit acts, and nowhere in the
-    model without it.
-    """
-    found, nothing = _reception_p(bed, seed), _reception_p(null, seed)
-    yield _row("null", "permutation", "p", min(nothing), "planted_null, every layer")
-    yield _row(
-        "layer",
-        "permutation",
-        "p",
-        max(found[bed.truth.head_layer :]),
-        "planted, from the head layer on",
-    )
-    yield _row(
-        "null",
-        "permutation",
-        "p",
-        min(found[: bed.truth.head_layer]),
-        "planted, before the head layer",
-    )
-    for probe in PROBES:
-        yield _row(
-            "layer",
-            probe,
-            "auroc",
-            _auroc(bed, Site("resid_post", bed.truth.head_layer), probe, seed),
-            "planted",
-        )
-        yield _row("null", probe, "auroc", _auroc(null, null.final, probe, seed), "planted_null")
-
-
-def _reception_p(bed: Bed, seed: int) -> list[float]:
-    """The probe's permutation p at each layer's residual stream, corrected over layers."""
-    y, groups = _labels(bed)
-    folds = grouped_folds(y, groups, seed=seed)
-    labellings = relabellings(Design.infer(y, groups), folds=folds, seed=seed)
-    layers = range(bed.model.dims.n_layers)
-    p = [
-        permutation_null(_stacked(bed, Site("resid_post", layer)), labellings, folds=folds).p
-        for layer in layers
-    ]
-    return benjamini_hochberg(np.array(p)).tolist()
-
-
-def _auroc(bed: Bed, site: Site, probe: str, seed: int) -> float:
-    y, groups = _labels(bed)
-    predictions = cross_validate(
-        _stacked(bed, site), y, groups, folds=grouped_folds(y, groups, seed=seed), probe=probe
-    )
-    return next(row["value"] for row in score(predictions) if row["metric"] == "auroc")
-
-
-def _labels(bed: Bed) -> tuple[list[str], list[str]]:
-    pairs = bed.battery.pairs()
-    return ["affective"] * len(pairs) + [NEUTRAL] * len(pairs), list(pairs.groups) * 2
-
-
-def _stacked(bed: Bed, site: Site) -> Float[np.ndarray, "item d_model"]:
-    """All affective texts, then all neutral ones."""
-    return np.concatenate(bed.values(site, bed.battery.pairs())).astype(np.float64)
 
 
 CHECKS: dict[str, Callable[[Bed, Bed, int], Iterator[Row]]] = {

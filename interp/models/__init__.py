@@ -2,7 +2,7 @@
 trusted.
 """
 
-from interp.models.chat import ChatTemplate
+from interp.models.chat_template import ChatTemplate
 from interp.models.language_model import LanguageModel
 from interp.models.loading import load
 from interp.models.outline import outline

@@ -7,20 +7,17 @@ template's. Tokens then carry offsets into the text itself, so that whatever rea
 rules, spans, the end of a text) means the same with a template as without.
 """
 
-import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from transformers import PreTrainedTokenizerBase
 
 from interp.errors import DataError, UsageError
-from interp.files import read_regular, sha256_bytes
-from interp.models.bounded import BeyondBounds, bounded
-from interp.models.conversations import Message, Prompt, as_messages, shown, text_of, turns_of
+from interp.files import read_regular
+from interp.models.chat_template import JINJA, OFF, ON, ChatTemplate
+from interp.models.conversations import Prompt, as_messages, text_of
 from interp.models.tokens import (
     Tokens,
     encode,
@@ -29,8 +26,6 @@ from interp.models.tokens import (
     require_offsets,
     run_tokenizer,
 )
-
-ON, OFF = "on", "off"
 
 UNCUT = (
     "texts under a chat template are not cut: the template closes each turn, and a cut would "
@@ -42,125 +37,6 @@ _MOST_BYTES = 1 << 20
 
 _MOST_NUMBER = 1_000_000
 """As many digits as this has may a number in a template's code have: strings can be multiplied."""
-
-_JINJA = jinja2.Environment(autoescape=True)  # it only splits templates into words
-
-_MOST_LENGTH, _MOST_SECONDS, _MOST_MEGABYTES = 1_000_000, 1.0, 300
-"""What a template may write around a conversation, and what that may take."""
-
-_MARK = re.compile("\ue000(\\d+)\ue001")
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A conversation as one string, and where its contents lie: (start, end) in the string, and the
-    start in the text.
-
-    White space at a content's ends counts as the template's, which may strip it.
-    """
-
-    string: str
-    contents: tuple[tuple[int, int, int], ...]
-
-    def within(self, start: int, end: int) -> tuple[int, int]:
-        """The part of the text that characters [start, end) of the string hold; (0, 0) where they
-        are all the template's.
-        """
-        parts = [
-            (max(start, a) - a + at, min(end, b) - a + at)
-            for a, b, at in self.contents
-            if start < b and end > a
-        ]
-        return (min(parts)[0], max(stop for _, stop in parts)) if parts else (0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class ChatTemplate:
-    """A Jinja chat template, applied by `tokenizer`; `source` is how `load` was asked for it: "on",
-    or the file's path.
-    """
-
-    text: str
-    tokenizer: PreTrainedTokenizerBase = field(repr=False, compare=False)
-    source: str = ON
-
-    @property
-    def sha256(self) -> str:
-        """The digest of the template: of the file's bytes, where it came from a file."""
-        return sha256_bytes(self.text.encode())
-
-    def render(
-        self,
-        messages: Sequence[Message],
-        *,
-        open_turn: bool = False,
-        name: str = "the conversation",
-    ) -> str:
-        """The messages as one string, the opening of the assistant's turn behind them if
-        `open_turn`.
-
-        Raises `DataError` naming the item (`name`) where the template refuses the messages, or
-        fails.
-        """
-        given: Any = [dict(message) for message in messages]
-        most = _MOST_LENGTH + 4 * sum(len(message["content"]) for message in given)
-        try:
-            with bounded(seconds=_MOST_SECONDS, megabytes=_MOST_MEGABYTES):
-                string: Any = self.tokenizer.apply_chat_template(
-                    given, chat_template=self.text, tokenize=False, add_generation_prompt=open_turn
-                )
-            if len(string) > most:
-                raise BeyondBounds(f"more than {most:,} characters")
-        except BeyondBounds as error:
-            raise UsageError(
-                f"{name}: the chat template ({self.source}) takes {error} to write this "
-                "conversation, and no template of a model does: name a file with another one "
-                "(--chat-template FILE)."
-            ) from error
-        # a template is somebody's program: it may raise whatever Python can
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            roles = ", ".join(str(message.get("role")) for message in given)
-            raise DataError(
-                f"{name}: the chat template cannot write these turns ({roles}): {reason}. Change "
-                "the messages, or name a file with another template (--chat-template FILE)."
-            ) from error
-        return str(string)
-
-    def lay_out(
-        self,
-        messages: Sequence[Message],
-        *,
-        open_turn: bool = False,
-        name: str = "the conversation",
-    ) -> Rendered:
-        """`render`, and where each content stands in it. Raises `DataError` for a template that
-        leaves a content out, writes it twice, or changes more of it than the white space at its
-        ends.
-        """
-        cores = [message["content"].strip() for message in messages]
-        marked = [
-            {**message, "content": message["content"].replace(core, f"\ue000{place}\ue001", 1)}
-            for place, (message, core) in enumerate(zip(messages, cores, strict=True))
-        ]
-        string = self.render(messages, open_turn=open_turn, name=name)
-        *pieces, tail = _MARK.split(self.render(marked, open_turn=open_turn, name=name))
-        written = [int(place) for place in pieces[1::2]]
-        for place, message in enumerate(messages):
-            if written.count(place) != 1:
-                raise _unfaithful(name, place, message, f"{written.count(place)} times")
-        turns = turns_of(messages)
-        at, contents = 0, []
-        for piece, place in zip(pieces[::2], written, strict=True):
-            expected = piece + cores[place]
-            if not string.startswith(expected, at):
-                raise _unfaithful(name, place, messages[place], "otherwise than it stands")
-            at += len(expected)
-            start = turns[place][1] + messages[place]["content"].index(cores[place])
-            contents.append((at - len(cores[place]), at, start))
-        if string[at:] != tail:
-            raise _unfaithful(name, written[-1], messages[written[-1]], "otherwise than it stands")
-        return Rendered(string, tuple(contents))
 
 
 def read_template(said: str | None) -> str | None:
@@ -293,7 +169,7 @@ def _refuse_broken(chat: ChatTemplate) -> None:
             f"the chat template ({chat.source}) has more than {_MOST_BYTES:,} characters."
         )
     try:
-        numbers = [text for _, kind, text in _JINJA.lex(chat.text) if kind == "integer"]
+        numbers = [text for _, kind, text in JINJA.lex(chat.text) if kind == "integer"]
     except jinja2.TemplateSyntaxError:
         numbers = []  # told below, with its line
     if large := [text for text in numbers if len(text) > len(str(_MOST_NUMBER))]:
@@ -310,14 +186,6 @@ def _refuse_broken(chat: ChatTemplate) -> None:
             raise UsageError(
                 f"the chat template ({chat.source}) is no Jinja ({told}): mend it."
             ) from error
-
-
-def _unfaithful(name: str, place: int, message: Message, what: str) -> DataError:
-    return DataError(
-        f"{name}: the chat template writes message {place + 1} ({message['role']}: "
-        f"{shown(message['content'])}) {what}, so that the text's tokens cannot be told from the "
-        "template's. Choose another template, or --chat-template off."
-    )
 
 
 def _own_template(tokenizer: PreTrainedTokenizerBase, name: str) -> str:

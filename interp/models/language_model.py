@@ -23,7 +23,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from interp.errors import DataError, InternalError, UsageError
 from interp.models.arithmetic import coarsest
 from interp.models.cache import cache_name
-from interp.models.chat import UNCUT, ChatTemplate, encode_prompts
+from interp.models.chat import UNCUT, encode_prompts
+from interp.models.chat_template import ChatTemplate
 from interp.models.conversations import Prompt, followed_by, text_of
 from interp.models.editable import Hook, find_read_only
 from interp.models.ends import refuse_ended, refuse_unembedded

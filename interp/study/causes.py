@@ -13,7 +13,7 @@ import numpy as np
 from interp.analysis.directions import Direction
 from interp.causal.ablation import ablate
 from interp.causal.attribution import KINDS, contribution_rows, ranked
-from interp.causal.knockout import Bench
+from interp.causal.bench import Bench
 from interp.causal.patching import patch_pairs
 from interp.causal.steering import dose_response
 from interp.causal.sweeping import Place, sweep_places

@@ -12,7 +12,8 @@ from interp.capture.workers.executors import check_executor
 from interp.errors import ResourceError, UsageError
 from interp.files import sha256_bytes
 from interp.models import LanguageModel
-from interp.models.chat import OFF, UNCUT, read_template
+from interp.models.chat import UNCUT, read_template
+from interp.models.chat_template import OFF
 from interp.models.ends import LAST
 from interp.models.tokens import Reading
 from interp.sites import Site, check_names, expand

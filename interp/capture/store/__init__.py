@@ -4,6 +4,7 @@
 lines, verified blocks, upkeep.
 """
 
-from interp.capture.store.activations import Activations, ActivationStore
+from interp.capture.store.activation_store import ActivationStore
+from interp.capture.store.activations import Activations
 
 __all__ = ["ActivationStore", "Activations"]

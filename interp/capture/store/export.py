@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 
-from interp.capture.store.activations import ActivationStore
+from interp.capture.store.activation_store import ActivationStore
 from interp.capture.store.folder import RunFolder, capture_in
 from interp.errors import ResourceError
 from interp.files import make_folder, replacing

@@ -13,25 +13,20 @@ A shard is committed by: unique temporary, fsync, rename, fsync of the folder, t
 appended to the manifest, fsync.
 """
 
-import fcntl
-import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from interp.capture.store.sealed_json import MOST_BYTES, differences, seal, unseal
+from interp.capture.store.manifest import append, read_head, sealed_lines
+from interp.capture.store.sealed_json import differences, seal
 from interp.capture.store.shard import SCHEMA, open_shard
 from interp.capture.store.shard_record import ShardRecord, read_shard_record
 from interp.capture.store.verified_file import block_digests
 from interp.errors import ArtefactError, InternalError
 from interp.files import (
     make_folder,
-    open_regular,
-    read_regular,
-    resource_error,
     sha256_bytes,
-    sync_folder,
     write_atomic,
 )
 
@@ -46,7 +41,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.head = _read_head(path / RUN)
+        self.head = read_head(path / RUN)
         self.records: dict[int, ShardRecord] = {}
         self.parts: dict[int, ShardRecord] = {}
         self.quarantined: dict[str, dict[str, Any]] = {}
@@ -61,7 +56,7 @@ class RunFolder:
         """
         make_folder(path)
         if (path / RUN).exists():
-            found = _read_head(path / RUN)
+            found = read_head(path / RUN)
             if found["plan"] != head["plan"]:
                 told = differences(found["config"], head["config"]) or [
                     f"plan: {found['plan']} -> {head['plan']}"
@@ -84,7 +79,7 @@ class RunFolder:
         """Read manifest and quarantine anew. Of two lines for one shard the later counts."""
         self.records.clear()
         self.parts.clear()
-        for line in _sealed_lines(self.path / MANIFEST):
+        for line in sealed_lines(self.path / MANIFEST):
             record = read_shard_record(line, self.path / MANIFEST, n_shards=self.head["n_shards"])
             if record.part:
                 self.parts[record.index] = record
@@ -93,7 +88,7 @@ class RunFolder:
         self.parts = {
             index: part for index, part in self.parts.items() if index not in self.records
         }
-        lines = list(_sealed_lines(self.path / QUARANTINE))
+        lines = list(sealed_lines(self.path / QUARANTINE))
         if not all(isinstance(line.get("id"), str) for line in lines):
             raise ArtefactError(f"{self.path / QUARANTINE} holds a line without an item's id.")
         self.quarantined = {line["id"]: line for line in lines}
@@ -125,7 +120,7 @@ class RunFolder:
             file=file, bytes=len(made), sha256=digest, blocks=block_digests(made), **record
         )
         write_atomic(self.path / SHARDS / whole.file, made)
-        _append(self.path / MANIFEST, [whole.line])
+        append(self.path / MANIFEST, [whole.line])
         (self.parts if whole.part else self.records)[whole.index] = whole
         return whole
 
@@ -133,7 +128,7 @@ class RunFolder:
         """Record items refused, durably; an item already there stays as it is."""
         new = [dict(row) for row in rows if row["id"] not in self.quarantined]
         if new:
-            _append(self.path / QUARANTINE, new)
+            append(self.path / QUARANTINE, new)
             self.quarantined.update({row["id"]: row for row in new})
 
     def drop(self, indices: Iterable[int]) -> None:
@@ -173,7 +168,7 @@ class RunFolder:
                 leftover.unlink(missing_ok=True)
         for name in (MANIFEST, QUARANTINE):
             if (self.path / name).exists():
-                _append(self.path / name, [])
+                append(self.path / name, [])
 
     def finish(self) -> None:
         """Put a complete run in its canonical form: manifest and quarantine sorted, no shard file
@@ -207,98 +202,3 @@ class RunFolder:
 def capture_in(path: Path | str) -> Path:
     """The folder of the capture that a run's folder, or itself, stands for."""
     return Path(path) / "activations" if (Path(path) / "activations").is_dir() else Path(path)
-
-
-def _read_head(path: Path) -> dict[str, Any]:
-    try:
-        head = unseal(read_regular(path, most=MOST_BYTES), path=path)
-    except OSError as error:
-        raise ArtefactError(
-            f"{path.parent} is not a capture: {path.name} cannot be read "
-            f"({error.strerror or error})."
-        ) from error
-    if head.get("schema") != SCHEMA:
-        older = isinstance(head.get("schema"), int) and head["schema"] < SCHEMA
-        what, then = (
-            ("an older", "capture again into another --out") if older else ("a newer", "update")
-        )
-        raise ArtefactError(
-            f"{path} was written by {what} interp (schema {head.get('schema')}, this one reads "
-            f"{SCHEMA}): {then}."
-        )
-    types = {"plan": str, "config": dict, "provenance": dict, "n_items": int, "n_shards": int}
-    wrong = [key for key, kind in types.items() if not isinstance(head.get(key), kind)]
-    wrong += [
-        key
-        for key in ("sites", "positions")
-        if not wrong and not _is_texts(head["config"].get(key))
-    ]
-    if wrong:
-        raise ArtefactError(f"{path} lacks {', '.join(wrong)}, or holds another type there.")
-    return head
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
-def _sealed_lines(path: Path) -> Iterable[dict[str, Any]]:
-    """The lines of a sealed file; a last line without its newline was torn by a crash and does not
-    count.
-    """
-    try:
-        stream = open_regular(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ArtefactError(f"{path} cannot be read: {error.strerror or error}.") from error
-    with stream:
-        while line := stream.readline(MOST_BYTES):
-            if line.endswith(b"\n"):
-                yield unseal(line, path=path)
-            elif len(line) >= MOST_BYTES:
-                raise ArtefactError(
-                    f"{path} holds a line above {MOST_BYTES} bytes, and none of ours is."
-                )
-
-
-def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append sealed lines durably, cutting off a torn last line first; safe among several
-    writers.
-    """
-    data = "".join(seal(row) + "\n" for row in rows).encode()
-    existed = path.exists()
-    try:
-        with path.open("ab+", buffering=0) as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            before = _cut_torn_line(stream)
-            try:
-                written = 0
-                while written < len(data):
-                    written += stream.write(data[written:])
-                os.fsync(stream.fileno())
-            except BaseException:
-                stream.truncate(before)
-                raise
-        if not existed:
-            sync_folder(path.parent)
-    except OSError as error:
-        raise resource_error(path, error) from error
-
-
-def _cut_torn_line(stream: Any) -> int:
-    """Truncate a file to its last newline; its length then."""
-    size = stream.seek(0, os.SEEK_END)
-    end = size
-    while end > 0:
-        start = max(0, end - (1 << 16))
-        stream.seek(start)
-        found = stream.read(end - start).rfind(b"\n")
-        if found >= 0:
-            end = start + found + 1
-            break
-        end = start
-    if end != size:
-        stream.truncate(end)
-    stream.seek(0, os.SEEK_END)
-    return end

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from interp.capture.recorder import Recorder, how_to_resume
-from interp.capture.store.activations import ActivationStore
+from interp.capture.store.activation_store import ActivationStore
 from interp.capture.store.folder import LOCK, RUN, RunFolder
 from interp.capture.store.lock import locked
 from interp.capture.workers.processes import run_in_processes

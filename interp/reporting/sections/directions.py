@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
+from interp.reporting.baselines import NESTED
 from interp.reporting.decisions import Verdict, decide
 from interp.reporting.finding import Finding, claim, number_of, p_of
 from interp.reporting.formatting import label, p_value, whole
 from interp.reporting.section import Drawing, Section
-from interp.reporting.sections.probes import NESTED, UNCHOSEN
+from interp.reporting.sections.probes import UNCHOSEN
 from interp.reporting.select import (
     beside,
     best,

@@ -2,25 +2,23 @@
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from interp.reporting.decisions import NONE, Number, Verdict, decide
+from interp.reporting.baselines import NESTED, closest_words, text_baselines, text_baselines_of
+from interp.reporting.decisions import Number, Verdict, decide
 from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
-from interp.reporting.formatting import interval, label, number, p_value
+from interp.reporting.formatting import interval, label, p_value
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     MEMORISED,
-    NOT_BASELINES,
     beside,
     best,
     column,
     counted,
     groups,
     holds,
-    least,
     measured,
     nuisances_of,
     numeral,
@@ -30,8 +28,6 @@ from interp.reporting.select import (
     word,
 )
 from interp.reporting.style import (
-    COLOURS,
-    GREY,
     Look,
     chance,
     curve,
@@ -45,11 +41,6 @@ from interp.reporting.style import (
 
 DEPTH = "depth = (layer + 1) / n_layers"
 _SITES = ["site", "method"]
-
-
-def text_baselines_of(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a probe's table that are baselines on the text alone (perhaps none)."""
-    return rows[~column(rows, "control").isin(NOT_BASELINES)]
 
 
 @styled
@@ -131,69 +122,6 @@ def _probe_panel(
     panel.set_title(f"{label(name)}\ntext alone: {told}")
 
 
-@styled
-def text_baselines(table: pd.DataFrame) -> Figure:
-    """AUROC of every text-only baseline beside the probe, whose place each fold chose, a panel a
-    task.
-    """
-    scores = select(table, metric="auroc")
-    tasks = groups(select(scores, control=""), ["task"])
-    n_bars = max(column(text_baselines_of(scores), "control").nunique() + 1, 2)
-    figure, axes = facets(len(tasks), columns=len(tasks), height=0.34 * n_bars + 0.7, share=False)
-    for panel, (name, rows) in zip(axes, tasks, strict=True):
-        nested = holds(table, metric="nested_auroc", task=word(rows, "task"))
-        top = best(
-            select(table, metric="nested_auroc", task=word(rows, "task")) if nested else rows
-        )
-        baselines = text_baselines_of(select(scores, task=word(rows, "task"))).sort_values(
-            "value", ascending=False
-        )
-        baselines = baselines.assign(control=column(baselines, "control")).drop_duplicates(
-            "control"
-        )
-        _bars(panel, pd.concat([top, baselines]), [_probe_name(top, nested), *baselines["control"]])
-        panel.set_title(label(name))
-        panel.set_xlabel("AUROC (macro, held out)")
-    explain(
-        figure,
-        title="What the words alone give away: text baselines beside the probe",
-        caption=f"{counted(scores)}; whiskers are 95 % intervals. The probe's place is chosen by "
-        "each fold on its training scenarios (where the table has no such score, it is "
-        "the best of all, which flatters it); the baselines see only the text, on the "
-        "same folds.",
-    )
-    return figure
-
-
-def _probe_name(top: pd.DataFrame, nested: bool) -> str:
-    return "probe, place chosen by fold" if nested else f"probe: {place(top)}"
-
-
-def _bars(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
-    value, low, high = (rows[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high"))
-    heights = np.arange(len(rows))
-    panel.barh(heights, value, height=0.62, color=[COLOURS[0], *["#a9a9a9"] * (len(rows) - 1)])
-    panel.errorbar(
-        value,
-        heights,
-        xerr=[value - low, high - value],
-        fmt="none",
-        ecolor="black",
-        elinewidth=1,
-        capsize=2.5,
-    )
-    for height, (end, upper) in enumerate(zip(value, high, strict=True)):
-        panel.text(np.nanmax([end, upper]) + 0.02, height, number(end), va="center", fontsize=8.5)
-    panel.axvline(0.5, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)
-    panel.set_yticks(heights, [label(name) for name in names])
-    panel.set_xlim(0, 1.15)
-    panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5\nchance", "0.75", "1"])
-    panel.invert_yaxis()
-    panel.grid(visible=False, axis="y")
-
-
-NESTED = "nested_auroc"
-ABOVE_TEXT = "above_text"
 _TASKS = {
     "reception": "tells emotional texts from their neutral twins",
     "categorisation": "tells which emotion a text is about",
@@ -242,26 +170,6 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             claim("probes", claimed, verdict, top, _OF_A_PROBE, p=p, compared=compared, **told)
         )
     return found
-
-
-def closest_words(table: pd.DataFrame, task: str) -> tuple[Compared, Number]:
-    """The best text baseline of a task, and how far the nested probe lies above it, as words and as
-    a number; `NONE` where none was measured.
-    """
-    baselines = text_baselines_of(select(table, metric="auroc", task=task))
-    words = (
-        []
-        if baselines.empty
-        else [
-            (f"best text baseline, {word(best(baselines), 'control')}", measured(best(baselines)))
-        ]
-    )
-    if not holds(table, metric=ABOVE_TEXT, task=task):
-        return words, NONE
-    closest = least(select(table, metric=ABOVE_TEXT, task=task))
-    return [*words, (f"above {word(closest, 'target')}, paired", measured(closest))], number_of(
-        closest
-    )
 
 
 def _apart(above: Number) -> str:

@@ -9,8 +9,8 @@ scoring do, in their own modules.
 from pathlib import Path
 
 from interp.testbeds.storyworld.reactions import Reading, feelings, reactions, read
+from interp.testbeds.storyworld.rendering import Span
 from interp.testbeds.storyworld.stories import (
-    Span,
     Story,
     generate,
     instruct,

@@ -6,14 +6,21 @@ of two names, so they are twins: the same words, another emotion.
 """
 
 import random
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from interp.errors import UsageError
 from interp.testbeds.storyworld.reactions import draw_reaction, feelings
-from interp.testbeds.storyworld.wordings import Event, word_event
+from interp.testbeds.storyworld.rendering import (
+    THIRD_PERSON,
+    Part,
+    Span,
+    capitalise,
+    event_sentence,
+    fill,
+    moved,
+    render,
+)
 from interp.testbeds.storyworld.world import (
     EMOTIONS,
     NEUTRAL,
@@ -29,17 +36,6 @@ from interp.testbeds.storyworld.world import (
 )
 
 Split = Literal["train", "held_out"]
-
-_SLOT = re.compile(r"\{(an adjective|a trade|\w+)\}")
-_THIRD_PERSON = 0.35
-
-
-class Span(NamedTuple):
-    """Characters `start` to `end` (excluded) of a story's text; `part` says what stands there."""
-
-    part: str
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +63,6 @@ class Story:
     combination: str
     named: bool = False
     twin: "Story | None" = None
-
-
-class _Part(NamedTuple):
-    part: str
-    template: str
 
 
 def generate(n: int, *, seed: int, split: Split = "train") -> list[Story]:
@@ -117,14 +108,14 @@ def scenario(key: str, emotion: str, *, split: Split, terse: bool = False) -> St
     place = rng.choice(words("places"))
     other = (
         rng.choice([name for name in EMOTIONS if name != emotion])
-        if rng.random() < _THIRD_PERSON
+        if rng.random() < THIRD_PERSON
         else None
     )
-    parts = _parts(rng, _event_sentence(rng, option, frame, wording), other=other, terse=terse)
-    parts = [_Part(part, _fill(rng, template, place)) for part, template in parts]
+    parts = _parts(rng, event_sentence(rng, option, frame, wording), other=other, terse=terse)
+    parts = [Part(part, fill(rng, template, place)) for part, template in parts]
     told = dict(zip("PQR", names, strict=True))
-    text, spans = _render(parts, told | {"X": names[0], "Y": names[1]})
-    swapped, swapped_spans = _render(parts, told | {"X": names[1], "Y": names[0]})
+    text, spans = render(parts, told | {"X": names[0], "Y": names[1]})
+    swapped, swapped_spans = render(parts, told | {"X": names[1], "Y": names[0]})
     story = Story(
         text=text,
         reaction=draw_reaction(rng, emotion, named=0.08),
@@ -168,7 +159,7 @@ def crowd(key: str) -> list[tuple[str, str]]:
         emotion = rng.choice(EMOTIONS)
         option, frame, _ = _choose_frame(rng, emotion, "train")
         wording = rng.choice(("alone", "alone", "alone_passive", "alone_ordinary"))
-        told.append(_capitalise(_event_sentence(rng, option, frame, wording).replace("{X}", name)))
+        told.append(capitalise(event_sentence(rng, option, frame, wording).replace("{X}", name)))
         people.append((name, NEUTRAL if wording == "alone_ordinary" else emotion))
     rng.shuffle(people)
     pairs = [(f"Then {name}", draw_reaction(rng, emotion)) for name, emotion in people]
@@ -178,10 +169,8 @@ def crowd(key: str) -> list[tuple[str, str]]:
 def instruction(emotion: str) -> str:
     """The sentence that, before a story, decides its reaction: "Tell it with anger."."""
     if emotion == NEUTRAL:
-        return _capitalise(data("scenery")["instruction_neutral"])
-    return _capitalise(
-        data("scenery")["instructions"][0].replace("{feeling}", feelings(emotion)[0])
-    )
+        return capitalise(data("scenery")["instruction_neutral"])
+    return capitalise(data("scenery")["instructions"][0].replace("{feeling}", feelings(emotion)[0]))
 
 
 def instruct(story: Story, emotion: str, *, rng: random.Random) -> Story:
@@ -189,7 +178,7 @@ def instruct(story: Story, emotion: str, *, rng: random.Random) -> Story:
     order = instruction(emotion)
     spans = (
         Span("instruction", 0, len(order)),
-        *(_moved(span, len(order) + 1) for span in story.spans),
+        *(moved(span, len(order) + 1) for span in story.spans),
     )
     text, reaction = f"{order} {story.text}", draw_reaction(rng, emotion, named=0.08)
     return replace(story, text=text, reaction=reaction, told=emotion, spans=spans, twin=None)
@@ -200,13 +189,13 @@ def name_feeling(story: Story, *, rng: random.Random) -> Story:
     template = rng.choice(data("scenery")["feeling_named"]).replace(
         "{feeling}", rng.choice(feelings(story.emotion))
     )
-    sentence = _capitalise(template.replace("{P}", story.protagonist))
+    sentence = capitalise(template.replace("{P}", story.protagonist))
     cue = story.spans[-1]
     text = f"{story.text[: cue.start]}{sentence} {story.text[cue.start :]}"
     spans = (
         *story.spans[:-1],
         Span("feeling", cue.start, cue.start + len(sentence)),
-        _moved(cue, len(sentence) + 1),
+        moved(cue, len(sentence) + 1),
     )
     return replace(story, text=text, spans=spans, named=True, twin=None)
 
@@ -225,54 +214,22 @@ def _choose_frame(rng: random.Random, emotion: str, split: Split) -> tuple[Optio
             return option, rng.choice(allowed), "held_out" if unseen else "seen"
 
 
-def _event_sentence(rng: random.Random, option: Option, frame: Frame, wording: str) -> str:
-    appraisal, markers = option.appraisal, data("markers")
-    cause = rng.choice(option.causes)
-    modal = tuple(rng.choice(markers["modals"])) if appraisal.status == "may" else None
-    article = "a" if frame.family == "odd" else "the"
-    event = Event(
-        frame=frame,
-        cause=f"{article} {cause}".replace("a elephant", "an elephant"),
-        ordinary=rng.choice(option.ordinary),
-        modal=modal,
-        of=rng.random() < 0.25,
-    )
-    openers = [rng.choice(markers[appraisal.status]), rng.choice(_circumstances(appraisal))]
-    return " ".join(part for part in (*openers, word_event(event, wording)) if part) + "."
-
-
-def _circumstances(appraisal: Appraisal) -> Sequence[str]:
-    """The markers that say whether the event was expected, or whether a promise was kept; for what
-    may happen, none.
-    """
-    markers = data("markers")
-    if appraisal.status == "may":
-        return ("",)
-    if appraisal.expected == "no" and appraisal.contaminating == "no":
-        return list(markers["unexpected"])
-    if appraisal.agent == "other":
-        return list(markers["reliable" if appraisal.reliable == "yes" else "unreliable"])
-    return list(markers["expected"]) if appraisal.contaminating == "no" else ("",)
-
-
-def _parts(rng: random.Random, event: str, *, other: str | None, terse: bool) -> list[_Part]:
+def _parts(rng: random.Random, event: str, *, other: str | None, terse: bool) -> list[Part]:
     scenery = data("scenery")
     opening = [
-        _Part("setting", rng.choice(scenery["settings"])),
-        _Part("stranger", rng.choice(scenery["strangers"])),
+        Part("setting", rng.choice(scenery["settings"])),
+        Part("stranger", rng.choice(scenery["strangers"])),
     ]
-    middle = [_Part("event", event)]
+    middle = [Part("event", event)]
     if other:
-        opening.append(_Part("stranger", rng.choice(scenery["second_strangers"])))
-        middle.append(_Part("other_event", _other_event(rng, other)))
+        opening.append(Part("stranger", rng.choice(scenery["second_strangers"])))
+        middle.append(Part("other_event", _other_event(rng, other)))
     if terse:
         opening = []
     else:
-        middle.extend(
-            _Part("distractor", _distractor(rng)) for _ in range(rng.choice((1, 2, 2, 3)))
-        )
+        middle.extend(Part("distractor", _distractor(rng)) for _ in range(rng.choice((1, 2, 2, 3))))
     rng.shuffle(middle)
-    return [*opening, *middle, _Part("cue", scenery["cue"])]
+    return [*opening, *middle, Part("cue", scenery["cue"])]
 
 
 def _other_event(rng: random.Random, emotion: str) -> str:
@@ -281,7 +238,7 @@ def _other_event(rng: random.Random, emotion: str) -> str:
     """
     option, frame, _ = _choose_frame(rng, emotion, "train")
     wording = rng.choice(("alone", "alone_passive"))
-    return _event_sentence(rng, option, frame, wording).replace("{X}", "{R}")
+    return event_sentence(rng, option, frame, wording).replace("{X}", "{R}")
 
 
 def _distractor(rng: random.Random) -> str:
@@ -289,50 +246,3 @@ def _distractor(rng: random.Random) -> str:
     if rng.random() < 0.4:
         return str(rng.choice(scenery["distractors"]))
     return f"{rng.choice(scenery['actors'])} {rng.choice(scenery['doings'])}."
-
-
-def _fill(rng: random.Random, template: str, place: str) -> str:
-    """Put words into all slots but the people's."""
-
-    def word(match: re.Match[str]) -> str:
-        slot = match[1]
-        if slot in ("adjective", "time", "role"):
-            return rng.choice(words(slot + "s"))
-        if slot in ("a trade", "an adjective"):
-            chosen = rng.choice(words(slot.split()[1] + "s"))
-            return f"{'an' if chosen[0] in 'aeiou' else 'a'} {chosen}"
-        return place if slot == "place" else match[0]
-
-    return _SLOT.sub(word, template)
-
-
-def _render(parts: list[_Part], people: dict[str, str]) -> tuple[str, tuple[Span, ...]]:
-    """The text with the people's names in their slots, and the spans of its parts and of the two
-    edit places.
-    """
-    text, spans = "", []
-    for part, template in parts:
-        start = len(text) + bool(text)
-        pieces = re.split(r"\{([PQRXY])\}", template)
-        sentence = ""
-        for index, piece in enumerate(pieces):
-            if index % 2 == 0:
-                sentence += piece
-                continue
-            name = people[piece]
-            if part == "event":
-                spans.append(Span("edit", start + len(sentence), start + len(sentence) + len(name)))
-            sentence += name
-        sentence = _capitalise(sentence)
-        text = f"{text} {sentence}" if text else sentence
-        spans.append(Span(part, start, len(text)))
-    return text, tuple(spans)
-
-
-def _capitalise(sentence: str) -> str:
-    """Capitals at the start of each of its sentences."""
-    return re.sub(r"(?:^|(?<=\. ))[a-z]", lambda match: match[0].upper(), sentence)
-
-
-def _moved(span: Span, by: int) -> Span:
-    return Span(span.part, span.start + by, span.end + by)

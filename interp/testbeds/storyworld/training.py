@@ -11,24 +11,21 @@ import random
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from interp.errors import ArtefactError
 from interp.files import make_folder, write_atomic
-from interp.testbeds.storyworld.reactions import draw_reaction
-from interp.testbeds.storyworld.stories import Story, crowd, instruct, name_feeling, scenario
+from interp.testbeds.storyworld.checkpoints import State, read_checkpoint, write_checkpoint
+from interp.testbeds.storyworld.lessons import lesson
+from interp.testbeds.storyworld.recipe import Recipe, by_muon
 from interp.testbeds.storyworld.tokenizer import CONTEXT, encode, save_tokenizer, vocabulary
-from interp.testbeds.storyworld.world import EMOTIONS, NEUTRAL
 
 REACTION_WEIGHT, FIRST_WEIGHT = 20.0, 60.0
 """How much a token of a reaction counts in the loss, and its first, where a token of the story
@@ -39,26 +36,6 @@ _INITIAL_SPREAD = 0.06
 _MATCHING = 1.5
 _GROUP = 4
 _PAD, _BOS, _EOS = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """All that decides the weights. `batch` is stories a step, `warmup` and `decay` are shares of
-    the steps.
-    """
-
-    seed: int = 0
-    steps: int = 4500
-    batch: int = 32
-    d_model: int = 128
-    layers: int = 6
-    heads: int = 4
-    d_mlp: int = 384
-    rate: float = 8e-3
-    embedding_rate: float = 2e-3
-    warmup: float = 0.03
-    decay: float = 0.4
-    weight_decay: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +52,6 @@ class Trained:
     last_loss: float
 
 
-@dataclass(slots=True)
-class _State:
-    model: LlamaForCausalLM
-    muon: torch.optim.Muon
-    adam: torch.optim.AdamW
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-
-
 def train(out: Path, recipe: Recipe, *, checkpoint_every: int = 250) -> Trained:
     """Train by `recipe` and write the Hugging Face folder `out`; the same call resumes a run that
     was cut.
@@ -95,7 +62,7 @@ def train(out: Path, recipe: Recipe, *, checkpoint_every: int = 250) -> Trained:
     make_folder(out)
     state, checkpoint = _start(recipe), out / "checkpoint.safetensors"
     if checkpoint.exists():
-        _resume(state, recipe, checkpoint)
+        read_checkpoint(state, recipe, checkpoint)
     losses: list[float] = []
     began, before = time.monotonic(), state.seconds
     for step, tokens, weights in _batches(recipe, state.step):
@@ -103,7 +70,7 @@ def train(out: Path, recipe: Recipe, *, checkpoint_every: int = 250) -> Trained:
         state.step, state.seconds = step + 1, before + time.monotonic() - began
         _tell(state, recipe, losses)
         if state.step % checkpoint_every == 0:
-            _checkpoint(state, recipe, checkpoint)
+            write_checkpoint(state, recipe, checkpoint)
     save_folder(state.model, out)
     checkpoint.unlink(missing_ok=True)
     first, last = losses[:20] or [float("nan")], losses[-20:] or [float("nan")]
@@ -164,52 +131,6 @@ def build_model(recipe: Recipe) -> LlamaForCausalLM:
     return model
 
 
-def training_stories(key: str, n: int, *, terse: bool) -> list[Story]:
-    """At least `n` stories: mostly twins side by side, some instructed, some with the feeling
-    named.
-    """
-    rng = random.Random(key)
-    found: list[Story] = []
-    while len(found) < n:
-        story = scenario(
-            f"train:{key}:{len(found)}", rng.choice(EMOTIONS), split="train", terse=terse
-        )
-        assert story.twin is not None
-        kind, one = rng.random(), rng.choice((story, story.twin))
-        if kind < 0.12:
-            found.append(instruct(one, rng.choice((*EMOTIONS, NEUTRAL)), rng=rng))
-        elif kind < 0.2:
-            found.append(name_feeling(one, rng=rng))
-        else:
-            found += [story, story.twin]
-    return found
-
-
-def aftermath(story: Story, rng: random.Random) -> list[tuple[str, str]]:
-    """How the story goes on: for each stranger the cue and a reaction of theirs; nothing where an
-    instruction told the tale.
-    """
-    if story.told != story.emotion or story.spans[0].part == "instruction":
-        return []
-    people = list(zip(story.strangers, story.strangers_feel, strict=True))
-    rng.shuffle(people)
-    return [(f"Then {name}", draw_reaction(rng, emotion)) for name, emotion in people]
-
-
-def lesson(rng: random.Random, key: str, *, done: float, n: int) -> list[list[tuple[str, str]]]:
-    """At least `n` tales for the moment when the share `done` of all steps lies behind; each is
-    pairs of a cue and a reaction.
-
-    Who feels what is learnt first where each person has an event of their own (`crowd`), then where
-    one event is told of two people, then among other sentences. A share of each lesson stays.
-    """
-    if rng.random() < max(0.05, min(1.0, 1.0 - 6.0 * (done - 0.12))):
-        return [crowd(f"crowd:{key}:{index}") for index in range(n)]
-    terse = rng.random() < max(0.1, 1.0 - 2.5 * (done - 0.3))
-    stories = training_stories(key, n, terse=terse)
-    return [[(story.text, story.reaction), *aftermath(story, rng)] for story in stories]
-
-
 def _batches(
     recipe: Recipe, start: int
 ) -> Iterator[tuple[int, Int[Tensor, "story pos"], Float[Tensor, "story pos"]]]:
@@ -250,26 +171,17 @@ def _pad(
     return tokens, weights
 
 
-def _start(recipe: Recipe) -> _State:
+def _start(recipe: Recipe) -> State:
     model = build_model(recipe).train()
-    hidden = [
-        parameter for name, parameter in model.named_parameters() if _by_muon(name, parameter)
-    ]
+    hidden = [parameter for name, parameter in model.named_parameters() if by_muon(name, parameter)]
     others = [
-        parameter for name, parameter in model.named_parameters() if not _by_muon(name, parameter)
+        parameter for name, parameter in model.named_parameters() if not by_muon(name, parameter)
     ]
     muon = torch.optim.Muon(hidden, lr=recipe.rate, weight_decay=recipe.weight_decay)
     adam = torch.optim.AdamW(
         others, lr=recipe.embedding_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
-    return _State(model, muon, adam)
-
-
-def _by_muon(name: str, parameter: Tensor) -> bool:
-    """Whether Muon moves it: the matrices inside the blocks. AdamW moves embeddings, unembedding
-    and gains.
-    """
-    return parameter.ndim == 2 and name.startswith("model.layers.")
+    return State(model, muon, adam)
 
 
 def _pace(recipe: Recipe, step: int) -> float:
@@ -281,7 +193,7 @@ def _pace(recipe: Recipe, step: int) -> float:
 
 
 def _take_step(
-    state: _State,
+    state: State,
     recipe: Recipe,
     tokens: Int[Tensor, "story pos"],
     weights: Float[Tensor, "story pos"],
@@ -303,7 +215,7 @@ def _take_step(
     return float(loss.detach())
 
 
-def _tell(state: _State, recipe: Recipe, losses: list[float]) -> None:
+def _tell(state: State, recipe: Recipe, losses: list[float]) -> None:
     """A line on stderr every 50 steps: loss, rate, time left."""
     if state.step % 50 and state.step != recipe.steps:
         return
@@ -316,49 +228,3 @@ def _tell(state: _State, recipe: Recipe, losses: list[float]) -> None:
         file=sys.stderr,
         flush=True,
     )
-
-
-def _checkpoint(state: _State, recipe: Recipe, path: Path) -> None:
-    tensors = {
-        f"model.{name}": tensor.contiguous() for name, tensor in state.model.state_dict().items()
-    }
-    for name, parameter in state.model.named_parameters():
-        for key, value in (state.muon.state[parameter] or state.adam.state[parameter]).items():
-            tensors[f"optimiser.{name}.{key}"] = value
-    progress = {"step": state.step, "tokens": state.tokens, "seconds": state.seconds}
-    write_atomic(
-        path,
-        save(
-            tensors,
-            metadata={"recipe": json.dumps(asdict(recipe)), "progress": json.dumps(progress)},
-        ),
-    )
-
-
-def _resume(state: _State, recipe: Recipe, path: Path) -> None:
-    try:
-        with safe_open(path, framework="pt") as stored:
-            notes = stored.metadata() or {}
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
-        raise ArtefactError(f"{path} is damaged ({error}): delete it to start anew.") from error
-    if json.loads(notes.get("recipe", "null")) != asdict(recipe):
-        raise ArtefactError(
-            f"{path} belongs to another recipe ({notes.get('recipe')}): choose another --out or "
-            "delete it."
-        )
-    progress: dict[str, Any] = json.loads(notes["progress"])
-    state.step, state.tokens, state.seconds = (
-        progress["step"],
-        progress["tokens"],
-        progress["seconds"],
-    )
-    state.model.load_state_dict(
-        {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    )
-    for name, parameter in state.model.named_parameters():
-        muon = _by_muon(name, parameter)
-        keys = ("momentum_buffer",) if muon else ("step", "exp_avg", "exp_avg_sq")
-        (state.muon if muon else state.adam).state[parameter] = {
-            key: tensors[f"optimiser.{name}.{key}"] for key in keys
-        }

@@ -1,0 +1,112 @@
+"""Transplants: which activations of a source go to which tokens of a target, by which edit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.causal.edits import exchange
+from interp.causal.interventions import Intervention
+from interp.causal.passes import Encoded, run
+from interp.causal.restoration import CONTROL
+from interp.causal.twins import align, map_positions
+from interp.errors import InternalError
+from interp.models import LanguageModel
+from interp.sites import Site
+from stimuli.battery import Pair
+
+Moves = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
+"""Source positions and the target positions that they go to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A target, its twin as source, and a stranger as the control's source (None: the emotion has
+    no other group).
+    """
+
+    pair: Pair
+    target: Encoded
+    source: Encoded
+    stranger: Encoded | None
+    moves: dict[tuple[str, str], Moves]
+
+
+def case(
+    pair: Pair, i: int, source: Sequence[Encoded], target: Sequence[Encoded], other: int
+) -> Case:
+    """Which source token goes to which target token, for the twin and for the stranger, at each
+    position.
+    """
+    twins = align(source[i].story, target[i].story)
+    edit = np.arange(*twins.target_edit)
+    moves = {
+        ("last", ""): (np.array([source[i].end]), np.array([target[i].end])),
+        ("edit", ""): (twins.source_of[edit], edit),
+    }
+    if other >= 0:
+        foreign = align(source[other].story, target[other].story).source_edit
+        mapped = map_positions(
+            len(target[i].story), foreign, twins.target_edit, len(source[other].story)
+        )
+        moves["last", CONTROL] = (np.array([source[other].end]), np.array([target[i].end]))
+        moves["edit", CONTROL] = (mapped[edit], edit)
+    return Case(pair, target[i], source[i], source[other] if other >= 0 else None, moves)
+
+
+class Source(NamedTuple):
+    """What a batch's sources hold at the positions that are moved, each row's own, sorted."""
+
+    logits: Float[Tensor, "row d_vocab"]
+    sites: Mapping[Site, Float[Tensor, " row kept *site"]]
+    positions: list[Int[np.ndarray, " kept"]]
+
+
+def capture(
+    model: LanguageModel,
+    cases: Sequence[Case],
+    rows: Sequence[int],
+    control: str,
+    sites: Sequence[Site],
+) -> Source:
+    """The sources of `rows`, run once; only what is moved somewhere is kept."""
+    texts = [cases[row].source if control == "" else _present(cases[row].stranger) for row in rows]
+    moved = [
+        [taken for (_, arm), (taken, _) in cases[row].moves.items() if arm == control]
+        for row in rows
+    ]
+    positions = [np.unique(np.concatenate(taken)) for taken in moved]
+    at = torch.zeros(len(rows), max(map(len, positions)), dtype=torch.long)
+    for row, own in enumerate(positions):
+        at[row, : len(own)] = torch.from_numpy(own)
+    found = run(model, texts, read=sites, at=at)
+    return Source(found.logits, found.sites, positions)
+
+
+def _present(stranger: Encoded | None) -> Encoded:
+    if stranger is None:
+        raise InternalError("a case without a stranger was given to the control's capture.")
+    return stranger
+
+
+def patch(
+    site: Site, source: Source, moves: Sequence[Moves], lengths: Sequence[int], first: int
+) -> Intervention:
+    """The intervention that puts the source's activations at the moves' target positions, in the
+    rows from `first` on of a pass whose rows have these lengths.
+    """
+    held = source.sites[site]
+    of_row = np.repeat(np.arange(len(moves)), [len(taken) for taken, _ in moves])
+    kept = [np.searchsorted(source.positions[row], taken) for row, (taken, _) in enumerate(moves)]
+    values = held[torch.from_numpy(of_row), torch.from_numpy(np.concatenate(kept))]
+    goes_to = (
+        torch.from_numpy(first + of_row),
+        torch.from_numpy(np.concatenate([put for _, put in moves])),
+    )
+    place_of = torch.full((len(lengths), max(lengths)), -1)
+    place_of[goes_to] = torch.arange(len(values))
+    return Intervention(site, exchange(values, place_of), place_of >= 0)

@@ -1,0 +1,133 @@
+"""Figures of steering by strength: how often the emotion is expressed, how likely its words are."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from interp.reporting.formatting import label
+from interp.reporting.select import (
+    column,
+    counted,
+    groups,
+    holds,
+    numbers,
+    select,
+    word,
+)
+from interp.reporting.style import (
+    COLOURS,
+    Look,
+    chance,
+    curve,
+    explain,
+    facets,
+    key,
+    outer_labels,
+    powers_of_two,
+    styled,
+)
+
+_STEERED = Look(COLOURS[0], "o")
+
+
+_RANDOM = Look(COLOURS[1], "s")
+
+
+_VALID = Look(COLOURS[2], "^")
+
+
+_REPORTED = Look("#000000", "*")
+
+
+@styled
+def steering_success(table: pd.DataFrame) -> Figure:
+    """Share of continuations that express the target emotion, by steering strength, beside controls
+    and the valid share.
+
+    Lines are the half of the prompts that chose the strength; the star is the other half, at the
+    strength chosen.
+    """
+    rows = select(table, metric=("success", "valid"))
+    # the trials that chose the layer and the positions
+    rows = rows[column(rows, "half") != "place"]
+    success = select(rows, metric="success")
+    panels = groups(select(success, control=""), ["judge", "emotion"])
+    figure, axes = facets(len(panels), columns=4, height=1.9)
+    for panel, (name, own) in zip(axes, panels, strict=True):
+        _success_panel(panel, select(rows, judge=word(own, "judge"), emotion=word(own, "emotion")))
+        panel.set_title(label(name or "all emotions"))
+        panel.set_ylim(-0.04, 1.04)
+    outer_labels(axes, columns=4, x="strength", y="share")
+    key(figure)
+    explain(
+        figure,
+        title="How often steering makes the model express the emotion",
+        caption=f"{counted(success)} continuations a point; bands and whiskers are 95 % "
+        "intervals. Strength 1 adds the direction at its natural length. Layer, "
+        "positions and strength are chosen on one half of the prompts and reported "
+        "(star) on the other. Valid: the judge finds a feeling it can name in the "
+        "continuation; where this falls, success means nothing.",
+    )
+    return figure
+
+
+def _success_panel(panel: Axes, rows: pd.DataFrame) -> None:
+    reported = column(rows, "half") == "report"
+    sweep = rows[~reported] if (~reported).any() else rows
+    curve(
+        panel, select(sweep, metric="success", control=""), x="scale", look=_STEERED, text="steered"
+    )
+    if holds(sweep, metric="valid", control=""):
+        curve(
+            panel,
+            select(sweep, metric="valid", control=""),
+            x="scale",
+            look=_VALID,
+            text="valid, steered",
+            line="-.",
+        )
+    _controls(panel, select(sweep, metric="success"))
+    if len(sweep) < len(rows):
+        star = select(rows, metric="success", control="", half="report")
+        curve(panel, star, x="scale", look=_REPORTED, text="steered, other half")
+    powers_of_two(panel, sorted(set(numbers(select(sweep, control=""), "scale"))))
+
+
+@styled
+def steering_dose(table: pd.DataFrame) -> Figure:
+    """Log-probability of the emotion's words after the text, by steering strength, beside a random
+    direction and none.
+    """
+    rows = select(table, metric="label_logprob")
+    panels = groups(select(rows, control=""), ["emotion", "half"])
+    figure, axes = facets(len(panels), columns=4, height=1.9)
+    for panel, (name, own) in zip(axes, panels, strict=True):
+        curve(panel, own, x="scale", look=_STEERED, text="steered")
+        _controls(panel, select(rows, emotion=word(own, "emotion"), half=word(own, "half")))
+        panel.set_title(label(name or "all emotions"))
+        powers_of_two(panel, sorted(set(numbers(own, "scale"))))
+    outer_labels(axes, columns=4, x="strength", y="log-probability (nats)")
+    key(figure)
+    explain(
+        figure,
+        title="How steering moves the probability of the emotion's words",
+        caption=f"{counted(rows)} texts a point; bands are 95 % intervals. Strength 1 adds the "
+        "direction at its natural length. Nothing is generated here: the words are read "
+        "at the end of the text. The random direction is as long.",
+    )
+    return figure
+
+
+def _controls(panel: Axes, rows: pd.DataFrame) -> None:
+    """The random direction as a line, the unsteered model as a level."""
+    if holds(rows, control="random"):
+        curve(
+            panel,
+            select(rows, control="random"),
+            x="scale",
+            look=_RANDOM,
+            text="random direction",
+            line=":",
+        )
+    if holds(rows, control="unsteered"):
+        chance(panel, float(select(rows, control="unsteered")["value"].mean()), "unsteered")
