@@ -42,6 +42,9 @@ RESIDUAL_WIDE = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 STREAM = "resid_post"
 """Where directions are fitted: the residual stream after a block, which every later block reads."""
 
+LAST = "last_content"
+"""The position rule of the text's last token: where directions are fitted, and where they act."""
+
 _HEADED = ("q", "k", "v", "z", "pattern")
 
 

@@ -1,13 +1,15 @@
 """The plan: the same batches always, nothing packed over the budget, and requests refused before any forward."""
 
+from dataclasses import replace
+
 import pytest
-from capture_cases import FEW, battery, write_store
+from capture_cases import FEW, battery, capture, write_store
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interp.capture import capture
 from interp.capture.estimate import estimate
-from interp.capture.plan import Options, budget_batches, gather_shards, make_plan
+from interp.capture.options import Options
+from interp.capture.plan import budget_batches, gather_shards, make_plan
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
@@ -41,7 +43,7 @@ def test_shards_end_by_bytes_or_batches():
 def test_sorting_by_length_saves_padding(model):
     texts = Battery("mixed", tuple(Stimulus(f"t{k}", " ".join(["dog"] * (4 + 26 * (k % 2))), "joy") for k in range(40)))
     lengths = [len(row) for row in model.tokenize([item.text for item in texts])]
-    told = estimate(model, texts, sites=["resid_post"], positions=["last"], token_budget=120, teraflops=1.0)
+    told = estimate(model, texts, sites=["resid_post"], positions=["last"], options=Options(token_budget=120), teraflops=1.0)
     as_they_come = [lengths[i : i + 4] for i in range(0, 40, 4)]
     naive = 1 - sum(lengths) / sum(len(b) * max(b) for b in as_they_come)
     assert told["padding"] < 0.1 < naive
@@ -69,14 +71,15 @@ def test_the_digest_follows_everything_that_matters(model, tiny_folder):
 
 def test_estimate_counts_what_a_capture_makes(model, tmp_path):
     texts = battery()
-    settings = {"sites": FEW, "positions": ("last", "all"), "token_budget": 48, "shard_batches": 1}
-    told = estimate(model, texts, teraflops=1.0, **settings)
+    settings = {"sites": FEW, "positions": ("last", "all"), "teraflops": 1.0}
+    small = Options(token_budget=48, shard_batches=1)
+    told = estimate(model, texts, **settings, options=small)
     with write_store(model, tmp_path / "run", positions=("last", "all")) as store:
         arrays = [store.read(site, p).x for site in store.sites for p in store.positions]
         assert told["bytes"] == sum(x.nbytes for x in arrays)
         lengths = store.read(FEW[1], "all").lengths
         assert (told["rows"], told["tokens"], told["shards"]) == (len(texts), sum(lengths), store.head["n_shards"])
-    half = estimate(model, texts, teraflops=1.0, storage="float16", **settings)
+    half = estimate(model, texts, **settings, options=replace(small, storage="float16"))
     assert half["bytes"] == told["bytes"] // 2
 
 

@@ -14,11 +14,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from capture_cases import FEW, battery, tree, write_store
+from capture_cases import FEW, battery, capture, tree, write_store
 from safetensors.torch import load_file, save_file
 
-from interp.capture import capture
-from interp.capture.plan import Options, make_plan
+from interp.capture.options import Options
+from interp.capture.plan import make_plan
 from interp.capture.recorder import Recorder
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.lock import locked
@@ -213,8 +213,7 @@ def test_workers_leave_when_their_parent_is_gone(tiny_folder, tmp_path):
     out = tmp_path / "run"
     code = (
         "import sys; sys.path.insert(0, sys.argv[3])\n"
-        "from capture_cases import FEW, battery\n"
-        "from interp.capture import capture\n"
+        "from capture_cases import FEW, battery, capture\n"
         "from interp.models import load\n"
         "if __name__ == '__main__':\n"
         "    asked = {'sites': FEW, 'token_budget': 48, 'shard_batches': 1}\n"

@@ -12,18 +12,20 @@ import interp
 import stimuli
 
 FLOOR = {
-    "array_files", "chance", "directions", "errors", "files", "lazy", "memory", "notebook",
-    "progress", "results", "sites", "stats",
+    "array_files", "chance", "defaults", "directions", "errors", "files", "lazy", "memory", "notebook",
+    "options", "progress", "results", "sites", "stats",
 }  # fmt: skip
 DOORS = {
     "array_files": {"errors", "files"},
     "chance": {"errors"},
+    "defaults": set(),
     "directions": {"array_files", "errors", "notebook", "sites"},
     "errors": set(),
     "files": {"errors"},
     "lazy": set(),
     "memory": set(),
     "notebook": set(),
+    "options": {"errors"},
     "progress": set(),
     "sites": {"errors"},
     "stats": {"errors"},
@@ -35,8 +37,9 @@ DOORS = {
     "testbeds": FLOOR,
     "evaluation": FLOOR | {"causal", "analysis", "capture", "models", "testbeds"},
     "reporting": FLOOR,
-    "study": FLOOR | {"causal", "analysis", "capture", "models", "testbeds", "evaluation", "reporting"},
-    "cli": FLOOR | {"study", "causal", "analysis", "capture", "models", "testbeds", "evaluation", "reporting"},
+    "settings": {"capture.options", "defaults", "errors", "options", "sites"},
+    "study": FLOOR | {"causal", "analysis", "capture", "models", "testbeds", "evaluation", "reporting", "settings"},
+    "cli": FLOOR | {"study", "causal", "analysis", "capture", "models", "testbeds", "evaluation", "reporting", "settings"},
     "api": FLOOR | {"causal", "analysis", "capture", "models", "evaluation", "study"},
     "stimuli": {"errors", "files", "notebook"},
 }

@@ -14,10 +14,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from interp.analysis.folds import Folds, fold_of, grouped_folds
-from interp.analysis.lengths import length, length_p
+from interp.analysis.lengths import OF, length, length_p
 from interp.analysis.methods import Method, Rows, axis_p, check_rows, fit_unit, held_out_length, method_named
 from interp.analysis.probes import CV_INFLATION
 from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
+from interp.defaults import DIRECTION
 from interp.directions import Direction
 from interp.errors import StatisticsError
 from interp.sites import Site
@@ -36,7 +37,7 @@ def fit(
     site: Site,
     labels: tuple[str, str],
     groups: Labels | None = None,
-    method: str = "paired",
+    method: str = DIRECTION,
     provenance: Mapping[str, Any] | None = None,
 ) -> Direction:
     """The direction from `neutral` rows to `affective` rows (row i of both is one pair), labelled (affective, neutral).
@@ -109,13 +110,15 @@ def anchored(direction: Direction, affective: Rows, neutral: Rows) -> Direction:
 
 
 def separation(
-    affective: Rows, neutral: Rows, groups: Labels, *, method: str = "paired", n_splits: int = 5, seed: int = 0
+    affective: Rows, neutral: Rows, groups: Labels, *, method: str = DIRECTION, n_splits: int = 5, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Rows (metric, value, ci_low, ci_high, n) of how a direction fitted on some scenarios separates the twins of others.
+    """Rows (method, metric, value, ci_low, ci_high, n) of how a direction fitted on some scenarios
+    separates the twins of others.
 
     separation_auroc of the projections inside grouped folds; d_prime, their mean difference over
     their pooled standard deviation; held_out_length, the natural length; norm, the unbiased length
-    of the mean paired difference, with the `p` of its sign flips; split_half_cosine, the mean cosine
+    of the mean paired difference, with the `p` of its sign flips, whatever `method` is (its row
+    says "paired"); split_half_cosine, the mean cosine
     of directions fitted on two halves of the scenarios. That one has no interval: `split_low` and
     `split_high` are the 95 % range over `N_HALVES` halvings of the one sample. `n` counts pairs.
     Raises as `fit` and `grouped_folds`.
@@ -141,13 +144,16 @@ def separation(
         "held_out_length": held_out_length(affective, neutral, groups, method=method, seed=seed),
         "norm": length(difference, groups),
     }
-    rows: list[dict[str, Any]] = [{"metric": metric, **one._asdict(), "n": n_pairs} for metric, one in found.items()]
-    rows[-1]["p"] = length_p(difference, groups, seed=seed)
-    return [*rows, _split_half(affective, neutral, groups, method_named(method), seed)]
+    rows: list[dict[str, Any]] = [
+        {"method": method, "metric": metric, **one._asdict(), "n": n_pairs} for metric, one in found.items()
+    ]
+    rows[-1] |= {"method": OF, "p": length_p(difference, groups, seed=seed)}
+    halves = _split_half(affective, neutral, groups, method_named(method), seed)
+    return [*rows, {"method": method, **halves}]
 
 
 def held_out_projections(
-    affective: Rows, neutral: Rows, groups: Labels, *, method: str = "paired", n_splits: int = 5, seed: int = 0
+    affective: Rows, neutral: Rows, groups: Labels, *, method: str = DIRECTION, n_splits: int = 5, seed: int = 0
 ) -> tuple[Float[np.ndarray, " row"], Int[np.ndarray, " row"]]:
     """Projections of all affective, then all neutral rows on directions fitted without their scenarios, and each row's fold.
 

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from interp.analysis.probes import CV_INFLATION, standardiser
 from interp.chance import sign_flip
+from interp.defaults import DIRECTION
 from interp.errors import ArtefactError, DataError, StatisticsError, UsageError
 from interp.stats import Estimate, Labels, group_sums, mean_interval, numbered
 
@@ -89,7 +90,7 @@ def fit_unit(method: Method, affective: Rows, neutral: Rows) -> Float[np.ndarray
     return vector if float((affective - neutral).mean(axis=0) @ vector) >= 0 else -vector
 
 
-def held_out_length(affective: Rows, neutral: Rows, groups: Labels, *, method: str = "paired", seed: int = 0) -> Estimate:
+def held_out_length(affective: Rows, neutral: Rows, groups: Labels, *, method: str = DIRECTION, seed: int = 0) -> Estimate:
     """The natural length: the mean paired difference along directions that other scenarios gave.
 
     Scenarios are dealt at random into `N_FOLDS`; each fold's differences are projected on the

@@ -1,37 +1,107 @@
 """The study's commands: all stages by `run`, one question by each of the others, and the report drawn again."""
 
 import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
-from interp.cli.options import study_options
+from interp.cli.options import Decorator, GroupedCommand, gathered, options
 from interp.cli.printing import printable, show
 from interp.errors import UsageError
+from interp.options import about
+from interp.settings import StudyOptions
+
+METHODS = frozenset({"folds", "probe", "direction", "ablate_with", "judge", "seed"})
+"""Settings that only some stages use. The help of the other stages leaves them out; every stage takes
+them, since commands that share a folder agree in all settings.
+"""
+
+_SHARED = "Settings of other stages are taken, too: see `interp run --help`."
 
 
-@click.command()
-@study_options
-def run(**settings: Any) -> None:
-    """Every stage on one model and one battery; ends with the path of the report. Run again to resume."""
-    _study(None, **settings)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """How one call goes about its work; nothing of it is kept in the run."""
+
+    GROUP: ClassVar[str] = "Command"
+
+    new_run: bool = field(
+        default=False,
+        metadata=about("If OUT holds a run with other settings, begin one beside it: OUT-2, OUT-3, ..."),
+    )
+    dry_run: bool = field(
+        default=False,
+        metadata=about("Say what would be done and how much it is; compute nothing."),
+    )
+    teraflops: float | None = field(default=None, metadata=about("With --dry-run: what the device reaches.", above=0))
+    as_json: bool = field(default=False, metadata=about("Print JSON on stdout.", name="json"))
 
 
-@click.command()
-@study_options
-@click.option(
-    "--executor", default="serial", show_default=True, type=click.Choice(["serial", "processes", "ray"]), help="Who computes."
+def _settings(said: Mapping[str, Any]) -> StudyOptions:
+    from interp.study import Settings
+
+    return Settings.of(**said)
+
+
+def study_options(uses: Collection[str]) -> Decorator:
+    """A study's settings and how to call it; of `METHODS` the help shows those in `uses`."""
+    hidden = METHODS.difference(uses)
+    return options(
+        gathered(StudyOptions, into="settings", hidden=hidden, make=_settings),
+        gathered(Call, into="call"),
+    )
+
+
+def _text(told: str, command: str) -> str:
+    """A command's help: what it does, and an example line."""
+    asked = "--model storyworld --stimuli storyworld --out runs/demo"
+    return f"{told}\n\n\b\nExample:\n  interp {command.replace('...', asked)}"
+
+
+@click.command(
+    cls=GroupedCommand,
+    help=_text(
+        "Every stage on one model and one battery; ends with the path of the report. Run again to resume.",
+        "run ... --preset quick",
+    ),
 )
+@study_options(METHODS)
+def run(settings: StudyOptions, call: Call) -> None:
+    """Every stage."""
+    _study(None, settings, call)
+
+
+@click.command(
+    cls=GroupedCommand,
+    help=_text("Record hidden states at every site into OUT/activations.", "capture ... --shard 0/4"),
+    epilog=_SHARED,
+)
+@study_options(())
+@click.option("--executor", type=click.Choice(["serial", "processes", "ray"]), help="Who computes.")
 @click.option("--workers", type=click.IntRange(1), help="Workers of processes and ray; 2 if not given.")
 @click.option("--shard", metavar="I/N", help="Be worker I of N (from 0) that share OUT, as in a Slurm array.")
-@click.option("--repair", is_flag=True, help="Forget damaged shards first, so that only they are computed again.")
-def capture(executor: str, workers: int | None, shard: str | None, repair: bool, **settings: Any) -> None:
-    """Record hidden states at every site into OUT/activations."""
-    chosen = _executor(executor, workers, shard)
-    if repair and (settings["dry_run"] or settings["new_run"]):
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Forget damaged shards first, so that only they are computed again.",
+)
+def capture(
+    settings: StudyOptions,
+    call: Call,
+    executor: str | None,
+    workers: int | None,
+    shard: str | None,
+    repair: bool,
+) -> None:
+    """Record hidden states."""
+    how = settings.capture
+    chosen = replace(how, executor=_executor(executor or how.executor, workers, shard))
+    if repair and (call.dry_run or call.new_run):
         raise UsageError("--repair changes the capture in OUT: it goes neither with --dry-run nor with --new-run.")
-    _study(("capture",), executor=chosen, repair=repair, **settings)
+    _study(("capture",), replace(settings, capture=chosen), call, repair=repair)
 
 
 def _executor(executor: str, workers: int | None, shard: str | None) -> str:
@@ -45,24 +115,52 @@ def _executor(executor: str, workers: int | None, shard: str | None) -> str:
     return executor if executor == "serial" else f"{executor}:{workers or 2}"
 
 
-def _command(name: str, stages: tuple[str, ...], text: str) -> click.Command:
-    """The command `name`, which runs `stages`."""
+def _command(name: str, stages: tuple[str, ...], text: str, *, uses: Collection[str], example: str) -> click.Command:
+    """The command `name`, which runs `stages`; they use these of `METHODS`."""
 
-    @click.command(name, help=text)
-    @study_options
-    def command(**settings: Any) -> None:
-        _study(stages, **settings)
+    @click.command(name, cls=GroupedCommand, help=_text(text, f"{name} {example}"), epilog=_SHARED)
+    @study_options(uses)
+    def command(settings: StudyOptions, call: Call) -> None:
+        _study(stages, settings, call)
 
     return command
 
 
-probe = _command("probe", ("probes",), "Linear probes beside text baselines and a control task.")
-directions = _command("directions", ("directions", "cosines"), "Emotion directions and how well they separate held-out twins.")
-patch = _command("patch", ("patching",), "Activation patching between twins: site x layer, at two positions.")
-ablate = _command(
-    "ablate", ("contributions", "ablation"), "Contributions of heads and neurons; ablation of the top k against random k."
+probe = _command(
+    "probe",
+    ("probes",),
+    "Linear probes beside text baselines and a control task.",
+    uses=("folds", "probe", "seed"),
+    example="... --probe lda",
 )
-steer = _command("steer", ("steering",), "Steer neutral texts along each direction, over strengths.")
+directions = _command(
+    "directions",
+    ("directions", "cosines"),
+    "Emotion directions and how well they separate held-out twins.",
+    uses=("folds", "direction", "seed"),
+    example="... --direction lda",
+)
+patch = _command(
+    "patch",
+    ("patching",),
+    "Activation patching between twins: site x layer, at two positions.",
+    uses=("seed",),
+    example="... --preset quick",
+)
+ablate = _command(
+    "ablate",
+    ("contributions", "ablation"),
+    "Contributions of heads and neurons; ablation of the top k against random k.",
+    uses=("folds", "direction", "ablate_with", "seed"),
+    example="... --ablate-with zero",
+)
+steer = _command(
+    "steer",
+    ("steering",),
+    "Steer neutral texts along each direction, over strengths.",
+    uses=("folds", "direction", "judge", "seed"),
+    example="... --judge forced_choice",
+)
 
 
 @click.command()
@@ -74,30 +172,20 @@ def report(out: Path) -> None:
     click.echo(study.report(out))
 
 
-def _study(
-    stages: tuple[str, ...] | None,
-    *,
-    dry_run: bool,
-    new_run: bool,
-    teraflops: float | None,
-    as_json: bool,
-    repair: bool = False,
-    **settings: Any,
-) -> None:
+def _study(stages: tuple[str, ...] | None, settings: StudyOptions, call: Call, *, repair: bool = False) -> None:
     from interp import study
     from interp.capture.store import upkeep
 
-    arguments = study.Settings(**{key: value for key, value in settings.items() if value != ()})
-    arguments = study.new_run(arguments) if new_run else arguments
-    if dry_run:
-        show(study.estimate(arguments, teraflops=teraflops), as_json=as_json)
+    settings = study.new_run(settings) if call.new_run else settings
+    if call.dry_run:
+        show(study.estimate(settings, teraflops=call.teraflops), as_json=call.as_json)
         return
-    if teraflops is not None:
+    if call.teraflops is not None:
         raise UsageError("--teraflops is for --dry-run, which it tells how fast the device is.")
     if repair:
-        show(upkeep.repair(arguments.out / "activations"), as_json=False, err=as_json)
-    summary = study.run(arguments, stages=stages)
-    if as_json:
+        show(upkeep.repair(settings.out / "activations"), as_json=False, err=call.as_json)
+    summary = study.run(settings, stages=stages)
+    if call.as_json:
         click.echo(json.dumps(summary, indent=1, default=str))
     else:
         for finding in summary["findings"]:

@@ -63,6 +63,8 @@ def refuse_other_config(settings: Settings, battery: Battery) -> None:
 
 
 def _different(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """The settings that differ; one that an older record does not know had its default."""
+    known = {**Settings.usual(), **known}
     return [key for key in sorted({*known, *asked}) if known.get(key) != asked.get(key)]
 
 

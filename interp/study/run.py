@@ -111,11 +111,17 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
     refuse_other_config(settings, battery)
     asked = conditions(settings.captured(battery), folds=settings.folds, model=settings.model)
     closed = asked.forbidden(STAGES, asked=False)
-    model = outline(settings.model, dtype=settings.dtype, offline=settings.offline, chat_template=settings.chat_template)
+    how = settings.loading
+    model = outline(settings.model, dtype=how.dtype, offline=how.offline, chat_template=how.chat_template)
     model.reading = settings.reading
     sites, positions = settings.sites_of(model), settings.captured_positions
     captured = plan_in_numbers(
-        model, settings.captured(battery), sites=sites, positions=positions, teraflops=teraflops, **settings.capture_options
+        model,
+        settings.captured(battery),
+        sites=sites,
+        positions=positions,
+        teraflops=teraflops,
+        options=settings.capture,
     )
     told = {
         "items": len(battery),
