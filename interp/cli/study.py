@@ -1,24 +1,47 @@
 """The study's commands: all stages by `run`, one question by each of the others, and the report drawn again."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
 
-from interp.cli.options import Decorator, GroupedCommand, gathered, options
+from interp.cli.options import Command, GroupedCommand, gathered, options
 from interp.cli.printing import printable, show
 from interp.errors import UsageError
 from interp.options import about
 from interp.settings import StudyOptions
 
 METHODS = frozenset({"folds", "probe", "direction", "ablate_with", "judge", "seed"})
-"""Settings that only some stages use. The help of the other stages leaves them out; every stage takes
-them, since commands that share a folder agree in all settings.
+"""Settings that only some stages use. The help of the other stages leaves them out; every stage
+takes them, since commands that share a folder agree in all settings.
 """
 
+USES: Mapping[str, Collection[str]] = {
+    "run": METHODS,
+    "capture": (),
+    "probe": ("folds", "probe", "seed"),
+    "directions": ("folds", "direction", "seed"),
+    "patch": ("seed",),
+    "ablate": ("folds", "direction", "ablate_with", "seed"),
+    "steer": ("folds", "direction", "judge", "seed"),
+}
+"""Those of `METHODS` that each command uses."""
+
+EXAMPLES: Mapping[str, str] = {
+    "run": "--preset quick",
+    "capture": "--shard 0/4",
+    "probe": "--probe lda",
+    "directions": "--direction lda",
+    "patch": "--preset quick",
+    "ablate": "--ablate-with zero",
+    "steer": "--judge forced_choice",
+}
+"""What the example line of each command's help asks for."""
+
+_ASKED = "--model storyworld --stimuli storyworld --out runs/demo"
 _SHARED = "Settings of other stages are taken, too: see `interp run --help`."
 
 
@@ -46,40 +69,35 @@ def _settings(said: Mapping[str, Any]) -> StudyOptions:
     return Settings.of(**said)
 
 
-def study_options(uses: Collection[str]) -> Decorator:
-    """A study's settings and how to call it; of `METHODS` the help shows those in `uses`."""
-    hidden = METHODS.difference(uses)
-    return options(
+def study_command(name: str, told: str) -> Callable[[Command], click.Command]:
+    """The command `name`, which gets a study's settings and how to call it; `told` says what it does.
+
+    Of `METHODS` its help shows those that it uses.
+    """
+    hidden = METHODS.difference(USES[name])
+    taken = options(
         gathered(StudyOptions, into="settings", hidden=hidden, make=_settings),
         gathered(Call, into="call"),
     )
+    text = f"{told}\n\n\b\nExample:\n  interp {name} {_ASKED} {EXAMPLES[name]}"
+
+    def decorate(command: Command) -> click.Command:
+        made = click.command(name, cls=GroupedCommand, help=text, epilog=_SHARED if hidden else None)
+        return made(taken(command))
+
+    return decorate
 
 
-def _text(told: str, command: str) -> str:
-    """A command's help: what it does, and an example line."""
-    asked = "--model storyworld --stimuli storyworld --out runs/demo"
-    return f"{told}\n\n\b\nExample:\n  interp {command.replace('...', asked)}"
-
-
-@click.command(
-    cls=GroupedCommand,
-    help=_text(
-        "Every stage on one model and one battery; ends with the path of the report. Run again to resume.",
-        "run ... --preset quick",
-    ),
+@study_command(
+    "run",
+    "Every stage on one model and one battery; ends with the path of the report. Run again to resume.",
 )
-@study_options(METHODS)
 def run(settings: StudyOptions, call: Call) -> None:
     """Every stage."""
     _study(None, settings, call)
 
 
-@click.command(
-    cls=GroupedCommand,
-    help=_text("Record hidden states at every site into OUT/activations.", "capture ... --shard 0/4"),
-    epilog=_SHARED,
-)
-@study_options(())
+@study_command("capture", "Record hidden states at every site into OUT/activations.")
 @click.option("--executor", type=click.Choice(["serial", "processes", "ray"]), help="Who computes.")
 @click.option("--workers", type=click.IntRange(1), help="Workers of processes and ray; 2 if not given.")
 @click.option("--shard", metavar="I/N", help="Be worker I of N (from 0) that share OUT, as in a Slurm array.")
@@ -96,7 +114,7 @@ def capture(
     shard: str | None,
     repair: bool,
 ) -> None:
-    """Record hidden states."""
+    """The command `capture`, which alone says who computes."""
     how = settings.capture
     chosen = replace(how, executor=_executor(executor or how.executor, workers, shard))
     if repair and (call.dry_run or call.new_run):
@@ -115,52 +133,29 @@ def _executor(executor: str, workers: int | None, shard: str | None) -> str:
     return executor if executor == "serial" else f"{executor}:{workers or 2}"
 
 
-def _command(name: str, stages: tuple[str, ...], text: str, *, uses: Collection[str], example: str) -> click.Command:
-    """The command `name`, which runs `stages`; they use these of `METHODS`."""
+def _command(name: str, stages: tuple[str, ...], told: str) -> click.Command:
+    """The command `name`, which runs `stages`."""
 
-    @click.command(name, cls=GroupedCommand, help=_text(text, f"{name} {example}"), epilog=_SHARED)
-    @study_options(uses)
+    @study_command(name, told)
     def command(settings: StudyOptions, call: Call) -> None:
         _study(stages, settings, call)
 
     return command
 
 
-probe = _command(
-    "probe",
-    ("probes",),
-    "Linear probes beside text baselines and a control task.",
-    uses=("folds", "probe", "seed"),
-    example="... --probe lda",
-)
+probe = _command("probe", ("probes",), "Linear probes beside text baselines and a control task.")
 directions = _command(
     "directions",
     ("directions", "cosines"),
     "Emotion directions and how well they separate held-out twins.",
-    uses=("folds", "direction", "seed"),
-    example="... --direction lda",
 )
-patch = _command(
-    "patch",
-    ("patching",),
-    "Activation patching between twins: site x layer, at two positions.",
-    uses=("seed",),
-    example="... --preset quick",
-)
+patch = _command("patch", ("patching",), "Activation patching between twins: site x layer, at two positions.")
 ablate = _command(
     "ablate",
     ("contributions", "ablation"),
     "Contributions of heads and neurons; ablation of the top k against random k.",
-    uses=("folds", "direction", "ablate_with", "seed"),
-    example="... --ablate-with zero",
 )
-steer = _command(
-    "steer",
-    ("steering",),
-    "Steer neutral texts along each direction, over strengths.",
-    uses=("folds", "direction", "judge", "seed"),
-    example="... --judge forced_choice",
-)
+steer = _command("steer", ("steering",), "Steer neutral texts along each direction, over strengths.")
 
 
 @click.command()
