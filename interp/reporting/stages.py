@@ -31,8 +31,9 @@ STAGES = (
     Stage(
         "directions",
         "Directions: is there one axis for each emotion?",
-        "Each emotion's direction leads from the neutral twins to its texts: the mean of their differences, unless the "
-        "column `method` names another way. A useful direction separates texts that it was not made from, and hardly changes when other scenarios are used.",
+        "Each emotion's direction leads from the neutral twins to its texts: the mean of their "
+        "differences, unless the column `method` names another way. A useful direction separates "
+        "texts that it was not made from, and hardly changes when other scenarios are used.",
         ("directions", "cosines"),
         ("separation_auroc", "split_half_cosine"),
         ("emotion", "metric"),
