@@ -78,14 +78,15 @@ def options_of(record: type) -> dict[str, Option]:
     """The options of `record` and of the records in it, by their flat names."""
     found: dict[str, Option] = {}
     for one, said in _fields(record):
+        kind: Any = one.type
         if said is None:
-            found |= options_of(one.type)
+            found |= options_of(kind)
         else:
             name = said.name or one.name
             default = one.default if one.default_factory is MISSING else one.default_factory()
             default = default if default is MISSING else said.outward(default)
             headed = replace(said, group=said.group or record.GROUP)  # type: ignore[attr-defined]
-            found[name] = Option(name, one.type, default, headed)
+            found[name] = Option(name, kind, default, headed)
     return found
 
 
@@ -131,7 +132,7 @@ def check(record: Any) -> None:
 
 def _fields(record: type) -> Iterator[tuple[Field[Any], About | None]]:
     """The fields that are options, with what is said of them, or records (None is said of these)."""
-    for one in fields(record):  # type: ignore[arg-type]
+    for one in fields(record):
         if is_dataclass(one.type) or _ABOUT in one.metadata:
             yield one, one.metadata.get(_ABOUT)
 
@@ -140,7 +141,8 @@ def _built(record: type[Record], given: Mapping[str, Any]) -> Record:
     values: dict[str, Any] = {}
     for one, said in _fields(record):
         if said is None:
-            values[one.name] = _built(one.type, given)  # type: ignore[arg-type]
+            kind: Any = one.type
+            values[one.name] = _built(kind, given)
         elif (name := said.name or one.name) in given:
             value = given[name]
             values[one.name] = value if said.unit == 1 else value * said.unit

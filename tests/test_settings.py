@@ -85,7 +85,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(tmp_path):
     ("given", "message"),
     [
         ({"dtype": "int4"}, "dtype is 'int4': expected one of float32, bfloat16, float16"),
-        ({"storage": None}, "storage is None: expected one of float32, float16"),
+        ({"storage": "float8"}, "storage is 'float8': expected one of float32, float16"),
         ({"truncate": "middle"}, "truncate is 'middle': expected one of left, right"),
         ({"shard_mb": 0}, "shard_mb is 0: at least 1 is needed"),
         ({"preset": "slow"}, "preset is 'slow': expected one of quick, standard, full"),
@@ -203,9 +203,9 @@ def test_no_default_of_a_setting_is_written_twice():
 
 
 def sections(told: str) -> dict[str, str]:
-    """The help's headings and what stands below each."""
-    parts = re.split(r"^(\w+):\n", told, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    """The help's headings and what stands below each, its words in one line."""
+    parts = re.split(r"^ *(\w+):\n", told, flags=re.MULTILINE)
+    return {name: " ".join(part.split()) for name, part in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def test_the_help_of_run_and_probe_has_groups_choices_defaults_and_an_example():

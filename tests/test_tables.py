@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from commands import outcome
+from matplotlib.figure import Figure
 from sklearn.naive_bayes import GaussianNB
 
 import interp
@@ -19,8 +20,10 @@ from interp.errors import UsageError
 from interp.evaluation.judges import JUDGES
 from interp.results import read_record, read_table
 
+pytestmark = pytest.mark.slow
 EMOTIONS = ("fear", "joy")
 ASKED = ("--model", "planted", "--stimuli", "planted", "--emotions", ",".join(EMOTIONS))
+ASKED = (*ASKED, "--sites", "resid_post,z,post")
 TOYS = {"probe": "bayes", "direction": "median", "ablate_with": "half", "judge": "gloomy"}
 CHOSEN = [part for name, toy in TOYS.items() for part in (f"--{name.replace('_', '-')}", toy)]
 
@@ -50,7 +53,7 @@ def letters(texts, lexicons):
     return lambda fold: counts
 
 
-def words(figure: mpl.figure.Figure) -> set[str]:
+def words(figure: Figure) -> set[str]:
     return {each.get_text() for each in figure.findobj(mpl.text.Text)}
 
 
@@ -113,11 +116,9 @@ def test_a_direction_method_of_the_table_is_fitted_scored_and_saved(ran, tables)
     assert all(methods == {"median"} for methods in of_method.values())
     cosines = tables["cosines"].groupby("metric").method.agg(set).to_dict()
     assert cosines == {"cosine": {"median"}, "cosine_corrected": {"paired"}}
-    saved = [interp.Direction.load(file) for file in (ran / "directions").iterdir()]
+    saved = [interp.Direction.load(file) for file in (ran / "directions").glob("*.safetensors")]
     assert {one.method for one in saved} == {"median"}
-    settings = interp.study.Settings.of(
-        model="planted", stimuli="planted", out=ran, emotions=EMOTIONS, preset="quick"
-    )
+    settings = interp.study.Settings.of(model="planted", stimuli="planted", out=ran, emotions=EMOTIONS, preset="quick")
     battery = settings.captured(settings.read_battery())
     store = interp.record(interp.load("planted"), battery)
     pairs = battery.pairs().of("fear")

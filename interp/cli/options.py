@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
@@ -85,27 +84,26 @@ def gathered(
     into: str,
     only: Collection[str] = (),
     hidden: Collection[str] = (),
-    make: Callable[[Mapping[str, Any]], Any] | None = None,
 ) -> Decorator:
-    """The options of `record`, which the command gets as one argument, named `into`.
+    """The options of `record`, which the command gets as that record, named `into`.
 
-    What was not said keeps the record's default. `only` names some of the options, `hidden` those
-    that the help leaves out; `make` makes the argument of what was said, by default the record.
+    What was not said keeps its default. `only` names some of the options, `hidden` those that the
+    help leaves out.
     """
     known = {name: one for name, one in options_of(record).items() if one.about.flag}
     chosen = {name: one for name, one in known.items() if not only or name in only}
-    finish = make or partial(build, record)
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def gather(**values: Any) -> Any:
             said = {name: values.pop(name) for name in chosen}
             said = {name: value for name, value in said.items() if value not in (None, (), {})}
-            return command(**{into: finish(said)}, **values)
+            return command(**{into: build(record, said)}, **values)
 
+        taking: Command = gather
         for name, one in reversed(chosen.items()):
-            gather = _option(one, hidden=name in hidden)(gather)
-        return gather
+            taking = _option(one, hidden=name in hidden)(taking)
+        return taking
 
     return decorate
 

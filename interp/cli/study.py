@@ -4,14 +4,14 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import click
 
 from interp.cli.options import Command, GroupedCommand, gathered, options
 from interp.cli.printing import printable, show
 from interp.errors import UsageError
-from interp.options import about
+from interp.options import about, flat
 from interp.settings import StudyOptions
 
 METHODS = frozenset({"folds", "probe", "direction", "ablate_with", "judge", "seed"})
@@ -63,20 +63,14 @@ class Call:
     as_json: bool = field(default=False, metadata=about("Print JSON on stdout.", name="json"))
 
 
-def _settings(said: Mapping[str, Any]) -> StudyOptions:
-    from interp.study import Settings
-
-    return Settings.of(**said)
-
-
 def study_command(name: str, told: str) -> Callable[[Command], click.Command]:
-    """The command `name`, which gets a study's settings and how to call it; `told` says what it does.
+    """The command `name`, which gets what is `asked` of a study, and how to `call` it; `told` says what it does.
 
     Of `METHODS` its help shows those that it uses.
     """
     hidden = METHODS.difference(USES[name])
     taken = options(
-        gathered(StudyOptions, into="settings", hidden=hidden, make=_settings),
+        gathered(StudyOptions, into="asked", hidden=hidden),
         gathered(Call, into="call"),
     )
     text = f"{told}\n\n\b\nExample:\n  interp {name} {_ASKED} {EXAMPLES[name]}"
@@ -92,9 +86,9 @@ def study_command(name: str, told: str) -> Callable[[Command], click.Command]:
     "run",
     "Every stage on one model and one battery; ends with the path of the report. Run again to resume.",
 )
-def run(settings: StudyOptions, call: Call) -> None:
+def run(asked: StudyOptions, call: Call) -> None:
     """Every stage."""
-    _study(None, settings, call)
+    _study(None, asked, call)
 
 
 @study_command("capture", "Record hidden states at every site into OUT/activations.")
@@ -107,7 +101,7 @@ def run(settings: StudyOptions, call: Call) -> None:
     help="Forget damaged shards first, so that only they are computed again.",
 )
 def capture(
-    settings: StudyOptions,
+    asked: StudyOptions,
     call: Call,
     executor: str | None,
     workers: int | None,
@@ -115,11 +109,11 @@ def capture(
     repair: bool,
 ) -> None:
     """The command `capture`, which alone says who computes."""
-    how = settings.capture
+    how = asked.capture
     chosen = replace(how, executor=_executor(executor or how.executor, workers, shard))
     if repair and (call.dry_run or call.new_run):
         raise UsageError("--repair changes the capture in OUT: it goes neither with --dry-run nor with --new-run.")
-    _study(("capture",), replace(settings, capture=chosen), call, repair=repair)
+    _study(("capture",), replace(asked, capture=chosen), call, repair=repair)
 
 
 def _executor(executor: str, workers: int | None, shard: str | None) -> str:
@@ -137,8 +131,8 @@ def _command(name: str, stages: tuple[str, ...], told: str) -> click.Command:
     """The command `name`, which runs `stages`."""
 
     @study_command(name, told)
-    def command(settings: StudyOptions, call: Call) -> None:
-        _study(stages, settings, call)
+    def command(asked: StudyOptions, call: Call) -> None:
+        _study(stages, asked, call)
 
     return command
 
@@ -167,10 +161,18 @@ def report(out: Path) -> None:
     click.echo(study.report(out))
 
 
-def _study(stages: tuple[str, ...] | None, settings: StudyOptions, call: Call, *, repair: bool = False) -> None:
+def _study(
+    stages: tuple[str, ...] | None,
+    asked: StudyOptions,
+    call: Call,
+    *,
+    repair: bool = False,
+) -> None:
+    """Run these stages of what was asked, or all of them, or say what that would be."""
     from interp import study
     from interp.capture.store import upkeep
 
+    settings = study.Settings.of(**flat(asked))
     settings = study.new_run(settings) if call.new_run else settings
     if call.dry_run:
         show(study.estimate(settings, teraflops=call.teraflops), as_json=call.as_json)
