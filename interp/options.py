@@ -24,8 +24,8 @@ class About:
 
     `group`: its heading in a command's help; without one, the `GROUP` of its record. `choices`: the
     values that it may have, or the table whose keys they are, as "module:TABLE", which is read when
-    it is needed. `least`: the smallest number; `above`: a number that it must exceed. `parse`: makes
-    its value of a command line's text. `flag`: whether commands have it. `name`: what it is called
+    it is needed. `least`: the smallest number; `above`: a number that it must exceed. `parse`:
+    makes its value of a command line's text. `flag`: whether commands have it. `name`: what it is called
     where that is not the field's name, and `unit`: how many of the field's units are one of `name`.
     """
 
@@ -131,7 +131,7 @@ def check(record: Any) -> None:
 
 
 def _fields(record: type) -> Iterator[tuple[Field[Any], About | None]]:
-    """The fields that are options, with what is said of them, or records (None is said of these)."""
+    """The fields that are options, with what is said of them, or records, of which it is None."""
     for one in fields(record):
         if is_dataclass(one.type) or _ABOUT in one.metadata:
             yield one, one.metadata.get(_ABOUT)

@@ -33,7 +33,7 @@ def split_sites(text: str) -> tuple[str, ...]:
 
 
 def columns_of(text: str) -> dict[str, str]:
-    """Our columns and the file's, out of OURS=THEIRS between commas; `UsageError` for other texts."""
+    """Our columns and the file's, out of OURS=THEIRS between commas; else `UsageError`."""
     found: dict[str, str] = {}
     for part in split(text):
         ours, equals, theirs = (side.strip() for side in part.partition("="))
@@ -85,7 +85,7 @@ class TextOptions:
     columns: Mapping[str, str] = field(
         default_factory=dict,
         metadata=about(
-            "Which column is which: text=Sentence,emotion=Label; numbers from 1 where a table has no line of names.",
+            "Which is which: text=Sentence,emotion=Label; numbers from 1 where no line has names.",
             parse=columns_of,
         ),
     )
@@ -179,7 +179,7 @@ class StudyOptions:
     judge: str | None = field(
         default=None,
         metadata=about(
-            "Who says which emotion a steered text expresses; unsaid, a testbed's oracle, and for other models nobody.",
+            "Who judges steered texts; if not given, a testbed's oracle, else nobody.",
             choices="interp.evaluation.judges:JUDGES",
         ),
     )

@@ -12,8 +12,8 @@ import interp
 import stimuli
 
 FLOOR = {
-    "array_files", "chance", "defaults", "directions", "errors", "files", "lazy", "memory", "notebook",
-    "options", "progress", "results", "sites", "stats",
+    "array_files", "chance", "defaults", "directions", "errors", "files", "lazy", "memory",
+    "notebook", "options", "progress", "results", "sites", "stats",
 }  # fmt: skip
 DOORS = {
     "array_files": {"errors", "files"},

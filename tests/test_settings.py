@@ -1,4 +1,4 @@
-"""Settings are written once: from the records come the commands' options and the run's flat list."""
+"""Settings are written once: of the records are made the commands' options and a run's list."""
 
 import ast
 import json
@@ -158,7 +158,7 @@ def test_every_option_of_every_command_is_a_field_of_a_record_or_told_here():
 
 
 def test_every_stage_takes_every_setting_and_shows_those_that_it_uses():
-    """Commands that share a folder must agree in all settings, so that each of them can be told all."""
+    """Commands that share a folder agree in all settings, so that each can be told all."""
     run = {one.name: one for one in cli.commands["run"].params}
     assert not any(getattr(one, "hidden", False) for one in run.values())
     seen = set()

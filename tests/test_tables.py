@@ -1,4 +1,4 @@
-"""A line in a table is enough: a toy entry of each is chosen on the command line, and a study runs it."""
+"""A line in a table is enough: a toy entry of each, named on the command line, is run."""
 
 import json
 import warnings

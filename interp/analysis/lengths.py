@@ -18,7 +18,7 @@ from interp.errors import DataError
 from interp.stats import Estimate, Labels, group_sums, jackknife_reach
 
 OF = "paired"
-"""The method whose direction these lengths and cosines are of, whichever one is asked for elsewhere."""
+"""The method whose direction these lengths and cosines are of, whatever is asked for elsewhere."""
 
 Rows = Float[np.ndarray, "pair d_model"]
 

@@ -93,7 +93,7 @@ def nested_separation(
     n_splits: int = 5,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The row of `nested_auroc` for the direction that `method` finds, where each fold chose its place.
+    """The row of `nested_auroc` for the direction of `method`, where each fold chose its place.
 
     `twins` holds the affective and the neutral rows of each place. A fold fits on its training
     scenarios and chooses, on its inner folds, the place whose direction separates best. `p` is that

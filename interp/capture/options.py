@@ -1,4 +1,4 @@
-"""Options: how a capture is made. It imports nothing heavy, since commands show it in their help."""
+"""Options: how a capture is made. Nothing heavy is imported: commands show them in their help."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +15,8 @@ class Options:
 
     `token_budget`: tokens per batch, padding counted; a batch keeps no more than a shard's bytes
     either. `storage`: float32 or float16 (values beyond float16 stay float32). `on_nonfinite`: stop
-    with an error, or quarantine the pair. `truncate`: cut texts longer than the context on this side
-    (left or right; None refuses them). `allow_special`: accept special tokens inside texts.
+    with an error, or quarantine the pair. `truncate`: cut texts longer than the context on this
+    side (left or right; None refuses them). `allow_special`: accept special tokens inside texts.
     `shard_bytes` (as float32), `shard_batches`: a shard ends at whichever comes first. `attention`:
     fast (no pattern is computed) or eager. `executor`: who computes (see `workers.executors`):
     serial, processes:2, ray:2, or shard:0/4, one of four workers that share a folder. `reuse`:
@@ -47,7 +47,7 @@ class Options:
     on_nonfinite: str = field(
         default="stop",
         metadata=about(
-            "What becomes of a text whose activations are not finite; quarantine leaves out its pair.",
+            "What is done with a text of non-finite activations; quarantine leaves out its pair.",
             choices=("stop", "quarantine"),
         ),
     )

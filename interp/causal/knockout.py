@@ -86,8 +86,9 @@ class Effects(NamedTuple):
 
 
 def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = STAND_IN) -> Effects:
-    """The effects of each plan on each of its pairs, many plans per forward pass; `mode` is a key of
-    `STAND_INS`.
+    """The effects of each plan on each of its pairs, many plans per forward pass.
+
+    `mode` is a key of `STAND_INS`.
 
     Raises `InternalError` for a plan that names a component twice, `UsageError` for one that
     the model lacks, or where an edit does not act.

@@ -1,4 +1,4 @@
-"""Options of commands, made from the fields of records: a default is written there, and not here."""
+"""Options of commands, made from the fields of records, where their defaults are written."""
 
 import functools
 from collections.abc import Callable, Collection, Mapping

@@ -64,9 +64,9 @@ class Call:
 
 
 def study_command(name: str, told: str) -> Callable[[Command], click.Command]:
-    """The command `name`, which gets what is `asked` of a study, and how to `call` it; `told` says what it does.
+    """The command `name`, which gets what is `asked` of a study, and how to `call` it.
 
-    Of `METHODS` its help shows those that it uses.
+    `told` says what it does. Of `METHODS` its help shows those that it uses.
     """
     hidden = METHODS.difference(USES[name])
     taken = options(
@@ -84,7 +84,7 @@ def study_command(name: str, told: str) -> Callable[[Command], click.Command]:
 
 @study_command(
     "run",
-    "Every stage on one model and one battery; ends with the path of the report. Run again to resume.",
+    "Every stage on one model and one battery, then the report. Run again to resume.",
 )
 def run(asked: StudyOptions, call: Call) -> None:
     """Every stage."""

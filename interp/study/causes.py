@@ -89,8 +89,8 @@ def steering(study: Study) -> Rows:
 
     Where there is a judge (the one that was asked for, else a testbed's oracle), continuations are
     generated and judged, and layer, positions and strength are chosen on half of the prompts. For
-    every model the readout's log-probability of the emotion's words is measured against the strength,
-    at the layer where separation saturates.
+    every model the readout's log-probability of the emotion's words is measured against the
+    strength, at the layer where separation saturates.
     """
     chosen, reported = halves(study.pairs, seed=study.settings.seed)
     vectors = _directions(study, chosen)

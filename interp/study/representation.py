@@ -101,9 +101,10 @@ def cosines(study: Study) -> Rows:
     made of differences of twins, so the stream's common mean is out of them; what they share beyond
     that is what all emotions share against neutral.
 
-    `cosine` is that of the directions as fitted, which few pairs drag towards zero. `cosine_corrected`
-    is free of that, with its interval over scenarios (`interp.analysis.lengths.cosine`). It is of the
-    mean paired differences, whichever method found the directions: its column `method` says so.
+    `cosine` is that of the directions as fitted, which few pairs drag towards zero.
+    `cosine_corrected` is free of that, with its interval over scenarios
+    (`interp.analysis.lengths.cosine`). It is of the mean paired differences, whichever method found
+    the directions: its column `method` says so.
     """
     rows: Rows = []
     for site in saturated_sites(study, study.pairs):

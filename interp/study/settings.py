@@ -1,4 +1,4 @@
-"""Settings: what a study was asked, what that comes to, and which of it a resumed run must share."""
+"""Settings: what a study was asked, what it comes to, and what of it a resumed run must share."""
 
 import json
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ give no numbers; what `columns` do shows in the battery's digest.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(StudyOptions):
-    """The settings of a study, known to be possible. Raises `UsageError` for what no model can do."""
+    """The settings of a study. Raises `UsageError` for what no model can do."""
 
     def __post_init__(self) -> None:
         # What is wrong for any model is told before anything is made.
