@@ -6,7 +6,6 @@ a pandas DataFrame in the form of `interp.results`, ready for `draw`.
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from interp.analysis.emotion_directions import Twins, fit_emotion, origin_of, sa
 from interp.analysis.questions import QUESTIONS, answer, cells, reception, task_of
 from interp.analysis.sweep import SiteRows
 from interp.capture import ActivationStore, capture
-from interp.capture.plan import Options
+from interp.capture.options import Options
 from interp.causal import ablation
 from interp.causal.attribution import KINDS, contribution_rows, ranked
 from interp.causal.bench import Bench
@@ -26,15 +25,15 @@ from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.twins import halves
 from interp.chance import draws_for
+from interp.defaults import DIRECTION, PROBE
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel
-from interp.models.ends import LAST
 from interp.models.reliance import told_once, usable
 from interp.records import RunRecord
 from interp.results import table
-from interp.sites import RESIDUAL_WIDE, STREAM, Site
+from interp.sites import LAST, RESIDUAL_WIDE, STREAM, Site
 from interp.study.conditions import evoking
 from stimuli.battery import Battery, Pairs, Stimulus, in_content_order
 
@@ -56,8 +55,7 @@ def record(
     Without `out` it stays in memory; with it the same call resumes. Raises as `capture`.
     """
     named = [sites] if isinstance(sites, str) else sites
-    chosen = asdict(options or Options())
-    return capture(model, battery, sites=named, positions=positions, out=out, **chosen)
+    return capture(model, battery, sites=named, positions=positions, out=out, options=options)
 
 
 def probe(
@@ -65,7 +63,7 @@ def probe(
     battery: Battery,
     *,
     question: str = "reception",
-    probe: str = "logistic",
+    probe: str = PROBE,
     folds: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -93,7 +91,7 @@ def direction(
     *,
     emotion: str | None = None,
     site: Site | str | None = None,
-    method: str = "paired",
+    method: str = DIRECTION,
 ) -> Direction:
     """The direction from neutral to `emotion`, fitted on all pairs of `battery`.
 
@@ -176,10 +174,12 @@ def ablate(
 def run(model: str, stimuli: str, out: Path | str, **settings: Any) -> dict[str, Any]:
     """The whole study of a model on a battery, both by name, into the folder `out`; resumes.
 
-    `settings` are fields of `interp.study.Settings`. Gives the folder, the findings, the warnings
-    and the path of the report. Raises as `interp.study.run`.
+    `settings` are those of `interp run`, by their names there: `preset`, `device`, `probe`, ...
+    (`interp.settings`). Gives the folder, the findings, the warnings and the path of the report.
+    Raises `UsageError` for a name that is no setting, and as `interp.study.run`.
     """
-    return study.run(study.Settings(model=model, stimuli=stimuli, out=Path(out), **settings))
+    asked = study.Settings.of(model=model, stimuli=stimuli, out=Path(out), **settings)
+    return study.run(asked)
 
 
 Asked = tuple[list[Stimulus], list[str]]

@@ -47,6 +47,9 @@ read in it.
 STREAM = "resid_post"
 """Where directions are fitted: the residual stream after a block, which every later block reads."""
 
+LAST = "last_content"
+"""The position rule of the text's last token: where directions are fitted, and where they act."""
+
 _HEADED = ("q", "k", "v", "z", "pattern")
 
 

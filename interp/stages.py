@@ -24,6 +24,16 @@ class Stage(NamedTuple):
     asks: tuple[str, ...] = ()
 
 
+class StageCommand(NamedTuple):
+    """A command that runs some of the stages: what it does, the methods' settings that it uses
+    (`interp.cli.study.METHODS`), and what the example in its help asks for.
+    """
+
+    told: str
+    uses: tuple[str, ...] = ()
+    example: str = "--preset quick"
+
+
 STAGES = (
     Stage("capture", "representation.capture", "capture"),
     Stage("probes", "representation.probes", "probe", asks=("reception", "categorisation")),
@@ -35,12 +45,32 @@ STAGES = (
     Stage("steering", "causes.steering", "steer", asks=("readout",)),
 )
 
-COMMANDS: Mapping[str, str] = {
-    "capture": "Record hidden states at every site into OUT/activations.",
-    "probe": "Linear probes beside text baselines and a control task.",
-    "directions": "Emotion directions and how well they separate held-out twins.",
-    "patch": "Activation patching between twins: site x layer, at two positions.",
-    "ablate": "Contributions of heads and neurons; ablation of the top k against random k.",
-    "steer": "Steer neutral texts along each direction, over strengths.",
+STAGE_COMMANDS: Mapping[str, StageCommand] = {
+    "capture": StageCommand(
+        "Record hidden states at every site into OUT/activations.", example="--shard 0/4"
+    ),
+    "probe": StageCommand(
+        "Linear probes beside text baselines and a control task.",
+        uses=("folds", "probe", "seed"),
+        example="--probe lda",
+    ),
+    "directions": StageCommand(
+        "Emotion directions and how well they separate held-out twins.",
+        uses=("folds", "direction", "seed"),
+        example="--direction lda",
+    ),
+    "patch": StageCommand(
+        "Activation patching between twins: site x layer, at two positions.", uses=("seed",)
+    ),
+    "ablate": StageCommand(
+        "Contributions of heads and neurons; ablation of the top k against random k.",
+        uses=("folds", "direction", "ablate_with", "seed"),
+        example="--ablate-with zero",
+    ),
+    "steer": StageCommand(
+        "Steer neutral texts along each direction, over strengths.",
+        uses=("folds", "direction", "judge", "seed"),
+        example="--judge forced_choice",
+    ),
 }
-"""What each command that runs some of the stages does, for its help."""
+"""The commands that run some of the stages."""

@@ -2,11 +2,14 @@
 it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tiny_models import WORDS
 
-from interp.capture import ActivationStore, capture
+import interp.capture
+from interp.capture import ActivationStore, Options
 from interp.models import LanguageModel
 from stimuli.battery import NEUTRAL, Battery, Stimulus
 
@@ -32,6 +35,18 @@ def battery(n_pairs: int = 6, *, name: str = "small") -> Battery:
                 Stimulus(f"{pair}-{arm}", text, emotion, arm=arm, pair=f"p{pair}", fields=fields)
             )
     return Battery(name, tuple(items))
+
+
+WHERE = ("sites", "positions", "out")
+
+
+def capture(model: LanguageModel, battery: Battery, **asked: Any) -> ActivationStore:
+    """`interp.capture.capture`, the fields of its options given one by one."""
+    where = {name: asked[name] for name in WHERE if name in asked}
+    given = {name: value for name, value in asked.items() if name not in WHERE}
+    reuse: Sequence[Path] = given.pop("reuse", ())
+    options = Options(**given, reuse=tuple(reuse))
+    return interp.capture.capture(model, battery, **where, options=options)
 
 
 def write_store(model: LanguageModel, out: Path, **options: object) -> ActivationStore:

@@ -34,7 +34,7 @@ def package(tmp_path: Path) -> Path:
         target.write_text(block(f"`{path}`:"), encoding="utf-8")
     order = tmp_path / "interp" / "stages.py"
     text = order.read_text(encoding="utf-8")
-    for name, end in (("STAGES", ")\n"), ("COMMANDS", "}\n")):
+    for name, end in (("STAGES", ")\n"), ("STAGE_COMMANDS", "}\n")):
         start = re.search(rf"^{name}\b.*[({{]\n", text, flags=re.M)
         assert start
         place = text.index(f"\n{end}", start.end()) + 1

@@ -2,6 +2,8 @@
 planted signal is found.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -102,7 +104,7 @@ def test_features_chosen_outside_the_folds_score_on_noise_and_inside_do_not() ->
         y,
         groups,
         folds=folds,
-        make=probes.PROBES["logistic"],
+        make=probes.PROBES["logistic"].make,
         grids=[({"C": 0.1},)] * 5,
     )
     assert outside > 0.85
@@ -290,8 +292,9 @@ def test_too_few_scenarios_to_choose_a_setting_is_said() -> None:
 
 
 def test_a_probe_that_does_not_converge_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurried = probes.PROBES["logistic"](0).set_params(max_iter=1)
-    monkeypatch.setitem(probes.PROBES, "logistic", lambda seed: hurried)
+    usual = probes.PROBES["logistic"]
+    hurried = replace(usual, make=lambda seed: usual.make(seed).set_params(max_iter=1))
+    monkeypatch.setitem(probes.PROBES, "logistic", hurried)
     x, y, groups = twins(20, 5, 1.0, 15)
     told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
     assert any("did not converge" in one for one in told.warnings)

@@ -9,14 +9,14 @@ import matched_pairs
 import numpy as np
 import pytest
 import torch
-from capture_cases import battery, tree
+from capture_cases import battery, capture, tree
 from click.testing import CliRunner
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import stimuli
 from interp import study
-from interp.capture import capture
-from interp.capture.plan import Options, make_plan, tokenise
+from interp.capture.options import Options
+from interp.capture.plan import make_plan, tokenise
 from interp.capture.positions import parse_position
 from interp.capture.recorder import Recorder
 from interp.capture.store.folder import RunFolder
@@ -352,7 +352,7 @@ def test_doctor_and_sites_ask_nothing_of_a_template(chat_folder):
 def test_a_study_under_a_template_reads_directions_where_it_edits(chat_folder, tmp_path):
     path = matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(16))
     sites = ("resid_post", "z", "post")
-    settings = study.Settings(
+    settings = study.Settings.of(
         model=str(chat_folder),
         stimuli=str(path),
         out=tmp_path / "run",

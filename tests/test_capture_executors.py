@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from capture_cases import FEW, battery, tree, write_store
+from capture_cases import FEW, battery, capture, tree, write_store
 
-from interp.capture import capture, recorder
-from interp.capture.plan import Options, make_plan
+from interp.capture import recorder
+from interp.capture.options import Options
+from interp.capture.plan import make_plan
 from interp.capture.store.folder import RunFolder
 from interp.capture.workers import executors
 from interp.capture.workers.executors import check_executor

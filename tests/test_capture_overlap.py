@@ -10,9 +10,9 @@ import time
 
 import numpy as np
 import pytest
-from capture_cases import battery, tree, write_store
+from capture_cases import battery, capture, tree, write_store
 
-from interp.capture import capture, recorder
+from interp.capture import recorder
 from interp.capture.store.folder import RunFolder
 from interp.capture.workers.background import InOrder
 from interp.errors import ResourceError

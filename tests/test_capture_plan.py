@@ -2,14 +2,16 @@
 any forward.
 """
 
+from dataclasses import replace
+
 import pytest
-from capture_cases import FEW, battery, write_store
+from capture_cases import FEW, battery, capture, write_store
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interp.capture import capture
 from interp.capture.estimate import estimate
-from interp.capture.plan import Options, budget_batches, gather_shards, make_plan
+from interp.capture.options import Options
+from interp.capture.plan import budget_batches, gather_shards, make_plan
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
@@ -55,7 +57,12 @@ def test_sorting_by_length_saves_padding(model):
     )
     lengths = [len(row) for row in model.tokenize([item.text for item in texts])]
     told = estimate(
-        model, texts, sites=["resid_post"], positions=["last"], token_budget=120, teraflops=1.0
+        model,
+        texts,
+        sites=["resid_post"],
+        positions=["last"],
+        options=Options(token_budget=120),
+        teraflops=1.0,
     )
     as_they_come = [lengths[i : i + 4] for i in range(0, 40, 4)]
     naive = 1 - sum(lengths) / sum(len(b) * max(b) for b in as_they_come)
@@ -86,8 +93,9 @@ def test_the_digest_follows_everything_that_matters(model, tiny_folder):
 
 def test_estimate_counts_what_a_capture_makes(model, tmp_path):
     texts = battery()
-    settings = {"sites": FEW, "positions": ("last", "all"), "token_budget": 48, "shard_batches": 1}
-    told = estimate(model, texts, teraflops=1.0, **settings)
+    settings = {"sites": FEW, "positions": ("last", "all"), "teraflops": 1.0}
+    small = Options(token_budget=48, shard_batches=1)
+    told = estimate(model, texts, **settings, options=small)
     with write_store(model, tmp_path / "run", positions=("last", "all")) as store:
         arrays = [store.read(site, p).x for site in store.sites for p in store.positions]
         assert told["bytes"] == sum(x.nbytes for x in arrays)
@@ -97,7 +105,7 @@ def test_estimate_counts_what_a_capture_makes(model, tmp_path):
             sum(lengths),
             store.head["n_shards"],
         )
-    half = estimate(model, texts, teraflops=1.0, storage="float16", **settings)
+    half = estimate(model, texts, **settings, options=replace(small, storage="float16"))
     assert half["bytes"] == told["bytes"] // 2
 
 

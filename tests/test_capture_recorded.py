@@ -7,7 +7,8 @@ import pytest
 from capture_cases import FEW, battery
 
 from interp.capture.gathering import Gathering, Recorded
-from interp.capture.plan import Options, make_plan
+from interp.capture.options import Options
+from interp.capture.plan import make_plan
 from interp.capture.store.shard import is_ragged
 from interp.errors import InternalError
 

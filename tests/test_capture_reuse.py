@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from capture_cases import FEW, battery, tree, write_store
+from capture_cases import FEW, battery, capture, tree, write_store
 
-from interp.capture import ActivationStore, capture, recorder
+from interp.capture import ActivationStore, recorder
 from interp.capture.store.folder import RunFolder
 from interp.errors import ArtefactError, DataError, Interrupted
 from interp.models import load

@@ -9,9 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from capture_cases import FEW, SITES, battery, tree, write_store
+from capture_cases import FEW, SITES, battery, capture, tree, write_store
 
-from interp.capture import ActivationStore, capture, pooling
+from interp.capture import ActivationStore, pooling
 from interp.capture.store import export
 from interp.capture.store.export import export_hdf5
 from interp.capture.store.folder import RunFolder

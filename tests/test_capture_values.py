@@ -5,10 +5,9 @@ batched, on six families.
 import numpy as np
 import pytest
 import torch
-from capture_cases import SITES, battery
+from capture_cases import SITES, battery, capture
 from tiny_models import FAMILIES
 
-from interp.capture import capture
 from interp.capture.engine import BridgeEngine, choose_engine, largest_difference
 from interp.capture.plain_engine import PlainEngine
 from interp.errors import InternalError

@@ -16,11 +16,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from capture_cases import FEW, battery, tree, write_store
+from capture_cases import FEW, battery, capture, tree, write_store
 from safetensors.torch import load_file, save_file
 
-from interp.capture import capture
-from interp.capture.plan import Options, make_plan
+from interp.capture.options import Options
+from interp.capture.plan import make_plan
 from interp.capture.recorder import Recorder
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.lock import locked
@@ -258,11 +258,10 @@ def test_workers_leave_when_their_parent_is_gone(tiny_folder, tmp_path):
     """
     out = tmp_path / "run"
     code = (
-        "import sys; sys.path.insert(0, sys.argv[3])\nfrom capture_cases import FEW, "
-        "battery\nfrom interp.capture import capture\nfrom interp.models import load\nif "
-        "__name__ == '__main__':\n    asked = {'sites': FEW, 'token_budget': 48, "
-        "'shard_batches': 1}\n    capture(load(sys.argv[1], check=False), battery(4000), "
-        "out=sys.argv[2], executor='processes:2', **asked)\n"
+        "import sys; sys.path.insert(0, sys.argv[3])\nfrom capture_cases import FEW, battery, "
+        "capture\nfrom interp.models import load\nif __name__ == '__main__':\n    asked = "
+        "{'sites': FEW, 'token_budget': 48, 'shard_batches': 1}\n    capture(load(sys.argv[1], "
+        "check=False), battery(4000), out=sys.argv[2], executor='processes:2', **asked)\n"
     )
     script = tmp_path / "parent.py"
     script.write_text(code)

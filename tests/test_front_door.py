@@ -61,7 +61,7 @@ def test_probe_and_direction_give_the_numbers_of_the_study(ran, model, tmp_path)
     out, told = ran
     assert told["report"].endswith("report.html")
     asked = {"model": "planted", "stimuli": "planted", "emotions": EMOTIONS, "preset": "quick"}
-    settings = interp.study.Settings(out=tmp_path, **asked)
+    settings = interp.study.Settings.of(out=tmp_path, **asked)
     battery = settings.captured(settings.read_battery())
     store = interp.record(model, battery)
     known = read_table(out / "tables" / "probes.csv")

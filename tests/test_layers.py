@@ -14,18 +14,20 @@ import interp
 import stimuli
 
 FLOOR = {
-    "array_files", "chance", "directions", "errors", "files", "lazy", "memory", "notebook",
-    "progress", "records", "results", "sites", "stages", "stats",
+    "array_files", "chance", "defaults", "directions", "errors", "files", "lazy", "memory",
+    "notebook", "options", "progress", "records", "results", "sites", "stages", "stats",
 }  # fmt: skip
 DOORS = {
     "array_files": {"errors", "files"},
     "chance": {"errors"},
+    "defaults": set(),
     "directions": {"array_files", "errors", "notebook", "sites"},
     "errors": set(),
     "files": {"errors"},
     "lazy": set(),
     "memory": set(),
     "notebook": set(),
+    "options": {"errors"},
     "progress": set(),
     "sites": {"errors"},
     "stages": set(),
@@ -39,10 +41,30 @@ DOORS = {
     "testbeds": FLOOR,
     "evaluation": FLOOR | {"causal", "analysis", "capture", "models", "testbeds"},
     "reporting": FLOOR,
+    "settings": {"capture.options", "defaults", "errors", "options", "sites"},
     "study": FLOOR
-    | {"causal", "analysis", "capture", "models", "testbeds", "evaluation", "reporting"},
+    | {
+        "causal",
+        "analysis",
+        "capture",
+        "models",
+        "testbeds",
+        "evaluation",
+        "reporting",
+        "settings",
+    },
     "cli": FLOOR
-    | {"study", "causal", "analysis", "capture", "models", "testbeds", "evaluation", "reporting"},
+    | {
+        "study",
+        "causal",
+        "analysis",
+        "capture",
+        "models",
+        "testbeds",
+        "evaluation",
+        "reporting",
+        "settings",
+    },
     "api": FLOOR | {"causal", "analysis", "capture", "models", "evaluation", "study"},
     "stimuli": {"errors", "files", "notebook"},
 }

@@ -9,7 +9,8 @@ from test_causal_attribution import Made
 from tiny_endings import KINDS, make_ending
 from tiny_models import N_CTX
 
-from interp.capture.plan import Options, make_plan
+from interp.capture.options import Options
+from interp.capture.plan import make_plan
 from interp.causal.passes import encode, open_prompts
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout

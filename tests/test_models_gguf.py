@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tiny_gguf
 import torch
-from capture_cases import battery
+from capture_cases import battery, capture
 from click.testing import CliRunner
 from gguf import GGMLQuantizationType as Type
 from tiny_gguf import CHAT, TOKENS, write
@@ -21,8 +21,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 import interp.models
 from interp import study
-from interp.capture import capture
-from interp.capture.plan import Options, make_plan
+from interp.capture.options import Options
+from interp.capture.plan import make_plan
 from interp.capture.recorder import Recorder
 from interp.capture.store.folder import RunFolder
 from interp.capture.workers.processes import Work
@@ -251,7 +251,7 @@ def test_a_study_records_the_caution_and_the_report_shows_it(files, tmp_path):
     stimuli = matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(16))
     asked = {"model": str(files["Q4_1"]), "stimuli": str(stimuli), "out": tmp_path / "run"}
     where = {"sites": ("resid_post",), "positions": ("last",)}
-    settings = study.Settings(**asked, **where, chat_template="off")
+    settings = study.Settings.of(**asked, **where, chat_template="off")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         summary = study.run(settings)

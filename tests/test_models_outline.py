@@ -9,7 +9,8 @@ from tiny_models import CHAT, FAMILIES, make_folder
 from torch._subclasses.fake_tensor import FakeTensor
 
 from interp.capture.estimate import estimate
-from interp.capture.plan import Options, make_plan
+from interp.capture.options import Options
+from interp.capture.plan import make_plan
 from interp.errors import ArtefactError, UsageError
 from interp.models import load, outline
 from interp.sites import SITE_NAMES, Site

@@ -7,11 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from capture_cases import FEW, SITES, battery, tree, write_store
+from capture_cases import FEW, SITES, battery, capture, tree, write_store
 from click.testing import CliRunner
 from safetensors import safe_open
 
-from interp.capture import capture
 from interp.capture.engine import BridgeEngine, choose_engine
 from interp.capture.plain_engine import PlainEngine
 from interp.capture.plan import IDENTITY
@@ -202,7 +201,8 @@ def test_a_capture_begun_on_one_device_goes_on_spread(tiny_folder, tmp_path):
 
 
 def test_workers_load_the_model_as_it_was_loaded(tiny_folder, tmp_path):
-    from interp.capture.plan import Options, make_plan
+    from interp.capture.options import Options
+    from interp.capture.plan import make_plan
     from interp.capture.store.folder import RunFolder
 
     model = load(str(tiny_folder("llama")), device=LLAMA, check=False)

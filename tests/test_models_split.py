@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from capture_cases import SITES, battery
+from capture_cases import SITES, battery, capture
 from two_devices import CPU, HERE, THERE, Placed, split, two_devices
 
-from interp.capture import capture
 from interp.causal.attribution import Component, contributions
 from interp.causal.bench import Bench, Plan
 from interp.causal.knockout import measure

@@ -249,9 +249,8 @@ def test_columns_are_named_on_the_command_line(tmp_path) -> None:
     assert outcome(*named, "text=Satz,emotion=Klass")[0] == 3
     for wrong in ("text", "text=", "text=Satz,text=Klasse", "txt=Satz"):
         assert outcome(*named, wrong)[0] == 2
-    settings = study.Settings(
-        model="m", stimuli=str(path), out=tmp_path, columns={"text": "Satz", "emotion": "Klasse"}
-    )
+    columns = {"text": "Satz", "emotion": "Klasse"}
+    settings = study.Settings.of(model="m", stimuli=str(path), out=tmp_path, columns=columns)
     assert settings.read_battery().items[0].emotion == "Freude"
     assert "columns" not in settings.identity
 

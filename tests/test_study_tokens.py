@@ -21,11 +21,14 @@ SITES = ("resid_post", "z", "post")
 def conduct(model, out, rows, **settings):
     """A quick study of these rows; its tables by stage."""
     path = matched_pairs.write(out.with_suffix(".jsonl"), rows)
-    summary = study.run(
-        study.Settings(
-            model=str(model), stimuli=str(path), out=out, preset="quick", sites=SITES, **settings
-        )
-    )
+    asked = {
+        "model": str(model),
+        "stimuli": str(path),
+        "out": out,
+        "preset": "quick",
+        "sites": SITES,
+    }
+    summary = study.run(study.Settings.of(**asked, **settings))
     assert not [told for told in summary["warnings"] if "was not run" in told], summary["warnings"]
     return {name: read_table(out / "tables" / f"{name}.csv") for name in ("directions", *CAUSAL)}
 

@@ -21,15 +21,15 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
 from interp.analysis.folds import Fold, Folds
-from interp.analysis.probes import PROBES, Grid, Predictions, predict_folds, score, standardiser
+from interp.analysis.probes import PROBES, Predictions, Probe, predict_folds, score, standardiser
 from interp.errors import DataError, UsageError
 from interp.stats import Labels
 
 Lexicons = Mapping[str, Sequence[str]]
 Prepare = Callable[[Fold], Float[np.ndarray, "item feature"]]
 
-GRID: Grid = ({"C": 0.1}, {"C": 1.0}, {"C": 10.0})
-"""Settings among which the inner folds choose, for counts and for unit-length tf-idf rows."""
+READER = Probe(PROBES["logistic"].make, ({"C": 0.1}, {"C": 1.0}, {"C": 10.0}))
+"""What reads a baseline's features; its settings suit counts and unit-length tf-idf rows."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 _LEAST_TEXTS = 2
@@ -124,9 +124,7 @@ def predict_text(
     if baseline not in BASELINES:
         raise UsageError(f"unknown baseline {baseline!r}: choose one of {', '.join(BASELINES)}.")
     prepare = BASELINES[baseline](texts, lexicons)
-    return predict_folds(
-        prepare, y, groups, folds=folds, make=PROBES["logistic"], grids=[GRID] * len(folds)
-    )
+    return _read(prepare, y, groups, folds=folds)
 
 
 def predict_measured(
@@ -135,14 +133,7 @@ def predict_measured(
     """Held-out predictions from measurements of the texts, one column each, by the baselines' own
     classifier and grid.
     """
-    return predict_folds(
-        _measured(columns),
-        y,
-        groups,
-        folds=folds,
-        make=PROBES["logistic"],
-        grids=[GRID] * len(folds),
-    )
+    return _read(_measured(columns), y, groups, folds=folds)
 
 
 def predict_texts(
@@ -164,6 +155,11 @@ def baseline_rows(told: Mapping[str, Predictions]) -> list[dict[str, Any]]:
         for name, predictions in told.items()
         for row in score(predictions)
     ]
+
+
+def _read(prepare: Prepare, y: Labels, groups: Labels, *, folds: Folds) -> Predictions:
+    grids = [READER.grid] * len(folds)
+    return predict_folds(prepare, y, groups, folds=folds, make=READER.make, grids=grids)
 
 
 def _lexicon(lexicons: Lexicons, name: str) -> Sequence[str]:

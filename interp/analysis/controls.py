@@ -25,6 +25,7 @@ from interp.analysis.probes import (
 )
 from interp.analysis.stats import heaviest_scenario, share_inflation
 from interp.chance import permutation_p
+from interp.defaults import PROBE
 from interp.errors import StatisticsError, UsageError
 from interp.stats import Labels, codes, jackknife, share_difference
 
@@ -88,7 +89,7 @@ def refit_null(
     design: Design,
     *,
     folds: Folds,
-    probe: str = "logistic",
+    probe: str = PROBE,
     n_perm: int = 200,
 ) -> Null:
     """The macro AUROC of any probe of `PROBES` against `n_perm` full refits, inner choice included:
@@ -107,11 +108,7 @@ def refit_null(
 
 
 def memorisation(
-    x: Float[np.ndarray, "item feature"],
-    task: Predictions,
-    *,
-    probe: str = "logistic",
-    seed: int = 0,
+    x: Float[np.ndarray, "item feature"], task: Predictions, *, probe: str = PROBE, seed: int = 0
 ) -> list[dict[str, Any]]:
     """The row (auroc) of the same probe on random labels tied to the scenario, in folds that ignore
     scenarios.
@@ -147,7 +144,7 @@ def nuisance_rows(
     nuisances: Mapping[str, Labels],
     *,
     folds: Folds,
-    probe: str = "logistic",
+    probe: str = PROBE,
 ) -> list[dict[str, Any]]:
     """Rows (target, metric) for labels that are not the emotion: their AUROC, and selectivity =
     task - theirs.

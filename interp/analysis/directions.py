@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from interp.analysis.folds import Folds, fold_of, grouped_folds
-from interp.analysis.lengths import length, length_p
+from interp.analysis.lengths import OF, length, length_p
 from interp.analysis.methods import (
     Method,
     Rows,
@@ -27,6 +27,7 @@ from interp.analysis.methods import (
 )
 from interp.analysis.probes import CV_INFLATION
 from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
+from interp.defaults import DIRECTION
 from interp.directions import Direction
 from interp.errors import StatisticsError
 from interp.sites import Site
@@ -45,7 +46,7 @@ def fit(
     site: Site,
     labels: tuple[str, str],
     groups: Labels | None = None,
-    method: str = "paired",
+    method: str = DIRECTION,
     provenance: Mapping[str, Any] | None = None,
 ) -> Direction:
     """The direction from `neutral` rows to `affective` rows (row i of both is one pair), labelled
@@ -140,19 +141,20 @@ def separation(
     neutral: Rows,
     groups: Labels,
     *,
-    method: str = "paired",
+    method: str = DIRECTION,
     n_splits: int = 5,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Rows (metric, value, ci_low, ci_high, n) of how a direction fitted on some scenarios
+    """Rows (method, metric, value, ci_low, ci_high, n) of how a direction fitted on some scenarios
     separates the twins of others.
 
     separation_auroc of the projections inside grouped folds; d_prime, their mean difference over
     their pooled standard deviation; held_out_length, the natural length; norm, the unbiased length
-    of the mean paired difference, with the `p` of its sign flips; split_half_cosine, the mean
-    cosine of directions fitted on two halves of the scenarios. That one has no interval:
-    `split_low` and `split_high` are the 95 % range over `N_HALVES` halvings of the one sample. `n`
-    counts pairs. Raises as `fit` and `grouped_folds`.
+    of the mean paired difference, with the `p` of its sign flips, whatever `method` is (its row
+    says "paired"); split_half_cosine, the mean cosine
+    of directions fitted on two halves of the scenarios. That one has no interval: `split_low` and
+    `split_high` are the 95 % range over `N_HALVES` halvings of the one sample. `n` counts pairs.
+    Raises as `fit` and `grouped_folds`.
     """
     check_rows(affective, neutral)
     if (n_groups := len(np.unique(np.asarray(groups)))) < 4:
@@ -182,10 +184,12 @@ def separation(
         "norm": length(difference, groups),
     }
     rows: list[dict[str, Any]] = [
-        {"metric": metric, **one._asdict(), "n": n_pairs} for metric, one in found.items()
+        {"method": method, "metric": metric, **one._asdict(), "n": n_pairs}
+        for metric, one in found.items()
     ]
-    rows[-1]["p"] = length_p(difference, groups, seed=seed)
-    return [*rows, _split_half(affective, neutral, groups, method_named(method), seed)]
+    rows[-1] |= {"method": OF, "p": length_p(difference, groups, seed=seed)}
+    halves = _split_half(affective, neutral, groups, method_named(method), seed)
+    return [*rows, {"method": method, **halves}]
 
 
 def held_out_projections(
@@ -193,7 +197,7 @@ def held_out_projections(
     neutral: Rows,
     groups: Labels,
     *,
-    method: str = "paired",
+    method: str = DIRECTION,
     n_splits: int = 5,
     seed: int = 0,
 ) -> tuple[Float[np.ndarray, " row"], Int[np.ndarray, " row"]]:

@@ -9,6 +9,7 @@ import numpy as np
 from interp.analysis.directions import Direction, fit, held_out_projections
 from interp.analysis.methods import Rows
 from interp.analysis.stats import weighted_auroc
+from interp.defaults import DIRECTION
 from interp.sites import Site
 from interp.stats import Labels
 from stimuli.battery import NEUTRAL
@@ -27,7 +28,7 @@ def told_apart(
     twins: Twins,
     groups: Labels,
     *,
-    method: str = "paired",
+    method: str = DIRECTION,
     n_splits: int = 5,
     seed: int = 0,
 ) -> float:
@@ -45,7 +46,7 @@ def saturated_sites(
     sites: Iterable[Site],
     twins_at: Callable[[Site], Iterable[tuple[Twins, Scenarios]]],
     *,
-    method: str = "paired",
+    method: str = DIRECTION,
     n_splits: int = 5,
     seed: int = 0,
 ) -> tuple[Site, ...]:
@@ -71,7 +72,7 @@ def fit_emotion(
     emotion: str,
     groups: Scenarios,
     origin: Mapping[str, Any],
-    method: str = "paired",
+    method: str = DIRECTION,
 ) -> Direction:
     """The direction of `emotion` from its twins, with the provenance that an intervention asks for.
 

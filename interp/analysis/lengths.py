@@ -17,6 +17,11 @@ from interp.chance import flips, permutation_p
 from interp.errors import DataError
 from interp.stats import Estimate, Labels, group_sums, jackknife_reach
 
+OF = "paired"
+"""The method whose direction these lengths and cosines are of, whichever one is asked for
+elsewhere.
+"""
+
 Rows = Float[np.ndarray, "pair d_model"]
 
 

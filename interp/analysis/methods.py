@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from interp.analysis.probes import CV_INFLATION, standardiser
 from interp.chance import sign_flip
+from interp.defaults import DIRECTION
 from interp.errors import ArtefactError, DataError, StatisticsError, UsageError
 from interp.stats import Estimate, Labels, group_sums, mean_interval, numbered
 
@@ -101,7 +102,7 @@ def fit_unit(method: Method, affective: Rows, neutral: Rows) -> Float[np.ndarray
 
 
 def held_out_length(
-    affective: Rows, neutral: Rows, groups: Labels, *, method: str = "paired", seed: int = 0
+    affective: Rows, neutral: Rows, groups: Labels, *, method: str = DIRECTION, seed: int = 0
 ) -> Estimate:
     """The natural length: the mean paired difference along directions that other scenarios gave.
 

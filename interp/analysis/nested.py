@@ -17,10 +17,14 @@ from jaxtyping import Bool, Int
 from interp.analysis.directions import project, twin_folds
 from interp.analysis.folds import fold_of
 from interp.analysis.lengths import flipped_lengths
-from interp.analysis.methods import Rows, paired
+from interp.analysis.methods import Method, Rows, method_named
 from interp.analysis.probes import Predictions, auroc_statistic
 from interp.analysis.stats import heaviest_scenario, max_t, share_inflation, weighted_auroc
+from interp.defaults import DIRECTION
 from interp.stats import Labels, jackknife, share_difference
+
+Split = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
+"""Numbers of training rows, and of test rows."""
 
 Where = Mapping[str, Any]
 """What to write in a place's rows: site, layer, position."""
@@ -91,16 +95,20 @@ def nested_separation(
     places: Sequence[Where],
     groups: Labels,
     *,
+    method: str = DIRECTION,
     n_splits: int = 5,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The row of `nested_auroc` for an emotion's paired direction, where each fold chose its place.
+    """The row of `nested_auroc` for the direction that `method` finds, where each fold chose its
+    place.
 
     `twins` holds the affective and the neutral rows of each place. A fold fits on its training
     scenarios and chooses, on its inner folds, the place whose direction separates best. `p` is that
     the twins differ nowhere: scenarios' signs flipped, the longest mean difference of all places
-    (max-T). No row where the scenarios are too few to choose a place on. Raises as `grouped_folds`.
+    (max-T), whatever the method. No row where the scenarios are too few to choose a place on.
+    Raises as `grouped_folds`, and `UsageError` for an unknown method.
     """
+    fitted = method_named(method)
     folds = twin_folds(groups, n_splits=n_splits, seed=seed)
     if not all(fold.inner for fold in folds):
         return []
@@ -108,9 +116,9 @@ def nested_separation(
     n = len(stacked[0])
     truth, projection, chosen = np.arange(n) < n // 2, np.zeros(n), []
     for fold in folds:
-        inner = [[_separated(x, train, test, truth) for train, test in fold.inner] for x in stacked]
+        inner = [[_separated(x, split, truth, fitted) for split in fold.inner] for x in stacked]
         chosen.append(int(np.mean(inner, axis=1).argmax()))
-        projection[fold.test] = project(stacked[chosen[-1]], fold.train, fold.test, paired)
+        projection[fold.test] = project(stacked[chosen[-1]], fold.train, fold.test, fitted)
     number, both = fold_of(folds, n), np.concatenate([groups, groups])
     own = jackknife(
         lambda w: weighted_auroc(projection, w * truth, w * ~truth, strata=number),
@@ -120,22 +128,19 @@ def nested_separation(
         heaviest=heaviest_scenario(truth, both),
     )
     most, times = Counter(chosen).most_common(1)[0]
-    row = {**places[most], "metric": NESTED, "chosen_by": f"{times} of {len(folds)} folds"}
+    chosen_by = f"{times} of {len(folds)} folds"
+    row = {**places[most], "method": method, "metric": NESTED, "chosen_by": chosen_by}
     p_of = f"sign flips of scenarios, the largest of {len(places)} places"
     return [
         {**row, **own._asdict(), "n": n // 2, "p": _family_p(twins, groups, seed), "p_of": p_of}
     ]
 
 
-def _separated(
-    x: Rows,
-    train: Int[np.ndarray, " _"],
-    test: Int[np.ndarray, " _"],
-    truth: Bool[np.ndarray, " _"],
-) -> float:
-    """The AUROC of the rows `test` on the direction of the rows `train`."""
+def _separated(x: Rows, split: Split, truth: Bool[np.ndarray, " _"], method: Method) -> float:
+    """The AUROC of a split's test rows on the direction of its training rows."""
+    train, test = split
     positive = truth[test].astype(float)[None]
-    return float(weighted_auroc(project(x, train, test, paired), positive, 1 - positive)[0])
+    return float(weighted_auroc(project(x, train, test, method), positive, 1 - positive)[0])
 
 
 def _family_p(twins: Sequence[tuple[Rows, Rows]], groups: Labels, seed: int) -> float:

@@ -31,11 +31,12 @@ from interp.analysis.folds import (
     transfer_folds,
 )
 from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
+from interp.defaults import PROBE
 from interp.errors import DataError, StatisticsError, UsageError
 from interp.stats import Labels, Statistic, jackknife
 
 __all__ = [
-    "CV_INFLATION", "GRIDS", "PROBES", "Predictions", "cross_validate",
+    "CV_INFLATION", "PROBES", "Predictions", "Probe", "cross_validate",
     "grouped_folds", "plain_folds", "score", "transfer_folds",
 ]  # fmt: skip
 
@@ -63,15 +64,33 @@ def _lda(seed: int) -> LinearDiscriminantAnalysis:
     return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
 
 
-PROBES: dict[str, Callable[[int], Any]] = {"logistic": _logistic, "lda": _lda}
-"""Name -> seed -> a scikit-learn classifier with `predict_proba`."""
-
 Grid = tuple[Mapping[str, float], ...]
 
-GRIDS: dict[str, Grid] = {"logistic": ({"C": 0.01}, {"C": 0.1}, {"C": 1.0}), "lda": ({},)}
-"""The settings among which inner folds choose; the middle one is used where the rows are too few to
-choose.
-"""
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A kind of probe: `make(seed)` gives a scikit-learn classifier with `predict_proba`.
+
+    `grid` holds its settings among which inner folds choose; the middle one is used where the rows
+    are too few to choose.
+    """
+
+    make: Callable[[int], Any]
+    grid: Grid = ({},)
+
+
+PROBES: dict[str, Probe] = {
+    "logistic": Probe(_logistic, ({"C": 0.01}, {"C": 0.1}, {"C": 1.0})),
+    "lda": Probe(_lda),
+}
+"""The probes by name; a study runs the one that `--probe` names."""
+
+
+def probe_named(name: str) -> Probe:
+    """The probe of that name; raises `UsageError` for an unknown one."""
+    if name not in PROBES:
+        raise UsageError(f"unknown probe {name!r}: choose one of {', '.join(PROBES)}.")
+    return PROBES[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +119,7 @@ def cross_validate(
     groups: Labels,
     *,
     folds: Folds,
-    probe: str = "logistic",
+    probe: str = PROBE,
     settings: Sequence[Mapping[str, float]] | None = None,
 ) -> Predictions:
     """Fit `probe` on each fold's training rows and predict its test rows; inner folds choose its
@@ -110,21 +129,22 @@ def cross_validate(
     group lies on both sides of a fold (folds made by `plain_folds` are let through with a warning),
     `UsageError` for an unknown probe.
     """
-    if probe not in PROBES:
-        raise UsageError(f"unknown probe {probe!r}: choose one of {', '.join(PROBES)}.")
+    kind = probe_named(probe)
     found = check_features(x, np.asarray(y).astype(str))
     if min(len(fold.train) for fold in folds) < x.shape[1]:
         found.add(
             f"fewer training items than the {x.shape[1]} dimensions: any labelling of them can "
             "be separated, so only the penalty, the held-out score and the permutation p speak."
         )
-    grids = [(setting,) for setting in settings] if settings else [GRIDS[probe]] * len(folds)
+    grids = [(setting,) for setting in settings] if settings else [kind.grid] * len(folds)
+    if settings:  # nothing is left to choose, so that nobody asks for a loss on inner folds
+        folds = [replace(fold, inner=()) for fold in folds]
     told = predict_folds(
         lambda fold: standardiser(x[fold.train])(x),
         y,
         groups,
         folds=folds,
-        make=PROBES[probe],
+        make=kind.make,
         grids=grids,
     )
     return replace(told, warnings=tuple(sorted(found.union(told.warnings))))
@@ -354,14 +374,13 @@ def _choose(
     found: set[str],
 ) -> tuple[Mapping[str, float], float]:
     """The setting of the grid with the least log-loss over the inner folds, and its mean there."""
-    if len(grid) == 1:
-        return grid[0], np.nan
     if not fold.inner:
-        found.add(
-            f"too few scenarios to choose among {grid} on inner folds: {grid[len(grid) // 2]} "
-            "was taken."
-        )
-        return grid[len(grid) // 2], np.nan
+        middle = grid[len(grid) // 2]
+        if len(grid) > 1:
+            found.add(
+                f"too few scenarios to choose among {grid} on inner folds: {middle} was taken."
+            )
+        return middle, np.nan
     losses = np.zeros(len(grid))
     for rows in fold.inner:
         for place, fitted in enumerate(_fit_predict(z, labels, rows, make, grid, found)):

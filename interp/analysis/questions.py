@@ -15,6 +15,7 @@ import stimuli
 from interp.analysis.baselines import Lexicons, count_listed, words
 from interp.analysis.controls import can_compete
 from interp.analysis.sweep import SiteRows, Sweep, Task, prepare, sweep, text_predictions, text_rows
+from interp.defaults import PROBE
 from interp.sites import STREAM, Site
 from stimuli.battery import Pair, Stimulus
 
@@ -51,7 +52,7 @@ def answer(
     items: Sequence[Stimulus],
     sites: Iterable[SiteRows],
     *,
-    probe: str = "logistic",
+    probe: str = PROBE,
 ) -> Sweep:
     """Rows of the probe at every site, then of the text baselines, which have no site.
 

@@ -26,6 +26,7 @@ from interp.analysis.nested import NESTED, nested_rows
 from interp.analysis.probes import Predictions, cross_validate, score
 from interp.analysis.stats import max_t
 from interp.chance import benjamini_hochberg
+from interp.defaults import PROBE
 from interp.errors import StatisticsError
 from interp.stats import Labels, numbered
 
@@ -105,7 +106,7 @@ def probe_rows(
     x: Float[np.ndarray, "item feature"],
     task: Task,
     *,
-    probe: str = "logistic",
+    probe: str = PROBE,
     control: bool = True,
     nuisances: Mapping[str, Labels] | None = None,
 ) -> Probed:
@@ -136,7 +137,7 @@ def sweep(
     sites: Iterable[SiteRows],
     task: Task,
     *,
-    probe: str = "logistic",
+    probe: str = PROBE,
     control: bool = True,
     nuisances: Mapping[str, Labels] | None = None,
     texts: Mapping[str, Predictions] | None = None,

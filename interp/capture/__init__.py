@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from interp import lazy
 
 if TYPE_CHECKING:
-    from interp.capture.plan import Options
+    from interp.capture.options import Options
     from interp.capture.run import capture
     from interp.capture.store import Activations, ActivationStore
 
 _HOME = {
     "ActivationStore": "interp.capture.store",
     "Activations": "interp.capture.store",
-    "Options": "interp.capture.plan",
+    "Options": "interp.capture.options",
     "capture": "interp.capture.run",
 }
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from interp.capture.plan import Options, make_plan, texts_bytes
+from interp.capture.options import Options
+from interp.capture.plan import make_plan, texts_bytes
 from interp.models import LanguageModel
 from interp.sites import Site
 from stimuli.battery import Battery
@@ -24,7 +25,7 @@ def estimate(
     sites: Sequence[str | Site],
     positions: Sequence[str],
     teraflops: float | None = None,
-    **options: Any,
+    options: Options | None = None,
 ) -> dict[str, Any]:
     """The capture's plan in numbers; `model` may be an outline, without weights.
 
@@ -35,7 +36,7 @@ def estimate(
     without it, what a matrix product reaches on this machine's CPU just now). Attention's own
     products and the writing are not in it. Raises as planning a capture does.
     """
-    plan = make_plan(model, battery, sites=sites, positions=positions, options=Options(**options))
+    plan = make_plan(model, battery, sites=sites, positions=positions, options=options or Options())
     lengths = plan.lengths
     computed = sum(len(batch) * lengths[batch[0]] for batch in plan.batches)
     held = sum(texts_bytes(lengths, plan.sites, plan.positions, model.dims))

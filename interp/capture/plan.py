@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from jaxtyping import Int
 
+from interp.capture.options import Options
 from interp.capture.positions import PositionRule, TokenisedText, parse_position
 from interp.errors import DataError, UsageError
 from interp.models import Dims, LanguageModel
@@ -24,12 +25,6 @@ from interp.models.conversations import prompt_of, text_of, turns_of
 from interp.models.reliance import absent
 from interp.sites import Site, expand
 from stimuli.battery import Battery, Stimulus
-
-STORAGE = ("float32", "float16")
-ON_NONFINITE = ("stop", "quarantine")
-
-_OF_NO_WEIGHT = ("on_nonfinite",)
-"""Options that change no activation: a run that stopped at a bad text may go on without it."""
 
 _AT_ONCE = 4096
 """Texts tokenised at once."""
@@ -46,45 +41,6 @@ IDENTITY = (
 """What of a model's provenance decides its activations; where its files lie, and which device
 computes, does not.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a capture is made. All but `on_nonfinite` are part of the plan's identity.
-
-    `token_budget`: tokens a batch, padding counted; a batch keeps no more than a shard's bytes
-    either. `storage`: float32 or float16 (values beyond float16 stay float32). `on_nonfinite`: stop
-    with an error, or quarantine the pair. `truncate`: cut texts longer than the context on this
-    side (left or right; None refuses them). `allow_special`: accept special tokens inside texts.
-    `shard_bytes` (as float32), `shard_batches`: a shard ends at whichever comes first. `attention`:
-    fast (no pattern is computed) or eager.
-    """
-
-    token_budget: int = 1024
-    storage: str = "float32"
-    on_nonfinite: str = "stop"
-    truncate: str | None = None
-    allow_special: bool = False
-    shard_bytes: int = 64 << 20
-    shard_batches: int = 64
-    attention: str = "fast"
-
-    def __post_init__(self) -> None:
-        choices: dict[str, tuple[str | None, ...]] = {
-            "storage": STORAGE,
-            "on_nonfinite": ON_NONFINITE,
-            "truncate": (None, "left", "right"),
-            "attention": ("fast", "eager"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise UsageError(
-                    f"{name} is {getattr(self, name)!r}: expected one of "
-                    f"{', '.join(map(str, allowed))}."
-                )
-        for name in ("token_budget", "shard_bytes", "shard_batches"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: at least 1 is needed.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,7 +324,7 @@ def _config(
                 "options": {
                     name: value
                     for name, value in asdict(options).items()
-                    if name not in _OF_NO_WEIGHT
+                    if name not in Options.OF_NO_WEIGHT
                 },
             },
             default=str,

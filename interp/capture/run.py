@@ -4,9 +4,9 @@ earlier run stopped.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from interp.capture.plan import Options, Plan, make_plan
+from interp.capture.options import Options
+from interp.capture.plan import Plan, make_plan
 from interp.capture.recorder import Recorder
 from interp.capture.reuse import Reuse
 from interp.capture.store.activation_store import ActivationStore
@@ -15,8 +15,7 @@ from interp.capture.workers.executors import execute
 from interp.files import make_folder
 from interp.memory import keep_freed_memory
 from interp.models import LanguageModel
-from interp.models.ends import LAST
-from interp.sites import Site
+from interp.sites import LAST, Site
 from stimuli.battery import Battery
 
 
@@ -27,18 +26,14 @@ def capture(
     sites: Sequence[str | Site],
     positions: Sequence[str] = (LAST, "mean_content"),
     out: Path | str | None = None,
-    executor: str = "serial",
-    reuse: Sequence[Path | str] = (),
-    **options: Any,
+    options: Options | None = None,
 ) -> ActivationStore:
     """Activations of every text of `battery` at `sites` under each position rule, as a store that
     reads them by name.
 
     With `out` they are written there as shards while the work goes on, and the same call resumes
-    it; without, they stay in memory. `executor` says who computes (see `executors`): serial,
-    processes:2, ray:2, or shard:0/4, one of four workers that share `out`. Texts that the captures
-    in the folders `reuse` hold are copied from there (see `reuse`). `options` are the fields of
-    `Options` (token_budget, storage, on_nonfinite, truncate, ...).
+    it; without, they stay in memory. `options` say how it is made: who computes, what is copied
+    from earlier captures, how many tokens a batch has, and more (see `Options`).
 
     Raises before the first text: `UsageError` (unknown site, layer, rule; a site that is not what
     its name says), `DataError` (text too long, rule without a token), `ArtefactError` (`out` holds
@@ -49,11 +44,11 @@ def capture(
     keep_freed_memory()
     if out is not None:
         make_folder(Path(out))
-    plan = make_plan(model, battery, sites=sites, positions=positions, options=Options(**options))
-    held = Reuse.find(plan, reuse) if reuse and not _is_complete(out, plan) else None
-    return execute(
-        Recorder(model, plan, held), Path(out) if out is not None else None, executor=executor
-    )
+    how = options or Options()
+    plan = make_plan(model, battery, sites=sites, positions=positions, options=how)
+    held = Reuse.find(plan, how.reuse) if how.reuse and not _is_complete(out, plan) else None
+    folder = Path(out) if out is not None else None
+    return execute(Recorder(model, plan, held), folder, executor=how.executor)
 
 
 def _is_complete(out: Path | str | None, plan: Plan) -> bool:

@@ -18,6 +18,7 @@ from interp.capture.store.sealed_json import differences
 from interp.capture.store.shard import CHOSEN, opened, text_rows
 from interp.capture.store.shard_record import ShardRecord
 from interp.capture.store.upkeep import check_shard, committed
+from interp.defaults import RECOMPUTED
 from interp.errors import ArtefactError
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from interp.models import LanguageModel
 
 
-def verify(path: Path | str, *, recompute: float = 0.01, model: Any = None) -> list[dict[str, Any]]:
+def verify(
+    path: Path | str, *, recompute: float = RECOMPUTED, model: Any = None
+) -> list[dict[str, Any]]:
     """One row per check: every shard's size, digest, structure and finiteness; with `model`, a
     sample of texts computed alone.
 
@@ -77,7 +80,8 @@ def _recompute_alone(
     """
     from interp.capture.batches import finish, launch
     from interp.capture.engine import choose_engine, tolerance
-    from interp.capture.plan import Options, Plan, identity, parse_positions
+    from interp.capture.options import Options
+    from interp.capture.plan import Plan, identity, parse_positions
 
     found = identity(model)
     if found != folder.head["config"]["model"]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from interp.causal.interventions import Intervention, applied
     from interp.causal.patching import patch_pairs
     from interp.causal.readout import Readout
+    from interp.causal.stand_ins import STAND_INS
     from interp.causal.steering import dose_response, steer
     from interp.causal.sweeping import sweep
 
@@ -21,6 +22,7 @@ _HOME = {
     "EDITS": "interp.causal.edits",
     "Intervention": "interp.causal.interventions",
     "Readout": "interp.causal.readout",
+    "STAND_INS": "interp.causal.stand_ins",
     "ablate": "interp.causal.ablation",
     "applied": "interp.causal.interventions",
     "contribution_rows": "interp.causal.attribution",
@@ -32,8 +34,8 @@ _HOME = {
 }
 
 __all__ = [
-    "EDITS", "Bench", "Intervention", "Readout", "ablate", "applied", "contribution_rows",
-    "dose_response", "generate", "patch_pairs", "steer", "sweep",
+    "EDITS", "STAND_INS", "Bench", "Intervention", "Readout", "ablate", "applied",
+    "contribution_rows", "dose_response", "generate", "patch_pairs", "steer", "sweep",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

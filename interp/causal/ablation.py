@@ -27,10 +27,12 @@ from jaxtyping import Float
 
 from interp.causal.attribution import KINDS, Component, is_unit
 from interp.causal.bench import Bench, Effects, Plan
-from interp.causal.knockout import MODES, measure
+from interp.causal.knockout import measure
 from interp.causal.matching import matched_draws
 from interp.causal.pooled import ALL
+from interp.causal.stand_ins import STAND_INS
 from interp.chance import permutation_p, strata_p
+from interp.defaults import STAND_IN
 from interp.errors import UsageError
 from interp.sites import place
 from interp.stats import Estimate, mean_interval
@@ -56,7 +58,7 @@ def ablate(
     components: Mapping[str, Sequence[Component]],
     *,
     ks: Sequence[int] = (1, 2, 4, 8),
-    mode: str = "resample",
+    mode: str = STAND_IN,
     n_draws: int = 20,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -74,10 +76,10 @@ def ablate(
     `UsageError` for an unknown mode, no components, k or n_draws below 1; `InternalError` for a
     component ablated twice.
     """
-    if mode not in MODES or min(ks, default=0) < 1 or n_draws < 1:
+    if mode not in STAND_INS or min(ks, default=0) < 1 or n_draws < 1:
         raise UsageError(
             f"ablation mode {mode!r}, ks {tuple(ks)}, n_draws {n_draws}: modes are "
-            f"{', '.join(MODES)}; counts start at 1."
+            f"{', '.join(STAND_INS)}; counts start at 1."
         )
     rng = np.random.default_rng(seed)
     _warn_without_length(bench)

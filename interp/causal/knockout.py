@@ -1,11 +1,11 @@
 """Knock-outs: heads and neurons set to something else while the model reads, many sets of them per
 pass.
 
-What they are set to is zero, their mean, or what they are in the text's neutral twin (`resample`).
-Means are taken over all texts, of one class of positions each: a text's tokens, its last token, the
-readout's suffix. What stands before a text (BOS) is left alone: its activations are like no
-other's. Texts share a prefix pass, plans that begin at a high layer begin there, and the twins'
-activations are taken once for all plans.
+What they are set to is what they are in the text's neutral twin (`resample`), or a constant of
+`STAND_INS` for each class of positions. What stands before a text (BOS) is left alone: its
+activations are like no other's.
+Texts share a prefix pass, plans that begin at a high layer begin there, and the twins' activations
+are taken once for all plans.
 """
 
 from collections import Counter
@@ -19,24 +19,25 @@ from torch import Tensor
 
 from interp.causal.attribution import KINDS
 from interp.causal.bench import Bench, Effects, Plan
-from interp.causal.edits import exchange, replace
+from interp.causal.edits import exchange
 from interp.causal.interventions import Intervention
 from interp.causal.matching import width
 from interp.causal.passes import Encoded, batches, encode, run
 from interp.causal.prefix import PREFIX_TOKENS, Prefix, rows_at_once
+from interp.causal.stand_ins import STAND_INS, position_classes
 from interp.causal.twins import align
 from interp.causal.words import word_scores
+from interp.defaults import STAND_IN
 from interp.errors import InternalError, UsageError
 from interp.models import LanguageModel
 from interp.models.reliance import require
 from interp.progress import track
 from interp.sites import Site
 
-MODES = ("resample", "mean", "zero")
 
-
-def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> Effects:
-    """The effects of each plan on each of its pairs, many plans per forward pass.
+def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = STAND_IN) -> Effects:
+    """The effects of each plan on each of its pairs, many plans per forward pass; `mode` is a key
+    of `STAND_INS`.
 
     Raises `InternalError` for a plan that names a component twice, `UsageError` for one that
     the model lacks, or where an edit does not act.
@@ -48,15 +49,15 @@ def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> E
     bound = bench.readout.bind(bench.model)
     columns = torch.tensor([bound.column(emotion) for emotion in bench.emotions])
     sites = tuple({bench.directions[emotion].site for emotion in bench.emotions})
-    means = _means(bench.model, [*texts.own, *texts.twins], plans) if mode == "mean" else {}
+    constants = STAND_INS[mode]
+    every = (*texts.own, *texts.twins)
+    fixed = constants and constants(bench.model, every, tuple(_units(plans, bench.model)))
     shape = (len(plans), len(texts.own))
     effects = Effects(np.full(shape, np.nan), np.full(shape, np.nan))
     ready: _Ready | None = None
     for chunk, jobs in track(_work(bench.model, texts, plans), f"ablating ({mode})", unit="pass"):
         if ready is None or ready.chunk is not chunk:
-            ready = _make_ready(
-                bench.model, texts, chunk, plans, means if mode != "resample" else None
-            )
+            ready = _make_ready(bench.model, texts, chunk, plans, fixed)
         pair, of_plan = [i for i, _ in jobs], [p for _, p in jobs]
         edits = _edits(bench.model, ready, pair, [plans[p] for p in of_plan])
         result = ready.prefix.run(
@@ -92,7 +93,7 @@ def _encode(bench: Bench, mode: str) -> _Texts:
     """Before the edit a text and its twin are the same: resampling changes nothing there."""
     own = encode(bench.model, [pair.affective for pair in bench.pairs], bench.readout)
     twins = encode(bench.model, [pair.neutral for pair in bench.pairs], bench.readout)
-    if mode != "resample":
+    if STAND_INS[mode] is not None:
         return _Texts(own, twins, [text.first for text in own])
     edits = [
         align(twin.tokens, text.tokens).target_edit[0]
@@ -144,19 +145,19 @@ def _make_ready(
     texts: _Texts,
     chunk: Chunk,
     plans: Sequence[Plan],
-    means: Mapping[Site, Tensor] | None,
+    fixed: Mapping[Site, Tensor] | None,
 ) -> _Ready:
-    """The prefix of the chunk's texts; and `means` by class, or, without these, what the twins hold
-    at the sites that `plans` touch.
+    """The prefix of the chunk's texts; and the values `fixed` by class, or, without these, what the
+    twins hold at the sites that `plans` touch.
     """
     own = [texts.own[i] for i in chunk]
     prefix = Prefix(model, own, [texts.starts[i] for i in chunk])
     rows = {i: row for row, i in enumerate(chunk)}
-    classes = _classes(own)
+    classes = position_classes(own)
     starts = torch.tensor([texts.starts[i] for i in chunk])
     may = (classes >= 0) & (torch.arange(classes.shape[1]) >= starts[:, None])
-    if means is not None:
-        return _Ready(chunk, prefix, rows, means, classes.clamp(min=0), may)
+    if fixed is not None:
+        return _Ready(chunk, prefix, rows, fixed, classes.clamp(min=0), may)
     twins = [texts.twins[i] for i in chunk]
     captured = run(model, twins, read=tuple(_units(plans, model))).sites
     width = max(len(twin.tokens) for twin in twins)
@@ -175,13 +176,7 @@ def _edits(
     rows = [ready.row_of[i] for i in pair]
     place, may = ready.place[rows], ready.may[rows]
     return [
-        Intervention(
-            site,
-            exchange(ready.values[site], place, units=units)
-            if site in ready.values
-            else replace(_zeros(site, model), units=units),
-            may,
-        )
+        Intervention(site, exchange(ready.values[site], place, units=units), may)
         for site, units in _units(plans, model).items()
     ]
 
@@ -198,52 +193,6 @@ def _units(plans: Sequence[Plan], model: LanguageModel) -> dict[Site, Tensor]:
                 )
             chosen[site][row, component.index] = True
     return chosen
-
-
-INNER, LAST, SUFFIX = range(3)
-"""Classes of positions: a text's own tokens, the last of them, and the readout's suffix."""
-
-
-def _classes(rows: Sequence[Encoded]) -> Int[Tensor, "text pos"]:
-    """The class of each position; -1 before a text and behind its row."""
-    classes = torch.full((len(rows), max(len(row.tokens) for row in rows)), -1)
-    for place, row in enumerate(rows):
-        classes[place, row.first : len(row.tokens)] = SUFFIX
-        classes[place, row.first : row.end + 1] = INNER
-        classes[place, row.end] = LAST
-    return classes
-
-
-def _means(
-    model: LanguageModel, rows: Sequence[Encoded], plans: Sequence[Plan]
-) -> dict[Site, Float[Tensor, " 3 *site"]]:
-    """The mean activation over all texts, of each class of positions, at each site that a plan
-    touches; zero for a class that no text has.
-    """
-    sites = tuple(_units(plans, model))
-    sums: dict[Site, Tensor] = {}
-    counts = torch.zeros(3)
-    for batch in batches(rows):
-        mine = [rows[i] for i in batch]
-        classes = _classes(mine)
-        chosen = torch.stack([classes == one for one in (INNER, LAST, SUFFIX)]).float()
-        counts += chosen.sum((1, 2))
-        for site, x in run(model, mine, read=sites).sites.items():
-            total = torch.einsum("crp,rp...->c...", chosen.to(x.device), x.float())
-            sums[site] = total + sums.get(site, torch.zeros_like(total))
-    return {
-        site: total / counts.clamp(min=1).to(total.device).view(3, *[1] * (total.ndim - 1))
-        for site, total in sums.items()
-    }
-
-
-def _zeros(site: Site, model: LanguageModel) -> Tensor:
-    dims = model.dims
-    return (
-        torch.zeros(dims.n_heads, dims.d_head)
-        if site.name == KINDS["head"]
-        else torch.zeros(dims.d_mlp)
-    )
 
 
 def _check(plan: Plan, model: LanguageModel) -> None:

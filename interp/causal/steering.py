@@ -30,11 +30,10 @@ from interp.causal.words import word_scores
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt
-from interp.models.ends import LAST
 from interp.models.quantised import warn_of_rounding
 from interp.models.reliance import require
 from interp.progress import track
-from interp.sites import RESIDUAL_WIDE, place
+from interp.sites import LAST, RESIDUAL_WIDE, place
 from interp.stats import mean_interval
 from stimuli.battery import Stimulus
 

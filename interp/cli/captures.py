@@ -4,29 +4,31 @@ holds.
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from interp.cli.options import as_json, chat_template, model_options
+from interp.cli.options import as_json, gathered
 from interp.cli.printing import show
+from interp.defaults import RECOMPUTED
 from interp.errors import ArtefactError
+from interp.settings import ModelOptions
 
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--recompute",
-    default=0.01,
+    default=RECOMPUTED,
     show_default=True,
     type=click.FloatRange(0, 1),
     help="Share of texts to compute again, alone.",
 )
 @click.option("--model", help="The model to compute them with; without it only files are checked.")
-@chat_template
-@model_options
+@gathered(ModelOptions, into="how", only=("chat_template", "offline", "device"))
 @as_json
-def verify(path: Path, recompute: float, model: str | None, as_json: bool, **how: Any) -> None:
+def verify(
+    path: Path, recompute: float, model: str | None, how: ModelOptions, as_json: bool
+) -> None:
     """Check every shard of a capture, and a sample of texts computed again, in the precision of the
     capture; exit code 4 when something is wrong.
     """
@@ -37,7 +39,13 @@ def verify(path: Path, recompute: float, model: str | None, as_json: bool, **how
     if model is not None:
         from interp import models
 
-        loaded = models.load(model, dtype=captured_dtype(path), **how)
+        loaded = models.load(
+            model,
+            device=how.device,
+            dtype=captured_dtype(path),
+            offline=how.offline,
+            chat_template=how.chat_template,
+        )
     checks = verify_capture(path, recompute=recompute, model=loaded)
     show(checks, as_json=as_json)
     sys.exit(0 if all(check["passed"] for check in checks) else ArtefactError.exit_code)

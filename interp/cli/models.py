@@ -8,40 +8,47 @@ from typing import Any
 
 import click
 
-from interp.cli.options import as_json, dtype, model_argument, model_options, seed
+from interp.cli.options import as_json, gathered, seed
 from interp.cli.printing import show
+from interp.defaults import CALIBRATIONS
 from interp.files import make_folder, write_atomic
+from interp.settings import ModelOptions
 
 
 @click.command()
-@model_argument
-@model_options
-@dtype
+@click.argument("model")
+@gathered(ModelOptions, into="how", only=("offline", "device", "dtype"))
 @as_json
-def doctor(model: str, as_json: bool, **how: Any) -> None:
+def doctor(model: str, how: ModelOptions, as_json: bool) -> None:
     """Check that a model's sites can be trusted, in the precision that will be run; exit code 1
     when a check fails.
     """
     from interp import models
     from interp.models.doctor import examine
 
-    checks = examine(models.load(model, check=False, chat_template="off", **how), thorough=True)
+    loaded = models.load(
+        model,
+        device=how.device,
+        dtype=how.dtype,
+        offline=how.offline,
+        check=False,
+        chat_template="off",
+    )
+    checks = examine(loaded, thorough=True)
     show(checks, as_json=as_json)
     sys.exit(0 if all(check["passed"] for check in checks) else 1)
 
 
 @click.command()
-@model_argument
-@model_options
+@click.argument("model")
+@gathered(ModelOptions, into="how", only=("offline", "device"))
 @as_json
-def sites(model: str, offline: bool, device: str, as_json: bool) -> None:
+def sites(model: str, how: ModelOptions, as_json: bool) -> None:
     """List the sites a model offers, with their shapes."""
     from interp import models
 
-    show(
-        models.load(model, device=device, offline=offline, chat_template="off").sites(),
-        as_json=as_json,
-    )
+    loaded = models.load(model, device=how.device, offline=how.offline, chat_template="off")
+    show(loaded.sites(), as_json=as_json)
 
 
 @click.command()
@@ -59,7 +66,7 @@ def truth(seed: int, as_json: bool) -> None:
 @click.option(
     "--runs",
     type=click.IntRange(1),
-    default=400,
+    default=CALIBRATIONS,
     show_default=True,
     help="Data sets of each check.",
 )

@@ -1,47 +1,78 @@
-"""The options that commands share, each said once; a study's defaults are those of `interp run`."""
+"""Options of commands, made from the fields of records: a default is written there, and not
+here.
+"""
 
-import re
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_origin
 
 import click
 
+from interp.errors import UsageError
+from interp.options import About, Option, build, options_of
+from interp.settings import StudyOptions, TextOptions
+
 Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+HEADINGS = ("Model", "Texts", "Capture", "Study", "Command")
+"""The headings of a command's help, in order."""
 
 
-def _split(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    """The parts of a comma-separated option; a comma inside a range of layers (`resid_post@0,3`)
-    does not part.
-    """
-    del context, parameter
-    return tuple(part.strip() for part in re.split(r",(?!\s*\d)", value) if part.strip())
+class Choices(click.ParamType):
+    """One of an option's choices; a table is read when a value is converted or help is printed."""
+
+    name = "choice"
+
+    def __init__(self, said: About) -> None:
+        self._said = said
+
+    @property
+    def _plain(self) -> click.Choice[str]:
+        return click.Choice(self._said.allowed)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """`value`, if it is a choice; else the choices are told."""
+        return self._plain.convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """The choices, for the help."""
+        return self._plain.get_metavar(param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[Any]:
+        """The choices that begin so."""
+        return self._plain.shell_complete(ctx, param, incomplete)
 
 
-def _names(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    """The parts of a comma-separated option."""
-    del context, parameter
-    return tuple(part.strip() for part in value.split(",") if part.strip())
+class GroupedOption(click.Option):
+    """An option that stands under a heading."""
+
+    def __init__(self, *declarations: Any, group: str = HEADINGS[-1], **more: Any) -> None:
+        super().__init__(*declarations, **more)
+        self.group = group
 
 
-def _columns(context: click.Context, parameter: click.Parameter, value: str) -> dict[str, str]:
-    """Our columns and the file's, written OURS=THEIRS and parted by commas."""
-    del context
-    found: dict[str, str] = {}
-    for part in filter(str.strip, value.split(",")):
-        ours, equals, theirs = (side.strip() for side in part.partition("="))
-        if not (ours and equals and theirs):
-            raise click.BadParameter(
-                f"{part!r} is not OURS=THEIRS, such as text=Sentence.", param=parameter
-            )
-        if ours in found:
-            raise click.BadParameter(f"{ours!r} is named twice.", param=parameter)
-        found[ours] = theirs
-    return found
+class GroupedCommand(click.Command):
+    """A command whose help has its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, heading by heading."""
+        listed: dict[str, list[tuple[str, str]]] = {heading: [] for heading in HEADINGS}
+        for one in self.get_params(ctx):
+            if (record := one.get_help_record(ctx)) is not None:
+                listed[getattr(one, "group", HEADINGS[-1])].append(record)
+        for heading, records in listed.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
 
 
-def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Several options as one decorator."""
+def options(*decorators: Decorator) -> Decorator:
+    """Several decorators as one; the first one's options come first."""
 
     def decorate(command: Command) -> Command:
         for decorator in reversed(decorators):
@@ -51,152 +82,101 @@ def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
     return decorate
 
 
+def gathered(
+    record: type,
+    *,
+    into: str,
+    only: Collection[str] = (),
+    hidden: Collection[str] = (),
+) -> Decorator:
+    """The options of `record`, which the command gets as that record, named `into`.
+
+    What was not said keeps its default. `only` names some of the options, `hidden` those that the
+    help leaves out.
+    """
+    known = {name: one for name, one in options_of(record).items() if one.about.flag}
+    chosen = {name: one for name, one in known.items() if not only or name in only}
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def gather(**values: Any) -> Any:
+            said = {name: values.pop(name) for name in chosen}
+            said = {name: value for name, value in said.items() if value not in (None, (), {})}
+            return command(**{into: build(record, said)}, **values)
+
+        taking: Command = gather
+        for name, one in reversed(chosen.items()):
+            taking = _option(one, hidden=name in hidden)(taking)
+        return taking
+
+    return decorate
+
+
+def single(record: type, name: str) -> Decorator:
+    """One option of `record`, by itself."""
+    one = options_of(record)[name]
+    return click.option(_flag(name), default=one.default, show_default=True, help=one.about.help)
+
+
+def _option(one: Option, *, hidden: bool) -> Decorator:
+    """The click option of one option; None is what it gives where nothing is said."""
+    said, shown = one.about, "" if one.is_required else _shown(one.default)
+    return click.option(
+        _flag(one.name),
+        one.name,
+        cls=GroupedOption,
+        group=said.group,
+        default=None,
+        required=one.is_required,
+        help=f"{said.help}  [default: {shown}]" if shown else said.help,
+        hidden=hidden,
+        **_kind(one),
+    )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _shown(default: Any) -> str:
+    """A default, as the help shows it; nothing where there is none to speak of."""
+    if isinstance(default, tuple):
+        return ", ".join(map(str, default))
+    untold = default is None or isinstance(default, bool | Mapping)
+    return "" if untold else str(default)
+
+
+def _kind(one: Option) -> dict[str, Any]:
+    """How click is to read a value of this type."""
+    said = one.about
+    kind = next((part for part in get_args(one.kind) if part is not NoneType), one.kind)
+    if one.kind is bool:
+        return {"is_flag": True}
+    if said.parse is not None:
+        return {"callback": _parsed(said.parse)}
+    if said.choices:
+        return {"type": Choices(said)}
+    if kind is int:
+        return {"type": int if said.least is None else click.IntRange(said.least)}
+    if kind is float:
+        return {"type": click.FloatRange(said.above, min_open=True)}
+    if kind is Path:
+        several = get_origin(one.kind) is tuple
+        return {"type": click.Path(path_type=Path), "multiple": several}
+    return {"type": str}
+
+
+def _parsed(parse: Callable[[str], Any]) -> Callable[..., Any]:
+    def read(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+        try:
+            return None if value is None else parse(value)
+        except UsageError as error:
+            raise click.BadParameter(str(error), context, parameter) from error
+
+    return read
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-seed = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
-offline = click.option("--offline", is_flag=True, help="Never touch the network.")
-device = click.option(
-    "--device",
-    default="cpu",
-    show_default=True,
-    help="cpu, cuda, cuda:1, mps, or auto: spread over all GPUs, then CPU memory.",
-)
-chat_template = click.option(
-    "--chat-template",
-    help="Give texts as chat turns: on (the tokenizer's template), off, or a file with a Jinja "
-    "template.",
-)
-dtype = click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    show_default=True,
-    help="What the model computes in.",
-)
-model_argument = click.argument("model")
-model_options = options(offline, device)
-reading_options = options(
-    click.option(
-        "--drop-unmatched", is_flag=True, help="Leave out pairs that lack a twin, and say which."
-    ),
-    click.option(
-        "--normalise-labels", is_flag=True, help="Unify case and spaces of emotion labels."
-    ),
-    click.option("--dedupe", is_flag=True, help="Keep one of rows with the same id and content."),
-    click.option("--allow-control", is_flag=True, help="Accept control characters in texts."),
-    click.option("--strict", is_flag=True, help="Make every warning about the stimuli an error."),
-    click.option(
-        "--columns",
-        callback=_columns,
-        default="",
-        help="Which column is which: text=Sentence,emotion=Label; numbers from 1 where a table "
-        "has no line of names.",
-    ),
-    click.option(
-        "--emotions",
-        callback=_names,
-        default="",
-        help="Keep these emotions (comma-separated) and neutral texts.",
-    ),
-)
-study_options = options(
-    click.option(
-        "--model",
-        required=True,
-        help="A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
-    ),
-    click.option(
-        "--stimuli", required=True, help="A battery's name or a file; see `interp stimuli list`."
-    ),
-    click.option(
-        "--out",
-        required=True,
-        type=click.Path(path_type=Path),
-        help="The run's folder; given again, it resumes.",
-    ),
-    click.option(
-        "--preset",
-        type=click.Choice(["quick", "standard", "full"]),
-        default="standard",
-        show_default=True,
-        help="How much is run; --dry-run says what each means.",
-    ),
-    click.option("--folds", default=5, show_default=True, help="Grouped cross-validation folds."),
-    click.option(
-        "--sites",
-        callback=_split,
-        default="",
-        help="Sites, such as resid_post,z or resid_post@0-3. All by default.",
-    ),
-    click.option(
-        "--positions",
-        callback=_split,
-        default="",
-        help="Position rules: last, mean_content, role(user), ...",
-    ),
-    click.option(
-        "--truncate",
-        type=click.Choice(["left", "right"]),
-        help="Cut texts longer than the context on this side, in every stage.",
-    ),
-    click.option(
-        "--allow-special",
-        is_flag=True,
-        help="Accept texts that contain the tokenizer's special tokens.",
-    ),
-    chat_template,
-    dtype,
-    click.option(
-        "--storage",
-        type=click.Choice(["float32", "float16"]),
-        default="float32",
-        show_default=True,
-        help="As what to store.",
-    ),
-    click.option(
-        "--on-nonfinite",
-        type=click.Choice(["stop", "quarantine"]),
-        default="stop",
-        show_default=True,
-        help="What becomes of a text whose activations are not finite; quarantine leaves out its "
-        "pair.",
-    ),
-    click.option(
-        "--token-budget",
-        type=click.IntRange(1),
-        default=1024,
-        show_default=True,
-        help="Tokens a batch.",
-    ),
-    click.option(
-        "--shard-mb",
-        type=click.IntRange(1),
-        default=64,
-        show_default=True,
-        help="MiB a shard, as float32.",
-    ),
-    click.option(
-        "--reuse",
-        type=click.Path(path_type=Path),
-        multiple=True,
-        help="An earlier run, to copy activations from.",
-    ),
-    click.option(
-        "--new-run",
-        is_flag=True,
-        help="If OUT holds a run with other settings, begin one beside it: OUT-2, OUT-3, ...",
-    ),
-    click.option(
-        "--dry-run",
-        is_flag=True,
-        help="Say what would be done and how much it is; compute nothing.",
-    ),
-    click.option(
-        "--teraflops",
-        type=click.FloatRange(0, min_open=True),
-        help="With --dry-run: what the device reaches.",
-    ),
-    seed,
-    as_json,
-    model_options,
-    reading_options,
-)
+seed = single(StudyOptions, "seed")
+texts = gathered(TextOptions, into="reading")
+"""How stimuli are read, as the argument `reading`."""

@@ -3,13 +3,13 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from interp.cli.options import as_json, chat_template, dtype, model_options, reading_options, seed
+from interp.cli.options import as_json, gathered, seed, texts
 from interp.cli.printing import printable, show
 from interp.errors import DataError, UsageError
+from interp.settings import ModelOptions, TextOptions
 
 
 @click.group()
@@ -36,13 +36,11 @@ def list_stimuli(as_json: bool) -> None:
 @stimuli.command("show")
 @click.argument("battery")
 @click.option("--most", default=5, show_default=True, help="How many items.")
-@reading_options
+@texts
 @as_json
-def show_stimuli(battery: str, most: int, as_json: bool, **reading: Any) -> None:
+def show_stimuli(battery: str, most: int, reading: TextOptions, as_json: bool) -> None:
     """The first items of a battery."""
-    import stimuli as batteries
-
-    items = batteries.load(battery, **reading).items[:most]
+    items = reading.read(battery).items[:most]
     show(
         (
             {"id": i.id, "emotion": i.emotion, "arm": i.arm, "pair": i.pair, "text": i.text}
@@ -55,14 +53,14 @@ def show_stimuli(battery: str, most: int, as_json: bool, **reading: Any) -> None
 @stimuli.command("convert")
 @click.argument("battery")
 @click.argument("target", type=click.Path(path_type=Path))
-@reading_options
-def convert_stimuli(battery: str, target: Path, **reading: Any) -> None:
+@texts
+def convert_stimuli(battery: str, target: Path, reading: TextOptions) -> None:
     """Write any readable battery as interp's own JSONL (or CSV, by TARGET's ending)."""
     import stimuli as batteries
 
     if target.suffix not in (".jsonl", ".csv"):
         raise UsageError(f"cannot write {target.name}: the target must end in .jsonl or .csv.")
-    batteries.save(batteries.load(battery, **reading), target)
+    batteries.save(reading.read(battery), target)
     click.echo(target)
 
 
@@ -72,15 +70,17 @@ def convert_stimuli(battery: str, target: Path, **reading: Any) -> None:
     "--out", type=click.Path(path_type=Path), help="Folder for audit.csv, audit.svg and audit.png."
 )
 @seed
-@reading_options
+@texts
 @as_json
-def audit_stimuli(battery: str, out: Path | None, seed: int, as_json: bool, **reading: Any) -> None:
+def audit_stimuli(
+    battery: str, out: Path | None, seed: int, reading: TextOptions, as_json: bool
+) -> None:
     """Put a battery through the gate: do its words alone give the answer away? Exit code 3 when a
     rule fails.
     """
     from interp.study import audit
 
-    result = audit.audit_battery(battery, seed=seed, **reading)
+    result = audit.audit_battery(reading.read(battery), seed=seed)
     if as_json:
         click.echo(json.dumps(audit.content(result), indent=1))
     else:
@@ -97,41 +97,38 @@ def audit_stimuli(battery: str, out: Path | None, seed: int, as_json: bool, **re
 @stimuli.command("power")
 @click.argument("model")
 @click.argument("battery")
-@model_options
-@dtype
-@chat_template
+@gathered(ModelOptions, into="how")
 @seed
-@reading_options
+@texts
 @as_json
 def power_stimuli(
     model: str,
     battery: str,
-    device: str,
-    dtype: str,
-    offline: bool,
-    chat_template: str | None,
+    how: ModelOptions,
     seed: int,
+    reading: TextOptions,
     as_json: bool,
-    **reading: Any,
 ) -> None:
     """Is there something to show? How much likelier MODEL finds the words of an emotion after a
     text of BATTERY than after its neutral twin, by dose, and how many scenarios a causal stage
     needs.
     """
-    import stimuli as batteries
-
-    texts = batteries.load(battery, **reading)
-    if not texts.doses():
+    asked = reading.read(battery)
+    if not asked.doses():
         raise UsageError(
-            f"battery {texts.name!r} has no twins: total effects are differences of twins."
+            f"battery {asked.name!r} has no twins: total effects are differences of twins."
         )
     from interp import models
     from interp.study.power import power_rows, told
 
     loaded = models.load(
-        model, device=device, dtype=dtype, offline=offline, chat_template=chat_template
+        model,
+        device=how.device,
+        dtype=how.dtype,
+        offline=how.offline,
+        chat_template=how.chat_template,
     )
-    rows = power_rows(loaded, texts, seed=seed)
+    rows = power_rows(loaded, asked, seed=seed)
     show(rows, as_json=as_json)
     for line in told(rows):
         click.echo(printable(line), err=True)

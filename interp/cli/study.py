@@ -3,35 +3,86 @@ drawn again.
 """
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import click
 
-from interp import stages
-from interp.cli.options import study_options
+from interp.cli.options import Command, GroupedCommand, gathered, options
 from interp.cli.printing import printable, show
 from interp.errors import UsageError
+from interp.options import about, flat
+from interp.settings import StudyOptions
+from interp.stages import STAGE_COMMANDS, STAGES, StageCommand
 
+METHODS = frozenset({"folds", "probe", "direction", "ablate_with", "judge", "seed"})
+"""Settings that only some stages use. The help of the other stages leaves them out; every stage
+takes them, since commands that share a folder agree in all settings.
+"""
 
-@click.command()
-@study_options
-def run(**settings: Any) -> None:
-    """Every stage on one model and one battery; ends with the path of the report. Run again to
-    resume.
-    """
-    _study(None, **settings)
-
-
-@click.command("capture", help=stages.COMMANDS["capture"])
-@study_options
-@click.option(
-    "--executor",
-    default="serial",
-    show_default=True,
-    type=click.Choice(["serial", "processes", "ray"]),
-    help="Who computes.",
+RUN = StageCommand(
+    "Every stage on one model and one battery; ends with the path of the report. Run again to "
+    "resume.",
+    uses=tuple(sorted(METHODS)),
 )
+
+_ASKED = "--model storyworld --stimuli storyworld --out runs/demo"
+_SHARED = "Settings of other stages are taken, too: see `interp run --help`."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """How one call goes about its work; nothing of it is kept in the run."""
+
+    GROUP: ClassVar[str] = "Command"
+
+    new_run: bool = field(
+        default=False,
+        metadata=about(
+            "If OUT holds a run with other settings, begin one beside it: OUT-2, OUT-3, ..."
+        ),
+    )
+    dry_run: bool = field(
+        default=False,
+        metadata=about("Say what would be done and how much it is; compute nothing."),
+    )
+    teraflops: float | None = field(
+        default=None, metadata=about("With --dry-run: what the device reaches.", above=0)
+    )
+    as_json: bool = field(default=False, metadata=about("Print JSON on stdout.", name="json"))
+
+
+def study_command(name: str, known: StageCommand) -> Callable[[Command], click.Command]:
+    """The command `name`, which gets what is `asked` of a study, and how to `call` it.
+
+    Of `METHODS` its help shows those that it uses.
+    """
+    hidden = METHODS.difference(known.uses)
+    taken = options(
+        gathered(StudyOptions, into="asked", hidden=hidden),
+        gathered(Call, into="call"),
+    )
+    text = f"{known.told}\n\n\b\nExample:\n  interp {name} {_ASKED} {known.example}"
+
+    def decorate(command: Command) -> click.Command:
+        made = click.command(
+            name, cls=GroupedCommand, help=text, epilog=_SHARED if hidden else None
+        )
+        return made(taken(command))
+
+    return decorate
+
+
+@study_command("run", RUN)
+def run(asked: StudyOptions, call: Call) -> None:
+    """Every stage."""
+    _study(None, asked, call)
+
+
+@study_command("capture", STAGE_COMMANDS["capture"])
+@click.option("--executor", type=click.Choice(["serial", "processes", "ray"]), help="Who computes.")
 @click.option(
     "--workers", type=click.IntRange(1), help="Workers of processes and ray; 2 if not given."
 )
@@ -44,16 +95,22 @@ def run(**settings: Any) -> None:
     help="Forget damaged shards first, so that only they are computed again.",
 )
 def capture(
-    executor: str, workers: int | None, shard: str | None, repair: bool, **settings: Any
+    asked: StudyOptions,
+    call: Call,
+    executor: str | None,
+    workers: int | None,
+    shard: str | None,
+    repair: bool,
 ) -> None:
     """The command `capture`, which alone says who computes."""
-    chosen = _executor(executor, workers, shard)
-    if repair and (settings["dry_run"] or settings["new_run"]):
+    how = asked.capture
+    chosen = replace(how, executor=_executor(executor or how.executor, workers, shard))
+    if repair and (call.dry_run or call.new_run):
         raise UsageError(
             "--repair changes the capture in OUT: it goes neither with --dry-run nor with "
             "--new-run."
         )
-    _study(("capture",), executor=chosen, repair=repair, **settings)
+    _study(("capture",), replace(asked, capture=chosen), call, repair=repair)
 
 
 def _executor(executor: str, workers: int | None, shard: str | None) -> str:
@@ -74,12 +131,12 @@ def _executor(executor: str, workers: int | None, shard: str | None) -> str:
 
 def _command(name: str) -> click.Command:
     """The command `name`, which runs its stages."""
-    own = tuple(stage.name for stage in stages.STAGES if stage.command == name)
+    own = tuple(stage.name for stage in STAGES if stage.command == name)
 
-    @click.command(name, help=stages.COMMANDS[name])
-    @study_options
-    def command(**settings: Any) -> None:
-        _study(own, **settings)
+    @study_command(name, STAGE_COMMANDS[name])
+    def command(asked: StudyOptions, call: Call) -> None:
+        """Some stages."""
+        _study(own, asked, call)
 
     return command
 
@@ -95,28 +152,26 @@ def report(out: Path) -> None:
 
 def _study(
     names: tuple[str, ...] | None,
+    asked: StudyOptions,
+    call: Call,
     *,
-    dry_run: bool,
-    new_run: bool,
-    teraflops: float | None,
-    as_json: bool,
     repair: bool = False,
-    **settings: Any,
 ) -> None:
+    """Run these stages of what was asked, or all of them, or say what that would be."""
     from interp import study
     from interp.capture.store import upkeep
 
-    arguments = study.Settings(**{key: value for key, value in settings.items() if value != ()})
-    arguments = study.new_run(arguments) if new_run else arguments
-    if dry_run:
-        show(study.estimate(arguments, teraflops=teraflops), as_json=as_json)
+    settings = study.Settings.of(**flat(asked))
+    settings = study.new_run(settings) if call.new_run else settings
+    if call.dry_run:
+        show(study.estimate(settings, teraflops=call.teraflops), as_json=call.as_json)
         return
-    if teraflops is not None:
+    if call.teraflops is not None:
         raise UsageError("--teraflops is for --dry-run, which it tells how fast the device is.")
     if repair:
-        show(upkeep.repair(arguments.out / "activations"), as_json=False, err=as_json)
-    summary = study.run(arguments, stages=names)
-    if as_json:
+        show(upkeep.repair(settings.out / "activations"), as_json=False, err=call.as_json)
+    summary = study.run(settings, stages=names)
+    if call.as_json:
         click.echo(json.dumps(summary, indent=1, default=str))
     else:
         for finding in summary["findings"]:
@@ -129,6 +184,6 @@ def _study(
 COMMANDS = (
     run,
     capture,
-    *(_command(name) for name in stages.COMMANDS if name != capture.name),
+    *(_command(name) for name in STAGE_COMMANDS if name != capture.name),
     report,
 )

@@ -9,11 +9,11 @@ from interp.capture import ActivationStore, capture
 from interp.capture.store.activations import Twins
 from interp.causal.readout import Readout
 from interp.causal.twins import halves
+from interp.defaults import DIRECTION
 from interp.errors import InternalError
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel, load
-from interp.models.ends import LAST
-from interp.sites import Site
+from interp.sites import LAST, Site
 from interp.testbeds import planted
 from stimuli.battery import NEUTRAL, Battery, Pairs
 
@@ -43,7 +43,7 @@ class Bed:
         """What the site holds at the last token of the pairs' affective and neutral texts."""
         return self.store.read(site).twins(pairs)
 
-    def direction(self, emotion: str, site: Site, *, method: str = "paired") -> Direction:
+    def direction(self, emotion: str, site: Site, *, method: str = DIRECTION) -> Direction:
         """The direction of `emotion` that `method` finds at `site` on the fitting half."""
         pairs = self.fitting.of(emotion)
         return fit(

@@ -28,6 +28,7 @@ from interp.analysis.stats import max_t
 from interp.causal.pooled import success_rows
 from interp.causal.restoration import Key, gates, nested_restoration
 from interp.chance import assignment_p, sign_flip, strata_p
+from interp.defaults import CALIBRATIONS
 from interp.errors import UsageError
 from interp.progress import track
 from interp.sites import Site
@@ -41,7 +42,7 @@ N_PERM = 199
 _MOST_RUNS = 1_000_000
 
 
-def calibrate(*, runs: int = 400, seed: int = 0, names: Iterable[str] = ()) -> list[Row]:
+def calibrate(*, runs: int = CALIBRATIONS, seed: int = 0, names: Iterable[str] = ()) -> list[Row]:
     """Rows (what, nominal, measured, runs) of every check, or of those whose name holds one of
     `names`.
 

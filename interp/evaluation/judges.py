@@ -36,12 +36,15 @@ def oracle(model: LanguageModel, readout: Readout) -> Judge:
 
     Raises `UsageError` for a model that is no testbed: nobody knows its language.
     """
-    judge = judge_for(model.name)
+    return oracle_of(model.name)
+
+
+def oracle_of(name: str) -> Judge:
+    """The oracle of the testbed called `name`; raises `UsageError` for a model that is none."""
+    judge = judge_for(name)
     if judge is None:
-        raise UsageError(
-            f"{model.name} has no oracle: only testbeds do. Judges for any model: "
-            f"{', '.join(JUDGES)}."
-        )
+        others = ", ".join(judge for judge in JUDGES if judge != oracle.__name__)
+        raise UsageError(f"{name} has no oracle: only testbeds do. Judges for any model: {others}.")
     return judge
 
 
@@ -141,8 +144,20 @@ JUDGES: dict[str, Callable[[LanguageModel, Readout], Judge]] = {
     "forced_choice": forced_choice,
 }
 """Makers of judges by name. A maker takes the unsteered model and the readout that names the
-emotions.
+emotions; a study asks the one that `--judge` names.
 """
+
+
+def judge_named(name: str | None, model: LanguageModel, readout: Readout) -> Judge | None:
+    """The judge of that name. Where none is named, a testbed's oracle, and for other models nobody.
+
+    Raises `UsageError` for an unknown name, and as its maker.
+    """
+    if name is None:
+        return judge_for(model.name)
+    if name not in JUDGES:
+        raise UsageError(f"unknown judge {name!r}: choose one of {', '.join(JUDGES)}.")
+    return JUDGES[name](model, readout)
 
 
 def agreement(first: Sequence[str | None], second: Sequence[str | None]) -> dict[str, Any]:

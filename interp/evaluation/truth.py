@@ -22,6 +22,7 @@ from interp.causal.knockout import measure
 from interp.causal.patching import patch_pairs
 from interp.causal.steering import steer
 from interp.causal.twins import balanced
+from interp.defaults import DIRECTION
 from interp.evaluation.bed import Bed, open_bed
 from interp.evaluation.judges import oracle
 from interp.evaluation.probed_truth import reception
@@ -202,13 +203,8 @@ def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
         return judge(written).count(emotion) / len(prompts)
 
     for layer in (bed.truth.head_layer, bed.final.layer):
-        yield row(
-            "steering",
-            "paired",
-            "rate",
-            min(rate(e, layer, 1.0) for e in bed.truth.emotions),
-            Site("resid_post", layer),
-        )
+        least = min(rate(emotion, layer, 1.0) for emotion in bed.truth.emotions)
+        yield row("steering", DIRECTION, "rate", least, Site("resid_post", layer))
     yield row(
         "steering",
         "unsteered",

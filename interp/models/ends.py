@@ -15,9 +15,6 @@ from transformers import PreTrainedTokenizerBase
 from interp.errors import DataError
 from interp.models.tokens import Tokens
 
-LAST = "last_content"
-"""The position rule of the text's last token: where directions are fitted, and where they act."""
-
 
 def content_positions(text: str, spans: Sequence[tuple[int, int]]) -> Int[np.ndarray, " token"]:
     """Positions of the tokens that belong to `text`: not added by tokenizer or template, not only

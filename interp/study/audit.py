@@ -24,6 +24,7 @@ from interp.reporting.battery import audit_figure
 from interp.reporting.figures import as_bytes
 from interp.results import table as tidy
 from interp.results import write_table
+from stimuli.battery import Battery
 from stimuli.words import emotion_words
 
 VOCABULARY = 2000
@@ -43,13 +44,8 @@ _SPLITTERS: Mapping[str, Callable[[], pre_tokenizers.PreTokenizer]] = {
 }
 
 
-def audit_battery(name: str, *, seed: int = 0, **reading: Any) -> AuditResult:
-    """The whole gate on the battery `name` (one of the package's, or a file), read with the options
-    of `stimuli.load`.
-
-    Raises `DataError` where the battery cannot be read.
-    """
-    battery = stimuli.load(name, **reading)
+def audit_battery(battery: Battery, *, seed: int = 0) -> AuditResult:
+    """The whole gate on `battery`, with the package's word lists. Raises as `audit`."""
     everyday = stimuli.lexicon("everyday_senses")["words"]
     # The matrices are small: several threads a product would wait for one another longer than they
     # compute.

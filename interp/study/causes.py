@@ -20,7 +20,7 @@ from interp.causal.sweeping import Place, sweep_places
 from interp.causal.twins import balanced, halves
 from interp.chance import draws_for
 from interp.errors import UsageError
-from interp.evaluation.judges import judge_for
+from interp.evaluation.judges import judge_named
 from interp.models.reliance import told_once, usable
 from interp.sites import Site
 from interp.study import power
@@ -88,7 +88,14 @@ def ablation(study: Study) -> Rows:
         order = {one: ranked(found, component=kind, emotion=one) for one, found in listed.items()}
         if not any(order.values()):
             continue  # this model shows none, of which its contributions warned
-        rows += ablate(bench, order, ks=limits.ks, n_draws=n_draws, seed=study.settings.seed)
+        rows += ablate(
+            bench,
+            order,
+            ks=limits.ks,
+            mode=study.settings.ablate_with,
+            n_draws=n_draws,
+            seed=study.settings.seed,
+        )
     return rows
 
 
@@ -96,10 +103,10 @@ def steering(study: Study) -> Rows:
     """Each emotion's direction, fitted on the choosing half, added while the model reads and
     continues neutral texts.
 
-    Where a judge knows the model's language (a testbed's oracle), continuations are generated and
-    judged, and layer, positions and strength are chosen on half of the prompts; for every model the
-    readout's log-probability of the emotion's words is measured against the strength, at the layer
-    where separation saturates.
+    Where there is a judge (the one that was asked for, else a testbed's oracle), continuations are
+    generated and judged, and layer, positions and strength are chosen on half of the prompts. For
+    every model the readout's log-probability of the emotion's words is measured against the
+    strength, at the layer where separation saturates.
     """
     chosen, reported = halves(study.pairs, seed=study.settings.seed)
     vectors = _directions(study, chosen)
@@ -114,7 +121,7 @@ def steering(study: Study) -> Rows:
         scales=limits.scales,
         seed=study.settings.seed,
     )
-    judge = judge_for(study.settings.model)
+    judge = judge_named(study.settings.judge, study.model, study.readout.readout)
     if judge is not None:
         rows += sweep_places(
             study.model,
@@ -131,13 +138,11 @@ def steering(study: Study) -> Rows:
 
 def _places(study: Study, pairs: Pairs) -> list[Place]:
     """Where steering is tried: the layers that tell twins apart best, at the last token alone or at
-    all from there.
+    all from there, towards the emotions that a judge has words for.
     """
+    asked = [emotion for emotion in study.emotions if emotion in study.readout.emotions]
     return [
-        Place(
-            {emotion: fit_direction(study, pairs, emotion, site) for emotion in study.emotions},
-            where,
-        )
+        Place({emotion: fit_direction(study, pairs, emotion, site) for emotion in asked}, where)
         for site in saturated_sites(study, pairs)
         for where in (("last",), ("last", "generated"))
     ]

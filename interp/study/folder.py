@@ -27,11 +27,11 @@ from interp.evaluation.readouts import readout_for
 from interp.files import make_folder
 from interp.models import LanguageModel, load
 from interp.models.conversations import prompt_of
-from interp.models.ends import LAST
 from interp.models.folder import small_files
 from interp.models.reliance import told_once, usable
 from interp.records import RunRecord, read_record, software
-from interp.sites import Site
+from interp.settings import DEFAULT_SITES
+from interp.sites import LAST, Site
 from interp.study.conditions import FEWEST, Conditions, conditions, unreadable
 from interp.study.identity import (
     asked_of,
@@ -43,7 +43,7 @@ from interp.study.identity import (
 from interp.study.inputs import Inputs
 from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
-from interp.study.settings import DEFAULT_SITES, Settings
+from interp.study.settings import Settings
 from stimuli.battery import Battery, Pairs, Stimulus, in_content_order
 
 KEPT_BYTES = 256 << 20
@@ -87,10 +87,10 @@ class Study:
         settings = self.settings
         model = load(
             settings.model,
-            device=settings.device,
-            dtype=settings.dtype,
-            offline=settings.offline,
-            chat_template=settings.chat_template,
+            device=settings.loading.device,
+            dtype=settings.loading.dtype,
+            offline=settings.loading.offline,
+            chat_template=settings.loading.chat_template,
         )
         model.reading = settings.reading
         known, found = self.record.provenance.get("model"), plain(model.provenance)
@@ -114,7 +114,8 @@ class Study:
         the command put right then finds no other run there.
         """
         activations = self.out / "activations"
-        shared = self.settings.executor.startswith("shard:")  # others may be about to work here
+        # others may be about to work here
+        shared = self.settings.capture.executor.startswith("shard:")
         if shared or self.out / "run.json" not in self._made or not self.locks.alone():
             return
         if (activations / "run.json").exists() or (
@@ -165,9 +166,7 @@ class Study:
             sites=self.sites,
             positions=settings.captured_positions,
             out=self.out / "activations",
-            executor=settings.executor,
-            reuse=settings.reuse,
-            **settings.capture_options,
+            options=settings.capture,
         )
         if "model" not in self.record.provenance:
             absent = left_out(settings.limits, self.battery, self.model.dims.n_layers)

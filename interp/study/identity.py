@@ -57,7 +57,7 @@ def refuse_other_config(settings: Settings, battery: Battery) -> None:
     """Raise `ArtefactError` where `out` holds a run with other settings, which are told."""
     if not (settings.out / "run.json").exists():
         return
-    known, asked = read_record(settings.out / "run.json").config, asked_of(settings, battery)
+    known, asked = _known(settings.out), asked_of(settings, battery)
     if different := _different(known, asked):
         lines = "; ".join(
             f"{key}: {known.get(key)!r} there, {asked.get(key)!r} now" for key in different
@@ -66,6 +66,11 @@ def refuse_other_config(settings: Settings, battery: Battery) -> None:
             f"{settings.out} holds a run with other settings ({lines}). Choose another --out, "
             "give --new-run to begin one beside it, or repeat its settings."
         )
+
+
+def _known(out: Path) -> dict[str, Any]:
+    """What the run in `out` was asked; a setting that an older record lacks had its default."""
+    return {**Settings.usual(), **read_record(out / "run.json").config}
 
 
 def _different(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -81,9 +86,7 @@ def new_run(settings: Settings) -> Settings:
         out = (
             settings.out if number == 1 else settings.out.with_name(f"{settings.out.name}-{number}")
         )
-        if not (out / "run.json").exists() or not _different(
-            read_record(out / "run.json").config, config
-        ):
+        if not (out / "run.json").exists() or not _different(_known(out), config):
             return replace(settings, out=out)
     raise InternalError("numbers have come to an end.")
 

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.analysis import emotion_directions
+from interp.analysis import emotion_directions, lengths
 from interp.analysis.directions import Direction, separation
 from interp.analysis.emotion_directions import Scenarios, Twins, fit_emotion, origin_of
-from interp.analysis.lengths import cosine
 from interp.analysis.nested import nested_separation
 from interp.analysis.questions import answer, cells, reception, task_of
 from interp.analysis.sweep import Task
@@ -84,8 +83,8 @@ def _evoking(study: Study) -> list[Stimulus]:
 
 
 def directions(study: Study) -> Rows:
-    """The paired direction of each emotion at every layer of the stream, its separation of held-out
-    twins, its stability.
+    """The direction of each emotion at every layer of the stream, its separation of held-out twins,
+    its stability.
 
     The directions themselves are written to `directions/`, fitted on all pairs.
     """
@@ -100,7 +99,6 @@ def directions(study: Study) -> Rows:
             "layer": site.layer,
             "emotion": emotion,
             "position": study.position,
-            "method": "paired",
         }
         rows += [{**common, **row} for row in _separation(study, pairs, site)]
         fit_direction(study, pairs, emotion, site).save(
@@ -111,12 +109,13 @@ def directions(study: Study) -> Rows:
 
 def cosines(study: Study) -> Rows:
     """Cosines between the emotions' directions at each layer where separation saturates. They are
-    differences of twins, so the stream's common mean is out of them; what they share beyond that is
-    what all emotions share against neutral.
+    made of differences of twins, so the stream's common mean is out of them; what they share beyond
+    that is what all emotions share against neutral.
 
-    `cosine` is that of the directions as fitted, which few pairs drag towards zero;
+    `cosine` is that of the directions as fitted, which few pairs drag towards zero.
     `cosine_corrected` is free of that, with its interval over scenarios
-    (`interp.analysis.lengths.cosine`).
+    (`interp.analysis.lengths.cosine`). It is of the mean paired differences, whichever method found
+    the directions: its column `method` says so.
     """
     rows: Rows = []
     for site in saturated_sites(study, study.pairs):
@@ -124,22 +123,17 @@ def cosines(study: Study) -> Rows:
             emotion: fit_direction(study, study.pairs, emotion, site) for emotion in study.emotions
         }
         differences = {one: _differences(study, one, site) for one in study.emotions}
-        common = {
-            "site": site.name,
-            "layer": site.layer,
-            "position": study.position,
-            "method": "paired",
-        }
+        common = {"site": site.name, "layer": site.layer, "position": study.position}
         for one, a in fitted.items():
             for other, b in fitted.items():
                 here = {**common, "emotion": one, "target": other}
                 n = len(study.pairs.of(one))
-                rows.append(
-                    {**here, "metric": "cosine", "value": float(a.vector @ b.vector), "n": n}
-                )
+                found = {"metric": "cosine", "value": float(a.vector @ b.vector), "n": n}
+                rows.append({**here, "method": a.method, **found})
                 if one != other:
-                    corrected = cosine(differences[one], differences[other])
-                    rows.append({**here, "metric": "cosine_corrected", **corrected._asdict()})
+                    corrected = lengths.cosine(differences[one], differences[other])
+                    told = {"metric": "cosine_corrected", **corrected._asdict()}
+                    rows.append({**here, "method": lengths.OF, **told})
     return rows
 
 
@@ -158,13 +152,17 @@ def saturated_sites(study: Study, pairs: Pairs) -> tuple[Site, ...]:
             return ((study.twins(site, part), part.groups) for part in mine)
 
         study.chosen[key] = emotion_directions.saturated_sites(
-            _stream(study), twins_at, n_splits=study.settings.folds, seed=study.settings.seed
+            _stream(study),
+            twins_at,
+            method=study.settings.direction,
+            n_splits=study.settings.folds,
+            seed=study.settings.seed,
         )
     return study.chosen[key]
 
 
 def fit_direction(study: Study, pairs: Pairs, emotion: str, site: Site) -> Direction:
-    """The paired direction of `emotion` on those of `pairs` that evoke it, with the provenance an
+    """The direction of `emotion` on those of `pairs` that evoke it, with the provenance that an
     intervention asks for.
     """
     mine = pairs.of(emotion)
@@ -175,6 +173,7 @@ def fit_direction(study: Study, pairs: Pairs, emotion: str, site: Site) -> Direc
         emotion=emotion,
         groups=mine.groups,
         origin=origin_of(model, battery=battery, position=study.position),
+        method=study.settings.direction,
     )
 
 
@@ -194,15 +193,20 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
                 study.values(site, position)[rows],
             )
 
-    swept = answer(task, items, sites())
+    swept = answer(task, items, sites(), probe=study.settings.probe)
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
     return swept.rows
 
 
 def _separation(study: Study, pairs: Pairs, site: Site) -> Rows:
-    folds, seed = _folds(study, pairs.groups), study.settings.seed
-    return separation(*study.twins(site, pairs), pairs.groups, n_splits=folds, seed=seed)
+    return separation(
+        *study.twins(site, pairs),
+        pairs.groups,
+        method=study.settings.direction,
+        n_splits=_folds(study, pairs.groups),
+        seed=study.settings.seed,
+    )
 
 
 def _nested_separations(study: Study, stream: Sequence[Site]) -> Rows:
@@ -216,12 +220,14 @@ def _nested_separations(study: Study, stream: Sequence[Site]) -> Rows:
         places = [{"site": site.name, "layer": site.layer} for site in stream]
         twins = [study.twins(site, pairs) for site in stream]
         found = nested_separation(
-            twins, places, groups, n_splits=_folds(study, groups), seed=study.settings.seed
+            twins,
+            places,
+            groups,
+            method=study.settings.direction,
+            n_splits=_folds(study, groups),
+            seed=study.settings.seed,
         )
-        rows += [
-            {**row, "emotion": emotion, "position": study.position, "method": "paired"}
-            for row in found
-        ]
+        rows += [{**row, "emotion": emotion, "position": study.position} for row in found]
     lost = [
         emotion for emotion in study.emotions if emotion not in {row["emotion"] for row in rows}
     ]

@@ -119,11 +119,9 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
     refuse_other_config(settings, battery)
     asked = conditions(settings.captured(battery), folds=settings.folds, model=settings.model)
     closed = asked.forbidden(STAGES, asked=False)
+    how = settings.loading
     model = outline(
-        settings.model,
-        dtype=settings.dtype,
-        offline=settings.offline,
-        chat_template=settings.chat_template,
+        settings.model, dtype=how.dtype, offline=how.offline, chat_template=how.chat_template
     )
     model.reading = settings.reading
     sites, positions = settings.sites_of(model), settings.captured_positions
@@ -133,7 +131,7 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
         sites=sites,
         positions=positions,
         teraflops=teraflops,
-        **settings.capture_options,
+        options=settings.capture,
     )
     told = {
         "items": len(battery),

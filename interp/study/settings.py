@@ -1,107 +1,92 @@
-"""Settings: what a person asks of a study, and which of it a resumed run must share."""
+"""Settings: what a study was asked, what that comes to, and which of it a resumed run must
+share.
+"""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import stimuli
 from interp.capture.plan import parse_positions
 from interp.capture.workers.executors import check_executor
 from interp.errors import ResourceError, UsageError
+from interp.evaluation.judges import oracle, oracle_of
 from interp.files import sha256_bytes
 from interp.models import LanguageModel
 from interp.models.chat import UNCUT, read_template
 from interp.models.chat_template import OFF
-from interp.models.ends import LAST
 from interp.models.tokens import Reading
-from interp.sites import Site, check_names, expand
+from interp.options import build, check, flat, options_of
+from interp.settings import DEFAULT_SITES, StudyOptions
+from interp.sites import LAST, Site, check_names, expand
 from interp.study.presets import THINNED, Preset, find_preset, limited, spaced
 from stimuli.battery import Battery
-
-DEFAULT_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "post")
-DEFAULT_POSITIONS = (LAST, "mean_content")
 
 ROOM = 32
 """Tokens of the context left free behind texts that are cut: for the readout's suffix and words,
 and for what is written.
 """
 
+ASIDE = ("out", "offline", "executor", "reuse", "on_nonfinite", "columns")
+"""Settings that are no part of a run's identity. Who does the work (`executor`), and what of it is
+copied (`reuse`), move the last digits at most; `on_nonfinite` only says what becomes of texts that
+give no numbers; what `columns` do shows in the battery's digest.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The arguments of `interp run`.
-
-    `identity` has everything that can change a number by more than its last digits: who does the
-    work (`executor`), and what of it is copied (`reuse`), move those; `on_nonfinite` only says what
-    becomes of texts that give no numbers; what `columns` do shows in the battery's digest.
+class Settings(StudyOptions):
+    """The settings of a study, known to be possible. Raises `UsageError` for what no model can
+    do.
     """
-
-    model: str
-    stimuli: str
-    out: Path
-    seed: int = 0
-    folds: int = 5
-    sites: tuple[str, ...] = DEFAULT_SITES
-    positions: tuple[str, ...] = DEFAULT_POSITIONS
-    truncate: Literal["left", "right"] | None = None
-    allow_special: bool = False
-    device: str = "cpu"
-    offline: bool = False
-    drop_unmatched: bool = False
-    normalise_labels: bool = False
-    dedupe: bool = False
-    allow_control: bool = False
-    strict: bool = False
-    emotions: tuple[str, ...] = ()
-    columns: Mapping[str, str] = field(default_factory=dict)
-    executor: str = "serial"
-    chat_template: str | None = None
-    dtype: str = "float32"
-    storage: str = "float32"
-    on_nonfinite: str = "stop"
-    token_budget: int = 1024
-    shard_mb: int = 64
-    reuse: tuple[Path, ...] = ()
-    preset: str = "standard"
 
     def __post_init__(self) -> None:
         # What is wrong for any model is told before anything is made.
         _check_out(self.out)
-        read_template(self.chat_template)
+        check(self)
+        read_template(self.loading.chat_template)
         check_names(self.sites)
         parse_positions(self.positions)
-        check_executor(self.executor)
-        find_preset(self.preset)
-        if self.truncate is not None and self.chat_template not in (None, OFF):
+        check_executor(self.capture.executor)
+        if self.judge == oracle.__name__:
+            oracle_of(self.model)
+        if self.capture.truncate is not None and self.loading.chat_template not in (None, OFF):
             raise UsageError(UNCUT)
+
+    @classmethod
+    def of(cls, **given: Any) -> "Settings":
+        """The settings of these names, whichever record they belong to: `preset`, `device`, ...
+
+        Raises `UsageError` for a name that is no setting, with the nearest one.
+        """
+        return build(cls, given)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings that a resumed run must share with the first one; of a template's file it is
-        the content that counts.
+        """The settings that a resumed run must share with the first one, as one flat list.
+
+        Of a template's file it is the content that counts.
         """
-        aside = ("out", "offline", "executor", "reuse", "on_nonfinite", "columns")
-        values = {key: value for key, value in asdict(self).items() if key not in aside}
-        written = read_template(self.chat_template)
+        values = {key: value for key, value in flat(self).items() if key not in ASIDE}
+        written = read_template(self.loading.chat_template)
         if written is not None:
             values["chat_template"] = f"sha256 {sha256_bytes(written.encode())}"
-        elif self.chat_template == OFF:
+        elif self.loading.chat_template == OFF:
             values["chat_template"] = None  # plain texts, as when nothing is said
         return json.loads(json.dumps(values))
 
-    @property
-    def capture_options(self) -> dict[str, Any]:
-        """What these settings say to a capture's `Options`."""
-        return {
-            "truncate": self.truncate,
-            "allow_special": self.allow_special,
-            "storage": self.storage,
-            "on_nonfinite": self.on_nonfinite,
-            "token_budget": self.token_budget,
-            "shard_bytes": self.shard_mb << 20,
+    @classmethod
+    def usual(cls) -> Mapping[str, Any]:
+        """The defaults of the settings that have one, as `identity` writes them.
+
+        An older run was asked nothing of settings that came later: it had these.
+        """
+        values = {name: option.default for name, option in options_of(cls).items()}
+        known = {
+            name: one for name, one in values.items() if name not in ASIDE and one is not MISSING
         }
+        return json.loads(json.dumps(known))
 
     @property
     def limits(self) -> Preset:
@@ -134,20 +119,12 @@ class Settings:
     @property
     def reading(self) -> Reading:
         """How every stage gives the texts to the model."""
-        return Reading(truncate=self.truncate, allow_special=self.allow_special, room=ROOM)
+        how = self.capture
+        return Reading(truncate=how.truncate, allow_special=how.allow_special, room=ROOM)
 
     def read_battery(self) -> Battery:
         """The battery, read with these settings' reading options."""
-        return stimuli.load(
-            self.stimuli,
-            drop_unmatched=self.drop_unmatched,
-            normalise_labels=self.normalise_labels,
-            dedupe=self.dedupe,
-            allow_control=self.allow_control,
-            strict=self.strict,
-            emotions=self.emotions or None,
-            columns=self.columns or None,
-        )
+        return self.texts.read(self.stimuli)
 
 
 def _check_out(out: Path) -> None:

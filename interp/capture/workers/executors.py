@@ -34,7 +34,7 @@ def check_executor(executor: str) -> re.Match[str]:
     return match
 
 
-def execute(recorder: Recorder, out: Path | None, *, executor: str = "serial") -> ActivationStore:
+def execute(recorder: Recorder, out: Path | None, *, executor: str) -> ActivationStore:
     """Compute a plan's missing shards into `out` (memory, if None) by the executor named, and open
     the store.
 

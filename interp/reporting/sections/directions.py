@@ -209,9 +209,9 @@ SECTION = Section(
     name="directions",
     title="Directions: is there one axis for each emotion?",
     question=(
-        "Each emotion's direction is the mean difference between its texts and their neutral "
-        "twins. A useful direction separates texts that it was not made from, and hardly "
-        "changes when other scenarios are used."
+        "Each emotion's direction leads from the neutral twins to its texts: the mean of their "
+        "differences, unless the column `method` names another way. A useful direction separates "
+        "texts that it was not made from, and hardly changes when other scenarios are used."
     ),
     tables=("directions", "cosines"),
     metrics=("separation_auroc", "split_half_cosine"),

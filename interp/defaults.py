@@ -1,0 +1,16 @@
+"""What is used where nothing is said. Each of these words and numbers is written here only."""
+
+PROBE = "logistic"
+"""A key of `interp.analysis.probes.PROBES`."""
+
+DIRECTION = "paired"
+"""A key of `interp.analysis.methods.DIRECTIONS`."""
+
+STAND_IN = "resample"
+"""A key of `interp.causal.stand_ins.STAND_INS`."""
+
+RECOMPUTED = 0.01
+"""The share of a capture's texts that are computed again where it is verified."""
+
+CALIBRATIONS = 400
+"""Data sets of each check of `interp calibrate`."""

@@ -1,0 +1,152 @@
+"""Options: what may be set, each written once, as a field of a frozen dataclass.
+
+A field's metadata, made by `about`, carries its help, its heading and its choices. The command line
+makes its options from the fields (`interp.cli.options`). A run keeps its settings as one flat list
+of names (`flat`), whichever record they lie in, and `build` sorts such a list into records again.
+"""
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+from interp.errors import UsageError
+
+Record = TypeVar("Record")
+
+_ABOUT = "about"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What is said of an option.
+
+    `group`: its heading in a command's help; without one, the `GROUP` of its record. `choices`: the
+    values that it may have, or the table whose keys they are, as "module:TABLE", which is read when
+    it is needed. `least`: the smallest number; `above`: a number that it must exceed. `parse`:
+    makes its value of a command line's text. `flag`: whether commands have it. `name`: what it is
+    called where that is not the field's name, and `unit`: how many of the field's units are one of
+    `name`.
+    """
+
+    help: str
+    group: str = ""
+    choices: tuple[str, ...] | str = ()
+    least: int | None = None
+    above: int | None = None
+    parse: Callable[[str], Any] | None = None
+    flag: bool = True
+    name: str = ""
+    unit: int = 1
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The choices; of a table, the keys that it has now."""
+        if not isinstance(self.choices, str):
+            return self.choices
+        module, _, table = self.choices.partition(":")
+        return tuple(getattr(importlib.import_module(module), table))
+
+    def outward(self, value: Any) -> Any:
+        """A field's value as it is under `name`: 67,108,864 bytes are 64 MiB."""
+        if self.unit == 1:
+            return value
+        return value // self.unit if value % self.unit == 0 else value / self.unit
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a record, or of a record in it: its flat name, type, default and description."""
+
+    name: str
+    kind: Any
+    default: Any
+    about: About
+
+    @property
+    def is_required(self) -> bool:
+        """Whether there is no default."""
+        return self.default is MISSING
+
+
+def about(help: str, **more: Any) -> dict[str, Any]:
+    """The metadata of a field that is an option; `more` are the other fields of `About`."""
+    return {_ABOUT: About(help=help, **more)}
+
+
+def options_of(record: type) -> dict[str, Option]:
+    """The options of `record` and of the records in it, by their flat names."""
+    found: dict[str, Option] = {}
+    for one, said in _fields(record):
+        kind: Any = one.type
+        if said is None:
+            found |= options_of(kind)
+        else:
+            name = said.name or one.name
+            default = one.default if one.default_factory is MISSING else one.default_factory()
+            default = default if default is MISSING else said.outward(default)
+            headed = replace(said, group=said.group or record.GROUP)  # type: ignore[attr-defined]
+            found[name] = Option(name, kind, default, headed)
+    return found
+
+
+def flat(record: Any) -> dict[str, Any]:
+    """The values of all options of `record`, and of the records in it, by their flat names."""
+    found: dict[str, Any] = {}
+    for one, said in _fields(type(record)):
+        value = getattr(record, one.name)
+        found |= flat(value) if said is None else {said.name or one.name: said.outward(value)}
+    return found
+
+
+def build(record: type[Record], given: Mapping[str, Any]) -> Record:
+    """The record, and the records in it, with these values by flat name, and else their defaults.
+
+    Raises `UsageError` for a name that is no option, with the nearest one.
+    """
+    known = options_of(record)
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"unknown setting {name!r}.{meant} There are: {', '.join(known)}.")
+    return _built(record, given)
+
+
+def check(record: Any) -> None:
+    """Raise `UsageError` where a value of `record` is none of its choices, or too small."""
+    for one, said in _fields(type(record)):
+        if said is None:
+            continue
+        value, name = getattr(record, one.name), said.name or one.name
+        if value is None and one.default is None:
+            continue
+        if said.choices and value not in said.allowed:
+            allowed = ", ".join(said.allowed)
+            raise UsageError(f"{name} is {value!r}: expected one of {allowed}.")
+        if said.least is not None and value < said.least:
+            raise UsageError(f"{name} is {said.outward(value)}: at least {said.least} is needed.")
+        if said.above is not None and value <= said.above:
+            raise UsageError(f"{name} is {value}: more than {said.above} is needed.")
+
+
+def _fields(record: type) -> Iterator[tuple[Field[Any], About | None]]:
+    """The fields that are options, with what is said of them, or records (None is said of
+    these).
+    """
+    for one in fields(record):
+        if is_dataclass(one.type) or _ABOUT in one.metadata:
+            yield one, one.metadata.get(_ABOUT)
+
+
+def _built(record: type[Record], given: Mapping[str, Any]) -> Record:
+    values: dict[str, Any] = {}
+    for one, said in _fields(record):
+        if said is None:
+            kind: Any = one.type
+            values[one.name] = _built(kind, given)
+        elif (name := said.name or one.name) in given:
+            value = given[name]
+            values[one.name] = value if said.unit == 1 else value * said.unit
+    return record(**values)
