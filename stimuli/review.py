@@ -1,4 +1,4 @@
-"""Looking at all rows together: labels, ids, twins, repeated texts, lengths.
+"""Looking at all rows together: labels, ids, twins, groups, repeated texts.
 
 Each check takes the drafts that are left and returns those that stay; what it refuses it names, and
 what it lets pass with a doubt it leaves in the ledger.

@@ -152,7 +152,7 @@ def watched_disk(monkeypatch: pytest.MonkeyPatch, disk: Disk) -> Iterator[Disk]:
         patch.setattr(Path, "replace", replace_)
         patch.setattr(os, "fsync", fsync_)
         patch.setattr(os, "open", open_folder)
-        patch.setattr("interp.capture.store.folder.fcntl.flock", lambda stream, flag: None)
+        patch.setattr("interp.capture.store.manifest.fcntl.flock", lambda stream, flag: None)
         yield disk
 
 

@@ -25,7 +25,7 @@ from interp.causal.passes import batches, encode
 from interp.causal.prefix import PREFIX_TOKENS, Prefix
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import CONTROL, Key, effect_rows, warn_of_inverted
-from interp.causal.transplants import Case, Source, capture, case, patch
+from interp.causal.transplants import Case, Source, make_case, read_sources, transplant
 from interp.causal.twins import strangers
 from interp.causal.words import text_scores, word_scores
 from interp.errors import StatisticsError, UsageError
@@ -81,7 +81,7 @@ def patch_pairs(
     rows: list[dict[str, Any]] = []
     for mode in modes:
         source, target = (affective, neutral) if mode == "denoise" else (neutral, affective)
-        cases = [case(pair, i, source, target, int(other[i])) for i, pair in enumerate(pairs)]
+        cases = [make_case(pair, i, source, target, int(other[i])) for i, pair in enumerate(pairs)]
         cells = _sweep(model, cases, bound, swept, positions)
         rows += [
             {**row, "mode": mode}
@@ -158,7 +158,7 @@ def _patch_batch(
     """
     everyone = list(range(len(cases)))
     kept = [i for i in everyone if cases[i].stranger is not None]
-    sources = {"": capture(model, cases, everyone, "", sites)}
+    sources = {"": read_sources(model, cases, everyone, "", sites)}
     goal = sources[""].logits.float().log_softmax(-1)
     yield (
         (None, "source", ""),
@@ -166,7 +166,7 @@ def _patch_batch(
         torch.zeros(len(cases)),
     )
     if kept:
-        sources[CONTROL] = capture(model, cases, kept, CONTROL, sites)
+        sources[CONTROL] = read_sources(model, cases, kept, CONTROL, sites)
     targets = [case.target for case in cases]
     layers = sorted({site.layer for site in sites})
     for position in positions:
@@ -199,7 +199,7 @@ def _patch_together(
     first, patches = 0, []
     for arm in arms:
         moves = [cases[row].moves[arm.position, arm.control] for row in arm.rows]
-        patches.append(patch(arm.site, sources[arm.control], moves, lengths, first))
+        patches.append(transplant(arm.site, sources[arm.control], moves, lengths, first))
         first += len(arm.rows)
     found = prefix.run(patches, rows=rows, further=not bound.whole)
     scores, kl = word_scores(found, bound), _kl(found.logits, goal[rows])

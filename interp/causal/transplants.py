@@ -36,12 +36,10 @@ class Case:
     moves: dict[tuple[str, str], Moves]
 
 
-def case(
+def make_case(
     pair: Pair, i: int, source: Sequence[Encoded], target: Sequence[Encoded], other: int
 ) -> Case:
-    """Which source token goes to which target token, for the twin and for the stranger, at each
-    position.
-    """
+    """Pair `i` as a case, with the moves of its twin and of the stranger `other` (-1: none)."""
     twins = align(source[i].story, target[i].story)
     edit = np.arange(*twins.target_edit)
     moves = {
@@ -66,7 +64,7 @@ class Source(NamedTuple):
     positions: list[Int[np.ndarray, " kept"]]
 
 
-def capture(
+def read_sources(
     model: LanguageModel,
     cases: Sequence[Case],
     rows: Sequence[int],
@@ -93,7 +91,7 @@ def _present(stranger: Encoded | None) -> Encoded:
     return stranger
 
 
-def patch(
+def transplant(
     site: Site, source: Source, moves: Sequence[Moves], lengths: Sequence[int], first: int
 ) -> Intervention:
     """The intervention that puts the source's activations at the moves' target positions, in the

@@ -65,7 +65,7 @@ def _auroc(bed: Bed, site: Site, probe: str, seed: int) -> float:
     predictions = cross_validate(
         _stacked(bed, site), y, groups, folds=grouped_folds(y, groups, seed=seed), probe=probe
     )
-    return next(row["value"] for row in score(predictions) if row["metric"] == "auroc")
+    return next(one["value"] for one in score(predictions) if one["metric"] == "auroc")
 
 
 def _labels(bed: Bed) -> tuple[list[str], list[str]]:

@@ -29,6 +29,12 @@ from interp.reporting.style import (
     styled,
 )
 
+NESTED = "nested_auroc"
+ABOVE_TEXT = "above_text"
+"""What column `metric` says of a probe whose place each fold chose, and of how far it lies above a
+text baseline.
+"""
+
 
 def text_baselines_of(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of a probe's table that are baselines on the text alone (perhaps none)."""
@@ -45,10 +51,8 @@ def text_baselines(table: pd.DataFrame) -> Figure:
     n_bars = max(column(text_baselines_of(scores), "control").nunique() + 1, 2)
     figure, axes = facets(len(tasks), columns=len(tasks), height=0.34 * n_bars + 0.7, share=False)
     for panel, (name, rows) in zip(axes, tasks, strict=True):
-        nested = holds(table, metric="nested_auroc", task=word(rows, "task"))
-        top = best(
-            select(table, metric="nested_auroc", task=word(rows, "task")) if nested else rows
-        )
+        nested = holds(table, metric=NESTED, task=word(rows, "task"))
+        top = best(select(table, metric=NESTED, task=word(rows, "task")) if nested else rows)
         baselines = text_baselines_of(select(scores, task=word(rows, "task"))).sort_values(
             "value", ascending=False
         )
@@ -94,12 +98,6 @@ def _bars(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5\nchance", "0.75", "1"])
     panel.invert_yaxis()
     panel.grid(visible=False, axis="y")
-
-
-NESTED = "nested_auroc"
-
-
-ABOVE_TEXT = "above_text"
 
 
 def closest_words(table: pd.DataFrame, task: str) -> tuple[Compared, Number]:

@@ -28,14 +28,8 @@ from interp.reporting.style import (
 )
 
 _STEERED = Look(COLOURS[0], "o")
-
-
 _RANDOM = Look(COLOURS[1], "s")
-
-
 _VALID = Look(COLOURS[2], "^")
-
-
 _REPORTED = Look("#000000", "*")
 
 

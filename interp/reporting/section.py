@@ -40,17 +40,22 @@ class Drawing:
 class Section:
     """A section of the report: a stage's question, its figures, and what may be said of its table.
 
-    `tables` are the tables it shows, the stage's own first: of that one the rows of `metrics` are
-    grouped by `per`, and the highest of each group is printed. `findings` gives the headlines of
-    the stage's table, `cautions` what its numbers themselves give reason to doubt.
+    Of the stage's table the rows of `metrics` are grouped by `per`, and the highest of each group
+    is printed. `findings` gives the headlines of that table, `cautions` what its numbers themselves
+    give reason to doubt.
     """
 
     name: str
     title: str
     question: str
-    tables: tuple[str, ...]
     metrics: tuple[str, ...]
     per: tuple[str, ...]
     figures: tuple[Drawing, ...]
     findings: Callable[[pd.DataFrame], list[Finding]]
     cautions: Callable[[pd.DataFrame], Iterator[str]] = no_cautions
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that it shows, the stage's own first."""
+        others = (drawing.table for drawing in self.figures if drawing.table)
+        return tuple(dict.fromkeys((self.name, *others)))

@@ -33,17 +33,17 @@ from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
 from interp.study.settings import Settings
 
-Stage = Callable[[Study], list[dict[str, Any]]]
+StageFunction = Callable[[Study], list[dict[str, Any]]]
 
 
-def _function(name: str) -> Stage:
+def _function(name: str) -> StageFunction:
     """The function `module.function` of this room."""
     module, _, function = name.partition(".")
-    found: Stage = getattr(import_module(f"interp.study.{module}"), function)
+    found: StageFunction = getattr(import_module(f"interp.study.{module}"), function)
     return found
 
 
-STAGES: dict[str, Stage] = {stage.name: _function(stage.function) for stage in ORDER}
+STAGES: dict[str, StageFunction] = {stage.name: _function(stage.function) for stage in ORDER}
 """The stages of `interp run`, in order; each gives the rows of its table (capture gives none, its
 result is the store).
 """

@@ -1,7 +1,7 @@
 """The store: what a capture recorded, kept so that a crash cannot spoil it. It imports no torch.
 
-`activations` reads it; `folder` and `shard` write it; the other files are its walls: locks, sealed
-lines, verified blocks, upkeep.
+`activation_store` reads it, as `activations`; `folder` and `shard` write it; the other files are
+its walls: locks, sealed lines, verified blocks, upkeep.
 """
 
 from interp.capture.store.activation_store import ActivationStore

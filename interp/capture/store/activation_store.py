@@ -1,4 +1,10 @@
-"""The store of a finished capture: what was recorded, read site by site."""
+"""ActivationStore: read what a capture kept, one site and position at a time; never more than was
+asked for.
+
+A store is a folder of shards (see `folder`) or, without a folder, shards in memory; both read
+alike. Rows come in battery order. Items refused for non-finite values, and their twins, are left
+out and listed in `quarantined`.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

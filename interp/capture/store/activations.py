@@ -1,10 +1,4 @@
-"""ActivationStore: read what a capture kept, one site and position at a time; never more than was
-asked for.
-
-A store is a folder of shards (see `folder`) or, without a folder, shards in memory; both read
-alike. Rows come in battery order. Items refused for non-finite values, and their twins, are left
-out and listed in `quarantined`.
-"""
+"""Activations of one site and position rule as an array whose rows are named by their texts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

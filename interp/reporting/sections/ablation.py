@@ -248,7 +248,6 @@ SECTION = Section(
         "The components that contribute most are silenced, and as many random ones of the same "
         "layers beside them."
     ),
-    tables=("ablation",),
     metrics=("projection_drop",),
     per=("component", "control", "k"),
     figures=(

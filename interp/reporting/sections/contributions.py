@@ -254,7 +254,6 @@ SECTION = Section(
         "What setting each attention head and each neuron to zero takes from the residual "
         "stream along the emotion's direction, computed exactly."
     ),
-    tables=("contributions",),
     metrics=("contribution",),
     per=("emotion", "component"),
     figures=(

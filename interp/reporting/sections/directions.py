@@ -213,7 +213,6 @@ SECTION = Section(
         "differences, unless the column `method` names another way. A useful direction separates "
         "texts that it was not made from, and hardly changes when other scenarios are used."
     ),
-    tables=("directions", "cosines"),
     metrics=("separation_auroc", "split_half_cosine"),
     per=("emotion", "metric"),
     figures=(

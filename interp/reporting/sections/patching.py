@@ -237,7 +237,6 @@ SECTION = Section(
         "One activation of one text is put into the run of its twin. Where the answer "
         "follows, the activation carries what the twins differ in."
     ),
-    tables=("patching",),
     metrics=("restoration", "total_effect", "logit_diff"),
     per=("metric", "position", "mode", "site", "control"),
     figures=(

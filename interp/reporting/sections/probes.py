@@ -239,7 +239,6 @@ SECTION = Section(
         "on scenarios that it has not seen. Reception asks whether a text is emotional or its"
         " neutral twin; categorisation asks which emotion it is."
     ),
-    tables=("probes",),
     metrics=("auroc",),
     per=("task", "position", "site", "control"),
     figures=(

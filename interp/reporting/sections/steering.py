@@ -192,7 +192,6 @@ SECTION = Section(
         "The direction is added while the model writes, and a judge says which emotion the "
         "continuation expresses."
     ),
-    tables=("steering",),
     metrics=("success", "valid", "label_logprob"),
     per=("emotion", "metric", "control", "half"),
     figures=(

@@ -50,7 +50,8 @@ def read_checkpoint(state: State, recipe: Recipe, path: Path) -> None:
     try:
         with safe_open(path, framework="pt") as stored:
             notes = stored.metadata() or {}
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
+            names = list(stored.keys())  # not a mapping
+            tensors = {name: stored.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise ArtefactError(f"{path} is damaged ({error}): delete it to start anew.") from error
     if json.loads(notes.get("recipe", "null")) != asdict(recipe):
