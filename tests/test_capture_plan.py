@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from interp.capture import capture
 from interp.capture.estimate import estimate
-from interp.capture.plan import Options, budget_batches, gather_shards, make_plan
+from interp.capture.packing import budget_batches, gather_shards
+from interp.capture.plan import Options, make_plan
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
@@ -21,7 +22,8 @@ def model(tiny_folder):
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=60), st.integers(1, 200), st.integers(1, 900))
 def test_batches_hold_each_text_once_within_the_budget_and_a_shard(lengths, budget, most):
     held = [10 * length for length in lengths]
-    batches = budget_batches(lengths, held, token_budget=budget, most_bytes=most)
+    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    batches = budget_batches(lengths, held, order=order, token_budget=budget, most_bytes=most)
     assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
     for batch, following in zip(batches, [*batches[1:], ()], strict=True):
         longest = max(lengths[place] for place in batch)
@@ -34,8 +36,8 @@ def test_batches_hold_each_text_once_within_the_budget_and_a_shard(lengths, budg
 
 
 def test_shards_end_by_bytes_or_batches():
-    options = Options(shard_bytes=100, shard_batches=3)
-    assert gather_shards([60, 60, 10, 10, 10, 10, 500, 1], options=options) == ((0,), (1, 2, 3), (4, 5), (6,), (7,))
+    sizes = [60, 60, 10, 10, 10, 10, 500, 1]
+    assert gather_shards(sizes, most_bytes=100, most_batches=3) == ((0,), (1, 2, 3), (4, 5), (6,), (7,))
 
 
 def test_sorting_by_length_saves_padding(model):
