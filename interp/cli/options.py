@@ -122,6 +122,11 @@ study_options = options(
         "--new-run", is_flag=True, help="If OUT holds a run with other settings, begin one beside it: OUT-2, OUT-3, ..."
     ),
     click.option("--dry-run", is_flag=True, help="Say what would be done and how much it is; compute nothing."),
+    click.option(
+        "--measure",
+        is_flag=True,
+        help="With --dry-run: load the model, run a sample, and say how long each stage will take.",
+    ),
     click.option("--teraflops", type=click.FloatRange(0, min_open=True), help="With --dry-run: what the device reaches."),
     seed,
     as_json,

@@ -79,6 +79,7 @@ def _study(
     *,
     dry_run: bool,
     new_run: bool,
+    measure: bool,
     teraflops: float | None,
     as_json: bool,
     repair: bool = False,
@@ -90,8 +91,10 @@ def _study(
     arguments = study.Settings(**{key: value for key, value in settings.items() if value != ()})
     arguments = study.new_run(arguments) if new_run else arguments
     if dry_run:
-        show(study.estimate(arguments, teraflops=teraflops), as_json=as_json)
+        show(study.estimate(arguments, teraflops=teraflops, measured=measure), as_json=as_json)
         return
+    if measure:
+        raise UsageError("--measure is for --dry-run, which it tells how long each stage takes.")
     if teraflops is not None:
         raise UsageError("--teraflops is for --dry-run, which it tells how fast the device is.")
     if repair:

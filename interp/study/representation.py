@@ -46,7 +46,7 @@ def probes(study: Study) -> Rows:
     What the battery forbids (`interp.study.conditions`) is left out. Categorisation needs no twins: without any, it is
     asked of all texts that evoke an emotion.
     """
-    _sites_among(study, RESIDUAL_WIDE, "probes")  # where there are none, that is told before anything is captured
+    probed(study)  # where there are none, that is told before anything is captured
     rows: Rows = []
     if "reception" not in study.conditions.closed:
         free, told = reception(study.pairs)
@@ -84,7 +84,7 @@ def directions(study: Study) -> Rows:
 
     The directions themselves are written to `directions/`, fitted on all pairs.
     """
-    stream = _stream(study)
+    stream = stream_sites(study)
     folder = make_folder(study.out / "directions")
     places = [(emotion, site) for emotion in study.emotions for site in stream]
     rows: Rows = []
@@ -134,7 +134,7 @@ def saturated_sites(study: Study, pairs: Pairs) -> tuple[Site, ...]:
             return ((study.twins(site, part), part.groups) for part in mine)
 
         study.chosen[key] = emotion_directions.saturated_sites(
-            _stream(study), twins_at, n_splits=study.settings.folds, seed=study.settings.seed
+            stream_sites(study), twins_at, n_splits=study.settings.folds, seed=study.settings.seed
         )
     return study.chosen[key]
 
@@ -158,17 +158,20 @@ def _task(study: Study, name: str, items: Sequence[Stimulus], labels: Sequence[s
 
 def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
     rows = np.array([study.row_of[item.id] for item in items])
-    wide = _sites_among(study, RESIDUAL_WIDE, "probes")
 
     def sites() -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-        read = cells(wide, study.settings.positions)
-        for site, position in track(read, f"probes ({task.name})", unit="site"):
+        for site, position in track(probed(study), f"probes ({task.name})", unit="site"):
             yield {"site": site.name, "layer": site.layer, "position": position}, study.values(site, position)[rows]
 
     swept = answer(task, items, sites())
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
     return swept.rows
+
+
+def probed(study: Study) -> list[tuple[Site, str]]:
+    """The sites that probes read, each with a position. Raises `UsageError` where there are none."""
+    return cells(_sites_among(study, RESIDUAL_WIDE, "probes"), study.settings.positions)
 
 
 def _separation(study: Study, pairs: Pairs, site: Site) -> Rows:
@@ -210,7 +213,8 @@ def _differences(
     return affective - neutral, pairs.groups
 
 
-def _stream(study: Study) -> list[Site]:
+def stream_sites(study: Study) -> list[Site]:
+    """The sites of the stream, where directions are fitted. Raises `UsageError` where there are none."""
     return _sites_among(study, (STREAM,), "directions")
 
 

@@ -3,7 +3,7 @@
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -12,11 +12,12 @@ from typing import Any
 
 import pandas as pd
 
+from interp.capture.estimate import ARITHMETIC
 from interp.capture.estimate import estimate as plan_in_numbers
 from interp.capture.workers.signals import ended_by_signals
 from interp.errors import ArtefactError, DataError, InterpError, StatisticsError, UsageError
 from interp.files import make_folder, sha256_bytes, write_atomic
-from interp.models import outline
+from interp.models import LanguageModel, load, outline
 from interp.reporting.figures import draw_all
 from interp.reporting.findings import findings
 from interp.reporting.report import write_report
@@ -33,10 +34,9 @@ from interp.study.conditions import ASKED_BY_WORDS, conditions
 from interp.study.folder import Study
 from interp.study.identity import refuse_other_config
 from interp.study.locks import FolderLocks
+from interp.study.measure import Stage, measure
 from interp.study.presets import left_out
 from interp.study.settings import Settings
-
-Stage = Callable[[Study], list[dict[str, Any]]]
 
 STAGES: dict[str, Stage] = {
     "capture": representation.capture,
@@ -103,20 +103,34 @@ def report(out: Path) -> Path:
         locks.leave()
 
 
-def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict[str, Any]]:
+def estimate(
+    settings: Settings,
+    *,
+    teraflops: float | None = None,
+    measured: bool = False,
+) -> list[dict[str, Any]]:
     """What a run would do: the battery, the stages still to run, and the whole capture in numbers, what is there already or
-    comes from `reuse` counted too. No weights are read or fetched. Raises `ArtefactError` where the run would be refused.
+    comes from `reuse` counted too. No weights are read or fetched, unless the seconds of each stage
+    are to be `measured` (`interp.study.measure`): then the model is loaded. Nothing is written.
+    Raises `ArtefactError` where the run would be refused, `UsageError` for both ways to tell time.
     """
+    if measured and teraflops is not None:
+        raise UsageError("--measure measures the speed that --teraflops tells: give one of them.")
     battery = settings.read_battery()
     refuse_other_config(settings, battery)
     asked = conditions(settings.captured(battery), folds=settings.folds, model=settings.model)
     closed = asked.forbidden(STAGES, asked=False)
-    model = outline(settings.model, dtype=settings.dtype, offline=settings.offline, chat_template=settings.chat_template)
+    to_run = [name for name in STAGES if name not in {*closed, *_done(settings.out)}]
+    how = settings.loading
+    model = load(settings.model, **how) if measured else _outlined(settings.model, **how)
     model.reading = settings.reading
     sites, positions = settings.sites_of(model), settings.captured_positions
     captured = plan_in_numbers(
         model, settings.captured(battery), sites=sites, positions=positions, teraflops=teraflops, **settings.capture_options
     )
+    if measured:
+        captured = {what: value for what, value in captured.items() if what not in ARITHMETIC}
+        captured |= measure(settings, battery, model, stages={name: STAGES[name] for name in to_run})
     told = {
         "items": len(battery),
         "pairs": len(battery.pairs()),
@@ -126,10 +140,16 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
         "left out by the preset": "; ".join(left_out(settings.limits, battery, model.dims.n_layers)) or "nothing",
         **captured,
         "bytes free": disk_usage(_existing(settings.out)).free,
-        "stages to run": ", ".join(name for name in STAGES if name not in {*closed, *_done(settings.out)}),
+        "stages to run": ", ".join(to_run),
         **{f"not asked: {question}": reason for question, reason in {**closed, **asked.partly()}.items()},
     }
     return [{"what": what, "value": value} for what, value in told.items()]
+
+
+def _outlined(name: str, *, device: str, **how: Any) -> LanguageModel:
+    """The model without its weights, which lies on no device."""
+    del device
+    return outline(name, **how)
 
 
 def _in_words(value: Any) -> Any:

@@ -87,6 +87,16 @@ class Settings:
         return json.loads(json.dumps(values))
 
     @property
+    def loading(self) -> dict[str, Any]:
+        """What these settings say of how the model is loaded."""
+        return {
+            "device": self.device,
+            "dtype": self.dtype,
+            "offline": self.offline,
+            "chat_template": self.chat_template,
+        }
+
+    @property
     def capture_options(self) -> dict[str, Any]:
         """What these settings say to a capture's `Options`."""
         return {

@@ -1,0 +1,247 @@
+"""`--dry-run --measure`: what is counted is what a run then does; the times are only said to be some."""
+
+import json
+import math
+import warnings
+from collections import defaultdict
+
+import pytest
+from click.testing import CliRunner
+from commands import outcome
+from test_causal_patching import SUFFIX, UNEQUAL, WORDS
+
+from interp import study
+from interp.capture import recorder
+from interp.capture.estimate import seconds_by_work
+from interp.causal.patching import patch_pairs
+from interp.causal.readout import Readout
+from interp.cli import cli
+from interp.models import LanguageModel, load
+from interp.models.counted import Counted, PassShape
+from interp.results import read_table
+from interp.study.measure import UNITS, measure
+from interp.study.rehearsal import Rehearsal
+from interp.study.run import STAGES
+
+CAUSAL = ("patching", "ablation", "steering")
+
+
+class Spy:
+    """The passes of a real run by stage, as the model makes them; those of checks are not counted."""
+
+    def __init__(self, patch):
+        self.passes = defaultdict(list)
+        self.generations = defaultdict(int)
+        self.batches, self.stage, self.study = 0, None, None
+        self._checking = self._lowest = 0
+        for name, stage in list(STAGES.items()):
+            patch.setitem(STAGES, name, self._noting(name, stage))
+        for name in ("forward", "resume", "_run", "generate"):
+            patch.setattr(LanguageModel, name, getattr(self, f"_{name.strip('_')}")(getattr(LanguageModel, name)))
+        patch.setattr(recorder, "launch", self._launch(recorder.launch))
+
+    def _noting(self, name, stage):
+        def noted(begun):
+            self.stage, self.study = name, begun
+            return stage(begun)
+
+        return noted
+
+    def _forward(self, inner):
+        def forward(model, *args, **how):
+            self._checking += 1
+            try:
+                return inner(model, *args, **how)
+            finally:
+                self._checking -= 1
+
+        return forward
+
+    def _resume(self, inner):
+        def resume(model, *args, begin=None, **how):
+            self._lowest = 0 if begin is None else begin.layer
+            return inner(model, *args, begin=begin, **how)
+
+        return resume
+
+    def _run(self, inner):
+        def run(model, ids, mask, **options):
+            if not self._checking:
+                rows, columns = ids.shape
+                shape = PassShape(rows, columns, mask.shape[1] - columns, self._lowest)
+                self.passes[self.stage].append(shape)
+            self._lowest = 0
+            return inner(model, ids, mask, **options)
+
+        return run
+
+    def _generate(self, inner):
+        def generate(model, *args, **how):
+            self.generations[self.stage] += 1
+            return inner(model, *args, **how)
+
+        return generate
+
+    def _launch(self, inner):
+        def launch(*args):
+            self.batches += 1
+            return inner(*args)
+
+        return launch
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory) -> study.Settings:
+    out = tmp_path_factory.mktemp("planted") / "run"
+    return study.Settings(model="planted", stimuli="planted", out=out, preset="quick")
+
+
+@pytest.fixture(scope="module")
+def real(asked):
+    """A whole quick study of the planted model, looked at."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        spy = Spy(patch)
+        study.run(asked)
+    return spy
+
+
+def rehearsed(asked, folder, *, store=None):
+    """The passes of the causal stages, counted; on the real activations where a `store` is given."""
+    battery = asked.read_battery()
+    model = Counted(load("planted"))
+    found = Rehearsal(asked, battery, model, out=folder)
+    if store is not None:
+        found.store = store
+        found.sites.sort(key=lambda site: site.layer)
+    passes = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for name in CAUSAL:
+            before = len(model.passes)
+            STAGES[name](found)
+            passes[name] = model.passes[before:]
+    return passes
+
+
+def without_steps(passes):
+    """Passes without those that write on, token by token, of which nobody knows how many come."""
+    return [one for one in passes if not (one.columns == 1 and one.before)]
+
+
+@pytest.mark.slow
+def test_on_the_real_activations_every_pass_of_a_run_is_counted(asked, real, tmp_path):
+    """The same passes in the same order: rows, columns, what is cached, and where they begin."""
+    counted = rehearsed(asked, tmp_path, store=real.study.store)
+    for name in CAUSAL:
+        assert without_steps(counted[name]) == without_steps(real.passes[name]), name
+        assert len(counted[name]) >= len(real.passes[name]) > 0
+    assert real.generations["steering"] > 1
+
+
+@pytest.mark.slow
+def test_on_made_up_activations_the_count_is_a_bound(asked, real, tmp_path):
+    counted = rehearsed(asked, tmp_path)
+    assert counted["patching"] == real.passes["patching"]  # no earlier result decides there
+    for name in ("ablation", "steering"):
+        assert 1 <= len(counted[name]) / len(real.passes[name]) < 3, name
+
+
+@pytest.mark.slow
+def test_batches_and_places_are_those_of_the_run(asked, real):
+    model = load("planted")
+    model.reading = asked.reading
+    told = measure(asked, asked.read_battery(), model, stages=STAGES)
+    assert told["batches: capture"] == real.batches > 1
+    tables = {name: read_table(asked.out / "tables" / f"{name}.csv") for name in UNITS}
+    probes = tables["probes"].query("site != '' and task == 'reception' and metric == 'auroc'")
+    assert told["places: probes"] == len(probes[["site", "layer", "position"]].drop_duplicates())
+    assert told["places: directions"] == tables["directions"]["layer"].nunique()
+    assert told["places: cosines"] >= tables["cosines"]["layer"].nunique()
+    assert told["emotions: contributions"] == tables["contributions"]["emotion"].nunique()
+    seconds = [told[f"seconds: {name}"] for name in STAGES]
+    assert all(math.isfinite(one) and one >= 0 for one in seconds)
+    assert told["seconds: whole study"] == pytest.approx(sum(seconds), abs=0.1)
+
+
+LONG = {emotion: (f"{words[0]} {words[1]}", f"{words[1]} {words[0]}") for emotion, words in WORDS.items()}
+
+
+@pytest.mark.parametrize("words", [WORDS, LONG], ids=["words of one token", "words of two"])
+@pytest.mark.filterwarnings("ignore:.*begins with:UserWarning")
+def test_what_is_read_on_behind_a_pass_is_counted_too(words, llama, monkeypatch):
+    spy, counted = Spy(monkeypatch), Counted(llama)
+    for model in (llama, counted):
+        spy.stage = type(model).__name__
+        patch_pairs(model, UNEQUAL, Readout(words, SUFFIX), sites=("resid_pre@0", "resid_post", "z"))
+    assert counted.passes == spy.passes["LanguageModel"]
+    assert any(one.lowest for one in counted.passes)
+
+
+def test_a_counted_model_leaves_no_hook_and_the_model_as_it_was(llama):
+    before, logits = llama.count_hooks(), llama.forward(llama.pad([[1, 2, 3]]))
+    counted = Counted(llama)
+    written = counted.generate([[1, 2, 3], [4, 5]], max_new_tokens=6)
+    assert [len(row) for row in written] == [6, 6]  # as long as they may be
+    assert [one[:3] for one in counted.passes] == [(2, 3, 0), *((2, 1, 3 + step) for step in range(5))]
+    assert llama.count_hooks() == before
+    assert (llama.forward(llama.pad([[1, 2, 3]])) == logits).all()
+
+
+def test_seconds_lie_on_the_line_between_the_least_and_the_most_work():
+    work = [5.0, 1.0, 3.0, 9.0]
+    ran = []
+
+    def run(number):
+        ran.append(number)
+        return 2.0 + 0.5 * work[number]
+
+    assert seconds_by_work(work, run) == pytest.approx(sum(2.0 + 0.5 * one for one in work))
+    assert ran == [1, 1, 3]
+    assert seconds_by_work([4.0] * 7, lambda number: 0.25) == pytest.approx(1.75)
+    assert seconds_by_work([], run) == 0.0
+    slow_start = iter([9.0, 3.0, 1.0])
+    assert seconds_by_work([1.0, 2.0], lambda number: next(slow_start)) == pytest.approx(6.0)
+
+
+def line(out, *extra):
+    return ("run", "--model", "planted", "--stimuli", "planted", "--out", out, "--preset", "quick", *extra)
+
+
+def test_measuring_is_for_a_dry_run_and_needs_no_other_speed(tmp_path):
+    code, message = outcome(*line(tmp_path / "out", "--measure"))
+    assert (code, "--measure is for --dry-run" in message) == (2, True)
+    code, message = outcome(*line(tmp_path / "out", "--measure", "--dry-run", "--teraflops", "2"))
+    assert (code, "give one of them" in message) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_measured_dry_run_says_the_seconds_of_each_stage_and_writes_nothing(tmp_path):
+    words = [str(word) for word in line(tmp_path / "out", "--dry-run", "--measure", "--json")]
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    told = {row["what"]: row["value"] for row in json.loads(result.stdout)}
+    assert [what for what in told if what.startswith("seconds")] == [
+        *(f"seconds: {name}" for name in STAGES),
+        "seconds: whole study",
+    ]
+    assert told["passes: patching"] > 1
+    assert "real passes" in told["how it was measured"]
+    assert "teraflops" not in told
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_stage_that_a_run_would_leave_out_says_why(tiny_folder, tmp_path):
+    """The parts of this family do not add up: contributions are refused, in a run and here."""
+    import matched_pairs
+
+    stimuli = matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(16))
+    asked = ("--model", tiny_folder("granite"), "--stimuli", stimuli, "--out", tmp_path / "run")
+    code, output = outcome("run", *asked, "--preset", "quick", "--dry-run", "--measure", "--json")
+    assert code == 0, output
+    told = {row["what"]: row["value"] for row in json.loads(output)}
+    assert "do not add up to attn_out" in told["seconds: contributions"]
+    assert told["seconds: patching"] > 0
