@@ -68,9 +68,7 @@ def conduct(settings: study.Settings, **how: object) -> dict:
 
 
 @pytest.mark.slow
-def test_one_text_without_numbers_is_in_no_stage_and_changes_no_other_number(
-    broken, tiny_folder, rows, tmp_path
-):
+def test_one_text_without_numbers_is_in_no_stage_and_changes_no_other_number(broken, tiny_folder, rows, tmp_path):
     """As a study of the battery without its pair, by the model before it was broken."""
     whole = matched_pairs.write(tmp_path / "whole.jsonl", rows)
     pair = [rows[4]["id"], rows[5]["id"]]
@@ -109,7 +107,7 @@ def test_a_disk_that_fills_while_figures_are_drawn_costs_no_table(tiny_folder, t
 
     def full(descriptor: int) -> None:
         """The third figure is one too many."""
-        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
         if "/figures/" in path and path.endswith(".tmp"):
             written.append(path)
             if len(written) > 4:

@@ -164,10 +164,10 @@ def test_batches_and_places_are_those_of_the_run(asked, real):
     assert told["seconds: whole study"] == pytest.approx(sum(seconds), abs=0.1)
 
 
-LONG = {emotion: (f"{words[0]} {words[1]}", f"{words[1]} {words[0]}") for emotion, words in WORDS.items()}
+LONG = {emotion: [f"so {words[0]}", f"so very {words[0]}"] for emotion, words in WORDS.items()}
 
 
-@pytest.mark.parametrize("words", [WORDS, LONG], ids=["words of one token", "words of two"])
+@pytest.mark.parametrize("words", [WORDS, LONG], ids=["words of one token", "words of several"])
 @pytest.mark.filterwarnings("ignore:.*begins with:UserWarning")
 def test_what_is_read_on_behind_a_pass_is_counted_too(words, llama, monkeypatch):
     spy, counted = Spy(monkeypatch), Counted(llama)
