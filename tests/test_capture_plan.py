@@ -37,7 +37,8 @@ def test_batches_hold_each_text_once_within_the_budget_and_a_shard(lengths, budg
 
 def test_shards_end_by_bytes_or_batches():
     sizes = [60, 60, 10, 10, 10, 10, 500, 1]
-    assert gather_shards(sizes, most_bytes=100, most_batches=3) == ((0,), (1, 2, 3), (4, 5), (6,), (7,))
+    found = gather_shards(sizes, most_bytes=100, most_batches=3)
+    assert found == ((0,), (1, 2, 3), (4, 5), (6,), (7,))
 
 
 def test_sorting_by_length_saves_padding(model):

@@ -73,7 +73,7 @@ def kill_one(killed: list[int]) -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_ray_worker_killed_in_the_middle_is_replaced_and_the_capture_is_whole(llama, whole, tmp_path):
+def test_a_ray_worker_killed_in_the_middle_is_replaced(llama, whole, tmp_path):
     out, killed = tmp_path / "run", []
     thread = when_the_first_shard_is_there(out, lambda: kill_one(killed))
     capture(llama, MANY, out=out, executor="ray:2", **ASKED).close()
@@ -113,7 +113,12 @@ def test_little_shared_memory_does_not_stop_ray(llama, whole, tmp_path, monkeypa
     import ray._private.utils
 
     asked = []
-    monkeypatch.setattr(ray._private.utils, "get_shared_memory_bytes", lambda: asked.append(1) or 1 << 20)
+
+    def one_mebibyte() -> int:
+        asked.append("once")
+        return 1 << 20
+
+    monkeypatch.setattr(ray._private.utils, "get_shared_memory_bytes", one_mebibyte)
     out = tmp_path / "run"
     capture(llama, MANY, out=out, executor="ray:2", **ASKED).close()
     assert asked
@@ -130,8 +135,10 @@ def test_no_room_for_the_work_is_told_in_one_line():
         def remote(work: object) -> None:
             raise _Error("Failed to put object: the object store is full\nsee the logs\n")
 
-    ray = SimpleNamespace(remote=lambda **how: lambda kind: Actor, exceptions=SimpleNamespace(RayError=_Error))
-    with pytest.raises(ResourceError, match=r"\(Failed to put .* is full\).*/dev/shm.*--executor serial") as error:
+    errors = SimpleNamespace(RayError=_Error)
+    ray = SimpleNamespace(remote=lambda **how: lambda kind: Actor, exceptions=errors)
+    told = r"\(Failed to put .* is full\).*/dev/shm.*--executor serial"
+    with pytest.raises(ResourceError, match=told) as error:
         workers._begin(ray, SimpleNamespace(gpus=0), 2)
     assert "\n" not in str(error.value)
 
@@ -143,5 +150,6 @@ def test_a_ray_that_does_not_start_is_told_in_one_line(llama, tmp_path, monkeypa
         raise ValueError("Attempting to cap object store memory usage at 1 bytes")
 
     monkeypatch.setattr(ray, "init", refuse)
-    with pytest.raises(ResourceError, match=r"Ray cannot be started or joined \(Attempting to cap.*RAY_ADDRESS"):
+    told = r"Ray cannot be started or joined \(Attempting to cap.*RAY_ADDRESS"
+    with pytest.raises(ResourceError, match=told):
         capture(llama, MANY, out=tmp_path / "run", executor="ray:2", **ASKED)

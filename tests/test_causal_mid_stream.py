@@ -1,5 +1,5 @@
-"""Edits at resid_mid reach the MLP and the stream, as plain Hugging Face has it: what attention adds
-is exchanged there by torch's own hooks, which know nothing of sites.
+"""Edits at resid_mid reach the MLP and the stream, as plain Hugging Face has it: what attention
+adds is exchanged there by torch's own hooks, which know nothing of sites.
 """
 
 import pytest
@@ -28,7 +28,6 @@ ADDS = {
 }
 """The module of each family whose output is added to the stream before the MLP."""
 
-BLOCKS = {"gpt2": "transformer.h.{}", "llama": "model.layers.{}", "gemma2": "model.layers.{}", "olmo2": "model.layers.{}"}
 READOUT = Readout(WORDS, SUFFIX)
 
 
@@ -54,8 +53,10 @@ def plainly(name, model, change, *, layer=LAYER):
         moved = change(held["stream"] + whole) - held["stream"]
         return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
-    plain.get_submodule(BLOCKS[name].format(layer)).register_forward_pre_hook(keep, with_kwargs=True)
-    plain.get_submodule(ADDS[name].format(layer)).register_forward_hook(exchange)
+    adding = ADDS[name].format(layer)
+    block = plain.get_submodule(adding.rpartition(".")[0])
+    block.register_forward_pre_hook(keep, with_kwargs=True)
+    plain.get_submodule(adding).register_forward_hook(exchange)
     return plain
 
 
@@ -114,11 +115,12 @@ def test_behind_a_prefix_it_is_the_whole_pass(family):
 
 
 def test_other_edits_of_the_layer_come_where_the_model_comes_to_them(family):
-    """Zero at resid_post takes away what was put at resid_mid, whatever the order they are given in."""
+    """Zero at resid_post takes away what was put at resid_mid, in whatever order they are given."""
     _, model = family
     [ids] = model.tokenize(["the dog bit the small child"])
     batch = model.pad([ids])
-    mid, post = Intervention(MID, add(vector(model))), Intervention(Site("resid_post", LAYER), zero())
+    mid = Intervention(MID, add(vector(model)))
+    post = Intervention(Site("resid_post", LAYER), zero())
     found = []
     for edits in ([post], [mid, post], [post, mid]):
         with applied(model, edits, lengths=[len(ids)]):
@@ -152,18 +154,20 @@ def test_what_is_written_under_it_is_what_plain_hugging_face_writes(family):
 def test_patching_and_steering_take_the_site(family):
     _, model = family
     rows = patch_pairs(model, UNEQUAL, READOUT, sites=("resid_mid",), positions=("last",))
-    assert {row["layer"] for row in rows if row["site"] == "resid_mid"} == set(range(model.dims.n_layers))
+    layers = {row["layer"] for row in rows if row["site"] == "resid_mid"}
+    assert layers == set(range(model.dims.n_layers))
     check_direction(model, Made(vector(model).numpy(), MID, provenance=model.provenance))
     row = next(row for row in model.sites() if row["site"] == "resid_mid")
     assert row["accepted_by"] == "capture, probe, directions, patch, steer"
 
 
 def test_all_of_the_last_layers_stream_patched_there_is_the_source(family):
-    """At the last layer nothing but the MLP comes behind: the source's resid_mid gives its logits."""
+    """At the last layer only the MLP comes behind: the source's resid_mid gives its logits."""
     _, model = family
     last = model.dims.n_layers - 1
     site = Site("resid_mid", last)
-    affective, neutral = (encode(model, [pair[side] for pair in UNEQUAL], READOUT) for side in (0, 1))
+    sides = [[pair[side] for pair in UNEQUAL] for side in (0, 1)]
+    affective, neutral = (encode(model, texts, READOUT) for texts in sides)
     source = run(model, affective, read=[site])
     ends = [len(row.tokens) - 1 for row in affective]
     mask = torch.zeros(len(neutral), max(len(row.tokens) for row in neutral), dtype=torch.bool)

@@ -57,7 +57,7 @@ class Looking:
 
 
 @pytest.mark.parametrize("leak", [False, True], ids=["as it is", "with a leak"])
-def test_a_capture_holds_no_more_after_fifty_batches_than_after_five(llama, traced, tmp_path, monkeypatch, leak):
+def test_a_capture_holds_no_more_after_fifty_batches(llama, traced, tmp_path, monkeypatch, leak):
     launch = Looking(recorder.launch, (EARLY, LATE), keep=leak)
     monkeypatch.setattr(recorder, "launch", launch)
     asked = {"sites": ("resid_post", "z", "post"), "token_budget": 30, "shard_batches": 4}
@@ -75,10 +75,12 @@ def test_a_capture_holds_no_more_after_fifty_batches_than_after_five(llama, trac
 def pairs(n):
     """The first `n` twins, as patching takes them."""
     found = rows(n)
-    made = [
-        Stimulus(row["id"], row["text"], row["emotion"], "keyword_free" if at % 2 == 0 else "neutral", row["pair"])
-        for at, row in enumerate(found)
-    ]
+    arms = ("keyword_free", "neutral")
+
+    def item(at, row):
+        return Stimulus(row["id"], row["text"], row["emotion"], arms[at % 2], row["pair"])
+
+    made = [item(at, row) for at, row in enumerate(found)]
     return [Pair(*made[at : at + 2]) for at in range(0, len(made), 2)]
 
 

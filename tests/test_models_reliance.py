@@ -146,8 +146,8 @@ def test_a_part_of_contributions_stays_usable(llama, monkeypatch):
 
 
 def test_a_bare_hook_at_resid_mid_reaches_the_mlp_alone(llama):
-    """As Hugging Face has it: the norm before the MLP alone reads what the bridge shows. This is why
-    an edit there is carried on (`editable.edit_hooks`).
+    """As Hugging Face has it: the norm before the MLP alone reads what the bridge shows. This is
+    why an edit there is carried on (`editable.edit_hooks`).
     """
     rows = llama.tokenize(["the dog ran"])
     vector = torch.randn(llama.dims.d_model, generator=torch.Generator().manual_seed(0))
@@ -162,7 +162,7 @@ def test_a_bare_hook_at_resid_mid_reaches_the_mlp_alone(llama):
 
 
 def test_where_the_stream_does_not_pass_resid_mid_it_is_read_only(llama, monkeypatch):
-    """As where attention and MLP read the same stream: what is carried on would not be its name's."""
+    """As where attention and MLP read the same stream: what is put there is no stream."""
     forward = LanguageModel.forward
 
     def parallel(self, batch, *, hooks=(), stop_at_layer=None):

@@ -54,7 +54,8 @@ def test_a_permutation_of_the_rows_changes_no_bit_of_a_capture(planted, texts, s
 
 def test_copies_of_one_text_keep_their_bits_too(planted, texts) -> None:
     """Nothing but their ids tells them apart."""
-    copies = [replace(item, id=f"{item.id} {n}", pair=None) for item in texts.items[:9] for n in "abc"]
+    few = texts.items[:9]
+    copies = [replace(item, id=f"{item.id} {n}", pair=None) for item in few for n in "abc"]
     battery = replace(texts, items=tuple(copies))
     assert bits(planted, shuffled(battery, 5)) == bits(planted, battery)
 

@@ -1,7 +1,7 @@
 """Packing: which texts share a batch, and which batches a shard.
 
-Texts of one length are in the order of a digest of their tokens. Who shares a batch decides the last
-digits of an activation; so these do not depend on the order of the rows in a file.
+Texts of one length are in the order of a digest of their tokens. Who shares a batch decides the
+last digits of an activation; so these do not depend on the order of the rows in a file.
 """
 
 import hashlib

@@ -139,7 +139,11 @@ def make_plan(
         most_bytes=options.shard_bytes,
     )
     sizes = [sum(held[place] for place in batch) for batch in batches]
-    shards = gather_shards(sizes, most_bytes=options.shard_bytes, most_batches=options.shard_batches)
+    shards = gather_shards(
+        sizes,
+        most_bytes=options.shard_bytes,
+        most_batches=options.shard_batches,
+    )
     return Plan(texts, batches, shards, wanted, rules, options, _config(model, battery, wanted, rules, options, texts))
 
 

@@ -39,7 +39,7 @@ class PassShape(NamedTuple):
 
 
 class Counted(LanguageModel):
-    """`model`, of whose passes only `passes` is kept. What checks a site runs on the model itself."""
+    """`model`, of whose passes only `passes` is kept. What checks a site runs on the model."""
 
     def __init__(self, model: LanguageModel) -> None:
         for check in MODEL_CHECKS:  # these run in steps, which are not computed here
@@ -90,9 +90,9 @@ class Counted(LanguageModel):
         """Run the hooks that are there, in the order in which the model would come to them."""
         hooks = self.bridge.kept
         sites = {name: Site.parse(name) for name, _ in hooks}
-        order = sorted(sites, key=lambda name: (sites[name].layer, SITE_NAMES.index(sites[name].name)))
+        place = {name: (site.layer, SITE_NAMES.index(site.name)) for name, site in sites.items()}
         sizes = {"batch": rows, "pos": columns}
-        for name in order:
+        for name in sorted(sites, key=place.__getitem__):
             axes = site_shape(self.dims, sites[name].name)
             shape = [sizes[axis] if axis in sizes else int(axis) for axis in axes]
             tensor = torch.ones((), dtype=self.dtype).expand(shape)

@@ -32,7 +32,7 @@ class Inputs:
             self._digests[path] = known.get(path.name) or sha256_file(path)
 
     def watch_model(self, name: str, provenance: Mapping[str, Any]) -> None:
-        """Keep what the files of the model called `name` are now: those of a folder, or a GGUF file."""
+        """Keep what the files of the model called `name` are now: of a folder, or a GGUF file."""
         path, weights = Path(name), provenance["weights"]
         if provenance["source"] == "folder" and path.is_dir():
             self.watch(small_files(path))

@@ -50,10 +50,10 @@ UNITS: Mapping[str, Units] = {
 
 HOW = (
     "by real passes of the smallest and of the largest shape of each stage, {device}, {dtype}, one "
-    "worker. What a stage does beside them was done, on made-up activations. Where an earlier result "
-    "decides (which layers tell twins apart equally well, which heads and neurons are knocked out, "
-    "where a continuation ends), it is about the most that there can be. Loading the model, reading "
-    "and writing files, and the figures are not in it."
+    "worker. What a stage does beside them was done, on made-up activations. Where an earlier "
+    "result decides (which layers tell twins apart equally well, which heads and neurons are "
+    "knocked out, where a continuation ends), it is about the most that there can be. Loading the "
+    "model, reading and writing files, and the figures are not in it."
 )
 
 
@@ -131,13 +131,13 @@ class _Rehearsals:
 
 
 def seconds_of(model: LanguageModel, passes: Sequence[PassShape]) -> float:
-    """Seconds of `passes`, from the one with the least and the one with the most tokens x blocks."""
+    """Seconds of `passes`, from those with the least and with the most tokens x blocks."""
     work = [one.rows * one.columns * (model.dims.n_layers - one.lowest) for one in passes]
     return seconds_by_work(work, lambda number: seconds_of_pass(model, passes[number]))
 
 
 def seconds_of_pass(model: LanguageModel, shape: PassShape) -> float:
-    """Seconds of one real pass of this shape, over random tokens; what it stands on is not timed."""
+    """Seconds of one real pass of this shape, over random tokens; its cache is made before."""
     rows, columns, before, lowest = shape
     draw = torch.Generator().manual_seed(0)
     ids = torch.randint(model.dims.d_vocab, (rows, before + columns), generator=draw)

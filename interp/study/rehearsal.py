@@ -1,4 +1,4 @@
-"""Rehearsal: a study gone through by its own stages, without its model's passes and without a folder.
+"""Rehearsal: a study gone through by its own stages, without its model's passes and its folder.
 
 The model counts the passes that it is asked for (`interp.models.counted`), and the activations are
 made up: what a stage does is done, at the right shapes, and nothing of it is true.
@@ -26,8 +26,8 @@ class Rehearsal(Study):
     """A study that writes into `out`, a folder of nobody's, and leaves no record.
 
     What depends on an earlier result is the most that there can be: all layers of the stream tell
-    the twins apart equally well, and the last one, before which every head and neuron writes, is the
-    first to be chosen. `layers` and `emotions` keep the first few of them (None: all).
+    the twins apart equally well, and the last one, before which every head and neuron writes, is
+    the first to be chosen. `layers` and `emotions` keep the first few of them (None: all).
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class MadeUp:
     def _made(self, shape: tuple[int, ...]) -> Float[np.ndarray, "item ..."]:
         draw = np.random.default_rng(0)
         axes = {emotion: draw.normal(size=shape) for emotion in sorted(set(self._emotions))}
-        axes[NEUTRAL] = np.zeros(shape)
-        shifts = [axes[one] * APART / max(float(np.linalg.norm(axes[one])), 1.0) for one in self._emotions]
-        return (draw.normal(size=(len(self.items), *shape)) + np.stack(shifts)).astype(np.float32)
+        steps = {one: axis * APART / float(np.linalg.norm(axis)) for one, axis in axes.items()}
+        steps[NEUTRAL] = np.zeros(shape)
+        shifts = np.stack([steps[one] for one in self._emotions])
+        return (draw.normal(size=(len(self.items), *shape)) + shifts).astype(np.float32)

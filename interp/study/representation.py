@@ -170,7 +170,7 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
 
 
 def probed(study: Study) -> list[tuple[Site, str]]:
-    """The sites that probes read, each with a position. Raises `UsageError` where there are none."""
+    """The sites that probes read, each with a position; `UsageError` where there are none."""
     return cells(_sites_among(study, RESIDUAL_WIDE, "probes"), study.settings.positions)
 
 
@@ -214,7 +214,7 @@ def _differences(
 
 
 def stream_sites(study: Study) -> list[Site]:
-    """The sites of the stream, where directions are fitted. Raises `UsageError` where there are none."""
+    """The sites of the stream, where directions are fitted; `UsageError` where there are none."""
     return _sites_among(study, (STREAM,), "directions")
 
 

@@ -129,8 +129,9 @@ def estimate(
         model, settings.captured(battery), sites=sites, positions=positions, teraflops=teraflops, **settings.capture_options
     )
     if measured:
+        stages = {name: STAGES[name] for name in to_run}
         captured = {what: value for what, value in captured.items() if what not in ARITHMETIC}
-        captured |= measure(settings, battery, model, stages={name: STAGES[name] for name in to_run})
+        captured |= measure(settings, battery, model, stages=stages)
     told = {
         "items": len(battery),
         "pairs": len(battery.pairs()),

@@ -24,9 +24,9 @@ def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: in
     """Compute what the folder lacks with `workers` Ray actors, each holding the model.
 
     An actor that dies is started again and its shard tried again, a few times (`RESTARTS`,
-    `RETRIES`); an error of ours (a poison row) ends the run with its own name. On a signal the actors
-    end their batches and commit what is finished. Where shared memory (/dev/shm) is small, Ray takes
-    its temporary folder instead: what goes through it is the plan, and no activations.
+    `RETRIES`); an error of ours (a poison row) ends the run with its own name. On a signal the
+    actors end their batches and commit what is finished. Where shared memory (/dev/shm) is small,
+    Ray takes its temporary folder instead: what goes through it is the plan, and no activations.
     """
     try:
         import ray
@@ -42,7 +42,8 @@ def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: in
         try:
             ray.init(**alone, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            raise ResourceError(f"Ray cannot be started or joined ({first_line(error)}): see RAY_ADDRESS.") from error
+            told = f"Ray cannot be started or joined ({first_line(error)}): see RAY_ADDRESS."
+            raise ResourceError(told) from error
     try:
         actors = _begin(ray, work, min(workers, len(lacking)))
         with watched_signals() as stopping:
@@ -55,14 +56,14 @@ def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: in
 
 def _begin(ray: Any, work: Work, count: int) -> list[Any]:
     """`count` actors, each with the work; raises `ResourceError` where Ray has no room for it."""
-    how = {"num_cpus": 1, "num_gpus": work.gpus, "max_restarts": RESTARTS, "max_task_retries": RETRIES}
+    patience = {"max_restarts": RESTARTS, "max_task_retries": RETRIES}
     try:
-        actor: Any = ray.remote(**how)(_Actor)
+        actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, **patience)(_Actor)
         return [actor.remote(work) for _ in range(count)]
     except ray.exceptions.RayError as error:
         raise ResourceError(
-            f"Ray cannot hand out the work ({first_line(error)}): give shared memory (/dev/shm) and Ray's "
-            "temporary folder some room, or let this process work alone (--executor serial)."
+            f"Ray cannot hand out the work ({first_line(error)}): give shared memory (/dev/shm) "
+            "and Ray's temporary folder some room, or let this process work alone (--executor serial)."
         ) from error
 
 
@@ -116,8 +117,8 @@ def _raise_failure(ray: Any, reference: Any) -> None:
     try:
         failure = ray.get(reference)
     except ray.exceptions.RayActorError as error:
-        told = first_line(error).rstrip(".")
-        raise BusyError(f"a Ray worker died again and again: {told}. The same command resumes.") from error
+        told = f"a Ray worker died again and again: {first_line(error).rstrip('.')}."
+        raise BusyError(f"{told} The same command resumes.") from error
     except ray.exceptions.RayError as error:
         told = str(error).strip().splitlines()[-1][:300]
         raise ResourceError(
