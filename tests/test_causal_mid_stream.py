@@ -148,7 +148,8 @@ def test_what_is_written_under_it_is_what_plain_hugging_face_writes(family):
         for _ in range(4):
             ids.append(int(logits_of(plain, ids)[-1].argmax()))
         assert text == model.decode(ids[len(row.tokens) :])
-    assert found != write(model, rows, [], max_new_tokens=4)
+        apart = logits_of(plain, ids) - logits_of(model.plain(), ids)
+        assert float(apart.abs().max()) > 0.1
 
 
 def test_patching_and_steering_take_the_site(family):

@@ -154,7 +154,7 @@ def test_a_clock_that_is_put_back(tiny_folder, tmp_path, monkeypatch, capsys):
     assert all(one >= 0 for one in seconds.values())
     told = capsys.readouterr().err
     assert re.search(r"directions: \d+ site in \d+\.\d s", told)
-    assert not re.search(r"-\d", told)
+    assert not re.search(r"\s-\d", told)
     assert len(shown) > 2  # the clock was looked at
 
 

@@ -98,7 +98,8 @@ class Spy:
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory) -> study.Settings:
     out = tmp_path_factory.mktemp("planted") / "run"
-    return study.Settings(model="planted", stimuli="planted", out=out, preset="quick")
+    few = ("joy", "fear", "anger")
+    return study.Settings(model="planted", stimuli="planted", out=out, preset="quick", emotions=few)
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +211,7 @@ def test_a_counted_model_leaves_no_hook_and_the_model_as_it_was(llama):
 
 
 def test_seconds_lie_on_the_line_between_the_least_and_the_most_work():
-    work = [5.0, 1.0, 3.0, 9.0]
+    work = [5, 1, 3, 9]
     ran = []
 
     def run(number):
@@ -219,15 +220,15 @@ def test_seconds_lie_on_the_line_between_the_least_and_the_most_work():
 
     assert seconds_by_work(work, run) == pytest.approx(sum(2.0 + 0.5 * one for one in work))
     assert ran == [1, 1, 3]
-    assert seconds_by_work([4.0] * 7, lambda number: 0.25) == pytest.approx(1.75)
+    assert seconds_by_work([4] * 7, lambda number: 0.25) == pytest.approx(1.75)
     assert seconds_by_work([], run) == 0.0
     slow_start = iter([9.0, 3.0, 1.0])
-    assert seconds_by_work([1.0, 2.0], lambda number: next(slow_start)) == pytest.approx(6.0)
+    assert seconds_by_work([1, 2], lambda number: next(slow_start)) == pytest.approx(6.0)
 
 
 def line(out, *extra):
-    asked = ("--model", "planted", "--stimuli", "planted", "--out", out, "--preset", "quick")
-    return ("run", *asked, *extra)
+    asked = ("--model", "planted", "--stimuli", "planted", "--out", out, "--emotions", "joy,fear")
+    return ("run", *asked, "--preset", "quick", *extra)
 
 
 def test_measuring_is_for_a_dry_run_and_needs_no_other_speed(tmp_path):

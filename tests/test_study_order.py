@@ -85,7 +85,13 @@ def test_a_permutation_of_the_rows_changes_no_number_of_a_study(tmp_path) -> Non
             random.Random(seed).shuffle(items)
         path = stimuli.save(replace(battery, items=tuple(items)), tmp_path / "planted.jsonl")
         out = tmp_path / f"run {seed}"
-        asked = study.Settings(model="planted", stimuli=str(path), out=out, preset="quick")
+        asked = study.Settings(
+            model="planted",
+            stimuli=str(path),
+            out=out,
+            preset="quick",
+            emotions=("joy", "fear", "anger"),
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             study.run(asked)

@@ -10,14 +10,18 @@ It may come out below zero where there is no length; its root keeps that sign. C
 the same three products, so that few noisy pairs do not make two equal directions look different.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from interp.chance import flips, permutation_p
 from interp.errors import DataError
 from interp.stats import Estimate, Labels, group_sums, jackknife_reach
 
 Rows = Float[np.ndarray, "pair d_model"]
+OtherRows = Float[np.ndarray, "other_pair d_model"]
+OtherLabels = Shaped[np.ndarray, " other_pair"] | Sequence[str] | Sequence[int]
 
 
 def length(differences: Rows, groups: Labels) -> Estimate:
@@ -53,9 +57,10 @@ def flipped_lengths(differences: Rows, groups: Labels, *, n_perm: int = 1000, se
     return ((signs @ gram) * signs).sum(axis=1)
 
 
-def cosine(one: tuple[Rows, Labels], other: tuple[Rows, Labels]) -> Estimate:
+def cosine(one: tuple[Rows, Labels], other: tuple[OtherRows, OtherLabels]) -> Estimate:
     """The cosine of two mean paired differences, each given with its scenarios, corrected for noise.
 
+    The two may have different numbers of pairs.
     m_1 . m_2 / (|m_1| |m_2|) of unbiased products; pairs of one scenario never meet. Between -1 and
     1; NaN where one has no length. The interval is the jackknife's over the scenarios of both.
     """

@@ -104,7 +104,7 @@ def measured_capture(
     return len(plan.batches), seconds_by_work(work, run)
 
 
-def seconds_by_work(work: Sequence[float], run: Callable[[int], float]) -> float:
+def seconds_by_work(work: Sequence[int], run: Callable[[int], float]) -> float:
     """Seconds of jobs of so much `work` each, where `run` gives the seconds of the job that it is
     told the number of: it is asked for the smallest and the largest, and the others lie on the line
     between. The first run is not counted: it warms caches.

@@ -112,16 +112,18 @@ class _Rehearsals:
         )
 
     def _by_count(self, stage: Stage, units: Units) -> tuple[int, float]:
-        """The number of units, and the seconds of all, from one and from two."""
+        """The number of units, and the seconds of all, from one and from two. The first time is not
+        counted: much is read and made once.
+        """
         counts, taken = [], []
-        for few in (1, 2):
+        for few in (1, 1, 2):
             asked: dict[str, Any] = {units.few: few}
             small = Rehearsal(*self._asked, out=self._out, **asked)
             counts.append(units.count(small))
             taken.append(self._gone_through(stage, small)[0])
         number = units.count(self._whole)
-        each = max(0.0, taken[1] - taken[0]) / max(counts[1] - counts[0], 1)
-        return number, taken[0] + each * (number - counts[0])
+        each = max(0.0, taken[2] - taken[1]) / max(counts[2] - counts[1], 1)
+        return number, taken[1] + each * (number - counts[1])
 
     def _gone_through(self, stage: Stage, study: Rehearsal) -> tuple[float, Sequence[PassShape]]:
         """Seconds of a stage without its passes, and these."""

@@ -63,7 +63,8 @@ def _begin(ray: Any, work: Work, count: int) -> list[Any]:
     except ray.exceptions.RayError as error:
         raise ResourceError(
             f"Ray cannot hand out the work ({first_line(error)}): give shared memory (/dev/shm) "
-            "and Ray's temporary folder some room, or let this process work alone (--executor serial)."
+            "and Ray's temporary folder some room, or let this process work alone "
+            "(--executor serial)."
         ) from error
 
 
