@@ -12,8 +12,10 @@ import pytest
 from capture_cases import FEW, battery, tree
 
 from interp.capture import capture
+from interp.capture.plan import Options, make_plan
 from interp.capture.store.folder import RunFolder
 from interp.capture.workers import ray as workers
+from interp.capture.workers.processes import Work
 from interp.errors import BusyError, ResourceError
 
 ASKED = {"sites": FEW, "token_budget": 48, "shard_batches": 1}
@@ -129,17 +131,19 @@ class _Error(Exception):
     """Stands for `ray.exceptions.RayError`."""
 
 
-def test_no_room_for_the_work_is_told_in_one_line():
+def test_no_room_for_the_work_is_told_in_one_line(llama, tmp_path):
     class Actor:
         @staticmethod
         def remote(work: object) -> None:
             raise _Error("Failed to put object: the object store is full\nsee the logs\n")
 
+    plan = make_plan(llama, MANY, sites=FEW, positions=("last",), options=Options())
+    work = Work(plan, tmp_path, llama.name, "cpu", "float32", 1)
     errors = SimpleNamespace(RayError=_Error)
     ray = SimpleNamespace(remote=lambda **how: lambda kind: Actor, exceptions=errors)
     told = r"\(Failed to put .* is full\).*/dev/shm.*--executor serial"
     with pytest.raises(ResourceError, match=told) as error:
-        workers._begin(ray, SimpleNamespace(gpus=0), 2)
+        workers._begin(ray, work, 2)
     assert "\n" not in str(error.value)
 
 
