@@ -95,6 +95,16 @@ def test_noise_does_not_part_two_equal_directions(n: int, truth: float) -> None:
     assert np.mean(plain) <= 0.85 * truth + 0.05
 
 
+def test_two_emotions_may_have_different_numbers_of_pairs() -> None:
+    """As where a text of one was put in quarantine."""
+    one, other = draws(9, 64, 3.0, 1), draws(14, 64, 3.0, 2)
+    found = cosine((one, np.arange(9)), (other, 100 + np.arange(14)))
+    same = cosine((other, 100 + np.arange(14)), (one, np.arange(9)))
+    assert found.n == 23
+    assert found.ci_low <= found.value <= found.ci_high
+    assert found.value == pytest.approx(same.value)
+
+
 def test_where_there_is_no_length_there_is_no_cosine_or_interval() -> None:
     opposed = np.array([[1.0, 0], [-1, 0], [1, 0], [-1, 0]])
     sure = np.ones((4, 2))

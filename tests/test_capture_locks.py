@@ -4,12 +4,14 @@ are still right.
 
 import os
 import socket
+import threading
 import time
 
 import pytest
 from capture_cases import tree, write_store
 from capture_faults import in_child
 
+from interp.capture.store import lock
 from interp.capture.store.lock import locked
 from interp.errors import BusyError, InterpError
 
@@ -66,16 +68,45 @@ def note(pid, host, age):
         "a number of many digits",
     ],
 )
-def test_a_stale_lock_is_seen_as_such(tmp_path, holder, busy):
+def test_a_stale_lock_is_seen_as_such(tmp_path, monkeypatch, holder, busy):
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 0.3)
     path = tmp_path / "LOCK"
     path.write_text(holder if isinstance(holder, str) else note(*holder))
     if busy:
         with pytest.raises(BusyError, match="held by pid 4242 on node7"), locked(path):
             pass
     else:
-        with locked(path) as lock:
-            lock.beat()
+        with locked(path) as held:
+            held.beat()
     assert busy or path.read_text() == ""
+
+
+@pytest.mark.parametrize("behind", [3600, -3600], ids=["put back", "put forward"])
+def test_a_holder_whose_clock_was_changed_is_not_taken_for_dead(tmp_path, capsys, behind):
+    """Its heartbeats are an hour away from our clock, and it still writes them."""
+    path = tmp_path / "LOCK"
+    path.write_text(note(4242, "node7", behind))
+    later = note(4242, "node7", behind - 10).encode().ljust(256)
+
+    def write() -> None:
+        with path.open("r+b") as stream:
+            stream.write(later)
+
+    beat = threading.Timer(0.5, write)
+    beat.start()
+    with pytest.raises(BusyError, match="held by pid 4242 on node7"), locked(path):
+        pass
+    beat.join()
+    assert "seems gone: watching it" in capsys.readouterr().err
+
+
+def test_a_holder_that_leaves_while_it_is_watched_is_waited_for_no_longer(tmp_path):
+    path = tmp_path / "LOCK"
+    path.write_text(note(4242, "node7", 3600))
+    start = time.monotonic()
+    threading.Timer(0.2, lambda: path.write_text("")).start()
+    with locked(path):
+        assert time.monotonic() - start < lock.WATCH_SECONDS
 
 
 def test_who_shares_a_lock_leaves_the_note_of_who_is_still_at_work(tmp_path):
@@ -130,11 +161,11 @@ def test_a_lock_is_a_plain_file_or_nothing(tmp_path, make):
 def test_a_clock_that_goes_back_silences_nobody(tmp_path, monkeypatch):
     """The next beat is ten seconds of work later, whatever the clock shows."""
     path, now = tmp_path / "LOCK", time.monotonic()
-    with locked(path) as lock:
+    with locked(path) as held:
         path.write_text("")
-        lock.beat()
+        held.beat()
         assert path.read_text() == ""  # it is too early
         monkeypatch.setattr(time, "time", lambda: 1000.0)
         monkeypatch.setattr(time, "monotonic", lambda: now + 60)
-        lock.beat()
+        held.beat()
         assert '"heartbeat": 1000.0' in path.read_text()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from interp.capture.estimate import estimate
 from interp.capture.options import Options
-from interp.capture.plan import budget_batches, gather_shards, make_plan
+from interp.capture.packing import budget_batches, gather_shards
+from interp.capture.plan import make_plan
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
@@ -27,7 +28,8 @@ def model(tiny_folder):
 )
 def test_batches_hold_each_text_once_within_the_budget_and_a_shard(lengths, budget, most):
     held = [10 * length for length in lengths]
-    batches = budget_batches(lengths, held, token_budget=budget, most_bytes=most)
+    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    batches = budget_batches(lengths, held, order=order, token_budget=budget, most_bytes=most)
     assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
     for batch, following in zip(batches, [*batches[1:], ()], strict=True):
         longest = max(lengths[place] for place in batch)
@@ -40,14 +42,9 @@ def test_batches_hold_each_text_once_within_the_budget_and_a_shard(lengths, budg
 
 
 def test_shards_end_by_bytes_or_batches():
-    options = Options(shard_bytes=100, shard_batches=3)
-    assert gather_shards([60, 60, 10, 10, 10, 10, 500, 1], options=options) == (
-        (0,),
-        (1, 2, 3),
-        (4, 5),
-        (6,),
-        (7,),
-    )
+    sizes = [60, 60, 10, 10, 10, 10, 500, 1]
+    found = gather_shards(sizes, most_bytes=100, most_batches=3)
+    assert found == ((0,), (1, 2, 3), (4, 5), (6,), (7,))
 
 
 def test_sorting_by_length_saves_padding(model):

@@ -146,8 +146,10 @@ def test_a_part_of_contributions_stays_usable(llama, monkeypatch):
         require(llama, "contributions", sites)
 
 
-def test_what_is_put_into_resid_mid_does_not_reach_the_stream(llama, tiny_folder):
-    """As Hugging Face has it: the norm before the MLP alone reads what the bridge shows."""
+def test_a_bare_hook_at_resid_mid_reaches_the_mlp_alone(llama):
+    """As Hugging Face has it: the norm before the MLP alone reads what the bridge shows. This is
+    why an edit there is carried on (`editable.edit_hooks`).
+    """
     rows = llama.tokenize(["the dog ran"])
     vector = torch.randn(llama.dims.d_model, generator=torch.Generator().manual_seed(0))
     hook = (Site("resid_mid", 1).hook, lambda x, hook: x + vector)
@@ -158,6 +160,19 @@ def test_what_is_put_into_resid_mid_does_not_reach_the_stream(llama, tiny_folder
     with torch.no_grad():
         only_the_mlp = plain(torch.tensor(rows)).logits
     assert torch.allclose(edited, only_the_mlp, atol=1e-4 * float(edited.abs().max()))
+
+
+def test_where_the_stream_does_not_pass_resid_mid_it_is_read_only(llama, monkeypatch):
+    """As where attention and MLP read the same stream: what is put there is no stream."""
+    forward = LanguageModel.forward
+
+    def parallel(self, batch, *, hooks=(), stop_at_layer=None):
+        """The stream behind the first block is half of what it is said to be."""
+        half = (Site("resid_post", 0).hook, lambda x, hook: x / 2)
+        return forward(self, batch, hooks=[half, *hooks], stop_at_layer=stop_at_layer)
+
+    monkeypatch.setattr(LanguageModel, "forward", parallel)
+    llama.__dict__.pop("read_only", None)  # it was looked at when the model was loaded
     assert "resid_mid" in llama.read_only
     told = r"patching is refused: blocks\.0\.hook_resid_mid is read-only"
     with pytest.raises(UsageError, match=told):
@@ -166,7 +181,6 @@ def test_what_is_put_into_resid_mid_does_not_reach_the_stream(llama, tiny_folder
         check_direction(llama, direction(llama, Site("resid_mid", 1)))
     row = next(row for row in llama.sites() if row["site"] == "resid_mid")
     assert row["accepted_by"] == "capture, probe, directions (read-only here)"
-    assert capture(llama, battery(2), sites=["resid_mid"]).sites
 
 
 def test_hooks_are_counted_from_what_was_there(opt):

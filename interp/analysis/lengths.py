@@ -10,8 +10,10 @@ It may come out below zero where there is no length; its root keeps that sign. C
 the same three products, so that few noisy pairs do not make two equal directions look different.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from interp.chance import flips, permutation_p
 from interp.errors import DataError
@@ -23,6 +25,8 @@ elsewhere.
 """
 
 Rows = Float[np.ndarray, "pair d_model"]
+OtherRows = Float[np.ndarray, "other_pair d_model"]
+OtherLabels = Shaped[np.ndarray, " other_pair"] | Sequence[str] | Sequence[int]
 
 
 def length(differences: Rows, groups: Labels) -> Estimate:
@@ -61,10 +65,11 @@ def flipped_lengths(
     return ((signs @ gram) * signs).sum(axis=1)
 
 
-def cosine(one: tuple[Rows, Labels], other: tuple[Rows, Labels]) -> Estimate:
+def cosine(one: tuple[Rows, Labels], other: tuple[OtherRows, OtherLabels]) -> Estimate:
     """The cosine of two mean paired differences, each given with its scenarios, corrected for
     noise.
 
+    The two may have different numbers of pairs.
     m_1 . m_2 / (|m_1| |m_2|) of unbiased products; pairs of one scenario never meet. Between -1 and
     1; NaN where one has no length. The interval is the jackknife's over the scenarios of both.
     """

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from interp.capture.engine import Engine
 from interp.capture.gathering import Gathering, Recorded
+from interp.capture.packing import longest_first
 from interp.capture.plan import Plan
 from interp.capture.pooling import Pooler
 from interp.capture.store.shard import Shard, overflows, text_rows
@@ -193,8 +194,8 @@ def check_alone(model: LanguageModel, engine: Engine, plan: Plan, *, bound: floa
     Raises `DataError` when a kind of site is zero in every layer asked for: its hook does not fire,
     or nothing is there.
     """
-    order = sorted(range(len(plan.texts)), key=lambda place: (len(plan.texts[place].tokens), place))
-    short, long = order[0], order[-1]
+    order = longest_first([text.tokens for text in plan.texts], [text.id for text in plan.texts])
+    short, long = order[-1], order[0]
     alone = _unchecked(model, engine, plan, [short])
     _refuse_zero(alone, plan)
     if short == long:

@@ -1,21 +1,26 @@
-"""estimate: what a capture would be, in texts, tokens, bytes, shards and time, from its plan
-alone.
+"""estimate: what a capture would be, in texts, tokens, bytes, shards and time, from its plan alone;
+and `measured_capture`: its time, from batches that are really run.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from interp.capture.batches import finish, launch
 from interp.capture.options import Options
 from interp.capture.plan import make_plan, texts_bytes
+from interp.capture.recorder import Recorder
 from interp.models import LanguageModel
 from interp.sites import Site
 from stimuli.battery import Battery
 
 _SIDE = 2048
 _ROUNDS = 3
+
+ARITHMETIC = ("teraflops", "seconds")
+"""What `estimate` reckons; the rest of it is counted."""
 
 
 def estimate(
@@ -83,3 +88,44 @@ def _count_weights(model: LanguageModel) -> tuple[int, int]:
         if end
     }
     return whole, whole - sum(ends.values())
+
+
+def measured_capture(
+    model: LanguageModel,
+    battery: Battery,
+    *,
+    sites: Sequence[str | Site],
+    positions: Sequence[str],
+    options: Options | None = None,
+) -> tuple[int, float]:
+    """The batches of a capture, and their seconds on this machine: the smallest and the largest one
+    are run, and nothing of them is kept. Writing is not in it. Raises as a capture does.
+    """
+    plan = make_plan(model, battery, sites=sites, positions=positions, options=options or Options())
+    engine = Recorder(model, plan).engine
+
+    def run(number: int) -> float:
+        start = time.perf_counter()
+        for underway in launch(model, engine, plan, list(plan.batches[number])):
+            finish(model, engine, plan, underway)
+        return time.perf_counter() - start
+
+    work = [len(batch) * plan.lengths[batch[0]] for batch in plan.batches]
+    return len(plan.batches), seconds_by_work(work, run)
+
+
+def seconds_by_work(work: Sequence[int], run: Callable[[int], float]) -> float:
+    """Seconds of jobs of so much `work` each, where `run` gives the seconds of the job that it is
+    told the number of: it is asked for the smallest and the largest, and the others lie on the line
+    between. The first run is not counted: it warms caches.
+    """
+    if not work:
+        return 0.0
+    least, most = min(work), max(work)
+    run(work.index(least))
+    low = run(work.index(least))
+    if least == most:
+        return low * len(work)
+    high = max(run(work.index(most)), low)
+    slope = (high - low) / (most - least)
+    return sum(low + slope * (one - least) for one in work)

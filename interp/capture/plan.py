@@ -2,9 +2,10 @@
 the same batches.
 
 Texts are sorted by length (longest first) and cut into batches by a budget of tokens, padding
-counted; consecutive batches make a shard. The same texts, model and options always give the same
-plan, and the plan's digest says so: batch shapes change the last digits of activations, so what is
-missing is never repacked.
+counted; consecutive batches make a shard. Texts of one length are in the order of a digest of their
+tokens: which texts share a batch, and with that the last digits of their activations, does not
+depend on the order of the rows in a file. The same texts, model and options always give the same
+plan, and the plan's digest says so: what is missing is never repacked.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ import numpy as np
 from jaxtyping import Int
 
 from interp.capture.options import Options
+from interp.capture.packing import budget_batches, gather_shards, longest_first
 from interp.capture.positions import PositionRule, TokenisedText, parse_position
 from interp.errors import DataError, UsageError
 from interp.models import Dims, LanguageModel
@@ -104,8 +106,20 @@ def make_plan(
     if lacking := [site for site in wanted if not model.offers(site)]:
         raise UsageError(absent(model, lacking[0]))
     texts = tuple(_planned(model, battery, rules, options))
-    batches, shards, _ = lay_out(
-        [len(text.tokens) for text in texts], wanted, rules, model.dims, options=options
+    lengths = [len(text.tokens) for text in texts]
+    held = texts_bytes(lengths, wanted, rules, model.dims)
+    batches = budget_batches(
+        lengths,
+        held,
+        order=longest_first([text.tokens for text in texts], [text.id for text in texts]),
+        token_budget=options.token_budget,
+        most_bytes=options.shard_bytes,
+    )
+    sizes = [sum(held[place] for place in batch) for batch in batches]
+    shards = gather_shards(
+        sizes,
+        most_bytes=options.shard_bytes,
+        most_batches=options.shard_batches,
     )
     return Plan(
         texts,
@@ -154,28 +168,6 @@ def parse_positions(texts: Sequence[str]) -> tuple[PositionRule, ...]:
     return tuple(dict.fromkeys(parse_position(str(text)) for text in texts))
 
 
-Numbers = tuple[tuple[int, ...], ...]
-
-
-def lay_out(
-    lengths: Sequence[int],
-    sites: Sequence[Site],
-    rules: Sequence[PositionRule],
-    dims: Dims,
-    *,
-    options: Options,
-) -> tuple[Numbers, Numbers, list[int]]:
-    """Batches of places, shards of batches, and bytes (float32) a batch, for texts of `lengths`
-    tokens.
-    """
-    held = texts_bytes(lengths, sites, rules, dims)
-    batches = budget_batches(
-        lengths, held, token_budget=options.token_budget, most_bytes=options.shard_bytes
-    )
-    sizes = [sum(held[place] for place in batch) for batch in batches]
-    return batches, gather_shards(sizes, options=options), sizes
-
-
 def tokenise(
     model: LanguageModel, items: Battery | Sequence[Stimulus], *, options: Options
 ) -> list[TokenisedText]:
@@ -195,44 +187,6 @@ def tokenise(
         )
         for item, prompt, row in zip(items, prompts, rows, strict=True)
     ]
-
-
-def budget_batches(
-    lengths: Sequence[int], held: Sequence[int], *, token_budget: int, most_bytes: int
-) -> tuple[tuple[int, ...], ...]:
-    """Places of `lengths`, longest first, cut so that texts x longest stays within the token budget
-    and what is kept of them (`held` bytes a text) within a shard; one text always fits.
-    """
-    batches: list[tuple[int, ...]] = []
-    current: list[int] = []
-    kept = 0
-    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
-        full = current and (
-            (len(current) + 1) * lengths[current[0]] > token_budget
-            or kept + held[place] > most_bytes
-        )
-        if full:
-            batches.append(tuple(current))
-            current, kept = [], 0
-        current.append(place)
-        kept += held[place]
-    return (*batches, tuple(current)) if current else tuple(batches)
-
-
-def gather_shards(sizes: Sequence[int], *, options: Options) -> tuple[tuple[int, ...], ...]:
-    """Consecutive batches of `sizes` bytes gathered into shards, each ended by its bytes or its
-    number of batches.
-    """
-    shards: list[tuple[int, ...]] = []
-    current: list[int] = []
-    held = 0
-    for number, size in enumerate(sizes):
-        if current and (held + size > options.shard_bytes or len(current) >= options.shard_batches):
-            shards.append(tuple(current))
-            current, held = [], 0
-        current.append(number)
-        held += size
-    return (*shards, tuple(current)) if current else tuple(shards)
 
 
 def texts_bytes(

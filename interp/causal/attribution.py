@@ -179,7 +179,7 @@ def contribution_rows(
     emotion: str,
     groups: Shaped[np.ndarray, " pair"] | Sequence[str],
     top: int = 100,
-    report: tuple[Int[np.ndarray, "pair 2"], Sequence[str]] | None = None,
+    report: tuple[Int[np.ndarray, "told_pair 2"], Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of the `top` heads and the `top` neurons by mean paired difference of their
     contribution: affective minus neutral.
@@ -234,7 +234,7 @@ def _paired(
     activations: Mapping[Site, Float[np.ndarray, "item ..."]],
     sites: Sequence[Site],
     direction: DirectionLike,
-    twins: Sequence[Int[np.ndarray, "pair 2"]],
+    twins: Sequence[Int[np.ndarray, "_ 2"]],
     *,
     frozen: bool = False,
 ) -> dict[Component, list[Float[np.ndarray, " pair"]]]:

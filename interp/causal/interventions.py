@@ -19,6 +19,7 @@ from torch import Tensor
 from interp.causal.edits import EDITS, Edit, Tokens
 from interp.errors import InternalError, UsageError
 from interp.models import LanguageModel
+from interp.models.editable import Hook, edit_hooks
 from interp.sites import Site
 
 __all__ = ["EDITS", "Edit", "Intervention", "Tokens", "Where", "applied"]
@@ -180,9 +181,7 @@ def applied(
     firings = tuple(
         Firing(intervention, tuple(lengths), side, start, ahead) for intervention in interventions
     )
-    with model.bridge.hooks(
-        fwd_hooks=[(firing.intervention.site.hook, firing) for firing in firings]
-    ):
+    with model.bridge.hooks(fwd_hooks=_hooks_of(firings)):
         yield firings
     _require_clean(model, "after")
     silent = [str(firing.intervention.site) for firing in firings if not firing.fired]
@@ -190,6 +189,14 @@ def applied(
         raise InternalError(
             f"the interventions at {', '.join(silent)} never fired: the model did not pass there."
         )
+
+
+def _hooks_of(firings: Sequence[Firing]) -> list[Hook]:
+    """Their hooks in their order; those at resid_mid first, which also act on the stream behind the
+    block (`edit_hooks`), before any other edit does.
+    """
+    order = sorted(firings, key=lambda firing: firing.intervention.site.name != "resid_mid")
+    return [hook for firing in order for hook in edit_hooks(firing.intervention.site, firing)]
 
 
 def _require_clean(model: LanguageModel, when: str) -> None:

@@ -48,6 +48,12 @@ class Call:
         default=False,
         metadata=about("Say what would be done and how much it is; compute nothing."),
     )
+    measure: bool = field(
+        default=False,
+        metadata=about(
+            "With --dry-run: load the model, run a sample, and say how long each stage will take."
+        ),
+    )
     teraflops: float | None = field(
         default=None, metadata=about("With --dry-run: what the device reaches.", above=0)
     )
@@ -164,8 +170,11 @@ def _study(
     settings = study.Settings.of(**flat(asked))
     settings = study.new_run(settings) if call.new_run else settings
     if call.dry_run:
-        show(study.estimate(settings, teraflops=call.teraflops), as_json=call.as_json)
+        planned = study.estimate(settings, teraflops=call.teraflops, measured=call.measure)
+        show(planned, as_json=call.as_json)
         return
+    if call.measure:
+        raise UsageError("--measure is for --dry-run, which it tells how long each stage takes.")
     if call.teraflops is not None:
         raise UsageError("--teraflops is for --dry-run, which it tells how fast the device is.")
     if repair:

@@ -30,8 +30,8 @@ forward hooks, in float32 and in bfloat16.
 - Where the two precisions differ, both are told.
 
 No family gives numbers that Hugging Face contradicts. `interp doctor MODEL --dtype bfloat16` makes
-the same checks on a model of yours. `resid_mid` can be read and not edited: what is put there
-reaches the MLP alone.
+the same checks on a model of yours. What is put at `resid_mid` reaches the MLP and is carried on to
+the stream behind it; where attention and MLP read one stream, there is no such place to edit.
 """
 
 _NAMES = {

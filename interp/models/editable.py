@@ -1,7 +1,10 @@
-"""Sites that can be read and not edited, found by trying them in the first layer."""
+"""How an edit is put at a site, and sites that can be read and not edited, found by trying them in
+the first layer.
+"""
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,13 +18,36 @@ Run = Callable[[list[Hook]], Tensor]
 """The logits of a few tokens under hooks."""
 
 
+def edit_hooks(site: Site, change: Callable[..., Tensor | None]) -> list[Hook]:
+    """The hooks that make `change` at a site: one there, but for `resid_mid`.
+
+    What the bridge shows as resid_mid is what the norm before the MLP reads. What is put there
+    reaches the MLP, and not the stream, which goes around it. So what the change adds is added to
+    the stream behind the block, too: resid_post = resid_mid + mlp_out holds of the edited values.
+    The hooks must stand before those of others at resid_post, who see the stream as it is then.
+    """
+    if site.name != "resid_mid":
+        return [(site.hook, change)]
+    added: list[Tensor] = []
+
+    def edit(tensor: Tensor, hook: Any = None) -> Tensor | None:
+        edited = change(tensor, hook)
+        added[:] = [] if edited is None else [edited - tensor]
+        return edited
+
+    def carry(tensor: Tensor, hook: Any = None) -> Tensor | None:
+        return tensor + added.pop().to(tensor.device) if added else None
+
+    return [(site.hook, edit), (Site("resid_post", site.layer).hook, carry)]
+
+
 def find_read_only(run: Run, *, offers: Callable[[Site], bool]) -> frozenset[str]:
     """Names of sites where an edit is not what the name says.
 
     - Attention patterns that Hugging Face's module has already used (GPT-Neo): halved, they leave
       the logits as they were.
-    - `resid_mid`, where the bridge shows what the MLP's norm reads: what is put there reaches the
-      MLP, and not the stream behind it.
+    - `resid_mid`, where the stream behind the block is not what stands there and what the MLP adds
+      (as where attention and MLP read the same stream).
     """
     kinds = {"pattern": _pattern_acts, "resid_mid": _mid_acts}
     there = [name for name in kinds if offers(Site(name, 0))]
@@ -42,9 +68,9 @@ def _mid_acts(run: Run) -> bool:
     def reader(name: str) -> Hook:
         return Site(name, 0).hook, lambda tensor, hook: seen.__setitem__(name, tensor.float())
 
-    double: Hook = (Site("resid_mid", 0).hook, lambda tensor, hook: tensor * 2)
+    double = edit_hooks(Site("resid_mid", 0), lambda tensor, hook: tensor * 2)
     names = ("resid_mid", "mlp_out", "resid_post")
-    run([double, *map(reader, names)])
+    run([*double, *map(reader, names)])
     if not all(name in seen and seen[name].ndim == 3 for name in names):
         return False
     apart = seen["resid_mid"] + seen["mlp_out"] - seen["resid_post"]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from interp.errors import InternalError
-from interp.models.editable import Hook
+from interp.models.editable import Hook, edit_hooks
 from interp.models.language_model import LanguageModel
 from interp.models.probe import SAME, Gap, Seen, exact_bound, gap, offered, probe, record
 from interp.models.sizes import site_shape
@@ -166,14 +166,14 @@ def _disturb(
 ) -> Found:
     """Row i of one batch disturbed at `sites[i]`, held against the same batch undisturbed."""
 
-    def edit(row: int, site: Site) -> Hook:
+    def edit(row: int, site: Site) -> list[Hook]:
         def change(tensor: Tensor, hook: Any) -> Tensor:
             noise = torch.randn(tensor.shape[1:], generator=draw).to(tensor)
             changed = tensor.clone()
             changed[row] += noise * spread_of(seen[site]).to(tensor)
             return changed
 
-        return site.hook, change
+        return edit_hooks(site, change)
 
     layers = sorted({site.layer for site in sites})
     behind = [layer + 1 for layer in layers if layer + 1 < model.dims.n_layers]
@@ -181,7 +181,7 @@ def _disturb(
     stream = [site for site in near if site.name in RESIDUAL_WIDE]
     batch = model.pad([probe(model)[-1]] * len(sites))
     _, clean = record(model, batch, [])
-    edits = [edit(row, site) for row, site in enumerate(sites)]
+    edits = [hook for row, site in enumerate(sites) for hook in edit(row, site)]
     after, moved = record(model, batch, stream, edits=edits)
     found: Found = {}
     for row, site in enumerate(sites):

@@ -8,15 +8,13 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-import stimuli
 from interp.capture import Activations, ActivationStore, capture
 from interp.capture.store.activations import Twins
 from interp.capture.store.folder import LOCK
@@ -27,7 +25,6 @@ from interp.evaluation.readouts import readout_for
 from interp.files import make_folder
 from interp.models import LanguageModel, load
 from interp.models.conversations import prompt_of
-from interp.models.folder import small_files
 from interp.models.reliance import told_once, usable
 from interp.records import RunRecord, read_record, software
 from interp.settings import DEFAULT_SITES
@@ -40,7 +37,7 @@ from interp.study.identity import (
     refuse_other_model,
     warn_of_revision,
 )
-from interp.study.inputs import Inputs
+from interp.study.inputs import Inputs, files_of
 from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
 from interp.study.settings import Settings
@@ -56,10 +53,9 @@ class Study:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.battery = settings.read_battery()
+        self._take(settings, settings.read_battery())
         self.inputs = Inputs()
-        self.inputs.watch(_battery_files(settings.stimuli))
+        self.inputs.watch(files_of(settings))
         self._made = [] if settings.out.exists() else [settings.out]
         self.out = make_folder(settings.out)
         self.locks = FolderLocks(self.out)
@@ -69,9 +65,14 @@ class Study:
         except BaseException:
             self.locks.leave()
             raise
+
+    def _take(self, settings: Settings, battery: Battery) -> None:
+        """What is asked, of which texts; nothing is computed yet."""
+        self.settings = settings
+        self.battery = battery
         self.chosen: dict[tuple[str, ...], tuple[Site, ...]] = {}
         """The sites that a set of pairs (their ids) chose, so that they are chosen once."""
-        self.captured = settings.captured(self.battery)
+        self.captured = settings.captured(battery)
         """The texts that are captured: all of the battery, or those that the preset keeps."""
         self._read: dict[tuple[Site, str], Activations] = {}
 
@@ -85,29 +86,14 @@ class Study:
         one. The record says which it is once the store was opened.
         """
         settings = self.settings
-        model = load(
-            settings.model,
-            device=settings.loading.device,
-            dtype=settings.loading.dtype,
-            offline=settings.loading.offline,
-            chat_template=settings.loading.chat_template,
-        )
+        model = load(settings.model, **asdict(settings.loading))
         model.reading = settings.reading
         known, found = self.record.provenance.get("model"), plain(model.provenance)
         if known is not None:
             refuse_other_model(known, found, out=self.out)
             warn_of_revision(known, found, name=settings.model)
-        self._watch(model)
+        self.inputs.watch_model(settings.model, model.provenance)
         return model
-
-    def _watch(self, model: LanguageModel) -> None:
-        """Keep what the model's files are now."""
-        folder = Path(self.settings.model)
-        if model.provenance["source"] == "folder" and folder.is_dir():
-            weights = model.provenance["weights"]
-            names = [folder / name for name in weights if (folder / name).is_file()]
-            self.inputs.watch(small_files(folder))
-            self.inputs.watch(names, digests=weights)
 
     def take_back(self) -> None:
         """Remove what opening the run made, if it has no result yet and nobody else works there:
@@ -322,15 +308,6 @@ class Study:
             record.write(path)
             self._made.append(path)
         return record
-
-
-def _battery_files(name: str) -> list[Path]:
-    """The files that a battery is read from, but for those that come with the package."""
-    path = Path(name)
-    if name in stimuli.names() or not path.exists():
-        return []
-    found = [path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")]
-    return sorted(file for file in found if file.is_file())
 
 
 def _warn_of(names: Sequence[str], reason: str) -> None:

@@ -4,9 +4,14 @@ told.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+import stimuli
 from interp.errors import ArtefactError
 from interp.files import sha256_file
+from interp.models.chat import OFF, ON
+from interp.models.folder import small_files
+from interp.study.settings import Settings
 
 Stamp = tuple[int, int, int]
 
@@ -28,6 +33,16 @@ class Inputs:
             self._stamps[path] = _stamp(path)
             self._digests[path] = known.get(path.name) or sha256_file(path)
 
+    def watch_model(self, name: str, provenance: Mapping[str, Any]) -> None:
+        """Keep what the files of the model called `name` are now: of a folder, or a GGUF file."""
+        path, weights = Path(name), provenance["weights"]
+        if provenance["source"] == "folder" and path.is_dir():
+            self.watch(small_files(path))
+            names = [path / file for file in weights if (path / file).is_file()]
+            self.watch(names, digests=weights)
+        elif provenance["source"] == "gguf" and path.is_file():
+            self.watch([path], digests={path.name: next(iter(weights.values()))})
+
     def check(self) -> None:
         """Raise `ArtefactError` naming the first file that is gone or has another content."""
         for path, stamp in self._stamps.items():
@@ -43,6 +58,19 @@ class Inputs:
                 f"{path} {what} while the run was under way. Every result so far is of the file as "
                 "it was: put it back and say the same again, or choose another --out."
             )
+
+
+def files_of(settings: Settings) -> list[Path]:
+    """The files that a study is asked with: those of its battery, but for the batteries that come
+    with the package, and a chat template.
+    """
+    path = Path(settings.stimuli)
+    found = []
+    if settings.stimuli not in stimuli.names() and path.exists():
+        found = [path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")]
+    if settings.loading.chat_template not in (None, ON, OFF):
+        found.append(Path(str(settings.loading.chat_template)))
+    return sorted(file for file in found if file.is_file())
 
 
 def _stamp(path: Path) -> Stamp:

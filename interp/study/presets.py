@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from interp.errors import UsageError
-from stimuli.battery import Battery
+from stimuli.battery import Battery, in_content_order
 
 THINNED = ("resid_pre", "resid_mid", "attn_out", "mlp_out")
 """Sites that are probed at some layers only. The stream behind each block, and what heads and
@@ -93,14 +93,14 @@ def spaced(n_layers: int, most: int | None) -> tuple[int, ...]:
 def limited(battery: Battery, preset: Preset) -> Battery:
     """The texts of `battery` that a study under `preset` captures, in the same order.
 
-    Of each emotion the first scenarios that have a twin are kept. A battery without twins is kept
-    whole.
+    Of each emotion the first scenarios that have a twin are kept, in the order of their content: it
+    is not the order of a file's rows that chooses. A battery without twins is kept whole.
     """
     pairs = battery.pairs()
     if not pairs or not preset.twins_only:
         return battery
     kept: dict[str, dict[str, None]] = {}
-    for pair in pairs:
+    for pair in in_content_order(pairs):
         groups = kept.setdefault(pair.affective.emotion, {})
         if preset.scenarios is None or len(groups) < preset.scenarios:
             groups[pair.affective.group] = None

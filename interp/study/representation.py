@@ -46,8 +46,7 @@ def probes(study: Study) -> Rows:
     What the battery forbids (`interp.study.conditions`) is left out. Categorisation needs no twins:
     without any, it is asked of all texts that evoke an emotion.
     """
-    # where there are none, that is told before anything is captured
-    _sites_among(study, RESIDUAL_WIDE, "probes")
+    probed(study)  # where there are none, that is told before anything is captured
     rows: Rows = []
     if "reception" not in study.conditions.closed:
         free, told = reception(study.pairs)
@@ -88,7 +87,7 @@ def directions(study: Study) -> Rows:
 
     The directions themselves are written to `directions/`, fitted on all pairs.
     """
-    stream = _stream(study)
+    stream = stream_sites(study)
     folder = make_folder(study.out / "directions")
     places = [(emotion, site) for emotion in study.emotions for site in stream]
     rows: Rows = []
@@ -152,7 +151,7 @@ def saturated_sites(study: Study, pairs: Pairs) -> tuple[Site, ...]:
             return ((study.twins(site, part), part.groups) for part in mine)
 
         study.chosen[key] = emotion_directions.saturated_sites(
-            _stream(study),
+            stream_sites(study),
             twins_at,
             method=study.settings.direction,
             n_splits=study.settings.folds,
@@ -183,11 +182,9 @@ def _task(study: Study, name: str, items: Sequence[Stimulus], labels: Sequence[s
 
 def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
     rows = np.array([study.row_of[item.id] for item in items])
-    wide = _sites_among(study, RESIDUAL_WIDE, "probes")
 
     def sites() -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-        read = cells(wide, study.settings.positions)
-        for site, position in track(read, f"probes ({task.name})", unit="site"):
+        for site, position in track(probed(study), f"probes ({task.name})", unit="site"):
             yield (
                 {"site": site.name, "layer": site.layer, "position": position},
                 study.values(site, position)[rows],
@@ -197,6 +194,11 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
     return swept.rows
+
+
+def probed(study: Study) -> list[tuple[Site, str]]:
+    """The sites that probes read, each with a position; `UsageError` where there are none."""
+    return cells(_sites_among(study, RESIDUAL_WIDE, "probes"), study.settings.positions)
 
 
 def _separation(study: Study, pairs: Pairs, site: Site) -> Rows:
@@ -258,7 +260,8 @@ def _differences(
     return affective - neutral, pairs.groups
 
 
-def _stream(study: Study) -> list[Site]:
+def stream_sites(study: Study) -> list[Site]:
+    """The sites of the stream, where directions are fitted; `UsageError` where there are none."""
     return _sites_among(study, (STREAM,), "directions")
 
 

@@ -5,7 +5,7 @@ report.
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from importlib import import_module
@@ -15,11 +15,12 @@ from typing import Any
 
 import pandas as pd
 
+from interp.capture.estimate import ARITHMETIC
 from interp.capture.estimate import estimate as plan_in_numbers
 from interp.capture.workers.signals import ended_by_signals
 from interp.errors import ArtefactError, DataError, InterpError, StatisticsError, UsageError
 from interp.files import make_folder, sha256_bytes, write_atomic
-from interp.models import outline
+from interp.models import LanguageModel, load, outline
 from interp.records import read_record
 from interp.reporting.figures import draw_all
 from interp.reporting.findings import findings
@@ -30,20 +31,19 @@ from interp.study.conditions import ASKED_BY_WORDS, conditions
 from interp.study.folder import Study
 from interp.study.identity import refuse_other_config
 from interp.study.locks import FolderLocks
+from interp.study.measure import Stage, measure
 from interp.study.presets import left_out
 from interp.study.settings import Settings
 
-StageFunction = Callable[[Study], list[dict[str, Any]]]
 
-
-def _function(name: str) -> StageFunction:
+def _function(name: str) -> Stage:
     """The function `module.function` of this room."""
     module, _, function = name.partition(".")
-    found: StageFunction = getattr(import_module(f"interp.study.{module}"), function)
+    found: Stage = getattr(import_module(f"interp.study.{module}"), function)
     return found
 
 
-STAGES: dict[str, StageFunction] = {stage.name: _function(stage.function) for stage in ORDER}
+STAGES: dict[str, Stage] = {stage.name: _function(stage.function) for stage in ORDER}
 """The stages of `interp run`, in order; each gives the rows of its table (capture gives none, its
 result is the store).
 """
@@ -110,19 +110,26 @@ def report(out: Path) -> Path:
         locks.leave()
 
 
-def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict[str, Any]]:
+def estimate(
+    settings: Settings,
+    *,
+    teraflops: float | None = None,
+    measured: bool = False,
+) -> list[dict[str, Any]]:
     """What a run would do: the battery, the stages still to run, and the whole capture in numbers,
-    what is there already or comes from `reuse` counted too. No weights are read or fetched. Raises
-    `ArtefactError` where the run would be refused.
+    what is there already or comes from `reuse` counted too. No weights are read or fetched, unless
+    the seconds of each stage are to be `measured` (`interp.study.measure`): then the model is
+    loaded. Nothing is written. Raises `ArtefactError` where the run would be refused, `UsageError`
+    for both ways to tell time.
     """
+    if measured and teraflops is not None:
+        raise UsageError("--measure measures the speed that --teraflops tells: give one of them.")
     battery = settings.read_battery()
     refuse_other_config(settings, battery)
     asked = conditions(settings.captured(battery), folds=settings.folds, model=settings.model)
     closed = asked.forbidden(STAGES, asked=False)
-    how = settings.loading
-    model = outline(
-        settings.model, dtype=how.dtype, offline=how.offline, chat_template=how.chat_template
-    )
+    to_run = [name for name in STAGES if name not in {*closed, *_done(settings.out)}]
+    model = _loaded(settings, measured=measured)
     model.reading = settings.reading
     sites, positions = settings.sites_of(model), settings.captured_positions
     captured = plan_in_numbers(
@@ -133,6 +140,10 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
         teraflops=teraflops,
         options=settings.capture,
     )
+    if measured:
+        stages = {name: STAGES[name] for name in to_run}
+        captured = {what: value for what, value in captured.items() if what not in ARITHMETIC}
+        captured |= measure(settings, battery, model, stages=stages)
     told = {
         "items": len(battery),
         "pairs": len(battery.pairs()),
@@ -143,15 +154,23 @@ def estimate(settings: Settings, *, teraflops: float | None = None) -> list[dict
         or "nothing",
         **captured,
         "bytes free": disk_usage(_existing(settings.out)).free,
-        "stages to run": ", ".join(
-            name for name in STAGES if name not in {*closed, *_done(settings.out)}
-        ),
+        "stages to run": ", ".join(to_run),
         **{
             f"not asked: {question}": reason
             for question, reason in {**closed, **asked.partly()}.items()
         },
     }
     return [{"what": what, "value": value} for what, value in told.items()]
+
+
+def _loaded(settings: Settings, *, measured: bool) -> LanguageModel:
+    """The model; without its weights, which then lie on no device, if nothing is measured."""
+    if measured:
+        return load(settings.model, **asdict(settings.loading))
+    how = settings.loading
+    return outline(
+        settings.model, dtype=how.dtype, offline=how.offline, chat_template=how.chat_template
+    )
 
 
 def _in_words(value: Any) -> Any:

@@ -11,6 +11,7 @@ import math
 import os
 import socket
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +22,16 @@ from interp.errors import ArtefactError, BusyError
 from interp.files import resource_error, try_lock
 
 HEARTBEAT_SECONDS = 120.0
-"""A holder on another host that has not written for this long counts as dead. So does one that says
-it will write later than this from now: its clock was wrong, or ours is.
+"""A holder on another host whose heartbeat is nearer to our clock than this is alive. One that is
+further may be dead, or one of the two clocks is wrong or was put back: it is watched for a while.
 """
 
 _BEAT_SECONDS = 10.0
+
+WATCH_SECONDS = 1.5 * _BEAT_SECONDS
+"""How long a holder that seems dead is watched: if it writes meanwhile, it is alive."""
+
+_LOOK_SECONDS = 0.2
 
 _END_OF_TIME = 2.0**33
 """Seconds since 1970 that no clock shows: the year 2242."""
@@ -95,8 +101,28 @@ def _claim(descriptor: int, path: Path, *, shared: bool, heed_note: bool) -> Non
     if not try_lock(descriptor, path, shared=shared):
         raise BusyError(_held(path, holder))
     elsewhere = holder.get("host", socket.gethostname()) != socket.gethostname()
-    if heed_note and elsewhere and abs(time.time() - holder["heartbeat"]) < HEARTBEAT_SECONDS:
+    if heed_note and elsewhere and _is_alive(descriptor, path, holder):
         raise BusyError(_held(path, holder))
+
+
+def _is_alive(descriptor: int, path: Path, holder: dict[str, Any]) -> bool:
+    """Whether a holder on another host lives, whatever its clock or ours shows."""
+    if abs(time.time() - holder["heartbeat"]) < HEARTBEAT_SECONDS:
+        return True
+    print(
+        f"interp: {path} names pid {holder['pid']} on {holder['host']}, which seems gone: "
+        f"watching it for {WATCH_SECONDS:.0f} s.",
+        file=sys.stderr,
+    )
+    end = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < end:
+        time.sleep(_LOOK_SECONDS)
+        now = _holder(descriptor)
+        if now and now != holder:
+            return True
+        if os.fstat(descriptor).st_size == 0:
+            return False  # it was given back
+    return False
 
 
 def _holder(descriptor: int) -> dict[str, Any]:

@@ -11,6 +11,10 @@ from interp.capture.store.lock import Lock
 from interp.capture.workers.processes import LOOK_SECONDS, Work
 from interp.capture.workers.signals import Stopping, watched_signals
 from interp.errors import BusyError, InterpError, ResourceError
+from interp.models.quiet import first_line
+
+RESTARTS, RETRIES = 3, 2
+"""How often an actor that died is started again, and how often its shard is tried again."""
 
 _PATIENCE_SECONDS = 60.0
 """How long workers are waited for when the run ends early: long enough for a batch."""
@@ -19,9 +23,10 @@ _PATIENCE_SECONDS = 60.0
 def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: int) -> None:
     """Compute what the folder lacks with `workers` Ray actors, each holding the model.
 
-    An actor that dies is started again up to three times and its shard tried again twice; an error
-    of ours (a poison row) ends the run with its own name. On a signal the actors end their batches
-    and commit what is finished.
+    An actor that dies is started again and its shard tried again, a few times (`RESTARTS`,
+    `RETRIES`); an error of ours (a poison row) ends the run with its own name. On a signal the
+    actors end their batches and commit what is finished. Where shared memory (/dev/shm) is small,
+    Ray takes its temporary folder instead: what goes through it is the plan, and no activations.
     """
     try:
         import ray
@@ -43,20 +48,30 @@ def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: in
         try:
             ray.init(**alone, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            raise ResourceError(
-                f"Ray cannot be started or joined ({error}): see RAY_ADDRESS."
-            ) from error
+            told = f"Ray cannot be started or joined ({first_line(error)}): see RAY_ADDRESS."
+            raise ResourceError(told) from error
     try:
-        actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, max_restarts=3, max_task_retries=2)(
-            _Actor
-        )
-        actors = [actor.remote(work) for _ in range(min(workers, len(lacking)))]
+        actors = _begin(ray, work, min(workers, len(lacking)))
         with watched_signals() as stopping:
             _share_out(ray, actors, lacking, folder, lock, stopping)
             stopping.check(how_to_resume(folder))
     finally:
         if started:
             ray.shutdown()
+
+
+def _begin(ray: Any, work: Work, count: int) -> list[Any]:
+    """`count` actors, each with the work; raises `ResourceError` where Ray has no room for it."""
+    patience = {"max_restarts": RESTARTS, "max_task_retries": RETRIES}
+    try:
+        actor: Any = ray.remote(num_cpus=1, num_gpus=work.gpus, **patience)(_Actor)
+        return [actor.remote(work) for _ in range(count)]
+    except ray.exceptions.RayError as error:
+        raise ResourceError(
+            f"Ray cannot hand out the work ({first_line(error)}): give shared memory (/dev/shm) "
+            "and Ray's temporary folder some room, or let this process work alone "
+            "(--executor serial)."
+        ) from error
 
 
 class _Actor:
@@ -120,9 +135,8 @@ def _raise_failure(ray: Any, reference: Any) -> None:
     try:
         failure = ray.get(reference)
     except ray.exceptions.RayActorError as error:
-        raise BusyError(
-            f"a Ray worker died again and again: {error}. The same command resumes."
-        ) from error
+        told = f"a Ray worker died again and again: {first_line(error).rstrip('.')}."
+        raise BusyError(f"{told} The same command resumes.") from error
     except ray.exceptions.RayError as error:
         told = str(error).strip().splitlines()[-1][:300]
         raise ResourceError(
