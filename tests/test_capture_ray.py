@@ -12,13 +12,18 @@ import pytest
 from capture_cases import FEW, battery, tree
 
 from interp.capture import capture
-from interp.capture.plan import Options, make_plan
+from interp.capture.options import Options
+from interp.capture.plan import make_plan
 from interp.capture.store.folder import RunFolder
 from interp.capture.workers import ray as workers
 from interp.capture.workers.processes import Work
 from interp.errors import BusyError, ResourceError
 
-ASKED = {"sites": FEW, "token_budget": 48, "shard_batches": 1}
+ASKED = {"sites": FEW, "options": Options(token_budget=48, shard_batches=1)}
+ON_RAY = {
+    "sites": FEW,
+    "options": Options(token_budget=48, shard_batches=1, executor="ray:2"),
+}
 MANY = battery(60)
 
 
@@ -78,7 +83,7 @@ def kill_one(killed: list[int]) -> None:
 def test_a_ray_worker_killed_in_the_middle_is_replaced(llama, whole, tmp_path):
     out, killed = tmp_path / "run", []
     thread = when_the_first_shard_is_there(out, lambda: kill_one(killed))
-    capture(llama, MANY, out=out, executor="ray:2", **ASKED).close()
+    capture(llama, MANY, out=out, **ON_RAY).close()
     thread.join()
     assert killed
     assert tree(out) == whole
@@ -95,7 +100,7 @@ def test_a_ray_worker_that_dies_too_often_ends_the_run_in_one_line_and_the_same_
     out, killed = tmp_path / "run", []
     thread = when_the_first_shard_is_there(out, lambda: kill_one(killed))
     with pytest.raises(BusyError, match=r"a Ray worker died .*The same command resumes\.") as error:
-        capture(llama, MANY, out=out, executor="ray:2", **ASKED)
+        capture(llama, MANY, out=out, **ON_RAY)
     thread.join()
     assert killed
     assert error.value.exit_code == 75
@@ -122,7 +127,7 @@ def test_little_shared_memory_does_not_stop_ray(llama, whole, tmp_path, monkeypa
 
     monkeypatch.setattr(ray._private.utils, "get_shared_memory_bytes", one_mebibyte)
     out = tmp_path / "run"
-    capture(llama, MANY, out=out, executor="ray:2", **ASKED).close()
+    capture(llama, MANY, out=out, **ON_RAY).close()
     assert asked
     assert tree(out) == whole
 
@@ -156,4 +161,4 @@ def test_a_ray_that_does_not_start_is_told_in_one_line(llama, tmp_path, monkeypa
     monkeypatch.setattr(ray, "init", refuse)
     told = r"Ray cannot be started or joined \(Attempting to cap.*RAY_ADDRESS"
     with pytest.raises(ResourceError, match=told):
-        capture(llama, MANY, out=tmp_path / "run", executor="ray:2", **ASKED)
+        capture(llama, MANY, out=tmp_path / "run", **ON_RAY)

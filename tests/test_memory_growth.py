@@ -1,7 +1,6 @@
 """What is alive in memory does not grow with the number of batches or passes."""
 
 import gc
-from functools import partial
 
 import numpy as np
 import pytest
@@ -11,8 +10,8 @@ from matched_pairs import rows
 from test_causal_patching import SUFFIX, WORDS
 
 from interp.capture import capture, recorder
+from interp.capture.options import Options
 from interp.causal import patching
-from interp.causal.passes import batches
 from interp.causal.readout import Readout
 from interp.models import LanguageModel
 from stimuli.battery import Pair, Stimulus
@@ -58,7 +57,10 @@ class Looking:
 def test_a_capture_holds_no_more_after_fifty_batches(llama, tmp_path, monkeypatch, leak):
     launch = Looking(recorder.launch, (EARLY, LATE), keep=leak)
     monkeypatch.setattr(recorder, "launch", launch)
-    asked = {"sites": ("resid_post", "z", "post"), "token_budget": 30, "shard_batches": 4}
+    asked = {
+        "sites": ("resid_post", "z", "post"),
+        "options": Options(token_budget=30, shard_batches=4),
+    }
     capture(llama, battery(60), out=tmp_path / "run", **asked).close()
     assert launch.calls > LATE
     (early, late) = (launch.found[number] for number in (EARLY, LATE))
@@ -84,7 +86,7 @@ def pairs(n):
 
 def test_patching_holds_no_more_late_than_early(llama, monkeypatch):
     """A pass in a batch of twins early on, and the same one of a batch far behind it."""
-    monkeypatch.setattr(patching, "batches", partial(batches, budget=60))
+    monkeypatch.setattr(patching, "PREFIX_TOKENS", 60)
     twins = pairs(24)
     count = Looking(LanguageModel._run, ())
     monkeypatch.setattr(LanguageModel, "_run", lambda *args, **how: count(*args, **how))

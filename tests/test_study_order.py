@@ -14,6 +14,7 @@ from test_analysis_order import renamed, shuffled
 import stimuli
 from interp import study
 from interp.capture import capture
+from interp.capture.options import Options
 from interp.models import load
 from interp.results import read_table
 from interp.study.presets import PRESETS, limited
@@ -36,7 +37,11 @@ def texts() -> Battery:
 
 def bits(model, battery: Battery) -> dict[tuple[str, str, str], bytes]:
     """What a capture in float32 holds of each text, at each site and position."""
-    asked = {"sites": SITES, "positions": ("last_content", "mean_content"), "token_budget": 70}
+    asked = {
+        "sites": SITES,
+        "positions": ("last_content", "mean_content"),
+        "options": Options(token_budget=70),
+    }
     with capture(model, battery, **asked) as store:
         return {
             (item, str(site), position): row.tobytes()
