@@ -33,6 +33,7 @@ from interp.models.reliance import told_once, usable
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site
 from interp.study.conditions import FEWEST, Conditions, conditions, unreadable
+from interp.study.examples import examples
 from interp.study.identity import (
     asked_of,
     plain,
@@ -273,12 +274,12 @@ class Study:
             self._read.pop(next(iter(self._read)))
         return found
 
-    def judge(self, verdict: Sequence[Mapping[str, Any]]) -> None:
-        """Write what may be said of the claims of all tables there are."""
+    def judge(self, verdict: Sequence[Mapping[str, Any]], answer: Mapping[str, Any]) -> None:
+        """Write what may be said of the claims of all tables there are, and what they answer."""
         path = self.out / "run.json"
         with self.locks.record():
             there = read_record(path)
-            self.record = replace(there, verdict=tuple(verdict))
+            self.record = replace(there, verdict=tuple(verdict), answer=answer)
             if self.record != there:
                 self.record.write(path)
 
@@ -309,6 +310,7 @@ class Study:
             identity = {
                 "software": software(),
                 "battery": _identify(self.battery),
+                "examples": examples(self.settings.captured(self.battery)),
                 "command": sys.argv,
             }
             record = RunRecord(

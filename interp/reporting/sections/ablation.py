@@ -7,7 +7,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interp.reporting.decisions import Number, Verdict, decide
-from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
+from interp.reporting.finding import (
+    Caution,
+    Compared,
+    Finding,
+    Question,
+    claim,
+    number_of,
+    p_of,
+    rivals_of,
+)
 from interp.reporting.formatting import label, number, p_value, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -187,15 +196,33 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         p = p_of(row, "p")
         compared += [] if p is None else [(f"against random {kind}s", p_value(p))]
         fall = beside(own, row, metric="projection_drop")
+        others = _others(table, row)
+        compared += [] if others is None else [(f"mean over {OTHERS}", measured(others))]
         compared += [] if fall is None else [("projection, natural lengths", measured(fall))]
         compared += _largest(own, row)
         verdict = _lowered(row, p)
-        told = {"k": whole(numeral(row, "k")), "kind": kind, "n": n}
+        told = {"k": whole(numeral(row, "k")), "kind": kind, "n": n, "compared": compared}
+        told["rivals"] = rivals_of(("random", f"random {kind}s", random), ("other", OTHERS, others))
+        told |= {"answers": Question.CAUSAL, "about": kind}
         what = f"the top {kind}s of each emotion are needed for its own words"
-        found.append(
-            claim("ablation", what, verdict, row, _OF_ABLATION, p=p, compared=compared, **told)
-        )
+        found.append(claim("ablation", what, verdict, row, _OF_ABLATION, p=p, **told))
     return found
+
+
+OTHERS = "other emotions' words"
+
+
+def _others(table: pd.DataFrame, row: pd.DataFrame) -> pd.DataFrame | None:
+    """What the same ablations do to other emotions' words, on average; it has no interval."""
+    wanted = {"metric": "label_logprob_change", "control": "", **words(row, "component", "mode")}
+    cells = table[numbers(table, "k") == numeral(row, "k")]
+    names = column(cells, "emotion"), column(cells, "target")
+    cells = cells[(names[0] != names[1]) & ~names[0].isin(POOLED) & ~names[1].isin(POOLED)]
+    if not holds(cells, **wanted):
+        return None
+    value = float(select(cells, **wanted)["value"].mean())
+    bare = {"ci_low": math.nan, "ci_high": math.nan, "draw_low": math.nan, "draw_high": math.nan}
+    return row.assign(value=value, **bare)
 
 
 def _lowered(row: pd.DataFrame, p: float | None) -> Verdict:
@@ -223,7 +250,7 @@ def drawn(row: pd.DataFrame) -> str:
     return f"{number(numeral(row, 'value'))} (draws {low} to {high})"
 
 
-def cautions(table: pd.DataFrame) -> Iterator[str]:
+def cautions(table: pd.DataFrame) -> Iterator[Caution]:
     """Where random components take as much as the chosen ones."""
     own = table[column(table, "emotion") == column(table, "target")]
     for kind, rows in parts(own, "component", metric="projection_drop", control=""):
@@ -235,10 +262,11 @@ def cautions(table: pd.DataFrame) -> Iterator[str]:
             if no_better(own, row, "random")
         ]
         if beaten:
-            yield (
-                f"ablation: for {', '.join(beaten)} random {kind}s take as much from the "
-                "projection as the chosen ones."
+            text = (
+                f"for {', '.join(beaten)} random {kind}s take as much from the projection as the "
+                "chosen ones."
             )
+            yield Caution("ablation", text, kind)
 
 
 SECTION = Section(

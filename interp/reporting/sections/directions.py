@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interp.reporting.decisions import Verdict, decide
-from interp.reporting.finding import Finding, claim, number_of, p_of
+from interp.reporting.finding import Caution, Finding, claim, number_of, p_of
 from interp.reporting.formatting import label, p_value, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.sections.probes import NESTED, UNCHOSEN
@@ -193,15 +193,20 @@ STABLE = 0.5
 """The cosine between halves of the scenarios below which a direction is called unstable."""
 
 
-def cautions(table: pd.DataFrame) -> Iterator[str]:
+def cautions(table: pd.DataFrame) -> Iterator[Caution]:
     """Directions that other scenarios would turn."""
-    for emotion, rows in parts(table, "emotion", metric="separation_auroc"):
+    emotions = parts(table, "emotion", metric="separation_auroc")
+    unstable = []
+    for emotion, rows in emotions:
         stable = beside(table, best(rows), metric="split_half_cosine")
         if stable is not None and numeral(stable, "value") < STABLE:
-            yield (
-                f"directions: {emotion}'s best direction is unstable (cosine of two halves "
-                f"{measured(stable)})."
-            )
+            unstable.append(f"{emotion} ({measured(stable)})")
+    if unstable:
+        text = (
+            f"of {len(emotions)} emotions {len(unstable)} have an unstable best direction (cosine "
+            f"of two halves below {STABLE:g}): {', '.join(unstable)}."
+        )
+        yield Caution("directions", text)
 
 
 SECTION = Section(

@@ -6,7 +6,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interp.reporting.decisions import Verdict, decide
-from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
+from interp.reporting.finding import (
+    Caution,
+    Compared,
+    Finding,
+    Question,
+    claim,
+    number_of,
+    p_of,
+    rivals_of,
+)
 from interp.reporting.formatting import label, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -125,6 +134,10 @@ def patching_curves(table: pd.DataFrame) -> Figure:
 
 
 NESTED = "nested_restoration"
+ANSWERING = "last"
+"""The position whose patches speak of a cause: what the model has computed by then. At the edited
+tokens an early patch only writes the other twin's words.
+"""
 _NO_EFFECT = {
     Verdict.NOT_FOUND: "The readout does not tell the twins apart, so there is nothing to restore.",
     Verdict.INVERTED: "The emotional texts make their own words less likely, so there is nothing "
@@ -137,11 +150,17 @@ _SHARE = (
     "most often {place})"
 )
 _OF_A_PATCH = {
-    Verdict.FOUND: f"Patching at {{name}} restores this share of {_SHARE}.",
-    Verdict.NOT_FOUND: f"Patching at {{name}} is not found to restore {_SHARE}.",
-    Verdict.INVERTED: f"Patching at {{name}} moves the wrong way {_SHARE}.",
-    Verdict.CANNOT_SAY: f"What patching at {{name}} restores of {_SHARE} has no interval.",
+    Verdict.FOUND: f"{{put}} {{does}} this share of {_SHARE}.",
+    Verdict.NOT_FOUND: f"{{put}} is not found to move {_SHARE}.",
+    Verdict.INVERTED: f"{{put}} moves the wrong way {_SHARE}.",
+    Verdict.CANNOT_SAY: f"{{put}}: what it moves of {_SHARE} has no interval.",
 }
+_PUT = {
+    "noise": "The neutral text's state at the {where}, put into the emotional one,",
+    "denoise": "The emotional text's state at the {where}, put into the neutral one,",
+}
+_DOES = {"noise": "takes away", "denoise": "brings back"}
+_WHERE = {"last": "last token", "edit": "edited tokens"}
 
 
 def findings(table: pd.DataFrame) -> list[Finding]:
@@ -163,7 +182,8 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         )
         whole_effect = beside(table, row, metric="total_effect", position="", site="", layer="")
         control = beside(table, row, metric="restoration", control="random_source")
-        compared = [("random source, same place", measured(control))] if control is not None else []
+        compared = [("another scenario's state, same place", measured(control))]
+        compared = [] if control is None else compared
         compared += (
             [("difference to restore (nats)", measured(whole_effect))]
             if whole_effect is not None
@@ -173,10 +193,15 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         over = "all emotions" if word(row, "emotion") in POOLED else word(row, "emotion")
         verdict = decide(number_of(row), nothing=0.0)
         what = f"patching at {name} restores the readout's difference"
-        told_of = {"name": name, "over": over, "n": len(cells), "place": place(row)}
-        found.append(
-            claim("patching", what, verdict, row, _OF_A_PATCH, compared=compared, **told_of)
-        )
+        mode, position = word(row, "mode"), word(row, "position")
+        where = _WHERE.get(position, position)
+        told_of = {"over": over, "n": len(cells), "place": place(row), "mode": mode, "where": where}
+        told_of |= {"put": _PUT.get(mode, _PUT["denoise"]).format(where=where)}
+        told_of |= {"does": _DOES.get(mode, "brings back"), "compared": compared, "about": name}
+        told_of["rivals"] = rivals_of(("source", "another scenario's state", control))
+        if position == ANSWERING:
+            told_of["answers"] = Question.CAUSAL
+        found.append(claim("patching", what, verdict, row, _OF_A_PATCH, **told_of))
     return found
 
 
@@ -220,14 +245,15 @@ PAIRS_WANTED = 8
 """The number of distinct pairs a cell below which an interval over pairs means little."""
 
 
-def cautions(table: pd.DataFrame) -> Iterator[str]:
+def cautions(table: pd.DataFrame) -> Iterator[Caution]:
     """Cells that rest on few pairs."""
     few = int(table["n"].min()) if len(table) else 0
     if 0 < few < PAIRS_WANTED:
-        yield (
-            f"patching: some cells rest on {few} pairs; fewer than {PAIRS_WANTED} distinct "
-            "pairs make an interval unreliable."
+        text = (
+            f"some cells rest on {few} pairs; fewer than {PAIRS_WANTED} distinct pairs make an "
+            "interval unreliable."
         )
+        yield Caution("patching", text)
 
 
 SECTION = Section(

@@ -8,7 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.decisions import NONE, Number, Verdict, decide
-from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
+from interp.reporting.depth import first_layer
+from interp.reporting.finding import (
+    Caution,
+    Compared,
+    Finding,
+    Question,
+    claim,
+    number_of,
+    p_of,
+    rivals_of,
+)
 from interp.reporting.formatting import interval, label, number, p_value
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -211,7 +221,9 @@ UNCHOSEN = "no place was chosen on other scenarios than those it is told of"
 
 
 def findings(table: pd.DataFrame) -> list[Finding]:
-    """One finding for each task: the nested score, held against the words on the same folds."""
+    """Of each task the nested score, held against the words on the same folds; and, where it lies
+    above them, the first layer at which the stream does so by itself.
+    """
     found = []
     for task, rows in groups(select(table, metric="auroc", control=""), ["task"]):
         name = word(best(rows), "task")
@@ -230,17 +242,25 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         )
         what = _TASKS.get(task, f"answers {task}")
         why = "it has no interval" if nested else UNCHOSEN
+        baselines = text_baselines_of(select(table, metric="auroc", task=name))
+        rivals = rivals_of(
+            ("words", "the best text-only baseline", None if baselines.empty else best(baselines))
+        )
         told = {
             "does": what,
             "place": place(top),
             "n": len(rows),
             "apart": _apart(above),
             "why": why,
+            "rivals": rivals,
+            "answers": Question.REPRESENTED,
+            "about": name,
         }
         claimed = f"a linear probe {what}, beyond the words"
         found.append(
             claim("probes", claimed, verdict, top, _OF_A_PROBE, p=p, compared=compared, **told)
         )
+        found += first_layer(table, baselines, found[-1])
     return found
 
 
@@ -287,27 +307,30 @@ CLOSE = 0.02
 """A nuisance this near to the probe explains its score as well as the emotion does."""
 
 
-def cautions(table: pd.DataFrame) -> Iterator[str]:
+def cautions(table: pd.DataFrame) -> Iterator[Caution]:
     """Where the words, or a nuisance, explain the score as well as the emotion does."""
     for task, rows in parts(table, "task", metric="auroc", control=""):
         top = best(rows)
         baselines = text_baselines_of(select(table, metric="auroc", task=task))
         if baselines.empty:
-            yield (
-                f"{task}: no text baseline was measured, so the probe's score says nothing "
-                "about meaning."
-            )
+            bare = "no text baseline was measured, so the probe's score says nothing about meaning."
+            yield Caution("probes", bare, task)
         else:
             yield from _words_alone(table, task, baselines)
-        for name, row in nuisances_of(table, top, metric="selectivity").items():
-            if numeral(row, "value") <= CLOSE or not numeral(row, "ci_low") > 0:
-                yield (
-                    f"{task}: whether the probe tells more of the emotion than of {name} cannot "
-                    f"be said (difference {measured(row)})."
-                )
+        close = [
+            f"{name} ({measured(row)})"
+            for name, row in nuisances_of(table, top, metric="selectivity").items()
+            if numeral(row, "value") <= CLOSE or not numeral(row, "ci_low") > 0
+        ]
+        if close:
+            text = (
+                "whether the probe tells more of the emotion than of "
+                f"{', '.join(close)} cannot be said (difference of the two scores in brackets)."
+            )
+            yield Caution("probes", text, task)
 
 
-def _words_alone(table: pd.DataFrame, task: str, baselines: pd.DataFrame) -> Iterator[str]:
+def _words_alone(table: pd.DataFrame, task: str, baselines: pd.DataFrame) -> Iterator[Caution]:
     """Where the probe does not surely lie above the best text baseline, paired on the same
     folds.
     """
@@ -316,11 +339,12 @@ def _words_alone(table: pd.DataFrame, task: str, baselines: pd.DataFrame) -> Ite
         return
     top = select(table, metric=NESTED, task=task)
     far = interval(*above)
-    yield (
-        f"{task}: the text baseline {word(best(baselines), 'control')} reaches "
+    text = (
+        f"the text baseline {word(best(baselines), 'control')} reaches "
         f"{measured(best(baselines))}, the probe {measured(top)}, a paired difference of {far}: "
         "the probe is not told apart from the words alone."
     )
+    yield Caution("probes", text, task)
 
 
 SECTION = Section(
