@@ -6,8 +6,9 @@
   for the same question. It is asked only where the badge before says yes.
 - *causal*: yes where a part of the model that was chosen on other scenarios is *needed*, or
   *carries* the emotion. Needed: without the heads (or neurons) that write each emotion most, its
-  own words become less likely, more than without random ones of the same layers; of several kinds
-  of parts that were tried, each has to pass at its share of the level (Bonferroni). Carried: the
+  own words become less likely, more than without random ones of the same layers, and (from 4
+  emotions on) more than without those of other emotions; of several kinds of parts that were tried,
+  each has to pass at its share of the level (Bonferroni). Carried: the
   state at the last token brings the readout's difference back in the neutral twin, and takes it
   away in the emotional one; both have to hold. A patch at the edited tokens decides nothing: in an
   early layer it only writes the other twin's words. Where one way says yes and another is inverted,
@@ -127,9 +128,7 @@ class Answer:
 
 def answer(found: Sequence[Finding], *, model: str) -> Answer:
     """The answer that the findings of a run allow, by the rules above."""
-    asked = {
-        question: [one for one in found if one.answers == question] for question in Question
-    }
+    asked = {question: [one for one in found if one.answers == question] for question in Question}
     represented = _represented(asked[Question.REPRESENTED])
     badges = (
         represented,
@@ -137,8 +136,9 @@ def answer(found: Sequence[Finding], *, model: str) -> Answer:
         _causal(asked[Question.CAUSAL]),
         _steerable(asked[Question.STEERABLE]),
     )
-    told = "; ".join(filter(None, (badge.clause for badge in badges)))
-    return Answer(f"In {model}, {told}.", badges)
+    told = [badge.clause for badge in badges]
+    told[:2] = [", ".join(filter(None, told[:2]))]  # the layer belongs to what is represented
+    return Answer(f"In {model}, {'; '.join(told)}.", badges)
 
 
 def _represented(found: Sequence[Finding]) -> Badge:
@@ -161,38 +161,53 @@ def _layer(found: Sequence[Finding], represented: Badge) -> Badge:
 
 def _causal(found: Sequence[Finding]) -> Badge:
     """By what is needed and what is carried. A yes that another way contradicts is none."""
-    ways = [((one,), _of_several(one, found)) for one in found if one.stage == "ablation"]
+    parts = [one for one in found if one.stage == "ablation"]
+    kinds = list(dict.fromkeys(one.told["kind"] for one in parts))
+    ways = [
+        _in_order(
+            [one for one in parts if one.told["kind"] == kind],
+            level=LEVEL / len(kinds),
+        )
+        for kind in kinds
+    ]
     carried = [one for one in found if one.stage == "patching"]
     if carried:
-        first = sorted(carried, key=lambda one: one.told["mode"] != "denoise")
+        both = sorted(carried, key=lambda one: one.told["mode"] != "denoise")
         missing = {"denoise", "noise"} - {one.told["mode"] for one in carried}
-        verdicts = [one.verdict for one in carried]
-        ways.append((tuple(first), Verdict.CANNOT_SAY if missing else _in_every_way(verdicts)))
-    there = {verdict for _, verdict in ways}
+        verdict, first = _in_every_way(both)
+        ways.append((Verdict.CANNOT_SAY if missing else verdict, first))
+    there = {verdict for verdict, _ in ways}
     if {Verdict.FOUND, Verdict.INVERTED} <= there or not ways:
         return Badge(Question.CAUSAL)
     verdict = next(verdict for verdict in _BEST_FIRST if verdict in there)
-    decided = tuple(one for way, own in ways if own is verdict for one in way)
-    return Badge(Question.CAUSAL, verdict, decided)
+    return Badge(Question.CAUSAL, verdict, tuple(one for own, one in ways if own is verdict))
 
 
 _BEST_FIRST = (Verdict.FOUND, Verdict.INVERTED, Verdict.NOT_FOUND, Verdict.CANNOT_SAY)
 """Of several ways to answer, the first of these is the answer."""
 
 
-def _of_several(one: Finding, found: Sequence[Finding]) -> Verdict:
-    """The verdict on one kind of parts, at its share of the level."""
-    kinds = sum(other.stage == one.stage for other in found)
-    missed = one.verdict is Verdict.FOUND and (one.p is None or one.p * kinds > LEVEL)
-    return Verdict.NOT_FOUND if missed else one.verdict
+def _in_order(found: Sequence[Finding], *, level: float) -> tuple[Verdict, Finding]:
+    """The verdict on what is needed: each finding at `level`, the first that fails decides; and the
+    finding that decided.
+    """
+    for one in found:
+        missed = one.verdict is Verdict.FOUND and (one.p is None or one.p > level)
+        if missed or one.verdict is not Verdict.FOUND:
+            return (Verdict.NOT_FOUND if missed else one.verdict), one
+    return Verdict.FOUND, found[0]
 
 
-def _in_every_way(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict on what has to hold in every way."""
-    if len(set(verdicts)) == 1:
-        return verdicts[0]
-    open_ = set(verdicts) <= {Verdict.FOUND, Verdict.CANNOT_SAY}
-    return Verdict.CANNOT_SAY if open_ else Verdict.NOT_FOUND
+def _in_every_way(found: Sequence[Finding]) -> tuple[Verdict, Finding]:
+    """The verdict on what has to hold in every finding; and the first that does not, or the
+    first.
+    """
+    verdicts = {one.verdict for one in found}
+    first = next((one for one in found if one.verdict is not Verdict.FOUND), found[0])
+    if len(verdicts) == 1:
+        return first.verdict, first
+    open_ = verdicts <= {Verdict.FOUND, Verdict.CANNOT_SAY}
+    return (Verdict.CANNOT_SAY if open_ else Verdict.NOT_FOUND), first
 
 
 def _steerable(found: Sequence[Finding]) -> Badge:
@@ -200,6 +215,5 @@ def _steerable(found: Sequence[Finding]) -> Badge:
     mine = [one for one in found if one.about == JUDGED] or list(found)
     if not mine:
         return Badge(Question.STEERABLE)
-    verdict = _in_every_way([one.verdict for one in mine])
-    first = next((one for one in mine if one.verdict is not Verdict.FOUND), mine[0])
+    verdict, first = _in_every_way(mine)
     return Badge(Question.STEERABLE, verdict, (first,))

@@ -56,7 +56,7 @@ def first_layer(table: pd.DataFrame, baselines: pd.DataFrame, nested: Finding) -
         _OF_A_LAYER,
         p=p_of(row, "p_max_t", "p_corrected"),
         compared=[("best text baseline", measured(words))],
-        rivals=rivals_of(("words", "the best text-only baseline", words)),
+        rivals=rivals_of(("words", "best text-only baseline", words)),
         answers=Question.LAYER,
         about=nested.about,
         **told,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from interp.reporting.decisions import NONE, Number, Verdict
-from interp.reporting.formatting import interval
+from interp.reporting.formatting import interval, number
 from interp.reporting.select import measured, numbers, numeral
 
 
@@ -43,7 +43,7 @@ class Rival:
     @property
     def value(self) -> str:
         """The same as text."""
-        return interval(*self.number)
+        return number(self.estimate) if self.interval is None else interval(*self.number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,16 +120,16 @@ def claim(
     """
     p, compared = told.pop("p", None), told.pop("compared", [])
     rivals, answers, about = (told.pop(name, "") for name in ("rivals", "answers", "about"))
-    number = number_of(row)
-    bare = math.isnan(number.value)
+    of = number_of(row)
+    bare = math.isnan(of.value)
     return Finding(
         stage=stage,
         what=what,
         verdict=verdict,
         sentence=sentences[verdict].format(**told),
         value="" if bare else measured(row),
-        estimate=None if bare else number.value,
-        interval=_bounds(number),
+        estimate=None if bare else of.value,
+        interval=_bounds(of),
         p=p,
         n=int(numeral(row, "n")),
         beside=tuple(compared),
@@ -146,20 +146,18 @@ def rivals_of(*given: tuple[str, str, pd.DataFrame | None]) -> tuple[Rival, ...]
     """
     found = []
     for kind, name, row in given:
-        number = NONE if row is None else number_of(row)
-        if row is None or math.isnan(number.value):
+        of = NONE if row is None else number_of(row)
+        if row is None or math.isnan(of.value):
             continue
-        bounds = _bounds(number)
+        bounds = _bounds(of)
         if bounds is None and "draw_low" in row:
-            bounds = _bounds(
-                Number(number.value, numeral(row, "draw_low"), numeral(row, "draw_high"))
-            )
-        found.append(Rival(kind, name, number.value, bounds))
+            bounds = _bounds(Number(of.value, numeral(row, "draw_low"), numeral(row, "draw_high")))
+        found.append(Rival(kind, name, of.value, bounds))
     return tuple(found)
 
 
-def _bounds(number: Number) -> tuple[float, float] | None:
-    return None if math.isnan(number.low) or math.isnan(number.high) else (number.low, number.high)
+def _bounds(of: Number) -> tuple[float, float] | None:
+    return None if math.isnan(of.low) or math.isnan(of.high) else (of.low, of.high)
 
 
 def number_of(row: pd.DataFrame) -> Number:

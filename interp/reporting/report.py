@@ -36,6 +36,9 @@ from interp.results import RunRecord, read_record, read_tables
 MOST_ROWS = 24
 """How many rows of a table are printed; the rest is one click away, in the CSV file."""
 
+BESIDE = 3
+"""How much a number is held against at first sight; the rest is folded."""
+
 FOREMOST = 3
 """How many cautions of stages stand beside the answer; the rest stand beside their stages."""
 
@@ -114,7 +117,7 @@ def render(
 ) -> str:
     """The report as HTML text."""
     found = findings(tables)
-    doubts = [*warned(record.warnings, found), *cautions(tables)]
+    doubts = [*cautions(tables), *warned(record.warnings, found)]
     told = answer(found, model=record.model)
     first = foremost(told, doubts)
     return _template().render(
@@ -133,6 +136,7 @@ def render(
             _section(section, tables, pictures=pictures, doubts=doubts) for section in SECTIONS
         ],
         glossary=GLOSSARY,
+        beside=BESIDE,
         provenance=list(_flat(_provenance(record))),
     )
 

@@ -17,10 +17,10 @@ _REPRESENTED: Clauses = {
     Verdict.CANNOT_SAY: "whether a linear probe {does} cannot be said",
 }
 _LAYER: Clauses = {
-    Verdict.FOUND: "the stream does so by itself first at layer {layer} of {n_layers} ({held})",
-    Verdict.NOT_TOLD_APART: "no layer by itself is surely above the words ({held})",
-    Verdict.NOT_FOUND: "no layer by itself is found to do so ({held})",
-    Verdict.INVERTED: "its highest layer ranks the wrong way round ({held})",
+    Verdict.FOUND: "in the stream first at layer {layer} of {n_layers} (AUROC {value})",
+    Verdict.NOT_TOLD_APART: "at no layer by itself surely so (highest AUROC {value})",
+    Verdict.NOT_FOUND: "at no layer by itself surely so (highest AUROC {value})",
+    Verdict.INVERTED: "at no layer by itself surely so (highest AUROC {value})",
     Verdict.CANNOT_SAY: "from which layer on cannot be said",
 }
 _CAUSAL: Clauses = {
@@ -40,8 +40,7 @@ _JUDGED: Clauses = {
     "said",
 }
 _WORDS: Clauses = {
-    Verdict.FOUND: "adding an emotion's direction makes its own words likelier ({held}), where "
-    "no written text was judged",
+    Verdict.FOUND: "adding an emotion's direction makes its own words likelier ({held})",
     Verdict.NOT_FOUND: "adding an emotion's direction is not found to make its own words likelier "
     "({held})",
     Verdict.INVERTED: "adding an emotion's direction makes its own words less likely ({held})",
@@ -69,75 +68,71 @@ def clause(question: Question, verdict: Verdict, decided: Sequence[Finding]) -> 
     clauses = {Question.REPRESENTED: _REPRESENTED, Question.LAYER: _LAYER}.get(
         question, _JUDGED if first.about == "judged" else _WORDS
     )
-    return clauses[verdict].format(**first.told, held=held(first))
+    return clauses[verdict].format(**first.told, held=held(first), value=first.value)
 
 
 def held(found: Finding) -> str:
     """A finding's number in its unit, and what it is first held against, as text."""
-    before, after = _unit(found)
-    told = f"{before}{found.value or 'no number'}{after if found.value else ''}"
+    told = _measured(found)
     if found.rivals:
         told += f"; {found.rivals[0].name} {found.rivals[0].value}"
     elif found.stage == "probes":
         told += "; chance 0.5"
-    return told
+    return f"{told}; no written text was judged" if found.about == "words" else told
+
+
+def _measured(found: Finding) -> str:
+    before, after = _unit(found)
+    return f"{before}{found.value}{after}" if found.value else "no number can be given"
 
 
 def _unit(found: Finding) -> tuple[str, str]:
     """What stands before and behind a finding's number."""
+    if found.answers == Question.LAYER:
+        return f"layer {found.told['layer']}: AUROC ", ""
     if found.stage == "probes":
         return "AUROC ", ""
     if found.stage == "patching":
         return f"{found.told['where']}, {found.told['mode']}: ", " of the readout's difference"
+    if found.stage == "ablation" and found.about.endswith("own"):
+        return f"own words, own {found.told['kind']}s rather than others': ", " nats"
     if found.stage == "ablation":
         return f"top {found.told['k']} {found.told['kind']}s: ", " nats"
     if found.about == "judged":
         return f"share at strength {found.told.get('at', '?')}: ", ""
-    return f"at strength {found.told['at']}: ", " nats"
+    return f"own words at strength {found.told['at']}: ", " nats"
 
 
 def _cause(verdict: Verdict, decided: Sequence[Finding]) -> str:
     """What is needed, and what is carried; of several kinds of parts the first."""
     if verdict is not Verdict.FOUND:
-        return _CAUSAL[verdict].format(held="; ".join(held(one) for one in decided))
+        return _CAUSAL[verdict].format(held=held(decided[0]))
     needed = [one for one in decided if one.stage == "ablation"]
     carried = [one for one in decided if one.stage == "patching"]
-    told = [_needed(needed[0])] if needed else []
-    return " and ".join([*told, *([_carried(carried[0])] if carried else [])])
+    told = [_NEEDED.format(**needed[0].told, held=held(needed[0]))] if needed else []
+    return ", and ".join([*told, *([_carried(carried[0])] if carried else [])])
 
 
-def _needed(found: Finding) -> str:
-    kind, k = found.told["kind"], found.told["k"]
-    told = (
-        f"without the {k} {kind}s that write each emotion most its own words become less likely "
-        f"({held(found)})"
-    )
-    other = found.rival("other")
-    if other is None:
-        return told
-    if other.estimate <= found.number.high:
-        return (
-            f"{told}, and other emotions' words as well ({other.estimate:.3f} nats on average): "
-            f"these {kind}s are not found to be one emotion's own"
-        )
-    return f"{told}, other emotions' words by {other.estimate:.3f} nats on average"
+_NEEDED = (
+    "without the {k} {kind}s that write it most an emotion's own words become less likely ({held})"
+)
 
 
 def _carried(found: Finding) -> str:
     told = (
-        "the state at the last token of the emotional text brings the difference of the answers "
-        f"back in the neutral one ({found.value})"
+        "an emotional text's state at its last token, put into the neutral twin, brings "
+        f"{found.value} of the difference between their answers back"
     )
     source = found.rival("source")
     if source is None:
-        return f"{told}; another scenario's state was not tried"
+        return f"{told} (another scenario's state was not tried)"
     common, beyond = source.number.low > 0, found.number.low > source.number.high
     if common and beyond:
-        end = "less: what is carried is the emotion's common part, and the story besides"
+        end = "less: what is carried is the emotion's common part, and the story too"
     elif common:
         end = "as much: what is carried is the emotion's common part and not the story"
     elif beyond:
-        end = "not: what is carried is of the story, and no common part of the emotion is found"
+        end = "none that is found: what is carried is the story's, and no common part is seen"
     else:
-        end = "within too wide an interval to tell the emotion's common part from the story"
-    return f"{told}, that of another scenario ({source.value}) {end}"
+        end = "too uncertain a share to tell the emotion's common part from the story"
+    return f"{told}, and another scenario's state {end} ({source.value})"

@@ -20,7 +20,9 @@ def marked(one: str, other: str) -> tuple[list[Piece], list[Piece]]:
     """
     words = _PIECES.findall(one), _PIECES.findall(other)
     found: tuple[list[Piece], list[Piece]] = ([], [])
-    for kind, start, end, begin, stop in SequenceMatcher(None, *words, autojunk=False).get_opcodes():
+    for kind, start, end, begin, stop in SequenceMatcher(
+        None, *words, autojunk=False
+    ).get_opcodes():
         for pieces, text in (
             (found[0], "".join(words[0][start:end])),
             (found[1], "".join(words[1][begin:stop])),

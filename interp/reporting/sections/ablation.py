@@ -38,6 +38,7 @@ from interp.reporting.select import (
     word,
     words,
 )
+from interp.reporting.specificity import of_its_own
 from interp.reporting.style import (
     chance,
     colour_bar,
@@ -178,7 +179,7 @@ _OF_ABLATION = {
 
 def findings(table: pd.DataFrame) -> list[Finding]:
     """What the most components take from their own emotion's words: the most of those numbers that
-    random components stand beside, where any has them.
+    random components stand beside, where any has them; and whether those are the emotion's own.
 
     The projection, on which they were chosen, stands beside.
     """
@@ -196,33 +197,16 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         p = p_of(row, "p")
         compared += [] if p is None else [(f"against random {kind}s", p_value(p))]
         fall = beside(own, row, metric="projection_drop")
-        others = _others(table, row)
-        compared += [] if others is None else [(f"mean over {OTHERS}", measured(others))]
         compared += [] if fall is None else [("projection, natural lengths", measured(fall))]
         compared += _largest(own, row)
         verdict = _lowered(row, p)
         told = {"k": whole(numeral(row, "k")), "kind": kind, "n": n, "compared": compared}
-        told["rivals"] = rivals_of(("random", f"random {kind}s", random), ("other", OTHERS, others))
+        told["rivals"] = rivals_of(("random", f"random {kind}s", random))
         told |= {"answers": Question.CAUSAL, "about": kind}
         what = f"the top {kind}s of each emotion are needed for its own words"
-        found.append(claim("ablation", what, verdict, row, _OF_ABLATION, p=p, **told))
+        needed = claim("ablation", what, verdict, row, _OF_ABLATION, p=p, **told)
+        found += [needed, *of_its_own(table, row, needed)]
     return found
-
-
-OTHERS = "other emotions' words"
-
-
-def _others(table: pd.DataFrame, row: pd.DataFrame) -> pd.DataFrame | None:
-    """What the same ablations do to other emotions' words, on average; it has no interval."""
-    wanted = {"metric": "label_logprob_change", "control": "", **words(row, "component", "mode")}
-    cells = table[numbers(table, "k") == numeral(row, "k")]
-    names = column(cells, "emotion"), column(cells, "target")
-    cells = cells[(names[0] != names[1]) & ~names[0].isin(POOLED) & ~names[1].isin(POOLED)]
-    if not holds(cells, **wanted):
-        return None
-    value = float(select(cells, **wanted)["value"].mean())
-    bare = {"ci_low": math.nan, "ci_high": math.nan, "draw_low": math.nan, "draw_high": math.nan}
-    return row.assign(value=value, **bare)
 
 
 def _lowered(row: pd.DataFrame, p: float | None) -> Verdict:

@@ -244,7 +244,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         why = "it has no interval" if nested else UNCHOSEN
         baselines = text_baselines_of(select(table, metric="auroc", task=name))
         rivals = rivals_of(
-            ("words", "the best text-only baseline", None if baselines.empty else best(baselines))
+            ("words", "best text-only baseline", None if baselines.empty else best(baselines))
         )
         told = {
             "does": what,
