@@ -45,7 +45,7 @@ def first_layer(table: pd.DataFrame, baselines: pd.DataFrame, nested: Finding) -
     told = {
         "does": nested.told["does"],
         "layer": whole(numeral(row, "layer")),
-        "n_layers": whole(round((numeral(row, "layer") + 1) / numeral(row, "depth"))),
+        "n_layers": str(round((numeral(row, "layer") + 1) / numeral(row, "depth"))),
         "reach": _reach(stream, surely),
     }
     found = claim(

@@ -122,7 +122,7 @@ def render(
     first = foremost(told, doubts)
     return _template().render(
         record=record,
-        style=Markup(_resource("report.css")),  # noqa: S704 (our own file)
+        style=Markup(_resource("report.css")),
         answer=told,
         foremost=first,
         folded=sum(bool(doubt.stage) for doubt in doubts) - len(first),

@@ -1,5 +1,5 @@
-"""The answer in words: each badge as one part of a sentence, chosen by its verdict, no stronger than
-its number.
+"""The answer in words: each badge as one part of a sentence, chosen by its verdict and no stronger
+than its number.
 """
 
 from collections.abc import Mapping, Sequence

@@ -33,7 +33,8 @@ def of_its_own(table: pd.DataFrame, row: pd.DataFrame, needed: Finding) -> list[
 
     Nothing where the finding `needed` of the same parts is not found (it opens this question), or
     there are fewer than `FEWEST_DEALT` emotions. `row` is that finding's. The p is of emotions
-    dealt to the parts at random: parts that lower all words alike lower the own ones under any name.
+    dealt to the parts at random: parts that lower all words alike lower the own ones under any
+    name.
     """
     changes = _changes(table, row)
     if needed.verdict is not Verdict.FOUND or changes is None or len(changes) < FEWEST_DEALT:

@@ -182,8 +182,8 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         )
         whole_effect = beside(table, row, metric="total_effect", position="", site="", layer="")
         control = beside(table, row, metric="restoration", control="random_source")
-        compared = [("another scenario's state, same place", measured(control))]
-        compared = [] if control is None else compared
+        source = "another scenario's state, same place"
+        compared = [(source, measured(control))] if control is not None else []
         compared += (
             [("difference to restore (nats)", measured(whole_effect))]
             if whole_effect is not None

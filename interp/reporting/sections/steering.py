@@ -234,11 +234,17 @@ def _success(rows: pd.DataFrame) -> Finding:
     over = f"mean over {len(steered)} emotions, interval over prompts"
     over += ", on prompts that did not choose the strength" if half == "report" else ""
     what = what if verdict is Verdict.CANNOT_SAY else f"{what[0].upper()}{what[1:]}"
-    told: dict[str, Any] = {"doing": what, "over": over, "at": whole(at), "compared": compared}
     random = dict(arms)["random"]
-    rivals = [] if random is None else [Rival("random", "random directions", random)]
-    told |= {"answers": Question.STEERABLE, "about": JUDGED, "rivals": rivals}
-    return claim("steering", claimed, verdict, row, _OF_SUCCESS, p=p, **told)
+    filled: dict[str, Any] = {
+        "doing": what,
+        "over": over,
+        "at": whole(at),
+        "compared": compared,
+        "answers": Question.STEERABLE,
+        "about": JUDGED,
+        "rivals": [] if random is None else [Rival("random", "random directions", random)],
+    }
+    return claim("steering", claimed, verdict, row, _OF_SUCCESS, p=p, **filled)
 
 
 def _above(rows: pd.DataFrame, at: float, metric: str) -> pd.DataFrame | None:
