@@ -78,9 +78,7 @@ def test_hostile_twins_and_names_are_text_in_every_new_place(tmp_path):
     assert not [name for _, given in found.tags for name in given if name.startswith("on")]
     assert f"In {evil}, a linear probe" in found.text
     assert "a⟨U+202E⟩b" in found.text
-    assert [
-        word for word in found.text.split() if word in ("{{", "7", "*", "}}", "</dd>")
-    ] == ["{{", "7", "*", "7", "}}", "</dd>"]
+    assert "{{7*7}}</dd>" in found.text.replace(" ", "")  # in pieces, some of them marked
 
 
 def test_a_warning_stands_with_the_stage_and_the_part_that_it_begins_with():

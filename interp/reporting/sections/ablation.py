@@ -42,6 +42,7 @@ from interp.reporting.specificity import of_its_own
 from interp.reporting.style import (
     chance,
     colour_bar,
+    columns_for,
     curve,
     explain,
     facets,
@@ -75,7 +76,7 @@ def ablation_label(table: pd.DataFrame) -> Figure:
     return _ablation(
         table,
         "label_logprob_change",
-        "change (nats)",
+        "log-probability, change (nats)",
         "What ablating the top components does to the emotion's words",
     )
 
@@ -88,7 +89,8 @@ def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
     select(rows, control="")
     panels = groups(rows, ["emotion"])
     kinds = list(dict.fromkeys(zip(column(rows, "component"), column(rows, "mode"), strict=True)))
-    figure, axes = facets(len(panels), columns=4, height=1.9)
+    columns = columns_for(len(panels))
+    figure, axes = facets(len(panels), columns=columns, height=1.9)
     for panel, (name, own) in zip(axes, panels, strict=True):
         for text, line in groups(own, ["component", "mode", "control"]):
             kind = kinds.index((word(line, "component"), word(line, "mode")))
@@ -97,7 +99,7 @@ def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
         chance(panel, 0.0, "no effect")
         panel.set_title(label(name))
         powers_of_two(panel, sorted(set(numbers(own, "k"))))
-    outer_labels(axes, columns=4, x="k ablated", y=y)
+    outer_labels(axes, columns=columns, x="k ablated", y=y)
     key(figure)
     explain(
         figure,
@@ -149,7 +151,7 @@ def ablation_specificity(table: pd.DataFrame) -> Figure:
         heat(panel, square(own, names), rows=names, columns=names, limit=limit)
         same = own[column(own, "emotion") == column(own, "target")]["value"].mean()
         panel.set_title(
-            f"{label(name)}, top {whole(numeral(own, 'k'))}: own {same:.2f}, others "
+            f"{label(name)}, top {whole(numeral(own, 'k'))}: own {number(same)}, others "
             f"{mean_off_diagonal(own)}"
         )
     outer_labels(axes, columns=2, x="emotion measured", y="emotion ablated")

@@ -31,6 +31,7 @@ from interp.reporting.select import (
 from interp.reporting.style import (
     chance,
     colour_bar,
+    columns_for,
     curve,
     explain,
     facets,
@@ -80,14 +81,15 @@ def _by_emotion(
 ) -> Figure:
     rows = select(table, metric=metric)
     panels = groups(rows, ["emotion"])
-    figure, axes = facets(len(panels), columns=4, height=1.9)
+    columns = columns_for(len(panels))
+    figure, axes = facets(len(panels), columns=columns, height=1.9)
     for panel, (name, own) in zip(axes, panels, strict=True):
         for at, (line_name, line) in enumerate(groups(own, ["site", "position", "method"])):
             curve(panel, line, x="layer", look=look(at), text=line_name)
         chance(panel, nothing, f"chance {whole(nothing)}")
         panel.set_title(label(name))
         layer_ticks(panel)
-    outer_labels(axes, columns=4, x="layer", y=y)
+    outer_labels(axes, columns=columns, x="layer", y=y)
     key(figure)
     bands = "bands are 95 % intervals" if rows["ci_low"].notna().any() else "there are no intervals"
     explain(figure, title=title, caption=f"{counted(rows)} a panel; {bands}. {reading}")

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.decisions import NONE, Number, Verdict, decide
-from interp.reporting.depth import first_layer
+from interp.reporting.depth import STREAM, first_layer
 from interp.reporting.finding import (
     Caution,
     Compared,
@@ -64,11 +64,11 @@ def text_baselines_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 @styled
 def probe_curves(table: pd.DataFrame) -> Figure:
-    """AUROC of the probes by depth, a line a site, beside chance, the best text baseline and the
-    control task.
+    """AUROC of the probes by depth, a line a site, beside chance, the best text baseline and, for
+    the stream, the control task.
 
-    Panels are tasks (reception, categorisation), a row a position. Raises `DataError` when the
-    table holds no probe.
+    The stream (or the first site) has its band, other sites are faint. Panels are tasks (reception,
+    categorisation), a row a position. Raises `DataError` when the table holds no probe.
     """
     scores = select(table, metric="auroc")
     probes = select(scores, control="")
@@ -76,8 +76,11 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     columns = len(set(column(probes, "task")))
     figure, axes = facets(len(panels), columns=columns, height=3.1)
     controlled = holds(scores, control=MEMORISED)
+    sites = list(dict.fromkeys(column(probes, "site")))
+    main = STREAM if STREAM in sites else sites[0]
     lines = {
-        _line(line): (name, look(at)) for at, (name, line) in enumerate(groups(probes, _SITES))
+        _line(line): (name, look(at)._replace(faint=word(line, "site") != main))
+        for at, (name, line) in enumerate(groups(probes, _SITES))
     }
     for panel, (name, rows) in zip(axes, panels, strict=True):
         _probe_panel(panel, rows, scores, name, lines)
@@ -86,14 +89,14 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     told = "The table holds no control task."
     if controlled:
         told = (
-            "Dotted: the same probe on labels drawn at random for each scenario, which it can "
-            "only learn by heart (control task): the room it has."
+            f"Dotted: the probe of {main} on labels drawn at random for each scenario, which it "
+            "can only learn by heart (control task): the room it has."
         )
     explain(
         figure,
         title="How well a linear probe reads the emotion, by depth and site",
         caption=f"{counted(probes)} texts, scored on held-out scenarios; bands are 95 % "
-        f"intervals. {told} Where the best text baseline comes near, the words alone "
+        f"intervals (of {main}). {told} Where the best text baseline comes near, the words alone "
         "give the answer away.",
     )
     return figure
@@ -117,10 +120,9 @@ def _probe_panel(
     for _, line in groups(rows, _SITES):
         site, drawn = lines[_line(line)]
         curve(panel, line, x="depth", look=drawn, text=site)
-        if holds(scores, task=task, position=position, control=MEMORISED, site=word(line, "site")):
-            control = select(
-                scores, task=task, position=position, control=MEMORISED, site=word(line, "site")
-            )
+        known = {"task": task, "position": position, "control": MEMORISED}
+        if not drawn.faint and holds(scores, **known, site=word(line, "site")):
+            control = select(scores, **known, site=word(line, "site"))
             curve(panel, control, x="depth", look=drawn, text=f"{site}, control task", line=":")
     chance(panel, 0.5, "chance 0.5")
     baselines = text_baselines_of(select(scores, task=task))
@@ -167,7 +169,7 @@ def text_baselines(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="What the words alone give away: text baselines beside the probe",
-        caption=f"{counted(scores)}; whiskers are 95 % intervals. The probe's place is chosen by "
+        caption=f"{counted(scores)}; bars begin at chance, whiskers are 95 % intervals. The probe's place is chosen by "
         "each fold on its training scenarios (where the table has no such score, it is "
         "the best of all, which flatters it); the baselines see only the text, on the "
         "same folds.",
@@ -182,7 +184,8 @@ def _probe_name(top: pd.DataFrame, nested: bool) -> str:
 def _bars(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     value, low, high = (rows[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high"))
     heights = np.arange(len(rows))
-    panel.barh(heights, value, height=0.62, color=[COLOURS[0], *["#a9a9a9"] * (len(rows) - 1)])
+    grey = ["#a9a9a9"] * (len(rows) - 1)
+    panel.barh(heights, value - 0.5, left=0.5, height=0.62, color=[COLOURS[0], *grey])
     panel.errorbar(
         value,
         heights,
@@ -193,11 +196,12 @@ def _bars(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
         capsize=2.5,
     )
     for height, (end, upper) in enumerate(zip(value, high, strict=True)):
-        panel.text(np.nanmax([end, upper]) + 0.02, height, number(end), va="center", fontsize=8.5)
+        end_of_bar = np.nanmax([end, upper, 0.5])
+        panel.text(end_of_bar + 0.01, height, number(end), va="center", fontsize=8.5)
     panel.axvline(0.5, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)
     panel.set_yticks(heights, [label(name) for name in names])
-    panel.set_xlim(0, 1.15)
-    panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5\nchance", "0.75", "1"])
+    panel.set_xlim(min(0.4, np.nanmin([*value, *low]) - 0.02), 1.1)
+    panel.set_xticks([0.5, 0.75, 1], ["0.5, chance", "0.75", "1"])
     panel.invert_yaxis()
     panel.grid(visible=False, axis="y")
 
@@ -364,8 +368,8 @@ SECTION = Section(
             reading=(
                 "Higher is better; 0.5 is chance. The score counts only as far as it lies above "
                 "the grey band of the best text baseline: below that, the words alone would do. "
-                "The site's dotted line is what the probe could learn by heart of scenarios that "
-                "it has seen; the blue scores are of scenarios that it has not seen."
+                "The dotted line is what the same probe could learn by heart of scenarios that it "
+                "has seen; the solid ones are of scenarios that it has not seen."
             ),
         ),
         Drawing(
