@@ -140,6 +140,37 @@ def test_patching_map_shows_all_emotions_together_where_the_table_has_them():
     assert "Mean over 2 emotions" in words(figure)
 
 
+def test_a_patch_whose_interval_holds_zero_stands_in_brackets():
+    table = TABLES["patching"]
+    own = rows(table, emotion="all", position="last", control="", metric="restoration")
+    shown = [each.get_text() for each in draw("patching_map", table).axes[0].texts]
+    expected = [
+        f"({value:.2f})" if low <= 0 else f"{value:.2f}"
+        for value, low in zip(own["value"], own["ci_low"], strict=True)
+    ]
+    assert shown == expected
+    assert {text.startswith("(") for text in shown} == {True, False}
+
+
+def test_patching_curves_stand_by_mode_and_site_beside_another_scenario():
+    table = TABLES["patching"]
+    both = pd.concat([table, table.assign(mode="noise", value=table["value"] - 5)])
+    lone = rows(both, site="mlp_out", layer=0).assign(site="resid_pre")
+    figure = draw("patching_curves", pd.concat([lone, both]))
+    titles = [panel.get_title(loc="left") for panel in figure.axes]
+    assert titles == [f"{site}, {mode}" for mode in ("denoise", "noise") for site in SITES]
+    control = rows(both, emotion="all", site="attn_out", position="edit", control="random_source")
+    control = rows(control, metric="restoration", mode="noise")
+    np.testing.assert_allclose(line(figure, 4, "edit, another scenario")[1], control["value"])
+    low, high = figure.axes[0].get_ylim()  # shared: no value is cut
+    assert low < rows(both, metric="restoration", emotion="all")["value"].min() < high
+
+
+def test_no_number_is_a_negative_zero():
+    table = TABLES["patching"].assign(value=-1e-9, ci_low=-0.1, ci_high=0.1)
+    assert {each.get_text() for each in draw("patching_map", table).axes[0].texts} == {"(0.00)"}
+
+
 def test_patching_without_an_effect_shows_logit_differences_and_says_so():
     table = TABLES["patching"][TABLES["patching"]["metric"] != "restoration"]
     figure = draw("patching_curves", table)

@@ -172,9 +172,9 @@ def curve(
     """Draw `value` against column `x` with its interval as a band (a whisker where there is one
     point only).
 
-    A faint look has no band. A value that was not measured leaves a gap. Raises `DataError` when nothing was measured, or
-    when two rows stand at the same place: then the rows answer different questions and a line
-    through them would mean nothing.
+    A faint look has no band. A value that was not measured leaves a gap. Raises `DataError` when
+    nothing was measured, or when two rows stand at the same place: then the rows answer different
+    questions and a line through them would mean nothing.
     """
     places = numbers(rows, x).to_numpy()
     order = np.argsort(places, kind="stable")
