@@ -154,9 +154,10 @@ def test_a_patch_whose_interval_holds_zero_stands_in_brackets():
 
 def test_patching_curves_stand_by_mode_and_site_beside_another_scenario():
     table = TABLES["patching"]
-    both = pd.concat([table, table.assign(mode="noise", value=table["value"] - 5)])
+    noise = table.assign(mode="noise", value=table["value"] - 5)
+    both = pd.concat([table, noise], ignore_index=True)
     lone = rows(both, site="mlp_out", layer=0).assign(site="resid_pre")
-    figure = draw("patching_curves", pd.concat([lone, both]))
+    figure = draw("patching_curves", pd.concat([lone, both], ignore_index=True))
     titles = [panel.get_title(loc="left") for panel in figure.axes]
     assert titles == [f"{site}, {mode}" for mode in ("denoise", "noise") for site in SITES]
     control = rows(both, emotion="all", site="attn_out", position="edit", control="random_source")

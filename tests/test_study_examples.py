@@ -2,7 +2,7 @@
 
 import stimuli
 from interp.study.examples import HOW_MANY, LONGEST, examples
-from stimuli.battery import Battery
+from stimuli.battery import Battery, Stimulus
 
 TRIPLES = [
     ("She found the ring that was lost.", "She found the ring that was old.", "joy"),
@@ -28,7 +28,5 @@ def test_the_shortest_pair_of_each_of_the_first_emotions_is_kept():
 
 
 def test_a_battery_without_twins_has_no_example():
-    alone = Battery(
-        "alone", tuple(item for item in stimuli.load(TRIPLES) if item.emotion != "neutral")
-    )
-    assert examples(alone) == []
+    alone = (Stimulus(id="a", text="He won!", emotion="joy", arm="keyword_free"),)
+    assert examples(Battery("alone", alone)) == []

@@ -59,6 +59,9 @@ class Study:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.battery = settings.read_battery()
+        self.captured = settings.captured(self.battery)
+        """The texts that are captured: all of the battery, or those that the preset keeps."""
+        self._examples = examples(self.captured)  # refuses broken pairs before anything is made
         self.inputs = Inputs()
         self.inputs.watch(_battery_files(settings.stimuli))
         self._made = [] if settings.out.exists() else [settings.out]
@@ -72,8 +75,6 @@ class Study:
             raise
         self.chosen: dict[tuple[str, ...], tuple[Site, ...]] = {}
         """The sites that a set of pairs (their ids) chose, so that they are chosen once."""
-        self.captured = settings.captured(self.battery)
-        """The texts that are captured: all of the battery, or those that the preset keeps."""
         self._read: dict[tuple[Site, str], Activations] = {}
 
     def leave(self) -> None:
@@ -310,7 +311,7 @@ class Study:
             identity = {
                 "software": software(),
                 "battery": _identify(self.battery),
-                "examples": examples(self.settings.captured(self.battery)),
+                "examples": self._examples,
                 "command": sys.argv,
             }
             record = RunRecord(
