@@ -186,6 +186,13 @@ def test_nothing_but_a_figure_that_scrolls_is_wider_than_a_phone():
     assert [name for name, pixels in wide if pixels > 360 and name != "figure img"] == []
 
 
+def test_a_sheet_of_paper_does_not_get_the_layout_of_a_phone():
+    """A4 is narrower than the bound below which rows become cards and figures scroll."""
+    assert re.findall(r"@media [^{]*max-width[^{]*", CSS) == [
+        "@media screen and (max-width: 48rem) "
+    ]
+
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FRAME = """<!DOCTYPE html><iframe src="report.html" style="width:{width}px;height:900px;border:0">
 </iframe><pre></pre><script>

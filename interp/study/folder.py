@@ -59,11 +59,11 @@ class Study:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.battery = settings.read_battery()
+        self.inputs = Inputs()
+        self.inputs.watch(_battery_files(settings.stimuli))
         self.captured = settings.captured(self.battery)
         """The texts that are captured: all of the battery, or those that the preset keeps."""
         self._examples = examples(self.captured)  # refuses broken pairs before anything is made
-        self.inputs = Inputs()
-        self.inputs.watch(_battery_files(settings.stimuli))
         self._made = [] if settings.out.exists() else [settings.out]
         self.out = make_folder(settings.out)
         self.locks = FolderLocks(self.out)

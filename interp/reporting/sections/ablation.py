@@ -76,7 +76,7 @@ def ablation_label(table: pd.DataFrame) -> Figure:
     return _ablation(
         table,
         "label_logprob_change",
-        "log-probability, change (nats)",
+        "log-prob. change (nats)",
         "What ablating the top components does to the emotion's words",
     )
 
