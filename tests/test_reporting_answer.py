@@ -210,8 +210,10 @@ def test_of_two_kinds_of_parts_each_has_half_of_the_level():
 
 def test_a_cause_that_another_way_contradicts_is_none():
     neurons = found(Question.CAUSAL, Verdict.INVERTED, **needed("neuron", "neuron"))
-    told = badge(Question.CAUSAL, found(Question.CAUSAL, Verdict.FOUND), neurons)
-    assert (told.says, told.decided) == (Says.CANNOT_SAY, ())
+    heads = found(Question.CAUSAL, Verdict.FOUND)
+    told = badge(Question.CAUSAL, heads, neurons)
+    assert (told.says, told.decided) == (Says.CANNOT_SAY, (heads, neurons))
+    assert told.clause == "whether it causes the emotion's words cannot be said"
 
 
 def test_judges_decide_steering_and_all_of_them_have_to_agree():
@@ -332,6 +334,20 @@ def test_parts_that_all_emotions_share_are_not_their_own():
     told = badge(Question.CAUSAL, *findings({"ablation": shared}))
     assert told.says is Says.NO
     assert own_parts(table[table["emotion"].isin(["all", *EMOTIONS[:3]])]) == []  # too few to deal
+
+
+def test_what_nobody_can_read_has_no_number_in_its_badge():
+    steering = TABLES["steering"]
+    unread = steering.assign(value=steering["value"].mask(steering["metric"] == "valid", 0.3))
+    told = answer(findings({"steering": unread}), model="m").badges[3]
+    assert (told.says, told.held) == (Says.CANNOT_SAY, "no number can be given")
+    assert told.record()["estimate"] is None
+
+
+def test_the_layer_says_why_it_was_not_asked():
+    told = answer([found(Question.REPRESENTED, Verdict.NOT_FOUND)], model="m").badges
+    assert told[1].held == "asked only where the question before has a yes"
+    assert told[2].held == "nothing was measured that speaks to it"
 
 
 def test_a_number_that_was_not_measured_is_none_for_machines():

@@ -25,7 +25,7 @@ from enum import StrEnum
 from typing import Any
 
 from interp.reporting.decisions import LEVEL, Verdict
-from interp.reporting.finding import Finding, Question, plain
+from interp.reporting.finding import JUDGED, Finding, Question, plain
 from interp.reporting.sentence import clause, held
 
 
@@ -56,10 +56,9 @@ STAGE_OF = {
 FIRST_ASKED = "reception"
 """The task that decides what is represented, where it was asked."""
 
-JUDGED = "judged"
-
 NOTHING = "nothing was measured that speaks to it"
-"""What a badge shows where no finding speaks to its question."""
+NOT_ASKED = "asked only where the question before has a yes"
+"""What a badge shows where no finding speaks to its question; the second, that of the layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,9 @@ class Badge:
     @property
     def held(self) -> str:
         """The number that decided and what it is held against, as text."""
-        return held(self.decided[0]) if self.decided else NOTHING
+        if self.decided:
+            return held(self.decided[0])
+        return NOT_ASKED if self.question is Question.LAYER else NOTHING
 
     def record(self) -> dict[str, Any]:
         """The badge for machines: numbers as numbers, None where there is none."""
@@ -177,8 +178,10 @@ def _causal(found: Sequence[Finding]) -> Badge:
         verdict, first = _in_every_way(both)
         ways.append((Verdict.CANNOT_SAY if missing else verdict, first))
     there = {verdict for verdict, _ in ways}
-    if {Verdict.FOUND, Verdict.INVERTED} <= there or not ways:
-        return Badge(Question.CAUSAL)
+    against = {Verdict.FOUND, Verdict.INVERTED}
+    if against <= there or not ways:
+        told = tuple(one for verdict, one in ways if verdict in against)
+        return Badge(Question.CAUSAL, Verdict.CANNOT_SAY, told)
     verdict = next(verdict for verdict in _BEST_FIRST if verdict in there)
     return Badge(Question.CAUSAL, verdict, tuple(one for own, one in ways if own is verdict))
 

@@ -22,6 +22,12 @@ class Question(StrEnum):
     STEERABLE = "steerable"
 
 
+JUDGED, WORDS = "judged", "words"
+"""What a finding of steering is about: continuations that a judge has read, or the readout's words
+alone.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Rival:
     """What a number is held against: its `name`, and its `estimate` with the bounds of its

@@ -5,7 +5,7 @@ than its number.
 from collections.abc import Mapping, Sequence
 
 from interp.reporting.decisions import Verdict
-from interp.reporting.finding import Finding, Question
+from interp.reporting.finding import JUDGED, WORDS, Finding, Question
 
 Clauses = Mapping[Verdict, str]
 
@@ -66,7 +66,7 @@ def clause(question: Question, verdict: Verdict, decided: Sequence[Finding]) -> 
         return _cause(verdict, decided)
     first = decided[0]
     clauses = {Question.REPRESENTED: _REPRESENTED, Question.LAYER: _LAYER}.get(
-        question, _JUDGED if first.about == "judged" else _WORDS
+        question, _JUDGED if first.about == JUDGED else _WORDS
     )
     return clauses[verdict].format(**first.told, held=held(first), value=first.value)
 
@@ -78,12 +78,14 @@ def held(found: Finding) -> str:
         told += f"; {found.rivals[0].name} {found.rivals[0].value}"
     elif found.stage == "probes":
         told += "; chance 0.5"
-    return f"{told}; no written text was judged" if found.about == "words" else told
+    return f"{told}; no written text was judged" if found.about == WORDS else told
 
 
 def _measured(found: Finding) -> str:
+    if not found.value:
+        return "no number can be given"
     before, after = _unit(found)
-    return f"{before}{found.value}{after}" if found.value else "no number can be given"
+    return f"{before}{found.value}{after}"
 
 
 def _unit(found: Finding) -> tuple[str, str]:
@@ -98,8 +100,8 @@ def _unit(found: Finding) -> tuple[str, str]:
         return f"own words, own {found.told['kind']}s rather than others': ", " nats"
     if found.stage == "ablation":
         return f"top {found.told['k']} {found.told['kind']}s: ", " nats"
-    if found.about == "judged":
-        return f"share at strength {found.told.get('at', '?')}: ", ""
+    if found.about == JUDGED:
+        return f"share at strength {found.told['at']}: ", ""
     return f"own words at strength {found.told['at']}: ", " nats"
 
 

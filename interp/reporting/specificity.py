@@ -6,15 +6,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.chance import assignment_p
+from interp.chance import FEWEST_DEALT, assignment_p
 from interp.reporting.decisions import Number, Verdict, decide
 from interp.reporting.finding import Finding, Question, claim, number_of, rivals_of
 from interp.reporting.formatting import p_value
 from interp.reporting.select import POOLED, column, holds, numbers, numeral, select, square, words
 from interp.stats import mean_interval
-
-FEWEST_DEALT = 4
-"""Emotions from which on dealing them at random can give a p below .05: 1 / 4! is .042."""
 
 _OF_ITS_OWN = {
     Verdict.FOUND: "Each emotion's own words fall further without its own top {k} {kind}s than "

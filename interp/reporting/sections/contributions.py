@@ -265,8 +265,8 @@ SECTION = Section(
     figures=(
         Drawing(
             head_contributions,
-            reading="Dark red heads write the emotion. A contribution is not yet a cause: see "
-            "ablation.",
+            reading="Dark red heads push along the direction most. A contribution is not yet a "
+            "cause: see ablation.",
             needs={"component": "head"},
         ),
         Drawing(

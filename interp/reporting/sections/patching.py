@@ -312,8 +312,9 @@ SECTION = Section(
         Drawing(
             patching_map,
             reading=(
-                "Red cells carry the emotion. It tends to start at the edit and to reach the "
-                "last token later."
+                "Red cells move the answer toward the text that the activation came from; in "
+                "brackets it is not sure that they do. The difference tends to start at the edit "
+                "and to reach the last token later."
             ),
         ),
         Drawing(

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from interp.errors import DataError
 from interp.reporting.decisions import Verdict, decide
 from interp.reporting.finding import (
+    JUDGED,
+    WORDS,
     Caution,
     Compared,
     Finding,
@@ -160,11 +162,6 @@ def _controls(panel: Axes, rows: pd.DataFrame) -> None:
     if holds(rows, control="unsteered"):
         chance(panel, float(select(rows, control="unsteered")["value"].mean()), "unsteered")
 
-
-JUDGED, WORDS = "judged", "words"
-"""What a finding of steering speaks of: continuations that a judge has read, or the readout's words
-alone.
-"""
 
 VALID_NEEDED = 0.5
 """Below this share of readable continuations no success is reported."""
