@@ -70,6 +70,10 @@ def flips(n: int, *, n_perm: int = 1000, seed: int = 0) -> Float[np.ndarray, "dr
     return np.concatenate([np.ones((1, n)), drawn])
 
 
+FEWEST_DEALT = 4
+"""Kinds from which on dealing them at random can give a p below .05: 1 / 4! is .042."""
+
+
 def assignment_p(
     effects: Float[np.ndarray, "kind kind"], *, n_perm: int = 1000, seed: int = 0
 ) -> float:

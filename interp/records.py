@@ -41,7 +41,8 @@ class RunRecord:
     """What produced a results folder: enough to repeat it and to refuse mixing it with another.
 
     `config` is the command's arguments; `provenance` holds model, tokenizer, battery and software
-    identities. `verdict` says of each claim of the report what may be said of it, with its number.
+    identities. `verdict` says of each claim of the report what may be said of it, with its number;
+    `answer` is what they come to: a sentence, and a badge for each question.
     """
 
     run: str
@@ -52,6 +53,7 @@ class RunRecord:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     verdict: tuple[Mapping[str, Any], ...] = ()
+    answer: Mapping[str, Any] = field(default_factory=dict)
 
     def row(self, **values: Any) -> dict[str, Any]:
         """A row of a table: `values` beside this record's run, model, battery and seed."""
@@ -114,6 +116,7 @@ def _check_types(content: Mapping[str, Any]) -> None:
 
     for name, kind in _TYPES.items():
         check(name, content[name], kind)
+    check("answer", content.get("answer", {}), dict)
     check("verdict", content.get("verdict", []), list)
     for place, one in enumerate(content.get("verdict", [])):
         check(f"verdict[{place}]", one, dict)
@@ -128,6 +131,11 @@ def _check_types(content: Mapping[str, Any]) -> None:
     check("provenance.readout.words", asked.get("words"), dict)
     for emotion, words in asked["words"].items():
         check(f"provenance.readout.words.{emotion}", words, dict)
+    check("provenance.examples", provenance.get("examples", []), list)
+    for place, one in enumerate(provenance.get("examples", [])):
+        check(f"provenance.examples[{place}]", one, dict)
+        for name in ("emotion", "affective", "neutral"):
+            check(f"provenance.examples[{place}].{name}", one.get(name), str)
     for name, types in _JOINED.items():
         for stage, value in provenance.get(name, {}).items():
             check(f"provenance.{name}.{stage}", value, *types)

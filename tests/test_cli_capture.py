@@ -386,6 +386,18 @@ def test_a_whole_run_answers_what_its_sites_allow_and_says_what_not(command, tmp
     assert left_out == ["probes", "directions", "cosines", "contributions", "ablation", "steering"]
     assert [path.stem for path in (tmp_path / "out" / "tables").glob("*.csv")] == ["patching"]
     assert "probes was not run" in Path(summary["report"]).read_text(encoding="utf-8")
+    badges = {one["question"]: one for one in summary["answer"]["badges"]}
+    assert badges["represented beyond the words"]["says"] == "cannot be said"
+    assert summary["answer"] == dict(read_record(tmp_path / "out" / "run.json").answer)
+    assert {"stage", "text", "about"} == {name for one in summary["cautions"] for name in one}
+    code, output = outcome(
+        *command.line("out", "--sites", "pattern", "--positions", "last", name="run")
+    )
+    assert code == 0
+    assert summary["answer"]["sentence"] in output
+    assert "  represented beyond the words: cannot be said\n" in output
+    cautions = len(summary["warnings"]) + len(summary["cautions"])
+    assert f"{cautions} cautions stand beside their numbers" in output
 
 
 def test_new_run_begins_beside_a_run_with_other_settings(command, tmp_path):

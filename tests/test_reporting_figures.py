@@ -53,9 +53,11 @@ def test_probe_curves_show_the_table():
             control = rows(
                 table, task=task, site=site, control="memorisation", metric="auroc"
             ).sort_values("layer")
-            np.testing.assert_allclose(
-                line(figure, panel, f"{site}, control task")[1], control["value"]
-            )
+            if site == "resid_post":
+                drawn = line(figure, panel, f"{site}, control task")[1]
+                np.testing.assert_allclose(drawn, control["value"])
+            else:
+                assert f"{site}, control task" not in words(figure)
         assert set(line(figure, panel, "best text baseline")[1]) == {0.62}
         assert set(line(figure, panel, "chance 0.5")[1]) == {0.5}
     assert "char 0.620 [0.570, 0.670]" in words(figure)
@@ -74,8 +76,9 @@ def test_bands_are_the_intervals():
 
 def test_text_baselines_are_sorted_beside_the_best_probe():
     figure = draw("text_baselines", TABLES["probes"])
-    widths = [bar.get_width() for bar in figure.axes[0].patches]
-    np.testing.assert_allclose(widths, [0.95, 0.62, 0.6, 0.58, 0.5, 0.49])
+    ends = [bar.get_x() + bar.get_width() for bar in figure.axes[0].patches]
+    np.testing.assert_allclose(ends, [0.95, 0.62, 0.6, 0.58, 0.5, 0.49])
+    assert {bar.get_x() for bar in figure.axes[0].patches} == {0.5}  # from chance on
     names = [each.get_text() for each in figure.axes[0].get_yticklabels()]
     assert names == [
         "probe, place chosen by fold",
@@ -90,7 +93,7 @@ def test_text_baselines_are_sorted_beside_the_best_probe():
 def test_the_probe_beside_the_baselines_is_the_best_where_no_fold_chose():
     table = TABLES["probes"]
     figure = draw("text_baselines", table[table["metric"] != "nested_auroc"])
-    assert figure.axes[0].patches[0].get_width() == pytest.approx(0.97)
+    assert figure.axes[0].patches[0].get_width() == pytest.approx(0.97 - 0.5)
     assert figure.axes[0].get_yticklabels()[0].get_text() == "probe: resid_post, layer 5"
 
 
@@ -135,6 +138,38 @@ def test_patching_map_shows_all_emotions_together_where_the_table_has_them():
         np.asarray(figure.axes[1].images[0].get_array())[0], own["resid_post"]
     )
     assert "Mean over 2 emotions" in words(figure)
+
+
+def test_a_patch_whose_interval_holds_zero_stands_in_brackets():
+    table = TABLES["patching"]
+    own = rows(table, emotion="all", position="last", control="", metric="restoration")
+    shown = [each.get_text() for each in draw("patching_map", table).axes[0].texts]
+    expected = [
+        f"({value:.2f})" if low <= 0 else f"{value:.2f}"
+        for value, low in zip(own["value"], own["ci_low"], strict=True)
+    ]
+    assert shown == expected
+    assert {text.startswith("(") for text in shown} == {True, False}
+
+
+def test_patching_curves_stand_by_mode_and_site_beside_another_scenario():
+    table = TABLES["patching"]
+    noise = table.assign(mode="noise", value=table["value"] - 5)
+    both = pd.concat([table, noise], ignore_index=True)
+    lone = rows(both, site="mlp_out", layer=0).assign(site="resid_pre")
+    figure = draw("patching_curves", pd.concat([lone, both], ignore_index=True))
+    titles = [panel.get_title(loc="left") for panel in figure.axes]
+    assert titles == [f"{site}, {mode}" for mode in ("denoise", "noise") for site in SITES]
+    control = rows(both, emotion="all", site="attn_out", position="edit", control="random_source")
+    control = rows(control, metric="restoration", mode="noise")
+    np.testing.assert_allclose(line(figure, 4, "edit, another scenario")[1], control["value"])
+    low, high = figure.axes[0].get_ylim()  # shared: no value is cut
+    assert low < rows(both, metric="restoration", emotion="all")["value"].min() < high
+
+
+def test_no_number_is_a_negative_zero():
+    table = TABLES["patching"].assign(value=-1e-9, ci_low=-0.1, ci_high=0.1)
+    assert {each.get_text() for each in draw("patching_map", table).axes[0].texts} == {"(0.00)"}
 
 
 def test_patching_without_an_effect_shows_logit_differences_and_says_so():
@@ -234,8 +269,13 @@ def test_steering_without_halves_and_its_dose_show_the_table():
     alone = table[table["half"] != "report"].assign(half="")
     own = rows(alone, emotion="joy", metric="success", control="")
     np.testing.assert_allclose(line(draw("steering_success", alone), 0, "steered")[1], own["value"])
-    own = rows(table, emotion="trust", metric="label_logprob", control="")
-    np.testing.assert_allclose(line(draw("steering_dose", table), 1, "steered")[1], own["value"])
+    figure = draw("steering_dose", table)
+    own = rows(table, emotion="trust", metric="label_logprob_gain", control="")
+    np.testing.assert_allclose(line(figure, 1, "steered")[1], own["value"])
+    other = rows(table, emotion="all", metric="label_logprob_gain", control="other")
+    np.testing.assert_allclose(line(figure, 2, "other emotions' words")[1], other["value"])
+    assert set(line(figure, 1, "unsteered")[1]) == {0.0}
+    assert "At resid_post, layer 3" in words(figure)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -301,9 +341,9 @@ def test_what_a_probe_can_learn_by_heart_is_dotted_and_no_text_baseline():
     )
     figure = draw("probe_curves", pd.concat([probes, rival]))
     own = rows(
-        probes, task="reception", site="attn_out", control="memorisation", metric="auroc"
+        probes, task="reception", site="resid_post", control="memorisation", metric="auroc"
     ).sort_values("layer")
-    np.testing.assert_allclose(line(figure, 0, "attn_out, control task")[1], own["value"])
+    np.testing.assert_allclose(line(figure, 0, "resid_post, control task")[1], own["value"])
     assert set(line(figure, 0, "best text baseline")[1]) == {0.62}
 
 
@@ -375,7 +415,7 @@ def test_other_warnings_of_a_figure_pass():
 
 
 def test_draw_all_writes_what_ran_and_names_what_did_not(tmp_path):
-    steering = TABLES["steering"][TABLES["steering"]["metric"] != "label_logprob"]
+    steering = TABLES["steering"][TABLES["steering"]["metric"] != "label_logprob_gain"]
     said: list[str] = []
     written = draw_all(
         {"cosines": TABLES["cosines"], "steering": steering}, tmp_path / "figures", say=said.append
@@ -386,7 +426,10 @@ def test_draw_all_writes_what_ran_and_names_what_did_not(tmp_path):
     ]
     assert all(path.stat().st_size > 5000 for path in written)
     assert "figure probe_curves skipped: the stage probes did not run" in said
-    assert "figure steering_dose skipped: the stage steering did not measure label_logprob" in said
+    assert (
+        "figure steering_dose skipped: the stage steering did not measure label_logprob_gain"
+        in said
+    )
     assert len(said) == len(FIGURES) - len(names)
 
 

@@ -1,69 +1,25 @@
-"""The report: warnings first, numbers equal to the tables', every string as text, nothing that
+"""The report: the answer first, numbers equal to the tables', every string as text, nothing that
 runs.
 """
 
 import re
-from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from reporting_tables import EMOTIONS, MAKERS, RECORD, all_tables
+from report_pages import folder, page
+from reporting_tables import EMOTIONS, MAKERS, all_tables
 
 from interp.errors import ArtefactError
 from interp.files import write_atomic
 from interp.records import RunRecord
 from interp.reporting.figures import draw_all
+from interp.reporting.finding import Caution, Question
 from interp.reporting.findings import cautions, findings
 from interp.reporting.formatting import interval, number, p_value, visible
 from interp.reporting.report import MOST_ROWS, write_report
-from interp.results import write_table
 
 TABLES = all_tables(EMOTIONS[:2])
-VOID = {"meta", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Collects tags, attributes and text, and checks that every tag is closed where it should
-    be.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-
-def folder(path: Path, tables: dict[str, pd.DataFrame], record: RunRecord = RECORD) -> Path:
-    (path / "tables").mkdir(parents=True)
-    for name, table in tables.items():
-        write_table(table, path / "tables" / f"{name}.csv")
-    record.write(path / "run.json")
-    return path
-
-
-def page(path: Path) -> Page:
-    return Page(write_report(path).read_text(encoding="utf-8"))
 
 
 def changed(table: pd.DataFrame, value: float, **wanted) -> pd.DataFrame:
@@ -89,17 +45,21 @@ def read(whole):
     return page(whole)
 
 
-def test_the_report_reads_from_warnings_to_provenance(read):
+def test_the_report_reads_from_the_answer_to_provenance(read):
     text = read.text
     order = [
-        "Warnings",
+        "The answer, in one sentence",
+        "In storyworld, a linear probe tells",
+        "Represented beyond the words",
+        "To be read with it",
         "12 texts hold an emotion word.",
+        "Contents",
         "What was found",
         "Probes:",
         "Directions:",
         "Patching:",
     ]
-    order += ["Contributions:", "Ablation:", "Steering:", "Provenance", "ab" * 32]
+    order += ["Contributions:", "Ablation:", "Steering:", "17 words of this page", "ab" * 32]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     assert text.startswith("interp report: storyworld on storyworld Emotion in storyworld")
@@ -156,16 +116,22 @@ def test_headline_numbers_are_the_tables(read, stage):
 
 
 def test_every_headline_has_what_it_is_held_against():
-    held = {finding.stage: dict(finding.beside) for finding in findings(TABLES)}
+    held = {finding.stage: dict(finding.beside) for finding in reversed(findings(TABLES))}
+    held["probes"] = next(
+        dict(each.beside)
+        for each in findings(TABLES)
+        if (each.about, each.answers) == ("categorisation", Question.REPRESENTED)
+    )
     assert held["probes"]["best text baseline, char"] == "0.620 [0.570, 0.670]"
     assert held["probes"]["labels learned by heart, same place"] == "0.500 [0.460, 0.540]"
     assert held["probes"]["more than length is told, same place"] == "0.430 [0.380, 0.480]"
     assert held["probes"]["above char, paired"] == "0.290 [0.230, 0.350]"
     peak = findings({"probes": TABLES["probes"].assign(p_max_t=0.0004)})
     assert dict(peak[0].beside)["p of a ridge probe, largest of 18 places (max-T)"] == "p < 0.001"
-    assert held["patching"]["random source, same place"] == "0.020 [-0.030, 0.070]"
+    assert held["patching"]["another scenario's state, same place"] == "0.020 [-0.030, 0.070]"
     assert held["patching"]["difference to restore (nats)"] == "4.000 [3.500, 4.500]"
-    assert held["ablation"]["random neurons"] == "-0.114 (draws -0.214 to -0.014)"
+    neurons = next(each for each in findings(TABLES) if each.about == "neuron")
+    assert dict(neurons.beside)["random neurons"] == "-0.114 (draws -0.214 to -0.014)"
     success = next(each for each in findings(TABLES) if "judged by oracle" in each.sentence)
     assert "interval over prompts" in success.sentence
     assert dict(success.beside)["unsteered"] == "0.050"
@@ -212,12 +178,12 @@ def test_a_baseline_that_the_probe_is_not_surely_above_is_a_warning(tmp_path, lo
         (
             "probes",
             {"value": 0.01, "task": "reception", "control": "nuisance", "metric": "selectivity"},
-            "reception: whether the probe tells more of the emotion than of length",
+            "whether the probe tells more of the emotion than of length (0.010 [0.010, 0.010])",
         ),
         (
             "directions",
             {"value": 0.3, "emotion": "joy", "metric": "split_half_cosine"},
-            "joy's best direction is unstable",
+            "of 2 emotions 1 have an unstable best direction (cosine of two halves below 0.5): joy",
         ),
         (
             "ablation",
@@ -234,20 +200,28 @@ def test_a_baseline_that_the_probe_is_not_surely_above_is_a_warning(tmp_path, lo
 )
 def test_numbers_that_a_control_reaches_are_doubted(stage, change, warning):
     (doubt,) = cautions({stage: changed(TABLES[stage], change.pop("value"), **change)})
-    assert warning in doubt
+    assert doubt.stage == stage
+    assert warning in doubt.text
 
 
 def test_missing_baselines_few_pairs_and_unmeasured_rows_are_doubted():
     probes = TABLES["probes"]
     alone = probes[probes["control"].isin(["", "memorisation"])]
     assert (
-        sum("no text baseline was measured" in doubt for doubt in cautions({"probes": alone})) == 2
+        sum("no text baseline was measured" in doubt.text for doubt in cautions({"probes": alone}))
+        == 2
     )
-    assert "rest on 5 pairs" in cautions({"patching": TABLES["patching"].assign(n=5)})[0]
+    assert "rest on 5 pairs" in cautions({"patching": TABLES["patching"].assign(n=5)})[0].text
     hole = changed(TABLES["contributions"], np.nan, component="head", emotion="joy")
     assert cautions({"contributions": hole}) == [
-        "contributions: 53 of 884 rows were not measured; figures and headlines leave them out."
+        Caution(
+            "contributions",
+            "53 of 884 rows of the table contributions were not measured; figures and headlines "
+            "leave them out.",
+        )
     ]
+    cosines = TABLES["cosines"].assign(value=TABLES["cosines"]["value"].where([False] * 4))
+    assert {doubt.stage for doubt in cautions({"cosines": cosines})} == {"directions"}
 
 
 def test_no_score_stands_beside_an_invalid_condition(tmp_path):

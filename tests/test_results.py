@@ -151,12 +151,14 @@ def test_a_record_comes_back_as_written(tmp_path: Path) -> None:
     RECORD.write(tmp_path / "run.json")
     assert read_record(tmp_path / "run.json") == RECORD
     told = replace(
-        RECORD, verdict=({"what": "a claim", "verdict": "found", "estimate": 0.9, "p": None},)
+        RECORD,
+        verdict=({"what": "a claim", "verdict": "found", "estimate": 0.9, "p": None},),
+        answer={"sentence": "In m, nothing.", "badges": [{"says": "no", "estimate": 0.1}]},
     )
     told.write(tmp_path / "run.json")
     assert read_record(tmp_path / "run.json") == told
     older = json.loads((tmp_path / "run.json").read_text())
-    del older["verdict"]
+    del older["verdict"], older["answer"]
     (tmp_path / "run.json").write_text(json.dumps(older))
     assert read_record(tmp_path / "run.json") == RECORD
 
@@ -228,6 +230,12 @@ def edited(change: dict | list) -> str:
         ({"seed": 0.5}, "seed holds a float, expected int"),
         ({"model": {}}, "model holds a dict, expected str"),
         ({"verdict": {}}, "verdict holds a dict, expected list"),
+        ({"answer": []}, "answer holds a list, expected dict"),
+        ({"provenance": {"examples": {}}}, r"provenance\.examples holds a dict, expected list"),
+        (
+            {"provenance": {"examples": [{"emotion": "joy", "affective": 3}]}},
+            r"examples\[0\]\.affective holds a int, expected str",
+        ),
         ({"verdict": ["found"]}, r"verdict\[0\] holds a str, expected dict"),
         ({"schema": [1]}, "not supported between"),
     ],

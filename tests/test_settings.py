@@ -21,7 +21,7 @@ from interp.cli.study import METHODS, Call
 from interp.errors import ArtefactError, UsageError
 from interp.models.loading import DTYPES
 from interp.options import build, flat, options_of
-from interp.results import read_record
+from interp.records import read_record
 from interp.settings import ModelOptions, StudyOptions, TextOptions, columns_of
 from interp.study.presets import PRESETS
 from interp.study.settings import ASIDE

@@ -122,6 +122,15 @@ def test_what_is_planted_is_claimed_and_the_record_says_so(planted_run):
     # without an error in any scenario, and yet not certain
     assert 0.9 < reception["interval"][0] < 1.0
     assert reception["p"] <= 0.01
+    badges = {one["question"]: one for one in record.answer["badges"]}
+    assert {one["says"] for one in badges.values()} == {"yes"}
+    assert badges["represented beyond the words"]["estimate"] == 1.0
+    assert record.answer["sentence"].startswith("In planted, a linear probe tells emotional texts")
+    page = (planted_run / "report.html").read_text(encoding="utf-8")
+    assert record.answer["sentence"].split(" (")[0] in page
+    examples = record.provenance["examples"]
+    assert [one["emotion"] for one in examples] == ["anger", "anticipation"]
+    assert all(one["affective"] != one["neutral"] for one in examples)
     ablation = told["ablation", "the top heads of each emotion are needed for its own words"]
     assert ablation["p"] <= 0.01  # twelve random choices per emotion are enough for all together
 

@@ -19,8 +19,9 @@ from transformers import AutoTokenizer
 from interp import study
 from interp.errors import ArtefactError
 from interp.files import sha256_file
+from interp.records import read_record
 from interp.reporting.figures import FIGURES
-from interp.results import read_record, read_table
+from interp.results import read_table
 from interp.study.inputs import Inputs, files_of
 
 WORD = "tomorrow"

@@ -20,7 +20,8 @@ from interp.analysis.probes import PROBES, Probe, cross_validate, grouped_folds
 from interp.causal.stand_ins import STAND_INS, zero
 from interp.errors import UsageError
 from interp.evaluation.judges import JUDGES
-from interp.results import read_record, read_table
+from interp.records import read_record
+from interp.results import read_table
 
 pytestmark = pytest.mark.slow
 EMOTIONS = ("fear", "joy")

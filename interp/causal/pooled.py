@@ -18,13 +18,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.chance import assignment_p, strata_p
+from interp.chance import FEWEST_DEALT, assignment_p, strata_p
 from interp.stats import Labels, Statistic, jackknife, mean_interval, share_difference
 
 ALL = "all"
-FEWEST_DEALT = 4
-"""Emotions from which on dealing them at random can give a p below .05: 1 / 4! is .042."""
-
 Arm = tuple[str, float]
 """What was added: control ("" is the direction itself) and scale."""
 

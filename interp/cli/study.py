@@ -3,10 +3,10 @@ drawn again.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import click
 
@@ -187,7 +187,19 @@ def _study(
             click.echo(
                 f"{finding['stage']}: {printable(finding['sentence'])} {finding['value']}".rstrip()
             )
+        if names is None:
+            _tell(summary)
         click.echo(summary["report"] or summary["out"])
+
+
+def _tell(summary: Mapping[str, Any]) -> None:
+    """What the run answers: its sentence, its badges, and how much there is to doubt."""
+    click.echo(f"\n{printable(summary['answer']['sentence'])}\n")
+    for badge in summary["answer"]["badges"]:
+        layer = "" if badge["layer"] is None else f" (layer {badge['layer']})"
+        click.echo(f"  {badge['question']}: {badge['says']}{layer}")
+    doubts = len(summary["warnings"]) + len(summary["cautions"])
+    click.echo(f"\n{doubts} cautions stand beside their numbers in the report.\n")
 
 
 COMMANDS = (

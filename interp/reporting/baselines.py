@@ -65,10 +65,10 @@ def text_baselines(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="What the words alone give away: text baselines beside the probe",
-        caption=f"{counted(scores)}; whiskers are 95 % intervals. The probe's place is chosen by "
-        "each fold on its training scenarios (where the table has no such score, it is "
-        "the best of all, which flatters it); the baselines see only the text, on the "
-        "same folds.",
+        caption=f"{counted(scores)}; bars begin at chance, whiskers are 95 % intervals. The "
+        "probe's place is chosen by each fold on its training scenarios (where the table has no "
+        "such score, it is the best of all, which flatters it); the baselines see only the text, "
+        "on the same folds.",
     )
     return figure
 
@@ -80,7 +80,8 @@ def _probe_name(top: pd.DataFrame, nested: bool) -> str:
 def _bars(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     value, low, high = (rows[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high"))
     heights = np.arange(len(rows))
-    panel.barh(heights, value, height=0.62, color=[COLOURS[0], *["#a9a9a9"] * (len(rows) - 1)])
+    grey = ["#a9a9a9"] * (len(rows) - 1)
+    panel.barh(heights, value - 0.5, left=0.5, height=0.62, color=[COLOURS[0], *grey])
     panel.errorbar(
         value,
         heights,
@@ -91,11 +92,12 @@ def _bars(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
         capsize=2.5,
     )
     for height, (end, upper) in enumerate(zip(value, high, strict=True)):
-        panel.text(np.nanmax([end, upper]) + 0.02, height, number(end), va="center", fontsize=8.5)
+        end_of_bar = np.nanmax([end, upper, 0.5])
+        panel.text(end_of_bar + 0.01, height, number(end), va="center", fontsize=8.5)
     panel.axvline(0.5, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)
     panel.set_yticks(heights, [label(name) for name in names])
-    panel.set_xlim(0, 1.15)
-    panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5\nchance", "0.75", "1"])
+    panel.set_xlim(min(0.4, np.nanmin([*value, *low]) - 0.02), 1.1)
+    panel.set_xticks([0.5, 0.75, 1], ["0.5, chance", "0.75", "1"])
     panel.invert_yaxis()
     panel.grid(visible=False, axis="y")
 

@@ -11,6 +11,7 @@ from interp.reporting.select import (
     groups,
     holds,
     numbers,
+    place,
     select,
     word,
 )
@@ -18,6 +19,7 @@ from interp.reporting.style import (
     COLOURS,
     Look,
     chance,
+    columns_for,
     curve,
     explain,
     facets,
@@ -30,6 +32,7 @@ from interp.reporting.style import (
 _STEERED = Look(COLOURS[0], "o")
 _RANDOM = Look(COLOURS[1], "s")
 _VALID = Look(COLOURS[2], "^")
+_OTHER = Look(COLOURS[3], "D")
 _REPORTED = Look("#000000", "*")
 
 
@@ -46,16 +49,17 @@ def steering_success(table: pd.DataFrame) -> Figure:
     rows = rows[column(rows, "half") != "place"]
     success = select(rows, metric="success")
     panels = groups(select(success, control=""), ["judge", "emotion"])
-    figure, axes = facets(len(panels), columns=4, height=1.9)
+    columns = columns_for(len(panels))
+    figure, axes = facets(len(panels), columns=columns, height=1.9)
     for panel, (name, own) in zip(axes, panels, strict=True):
         _success_panel(panel, select(rows, judge=word(own, "judge"), emotion=word(own, "emotion")))
         panel.set_title(label(name or "all emotions"))
         panel.set_ylim(-0.04, 1.04)
-    outer_labels(axes, columns=4, x="strength", y="share")
+    outer_labels(axes, columns=columns, x="strength", y="share")
     key(figure)
     explain(
         figure,
-        title="How often steering makes the model express the emotion",
+        title="How often the judge finds the target emotion in steered continuations",
         caption=f"{counted(success)} continuations a point; bands and whiskers are 95 % "
         "intervals. Strength 1 adds the direction at its natural length. Layer, "
         "positions and strength are chosen on one half of the prompts and reported "
@@ -89,25 +93,31 @@ def _success_panel(panel: Axes, rows: pd.DataFrame) -> None:
 
 @styled
 def steering_dose(table: pd.DataFrame) -> Figure:
-    """Log-probability of the emotion's words after the text, by steering strength, beside a random
-    direction and none.
+    """Gain in log-probability of the emotion's words over the unsteered text, by steering strength,
+    beside a random direction and other emotions' words.
     """
-    rows = select(table, metric="label_logprob")
+    rows = select(table, metric="label_logprob_gain")
     panels = groups(select(rows, control=""), ["emotion", "half"])
-    figure, axes = facets(len(panels), columns=4, height=1.9)
+    columns = columns_for(len(panels))
+    figure, axes = facets(len(panels), columns=columns, height=1.9)
     for panel, (name, own) in zip(axes, panels, strict=True):
         curve(panel, own, x="scale", look=_STEERED, text="steered")
-        _controls(panel, select(rows, emotion=word(own, "emotion"), half=word(own, "half")))
+        mine = select(rows, emotion=word(own, "emotion"), half=word(own, "half"))
+        _controls(panel, mine)
+        if holds(mine, control="other"):
+            other = select(mine, control="other")
+            curve(panel, other, x="scale", look=_OTHER, text="other emotions' words", line="--")
+        chance(panel, 0.0, "unsteered")
         panel.set_title(label(name or "all emotions"))
         powers_of_two(panel, sorted(set(numbers(own, "scale"))))
-    outer_labels(axes, columns=4, x="strength", y="log-probability (nats)")
+    outer_labels(axes, columns=columns, x="strength", y="gain (nats)")
     key(figure)
     explain(
         figure,
         title="How steering moves the probability of the emotion's words",
-        caption=f"{counted(rows)} texts a point; bands are 95 % intervals. Strength 1 adds the "
-        "direction at its natural length. Nothing is generated here: the words are read "
-        "at the end of the text. The random direction is as long.",
+        caption=f"At {place(rows)}; {counted(rows)} texts a point, bands are 95 % intervals. "
+        "Strength 1 adds the direction at its natural length. Nothing is generated here: the "
+        "words are read at the end of the text. The random direction is as long.",
     )
     return figure
 

@@ -2,13 +2,54 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from interp.reporting.decisions import Number, Verdict
+from interp.reporting.decisions import NONE, Number, Verdict
+from interp.reporting.formatting import interval, number
 from interp.reporting.select import measured, numbers, numeral
+
+
+class Question(StrEnum):
+    """The questions that a run answers first: the badges of its report."""
+
+    REPRESENTED = "represented beyond the words"
+    LAYER = "from which layer"
+    CAUSAL = "causal"
+    STEERABLE = "steerable"
+
+
+JUDGED, WORDS = "judged", "words"
+"""What a finding of steering is about: continuations that a judge has read, or the readout's words
+alone.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """What a number is held against: its `name`, and its `estimate` with the bounds of its
+    interval (None: it has none).
+
+    `kind` says what sort of comparison it is (words, random, other, ...), for rules to read.
+    """
+
+    kind: str
+    name: str
+    estimate: float
+    interval: tuple[float, float] | None = None
+
+    @property
+    def number(self) -> Number:
+        """The same as a number."""
+        return Number(self.estimate, *(self.interval or (math.nan, math.nan)))
+
+    @property
+    def value(self) -> str:
+        """The same as text."""
+        return number(self.estimate) if self.interval is None else interval(*self.number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +59,10 @@ class Finding:
     `what` is the claim, `verdict` what may be said of it, `sentence` the same in words. `value` is
     its number as text (empty where none may be given), `estimate`, `interval` and `p` the same as
     numbers, None where there is none; `n` what the number is of, `beside` what to hold it against.
+
+    For the answer of the run: `answers` is the question that it speaks to (empty: none), `about`
+    the part of the stage that it speaks of, `rivals` what its number is held against, and `told`
+    the words that its sentence was filled with.
     """
 
     stage: str
@@ -30,11 +75,36 @@ class Finding:
     p: float | None = None
     n: int = 0
     beside: tuple[tuple[str, str], ...] = ()
+    answers: str = ""
+    about: str = ""
+    rivals: tuple[Rival, ...] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """The verdict with its number, for machines to read."""
         names = ("stage", "what", "verdict", "estimate", "interval", "p", "n")
-        return {name: _plain(getattr(self, name)) for name in names}
+        return {name: plain(getattr(self, name)) for name in names}
+
+    @property
+    def number(self) -> Number:
+        """Its number; `NONE` where none may be given."""
+        if self.estimate is None:
+            return NONE
+        return Number(self.estimate, *(self.interval or (math.nan, math.nan)))
+
+    def rival(self, kind: str) -> Rival | None:
+        """The first rival of this kind; None where nothing of it was measured."""
+        return next((rival for rival in self.rivals if rival.kind == kind), None)
+
+
+class Caution(NamedTuple):
+    """A reason to doubt a number of `stage` (empty: the whole run), at its part `about` (empty: all
+    of it).
+    """
+
+    stage: str
+    text: str
+    about: str = ""
 
 
 Compared = list[tuple[str, str]]
@@ -51,24 +121,49 @@ def claim(
 ) -> Finding:
     """The finding of the first row, in the sentence of its verdict.
 
-    `told` fills the sentence, but for `p` and `compared`, which stand beside the number.
+    `told` fills the sentence, but for `p`, `compared`, `rivals`, `answers` and `about`, which stand
+    beside the number.
     """
     p, compared = told.pop("p", None), told.pop("compared", [])
-    number = number_of(row)
-    bare = math.isnan(number.value)
-    bounded = not (math.isnan(number.low) or math.isnan(number.high))
+    rivals, answers, about = (told.pop(name, "") for name in ("rivals", "answers", "about"))
+    of = number_of(row)
+    bare = math.isnan(of.value)
     return Finding(
         stage=stage,
         what=what,
         verdict=verdict,
         sentence=sentences[verdict].format(**told),
         value="" if bare else measured(row),
-        estimate=None if bare else number.value,
-        interval=(number.low, number.high) if bounded else None,
+        estimate=None if bare else of.value,
+        interval=_bounds(of),
         p=p,
         n=int(numeral(row, "n")),
         beside=tuple(compared),
+        answers=answers,
+        about=about,
+        rivals=tuple(rivals),
+        told=told,
     )
+
+
+def rivals_of(*given: tuple[str, str, pd.DataFrame | None]) -> tuple[Rival, ...]:
+    """The rivals of (kind, name, row): those of a row with a value; a range of random draws stands
+    for the interval that a row lacks.
+    """
+    found = []
+    for kind, name, row in given:
+        of = NONE if row is None else number_of(row)
+        if row is None or math.isnan(of.value):
+            continue
+        bounds = _bounds(of)
+        if bounds is None and "draw_low" in row:
+            bounds = _bounds(Number(of.value, numeral(row, "draw_low"), numeral(row, "draw_high")))
+        found.append(Rival(kind, name, of.value, bounds))
+    return tuple(found)
+
+
+def _bounds(of: Number) -> tuple[float, float] | None:
+    return None if math.isnan(of.low) or math.isnan(of.high) else (of.low, of.high)
 
 
 def number_of(row: pd.DataFrame) -> Number:
@@ -84,7 +179,8 @@ def p_of(row: pd.DataFrame, *names: str) -> float | None:
     return None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON has it."""
     if isinstance(value, Verdict):
         return str(value)
     return list(value) if isinstance(value, tuple) else value

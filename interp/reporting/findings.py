@@ -7,16 +7,17 @@ the reason is. Each stage is one claim, or one for each of its questions, over a
 was picked for it on the data that it is told of.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from interp.errors import DataError
 from interp.reporting.decisions import Verdict
-from interp.reporting.finding import Finding
+from interp.reporting.finding import Caution, Finding
 from interp.reporting.sections import SECTIONS
+from interp.stages import STAGES
 
-__all__ = ["Finding", "cautions", "findings"]
+__all__ = ["Finding", "cautions", "findings", "warned"]
 
 
 def findings(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
@@ -38,19 +39,43 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
     return found
 
 
-def cautions(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+def cautions(tables: Mapping[str, pd.DataFrame]) -> list[Caution]:
     """Warnings that no stage could give alone: a baseline as good as the probe, unreadable
     steering, too few pairs, ...
     """
-    found: list[str] = []
+    found: list[Caution] = []
     of_stage = {section.name: section.cautions for section in SECTIONS}
+    shown_in = {name: section.name for section in SECTIONS for name in section.tables}
     for stage, table in tables.items():
-        unmeasured = int(table["value"].isna().sum())
-        if unmeasured:
-            found.append(
-                f"{stage}: {unmeasured} of {len(table)} rows were not measured; figures and "
-                "headlines leave them out."
-            )
         if stage in of_stage:
             found += of_stage[stage](table[table["value"].notna()])
+        unmeasured = int(table["value"].isna().sum())
+        if unmeasured:
+            text = (
+                f"{unmeasured} of {len(table)} rows of the table {stage} were not measured; "
+                "figures and headlines leave them out."
+            )
+            found.append(Caution(shown_in.get(stage, ""), text))
     return found
+
+
+def warned(warnings: Iterable[str], found: Sequence[Finding]) -> list[Caution]:
+    """A record's warnings as cautions of the stage that each begins with, `stage: text`, and of the
+    part of it (reception: ...) that a finding is about; others are of the whole run.
+
+    A warning of the capture is of the whole run: every stage reads it.
+    """
+    parts = {(finding.stage, finding.about) for finding in found}
+    shown_in = {name: section.name for section in SECTIONS for name in section.tables}
+    names = {stage.name for stage in STAGES}
+    told = []
+    for warning in warnings:
+        stage, _, text = warning.partition(": ")
+        if stage not in names or not text:
+            told.append(Caution("", warning))
+            continue
+        home = shown_in.get(stage, "")
+        about, _, rest = text.partition(": ")
+        known = rest and (home, about) in parts
+        told.append(Caution(home, rest, about) if known else Caution(home, text))
+    return told

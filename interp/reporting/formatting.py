@@ -52,7 +52,13 @@ def number(value: float) -> str:
         return "not measured"
     if math.isinf(value):
         return "infinite" if value > 0 else "minus infinite"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+    return decimals(value, 3 if abs(value) < 100 else 0)
+
+
+def decimals(value: float, places: int) -> str:
+    """`value` with so many decimals, and no minus before a zero."""
+    told = f"{value:.{places}f}"
+    return told.removeprefix("-") if float(told) == 0 else told
 
 
 def whole(value: float) -> str:

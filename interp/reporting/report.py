@@ -1,5 +1,5 @@
-"""One self-contained HTML page out of a results folder: warnings first, then the findings, the
-stages, and the provenance.
+"""One self-contained HTML page out of a results folder: the answer first, then what must be read
+with it, the findings, the stages, and the provenance.
 
 The page holds its figures and style and runs nothing: no script, no request, and a content policy
 that forbids both. Every string of the run is shown as text, with invisible characters as code
@@ -7,8 +7,9 @@ points.
 """
 
 import base64
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,40 @@ from markupsafe import Markup
 from interp.errors import ArtefactError
 from interp.files import write_atomic
 from interp.records import RunRecord, read_record
+from interp.reporting.answer import Answer, answer
+from interp.reporting.decisions import Verdict
 from interp.reporting.figures import FIGURES
-from interp.reporting.findings import cautions, findings
+from interp.reporting.finding import Caution, Finding
+from interp.reporting.findings import cautions, findings, warned
 from interp.reporting.formatting import visible
+from interp.reporting.glossary import GLOSSARY
 from interp.reporting.section import Section
 from interp.reporting.sections import SECTIONS
 from interp.reporting.select import best, column, groups, holds, measured, select
+from interp.reporting.twins import marked
 from interp.results import read_tables
 
 MOST_ROWS = 24
 """How many rows of a table are printed; the rest is one click away, in the CSV file."""
 
+BESIDE = 3
+"""How much a number is held against at first sight; the rest is folded."""
+
+FOREMOST = 3
+"""How many cautions of stages stand beside the answer; the rest stand beside their stages."""
+
 _LONGEST = 400
+_SHORT = 300
+"""Characters of a stage's cautions up to which they are shown unfolded."""
+
+_MARKS = {
+    Verdict.FOUND: ("✓", "found"),
+    Verdict.NOT_FOUND: ("–", ""),
+    Verdict.NOT_TOLD_APART: ("≈", "doubtful"),
+    Verdict.INVERTED: ("↓", "doubtful"),
+    Verdict.CANNOT_SAY: ("?", ""),
+}
+"""Of each verdict its sign and its style."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +67,18 @@ class Picture:
     alt: str
     reading: str
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A finding as a row of the summary: the sign and the style of its verdict, and how many
+    cautions speak of it.
+    """
+
+    finding: Finding
+    mark: str
+    look: str
+    cautions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,28 +118,94 @@ def render(
 ) -> str:
     """The report as HTML text."""
     found = findings(tables)
-    sections = [
-        {
-            "stage": section,
-            "ran": section.name in tables,
-            "found": [finding for finding in found if finding.stage == section.name],
-            "pictures": [
-                pictures[drawing.name] for drawing in section.figures if drawing.name in pictures
-            ],
-            "rows": key_rows(tables[section.name], section) if section.name in tables else None,
-        }
-        for section in SECTIONS
-    ]
+    doubts = [*cautions(tables), *warned(record.warnings, found)]
+    told = answer(found, model=record.model)
+    first = foremost(told, doubts)
     return _template().render(
         record=record,
-        preset=record.provenance.get("preset", {"name": "", "left_out": []}),
-        warnings=[*record.warnings, *cautions(tables)],
-        found=found,
-        sections=sections,
-        asked=_asked(record),
+        style=Markup(_resource("report.css")),
+        answer=told,
+        foremost=first,
+        folded=sum(bool(doubt.stage) for doubt in doubts) - len(first),
+        whole_run=[doubt for doubt in doubts if not doubt.stage],
         missing=[section for section in SECTIONS if section.name not in tables],
-        provenance=list(_flat(asdict(replace(record, verdict=())))),  # the findings say it
+        preset=record.provenance.get("preset", {"name": "", "left_out": []}),
+        rows=summary_rows(found, doubts),
+        twins=_twins(record),
+        asked=_asked(record),
+        sections=[
+            _section(section, tables, pictures=pictures, doubts=doubts) for section in SECTIONS
+        ],
+        glossary=GLOSSARY,
+        beside=BESIDE,
+        provenance=list(_flat(_provenance(record))),
     )
+
+
+def foremost(told: Answer, doubts: Sequence[Caution]) -> list[Caution]:
+    """The cautions that stand beside the answer: of each stage that a badge rests upon the first,
+    one about the part that it rests upon before others.
+    """
+    found: dict[str, Caution] = {}
+    for badge in told.badges:
+        parts = {one.about for one in badge.decided}
+        mine = [doubt for doubt in doubts if doubt.stage == badge.stage]
+        mine.sort(key=lambda doubt: doubt.about not in parts)
+        if mine:
+            found.setdefault(badge.stage, mine[0])
+    return list(found.values())[:FOREMOST]
+
+
+def summary_rows(found: Sequence[Finding], doubts: Sequence[Caution]) -> list[Row]:
+    """The findings as rows. A caution is counted at the first row that is about its part; one of a
+    whole stage at the stage's first row.
+    """
+    at: Counter[int] = Counter()
+    for doubt in doubts:
+        mine = [place for place, one in enumerate(found) if one.stage == doubt.stage]
+        exact = [place for place in mine if doubt.about and found[place].about == doubt.about]
+        at.update([*exact, *mine][:1])
+    return [Row(one, *_MARKS[one.verdict], at[place]) for place, one in enumerate(found)]
+
+
+def _section(
+    section: Section,
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    pictures: Mapping[str, Picture],
+    doubts: Sequence[Caution],
+) -> dict[str, Any]:
+    """What the page shows of a stage."""
+    mine = [doubt for doubt in doubts if doubt.stage == section.name]
+    ran = section.name in tables
+    return {
+        "stage": section,
+        "ran": ran,
+        "cautions": mine,
+        "short": sum(len(doubt.text) for doubt in mine) <= _SHORT,
+        "pictures": [pictures[one.name] for one in section.figures if one.name in pictures],
+        "rows": key_rows(tables[section.name], section) if ran else None,
+    }
+
+
+def _twins(record: RunRecord) -> list[dict[str, Any]]:
+    """The record's example pairs with the edit marked; none in a run of an older interp."""
+    found = []
+    for pair in record.provenance.get("examples", []):
+        affective, neutral = marked(pair["affective"], pair["neutral"])
+        found.append({"emotion": pair["emotion"], "affective": affective, "neutral": neutral})
+    return found
+
+
+def _provenance(record: RunRecord) -> dict[str, Any]:
+    """The record without what the page shows elsewhere."""
+    known = asdict(record)
+    for name in ("verdict", "answer", "warnings"):
+        del known[name]
+    known["provenance"] = {
+        name: value for name, value in record.provenance.items() if name != "examples"
+    }
+    return known
 
 
 def _asked(record: RunRecord) -> dict[str, Any]:
@@ -195,9 +296,17 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.from_string(
-        resources.files("interp.reporting").joinpath("report.html.j2").read_text(encoding="utf-8")
-    )
+    environment.filters["told"] = _told
+    return environment.from_string(_resource("report.html.j2"))
+
+
+def _resource(name: str) -> str:
+    return resources.files("interp.reporting").joinpath(name).read_text(encoding="utf-8")
+
+
+def _told(caution: Caution) -> str:
+    """A caution as text, with the part of the stage that it speaks of."""
+    return f"{caution.about}: {caution.text}" if caution.about else caution.text
 
 
 def _shown(value: Any) -> Any:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import pandas as pd
 from matplotlib.figure import Figure
 
-from interp.reporting.finding import Finding
+from interp.reporting.finding import Caution, Finding
 
 Draw = Callable[[pd.DataFrame], Figure]
 """A figure of a stage's tidy table, and of nothing else."""
 
 
-def no_cautions(table: pd.DataFrame) -> Iterator[str]:
+def no_cautions(table: pd.DataFrame) -> Iterator[Caution]:
     """The cautions of a stage whose numbers give no reason to doubt them."""
     yield from ()
 
@@ -52,7 +52,7 @@ class Section:
     per: tuple[str, ...]
     figures: tuple[Drawing, ...]
     findings: Callable[[pd.DataFrame], list[Finding]]
-    cautions: Callable[[pd.DataFrame], Iterator[str]] = no_cautions
+    cautions: Callable[[pd.DataFrame], Iterator[Caution]] = no_cautions
 
     @property
     def tables(self) -> tuple[str, ...]:

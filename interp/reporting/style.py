@@ -14,13 +14,13 @@ from typing import Any, NamedTuple, ParamSpec
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from interp.errors import DataError
-from interp.reporting.formatting import label, whole
+from interp.reporting.formatting import decimals, label, whole
 from interp.reporting.letters import families
 from interp.reporting.select import numbers
 
@@ -70,6 +70,7 @@ class Look(NamedTuple):
 
     colour: str
     marker: str
+    faint: bool = False
 
 
 def look(place: int) -> Look:
@@ -91,6 +92,15 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             return figure
 
     return inside
+
+
+_MARKERS_A_LINE = 15
+_FAINT: dict[str, Any] = {"linewidth": 0.9, "markersize": 3.0, "alpha": 0.75}
+
+
+def columns_for(n: int) -> int:
+    """In how many columns `n` panels stand: four, or three where that leaves fewer gaps."""
+    return 3 if n in (5, 6, 9) else 4
 
 
 def facets(
@@ -162,9 +172,9 @@ def curve(
     """Draw `value` against column `x` with its interval as a band (a whisker where there is one
     point only).
 
-    A value that was not measured leaves a gap. Raises `DataError` when nothing was measured, or
-    when two rows stand at the same place: then the rows answer different questions and a line
-    through them would mean nothing.
+    A faint look has no band. A value that was not measured leaves a gap. Raises `DataError` when
+    nothing was measured, or when two rows stand at the same place: then the rows answer different
+    questions and a line through them would mean nothing.
     """
     places = numbers(rows, x).to_numpy()
     order = np.argsort(places, kind="stable")
@@ -181,16 +191,19 @@ def curve(
     if np.isnan(value).all() or np.isnan(places).any():
         raise DataError(f"{text!r} has no measured value with its {x} to draw.")
     control = line != "-"
-    face = "white" if control else look.colour
     axes.plot(
         places,
         value,
         linestyle=line,
         color=look.colour,
         marker=look.marker,
-        markerfacecolor=face,
+        markerfacecolor="white" if control or look.faint else look.colour,
+        markevery=math.ceil(len(places) / _MARKERS_A_LINE),
         label=label(text),
+        **(_FAINT if look.faint else {}),
     )
+    if look.faint and len(places) > 1:
+        return
     axes.fill_between(
         places, low, high, color=look.colour, alpha=0.08 if control else 0.16, linewidth=0
     )
@@ -212,18 +225,20 @@ def heat(
     columns: Sequence[str],
     limit: float,
     written: bool = True,
+    unsure: Bool[np.ndarray, "row column"] | None = None,
 ) -> None:
     """Draw a matrix, blue below zero, white at zero, red above, from -limit to limit; cells not
     measured are grey.
 
-    Matrices up to 12 x 12 have their numbers in the cells, unless `written` is off. Raises
-    `DataError` when no cell was measured.
+    Matrices up to 12 x 12 have their numbers in the cells, unless `written` is off; those that are
+    `unsure` in brackets. Raises `DataError` when no cell was measured.
     """
     if np.isnan(cells).all():
         raise DataError("none of the matrix's cells was measured: there is nothing to draw.")
     map_ = mpl.colormaps["RdBu_r"].with_extremes(bad="#d9d9d9")
     axes.imshow(cells, cmap=map_, vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
-    axes.set_yticks(range(len(rows)), [label(text) for text in rows])
+    every = [*range(0, len(rows), max(1, math.ceil(len(rows) / 16)))]
+    axes.set_yticks(every, [label(rows[place]) for place in every])
     shown = [*range(0, len(columns), max(1, math.ceil(len(columns) / 12)))]
     long = max(len(columns[place]) for place in shown) > 3
     axes.set_xticks(
@@ -236,14 +251,17 @@ def heat(
     if written and cells.shape[0] <= 12 and cells.shape[1] <= 12:
         for (row, column), cell in np.ndenumerate(cells):
             colour = "white" if abs(cell) > 0.6 * limit else "black"
+            told = "–" if np.isnan(cell) else decimals(cell, 2)
+            doubtful = unsure is not None and bool(unsure[row, column])
+            told = f"({told})" if doubtful else told
             axes.text(
                 column,
                 row,
-                "–" if np.isnan(cell) else f"{cell:.2f}",
+                told,
                 ha="center",
                 va="center",
                 color=colour,
-                fontsize=7.5,
+                fontsize=6.2 if doubtful else 7.5,
             )
 
 

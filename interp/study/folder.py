@@ -30,6 +30,7 @@ from interp.records import RunRecord, read_record, software
 from interp.settings import DEFAULT_SITES
 from interp.sites import LAST, Site
 from interp.study.conditions import FEWEST, Conditions, conditions, unreadable
+from interp.study.examples import examples
 from interp.study.identity import (
     asked_of,
     plain,
@@ -56,6 +57,7 @@ class Study:
         self._take(settings, settings.read_battery())
         self.inputs = Inputs()
         self.inputs.watch(files_of(settings))
+        self._examples = examples(self.captured)  # refuses broken pairs before anything is made
         self._made = [] if settings.out.exists() else [settings.out]
         self.out = make_folder(settings.out)
         self.locks = FolderLocks(self.out)
@@ -258,12 +260,12 @@ class Study:
             self._read.pop(next(iter(self._read)))
         return found
 
-    def judge(self, verdict: Sequence[Mapping[str, Any]]) -> None:
-        """Write what may be said of the claims of all tables there are."""
+    def judge(self, verdict: Sequence[Mapping[str, Any]], answer: Mapping[str, Any]) -> None:
+        """Write what may be said of the claims of all tables there are, and what they answer."""
         path = self.out / "run.json"
         with self.locks.record():
             there = read_record(path)
-            self.record = replace(there, verdict=tuple(verdict))
+            self.record = replace(there, verdict=tuple(verdict), answer=answer)
             if self.record != there:
                 self.record.write(path)
 
@@ -294,6 +296,7 @@ class Study:
             identity = {
                 "software": software(),
                 "battery": _identify(self.battery),
+                "examples": self._examples,
                 "command": sys.argv,
             }
             record = RunRecord(

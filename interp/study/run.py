@@ -22,8 +22,9 @@ from interp.errors import ArtefactError, DataError, InterpError, StatisticsError
 from interp.files import make_folder, sha256_bytes, write_atomic
 from interp.models import LanguageModel, load, outline
 from interp.records import read_record
+from interp.reporting.answer import answer
 from interp.reporting.figures import draw_all
-from interp.reporting.findings import findings
+from interp.reporting.findings import cautions, findings
 from interp.reporting.report import write_report
 from interp.results import read_tables, table, table_bytes, table_path, undigested
 from interp.stages import STAGES as ORDER
@@ -55,8 +56,8 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
 
     In a whole run, a stage that this battery cannot answer (one class only, no words for an
     emotion) is recorded as a warning and left out; asked for by name, it raises, as does a model
-    that cannot be loaded, or a capture, which every stage needs. Returns the folder, the findings,
-    the warnings and the report's path.
+    that cannot be loaded, or a capture, which every stage needs. Returns the folder, the answer,
+    the findings, the warnings, the cautions that the numbers give, and the report's path.
     """
     study = Study(settings)
     try:
@@ -69,8 +70,9 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
                 if len(open_stages) > 1 and name not in _done(study.out):
                     print(f"stage {number} of {len(open_stages)}: {name}", file=sys.stderr)
                 _run_or_leave_out(study, name, asked=stages is not None)
-            found = findings(_tables(study.out))
-            study.judge([finding.record() for finding in found])
+            found, told = findings(tables := _tables(study.out)), cautions(tables)
+            answered = answer(found, model=settings.model)
+            study.judge([finding.record() for finding in found], answered.record())
             path = report(study.out) if stages is None else None
     except InterpError:
         study.take_back()
@@ -80,7 +82,9 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
     return {
         "out": str(study.out),
         "report": None if path is None else str(path),
+        "answer": answered.record(),
         "warnings": list(study.record.warnings),
+        "cautions": [caution._asdict() for caution in told],
         "findings": [asdict(finding) for finding in found],
     }
 

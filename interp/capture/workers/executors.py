@@ -65,7 +65,6 @@ def execute(recorder: Recorder, out: Path | None, *, executor: str) -> Activatio
             folder.reload()
         if len(folder.records) < len(recorder.plan.shards):
             raise BusyError(f"the workers were told to stop; {how_to_resume(folder)}")
-        folder.clean()  # a worker that died leaves a temporary
         folder.finish()
     return ActivationStore.open(out)
 

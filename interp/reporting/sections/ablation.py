@@ -7,7 +7,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interp.reporting.decisions import Number, Verdict, decide
-from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
+from interp.reporting.finding import (
+    Caution,
+    Compared,
+    Finding,
+    Question,
+    claim,
+    number_of,
+    p_of,
+    rivals_of,
+)
 from interp.reporting.formatting import label, number, p_value, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -29,9 +38,11 @@ from interp.reporting.select import (
     word,
     words,
 )
+from interp.reporting.specificity import of_its_own
 from interp.reporting.style import (
     chance,
     colour_bar,
+    columns_for,
     curve,
     explain,
     facets,
@@ -65,7 +76,7 @@ def ablation_label(table: pd.DataFrame) -> Figure:
     return _ablation(
         table,
         "label_logprob_change",
-        "change (nats)",
+        "log-prob. change (nats)",
         "What ablating the top components does to the emotion's words",
     )
 
@@ -78,7 +89,8 @@ def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
     select(rows, control="")
     panels = groups(rows, ["emotion"])
     kinds = list(dict.fromkeys(zip(column(rows, "component"), column(rows, "mode"), strict=True)))
-    figure, axes = facets(len(panels), columns=4, height=1.9)
+    columns = columns_for(len(panels))
+    figure, axes = facets(len(panels), columns=columns, height=1.9)
     for panel, (name, own) in zip(axes, panels, strict=True):
         for text, line in groups(own, ["component", "mode", "control"]):
             kind = kinds.index((word(line, "component"), word(line, "mode")))
@@ -87,7 +99,7 @@ def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
         chance(panel, 0.0, "no effect")
         panel.set_title(label(name))
         powers_of_two(panel, sorted(set(numbers(own, "k"))))
-    outer_labels(axes, columns=4, x="k ablated", y=y)
+    outer_labels(axes, columns=columns, x="k ablated", y=y)
     key(figure)
     explain(
         figure,
@@ -139,7 +151,7 @@ def ablation_specificity(table: pd.DataFrame) -> Figure:
         heat(panel, square(own, names), rows=names, columns=names, limit=limit)
         same = own[column(own, "emotion") == column(own, "target")]["value"].mean()
         panel.set_title(
-            f"{label(name)}, top {whole(numeral(own, 'k'))}: own {same:.2f}, others "
+            f"{label(name)}, top {whole(numeral(own, 'k'))}: own {number(same)}, others "
             f"{mean_off_diagonal(own)}"
         )
     outer_labels(axes, columns=2, x="emotion measured", y="emotion ablated")
@@ -169,7 +181,7 @@ _OF_ABLATION = {
 
 def findings(table: pd.DataFrame) -> list[Finding]:
     """What the most components take from their own emotion's words: the most of those numbers that
-    random components stand beside, where any has them.
+    random components stand beside, where any has them; and whether those are the emotion's own.
 
     The projection, on which they were chosen, stands beside.
     """
@@ -190,11 +202,12 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         compared += [] if fall is None else [("projection, natural lengths", measured(fall))]
         compared += _largest(own, row)
         verdict = _lowered(row, p)
-        told = {"k": whole(numeral(row, "k")), "kind": kind, "n": n}
+        told = {"k": whole(numeral(row, "k")), "kind": kind, "n": n, "compared": compared}
+        told["rivals"] = rivals_of(("random", f"random {kind}s", random))
+        told |= {"answers": Question.CAUSAL, "about": kind}
         what = f"the top {kind}s of each emotion are needed for its own words"
-        found.append(
-            claim("ablation", what, verdict, row, _OF_ABLATION, p=p, compared=compared, **told)
-        )
+        needed = claim("ablation", what, verdict, row, _OF_ABLATION, p=p, **told)
+        found += [needed, *of_its_own(table, row, needed)]
     return found
 
 
@@ -223,7 +236,7 @@ def drawn(row: pd.DataFrame) -> str:
     return f"{number(numeral(row, 'value'))} (draws {low} to {high})"
 
 
-def cautions(table: pd.DataFrame) -> Iterator[str]:
+def cautions(table: pd.DataFrame) -> Iterator[Caution]:
     """Where random components take as much as the chosen ones."""
     own = table[column(table, "emotion") == column(table, "target")]
     for kind, rows in parts(own, "component", metric="projection_drop", control=""):
@@ -235,10 +248,11 @@ def cautions(table: pd.DataFrame) -> Iterator[str]:
             if no_better(own, row, "random")
         ]
         if beaten:
-            yield (
-                f"ablation: for {', '.join(beaten)} random {kind}s take as much from the "
-                "projection as the chosen ones."
+            text = (
+                f"for {', '.join(beaten)} random {kind}s take as much from the projection as the "
+                "chosen ones."
             )
+            yield Caution("ablation", text, kind)
 
 
 SECTION = Section(

@@ -24,6 +24,7 @@ from interp.reporting.select import (
 )
 from interp.reporting.style import (
     colour_bar,
+    columns_for,
     explain,
     facets,
     heat,
@@ -32,6 +33,9 @@ from interp.reporting.style import (
     outer_labels,
     styled,
 )
+
+_TALLEST = 3.0
+"""Inches of a map of heads, however many layers it has."""
 
 TAIL_POINTS = 200
 """How many ranks of a long tail are drawn: a line on a logarithmic axis needs no more, and a large
@@ -46,11 +50,11 @@ def head_contributions(table: pd.DataFrame) -> Figure:
     """
     rows = select(table, metric="contribution", component="head")
     panels = groups(rows, ["emotion"])
-    heads, layers = (
-        sorted(set(numbers(rows, "index"))),
-        sorted(set(numbers(rows, "layer")), reverse=True),
-    )
-    figure, axes = facets(len(panels), columns=4, height=0.24 * len(layers) + 0.95)
+    heads = [float(head) for head in range(int(numbers(rows, "index").max()) + 1)]
+    layers = [float(layer) for layer in range(int(numbers(rows, "layer").max()), -1, -1)]
+    columns = columns_for(len(panels))
+    height = min(0.24 * len(layers), _TALLEST) + 0.95
+    figure, axes = facets(len(panels), columns=columns, height=height)
     limit = float(rows["value"].abs().max()) or 1.0
     for panel, (name, own) in zip(axes, panels, strict=True):
         cells = matrix(numbers(own, "layer"), numbers(own, "index"), own["value"], layers, heads)
@@ -66,14 +70,15 @@ def head_contributions(table: pd.DataFrame) -> Figure:
         top = best(own.assign(value=own["value"].abs()))
         top = own.loc[top.index]
         panel.set_title(f"{label(name)}: {head_name(top)} {numeral(top, 'value'):+.2f}")
-    outer_labels(axes, columns=4, x="head", y="layer")
+    outer_labels(axes, columns=columns, x="head", y="layer")
     colour_bar(figure, axes, "contribution (residual units)")
     explain(
         figure,
-        title="Which heads write each emotion",
+        title="What each head adds along each emotion's direction",
         caption=f"{counted(rows)} pairs, affective minus neutral. Above each map its largest "
         "head. Red: the head pushes the residual stream along the emotion's direction; "
-        "blue: against it. Grey: not among the heads that the table lists.",
+        "blue: against it. Grey: not among the heads that the table lists. Layers behind the "
+        "direction's own add nothing to it and are not shown.",
     )
     return figure
 
@@ -118,10 +123,10 @@ def neuron_tail(table: pd.DataFrame) -> Figure:
     key(figure)
     explain(
         figure,
-        title="How few neurons carry each emotion",
+        title="How large the neurons' contributions to each direction are, by rank",
         caption=f"{counted(rows)} pairs, affective minus neutral; the neurons that the table "
-        "lists. A steep start means that a handful do the work; a flat line means that "
-        "it is spread over many.",
+        "lists. A steep start means that a handful add most; a flat line means that it is "
+        "spread over many.",
     )
     return figure
 
@@ -259,8 +264,8 @@ SECTION = Section(
     figures=(
         Drawing(
             head_contributions,
-            reading="Dark red heads write the emotion. A contribution is not yet a cause: see "
-            "ablation.",
+            reading="Dark red heads push along the direction most. A contribution is not yet a "
+            "cause: see ablation.",
             needs={"component": "head"},
         ),
         Drawing(

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from interp.reporting.baselines import NESTED
 from interp.reporting.decisions import Verdict, decide
-from interp.reporting.finding import Finding, claim, number_of, p_of
+from interp.reporting.finding import Caution, Finding, claim, number_of, p_of
 from interp.reporting.formatting import label, p_value, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.sections.probes import UNCHOSEN
@@ -32,6 +32,7 @@ from interp.reporting.select import (
 from interp.reporting.style import (
     chance,
     colour_bar,
+    columns_for,
     curve,
     explain,
     facets,
@@ -81,14 +82,15 @@ def _by_emotion(
 ) -> Figure:
     rows = select(table, metric=metric)
     panels = groups(rows, ["emotion"])
-    figure, axes = facets(len(panels), columns=4, height=1.9)
+    columns = columns_for(len(panels))
+    figure, axes = facets(len(panels), columns=columns, height=1.9)
     for panel, (name, own) in zip(axes, panels, strict=True):
         for at, (line_name, line) in enumerate(groups(own, ["site", "position", "method"])):
             curve(panel, line, x="layer", look=look(at), text=line_name)
         chance(panel, nothing, f"chance {whole(nothing)}")
         panel.set_title(label(name))
         layer_ticks(panel)
-    outer_labels(axes, columns=4, x="layer", y=y)
+    outer_labels(axes, columns=columns, x="layer", y=y)
     key(figure)
     bands = "bands are 95 % intervals" if rows["ci_low"].notna().any() else "there are no intervals"
     explain(figure, title=title, caption=f"{counted(rows)} a panel; {bands}. {reading}")
@@ -194,15 +196,20 @@ STABLE = 0.5
 """The cosine between halves of the scenarios below which a direction is called unstable."""
 
 
-def cautions(table: pd.DataFrame) -> Iterator[str]:
+def cautions(table: pd.DataFrame) -> Iterator[Caution]:
     """Directions that other scenarios would turn."""
-    for emotion, rows in parts(table, "emotion", metric="separation_auroc"):
+    emotions = parts(table, "emotion", metric="separation_auroc")
+    unstable = []
+    for emotion, rows in emotions:
         stable = beside(table, best(rows), metric="split_half_cosine")
         if stable is not None and numeral(stable, "value") < STABLE:
-            yield (
-                f"directions: {emotion}'s best direction is unstable (cosine of two halves "
-                f"{measured(stable)})."
-            )
+            unstable.append(f"{emotion} ({measured(stable)})")
+    if unstable:
+        text = (
+            f"of {len(emotions)} emotions {len(unstable)} have an unstable best direction (cosine "
+            f"of two halves below {STABLE:g}): {', '.join(unstable)}."
+        )
+        yield Caution("directions", text)
 
 
 SECTION = Section(

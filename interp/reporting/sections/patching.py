@@ -2,11 +2,21 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from interp.reporting.decisions import Verdict, decide
-from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
+from interp.reporting.finding import (
+    Caution,
+    Compared,
+    Finding,
+    Question,
+    claim,
+    number_of,
+    p_of,
+    rivals_of,
+)
 from interp.reporting.formatting import label, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -72,8 +82,17 @@ def patching_map(table: pd.DataFrame) -> Figure:
     figure, axes = facets(len(panels), columns=2, height=0.36 * len(sites) + 1.0)
     limit = max(1.0, float(rows["value"].abs().max()))
     for panel, (name, own) in zip(axes, panels, strict=True):
-        cells = matrix(column(own, "site"), numbers(own, "layer"), own["value"], sites, layers)
-        heat(panel, cells, rows=sites, columns=[whole(layer) for layer in layers], limit=limit)
+        at = column(own, "site"), numbers(own, "layer")
+        cells = matrix(*at, own["value"], sites, layers)
+        unsure = (numbers(own, "ci_low") <= 0) & (numbers(own, "ci_high") >= 0)
+        heat(
+            panel,
+            cells,
+            rows=sites,
+            columns=[whole(layer) for layer in layers],
+            limit=limit,
+            unsure=matrix(*at, unsure.astype(float), sites, layers) == 1,
+        )
         panel.set_title(f"patched at: {label(name)}")
     outer_labels(axes, columns=2, x="layer", y="site")
     colour_bar(figure, axes, unit)
@@ -84,40 +103,49 @@ def patching_map(table: pd.DataFrame) -> Figure:
     )
     explain(
         figure,
-        title="Where putting in one activation brings the emotion",
+        title="How much of the twins' difference one patched activation moves",
         caption=f"{over.capitalize()}, {counted(rows)} pairs a cell. {_SCALE[unit]} Last: the "
         "text's last token; edit: the tokens in which the twins differ. A late layer at "
-        "the last token only copies the output.",
+        "the last token only copies the output. In brackets: the interval holds zero.",
     )
     return figure
 
 
 @styled
 def patching_curves(table: pd.DataFrame) -> Figure:
-    """Restoration by layer with intervals, beside patches from a random source; a panel a site (and
-    emotion, if not pooled).
+    """Restoration by layer with intervals, beside patches from another scenario; a panel a site
+    (and emotion, if not pooled), a row a mode.
+
+    Sites patched at one layer only are left to the map, where there are others.
     """
     scores, unit = patching_scores(table)
     rows, _ = pooled(scores)
-    panels = groups(rows, ["site", "emotion", "mode"])
-    figure, axes = facets(len(panels), columns=3, height=2.3)
+    rows = _at_several_layers(rows)
+    panels = [
+        (", ".join(filter(None, (name, mode))), own)
+        for mode, of_mode in groups(rows, ["mode"])
+        for name, own in groups(of_mode, ["site", "emotion"])
+    ]
+    columns = min(4, len(groups(rows, ["site", "emotion"])))
+    figure, axes = facets(len(panels), columns=columns, height=2.3)
     positions = list(dict.fromkeys(column(rows, "position")))
     for panel, (name, own) in zip(axes, panels, strict=True):
-        for position, line in groups(own, ["position", "control"]):
-            control = word(line, "control")
-            own_look = look(positions.index(word(line, "position")))
-            curve(
-                panel, line, x="layer", look=own_look, text=position, line=":" if control else "-"
-            )
+        for _, line in groups(own, ["position", "control"]):
+            control, position = word(line, "control"), word(line, "position")
+            own_look = look(positions.index(position))
+            text = f"{position}, another scenario" if control else position
+            curve(panel, line, x="layer", look=own_look, text=text, line=":" if control else "-")
         chance(panel, 0.0, "zero")
         panel.set_title(label(name))
         layer_ticks(panel)
-    outer_labels(axes, columns=3, x="layer", y=unit)
+    axes[0].set_ylim(*_span(rows))
+    outer_labels(axes, columns=columns, x="layer", y=unit)
     key(figure)
     explain(
         figure,
-        title="How much of the emotion one patched layer brings",
-        caption=f"{counted(rows)} pairs a point; bands are 95 % intervals. {_SCALE[unit]} "
+        title="How much of the twins' difference one patched layer moves",
+        caption=f"{counted(rows)} pairs a point; bands are 95 % intervals, dotted lines' bands are "
+        f"cut at the panel's edge. {_SCALE[unit]} "
         "Dotted: the activation came from another scenario's text of the same kind and "
         "emotion: what it restores is the emotion without this story.",
     )
@@ -125,6 +153,33 @@ def patching_curves(table: pd.DataFrame) -> Figure:
 
 
 NESTED = "nested_restoration"
+
+
+def _at_several_layers(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of sites with more than one layer; all where no site has."""
+    n_layers = numbers(rows, "layer").groupby(column(rows, "site")).transform("nunique")
+    return rows[n_layers > 1] if (n_layers > 1).any() else rows
+
+
+def _span(rows: pd.DataFrame) -> tuple[float, float]:
+    """The heights of all values, and of the intervals but for the control's, with a margin."""
+    own = rows[column(rows, "control") == ""]
+    heights = np.concatenate(
+        [
+            rows["value"].to_numpy(dtype=float),
+            *(own[name].to_numpy(dtype=float) for name in ("ci_low", "ci_high")),
+            [0.0],
+        ]
+    )
+    low, high = float(np.nanmin(heights)), float(np.nanmax(heights))
+    margin = 0.06 * (high - low or 1.0)
+    return low - margin, high + margin
+
+
+ANSWERING = "last"
+"""The position whose patches speak of a cause: what the model has computed by then. At the edited
+tokens an early patch only writes the other twin's words.
+"""
 _NO_EFFECT = {
     Verdict.NOT_FOUND: "The readout does not tell the twins apart, so there is nothing to restore.",
     Verdict.INVERTED: "The emotional texts make their own words less likely, so there is nothing "
@@ -137,11 +192,17 @@ _SHARE = (
     "most often {place})"
 )
 _OF_A_PATCH = {
-    Verdict.FOUND: f"Patching at {{name}} restores this share of {_SHARE}.",
-    Verdict.NOT_FOUND: f"Patching at {{name}} is not found to restore {_SHARE}.",
-    Verdict.INVERTED: f"Patching at {{name}} moves the wrong way {_SHARE}.",
-    Verdict.CANNOT_SAY: f"What patching at {{name}} restores of {_SHARE} has no interval.",
+    Verdict.FOUND: f"{{put}} {{does}} this share of {_SHARE}.",
+    Verdict.NOT_FOUND: f"{{put}} is not found to move {_SHARE}.",
+    Verdict.INVERTED: f"{{put}} moves the wrong way {_SHARE}.",
+    Verdict.CANNOT_SAY: f"{{put}}: what it moves of {_SHARE} has no interval.",
 }
+_PUT = {
+    "noise": "The neutral text's state at the {where}, put into the emotional one,",
+    "denoise": "The emotional text's state at the {where}, put into the neutral one,",
+}
+_DOES = {"noise": "takes away", "denoise": "brings back"}
+_WHERE = {"last": "last token", "edit": "edited tokens"}
 
 
 def findings(table: pd.DataFrame) -> list[Finding]:
@@ -163,7 +224,8 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         )
         whole_effect = beside(table, row, metric="total_effect", position="", site="", layer="")
         control = beside(table, row, metric="restoration", control="random_source")
-        compared = [("random source, same place", measured(control))] if control is not None else []
+        source = "another scenario's state, same place"
+        compared = [(source, measured(control))] if control is not None else []
         compared += (
             [("difference to restore (nats)", measured(whole_effect))]
             if whole_effect is not None
@@ -173,10 +235,15 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         over = "all emotions" if word(row, "emotion") in POOLED else word(row, "emotion")
         verdict = decide(number_of(row), nothing=0.0)
         what = f"patching at {name} restores the readout's difference"
-        told_of = {"name": name, "over": over, "n": len(cells), "place": place(row)}
-        found.append(
-            claim("patching", what, verdict, row, _OF_A_PATCH, compared=compared, **told_of)
-        )
+        mode, position = word(row, "mode"), word(row, "position")
+        where = _WHERE.get(position, position)
+        told_of = {"over": over, "n": len(cells), "place": place(row), "mode": mode, "where": where}
+        told_of |= {"put": _PUT.get(mode, _PUT["denoise"]).format(where=where)}
+        told_of |= {"does": _DOES.get(mode, "brings back"), "compared": compared, "about": name}
+        told_of["rivals"] = rivals_of(("source", "another scenario's state", control))
+        if position == ANSWERING:
+            told_of["answers"] = Question.CAUSAL
+        found.append(claim("patching", what, verdict, row, _OF_A_PATCH, **told_of))
     return found
 
 
@@ -220,14 +287,15 @@ PAIRS_WANTED = 8
 """The number of distinct pairs a cell below which an interval over pairs means little."""
 
 
-def cautions(table: pd.DataFrame) -> Iterator[str]:
+def cautions(table: pd.DataFrame) -> Iterator[Caution]:
     """Cells that rest on few pairs."""
     few = int(table["n"].min()) if len(table) else 0
     if 0 < few < PAIRS_WANTED:
-        yield (
-            f"patching: some cells rest on {few} pairs; fewer than {PAIRS_WANTED} distinct "
-            "pairs make an interval unreliable."
+        text = (
+            f"some cells rest on {few} pairs; fewer than {PAIRS_WANTED} distinct pairs make an "
+            "interval unreliable."
         )
+        yield Caution("patching", text)
 
 
 SECTION = Section(
@@ -243,8 +311,9 @@ SECTION = Section(
         Drawing(
             patching_map,
             reading=(
-                "Red cells carry the emotion. It tends to start at the edit and to reach the "
-                "last token later."
+                "Red cells move the answer toward the text that the activation came from; in "
+                "brackets it is not sure that they do. The difference tends to start at the edit "
+                "and to reach the last token later."
             ),
         ),
         Drawing(

@@ -8,7 +8,17 @@ from matplotlib.figure import Figure
 
 from interp.reporting.baselines import NESTED, closest_words, text_baselines, text_baselines_of
 from interp.reporting.decisions import Number, Verdict, decide
-from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
+from interp.reporting.depth import STREAM, first_layer
+from interp.reporting.finding import (
+    Caution,
+    Compared,
+    Finding,
+    Question,
+    claim,
+    number_of,
+    p_of,
+    rivals_of,
+)
 from interp.reporting.formatting import interval, label, p_value
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -45,11 +55,11 @@ _SITES = ["site", "method"]
 
 @styled
 def probe_curves(table: pd.DataFrame) -> Figure:
-    """AUROC of the probes by depth, a line a site, beside chance, the best text baseline and the
-    control task.
+    """AUROC of the probes by depth, a line a site, beside chance, the best text baseline and, for
+    the stream, the control task.
 
-    Panels are tasks (reception, categorisation), a row a position. Raises `DataError` when the
-    table holds no probe.
+    The stream (or the first site) has its band, other sites are faint. Panels are tasks (reception,
+    categorisation), a row a position. Raises `DataError` when the table holds no probe.
     """
     scores = select(table, metric="auroc")
     probes = select(scores, control="")
@@ -57,8 +67,11 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     columns = len(set(column(probes, "task")))
     figure, axes = facets(len(panels), columns=columns, height=3.1)
     controlled = holds(scores, control=MEMORISED)
+    sites = list(dict.fromkeys(column(probes, "site")))
+    main = STREAM if STREAM in sites else sites[0]
     lines = {
-        _line(line): (name, look(at)) for at, (name, line) in enumerate(groups(probes, _SITES))
+        _line(line): (name, look(at)._replace(faint=word(line, "site") != main))
+        for at, (name, line) in enumerate(groups(probes, _SITES))
     }
     for panel, (name, rows) in zip(axes, panels, strict=True):
         _probe_panel(panel, rows, scores, name, lines)
@@ -67,14 +80,14 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     told = "The table holds no control task."
     if controlled:
         told = (
-            "Dotted: the same probe on labels drawn at random for each scenario, which it can "
-            "only learn by heart (control task): the room it has."
+            f"Dotted: the probe of {main} on labels drawn at random for each scenario, which it "
+            "can only learn by heart (control task): the room it has."
         )
     explain(
         figure,
         title="How well a linear probe reads the emotion, by depth and site",
         caption=f"{counted(probes)} texts, scored on held-out scenarios; bands are 95 % "
-        f"intervals. {told} Where the best text baseline comes near, the words alone "
+        f"intervals (of {main}). {told} Where the best text baseline comes near, the words alone "
         "give the answer away.",
     )
     return figure
@@ -98,10 +111,9 @@ def _probe_panel(
     for _, line in groups(rows, _SITES):
         site, drawn = lines[_line(line)]
         curve(panel, line, x="depth", look=drawn, text=site)
-        if holds(scores, task=task, position=position, control=MEMORISED, site=word(line, "site")):
-            control = select(
-                scores, task=task, position=position, control=MEMORISED, site=word(line, "site")
-            )
+        known = {"task": task, "position": position, "control": MEMORISED}
+        if not drawn.faint and holds(scores, **known, site=word(line, "site")):
+            control = select(scores, **known, site=word(line, "site"))
             curve(panel, control, x="depth", look=drawn, text=f"{site}, control task", line=":")
     chance(panel, 0.5, "chance 0.5")
     baselines = text_baselines_of(select(scores, task=task))
@@ -139,7 +151,9 @@ UNCHOSEN = "no place was chosen on other scenarios than those it is told of"
 
 
 def findings(table: pd.DataFrame) -> list[Finding]:
-    """One finding for each task: the nested score, held against the words on the same folds."""
+    """Of each task the nested score, held against the words on the same folds; and, where it lies
+    above them, the first layer at which the stream does so by itself.
+    """
     found = []
     for task, rows in groups(select(table, metric="auroc", control=""), ["task"]):
         name = word(best(rows), "task")
@@ -158,17 +172,25 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         )
         what = _TASKS.get(task, f"answers {task}")
         why = "it has no interval" if nested else UNCHOSEN
+        baselines = text_baselines_of(select(table, metric="auroc", task=name))
+        rivals = rivals_of(
+            ("words", "best text-only baseline", None if baselines.empty else best(baselines))
+        )
         told = {
             "does": what,
             "place": place(top),
             "n": len(rows),
             "apart": _apart(above),
             "why": why,
+            "rivals": rivals,
+            "answers": Question.REPRESENTED,
+            "about": name,
         }
         claimed = f"a linear probe {what}, beyond the words"
         found.append(
             claim("probes", claimed, verdict, top, _OF_A_PROBE, p=p, compared=compared, **told)
         )
+        found += first_layer(table, baselines, found[-1])
     return found
 
 
@@ -195,27 +217,30 @@ CLOSE = 0.02
 """A nuisance this near to the probe explains its score as well as the emotion does."""
 
 
-def cautions(table: pd.DataFrame) -> Iterator[str]:
+def cautions(table: pd.DataFrame) -> Iterator[Caution]:
     """Where the words, or a nuisance, explain the score as well as the emotion does."""
     for task, rows in parts(table, "task", metric="auroc", control=""):
         top = best(rows)
         baselines = text_baselines_of(select(table, metric="auroc", task=task))
         if baselines.empty:
-            yield (
-                f"{task}: no text baseline was measured, so the probe's score says nothing "
-                "about meaning."
-            )
+            bare = "no text baseline was measured, so the probe's score says nothing about meaning."
+            yield Caution("probes", bare, task)
         else:
             yield from _words_alone(table, task, baselines)
-        for name, row in nuisances_of(table, top, metric="selectivity").items():
-            if numeral(row, "value") <= CLOSE or not numeral(row, "ci_low") > 0:
-                yield (
-                    f"{task}: whether the probe tells more of the emotion than of {name} cannot "
-                    f"be said (difference {measured(row)})."
-                )
+        close = [
+            f"{name} ({measured(row)})"
+            for name, row in nuisances_of(table, top, metric="selectivity").items()
+            if numeral(row, "value") <= CLOSE or not numeral(row, "ci_low") > 0
+        ]
+        if close:
+            text = (
+                "whether the probe tells more of the emotion than of "
+                f"{', '.join(close)} cannot be said (difference of the two scores in brackets)."
+            )
+            yield Caution("probes", text, task)
 
 
-def _words_alone(table: pd.DataFrame, task: str, baselines: pd.DataFrame) -> Iterator[str]:
+def _words_alone(table: pd.DataFrame, task: str, baselines: pd.DataFrame) -> Iterator[Caution]:
     """Where the probe does not surely lie above the best text baseline, paired on the same
     folds.
     """
@@ -224,11 +249,12 @@ def _words_alone(table: pd.DataFrame, task: str, baselines: pd.DataFrame) -> Ite
         return
     top = select(table, metric=NESTED, task=task)
     far = interval(*above)
-    yield (
-        f"{task}: the text baseline {word(best(baselines), 'control')} reaches "
+    text = (
+        f"the text baseline {word(best(baselines), 'control')} reaches "
         f"{measured(best(baselines))}, the probe {measured(top)}, a paired difference of {far}: "
         "the probe is not told apart from the words alone."
     )
+    yield Caution("probes", text, task)
 
 
 SECTION = Section(
@@ -247,8 +273,8 @@ SECTION = Section(
             reading=(
                 "Higher is better; 0.5 is chance. The score counts only as far as it lies above "
                 "the grey band of the best text baseline: below that, the words alone would do. "
-                "The site's dotted line is what the probe could learn by heart of scenarios that "
-                "it has seen; the blue scores are of scenarios that it has not seen."
+                "The dotted line is what the same probe could learn by heart of scenarios that it "
+                "has seen; the solid ones are of scenarios that it has not seen."
             ),
         ),
         Drawing(

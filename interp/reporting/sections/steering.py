@@ -1,13 +1,26 @@
 """Steering: its figures, what may be said of it, and what to doubt."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
 from interp.errors import DataError
 from interp.reporting.decisions import Verdict, decide
 from interp.reporting.dose_curves import steering_dose, steering_success
-from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
+from interp.reporting.finding import (
+    JUDGED,
+    WORDS,
+    Caution,
+    Compared,
+    Finding,
+    Question,
+    Rival,
+    claim,
+    number_of,
+    p_of,
+    rivals_of,
+)
 from interp.reporting.formatting import number, p_value, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -89,6 +102,8 @@ def _success(rows: pd.DataFrame) -> Finding:
             verdict=Verdict.CANNOT_SAY,
             sentence=sentence,
             beside=tuple(shared),
+            answers=Question.STEERABLE,
+            about=JUDGED,
         )
     arms = [(name, mean(each, metric="success", control=name)) for name in ("unsteered", "random")]
     compared: Compared = [(name, number(value)) for name, value in arms if value is not None]
@@ -102,17 +117,17 @@ def _success(rows: pd.DataFrame) -> Finding:
     over = f"mean over {len(steered)} emotions, interval over prompts"
     over += ", on prompts that did not choose the strength" if half == "report" else ""
     what = what if verdict is Verdict.CANNOT_SAY else f"{what[0].upper()}{what[1:]}"
-    return claim(
-        "steering",
-        claimed,
-        verdict,
-        row,
-        _OF_SUCCESS,
-        p=p,
-        compared=compared,
-        doing=what,
-        over=over,
-    )
+    random = dict(arms)["random"]
+    filled: dict[str, Any] = {
+        "doing": what,
+        "over": over,
+        "at": whole(at),
+        "compared": compared,
+        "answers": Question.STEERABLE,
+        "about": JUDGED,
+        "rivals": [] if random is None else [Rival("random", "random directions", random)],
+    }
+    return claim("steering", claimed, verdict, row, _OF_SUCCESS, p=p, **filled)
 
 
 def _above(rows: pd.DataFrame, at: float, metric: str) -> pd.DataFrame | None:
@@ -150,16 +165,21 @@ def _dose(table: pd.DataFrame) -> Finding:
         if len(own) > 1 and "dealt" in word(row, "p_of")
         else "random directions do"
     )
-    told = {"at": whole(at), "n": len(own), "rival": rival}
+    rivals = [
+        (name, told, select(there, control=name) if holds(there, control=name) else None)
+        for name, told in names.items()
+    ]
+    told = {"at": whole(at), "n": len(own), "rival": rival, "compared": compared}
+    told |= {"answers": Question.STEERABLE, "about": WORDS, "rivals": rivals_of(*rivals)}
     what = "each emotion's direction raises its own words"
-    return claim("steering", what, verdict, row, _OF_DOSE, p=p, compared=compared, **told)
+    return claim("steering", what, verdict, row, _OF_DOSE, p=p, **told)
 
 
 VALID_WANTED = 0.9
 """The share of continuations that should still be readable."""
 
 
-def cautions(table: pd.DataFrame) -> Iterator[str]:
+def cautions(table: pd.DataFrame) -> Iterator[Caution]:
     """Continuations that nobody can read, and random directions that do as well."""
     if not holds(table, metric="success", control=""):
         return
@@ -167,10 +187,11 @@ def cautions(table: pd.DataFrame) -> Iterator[str]:
     told = select(rows, half="report") if holds(rows, half="report") else rows
     valid = mean(told, metric="valid", control="")
     if valid is not None and valid < VALID_WANTED:
-        yield (
-            f"steering: only {number(valid)} of the steered continuations can be read at the "
-            "strength reported."
+        text = (
+            f"only {number(valid)} of the steered continuations can be read at the strength "
+            "reported."
         )
+        yield Caution("steering", text, JUDGED)
     steered = select(told, metric="success", control="")
     steered = steered[column(steered, "emotion") != "all"]
     beaten = [
@@ -179,10 +200,8 @@ def cautions(table: pd.DataFrame) -> Iterator[str]:
         if no_better(told, row, "random")
     ]
     if beaten:
-        yield (
-            f"steering: toward {', '.join(beaten)} a random direction does as well as the "
-            "emotion's."
-        )
+        text = f"toward {', '.join(beaten)} a random direction does as well as the emotion's."
+        yield Caution("steering", text, JUDGED)
 
 
 SECTION = Section(
@@ -206,10 +225,11 @@ SECTION = Section(
         Drawing(
             steering_dose,
             reading=(
-                "Blue should rise with the strength while orange stays at the dashed level of "
-                "the unsteered model."
+                "Blue should rise with the strength while orange stays at zero, the unsteered "
+                "model. Where other emotions' words rise as well, the direction is not one "
+                "emotion's own."
             ),
-            needs={"metric": "label_logprob"},
+            needs={"metric": "label_logprob_gain"},
         ),
     ),
     findings=findings,

@@ -1,0 +1,82 @@
+"""Whether the parts that an emotion needs are its own, or those of every emotion."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from interp.chance import FEWEST_DEALT, assignment_p
+from interp.reporting.decisions import Number, Verdict, decide
+from interp.reporting.finding import Finding, Question, claim, number_of, rivals_of
+from interp.reporting.formatting import p_value
+from interp.reporting.select import POOLED, column, holds, numbers, numeral, select, square, words
+from interp.stats import mean_interval
+
+_OF_ITS_OWN = {
+    Verdict.FOUND: "Each emotion's own words fall further without its own top {k} {kind}s than "
+    "without those of the other emotions (nats, interval over {n} emotions).",
+    Verdict.NOT_FOUND: "Each emotion's own words are not found to fall further without its own top "
+    "{k} {kind}s than without those of the other emotions (nats, interval over {n} emotions).",
+    Verdict.INVERTED: "Each emotion's own words fall less without its own top {k} {kind}s than "
+    "without those of the other emotions (nats, interval over {n} emotions).",
+    Verdict.CANNOT_SAY: "Whether each emotion's own words fall further without its own top {k} "
+    "{kind}s than without those of the other emotions cannot be said (nats).",
+}
+
+
+def of_its_own(table: pd.DataFrame, row: pd.DataFrame, needed: Finding) -> list[Finding]:
+    """What an emotion's words lose by its own parts, less what they lose by other emotions' parts.
+
+    Nothing where the finding `needed` of the same parts is not found (it opens this question), or
+    there are fewer than `FEWEST_DEALT` emotions. `row` is that finding's. The p is of emotions
+    dealt to the parts at random: parts that lower all words alike lower the own ones under any
+    name.
+    """
+    changes = _changes(table, row)
+    if needed.verdict is not Verdict.FOUND or changes is None or len(changes) < FEWEST_DEALT:
+        return []
+    own = np.diagonal(changes)
+    others = (changes.sum(axis=0) - own) / (len(own) - 1)
+    found = mean_interval(own - others, [str(place) for place in range(len(own))])
+    told = row.assign(**found._asdict())
+    p = assignment_p(-changes)
+    number = number_of(told)
+    bare = {"ci_low": math.nan, "ci_high": math.nan, "draw_low": math.nan, "draw_high": math.nan}
+    other = row.assign(value=float(others.mean()), **bare)
+    kind, k = needed.told["kind"], needed.told["k"]
+    finding = claim(
+        "ablation",
+        f"the top {kind}s of each emotion are needed for its own words more than other emotions' "
+        f"{kind}s are",
+        decide(Number(-number.value, -number.high, -number.low), nothing=0.0, p=p),
+        told,
+        _OF_ITS_OWN,
+        p=p,
+        compared=[
+            ("own words, own parts", needed.value),
+            ("own words, other emotions' parts", f"{float(others.mean()):.3f}"),
+            ("emotions dealt to the parts at random", p_value(p)),
+        ],
+        rivals=rivals_of(("other", f"without other emotions' {kind}s", other)),
+        answers=Question.CAUSAL,
+        about=f"{kind}, own",
+        kind=kind,
+        k=k,
+        n=len(own),
+    )
+    return [finding]
+
+
+def _changes(table: pd.DataFrame, row: pd.DataFrame) -> Float[np.ndarray, "emotion target"] | None:
+    """The change of each emotion's words (across) without each emotion's parts (down), at the k of
+    `row`; None where a cell was not measured.
+    """
+    wanted = {"metric": "label_logprob_change", "control": "", **words(row, "component", "mode")}
+    cells = table[numbers(table, "k") == numeral(row, "k")]
+    cells = cells[~column(cells, "emotion").isin(POOLED) & ~column(cells, "target").isin(POOLED)]
+    if not holds(cells, **wanted):
+        return None
+    cells = select(cells, **wanted)
+    found = square(cells, list(dict.fromkeys(column(cells, "emotion"))))
+    return found if np.isfinite(found).all() else None
