@@ -32,7 +32,7 @@ STAGES = (
     Stage("patching", "causes.patching", "patch", asks=("readout",)),
     Stage("contributions", "causes.contributions", "ablate", asks=("directions",)),
     Stage("ablation", "causes.ablation", "ablate", asks=("readout",)),
-    Stage("steering", "causes.steering", "steer", asks=("readout",)),
+    Stage("steering", "causes.steering", "steering", asks=("readout",)),
 )
 
 COMMANDS: Mapping[str, str] = {
@@ -41,6 +41,6 @@ COMMANDS: Mapping[str, str] = {
     "directions": "Emotion directions and how well they separate held-out twins.",
     "patch": "Activation patching between twins: site x layer, at two positions.",
     "ablate": "Contributions of heads and neurons; ablation of the top k against random k.",
-    "steer": "Steer neutral texts along each direction, over strengths.",
+    "steering": "Steer neutral texts along each direction, over strengths.",
 }
 """What each command that runs some of the stages does, for its help."""
