@@ -74,7 +74,9 @@ def steer(
     prompts = listed(prompts)
     mixture = [(direction, 1.0)] if isinstance(direction, DirectionLike) else list(direction)
     if not prompts or not mixture:
-        raise UsageError("steering needs a prompt and a direction: give at least one of each.")
+        raise UsageError(
+            f"{len(prompts)} prompts and {len(mixture)} directions: give at least one of each."
+        )
     if model.quantised:
         warn_of_rounding(model.provenance, "steering")
     rows = open_prompts(model, prompts)

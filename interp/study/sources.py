@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +50,7 @@ class Source(NamedTuple):
     layer_told: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """Which directions are asked for: those of a `direction` file, of a finished `run`, or else of
     a battery's texts of one `arm`, which are fitted, and kept if `keep`.
@@ -69,6 +70,7 @@ class Wanted:
         if self.direction is not None and self.run is not None:
             raise UsageError("--direction is one file and --run a whole folder: name one of them.")
 
+    @cached_property
     def battery(self) -> Battery:
         """The texts that are read, or whose emotions a judge chooses among."""
         return stimuli.load(self.stimuli or default_battery(self.model, stimuli.names()))
@@ -81,19 +83,19 @@ class Wanted:
             return list(from_file(self.direction).directions)
         if self.run is not None:
             return sorted({one.labels[0] for one in map(Direction.load, _saved(self.run))})
-        return sorted({item.emotion for item in _texts(self.battery(), self.arm)})
+        return sorted({item.emotion for item in _texts(self.battery, self.arm)})
 
     def check(self, emotions: Sequence[str | None]) -> None:
         """Raise `UsageError`, with the choices, for an emotion that cannot be asked for; None is
         one that was not named."""
         known = self.emotions()
-        where = self.direction or self.run or f"battery {self.battery().name!r}, arm {self.arm},"
+        where = self.direction or self.run or f"battery {self.battery.name!r}, arm {self.arm},"
         for emotion in emotions:
             one_of(emotion, known, where=str(where))
 
     def choices(self) -> list[str]:
         """The emotions that a judge chooses among: those asked for, and all of the battery's."""
-        found = {item.emotion for item in self.battery() if item.emotion != NEUTRAL}
+        found = {item.emotion for item in self.battery if item.emotion != NEUTRAL}
         return sorted(found | set(self.emotions()))
 
     def source(self, model: LanguageModel, layer: int | None) -> Source:
@@ -102,7 +104,7 @@ class Wanted:
             return from_file(self.direction, layer=layer)
         if self.run is not None:
             return from_run(self.run, layer=layer, n_layers=model.dims.n_layers)
-        return fitted(model, self.battery(), arm=self.arm, layer=layer, keep=self.keep)
+        return fitted(model, self.battery, arm=self.arm, layer=layer, keep=self.keep)
 
 
 def centred(
