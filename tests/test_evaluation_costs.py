@@ -38,7 +38,7 @@ def test_perplexity_is_that_of_hugging_face(tiny_model, family, monkeypatch):
     assert math.isnan(found[1])
     monkeypatch.setattr("interp.evaluation.costs.TOKENS_AT_ONCE", 1)
     assert perplexities(model, rows, written) == pytest.approx(found, rel=1e-5, nan_ok=True)
-    assert [cost.repeated for cost in costs(model, rows, written)][0] == 1 / 4
+    assert costs(model, rows, written)[0].repeated == 1 / 4
 
 
 def test_what_the_model_would_write_costs_least(tiny_model):

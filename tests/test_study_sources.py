@@ -78,9 +78,7 @@ def test_one_emotion_has_no_centre():
     x, emotions, groups = told(crossed=False)
     joy = np.array(emotions) == "joy"
     with pytest.raises(StatisticsError, match="need >= 2 groups and emotions"):
-        fit_centred(
-            x[joy], ["joy"] * 20, [g for g in groups if "joy" in g], site=SITE, origin={}
-        )
+        fit_centred(x[joy], ["joy"] * 20, [g for g in groups if "joy" in g], site=SITE, origin={})
 
 
 def test_the_usual_layer_lies_between_half_and_two_thirds():
@@ -208,7 +206,7 @@ def test_files_and_runs_give_their_directions(model, tmp_path):
         from_file(path, layer=2)
     found = from_run(run, layer=None, n_layers=30)
     assert (found.layer, sorted(found.directions)) == (1, ["anger", "fear", "joy"])
-    with pytest.raises(UsageError, match="layer 0: the run .* has directions at the layers 1"):
+    with pytest.raises(UsageError, match=r"layer 0: the run .* has directions at the layers 1"):
         from_run(run, layer=0, n_layers=3)
     with pytest.raises(ArtefactError, match="holds no directions"):
         from_run(tmp_path, layer=None, n_layers=3)

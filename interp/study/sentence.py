@@ -109,9 +109,7 @@ def say(
     same numbers, and a scale of 0 gives the unsteered text. Raises as `interp.steer`.
     """
     rows = open_prompts(model, prompts)
-    steered = pushes(
-        model, rows, mixture, scale=manner.scale, unit=manner.unit, where=manner.where
-    )
+    steered = pushes(model, rows, mixture, scale=manner.scale, unit=manner.unit, where=manner.where)
     added: dict[str, list[Intervention]] = {UNSTEERED: [], STEERED: steered}
     tokens = {
         arm: write_tokens(
