@@ -110,7 +110,7 @@ def direction(
 
     With an `arm`, and the method `group_centred`, it is the emotion's texts of that arm less the
     mean over all emotions of each scenario (`interp.study.sources.centred`): no twins are needed,
-    and the site is by default the middle between half and two thirds of the depth.
+    and the site is by default two thirds of the way up.
     Raises `UsageError` where the emotion is not clear, the site was not recorded or an arm comes
     with another method, `StatisticsError` for an emotion without pairs, and as
     `interp.analysis.directions.fit`.

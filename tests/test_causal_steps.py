@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_a_unit_is_what_a_scale_of_one_adds(model):
     assert lengths == {"dose": DOSE * 4.0, "stream": 4.0, "length": 1.5}
     by_length, by_stream, by_dose = (
         interp.steer(model, PROMPTS, one, scale=scale, unit=unit, max_new_tokens=6)
-        for scale, unit in ((8.0, "length"), (3.0, "stream"), (15.0, "dose"))
+        for scale, unit in ((8.0, "length"), (3.0, "stream"), (3.0 / DOSE, "dose"))
     )
     assert by_length == by_stream == by_dose != interp.generate(model, PROMPTS, max_new_tokens=6)
     assert interp.steer(model, PROMPTS, one, scale=8.0, max_new_tokens=6) == by_length
@@ -112,5 +113,5 @@ def test_what_is_written_is_told_token_by_token(model):
     written = model.generate(rows, max_new_tokens=5, told=heard.append)
     assert heard[-1] == written
     assert [max(map(len, texts)) for texts in heard] == [1, 2, 3, 4, 5][: len(heard)]
-    for before, after in zip(heard, heard[1:], strict=False):
+    for before, after in pairwise(heard):
         assert all(new[: len(old)] == old for old, new in zip(before, after, strict=True))

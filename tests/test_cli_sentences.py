@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from commands import outcome
 
 import interp
+from interp.causal.steps import DOSE
 from interp.cli import cli, side_by_side
 from interp.models.chat import ON
 from interp.study.sources import kept_folder
@@ -51,8 +52,8 @@ def test_json_holds_the_texts_and_what_is_needed_to_say_them_again(tiny, tiny_mo
         "scale", "unit", "added", "share_of_stream", "natural_lengths", "max_new_tokens",
         "temperature", "seed", "texts",
     }  # fmt: skip
-    assert (found["emotions"], found["layer"], found["n_layers"]) == ({"joy": 1.0}, 1, 3)
-    assert found["share_of_stream"] == pytest.approx(40 * 0.2)
+    assert (found["emotions"], found["layer"], found["n_layers"]) == ({"joy": 1.0}, 2, 3)
+    assert found["share_of_stream"] == pytest.approx(40 * DOSE)
     assert [(row["prompt"], row["arm"]) for row in found["texts"]] == [
         (prompt, arm) for prompt in PROMPTS for arm in ("unsteered", "steered")
     ]
@@ -137,7 +138,7 @@ def test_prompts_come_from_a_file_or_stdin_one_per_line(tiny, tmp_path):
 BAD = {
     "an unknown emotion": (("--emotion", "joyy", "--prompt", "she"), 2, "Did you mean 'joy'?"),
     "an emotion that is not here": (
-        ("--emotion", "trust", "--prompt", "she"), 2, "offers anger, fear, joy: there is no 'trust'",
+        ("--emotion", "trust", "--prompt", "she"), 2, "fear, joy: there is no 'trust'",
     ),
     "no emotion": (("--prompt", "she"), 2, "no emotion was named"),
     "an emotion twice": (("--emotion", "joy,joy", "--prompt", "she"), 2, "named twice"),
@@ -157,7 +158,9 @@ BAD = {
         ("--emotion", "joy", "--prompt", "she", "--arm", "strong"), 2, "no text of the arm",
     ),
     "the stage of before": (("--out", "runs/a"), 2, "`interp steering --model"),
-    "the stage of before, in one word": (("--out=runs/a", "--preset", "quick"), 2, "interp steering"),
+    "the stage of before, in one word": (
+        ("--out=runs/a", "--preset", "quick"), 2, "interp steering",
+    ),
 }  # fmt: skip
 
 
@@ -240,8 +243,8 @@ def test_texts_stand_side_by_side_or_one_below_the_other(tiny):
     assert code == 0
     assert printed.splitlines()[0] == "prompt     she was"
     assert "steered to 1 joy: adds " in printed
-    assert "0.2 of the stream's norm" in printed
-    assert "a rule and not a choice from data" in printed
+    assert f"{DOSE} of the stream's norm" in printed
+    assert "two thirds of the depth" in printed
 
 
 class Terminal(io.StringIO):
@@ -296,13 +299,13 @@ def test_a_conversation_keeps_its_turns_and_obeys(chat_folder, tmp_path):
         emotion="joy",
         method="group_centred",
         arm="keyword_rich",
-        site=interp.Site("resid_post", 2),
+        site=interp.Site("resid_post", 1),
     )
     said = talk(
-        chat_folder, path, "the dog ran home", "/joy 1.5", "/layer 2", "she was", "/quit", "lost",
+        chat_folder, path, "the dog ran home", "/joy 1.5", "/layer 1", "she was", "/quit", "lost",
         more=("--scale", 40),
     )  # fmt: skip
-    assert said == [reply, "(joy 1.5)", "(layer 2)", answer(second, (joy, 1.5)), "(bye)"]
+    assert said == [reply, "(joy 1.5)", "(layer 1)", answer(second, (joy, 1.5)), "(bye)"]
     assert said[3] != answer(second)
     said = talk(chat_folder, path, "the dog ran home", "", "/off", "she was",
                 more=("--emotion", "joy", "--scale", 0))  # fmt: skip

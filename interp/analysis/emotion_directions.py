@@ -126,10 +126,10 @@ def _dealt(emotions: Sequence[str], groups: Scenarios) -> list[int]:
 
 
 def usual_layer(n_layers: int) -> int:
-    """Where a model is steered unless a layer is named: the middle between half and two thirds of
-    its depth. A rule of thumb, not a choice from data.
+    """Where a model is steered unless a layer is named: two thirds of the way up. A rule of thumb;
+    of the layers 14 to 24 of SmolLM2's 30 it was the one that moved most, on a few prompts.
     """
-    return max(round(7 / 12 * n_layers) - 1, 0)
+    return min(round(2 / 3 * n_layers), n_layers - 1)
 
 
 def origin_of(model: Mapping[str, Any], *, battery: str, position: str) -> dict[str, Any]:

@@ -59,8 +59,8 @@ source_options = options(
     click.option(
         "--layer",
         type=int,
-        help="Where the direction is added: the stream after this layer. By default the middle "
-        "between half and two thirds of the depth.",
+        help="Where the direction is added: the stream after this layer. By default two "
+        "thirds of the way up.",
     ),
 )
 manner_options = options(
@@ -72,7 +72,7 @@ manner_options = options(
         type=click.Choice(["dose", "stream", "length"]),
         default="dose",
         show_default=True,
-        help="What a scale of 1 is: 0.2 of the stream's norm (dose), the stream's norm (root mean "
+        help="What a scale of 1 is: 0.4 of the stream's norm (dose), the stream's norm (root mean "
         "square over the fitted texts, at that layer), or the direction's natural length (as far "
         "as held-out texts differ along it).",
     ),

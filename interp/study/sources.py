@@ -36,7 +36,7 @@ BATTERY = "plain"
 FORM = 1
 """The form of what is kept: another one makes other folders."""
 
-USUAL = "the middle between half and two thirds of the depth, a rule and not a choice from data"
+USUAL = "two thirds of the depth, a rule of thumb"
 
 
 class Source(NamedTuple):
