@@ -46,14 +46,14 @@ def told(tiny, *more):
 
 def test_json_holds_the_texts_and_what_is_needed_to_say_them_again(tiny, tiny_model):
     prompts = [part for prompt in PROMPTS for part in ("--prompt", prompt)]
-    found = told(tiny, "--emotion", "joy", *prompts, "--max-new-tokens", 6, "--scale", 40)
+    found = told(tiny, "--emotion", "joy", *prompts, "--max-new-tokens", 6, "--scale", 30)
     assert set(found) == {
         "model", "digest", "directions", "emotions", "layer", "n_layers", "layer_because", "where",
         "scale", "unit", "added", "share_of_stream", "natural_lengths", "max_new_tokens",
         "temperature", "seed", "texts",
     }  # fmt: skip
     assert (found["emotions"], found["layer"], found["n_layers"]) == ({"joy": 1.0}, 2, 3)
-    assert found["share_of_stream"] == pytest.approx(40 * DOSE)
+    assert found["share_of_stream"] == pytest.approx(30 * DOSE)
     assert [(row["prompt"], row["arm"]) for row in found["texts"]] == [
         (prompt, arm) for prompt in PROMPTS for arm in ("unsteered", "steered")
     ]
@@ -69,7 +69,7 @@ def test_json_holds_the_texts_and_what_is_needed_to_say_them_again(tiny, tiny_mo
     )
     expected = {
         "unsteered": interp.generate(model, PROMPTS, max_new_tokens=6),
-        "steered": interp.steer(model, PROMPTS, joy, scale=40, unit="dose", max_new_tokens=6),
+        "steered": interp.steer(model, PROMPTS, joy, scale=30, unit="dose", max_new_tokens=6),
     }
     for arm, texts in expected.items():
         assert [row["text"] for row in found["texts"] if row["arm"] == arm] == texts
@@ -80,7 +80,7 @@ def test_json_holds_the_texts_and_what_is_needed_to_say_them_again(tiny, tiny_mo
 def test_a_scale_of_zero_is_the_unsteered_text(tiny, temperature):
     common = ("--emotion", "joy", "--prompt", PROMPTS[0], "--prompt", PROMPTS[1])
     settings = ("--temperature", temperature, "--seed", 3, "--max-new-tokens", 8)
-    for scale, equal in ((0, True), (40, False)):
+    for scale, equal in ((0, True), (30, False)):
         found = told(tiny, *common, *settings, "--scale", scale)["texts"]
         assert (found[0]["text"] == found[1]["text"]) == equal
 
@@ -100,7 +100,7 @@ def test_a_mixture_is_what_its_weights_say(tiny):
 
 def test_the_price_stands_below_the_texts(tiny):
     common = ("--emotion", "fear", "--prompt", PROMPTS[0], "--max-new-tokens", 6, "--compare")
-    texts = told(tiny, *common, "--scale", 40)["texts"]
+    texts = told(tiny, *common, "--scale", 30)["texts"]
     price = {"perplexity", "perplexity_ratio", "distinct_2", "repeated", "verdict"}
     assert all(set(row) == {"prompt", "arm", "text"} | price for row in texts)
     assert texts[0]["perplexity_ratio"] == 1
@@ -280,7 +280,7 @@ def test_a_conversation_keeps_its_turns_and_obeys(chat_folder, tmp_path):
     model = interp.load(str(chat_folder), chat_template=ON, check=False)
 
     def answer(messages, *steered):
-        settings = {"scale": 40.0, "unit": "dose", "max_new_tokens": 5}
+        settings = {"scale": 30.0, "unit": "dose", "max_new_tokens": 5}
         if not steered:
             return interp.generate(model, messages, max_new_tokens=5)[0].strip()
         return interp.steer(model, messages, list(steered), **settings)[0].strip()
@@ -303,7 +303,7 @@ def test_a_conversation_keeps_its_turns_and_obeys(chat_folder, tmp_path):
     )
     said = talk(
         chat_folder, path, "the dog ran home", "/joy 1.5", "/layer 1", "she was", "/quit", "lost",
-        more=("--scale", 40),
+        more=("--scale", 30),
     )  # fmt: skip
     assert said == [reply, "(joy 1.5)", "(layer 1)", answer(second, (joy, 1.5)), "(bye)"]
     assert said[3] != answer(second)

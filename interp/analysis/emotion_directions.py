@@ -126,8 +126,8 @@ def _dealt(emotions: Sequence[str], groups: Scenarios) -> list[int]:
 
 
 def usual_layer(n_layers: int) -> int:
-    """Where a model is steered unless a layer is named: two thirds of the way up. A rule of thumb;
-    of the layers 14 to 24 of SmolLM2's 30 it was the one that moved most, on a few prompts.
+    """Where a model is steered unless a layer is named: two thirds of the way up. A rule of thumb:
+    of SmolLM2's 30 layers, 15 to 24 move it about as much as each other.
     """
     return min(round(2 / 3 * n_layers), n_layers - 1)
 

@@ -25,9 +25,10 @@ from interp.models import LanguageModel
 from interp.models.reliance import require
 from interp.sites import RESIDUAL_WIDE, Site
 
-DOSE = 0.4
-"""The strength that the unit `dose` stands for, as a share of the stream's norm. Of 0.1 to 0.6 it
-moved SmolLM2 most, on a few prompts (four emotions, six prompts, group-centred directions).
+DOSE = 0.3
+"""The strength that the unit `dose` stands for, as a share of the stream's norm. Of 0.1 to 0.6
+at layers 14 to 24 of SmolLM2's 30, 0.3 and 0.4 moved it most; 0.3 costs less, and 64 texts a place
+cannot tell the two apart.
 """
 
 UNITS = ("dose", "stream", "length")

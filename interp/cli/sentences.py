@@ -72,7 +72,7 @@ manner_options = options(
         type=click.Choice(["dose", "stream", "length"]),
         default="dose",
         show_default=True,
-        help="What a scale of 1 is: 0.4 of the stream's norm (dose), the stream's norm (root mean "
+        help="What a scale of 1 is: 0.3 of the stream's norm (dose), the stream's norm (root mean "
         "square over the fitted texts, at that layer), or the direction's natural length (as far "
         "as held-out texts differ along it).",
     ),
