@@ -13,7 +13,13 @@ import numpy as np
 import pandas as pd
 
 from interp import study
-from interp.analysis.emotion_directions import Twins, fit_emotion, origin_of, saturated_sites
+from interp.analysis.emotion_directions import (
+    Twins,
+    fit_emotion,
+    origin_of,
+    saturated_sites,
+    usual_layer,
+)
 from interp.analysis.questions import QUESTIONS, answer, cells, reception, task_of
 from interp.analysis.sweep import SiteRows
 from interp.capture import ActivationStore, capture
@@ -35,6 +41,7 @@ from interp.records import RunRecord
 from interp.results import table
 from interp.sites import LAST, RESIDUAL_WIDE, STREAM, Site
 from interp.study.conditions import evoking
+from interp.study.sources import centred, chosen_emotion
 from stimuli.battery import Battery, Pairs, Stimulus, in_content_order
 
 DRAWS = 20
@@ -92,15 +99,30 @@ def direction(
     emotion: str | None = None,
     site: Site | str | None = None,
     method: str = DIRECTION,
+    arm: str | None = None,
 ) -> Direction:
     """The direction from neutral to `emotion`, fitted on all pairs of `battery`.
 
     `emotion` may be left out where the battery has one. Without a `site` it is the first layer of
     the stream that tells held-out twins apart as well as the best one. That choice sees all pairs:
     it is good for use, and no score of it is to be reported (`probe` and `run` give those).
-    Raises `UsageError` where the emotion is not clear or the site was not recorded,
-    `StatisticsError` for an emotion without pairs, and as `interp.analysis.directions.fit`.
+
+    With an `arm`, and the method `group_centred`, it is the emotion's texts of that arm less the
+    mean over all emotions of each scenario (`interp.study.sources.centred`): no twins are needed,
+    and the site is by default two thirds of the way up.
+    Raises `UsageError` where the emotion is not clear, the site was not recorded or an arm comes
+    with another method, `StatisticsError` for an emotion without pairs, and as
+    `interp.analysis.directions.fit`.
     """
+    if arm is not None:
+        if method != "group_centred":
+            raise UsageError(
+                f"the texts of one arm are no twins, which {method!r} needs: with arm={arm!r} say "
+                "method='group_centred'."
+            )
+        usual = Site(STREAM, usual_layer(int(store.provenance["n_layers"])))
+        found = centred(store, battery, arm=arm, site=usual if site is None else site)
+        return found[chosen_emotion(emotion, battery, arm)]
     emotion = emotion or _only_emotion(battery)
     pairs = _pairs(store, battery).of(emotion)
     if not pairs:

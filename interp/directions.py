@@ -30,8 +30,10 @@ class Direction:
     show. It may be zero or below: then the direction has no length and is no unit of anything.
     `scale_interval` is its 95 % interval over scenarios; NaN where there is none, as in files of
     before, whose scale is that of the fitted texts themselves and too long. `spread` is the
-    standard deviation of that difference over the fitted pairs. Raises `ArtefactError` unless the
-    vector is finite and of length one, scale and spread are finite, and spread is not negative.
+    standard deviation of that difference over the fitted pairs. `stream_norm` is the root mean
+    square of the activations' norm over the fitted texts, the other unit of strength; NaN where it
+    is not known, as in files of before. Raises `ArtefactError` unless the vector is finite and of
+    length one, scale and spread are finite, spread is not negative, and a known norm is positive.
     """
 
     vector: Float[np.ndarray, " d_model"]
@@ -42,6 +44,7 @@ class Direction:
     spread: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
     scale_interval: tuple[float, float] = (np.nan, np.nan)
+    stream_norm: float = np.nan
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.vector).all():
@@ -59,6 +62,11 @@ class Direction:
                 f"the direction at {self.site} has scale {self.scale} and spread {self.spread}: "
                 "expected finite, spread >= 0."
             )
+        if not (np.isnan(self.stream_norm) or 0 < self.stream_norm < np.inf):
+            raise ArtefactError(
+                f"the direction at {self.site} has the stream's norm {self.stream_norm}: expected "
+                "a finite number above 0."
+            )
         own = np.array(self.vector)
         own.setflags(write=False)
         object.__setattr__(self, "vector", own)
@@ -72,6 +80,7 @@ class Direction:
             ("method", self.method),
             ("width", len(self.vector)),
             ("length on held-out scenarios", f"{self.scale:.3g}{interval}"),
+            ("norm of the activations", f"{self.stream_norm:.3g}"),
             ("model", self.provenance.get("model")),
             *(("warning", warning) for warning in self.provenance.get("warnings", ())),
         ]
@@ -82,7 +91,8 @@ class Direction:
         about = {
             "site": str(self.site), "method": self.method, "labels": list(self.labels),
             "scale": self.scale, "spread": self.spread, "provenance": dict(self.provenance),
-            "scale_interval": [None if np.isnan(end) else end for end in self.scale_interval],
+            "scale_interval": [_known(end) for end in self.scale_interval],
+            "stream_norm": _known(self.stream_norm),
         }  # fmt: skip
         array_files.write(Path(path), {"vector": np.asarray(self.vector, dtype=np.float64)}, about)
 
@@ -93,10 +103,7 @@ class Direction:
         """
         tensors, about = array_files.read(Path(path))
         try:
-            low, high = (
-                np.nan if end is None else float(end)
-                for end in about.get("scale_interval", (None, None))
-            )
+            low, high = map(_number, about.get("scale_interval", (None, None)))
             return cls(
                 tensors["vector"],
                 Site.parse(about["site"]),
@@ -106,6 +113,7 @@ class Direction:
                 float(about["spread"]),
                 about["provenance"],
                 (low, high),
+                _number(about.get("stream_norm")),
             )
         except (KeyError, TypeError, ValueError, IndexError, UsageError) as error:
             raise ArtefactError(f"{path} does not hold a direction: {error}.") from error
@@ -163,6 +171,15 @@ class Eraser:
             return cls(arrays["projection"], arrays["centre"], site, labels, about["provenance"])
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise ArtefactError(f"{path} does not hold an eraser: {error}.") from error
+
+
+def _known(number: float) -> float | None:
+    """A number as a card holds it: NaN is none."""
+    return None if np.isnan(number) else number
+
+
+def _number(known: float | None) -> float:
+    return np.nan if known is None else float(known)
 
 
 def _not_finite(vector: np.ndarray) -> int:

@@ -42,7 +42,7 @@ STAGES = (
     Stage("patching", "causes.patching", "patch", asks=("readout",)),
     Stage("contributions", "causes.contributions", "ablate", asks=("directions",)),
     Stage("ablation", "causes.ablation", "ablate", asks=("readout",)),
-    Stage("steering", "causes.steering", "steer", asks=("readout",)),
+    Stage("steering", "causes.steering", "steering", asks=("readout",)),
 )
 
 STAGE_COMMANDS: Mapping[str, StageCommand] = {
@@ -67,7 +67,7 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
         uses=("folds", "direction", "ablate_with", "seed"),
         example="--ablate-with zero",
     ),
-    "steer": StageCommand(
+    "steering": StageCommand(
         "Steer neutral texts along each direction, over strengths.",
         uses=("folds", "direction", "judge", "seed"),
         example="--judge forced_choice",

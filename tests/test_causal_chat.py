@@ -20,6 +20,8 @@ from interp.models import load
 from interp.sites import Site
 from stimuli.battery import Stimulus
 
+pytestmark = pytest.mark.filterwarnings("ignore:the vocabulary of .* lacks 1 of the words")
+
 
 @pytest.mark.parametrize("talk", [False, True])
 def test_texts_that_are_read_out_stay_in_their_open_turn(chat_model, chat_tokenizer, talk):

@@ -147,7 +147,7 @@ def write(path: Path, battery: Battery) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", ["run", "probe", "directions", "patch", "ablate", "steer"])
+@pytest.mark.parametrize("command", ["run", "probe", "directions", "patch", "ablate", "steering"])
 def test_a_battery_that_answers_nothing_ends_before_the_model(tmp_path, no_model, command) -> None:
     path = write(tmp_path / "s.jsonl", single({"joy": 9, "neutral": 9}))
     code, told = outcome(command, "--model", "gone", "--stimuli", path, "--out", tmp_path / "run")
@@ -158,7 +158,7 @@ def test_a_battery_that_answers_nothing_ends_before_the_model(tmp_path, no_model
 
 def test_what_still_can_be_asked_is_named(tmp_path, no_model) -> None:
     path = write(tmp_path / "s.jsonl", single({"joy": 9, "fear": 9, "neutral": 9}))
-    for command in ("directions", "patch", "steer"):
+    for command in ("directions", "patch", "steering"):
         code, told = outcome(
             command, "--model", "gone", "--stimuli", path, "--out", tmp_path / "run"
         )

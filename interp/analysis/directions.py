@@ -76,9 +76,9 @@ def fit(
     if doubts:
         told["warnings"] = doubts
     spread = float((difference @ vector).std(ddof=1))
-    return Direction(
-        vector, site, method, labels, scale.value, spread, told, (scale.ci_low, scale.ci_high)
-    )
+    interval = (scale.ci_low, scale.ci_high)
+    norm = _norm(np.concatenate([affective, neutral]))
+    return Direction(vector, site, method, labels, scale.value, spread, told, interval, norm)
 
 
 def fit_groups(
@@ -114,7 +114,7 @@ def fit_groups(
         direction = fit(
             told[:, place], centre, site=site, labels=(str(name), "mean"), provenance=provenance
         )
-        found[str(name)] = replace(direction, method="group_centred")
+        found[str(name)] = replace(direction, method="group_centred", stream_norm=_norm(told))
     return found
 
 
@@ -239,6 +239,11 @@ def project(
     pairs = train[train < half]
     vector = fit_unit(method, x[pairs], x[pairs + half])
     return (x[test] - x[train].mean(axis=0)) @ vector
+
+
+def _norm(rows: Float[np.ndarray, "*row d_model"]) -> float:
+    """The root mean square of the rows' norm."""
+    return float(np.sqrt((rows.astype(np.float64) ** 2).sum(axis=-1).mean()))
 
 
 def _split_half(

@@ -8,6 +8,7 @@ turn. `prompt`, `all` and masks mean what an intervention says.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,10 +17,11 @@ from torch import Tensor
 
 from interp.causal.edits import Edit, Tokens
 from interp.causal.interventions import Intervention, Where, applied
-from interp.causal.passes import Encoded, open_prompts
+from interp.causal.passes import Encoded, listed, open_prompts
 from interp.errors import UsageError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt
+from interp.models.language_model import Told
 from interp.models.quantised import warn_of_rounding
 from interp.models.reliance import require
 from stimuli.battery import Stimulus
@@ -30,14 +32,15 @@ ROWS_AT_ONCE = 256
 
 def generate(
     model: LanguageModel,
-    prompts: Sequence[Prompt | Stimulus],
+    prompts: Prompt | Stimulus | Sequence[Prompt | Stimulus],
     interventions: Sequence[Intervention] = (),
     *,
     max_new_tokens: int = 20,
     temperature: float = 0.0,
     seed: int = 0,
 ) -> list[str]:
-    """The continuation of each prompt (a text, messages, or a stimulus) under `interventions`.
+    """The continuation of each prompt (a text, messages, or a stimulus) under `interventions`. One
+    prompt given alone is a list of one.
 
     The interventions act in their order. An edit's array may hold one value per prompt, and a mask
     has one row per prompt, however many there are. Temperature 0 is greedy. Under a chat template
@@ -45,6 +48,7 @@ def generate(
     Raises `UsageError` for no prompt, a mask with another number of rows, a site where an edit does
     not act, no new tokens, or a negative temperature; `DataError` for a prompt that is too long.
     """
+    prompts = listed(prompts)
     if not prompts:
         raise UsageError("there is no prompt to continue: give at least one.")
     method = "steering" if interventions else "generation"
@@ -70,24 +74,45 @@ def write(
     temperature: float = 0.0,
     seed: int = 0,
 ) -> list[str]:
-    """What `generate` gives, for prompts that are tokens already.
+    """What `generate` gives, for prompts that are tokens already. As `write_tokens`."""
+    decoding: dict[str, Any] = {"temperature": temperature, "seed": seed}
+    written = write_tokens(model, rows, interventions, max_new_tokens=max_new_tokens, **decoding)
+    return [model.decode(new) for new in written]
 
-    Each batch of `ROWS_AT_ONCE` draws from `seed` anew.
+
+def write_tokens(
+    model: LanguageModel,
+    rows: Sequence[Encoded],
+    interventions: Sequence[Intervention],
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+    told: Told | None = None,
+) -> list[list[int]]:
+    """The new tokens of each row. Each batch of `ROWS_AT_ONCE` draws from `seed` anew.
+
+    `told` is called after each step with the new tokens so far, of the rows that are done and of
+    those of the batch at work.
     """
     decoding: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
         "seed": seed,
     }
-    texts: list[str] = []
+    done: list[list[int]] = []
     for first in range(0, len(rows), ROWS_AT_ONCE):
         part = rows[first : first + ROWS_AT_ONCE]
         edits = [edit for one in interventions if (edit := _in_part(one, rows, first)) is not None]
         tokens = [row.tokens for row in part]
+        told_all = None if told is None else partial(_told_behind, told, tuple(done))
         with applied(model, edits, lengths=[len(row) for row in tokens], side="left"):
-            written = model.generate(tokens, **decoding)
-        texts += [model.decode(new) for new in written]
-    return texts
+            done += model.generate(tokens, told=told_all, **decoding)
+    return done
+
+
+def _told_behind(told: Told, done: Sequence[list[int]], written: list[list[int]]) -> None:
+    told([*done, *written])
 
 
 def acting(where: Where, rows: Sequence[Encoded]) -> Where:

@@ -2,9 +2,10 @@
 that reads and edits.
 """
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from interp.errors import DataError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt, followed_by, prompt_of, text_of
 from interp.models.ends import content_positions, last_content, refuse_ended
+from interp.models.tokens import Tokens
 from interp.sites import Site
 from stimuli.battery import Stimulus
 
@@ -85,14 +87,53 @@ def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) 
 
 def open_prompts(model: LanguageModel, prompts: Sequence[Prompt | Stimulus]) -> list[Encoded]:
     """Prompts as they are continued: nothing closes them, and under a chat template the assistant's
-    turn is open. A stimulus is its text, or its conversation. Raises as `LanguageModel.encode`.
+    turn is open. A stimulus is its text, or its conversation. Warns of words that the vocabulary
+    lacks. Raises `DataError` for a blank prompt, and as `LanguageModel.encode`.
     """
     plain = [_plain(prompt) for prompt in prompts]
+    for at, prompt in enumerate(plain):
+        if isinstance(prompt, str) and not prompt.strip():
+            raise DataError(f"text {at} is blank: write the words that are to be continued.")
+    encoded = model.encode(plain, open_turn=True)
+    _warn_of_unknown(model, plain, encoded)
     found = []
-    for at, row in enumerate(model.encode(plain, open_turn=True)):
+    for at, row in enumerate(encoded):
         end = last_content(text_of(plain[at]), row.spans, name=f"text {at}")
         found.append(Encoded(tuple(row.ids), end))
     return found
+
+
+def listed(
+    prompts: Prompt | Stimulus | Sequence[Prompt | Stimulus],
+) -> Sequence[Prompt | Stimulus]:
+    """Prompts as a list, where one may have been given alone: a text, a conversation, a
+    stimulus.
+    """
+    if isinstance(prompts, str | Stimulus):
+        return [prompts]
+    if len(prompts) and all(isinstance(one, Mapping) for one in prompts):
+        return [cast(Prompt, prompts)]
+    return cast(Sequence[Prompt | Stimulus], prompts)
+
+
+def _warn_of_unknown(
+    model: LanguageModel, prompts: Sequence[Prompt], rows: Sequence[Tokens]
+) -> None:
+    """Warn of the words that became the tokenizer's unknown token, which the model cannot read."""
+    unknown = model.tokenizer.unk_token_id
+    lost = {
+        text_of(prompt)[start:end]: None
+        for prompt, row in zip(prompts, rows, strict=True)
+        for token, (start, end) in zip(row.ids, row.spans, strict=True)
+        if token == unknown and end > start
+    }
+    if lost:
+        named = ", ".join(map(repr, list(lost)[:10]))
+        warnings.warn(
+            f"the vocabulary of {model.name} lacks {len(lost)} of the words ({named}): it reads "
+            f"{model.tokenizer.unk_token!r} in their place.",
+            stacklevel=4,
+        )
 
 
 def _plain(prompt: Prompt | Stimulus) -> Prompt:

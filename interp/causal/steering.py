@@ -1,39 +1,38 @@
 """Steering: add an emotion's direction to the stream while the model writes, and see which emotion
 it writes.
 
-What is added is `scale * direction.scale * direction.vector`: scale 1 adds the natural length, as
-far as held-out twins differ along the direction, at its own site. A direction without such a length
-is refused. It is added at the text's last token, where directions are fitted
-(`interp.models.ends`), and at every token after it. Activation addition: Turner et al. 2023, Rimsky
-et al. 2024. Arms share prompts, seeds and stop rules; the strength is chosen on one half of the
-prompts and reported on the other, beside unsteered text and random directions of the same length.
+What is added is a step along the direction (`interp.causal.steps`), by default `scale *
+direction.scale * direction.vector`: scale 1 adds the natural length, as far as held-out twins
+differ along the direction, at its own site. A direction without such a length is refused. It is
+added at the text's last token, where directions are fitted (`interp.models.ends`), and at every
+token after it. Activation addition: Turner et al. 2023, Rimsky et al. 2024. Arms share prompts,
+seeds and stop rules; the strength is chosen on one half of the prompts and reported on the other,
+beside unsteered text and random directions of the same length.
 """
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from interp.causal.attribution import DirectionLike
 from interp.causal.edits import add
 from interp.causal.generation import acting, write
 from interp.causal.interventions import Intervention, Where
-from interp.causal.passes import Encoded, batches, encode, open_prompts, run
+from interp.causal.passes import batches, encode, listed, open_prompts
 from interp.causal.pooled import gain_rows
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
+from interp.causal.steps import Weighted, check_direction, pushes, random_like, with_length
 from interp.causal.words import word_scores
-from interp.errors import ArtefactError, StatisticsError, UsageError
+from interp.errors import UsageError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt
 from interp.models.quantised import warn_of_rounding
-from interp.models.reliance import require
 from interp.progress import track
-from interp.sites import LAST, RESIDUAL_WIDE, place
+from interp.sites import LAST, place
 from interp.stats import mean_interval
 from stimuli.battery import Stimulus
 
@@ -43,42 +42,52 @@ WHERE: Where = ("last", "generated")
 
 SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)
 
-HUGE = 20.0
-"""A vector longer than this many times the stream itself is warned of: the text is then the
-vector's, not the model's.
-"""
-
 
 def steer(
     model: LanguageModel,
-    prompts: Sequence[Prompt | Stimulus],
-    direction: DirectionLike,
+    prompts: Prompt | Stimulus | Sequence[Prompt | Stimulus],
+    direction: DirectionLike | Sequence[Weighted],
     *,
     scale: float | int | Sequence[float] = 1.0,
+    unit: str = "length",
     where: Where = WHERE,
     max_new_tokens: int = 20,
     seed: int = 0,
     temperature: float = 0.0,
     allow_foreign: bool = False,
 ) -> list[str]:
-    """The continuation of each prompt (a text, messages, or a stimulus) under `direction`.
+    """The continuation of each prompt (a text, messages, or a stimulus) under `direction`. One
+    prompt given alone is a list of one.
 
-    One `scale` for all prompts or one per prompt; 0 gives the unsteered text. `where` is a word
-    (`last`, `generated`, `opening`, `prompt`, `all`), a mask with one row per prompt, or a tuple of
-    these; the words are those of `interp.causal.generation`, which does the writing.
+    Several directions with weights are a mixture: their steps add up. One `scale` for all prompts
+    or one per prompt, in units of the natural `length`, of the `stream`'s norm, or of the usual
+    `dose` (`interp.causal.steps.UNITS`); 0 gives the unsteered text. `where` is a word (`last`,
+    `generated`, `opening`, `prompt`, `all`), a mask with one row per prompt, or a tuple of these;
+    the words are those of `interp.causal.generation`, which does the writing.
     Raises `ArtefactError` for a direction of another width, of length zero, or of another model
-    (`allow_foreign` lets the last through); `UsageError` for a scale that is not finite, no new
-    tokens, a negative temperature, or no prompts. Warns when what is added is more than 20 times as
-    long as the stream, and on a quantised model.
+    (`allow_foreign` lets the last through); `UsageError` for a scale that is not finite, an unknown
+    unit, no new tokens, a negative temperature, or no prompts; `DataError` for a blank prompt.
+    Warns when what is added is more than 20 times as long as the stream, of words that the
+    vocabulary lacks, and on a quantised model.
     """
-    check_direction(model, direction, allow_foreign=allow_foreign)
+    prompts = listed(prompts)
+    mixture = [(direction, 1.0)] if isinstance(direction, DirectionLike) else list(direction)
+    if not prompts or not mixture:
+        raise UsageError(
+            f"{len(prompts)} prompts and {len(mixture)} directions: give at least one of each."
+        )
     if model.quantised:
         warn_of_rounding(model.provenance, "steering")
-    strength = _one_a_prompt(scale, len(prompts))
     rows = open_prompts(model, prompts)
-    warn_if_huge(model, rows, direction, float(np.abs(strength).max()))
-    step = add(np.asarray(direction.vector) * direction.scale, scale=strength)
-    edits = [Intervention(direction.site, step, where)]
+    edits = pushes(
+        model,
+        rows,
+        mixture,
+        scale=scale,
+        unit=unit,
+        where=where,
+        allow_foreign=allow_foreign,
+    )
     return write(
         model,
         rows,
@@ -164,92 +173,6 @@ def dose_response(
     return rows + [{**place(site), **about, **row} for row in gain_rows(gains, groups)]
 
 
-def check_direction(
-    model: LanguageModel, direction: DirectionLike, *, allow_foreign: bool = False
-) -> None:
-    """Raise `ArtefactError` unless `direction` can be added to this model's stream: its width,
-    length, and origin.
-
-    Its origin is the `digest` of its provenance, or where it has none its `model` and `revision`;
-    one that does not say where it is from is foreign. Raises `UsageError` when its site is not in
-    the residual stream, or an edit there does not act.
-    """
-    if direction.site.name not in RESIDUAL_WIDE:
-        raise UsageError(
-            f"the direction was fitted at {direction.site}, not in the residual stream: it "
-            "cannot be added there."
-        )
-    made_for, here = _named(direction.provenance), _named(model.provenance)
-    width = len(direction.vector)
-    if width != model.dims.d_model:
-        raise ArtefactError(
-            f"the direction is {width} wide, made for {made_for}, and {here} is "
-            f"{model.dims.d_model} wide: fit one on it."
-        )
-    length = float(np.linalg.norm(direction.vector)) * direction.scale
-    if not (math.isfinite(length) and length > 0):
-        raise ArtefactError(
-            f"the direction at {direction.site} has length {length}, measured on held-out "
-            "scenarios: there is no step to steer by. Fit it again, on finite activations that "
-            "differ, on more scenarios or at another layer."
-        )
-    for doubt in direction.provenance.get("warnings", ()):
-        warnings.warn(
-            f"steering along a direction in doubt, at {direction.site}: {doubt}", stacklevel=3
-        )
-    if not (allow_foreign or _same_origin(direction.provenance, model.provenance)):
-        raise ArtefactError(
-            f"the direction was made for {made_for} and this is {here}: the coordinates of two "
-            "models do not correspond, even at equal width. Fit it on this model, or pass "
-            "`allow_foreign=True`."
-        )
-    require(model, "steering", [direction.site])
-
-
-def with_length(directions: Mapping[str, DirectionLike]) -> dict[str, DirectionLike]:
-    """Those directions that have a length, by emotion; a warning names the others, which nothing
-    can be steered along.
-
-    Raises `StatisticsError` when none has.
-    """
-    left = {emotion: direction for emotion, direction in directions.items() if direction.scale > 0}
-    lost = ", ".join(
-        f"{emotion} ({directions[emotion].scale:.3g})"
-        for emotion in directions
-        if emotion not in left
-    )
-    if not left:
-        raise StatisticsError(
-            "no direction has a held-out length above zero, so there is no step to steer by: "
-            f"{lost or 'none given'}."
-        )
-    if lost:
-        warnings.warn(
-            f"steering leaves out {lost}: no held-out length above zero, so no step to steer by.",
-            stacklevel=3,
-        )
-    return left
-
-
-def warn_if_huge(
-    model: LanguageModel, rows: Sequence[Encoded], direction: DirectionLike, scale: float
-) -> None:
-    """Warn when the largest vector added exceeds 20 times the mean norm of the site at the (first
-    16) texts' last tokens.
-    """
-    rows = rows[:16]
-    stream = run(model, rows, read=[direction.site]).at(direction.site, [row.end for row in rows])
-    norm = float(stream.float().norm(dim=-1).mean())
-    added = scale * direction.scale
-    if added > HUGE * norm:
-        warnings.warn(
-            f"steering adds a vector of length {added:.3g} to {direction.site}, "
-            f"{added / norm:.0f} times the stream's own {norm:.3g}: the text will be the "
-            "vector's and not the model's.",
-            stacklevel=3,
-        )
-
-
 def acts_at(where: Where) -> str:
     """The position of a table's rows: the first place where a direction is added."""
     words = where if isinstance(where, tuple) else (where,)
@@ -272,39 +195,3 @@ def check_scales(scales: Sequence[float]) -> None:
             f"the scales of a sweep are {tuple(scales)}: give finite numbers above 0; 0 is run "
             "as `unsteered`."
         )
-
-
-def random_like(
-    vectors: Float[np.ndarray, "row d_model"], rng: np.random.Generator
-) -> Float[np.ndarray, "row d_model"]:
-    """Random directions, each as long as its row."""
-    noise = rng.standard_normal(vectors.shape)
-    return (
-        noise
-        * np.linalg.norm(vectors, axis=1, keepdims=True)
-        / np.linalg.norm(noise, axis=1, keepdims=True)
-    )
-
-
-def _one_a_prompt(scale: float | int | Sequence[float], n: int) -> Float[np.ndarray, " row"]:
-    given = np.asarray(scale, dtype=float)
-    if not n or given.shape not in ((), (n,)):
-        raise UsageError(
-            f"{n} prompts and {given.size} scales: give at least one prompt, and one scale for "
-            "all or one each."
-        )
-    if not np.isfinite(given).all():
-        raise UsageError(f"the scale is {scale}: give a finite number; 0 leaves the text as it is.")
-    return np.broadcast_to(given, (n,)).copy()
-
-
-def _same_origin(made_for: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
-    keys = ("digest",) if made_for.get("digest") else ("model", "revision")
-    return made_for.get(keys[0]) is not None and all(
-        made_for.get(key) == here.get(key) for key in keys
-    )
-
-
-def _named(provenance: Mapping[str, Any]) -> str:
-    digest = str(provenance.get("digest") or "unknown")[:12]
-    return f"{provenance.get('model')} (revision {provenance.get('revision')}, digest {digest})"

@@ -23,18 +23,8 @@ from interp.causal.generation import write
 from interp.causal.interventions import Intervention, Where
 from interp.causal.passes import Encoded, open_prompts
 from interp.causal.pooled import ALL, Arm, success_rows
-from interp.causal.steering import (
-    METHOD,
-    SCALES,
-    WHERE,
-    acts_at,
-    check_direction,
-    check_scales,
-    doses,
-    random_like,
-    warn_if_huge,
-    with_length,
-)
+from interp.causal.steering import METHOD, SCALES, WHERE, acts_at, check_scales, doses
+from interp.causal.steps import check_direction, random_like, warn_if_huge, with_length
 from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt
@@ -140,7 +130,7 @@ def sweep(
     choose, report = _halves(model, prompts, groups, seed)
     for direction in directions.values():
         check_direction(model, direction)
-        warn_if_huge(model, choose.rows, direction, max(scales))
+        warn_if_huge(model, choose.rows, direction.site, max(scales) * direction.scale)
     at, options = Place(directions, where), {"max_new_tokens": max_new_tokens}
     chosen = [
         {**row, "half": "choose"}

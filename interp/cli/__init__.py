@@ -17,11 +17,17 @@ from typing import NoReturn, TextIO
 import click
 
 import interp
-from interp.cli import captures, models, stimuli, study
+from interp.cli import captures, models, sentences, stimuli, study
 from interp.cli.printing import printable, show_warning
 from interp.errors import InterpError, ResourceError
 
-COMMANDS = (*study.COMMANDS, *captures.COMMANDS, *models.COMMANDS, *stimuli.COMMANDS)
+COMMANDS = (
+    *study.COMMANDS,
+    *sentences.COMMANDS,
+    *captures.COMMANDS,
+    *models.COMMANDS,
+    *stimuli.COMMANDS,
+)
 
 
 @click.group(commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,6 +39,8 @@ def cli() -> None:
     \b
     The whole study in one line:
       interp run --model storyworld --stimuli storyworld --out runs/demo
+    A sentence, steered:
+      interp steer --model smollm2 --emotion joy --prompt "When I got home, I"
     """
 
 

@@ -51,6 +51,10 @@ fire.
 """
 
 
+Told = Callable[[list[list[int]]], None]
+"""Called while prompts are continued, with the new tokens of each row so far."""
+
+
 class PlainLogits(NamedTuple):
     """Tokens, and the logits that the Hugging Face model without a bridge gives for them."""
 
@@ -281,9 +285,10 @@ class LanguageModel(Weights):
         temperature: float = 0.0,
         hooks: Sequence[Hook] = (),
         use_cache: bool = True,
+        told: Told | None = None,
     ) -> list[list[int]]:
         """New tokens after each prompt (ids), up to and without the end-of-text token; temperature
-        0 is greedy.
+        0 is greedy. `told` is called after each step with what was written so far.
 
         Prompts run as one left-padded batch. With the cache a hook sees `[batch, prompt, ...]` once
         and then one position a call; without, all positions each time. Sampling draws from its own
@@ -313,9 +318,12 @@ class LanguageModel(Weights):
                 ids = torch.cat([ids, chosen.unsqueeze(1)], dim=1)
                 mask = torch.cat([mask, torch.ones(len(prompts), 1, dtype=torch.bool)], dim=1)
                 ended |= torch.isin(chosen, torch.tensor(sorted(ends), dtype=torch.long))
+                written = [until(ends, row) for row in ids[:, batch.ids.shape[1] :].tolist()]
+                if told is not None:
+                    told(written)
                 if ended.all():
                     break
-        return [until(ends, row) for row in ids[:, batch.ids.shape[1] :].tolist()]
+        return written
 
     def step(
         self,

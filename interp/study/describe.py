@@ -61,6 +61,7 @@ def _direction(path: Path) -> dict[str, Any]:
         "d_model": len(direction.vector),
         "scale": direction.scale,
         "spread": direction.spread,
+        "stream_norm": direction.stream_norm,
         **{f"provenance.{key}": value for key, value in direction.provenance.items()},
     }
 

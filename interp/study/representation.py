@@ -101,7 +101,7 @@ def directions(study: Study) -> Rows:
         }
         rows += [{**common, **row} for row in _separation(study, pairs, site)]
         fit_direction(study, pairs, emotion, site).save(
-            folder / f"{_file_name(study, emotion)}-{site.layer:02d}.safetensors"
+            folder / file_name(emotion, study.emotions, site.layer)
         )
     return rows + _nested_separations(study, stream)
 
@@ -285,9 +285,9 @@ def _sites_among(study: Study, names: Sequence[str], what: str) -> list[Site]:
     return found
 
 
-def _file_name(study: Study, emotion: str) -> str:
-    """A file name that no label can turn into a path: the emotion's place in the sorted list, and
-    its plain letters.
+def file_name(emotion: str, emotions: Sequence[str], layer: int) -> str:
+    """A direction's file name, which no label can turn into a path: the emotion's place among the
+    sorted `emotions`, its plain letters, and the layer.
     """
     plain = "".join(letter for letter in emotion if letter.isascii() and letter.isalnum())[:20]
-    return f"{study.emotions.index(emotion):02d}-{plain or 'emotion'}"
+    return f"{emotions.index(emotion):02d}-{plain or 'emotion'}-{layer:02d}.safetensors"

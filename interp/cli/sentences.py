@@ -1,0 +1,245 @@
+"""The commands that say something: `steer` continues sentences as the model would and under an
+emotion's direction, `chat` talks with a model that is steered.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import click
+
+from interp.cli import side_by_side
+from interp.cli.options import as_json, gathered, options, seed
+from interp.cli.printing import printable, show
+from interp.errors import DataError, UsageError
+from interp.files import read_regular
+from interp.settings import ModelOptions
+
+_MOST = 1 << 24
+"""Bytes of a file of prompts."""
+
+MOVED = (
+    "`interp steer` steers a sentence (--emotion joy --prompt TEXT). The stage of a study is now "
+    "`interp steering --model ... --stimuli ... --out ...`."
+)
+
+source_options = options(
+    click.option(
+        "--model",
+        required=True,
+        help="A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
+    ),
+    click.option(
+        "--emotion",
+        help="Where to steer: joy, or a mixture of several with weights, joy=1,fear=0.5.",
+    ),
+    click.option(
+        "--direction",
+        type=click.Path(path_type=Path),
+        help="A saved direction (.safetensors) to steer along.",
+    ),
+    click.option(
+        "--run",
+        type=click.Path(path_type=Path),
+        help="A finished run's folder, whose directions to steer along.",
+    ),
+    click.option(
+        "--stimuli",
+        help="Else directions are fitted on this battery: by default plain, or a testbed's own. "
+        "They are kept in $XDG_CACHE_HOME/interp/directions (~/.cache if that is not set).",
+    ),
+    click.option(
+        "--arm",
+        default="keyword_rich",
+        show_default=True,
+        help="The arm of the battery that they are fitted on, centred over its emotions.",
+    ),
+    click.option("--no-cache", is_flag=True, help="Neither read nor keep fitted directions."),
+    click.option(
+        "--layer",
+        type=int,
+        help="Where the direction is added: the stream after this layer. By default two "
+        "thirds of the way up.",
+    ),
+)
+manner_options = options(
+    click.option(
+        "--scale", default=1.0, show_default=True, help="How much is added, in --unit; 0: nothing."
+    ),
+    click.option(
+        "--unit",
+        type=click.Choice(["dose", "stream", "length"]),
+        default="dose",
+        show_default=True,
+        help="What a scale of 1 is: 0.3 of the stream's norm (dose), the stream's norm (root mean "
+        "square over the fitted texts, at that layer), or the direction's natural length (as far "
+        "as held-out texts differ along it).",
+    ),
+    click.option(
+        "--where",
+        type=click.Choice(["last+generated", "last", "all"]),
+        default="last+generated",
+        show_default=True,
+        help="At which tokens: the prompt's last, what is written, or all.",
+    ),
+    click.option("--max-new-tokens", default=40, show_default=True, help="Tokens to write."),
+    click.option(
+        "--temperature", default=0.0, show_default=True, help="0: always the likeliest token."
+    ),
+    seed,
+)
+
+
+class _Steer(click.Command):
+    """`steer` was the name of a study's stage: who asks for that is told its new one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The arguments as click reads them, unless one is that of a study."""
+        if any(word == "--out" or word.startswith("--out=") for word in args):
+            raise click.UsageError(MOVED, ctx)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Steer)
+@source_options
+@click.option("--prompt", multiple=True, help="A sentence to continue; may be given again.")
+@click.option("--prompts", help="A file with a prompt on each line; - reads them from stdin.")
+@click.option("--compare", is_flag=True, help="Say below the texts what the steering cost.")
+@manner_options
+@gathered(ModelOptions, into="loading")
+@as_json
+def steer(
+    prompt: tuple[str, ...],
+    prompts: str | None,
+    *,
+    compare: bool,
+    loading: ModelOptions,
+    as_json: bool,
+    **asked: Any,
+) -> None:
+    """Continue sentences as the model would, and side by side steered towards an emotion.
+
+    \b
+      interp steer --model smollm2 --emotion joy --prompt "When I got home from work, I"
+    """
+    given = _given(prompt, prompts)
+    asking = _read(asked)
+    if not asking.weights:
+        asking.wanted.check([None])
+    from interp import models
+    from interp.study import sentence
+
+    template = loading.chat_template or "off"  # a sentence is continued as it stands
+    how = {**asdict(loading), "chat_template": template}
+    model = models.load(asking.wanted.model, **how)
+    source = asking.wanted.source(model, asked["layer"])
+    click.echo(f"interp: directions of {printable(source.told)}.", err=True)
+    mixture = sentence.mixed(source, asking.weights)
+    facts = sentence.facts(model, source, mixture, asking.manner)
+    with side_by_side.live(given, shown=not as_json) as told:
+        said = sentence.say(model, given, mixture, asking.manner, told=told)
+    rows = sentence.compare(model, said, asking.wanted.choices()) if compare else []
+    if as_json:
+        texts = sentence.as_rows(given, said, rows)
+        click.echo(json.dumps({**facts, "texts": texts}, indent=1, allow_nan=False))
+        return
+    side_by_side.show(given, said.texts)
+    click.echo(printable(sentence.facts_told(facts)))
+    if rows:
+        show(map(side_by_side.priced, rows), as_json=False)
+        click.echo(side_by_side.PRICE)
+
+
+@click.command()
+@source_options
+@manner_options
+@gathered(ModelOptions, into="loading", only=("device", "dtype", "offline"))
+def chat(*, loading: ModelOptions, **asked: Any) -> None:
+    """Talk with a chat model, in turns of its own template.
+
+    A line that begins with a slash is not said but done: /joy 1.5 (steer there, in --unit), /off,
+    /layer 18, /quit.
+    """
+    asking = _read(asked)
+    from interp import models
+    from interp.study.conversation import Conversation
+
+    model = models.load(asking.wanted.model, **{**asdict(loading), "chat_template": "on"})
+    talk = Conversation(model, asking.wanted, asking.manner, layer=asked["layer"])
+    talk.weights = asking.weights
+    for line in _heard(sys.stdin):
+        click.echo(printable(talk.hear(line)))
+        if talk.over:
+            break
+
+
+class _Asking(NamedTuple):
+    """What a command's options say before any model is there."""
+
+    manner: Any
+    wanted: Any
+    weights: dict[str, float]
+
+
+def _read(asked: dict[str, Any]) -> _Asking:
+    """The options that `steer` and `chat` share, checked as far as they can be without a model."""
+    from interp.study.sentence import Manner, read_mixture
+    from interp.study.sources import Wanted
+
+    how = ("scale", "unit", "max_new_tokens", "temperature", "seed")
+    where = tuple(asked["where"].split("+"))
+    manner = Manner(**{name: asked[name] for name in how}, where=where)
+    whence = ("model", "direction", "run", "stimuli", "arm")
+    wanted = Wanted(**{name: asked[name] for name in whence}, keep=not asked["no_cache"])
+    weights = read_mixture(asked["emotion"]) if asked["emotion"] else {}
+    if not weights and wanted.direction is not None:
+        weights = dict.fromkeys(wanted.emotions(), 1.0)
+    wanted.check(list(weights))
+    return _Asking(manner, wanted, weights)
+
+
+def _given(prompt: tuple[str, ...], prompts: str | None) -> list[str]:
+    """The prompts of the options and of the file, none of them blank."""
+    named = [(f"--prompt {number}", text) for number, text in enumerate(prompt, start=1)]
+    if prompts is not None:
+        file = "stdin" if prompts == "-" else prompts
+        lines = _lines(prompts)
+        named += [(f"{file}:{number}", text) for number, text in enumerate(lines, start=1)]
+    if not named:
+        raise UsageError("there is no prompt: say --prompt TEXT, or --prompts FILE (- for stdin).")
+    blank = [name for name, text in named if not text.strip()]
+    if blank:
+        raise DataError(f"{blank[0]} is blank: write the words that are to be continued.")
+    return [text for _, text in named]
+
+
+def _lines(prompts: str) -> list[str]:
+    """The lines of a file, or of stdin; blank ones at its end are none."""
+    try:
+        data = sys.stdin.buffer.read() if prompts == "-" else read_regular(prompts, most=_MOST)
+        return data.decode("utf-8-sig").rstrip().splitlines()
+    except OSError as error:
+        raise UsageError(f"cannot read --prompts {prompts}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"--prompts {prompts} is not UTF-8 at byte {error.start}: convert it."
+        ) from error
+
+
+def _heard(stream: TextIO) -> Iterator[str]:
+    """The lines of a conversation until it ends; a person is shown where to write."""
+    asks = stream.isatty()
+    while True:
+        if asks:
+            click.echo("you: ", nl=False)
+        line = stream.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+COMMANDS = (steer, chat)

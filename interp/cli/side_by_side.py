@@ -1,0 +1,96 @@
+"""Texts of several arms side by side, or one below the other where the terminal is narrow; while
+they are written, too.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from interp.cli.printing import printable
+
+NARROW = 90
+"""Columns of a terminal below which texts stand one below the other."""
+
+PRICE = (
+    "perplexity: of the continuation, under the unsteered model; ratio: to the unsteered "
+    "continuation's. distinct-2: different pairs of tokens over all pairs. repeated: tokens that "
+    "came before. heard: the emotion whose words the unsteered model itself expects most behind "
+    "the continuation, against what it expects behind nothing; it must choose one."
+)
+
+
+@contextmanager
+def live(prompts: Sequence[str], *, shown: bool) -> Iterator[Callable[..., None] | None]:
+    """While open, what it yields shows texts as they grow, where stdout is a terminal; else it
+    yields None. What was shown is gone afterwards: `show` prints the whole.
+    """
+    if not (shown and sys.stdout.isatty()):
+        yield None
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    texts: dict[str, list[str]] = {}
+    with Live(console=console, transient=True, vertical_overflow="visible") as screen:
+
+        def told(arm: str, written: list[str]) -> None:
+            texts[arm] = written
+            screen.update(laid_out(prompts, texts, console.width), refresh=True)
+
+        yield told
+
+
+def show(prompts: Sequence[str], texts: Mapping[str, Sequence[str]]) -> None:
+    """Print the texts of every arm behind their prompts; off a terminal, one below the other."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    width = console.width if sys.stdout.isatty() else 0
+    console.print(laid_out(prompts, texts, width))
+
+
+def laid_out(prompts: Sequence[str], texts: Mapping[str, Sequence[str]], width: int) -> Any:
+    """What rich prints: a table with a column for each arm, or plain lines below `NARROW`
+    columns.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    if width < NARROW:
+        lines = [
+            f"{name:<10} {printable(text)}".rstrip()
+            for place, prompt in enumerate(prompts)
+            for name, text in [
+                ("prompt", prompt),
+                *((arm, _one_line(written[place])) for arm, written in texts.items()),
+                ("", ""),
+            ]
+        ]
+        return Text("\n".join(lines))
+    grid = Table(box=box.SIMPLE, expand=True, show_lines=True)
+    for name, ratio in (("prompt", 2), *((arm, 3) for arm in texts)):
+        grid.add_column(name, ratio=ratio)
+    for place, prompt in enumerate(prompts):
+        cells = [prompt, *(written[place].strip() for written in texts.values())]
+        grid.add_row(*(Text(printable(cell)) for cell in cells))
+    return grid
+
+
+def priced(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `interp.study.sentence.compare`, with names for people."""
+    return {
+        "prompt": row["prompt"] + 1,
+        "arm": row["arm"],
+        "perplexity": row["perplexity"],
+        "ratio": row["perplexity_ratio"],
+        "distinct-2": row["distinct_2"],
+        "repeated": row["repeated"],
+        "heard": row["verdict"],
+    }
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
