@@ -16,8 +16,11 @@ from safetensors.numpy import load, save
 from interp.errors import ArtefactError
 from interp.files import read_regular, sha256_bytes, write_atomic
 
-SCHEMA = 1
-"""Version of the card; a larger one was written by a newer interp and is refused."""
+SCHEMA = 2
+"""Version of the card; a larger one was written by a newer interp and is refused.
+
+Until 1 the length of a direction was called its scale.
+"""
 
 MOST_BYTES = 1 << 28
 """A direction or a probe is small; a larger file is not one of ours and is not read."""

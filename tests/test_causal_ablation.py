@@ -1,11 +1,9 @@
 """Ablation against the planted model's closed form, and against hooks on plain Hugging Face modules."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
-from test_causal_attribution import Made
+from given_directions import given
 
 from interp.causal.ablation import ablate
 from interp.causal.attribution import Component
@@ -30,7 +28,7 @@ def component(name, found):
 
 @pytest.fixture(scope="module")
 def bench():
-    directions = {e: Made(TRUTH.direction(e, FINAL), FINAL, scale=2.0) for e in SPEC.emotions}
+    directions = {e: given(TRUTH.direction(e, FINAL), FINAL, 2.0) for e in SPEC.emotions}
     pairs = planted.stimuli(SPEC, n=3).pairs()
     return Bench(load("planted", check=False), pairs, directions, Readout(planted.readout(SPEC), ""))
 
@@ -140,14 +138,10 @@ def test_a_whole_layer_of_heads_has_a_control_with_a_width(bench):
     assert np.isnan(next(r["p"] for r in rows if r["target"] == "joy"))
 
 
-@dataclass(frozen=True)
-class Measured(Made):
-    scale_interval: tuple[float, float] = (-0.1, 0.3)
-
-
-@pytest.mark.parametrize(("kind", "scale"), [(Made, -0.1), (Measured, 0.1)])
-def test_a_direction_without_a_sure_length_is_no_unit(bench, kind, scale):
-    lost = {**bench.directions, "joy": kind(bench.directions["joy"].vector, FINAL, scale=scale)}
+@pytest.mark.parametrize(("length", "interval"), [(-0.1, (np.nan, np.nan)), (0.1, (-0.1, 0.3))])
+def test_a_direction_without_a_sure_length_is_no_unit(bench, length, interval):
+    joy = given(bench.directions["joy"].vector, FINAL, length, length_interval=interval)
+    lost = {**bench.directions, "joy": joy}
     head = [component("z", h) for h in TRUTH.heads["joy"]]
     with pytest.warns(UserWarning, match="the direction of joy has no held-out length that is surely above zero"):
         rows = ablate(Bench(bench.model, bench.pairs, lost, bench.readout), {"joy": head}, ks=(1,), n_draws=3)
@@ -176,8 +170,9 @@ def llama(tiny_folder):
 def test_every_mode_equals_hooks_on_plain_modules(llama, mode, components):
     site = Site("resid_post", 2)
     v = np.random.default_rng(0).standard_normal(32)
+    v /= np.linalg.norm(v)
     readout = Readout(WORDS, " . he feels")
-    bench = Bench(llama, [STORY], {"fear": Made(v, site)}, readout)
+    bench = Bench(llama, [STORY], {"fear": given(v, site)}, readout)
     effects = measure(bench, [Plan((), (0,)), Plan(components, (0,))], mode=mode)
 
     hf = llama.plain().eval()

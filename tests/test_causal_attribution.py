@@ -1,12 +1,9 @@
 """Contributions: they sum to what the sublayer adds along the direction, equal what knocking out does, and find the planted."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
+from given_directions import given
 from tiny_models import FAMILIES, POST_NORMED
 
 from interp.causal.attribution import Component, contribution_rows, contributions, ranked
@@ -21,16 +18,6 @@ from interp.sites import Site
 from interp.testbeds import planted
 
 SPEC = planted.SPECS["planted"]
-
-
-@dataclass(frozen=True)
-class Made:
-    """A direction as this room needs it."""
-
-    vector: np.ndarray
-    site: Site
-    scale: float = 1.0
-    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -123,7 +110,7 @@ def test_behind_a_post_norm_a_contribution_is_what_zeroing_takes_away(tiny_folde
 def test_behind_a_post_norm_the_rows_tell_both(tiny_folder, family):
     model = load(str(tiny_folder(family)), check=False)
     values = last_token(model, [Site(name, layer) for name in ("z", "post") for layer in (0, 1)])
-    direction = Made(np.eye(model.dims.d_model)[0], Site("resid_post", 1))
+    direction = given(np.eye(model.dims.d_model)[0], Site("resid_post", 1))
     twins, asked = np.array([[0, 1]]), {"emotion": "joy", "groups": ["g"], "top": 3}
     rows = contribution_rows(model, values, twins, direction, **asked)
     methods = [(row["method"], row["metric"]) for row in rows]
@@ -146,14 +133,14 @@ def test_only_what_writes_before_the_site_counts(circuit):
     }  # fmt: skip
     v = np.eye(128)[5]
     for target, (attention, mlp) in reach.items():
-        rows = contribution_rows(circuit, at, np.array([[0, 1]]), Made(v, target), emotion="joy", groups=["g"], top=999)
+        rows = contribution_rows(circuit, at, np.array([[0, 1]]), given(v, target), emotion="joy", groups=["g"], top=999)
         layers = {kind: [row["layer"] for row in rows if row["component"] == kind] for kind in ("head", "neuron")}
         assert max(layers["head"], default=None) == attention
         assert max(layers["neuron"], default=None) == mlp
         if target.name.endswith("_out"):
             assert set(layers["head"]) | set(layers["neuron"]) == {2}
     with pytest.raises(UsageError, match="not there"):
-        contribution_rows(circuit, at, np.array([[0, 1]]), Made(v, Site("z", 3)), emotion="joy", groups=["g"])
+        contribution_rows(circuit, at, np.array([[0, 1]]), given(v, Site("z", 3)), emotion="joy", groups=["g"])
 
 
 def test_the_planted_heads_and_neurons_rank_first(circuit):
@@ -170,7 +157,7 @@ def test_the_planted_heads_and_neurons_rank_first(circuit):
     arrays = {site: np.stack(found) for site, found in values.items()}
     for emotion in truth.emotions:
         twins = np.array([[2 * i, 2 * i + 1] for i, pair in enumerate(pairs) if pair.affective.emotion == emotion])
-        direction = Made(truth.direction(emotion, Site("resid_post", 3)), Site("resid_post", 3))
+        direction = given(truth.direction(emotion, Site("resid_post", 3)), Site("resid_post", 3))
         groups = [pair.affective.group for pair in pairs if pair.affective.emotion == emotion]
         table = contribution_rows(circuit, arrays, twins, direction, emotion=emotion, groups=groups, top=20)
         heads, neurons = (ranked(table, component=kind, emotion=emotion) for kind in ("head", "neuron"))
@@ -191,7 +178,7 @@ def test_intervals_of_contributions_count_scenarios(circuit):
     told = np.random.default_rng(0).standard_normal((16, SPEC.d_mlp))
     again = {site: np.tile(told, (4, 1))}
     twins = np.arange(64).reshape(-1, 2)
-    direction = Made(v, Site("resid_post", 0))
+    direction = given(v, Site("resid_post", 0))
 
     def first(values, twins, groups):
         return contribution_rows(circuit, values, twins, direction, emotion="joy", groups=groups, top=1)[0]
@@ -220,7 +207,7 @@ def test_parts_that_do_not_add_up_give_no_contribution(tiny_folder, monkeypatch,
     """As where an architecture scales what a sublayer writes: the numbers would be false."""
     model = load(str(tiny_folder("llama")), check=False)
     values = last_token(model, [Site(name, layer) for name in ("z", "post") for layer in (0, 1)])
-    direction = Made(np.eye(model.dims.d_model)[0], Site("resid_post", 1))
+    direction = given(np.eye(model.dims.d_model)[0], Site("resid_post", 1))
     asked = {"emotion": "joy", "groups": ["g"], "top": 3}
     assert contribution_rows(model, values, np.array([[0, 1]]), direction, **asked)
     right = getattr(type(model), matrix)
@@ -244,7 +231,7 @@ def test_values_are_told_of_pairs_that_did_not_rank(tiny_folder):
     values_of: dict[str, list[float]] = {"choose": [], "report": []}
     for _ in range(20):
         values = {site: rng.standard_normal((32, *width)).astype(np.float32) for site in sites}
-        direction = Made(v, Site("resid_post", circuit.dims.n_layers - 1))
+        direction = given(v, Site("resid_post", circuit.dims.n_layers - 1))
         asked = {"emotion": "joy", "groups": groups, "top": 1}
         for half, report in (("choose", None), ("report", (twins[8:], groups))):
             first = contribution_rows(circuit, values, twins[:8], direction, **asked, report=report)[0]

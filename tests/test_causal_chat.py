@@ -9,11 +9,11 @@ import torch
 from chat_cases import TALK, TEXT, turn
 from transformers import AutoModelForCausalLM
 
-from interp.analysis.directions import Direction
 from interp.causal.passes import encode
 from interp.causal.readout import Readout
 from interp.causal.steering import steer
 from interp.causal.sweeping import sweep
+from interp.directions import Direction
 from interp.models import load
 from interp.sites import Site
 from stimuli.battery import Stimulus

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_causal_attribution import Made
+from given_directions import given
 
 import interp.causal.words
 from interp.causal.ablation import ablate
@@ -194,7 +194,7 @@ def pairs():
 
 
 def test_knock_outs_are_scored_by_whole_words(llama):
-    made = Made(np.eye(32)[0], Site("resid_post", 2), 1.0, llama.provenance)
+    made = given(np.eye(32)[0], Site("resid_post", 2), 1.0, llama.provenance)
     bench = Bench(llama, pairs(), {"fear": made}, LONG)
     plans = [Plan((), (0, 1)), Plan((Component("z", 1, 2),), (0, 1))]
     found = measure(bench, plans, mode="zero").score
@@ -223,7 +223,7 @@ def test_patching_is_scored_by_whole_words(llama):
 
 
 def test_a_dose_reaches_the_words_own_tokens(llama):
-    made = Made(np.eye(32)[3], SITES[1], 1.0, llama.provenance)
+    made = given(np.eye(32)[3], SITES[1], 1.0, llama.provenance)
     rows = table(dose_response(llama, told()[:2], {"fear": made}, LONG, scales=(4.0,)))
     bound, encoded = LONG.bind(llama), encode(llama, told()[:2], LONG)
     v = torch.eye(32)[3] * 4

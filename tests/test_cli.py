@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from commands import outcome
 
-from interp.analysis.directions import Direction
 from interp.cli.printing import printable
+from interp.directions import Direction
 from interp.sites import Site
 
 ROWS = matched_pairs.rows(16)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_causal_attribution import Made
+from given_directions import given
 from tiny_endings import KINDS, make_ending
 from tiny_models import N_CTX
 
@@ -133,7 +133,7 @@ def test_an_end_token_behind_texts_changes_no_number(models, closed, open_):
     ]  # fmt: skip
     found = []
     for model in (models[closed], models[open_]):
-        made = Made(v / np.linalg.norm(v), SITE, 3.0, model.provenance)
+        made = given(v / np.linalg.norm(v), SITE, 3.0, model.provenance)
         rows = [
             *patch_pairs(model, pairs, READOUT, sites=("resid_post@1",)),
             *dose_response(model, told(), {"joy": made}, READOUT),
@@ -153,7 +153,7 @@ def test_steering_pushes_the_token_that_directions_are_read_at(models):
     """At a text that ends in blanks: `last` is the text's token, by a hook on the plain model."""
     model = models["both"]
     hf, v = model.plain().eval(), torch.eye(32)[4] * 30
-    made = Made(np.eye(32)[4], SITE, 30.0, model.provenance)
+    made = given(np.eye(32)[4], SITE, 30.0, model.provenance)
     ((tokens, place),) = planned(model, ["the dog ran  "])
     ids = torch.tensor([tokens[:-1]])  # without <eos>
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from capture_cases import battery
 from click.testing import CliRunner
+from given_directions import first_axis
 from safetensors.torch import load_file, save_file
 from tiny_models import edit_config
 from transformers import AutoModelForCausalLM
@@ -182,20 +183,12 @@ def test_packed_matrices_are_refused_and_the_doctor_leaves_them_out(quantised):
     assert rows[0]["bound"] == TOLERANCE[torch.float8_e4m3fn]
 
 
-class Made:
-    """A direction as steering needs it."""
-
-    def __init__(self, model):
-        self.vector, self.scale, self.provenance = np.eye(model.dims.d_model)[0], 1.0, model.provenance
-        self.site = Site("resid_post", 1)
-
-
 def test_comparisons_of_runs_warn(quantised, exact):
     model = load(str(quantised))
     pairs = battery(3).pairs()
     asked = {
         "patching": lambda one: patch_pairs(one, pairs, READOUT, sites=("resid_post@1",), modes=("denoise",)),
-        "steering": lambda one: steer(one, ["the dog ran"], Made(one), max_new_tokens=2),
+        "steering": lambda one: steer(one, ["the dog ran"], first_axis(one), max_new_tokens=2),
     }
     for what, run in asked.items():
         with pytest.warns(UserWarning, match=rf"is quantised \(gptq\).*what {what} finds holds for this checkpoint"):
@@ -204,7 +197,7 @@ def test_comparisons_of_runs_warn(quantised, exact):
             warnings.simplefilter("error")
             run(exact)
     with pytest.warns(UserWarning, match="is quantised"):
-        dose_response(model, [pair.neutral for pair in pairs], {"joy": Made(model)}, READOUT, scales=(1.0,))
+        dose_response(model, [pair.neutral for pair in pairs], {"joy": first_axis(model)}, READOUT, scales=(1.0,))
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 import torch
 from capture_cases import battery
 from commands import outcome
-from test_causal_attribution import Made
+from given_directions import given
 from test_causal_patching import SUFFIX, UNEQUAL, WORDS
 
 from interp.capture import capture
@@ -49,7 +49,7 @@ def opt(tiny_folder):
 
 
 def direction(model, site=ADDED):
-    return Made(np.eye(model.dims.d_model)[0], site, provenance=model.provenance)
+    return given(np.eye(model.dims.d_model)[0], site, provenance=model.provenance)
 
 
 def test_the_table_names_checks_sites_and_remedies_that_exist():

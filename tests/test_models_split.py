@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from capture_cases import SITES, battery
+from given_directions import first_axis
 from two_devices import CPU, HERE, THERE, Placed, split, two_devices
 
 from interp.capture import capture
@@ -26,14 +27,6 @@ HALVES = {
              "transformer.h.2": THERE, "transformer.ln_f": THERE, "lm_head": HERE},
 }  # fmt: skip
 READOUT = Readout({"joy": ["happy"], "sadness": ["sad"], "neutral": ["cold"]}, " It was")
-
-
-class Made:
-    """A direction as the causal room needs it."""
-
-    def __init__(self, model):
-        self.vector, self.scale, self.provenance = np.eye(model.dims.d_model)[0], 1.0, model.provenance
-        self.site = Site("resid_post", 1)
 
 
 @pytest.fixture(scope="module", params=HALVES)
@@ -137,9 +130,9 @@ def test_patching_finds_what_it_finds_on_one_device(two):
 
 def test_steering_writes_what_it_writes_on_one_device(two):
     prompts, neutral = ["the cold dog ran home", "anna lost"], [pair.neutral for pair in battery(3).pairs()]
-    texts = [steer(model, prompts, Made(model), scale=3.0, max_new_tokens=6) for model in two]
+    texts = [steer(model, prompts, first_axis(model), scale=3.0, max_new_tokens=6) for model in two]
     assert texts[1] == texts[0]
-    doses = [dose_response(model, neutral, {"joy": Made(model)}, READOUT, scales=(2.0,)) for model in two]
+    doses = [dose_response(model, neutral, {"joy": first_axis(model)}, READOUT, scales=(2.0,)) for model in two]
     assert close([row["value"] for row in doses[1]], [row["value"] for row in doses[0]])
 
 
@@ -147,7 +140,7 @@ def test_steering_writes_what_it_writes_on_one_device(two):
 def test_ablation_takes_away_what_it_takes_on_one_device(two, mode):
     plans = [Plan((), (0, 1, 2)), Plan((Component("z", 0, 1), Component("z", 2, 0)), (0, 1, 2))]
     plans.append(Plan((Component("post", 1, 3), Component("post", 2, 5)), (0, 1, 2)))
-    found = [measure(Bench(model, battery(3).pairs(), {"joy": Made(model)}, READOUT), plans, mode=mode) for model in two]
+    found = [measure(Bench(model, battery(3).pairs(), {"joy": first_axis(model)}, READOUT), plans, mode=mode) for model in two]
     for one, other in zip(*found, strict=True):
         assert close(other, one, bound=1e-4)
     assert not close(found[0].score[0], found[0].score[1])

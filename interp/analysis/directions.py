@@ -52,9 +52,9 @@ def fit(
     scenarios = np.arange(len(affective)) if groups is None else groups
     vector = fit_unit(method_named(method), affective, neutral)
     difference = (affective - neutral).astype(np.float64)
-    scale = held_out_length(affective, neutral, scenarios, method=method)
+    natural = held_out_length(affective, neutral, scenarios, method=method)
     told = {**(provenance or {})}
-    doubts = [*told.get("warnings", []), *_doubts(scale, labels)]
+    doubts = [*told.get("warnings", []), *_doubts(natural, labels)]
     if method == "pca" and (p := axis_p(difference, vector, scenarios)) > LEAST_P:
         doubts.append(
             f"no sign: the mean of {labels[0]!r} minus {labels[1]!r} along the first principal axis does not differ from zero "
@@ -64,7 +64,8 @@ def fit(
     if doubts:
         told["warnings"] = doubts
     spread = float((difference @ vector).std(ddof=1))
-    return Direction(vector, site, method, labels, scale.value, spread, told, (scale.ci_low, scale.ci_high))
+    interval = (natural.ci_low, natural.ci_high)
+    return Direction(vector, site, method, labels, natural.value, spread, told, interval)
 
 
 def fit_groups(
@@ -202,10 +203,11 @@ def _d_prime(projection: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.nd
     return np.divide(means[0] - means[1], spread, out=np.full(len(spread), np.nan), where=spread > 0)
 
 
-def _doubts(scale: Estimate, labels: tuple[str, str]) -> list[str]:
+def _doubts(natural: Estimate, labels: tuple[str, str]) -> list[str]:
     """What to say of a natural length that is not surely above zero."""
-    if scale.ci_low > 0:
+    if natural.ci_low > 0:
         return []
-    bounds = "" if np.isnan(scale.ci_low) else f" [{scale.ci_low:.3g}, {scale.ci_high:.3g}]"
-    what = "is not above zero" if scale.value <= 0 else "may be zero"
-    return [f"on held-out scenarios its length, {labels[0]!r} minus {labels[1]!r}, {what}: {scale.value:.3g}{bounds}."]
+    bounds = "" if np.isnan(natural.ci_low) else f" [{natural.ci_low:.3g}, {natural.ci_high:.3g}]"
+    what = "is not above zero" if natural.value <= 0 else "may be zero"
+    measured = f"its length, {labels[0]!r} minus {labels[1]!r}"
+    return [f"on held-out scenarios {measured}, {what}: {natural.value:.3g}{bounds}."]

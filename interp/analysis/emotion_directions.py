@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from interp.analysis.directions import Direction, fit, held_out_projections
+from interp.analysis.directions import fit, held_out_projections
 from interp.analysis.methods import Rows
 from interp.analysis.stats import weighted_auroc
+from interp.directions import Direction
 from interp.sites import Site
 from interp.stats import Labels
 from stimuli.battery import NEUTRAL
@@ -77,7 +78,7 @@ def fit_emotion(
 
     `origin` is that of `origin_of`. Raises as `fit`.
     """
-    made = {"operation": "add scale * vector to the residual stream", "pairs": len(twins[0])}
+    made = {"operation": "add scale * length * vector to the residual stream", "pairs": len(twins[0])}
     return fit(
         *twins,
         site=site,

@@ -53,7 +53,7 @@ def ablate(
 ) -> list[dict[str, Any]]:
     """Rows of knocking out the top k of `components[emotion]` (all heads, or all neurons), for each emotion of the bench.
 
-    Metrics: `projection_drop`, the fall of the projection in units of the direction's natural length (`scale`; 1 = as far as
+    Metrics: `projection_drop`, the fall of the projection in units of the direction's natural length (`length`; 1 = as far as
     held-out twins differ), and `label_logprob_change` in nats. Where that is not surely above zero, the fall has no unit
     and has no row, with a warning. Rows with control `random` give the mean of `n_draws` random choices on the emotion's own
     texts; it has no interval, `draw_low` and `draw_high` are the draws' 2.5 and 97.5 percentiles; `matched` says whether they
@@ -118,7 +118,7 @@ def _changes(bench: Bench, effects: Effects, plan: int | slice, target: str) -> 
     found = {"label_logprob_change": (effects.score[plan] - effects.score[0])[..., mine]}
     if is_unit(direction := bench.directions[target]):
         fall = effects.projection[0] - effects.projection[plan]
-        found = {"projection_drop": fall[..., mine] / direction.scale, **found}
+        found = {"projection_drop": fall[..., mine] / direction.length, **found}
     return found
 
 

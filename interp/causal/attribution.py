@@ -12,7 +12,7 @@ v . (what is added - the bias's share), and are not what zeroing takes away.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from interp.causal.post_norm import read_norm
 from interp.chance import sign_flip
+from interp.directions import Direction
 from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
 from interp.models.reliance import require
@@ -41,27 +42,6 @@ _WRITTEN_BY = {
 """The last layers, relative to the site's own, whose attention and whose MLP have been added to the stream at a site."""
 
 
-@runtime_checkable
-class DirectionLike(Protocol):
-    """What this room needs of a direction: a unit vector at a site, its natural length, and where it came from."""
-
-    @property
-    def vector(self) -> Float[np.ndarray, " d_model"]:
-        """The unit vector."""
-
-    @property
-    def site(self) -> Site:
-        """Where it was fitted."""
-
-    @property
-    def scale(self) -> float:
-        """The natural length: `scale * vector` is the step that held-out twins show; not above zero: there is none."""
-
-    @property
-    def provenance(self) -> Mapping[str, Any]:
-        """Model and revision, among others."""
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Component:
     """A head (`name` z) or an MLP neuron (`name` post), by layer and index."""
@@ -71,10 +51,9 @@ class Component:
     index: int
 
 
-def is_unit(direction: DirectionLike) -> bool:
-    """Whether the natural length is above zero, and so is its interval where it has one: then it can be a unit."""
-    low = getattr(direction, "scale_interval", (np.nan, np.nan))[0]
-    return direction.scale > 0 and not low <= 0
+def is_unit(direction: Direction) -> bool:
+    """Whether the natural length can be a unit: it is above zero, as is its interval, if any."""
+    return direction.length > 0 and not direction.length_interval[0] <= 0
 
 
 def head_contributions(
@@ -152,7 +131,7 @@ def contribution_rows(
     model: LanguageModel,
     activations: Mapping[Site, Float[np.ndarray, "item ..."]],
     twins: Int[np.ndarray, "pair 2"],
-    direction: DirectionLike,
+    direction: Direction,
     *,
     emotion: str,
     groups: Shaped[np.ndarray, " pair"] | Sequence[str],
@@ -203,7 +182,7 @@ def _paired(
     model: LanguageModel,
     activations: Mapping[Site, Float[np.ndarray, "item ..."]],
     sites: Sequence[Site],
-    direction: DirectionLike,
+    direction: Direction,
     twins: Sequence[Int[np.ndarray, "pair 2"]],
     *,
     frozen: bool = False,
@@ -211,7 +190,7 @@ def _paired(
     """For each component at `sites`, affective minus neutral in each set of twins."""
     paired: dict[Component, list[np.ndarray]] = {}
     for site in sites:
-        each = contributions(model, site, activations[site], np.asarray(direction.vector), frozen=frozen)
+        each = contributions(model, site, activations[site], direction.vector, frozen=frozen)
         apart = [each[rows[:, 0]] - each[rows[:, 1]] for rows in twins]
         for i in range(each.shape[1]):
             paired[Component(site.name, site.layer, i)] = [difference[:, i] for difference in apart]

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.attribution import KINDS, Component, DirectionLike
+from interp.causal.attribution import KINDS, Component
 from interp.causal.edits import exchange, replace
 from interp.causal.interventions import Intervention
 from interp.causal.matching import width
@@ -26,6 +26,7 @@ from interp.causal.prefix import Prefix, rows_at_once
 from interp.causal.readout import Readout
 from interp.causal.twins import align
 from interp.causal.words import word_scores
+from interp.directions import Direction
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.reliance import require
@@ -48,7 +49,7 @@ class Bench:
 
     model: LanguageModel
     pairs: Sequence[Pair]
-    directions: Mapping[str, DirectionLike]
+    directions: Mapping[str, Direction]
     readout: Readout
 
     def __post_init__(self) -> None:

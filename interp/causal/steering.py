@@ -1,6 +1,6 @@
 """Steering: add an emotion's direction to the stream while the model writes, and see which emotion it writes.
 
-What is added is `scale * direction.scale * direction.vector`: scale 1 adds the natural length, as
+What is added is `scale * direction.length * direction.vector`: scale 1 adds the natural length, as
 far as held-out twins differ along the direction, at its own site. A direction without such a length
 is refused. It is added at the text's last token, where directions are fitted
 (`interp.models.ends`), and at every token after it. Activation addition: Turner et al. 2023, Rimsky
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from interp.causal.attribution import DirectionLike
 from interp.causal.edits import add
 from interp.causal.generation import acting, write
 from interp.causal.interventions import Intervention, Where
@@ -26,6 +25,7 @@ from interp.causal.pooled import gain_rows
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
 from interp.causal.words import word_scores
+from interp.directions import Direction
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt
@@ -50,7 +50,7 @@ HUGE = 20.0
 def steer(
     model: LanguageModel,
     prompts: Sequence[Prompt | Stimulus],
-    direction: DirectionLike,
+    direction: Direction,
     *,
     scale: float | int | Sequence[float] = 1.0,
     where: Where = WHERE,
@@ -75,7 +75,7 @@ def steer(
     strength = _one_a_prompt(scale, len(prompts))
     rows = open_prompts(model, prompts)
     warn_if_huge(model, rows, direction, float(np.abs(strength).max()))
-    step = add(np.asarray(direction.vector) * direction.scale, scale=strength)
+    step = add(direction.step, scale=strength)
     edits = [Intervention(direction.site, step, where)]
     return write(
         model,
@@ -90,7 +90,7 @@ def steer(
 def dose_response(
     model: LanguageModel,
     stimuli: Sequence[Stimulus],
-    directions: Mapping[str, DirectionLike],
+    directions: Mapping[str, Direction],
     readout: Readout,
     *,
     scales: Sequence[float] = SCALES,
@@ -120,7 +120,7 @@ def dose_response(
     asked = torch.isin(torch.arange(len(bound.emotions)), torch.tensor(columns))
     for at, (emotion, direction) in enumerate(track(list(usable.items()), "dose response", unit="emotion")):
         check_direction(model, direction)
-        own = np.tile(np.asarray(direction.vector) * direction.scale, (len(stimuli), 1))
+        own = np.tile(direction.step, (len(stimuli), 1))
         unsteered = np.empty((len(stimuli), len(usable)))
         for control, scale in arms:
             vectors = random_like(own, rng) if control == "random" else own
@@ -143,7 +143,7 @@ def dose_response(
     return rows + [{**place(site), **about, **row} for row in gain_rows(gains, groups)]
 
 
-def check_direction(model: LanguageModel, direction: DirectionLike, *, allow_foreign: bool = False) -> None:
+def check_direction(model: LanguageModel, direction: Direction, *, allow_foreign: bool = False) -> None:
     """Raise `ArtefactError` unless `direction` can be added to this model's stream: its width, length, and origin.
 
     Its origin is the `digest` of its provenance, or where it has none its `model` and `revision`; one that does not say
@@ -158,11 +158,11 @@ def check_direction(model: LanguageModel, direction: DirectionLike, *, allow_for
         raise ArtefactError(
             f"the direction is {width} wide, made for {made_for}, and {here} is {model.dims.d_model} wide: fit one on it."
         )
-    length = float(np.linalg.norm(direction.vector)) * direction.scale
-    if not (math.isfinite(length) and length > 0):
+    if direction.length <= 0:
         raise ArtefactError(
-            f"the direction at {direction.site} has length {length}, measured on held-out scenarios: there is no step to "
-            "steer by. Fit it again, on finite activations that differ, on more scenarios or at another layer."
+            f"the direction at {direction.site} has length {direction.length}, measured on held-out "
+            "scenarios: there is no step to steer by. Fit it again, on more scenarios or at another "
+            "layer."
         )
     for doubt in direction.provenance.get("warnings", ()):
         warnings.warn(f"steering along a direction in doubt, at {direction.site}: {doubt}", stacklevel=3)
@@ -174,13 +174,14 @@ def check_direction(model: LanguageModel, direction: DirectionLike, *, allow_for
     require(model, "steering", [direction.site])
 
 
-def with_length(directions: Mapping[str, DirectionLike]) -> dict[str, DirectionLike]:
+def with_length(directions: Mapping[str, Direction]) -> dict[str, Direction]:
     """Those directions that have a length, by emotion; a warning names the others, which nothing can be steered along.
 
     Raises `StatisticsError` when none has.
     """
-    left = {emotion: direction for emotion, direction in directions.items() if direction.scale > 0}
-    lost = ", ".join(f"{emotion} ({directions[emotion].scale:.3g})" for emotion in directions if emotion not in left)
+    left = {emotion: direction for emotion, direction in directions.items() if direction.length > 0}
+    none = {emotion: directions[emotion].length for emotion in directions if emotion not in left}
+    lost = ", ".join(f"{emotion} ({length:.3g})" for emotion, length in none.items())
     if not left:
         raise StatisticsError(
             f"no direction has a held-out length above zero, so there is no step to steer by: {lost or 'none given'}."
@@ -190,12 +191,12 @@ def with_length(directions: Mapping[str, DirectionLike]) -> dict[str, DirectionL
     return left
 
 
-def warn_if_huge(model: LanguageModel, rows: Sequence[Encoded], direction: DirectionLike, scale: float) -> None:
+def warn_if_huge(model: LanguageModel, rows: Sequence[Encoded], direction: Direction, scale: float) -> None:
     """Warn when the largest vector added exceeds 20 times the mean norm of the site at the (first 16) texts' last tokens."""
     rows = rows[:16]
     stream = run(model, rows, read=[direction.site]).at(direction.site, [row.end for row in rows])
     norm = float(stream.float().norm(dim=-1).mean())
-    added = scale * direction.scale
+    added = scale * direction.length
     if added > HUGE * norm:
         warnings.warn(
             f"steering adds a vector of length {added:.3g} to {direction.site}, {added / norm:.0f} times the stream's own "

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from interp.causal.attribution import DirectionLike
 from interp.causal.edits import add
 from interp.causal.generation import write
 from interp.causal.interventions import Intervention, Where
@@ -30,6 +29,7 @@ from interp.causal.steering import (
     warn_if_huge,
     with_length,
 )
+from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt
@@ -48,7 +48,7 @@ Rows = list[dict[str, Any]]
 class Place(NamedTuple):
     """A way to steer: a direction an emotion, all of one layer, and the positions where they are added."""
 
-    directions: Mapping[str, DirectionLike]
+    directions: Mapping[str, Direction]
     where: Where = WHERE
 
 
@@ -98,7 +98,7 @@ def sweep_places(
 def sweep(
     model: LanguageModel,
     prompts: Sequence[Prompt | Stimulus],
-    directions: Mapping[str, DirectionLike],
+    directions: Mapping[str, Direction],
     judge: Judge,
     *,
     scales: Sequence[float] = SCALES,
@@ -188,7 +188,7 @@ def _judged(
     for direction in at.directions.values():
         check_direction(model, direction)
     for emotion, direction in track(list(at.directions.items()), f"steering ({where})", unit="emotion"):
-        own = np.tile(np.asarray(direction.vector) * direction.scale, (n, 1))
+        own = np.tile(direction.step, (n, 1))
         added = np.concatenate([random_like(own, rng) if control == "random" else own for control, _ in arms])
         edits = [Intervention(direction.site, add(added, scale=strength), at.where)]
         every = [*rows] * len(arms)

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from interp.analysis.directions import Direction, fit
+from interp.analysis.directions import fit
 from interp.capture import ActivationStore, capture
 from interp.capture.store.activations import Twins
 from interp.causal.readout import Readout
 from interp.causal.twins import halves
+from interp.directions import Direction
 from interp.errors import InternalError
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel, load
@@ -53,7 +54,7 @@ class Bed:
         if vector is None:
             raise InternalError(f"no direction of {emotion} was planted at {site}.")
         return Direction(
-            vector=vector, site=site, method="planted", labels=(emotion, NEUTRAL), scale=1.0, spread=0.0,
+            vector=vector, site=site, method="planted", labels=(emotion, NEUTRAL), length=1.0, spread=0.0,
             provenance=self.model.provenance,
         )  # fmt: skip
 

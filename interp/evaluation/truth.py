@@ -150,7 +150,7 @@ def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
 
     def rate(emotion: str, layer: int, scale: float) -> float:
         direction = bed.direction(emotion, Site("resid_post", layer))
-        if direction.scale <= 0:
+        if direction.length <= 0:
             return 0.0  # it points nowhere that other scenarios share, and steers nothing
         written = steer(bed.model, prompts, direction, scale=scale, max_new_tokens=NEW_TOKENS, seed=seed)
         return judge(written).count(emotion) / len(prompts)

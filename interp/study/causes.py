@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from interp.analysis.directions import Direction
 from interp.causal.ablation import ablate
 from interp.causal.attribution import KINDS, contribution_rows, ranked
 from interp.causal.knockout import Bench
@@ -19,6 +18,7 @@ from interp.causal.steering import dose_response
 from interp.causal.sweeping import Place, sweep_places
 from interp.causal.twins import balanced, halves
 from interp.chance import draws_for
+from interp.directions import Direction
 from interp.errors import UsageError
 from interp.evaluation.judges import judge_for
 from interp.models.reliance import told_once, usable

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import stimuli
-from interp.analysis.directions import Direction
 from interp.capture.store.upkeep import inspect
+from interp.directions import Direction
 from interp.errors import ArtefactError
 from interp.results import read_record, read_table
 
@@ -54,7 +54,7 @@ def _direction(path: Path) -> dict[str, Any]:
         "method": direction.method,
         "labels": " against ".join(direction.labels),
         "d_model": len(direction.vector),
-        "scale": direction.scale,
+        "length": direction.length,
         "spread": direction.spread,
         **{f"provenance.{key}": value for key, value in direction.provenance.items()},
     }

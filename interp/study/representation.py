@@ -8,13 +8,14 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.analysis import emotion_directions
-from interp.analysis.directions import Direction, separation
+from interp.analysis.directions import separation
 from interp.analysis.emotion_directions import Scenarios, Twins, fit_emotion, origin_of
 from interp.analysis.lengths import cosine
 from interp.analysis.nested import nested_separation
 from interp.analysis.questions import answer, cells, reception, task_of
 from interp.analysis.sweep import Task
 from interp.chance import benjamini_hochberg
+from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.files import make_folder
 from interp.progress import track
