@@ -134,7 +134,7 @@ def patch(
     `interp.causal.patching.patch_pairs`.
     """
     named = [sites] if isinstance(sites, str) else sites
-    asked = readout or readout_for(model.name, battery.emotions)
+    asked = readout or readout_for(model, battery.emotions)
     rows = patch_pairs(model, _in_order(battery), asked, sites=named, seed=seed)
     return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
 
@@ -160,7 +160,7 @@ def ablate(
         named = ", ".join(directions) or "no emotion"
         raise StatisticsError(f"no direction has a pair in the battery: directions are of {named}.")
     choosing, reported = halves(mine, seed=seed)
-    asked = readout or readout_for(model.name, tuple(directions))
+    asked = readout or readout_for(model, tuple(directions))
     bench = Bench(model, reported, directions, asked)
     listed = _contributions(model, battery, choosing, directions, top=max(ks))
     draws = max(DRAWS, draws_for(len(directions)))

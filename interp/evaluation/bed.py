@@ -14,6 +14,7 @@ from interp.models import LanguageModel, load
 from interp.models.ends import LAST
 from interp.sites import Site
 from interp.testbeds import planted
+from interp.testbeds.records import testbed
 from stimuli.battery import NEUTRAL, Battery, Pairs
 
 CAPTURED = ("resid_post", "z", "post")
@@ -62,7 +63,7 @@ class Bed:
 def open_bed(name: str, *, seed: int = 0) -> Bed:
     """The planted model `name` (planted, planted_null), run on a battery and split in halves by `seed`."""
     spec = planted.SPECS[name]
-    model, battery = load(name), planted.stimuli(spec, seed=seed)
+    model, battery = load(name), testbed(name).battery(seed)
     store = capture(model, battery, sites=CAPTURED, positions=(LAST,))
     fitting, scoring = halves(battery.pairs(), seed=seed)
-    return Bed(model, planted.truth(spec), battery, store, readout_for(name, spec.emotions), fitting, scoring)
+    return Bed(model, planted.truth(spec), battery, store, readout_for(model, spec.emotions), fitting, scoring)

@@ -19,14 +19,12 @@ from interp.causal.passes import batches, encode
 from interp.causal.readout import Readout
 from interp.causal.words import text_scores
 from interp.errors import StatisticsError, UsageError
+from interp.evaluation.readouts import Named, find_testbed
 from interp.models import LanguageModel
-from interp.testbeds import planted, storyworld
+from interp.testbeds.records import MIXED
 from stimuli.battery import NEUTRAL, Stimulus
 
 Judge = Callable[[Sequence[str]], list[str | None]]
-
-MIXED = "mixed"
-"""The verdict on a sentence that speaks of several emotions, or of somebody else's."""
 
 
 def oracle(model: LanguageModel, readout: Readout) -> Judge:
@@ -34,23 +32,18 @@ def oracle(model: LanguageModel, readout: Readout) -> Judge:
 
     Raises `UsageError` for a model that is no testbed: nobody knows its language.
     """
-    judge = judge_for(model.name)
+    judge = judge_for(model)
     if judge is None:
         raise UsageError(f"{model.name} has no oracle: only testbeds do. Judges for any model: {', '.join(JUDGES)}.")
     return judge
 
 
-def judge_for(name: str) -> Judge | None:
-    """The oracle of the testbed called `name`; None for a model whose language nobody knows."""
-    if name in planted.SPECS:
-        return word_judge(Readout(planted.readout(planted.SPECS[name]), ""))
-    return storyworld_oracle if name == "storyworld" else None
-
-
-def storyworld_oracle(continuations: Sequence[str]) -> list[str | None]:
-    """The emotion of each continuation's first sentence, as the grammar of the story world reads it."""
-    readings = [storyworld.read(continuation) for continuation in continuations]
-    return [reading.emotion or (MIXED if reading.sentence_of_world else None) for reading in readings]
+def judge_for(model: Named) -> Judge | None:
+    """The oracle of a testbed; None for a model whose language nobody knows."""
+    bed = find_testbed(model)
+    if bed is None:
+        return None
+    return bed.judge or word_judge(Readout(bed.words, bed.suffix))
 
 
 def word_judge(readout: Readout) -> Judge:

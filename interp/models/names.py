@@ -6,12 +6,12 @@ Telling them apart needs neither torch nor the network.
 import difflib
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from interp.errors import UsageError
 from interp.models.packaged import PACKAGED
+from interp.testbeds.records import TESTBEDS
 
 HUB_ID = re.compile(
     r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?",
@@ -19,33 +19,13 @@ HUB_ID = re.compile(
 )
 
 FORMS = (
-    "a testbed (planted, planted_null, storyworld), smollm2, a folder with config.json, "
+    f"a testbed ({', '.join(TESTBEDS)}), {', '.join(PACKAGED)}, a folder with config.json, "
     "a .gguf file, or a hub id org/name@revision"
 )
 
 SUFFIX = ".gguf"
 
 Kind = Literal["testbed", "packaged", "folder", "gguf", "hub"]
-
-
-def _planted(name: str) -> Any:
-    from interp.testbeds import planted
-
-    return planted.build(planted.SPECS[name])
-
-
-def _storyworld() -> Path:
-    from interp.testbeds import storyworld
-
-    return storyworld.folder()
-
-
-TESTBEDS: dict[str, Callable[[], Any]] = {
-    "planted": lambda: _planted("planted"),
-    "planted_null": lambda: _planted("planted_null"),
-    "storyworld": _storyworld,
-}
-"""Each testbed's builder: it gives a Hugging Face model and its tokenizer, or their folder."""
 
 
 def resolve(name: str) -> Kind:

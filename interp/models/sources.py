@@ -38,6 +38,7 @@ from interp.models.placement import Placement, best_device, check_map, check_pla
 from interp.models.quantised import method_of, missing_package, require_reader
 from interp.models.quiet import first_line, quietly
 from interp.models.tokens import panics_told
+from interp.testbeds.records import testbed
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,11 @@ def open_source(name: str, device: Placement, *, dtype: torch.dtype, offline: bo
     """
     kind = names.resolve(name)
     if kind == "testbed":
-        built = names.TESTBEDS[name]()
-        if not isinstance(built, Path):
-            return Source(kind, (), None, partial(_built, name, device, dtype), built[1])
-        return _open_folder(built, kind, device, dtype)
+        source = testbed(name).source
+        if isinstance(source, Path):
+            return _open_folder(source, kind, device, dtype)
+        weights = partial(_built, name, source, device, dtype)
+        return Source(kind, (), None, weights, source()[1])
     path, revision = find_files(name, kind, offline=offline)
     if path.is_file():
         return _open_file(path, kind, device, dtype)
@@ -160,12 +162,17 @@ def _device_map(device: Placement, *, quantised: bool) -> Any:
     return {"": target} if quantised else None
 
 
-def _built(name: str, device: Placement, dtype: torch.dtype) -> PreTrainedModel:
+def _built(
+    name: str,
+    build: Callable[[], tuple[Any, Any]],
+    device: Placement,
+    dtype: torch.dtype,
+) -> PreTrainedModel:
     """The Hugging Face model of a testbed that is built in memory, on one device."""
     if not isinstance(device, str):
         told = f"{name} is built in memory and fits on any device"
         raise UsageError(f"{told}: name one, or auto, instead of a map.")
-    model: Any = names.TESTBEDS[name]()[0]
+    model = build()[0]
     return model.to(device=check_placement(device) or best_device(), dtype=dtype)
 
 

@@ -90,7 +90,7 @@ def steering(study: Study) -> Rows:
     neutral = balanced(reported, n=limits.prompts, seed=study.settings.seed).neutral
     asked = {emotion: vectors[emotion] for emotion in study.readout.emotions}
     rows = dose_response(study.model, neutral, asked, study.readout.readout, scales=limits.scales, seed=study.settings.seed)
-    judge = judge_for(study.settings.model)
+    judge = judge_for(study.model)
     if judge is not None:
         rows += sweep_places(
             study.model,

@@ -211,8 +211,8 @@ class Study:
         """The words by which the model is asked for the emotions, in its tokens. An emotion without
         words is left out, with a warning; so is a word that the vocabulary lacks.
         """
-        known = readout_for(self.settings.model, self.emotions)
-        lost = unreadable(self.settings.model, self.emotions)
+        known = readout_for(self.model, self.emotions)
+        lost = unreadable(self.model, self.emotions)
         kept = {emotion: words for emotion, words in known.words.items() if emotion not in lost}
         return Readout(kept, known.suffix).bind(self.model)
 

@@ -31,7 +31,7 @@ def power_rows(model: LanguageModel, battery: Battery, *, seed: int = 0) -> Rows
     Emotions without words in the vocabulary are left out with a warning. Raises `UsageError` where
     none is left.
     """
-    readout = readout_for(model.name, battery.emotions)
+    readout = readout_for(model, battery.emotions)
     known = set(readout.bind(model).emotions)
     rows: Rows = []
     for dose, pairs in battery.doses().items():

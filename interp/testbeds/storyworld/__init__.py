@@ -6,7 +6,8 @@ the same words that evokes none. Nothing here imports torch; training and scorin
 
 from pathlib import Path
 
-from interp.testbeds.storyworld.reactions import Reading, feelings, reactions, read
+from interp.testbeds.records import Testbed
+from interp.testbeds.storyworld.reactions import Reading, feelings, reactions, read, storyworld_oracle
 from interp.testbeds.storyworld.stories import Span, Story, generate, instruct, instruction, name_feeling, neutral_prompts
 from interp.testbeds.storyworld.trials import battery
 from interp.testbeds.storyworld.world import EMOTIONS, NEUTRAL, Appraisal, Frame, appraisal_table, frames
@@ -14,6 +15,7 @@ from interp.testbeds.storyworld.world import EMOTIONS, NEUTRAL, Appraisal, Frame
 __all__ = [
     "EMOTIONS",
     "NEUTRAL",
+    "RECORDS",
     "Appraisal",
     "Frame",
     "Reading",
@@ -31,9 +33,22 @@ __all__ = [
     "neutral_prompts",
     "reactions",
     "read",
+    "storyworld_oracle",
 ]
 
 
 def folder() -> Path:
     """The Hugging Face folder with the trained weights, inside the package."""
     return Path(__file__).parent.parent / "storyworld_model"
+
+
+RECORDS = {
+    "storyworld": Testbed(
+        source=folder(),
+        words={emotion: list(feelings(emotion)) for emotion in EMOTIONS},
+        suffix=" felt",
+        battery=lambda seed: battery(seed=seed),
+        judge=storyworld_oracle,
+    )
+}
+"""What `interp.testbeds.records` asks for. A story is asked behind its cue: "Then Mara" + " felt"."""

@@ -8,10 +8,12 @@ an emotion if all its verb phrases do.
 import itertools
 import random
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
 from interp.errors import UsageError
+from interp.testbeds.records import MIXED
 from interp.testbeds.storyworld.world import EMOTIONS, NEUTRAL, data, words
 
 _FELT = re.compile(r"felt (.+)")
@@ -42,6 +44,12 @@ def read(continuation: str, *, protagonist: str | None = None) -> Reading:
     if len(set(found)) > 1 or somebody not in (None, protagonist or somebody):
         return Reading(None, True)
     return Reading(found[0], True)
+
+
+def storyworld_oracle(continuations: Sequence[str]) -> list[str | None]:
+    """The emotion of each continuation's first sentence, as the grammar of the story world reads it."""
+    readings = [read(continuation) for continuation in continuations]
+    return [reading.emotion or (MIXED if reading.sentence_of_world else None) for reading in readings]
 
 
 def reactions(emotion: str, *, n: int = 18) -> tuple[str, ...]:
