@@ -16,15 +16,15 @@ import pandas as pd
 from interp import study
 from interp.analysis.emotion_directions import Twins, fit_emotion, origin_of, saturated_sites
 from interp.analysis.questions import QUESTIONS, answer, cells, reception, task_of
-from interp.analysis.sweep import SiteRows
+from interp.analysis.site_probes import SiteRows
 from interp.capture import ActivationStore, capture
 from interp.capture.plan import Options
 from interp.causal import ablation
-from interp.causal.attribution import KINDS, contribution_rows, ranked
+from interp.causal.contributions import KINDS, contribution_rows, ranked
 from interp.causal.knockout import Bench
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
-from interp.causal.twins import halves
+from interp.causal.splits import halves
 from interp.chance import draws_for
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError

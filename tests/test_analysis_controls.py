@@ -6,7 +6,7 @@ from scipy.stats import kstest
 
 from interp.analysis import controls, probes
 from interp.analysis.design import Design
-from interp.analysis.sweep import P_OF, prepare, probe_rows, sweep, text_predictions, text_rows
+from interp.analysis.site_probes import P_OF, prepare, probe_rows, sweep, text_predictions, text_rows
 from interp.chance import permutation_p
 from interp.errors import StatisticsError, UsageError
 

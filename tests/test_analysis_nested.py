@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from interp.analysis import nested, probes
-from interp.analysis.sweep import prepare, sweep
+from interp.analysis.site_probes import prepare, sweep
 
 
 def guesses(seed: int, *, n: int = 60, signal: float = 0.0, losses: tuple[float, ...] = ()) -> probes.Predictions:

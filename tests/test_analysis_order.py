@@ -16,8 +16,8 @@ import stimuli
 from interp.analysis.audit import audit
 from interp.analysis.directions import separation
 from interp.analysis.folds import grouped_folds, transfer_folds
-from interp.analysis.sweep import prepare, probe_rows, text_predictions, text_rows
-from interp.causal.twins import balanced, halves, strangers
+from interp.analysis.site_probes import prepare, probe_rows, text_predictions, text_rows
+from interp.causal.splits import balanced, halves, strangers
 from stimuli import Battery
 from stimuli.battery import in_content_order
 

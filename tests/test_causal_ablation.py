@@ -6,11 +6,11 @@ import torch
 from given_directions import given
 
 from interp.causal.ablation import ablate
-from interp.causal.attribution import Component
+from interp.causal.alignment import align
+from interp.causal.contributions import Component
 from interp.causal.knockout import Bench, Plan, measure
 from interp.causal.matching import matched_draws
 from interp.causal.readout import Readout
-from interp.causal.twins import align
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
 from interp.models import load
 from interp.sites import Site

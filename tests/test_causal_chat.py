@@ -9,10 +9,10 @@ import torch
 from chat_cases import TALK, TEXT, turn
 from transformers import AutoModelForCausalLM
 
-from interp.causal.passes import encode
+from interp.causal.forward import encode
 from interp.causal.readout import Readout
 from interp.causal.steering import steer
-from interp.causal.sweeping import sweep
+from interp.causal.steering_sweep import sweep
 from interp.directions import Direction
 from interp.models import load
 from interp.sites import Site

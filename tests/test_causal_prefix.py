@@ -5,8 +5,8 @@ import torch
 from tiny_models import FAMILIES
 
 from interp.causal.edits import add, zero
+from interp.causal.forward import Encoded, run
 from interp.causal.interventions import Intervention
-from interp.causal.passes import Encoded, run
 from interp.causal.prefix import COPIED_BYTES, TOKENS_AT_ONCE, Prefix, rows_at_once
 from interp.errors import InternalError
 from interp.models import load

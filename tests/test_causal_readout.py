@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from interp.causal.passes import Encoded, batches, encode, run
+from interp.causal.forward import Encoded, batches, encode, run
 from interp.causal.readout import Readout
 from interp.errors import DataError, UsageError
 from interp.models import LanguageModel, load

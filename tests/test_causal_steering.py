@@ -10,7 +10,7 @@ from given_directions import given
 
 from interp.causal.readout import Readout
 from interp.causal.steering import check_direction, dose_response, steer
-from interp.causal.sweeping import Place, choose_scale, sweep, sweep_places
+from interp.causal.steering_sweep import Place, choose_scale, sweep, sweep_places
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import load
 from interp.results import table

@@ -7,11 +7,11 @@ from given_directions import given
 
 import interp.causal.words
 from interp.causal.ablation import ablate
-from interp.causal.attribution import Component
+from interp.causal.contributions import Component
 from interp.causal.edits import add, zero
+from interp.causal.forward import encode, run
 from interp.causal.interventions import Intervention, applied
 from interp.causal.knockout import Bench, Plan, measure
-from interp.causal.passes import encode, run
 from interp.causal.patching import patch_pairs
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout

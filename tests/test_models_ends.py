@@ -8,7 +8,7 @@ from tiny_endings import KINDS, make_ending
 from tiny_models import N_CTX
 
 from interp.capture.plan import Options, make_plan
-from interp.causal.passes import encode, open_prompts
+from interp.causal.forward import encode, open_prompts
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer

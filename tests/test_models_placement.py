@@ -15,10 +15,10 @@ from interp.capture.plain_engine import PlainEngine
 from interp.capture.plan import IDENTITY
 from interp.capture.recorder import Recorder
 from interp.capture.workers.processes import Work
-from interp.causal.attribution import contributions
+from interp.causal.contributions import contributions
 from interp.causal.edits import add
+from interp.causal.forward import Encoded, run
 from interp.causal.interventions import Intervention
-from interp.causal.passes import Encoded, run
 from interp.causal.prefix import Prefix
 from interp.cli import cli
 from interp.errors import InternalError, ResourceError, UsageError

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from interp import study
 from interp.capture import capture
 from interp.capture.plan import IDENTITY
-from interp.causal.attribution import contributions
+from interp.causal.contributions import contributions
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer

@@ -13,7 +13,7 @@ from given_directions import given
 from test_causal_patching import SUFFIX, UNEQUAL, WORDS
 
 from interp.capture import capture
-from interp.causal.attribution import Component, contribution_rows
+from interp.causal.contributions import Component, contribution_rows
 from interp.causal.edits import zero
 from interp.causal.interventions import Intervention, applied
 from interp.causal.knockout import Bench, Plan, measure

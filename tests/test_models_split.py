@@ -9,7 +9,7 @@ from given_directions import first_axis
 from two_devices import CPU, HERE, THERE, Placed, split, two_devices
 
 from interp.capture import capture
-from interp.causal.attribution import Component, contributions
+from interp.causal.contributions import Component, contributions
 from interp.causal.knockout import Bench, Plan, measure
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout

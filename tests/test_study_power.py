@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import stimuli
 from interp.causal.effects import total_effects
-from interp.causal.passes import encode, run
+from interp.causal.forward import encode, run
 from interp.cli import cli
 from interp.evaluation.readouts import readout_for
 from interp.models import load

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 import stimuli
 from interp.analysis.baselines import Lexicons, count_listed, words
 from interp.analysis.controls import can_compete
-from interp.analysis.sweep import SiteRows, Sweep, Task, prepare, sweep, text_predictions, text_rows
+from interp.analysis.site_probes import SiteRows, Sweep, Task, prepare, sweep, text_predictions, text_rows
 from interp.sites import STREAM, Site
 from stimuli.battery import Pair, Stimulus
 

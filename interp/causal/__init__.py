@@ -6,7 +6,7 @@ from interp import lazy
 
 if TYPE_CHECKING:
     from interp.causal.ablation import ablate
-    from interp.causal.attribution import contribution_rows
+    from interp.causal.contributions import contribution_rows
     from interp.causal.edits import EDITS
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention, applied
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from interp.causal.patching import patch_pairs
     from interp.causal.readout import Readout
     from interp.causal.steering import dose_response, steer
-    from interp.causal.sweeping import sweep
+    from interp.causal.steering_sweep import sweep
 
 _HOME = {
     "Bench": "interp.causal.knockout",
@@ -23,12 +23,12 @@ _HOME = {
     "Readout": "interp.causal.readout",
     "ablate": "interp.causal.ablation",
     "applied": "interp.causal.interventions",
-    "contribution_rows": "interp.causal.attribution",
+    "contribution_rows": "interp.causal.contributions",
     "dose_response": "interp.causal.steering",
     "generate": "interp.causal.generation",
     "patch_pairs": "interp.causal.patching",
     "steer": "interp.causal.steering",
-    "sweep": "interp.causal.sweeping",
+    "sweep": "interp.causal.steering_sweep",
 }
 
 __all__ = [

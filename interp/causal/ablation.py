@@ -1,6 +1,6 @@
 """Ablation: knock out the heads or neurons that write an emotion, and see what is lost, of it and of the others.
 
-1. Components come ranked (attribution.py) from *one* half of the pairs; a `Bench` holds the other half.
+1. Components come ranked (contributions.py) from *one* half of the pairs; a `Bench` holds the other half.
 2. The top k are knocked out at every token of the affective text: set to zero, to their mean, or to what they are in the
    neutral twin (`resample`, the default: the value that this very story has without its emotion).
 3. Measured: the drop of the projection on the emotion's direction at the text's last token, and the change of the readout's
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from interp.causal.attribution import KINDS, Component, is_unit
+from interp.causal.contributions import KINDS, Component, is_unit
 from interp.causal.knockout import MODES, Bench, Effects, Plan, measure
 from interp.causal.matching import matched_draws
 from interp.causal.pooled import ALL

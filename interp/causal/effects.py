@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from interp.causal.passes import batches, encode
+from interp.causal.forward import batches, encode
 from interp.causal.readout import Readout
 from interp.causal.words import text_scores
 from interp.models import LanguageModel

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.causal.edits import Edit, Tokens
+from interp.causal.forward import Encoded, open_prompts
 from interp.causal.interventions import Intervention, Where, applied
-from interp.causal.passes import Encoded, open_prompts
 from interp.errors import UsageError
 from interp.models import LanguageModel
 from interp.models.conversations import Prompt

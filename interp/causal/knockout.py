@@ -17,14 +17,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.attribution import KINDS, Component
+from interp.causal.alignment import align
+from interp.causal.contributions import KINDS, Component
 from interp.causal.edits import exchange, replace
+from interp.causal.forward import Encoded, batches, encode, run
 from interp.causal.interventions import Intervention
 from interp.causal.matching import width
-from interp.causal.passes import Encoded, batches, encode, run
 from interp.causal.prefix import Prefix, rows_at_once
 from interp.causal.readout import Readout
-from interp.causal.twins import align
 from interp.causal.words import word_scores
 from interp.directions import Direction
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError

@@ -17,13 +17,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.causal.alignment import align, map_positions
 from interp.causal.edits import exchange
+from interp.causal.forward import Encoded, batches, encode, run
 from interp.causal.interventions import Intervention
-from interp.causal.passes import Encoded, batches, encode, run
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import CONTROL, Key, effect_rows, warn_of_inverted
-from interp.causal.twins import align, map_positions, strangers
+from interp.causal.splits import strangers
 from interp.causal.words import text_scores, word_scores
 from interp.errors import InternalError, StatisticsError, UsageError
 from interp.models import LanguageModel

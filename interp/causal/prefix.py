@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp.causal.forward import Encoded, Pass, readers, require_finite
 from interp.causal.interventions import Intervention, applied, behind_prompts
-from interp.causal.passes import Encoded, Pass, readers, require_finite
 from interp.errors import InternalError
 from interp.models import LanguageModel
 from interp.models.cache import rows_of, stacked

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Float
 
 from interp.causal.edits import add
+from interp.causal.forward import Encoded, batches, encode, open_prompts, run
 from interp.causal.generation import acting, write
 from interp.causal.interventions import Intervention, Where
-from interp.causal.passes import Encoded, batches, encode, open_prompts, run
 from interp.causal.pooled import gain_rows
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.passes import Encoded, Pass, run
+from interp.causal.forward import Encoded, Pass, run
 from interp.causal.prefix import Behind, Prefix
 from interp.causal.readout import TokenReadout, Word
 from interp.errors import InternalError

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from interp.causal.attribution import contributions
+from interp.causal.contributions import contributions
 from interp.causal.edits import add, replace
+from interp.causal.forward import Encoded
 from interp.causal.interventions import Intervention, applied
-from interp.causal.passes import Encoded
 from interp.causal.prefix import Prefix
 from interp.errors import InterpError, UsageError
 from interp.evaluation.plainly import Plain, plus, put

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from sklearn.metrics import cohen_kappa_score
 from torch import Tensor
 
-from interp.causal.passes import batches, encode
+from interp.causal.forward import batches, encode
 from interp.causal.readout import Readout
 from interp.causal.words import text_scores
 from interp.errors import StatisticsError, UsageError

@@ -20,14 +20,14 @@ from interp.analysis.folds import grouped_folds
 from interp.analysis.methods import DIRECTIONS
 from interp.analysis.probes import PROBES, cross_validate, score
 from interp.analysis.stats import auroc
-from interp.causal.attribution import KINDS, METHOD, Component, contributions
+from interp.causal.contributions import KINDS, METHOD, Component, contributions
 from interp.causal.knockout import Bench, Plan, measure
 from interp.causal.patching import patch_pairs
+from interp.causal.splits import balanced
 from interp.causal.steering import steer
-from interp.causal.twins import balanced
 from interp.chance import benjamini_hochberg
-from interp.evaluation.bed import Bed, open_bed
 from interp.evaluation.judges import oracle
+from interp.evaluation.planted_bench import PlantedBench, open_bench
 from interp.sites import Site
 from stimuli.battery import NEUTRAL, Stimulus
 
@@ -47,7 +47,7 @@ def check_truth(*, seed: int = 0) -> list[Row]:
     ablation; in layers, for layer), rate (share of cases that came out as planted), p (corrected over layers). `seed` draws
     the texts and all that is random in the methods; the models stay the same.
     """
-    bed, null = open_bed("planted", seed=seed), open_bed("planted_null", seed=seed)
+    bed, null = open_bench("planted", seed=seed), open_bench("planted_null", seed=seed)
     return [row for check in CHECKS.values() for row in check(bed, null, seed)]
 
 
@@ -55,7 +55,7 @@ def _row(what: str, method: str, metric: str, value: float, where: object = "") 
     return {"what": what, "method": method, "metric": metric, "value": float(value), "where": str(where)}
 
 
-def directions(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+def directions(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
     """The cosine of each method's direction with the planted one, at each layer from the planted one on."""
     for method in DIRECTIONS:
         for layer in range(bed.truth.head_layer, bed.model.dims.n_layers):
@@ -65,7 +65,7 @@ def directions(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
             yield _row("direction", method, "cosine", worst, site)
 
 
-def components(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+def components(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
     """How well contributions to the direction that was found rank planted heads and neurons above all distractors."""
     for kind, planted_ones in (("head", bed.truth.heads), ("neuron", bed.truth.neurons)):
         worst = 1.0
@@ -76,7 +76,7 @@ def components(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
         yield _row(kind, METHOD, "auroc", worst, bed.final)
 
 
-def _pushes(bed: Bed, name: str, emotion: str) -> dict[tuple[int, int], float]:
+def _pushes(bed: PlantedBench, name: str, emotion: str) -> dict[tuple[int, int], float]:
     """Mean paired contribution of each component, on the scoring half, to the direction of the fitting half."""
     vector, pairs = bed.direction(emotion, bed.final).vector, bed.scoring.of(emotion)
     found = {}
@@ -87,7 +87,7 @@ def _pushes(bed: Bed, name: str, emotion: str) -> dict[tuple[int, int], float]:
     return found
 
 
-def patching(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+def patching(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
     """Where patching peaks: the layers of heads and neurons, and the token that decides after each layer."""
     pairs = balanced(bed.scoring, n=PAIRS_PATCHED * len(bed.truth.emotions), seed=seed)
     rows = [
@@ -115,7 +115,7 @@ def patching(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
     yield _row("position", "activation_patching", "rate", float(np.mean(right)), "resid_post")
 
 
-def ablation(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+def ablation(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
     """How far each planted head's or neuron's ablation lets the projection fall, against the closed form, relative to it."""
     true = {emotion: bed.true_direction(emotion, bed.final) for emotion in bed.truth.emotions}
     bench = Bench(bed.model, bed.scoring, true, bed.readout)
@@ -135,7 +135,7 @@ def ablation(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
             yield _row("ablation", f"{mode}_{kind}", "error", worst, bed.final)
 
 
-def _fall(bed: Bed, text: Stimulus, kind: str, rank: int, mode: str) -> float:
+def _fall(bed: PlantedBench, text: Stimulus, kind: str, rank: int, mode: str) -> float:
     """The closed form of how far one ablation lets the projection fall."""
     whole = bed.truth.projection(text, text.emotion)
     if kind == "head":
@@ -143,7 +143,7 @@ def _fall(bed: Bed, text: Stimulus, kind: str, rank: int, mode: str) -> float:
     return whole - bed.truth.without_neuron(text, text.emotion, rank=rank, mode=mode)
 
 
-def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+def steering(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
     """The share of neutral texts continued with the emotion's words: steered by the direction found, and unsteered."""
     judge = oracle(bed.model, bed.readout)
     prompts = balanced(bed.scoring, n=PROMPTS, seed=seed).neutral
@@ -162,7 +162,7 @@ def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
     yield _row("steering", "unsteered", "rate", max(rate(e, bed.final.layer, 0.0) for e in bed.truth.emotions), bed.final)
 
 
-def reception(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+def reception(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
     """Probes for affective against neutral: significant where the circuit acts, and nowhere in the model without it."""
     found, nothing = _reception_p(bed, seed), _reception_p(null, seed)
     yield _row("null", "permutation", "p", min(nothing), "planted_null, every layer")
@@ -173,7 +173,7 @@ def reception(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
         yield _row("null", probe, "auroc", _auroc(null, null.final, probe, seed), "planted_null")
 
 
-def _reception_p(bed: Bed, seed: int) -> list[float]:
+def _reception_p(bed: PlantedBench, seed: int) -> list[float]:
     """The probe's permutation p at each layer's residual stream, corrected over layers."""
     y, groups = _labels(bed)
     folds = grouped_folds(y, groups, seed=seed)
@@ -183,23 +183,23 @@ def _reception_p(bed: Bed, seed: int) -> list[float]:
     return benjamini_hochberg(np.array(p)).tolist()
 
 
-def _auroc(bed: Bed, site: Site, probe: str, seed: int) -> float:
+def _auroc(bed: PlantedBench, site: Site, probe: str, seed: int) -> float:
     y, groups = _labels(bed)
     predictions = cross_validate(_stacked(bed, site), y, groups, folds=grouped_folds(y, groups, seed=seed), probe=probe)
     return next(row["value"] for row in score(predictions) if row["metric"] == "auroc")
 
 
-def _labels(bed: Bed) -> tuple[list[str], list[str]]:
+def _labels(bed: PlantedBench) -> tuple[list[str], list[str]]:
     pairs = bed.battery.pairs()
     return ["affective"] * len(pairs) + [NEUTRAL] * len(pairs), list(pairs.groups) * 2
 
 
-def _stacked(bed: Bed, site: Site) -> Float[np.ndarray, "item d_model"]:
+def _stacked(bed: PlantedBench, site: Site) -> Float[np.ndarray, "item d_model"]:
     """All affective texts, then all neutral ones."""
     return np.concatenate(bed.values(site, bed.battery.pairs())).astype(np.float64)
 
 
-CHECKS: dict[str, Callable[[Bed, Bed, int], Iterator[Row]]] = {
+CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[Row]]] = {
     "directions": directions,
     "components": components,
     "patching": patching,

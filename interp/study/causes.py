@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from interp.causal.ablation import ablate
-from interp.causal.attribution import KINDS, contribution_rows, ranked
+from interp.causal.contributions import KINDS, contribution_rows, ranked
 from interp.causal.knockout import Bench
 from interp.causal.patching import patch_pairs
+from interp.causal.splits import balanced, halves
 from interp.causal.steering import dose_response
-from interp.causal.sweeping import Place, sweep_places
-from interp.causal.twins import balanced, halves
+from interp.causal.steering_sweep import Place, sweep_places
 from interp.chance import draws_for
 from interp.directions import Direction
 from interp.errors import UsageError

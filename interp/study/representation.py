@@ -13,7 +13,7 @@ from interp.analysis.emotion_directions import Scenarios, Twins, fit_emotion, or
 from interp.analysis.lengths import cosine
 from interp.analysis.nested import nested_separation
 from interp.analysis.questions import answer, cells, reception, task_of
-from interp.analysis.sweep import Task
+from interp.analysis.site_probes import Task
 from interp.chance import benjamini_hochberg
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError

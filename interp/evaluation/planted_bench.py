@@ -1,4 +1,4 @@
-"""Bed: a planted model at work, with its battery, what it computed on it, and what is true of it."""
+"""PlantedBench: a planted model at work, with its battery, what it computed on it, and what is true of it."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from interp.analysis.directions import fit
 from interp.capture import ActivationStore, capture
 from interp.capture.store.activations import Twins
 from interp.causal.readout import Readout
-from interp.causal.twins import halves
+from interp.causal.splits import halves
 from interp.directions import Direction
 from interp.errors import InternalError
 from interp.evaluation.readouts import readout_for
@@ -21,7 +21,7 @@ CAPTURED = ("resid_post", "z", "post")
 
 
 @dataclass(frozen=True)
-class Bed:
+class PlantedBench:
     """A planted model, its battery and activations (last token), and the pairs in two halves: one fits, the other scores."""
 
     model: LanguageModel
@@ -60,10 +60,10 @@ class Bed:
         )  # fmt: skip
 
 
-def open_bed(name: str, *, seed: int = 0) -> Bed:
+def open_bench(name: str, *, seed: int = 0) -> PlantedBench:
     """The planted model `name` (planted, planted_null), run on a battery and split in halves by `seed`."""
     spec = planted.SPECS[name]
     model, battery = load(name), testbed(name).battery(seed)
     store = capture(model, battery, sites=CAPTURED, positions=(LAST,))
     fitting, scoring = halves(battery.pairs(), seed=seed)
-    return Bed(model, planted.truth(spec), battery, store, readout_for(model, spec.emotions), fitting, scoring)
+    return PlantedBench(model, planted.truth(spec), battery, store, readout_for(model, spec.emotions), fitting, scoring)

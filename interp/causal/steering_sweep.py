@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from interp.causal.edits import add
+from interp.causal.forward import Encoded, open_prompts
 from interp.causal.generation import write
 from interp.causal.interventions import Intervention, Where
-from interp.causal.passes import Encoded, open_prompts
 from interp.causal.pooled import ALL, Arm, success_rows
 from interp.causal.steering import (
     METHOD,

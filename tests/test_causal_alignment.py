@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from interp.causal.twins import align, balanced, halves, strangers
+from interp.causal.alignment import align
+from interp.causal.splits import balanced, halves, strangers
 from interp.errors import DataError, StatisticsError
 from stimuli.battery import Pair, Stimulus
 

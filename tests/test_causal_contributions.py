@@ -6,10 +6,10 @@ import torch
 from given_directions import given
 from tiny_models import FAMILIES, POST_NORMED
 
-from interp.causal.attribution import Component, contribution_rows, contributions, ranked
+from interp.causal.contributions import Component, contribution_rows, contributions, ranked
 from interp.causal.edits import zero
+from interp.causal.forward import batches, encode, run
 from interp.causal.interventions import Intervention, applied
-from interp.causal.passes import batches, encode, run
 from interp.causal.post_norm import read_norm
 from interp.causal.readout import Readout
 from interp.errors import ArtefactError, UsageError
