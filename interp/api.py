@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from interp import study
-from interp.analysis.emotion_directions import Twins, fit_emotion, origin_of, saturated_sites
+from interp.analysis.emotion_directions import TwinRows, fit_emotion, origin_of, saturated_sites
 from interp.analysis.questions import QUESTIONS, answer, cells, reception, task_of
 from interp.analysis.site_probes import SiteRows
 from interp.capture import ActivationStore, capture
@@ -31,7 +31,7 @@ from interp.errors import StatisticsError, UsageError
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel
 from interp.models.ends import LAST
-from interp.models.reliance import told_once, usable
+from interp.models.reliance import tell_refused, usable
 from interp.results import RunRecord, table
 from interp.sites import RESIDUAL_WIDE, STREAM, Site
 from interp.study.conditions import evoking
@@ -108,7 +108,7 @@ def direction(
         known = ", ".join(battery.emotions)
         raise StatisticsError(f"no pair of the battery evokes {emotion!r}; it has {known}.")
 
-    def twins_at(where: Site) -> Iterator[tuple[Twins, tuple[str, ...]]]:
+    def twins_at(where: Site) -> Iterator[tuple[TwinRows, tuple[str, ...]]]:
         yield store.read(where).twins(pairs), pairs.groups
 
     if site is None:
@@ -181,11 +181,11 @@ def run(model: str, stimuli: str, out: Path | str, **settings: Any) -> dict[str,
     return study.run(study.Settings(model=model, stimuli=stimuli, out=Path(out), **settings))
 
 
-Asked = tuple[list[Stimulus], list[str]]
+Labelled = tuple[list[Stimulus], list[str]]
 """Texts, and a label for each."""
 
 
-def _asked(question: str, store: ActivationStore, battery: Battery) -> Asked:
+def _asked(question: str, store: ActivationStore, battery: Battery) -> Labelled:
     """The texts that a question is asked of, and their labels. Without twins there is only
     categorisation, asked of all texts that evoke an emotion.
     """
@@ -254,7 +254,7 @@ def _contributions(
     wanted = [Site(name, layer) for layer in range(last + 1) for name in KINDS.values()]
     sites, refused = usable(model, "contributions", wanted)
     if refused:
-        warnings.warn(told_once(refused), stacklevel=3)
+        warnings.warn(tell_refused(refused), stacklevel=3)
     store = record(model, Battery(battery.name, tuple(items)), sites=sites)
     activations = {site: store.read(site).select(item.id for item in items) for site in sites}
     twins = np.arange(len(items)).reshape(-1, 2)

@@ -85,12 +85,12 @@ class Direction:
             "length": self.length, "spread": self.spread, "provenance": dict(self.provenance),
             "length_interval": [None if np.isnan(end) else end for end in self.length_interval],
         }  # fmt: skip
-        array_files.write(Path(path), {"vector": np.asarray(self.vector, dtype=np.float64)}, about)
+        array_files.write_arrays(Path(path), {"vector": np.asarray(self.vector, dtype=np.float64)}, about)
 
     @classmethod
     def load(cls, path: Path | str) -> "Direction":
         """Read a direction back. Raises `ArtefactError` for a changed, foreign or impossible file."""
-        tensors, about = array_files.read(Path(path))
+        tensors, about = array_files.read_arrays(Path(path))
         length = "length" if about["schema"] > _LENGTH_WAS_SCALE else "scale"
         try:
             ends = about.get(f"{length}_interval", (None, None))
@@ -137,12 +137,12 @@ class Eraser:
         """Write `path` (safetensors) and its JSON card beside it, each atomically."""
         arrays = {"projection": self.projection.astype(float), "centre": self.centre.astype(float)}
         about = {"site": str(self.site), "labels": list(self.labels), "provenance": dict(self.provenance)}
-        array_files.write(Path(path), arrays, {"kind": "eraser", **about})
+        array_files.write_arrays(Path(path), arrays, {"kind": "eraser", **about})
 
     @classmethod
     def load(cls, path: Path | str) -> "Eraser":
         """Read an eraser back. Raises `ArtefactError` for a changed, foreign or impossible file."""
-        arrays, about = array_files.read(Path(path))
+        arrays, about = array_files.read_arrays(Path(path))
         try:
             site, labels = Site.parse(about["site"]), tuple(map(str, about["labels"]))
             return cls(arrays["projection"], arrays["centre"], site, labels, about["provenance"])

@@ -20,6 +20,11 @@ import pandas as pd
 from interp.errors import ArtefactError, InternalError
 from interp.files import read_regular, sha256_bytes, write_atomic
 
+TableRow = dict[str, Any]
+"""One row of a table: a value per column."""
+
+TableRows = list[TableRow]
+
 SCHEMA = 1
 """Version of the tables and of run.json; a file with a larger one was written by a newer interp and is refused."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from interp.capture.store.folder import RunFolder
-from interp.capture.store.shard import Shard, encode
+from interp.capture.store.shard import Shard, encode_shard
 from interp.errors import InterpError
 
 NAME = "blocks.0.hook_resid_post/last"
@@ -37,7 +37,7 @@ def encoded(index: int) -> tuple[Callable[[], bytes], dict[str, object]]:
         "batches": ((4, 1),),
         "statistics": {NAME: (float(np.abs(values(index)).max()), 1.0)},
     }
-    return lambda: encode(shard, plan="f" * 64, storage="float32"), record
+    return lambda: encode_shard(shard, plan="f" * 64, storage="float32"), record
 
 
 def write_run(path: Path) -> RunFolder:

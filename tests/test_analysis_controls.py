@@ -6,7 +6,7 @@ from scipy.stats import kstest
 
 from interp.analysis import controls, probes
 from interp.analysis.design import Design
-from interp.analysis.site_probes import P_OF, prepare, probe_rows, sweep, text_predictions, text_rows
+from interp.analysis.site_probes import P_OF, prepare, probe_rows, probe_sites, text_predictions, text_score_rows
 from interp.chance import permutation_p
 from interp.errors import StatisticsError, UsageError
 
@@ -138,7 +138,7 @@ def test_a_nuisance_that_some_fold_lacks_cannot_compete() -> None:
 def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
     task = prepare("reception", *twins(40, 8, 0.0, 0)[1:], n_perm=400)
     sites = [({"site": f"s{k}", "layer": k}, twins(40, 8, 3.0 if k == 3 else 0.0, 50 + k)[0]) for k in range(6)]
-    found = sweep(sites, task)
+    found = probe_sites(sites, task)
     headlines = {row["site"]: row for row in found.rows if row["metric"] == "auroc" and row["control"] == ""}
     assert len(headlines) == 6
     assert headlines["s3"]["value"] > 0.85
@@ -149,7 +149,7 @@ def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
     assert all(np.isnan(row["p"]) and np.isnan(row["p_corrected"]) and row["p_of"] == "" for row in controls_of)
     assert all(row["p_of"] == P_OF for row in headlines.values())
     with pytest.raises(StatisticsError, match="at least one site"):
-        sweep([], task)
+        probe_sites([], task)
 
 
 def test_control_can_be_left_out_and_warnings_name_the_task() -> None:
@@ -160,7 +160,7 @@ def test_control_can_be_left_out_and_warnings_name_the_task() -> None:
     assert len(null.draws) == 20
     assert "fewer training items" in told[0]
     side = np.resize(["left", "right", "right", "left"], len(y))
-    swept = sweep([({}, x)], task, control=False, nuisances={"side": side})
+    swept = probe_sites([({}, x)], task, control=False, nuisances={"side": side})
     assert swept.warnings[0].startswith("reception: ")
     assert {row["target"] for row in swept.rows if row["control"] == "nuisance"} == {"side"}
     assert {row["target"] for row in swept.rows if row["control"] == ""} == {""}
@@ -170,16 +170,18 @@ def test_few_relabellings_are_told() -> None:
     """Five scenarios of three pairs that swap as one: 16 relabellings beside their mirror images."""
     x, y, _ = twins(15, 4, 3.0, 10)
     task = prepare("reception", y, np.repeat(np.arange(5), 6), n_perm=300)
-    assert any("allow 16 different relabellings, so no p can fall below 0.06" in one for one in sweep([({}, x)], task).warnings)
+    assert any(
+        "allow 16 different relabellings, so no p can fall below 0.06" in one for one in probe_sites([({}, x)], task).warnings
+    )
     many = prepare("reception", y, np.repeat(np.arange(5), 6), pairs=np.repeat(np.arange(15), 2), n_perm=300)
-    assert not any("relabellings" in one for one in sweep([({}, x)], many).warnings)
+    assert not any("relabellings" in one for one in probe_sites([({}, x)], many).warnings)
 
 
 def test_text_rows_stand_on_the_same_folds() -> None:
     _, y, groups = twins(15, 1, 0.0, 9)
     texts = [f"{'no' if one == 'neutral' else 'yes'} word {group}" for one, group in zip(y, groups, strict=True)]
     task = prepare("reception", y, groups, n_perm=10)
-    rows = text_rows(text_predictions(texts, task, lexicons={"negation": ["no"], "function_words": ["the"]}), task)
+    rows = text_score_rows(text_predictions(texts, task, lexicons={"negation": ["no"], "function_words": ["the"]}), task)
     found = {row["control"]: row["value"] for row in rows if row["metric"] == "auroc"}
     assert found["negation"] == found["bag_of_words"] == 1.0
     assert found["function_words"] == 0.5

@@ -106,7 +106,7 @@ def test_an_older_card_which_called_the_length_a_scale_is_read(tmp_path: Path, e
     old |= {"scale": 1.5, "spread": 0.5, "provenance": {}}
     old |= {} if ends is None else {"scale_interval": ends}
     path = tmp_path / "v.safetensors"
-    array_files.write(path, {"vector": np.eye(2)[0]}, old)
+    array_files.write_arrays(path, {"vector": np.eye(2)[0]}, old)
     found = Direction.load(path)
     expected = (np.nan, np.nan) if ends != [0.5, 2.5] else (0.5, 2.5)
     assert found.length == 1.5
@@ -297,17 +297,17 @@ def test_newer_and_foreign_and_missing_files_are_refused(tmp_path: Path) -> None
     path = tmp_path / "v.safetensors"
     with pytest.raises(ArtefactError, match="cannot read"):
         Direction.load(path)
-    array_files.write(path, {"vector": np.ones(2)}, {"schema": 99})
+    array_files.write_arrays(path, {"vector": np.ones(2)}, {"schema": 99})
     with pytest.raises(ArtefactError, match="newer interp"):
         Direction.load(path)
-    array_files.write(path, {"other": np.ones(2)}, {})
+    array_files.write_arrays(path, {"other": np.ones(2)}, {})
     with pytest.raises(ArtefactError, match="does not hold a direction"):
         Direction.load(path)
     zero = {"site": str(SITE), "method": "paired", "labels": ["a", "b"], "length": 1.0, "spread": 0.0, "provenance": {}}
-    array_files.write(path, {"vector": np.zeros(2)}, zero)
+    array_files.write_arrays(path, {"vector": np.zeros(2)}, zero)
     with pytest.raises(ArtefactError, match="norm 0"):
         Direction.load(path)
-    os.truncate(path, array_files.MOST_BYTES + 1)
+    os.truncate(path, array_files.LARGEST + 1)
     with pytest.raises(ArtefactError, match="more than"):
         Direction.load(path)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from interp.analysis import nested, probes
-from interp.analysis.site_probes import prepare, sweep
+from interp.analysis.site_probes import prepare, probe_sites
 
 
 def guesses(seed: int, *, n: int = 60, signal: float = 0.0, losses: tuple[float, ...] = ()) -> probes.Predictions:
@@ -20,7 +20,7 @@ def guesses(seed: int, *, n: int = 60, signal: float = 0.0, losses: tuple[float,
     )  # fmt: skip
 
 
-def value(rows: list[dict], metric: str = nested.NESTED, target: str = "") -> dict:
+def value(rows: list[dict], metric: str = nested.NESTED_AUROC, target: str = "") -> dict:
     (row,) = [row for row in rows if row["metric"] == metric and row["target"] == target]
     return row
 
@@ -87,7 +87,7 @@ def test_a_sweep_tells_the_place_with_the_signal() -> None:
         x = random.normal(size=(60, 8))
         x[::2, 0] += 3.0 * (layer == 2)
         sites.append(({"site": "resid_post", "layer": layer, "position": "last"}, x))
-    swept = sweep(sites, task, control=False)
+    swept = probe_sites(sites, task, control=False)
     row = value(swept.rows)
     assert (row["site"], row["layer"], row["chosen_by"]) == ("resid_post", 2, "5 of 5 folds")
     assert row["task"] == "reception"
@@ -96,8 +96,8 @@ def test_a_sweep_tells_the_place_with_the_signal() -> None:
     assert row["p_max_t"] == min(one["p_max_t"] for one in own) <= 0.05
     assert "largest of 4 places" in row["p_of"]
     few = prepare("reception", ["affective", "neutral"] * 2, np.repeat([0, 1], 2), n_splits=2, n_perm=9)
-    told = sweep([(where, x[:4]) for where, x in sites], few, control=False)
-    assert not [r for r in told.rows if r["metric"] == nested.NESTED]
+    told = probe_sites([(where, x[:4]) for where, x in sites], few, control=False)
+    assert not [r for r in told.rows if r["metric"] == nested.NESTED_AUROC]
     assert any("too few scenarios to choose a place" in one for one in told.warnings)
 
 

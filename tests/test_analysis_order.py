@@ -16,7 +16,7 @@ import stimuli
 from interp.analysis.audit import audit
 from interp.analysis.directions import separation
 from interp.analysis.folds import grouped_folds, transfer_folds
-from interp.analysis.site_probes import prepare, probe_rows, text_predictions, text_rows
+from interp.analysis.site_probes import prepare, probe_rows, text_predictions, text_score_rows
 from interp.causal.splits import balanced, halves, strangers
 from stimuli import Battery
 from stimuli.battery import in_content_order
@@ -61,7 +61,7 @@ def numbers(battery: Battery) -> list[dict]:
         labels = [i.emotion if name == "categorisation" else i.arm for i in chosen]
         task = prepare(name, labels, [i.group for i in chosen], n_splits=3, n_perm=50)
         rows += probe_rows(np.array([activations(i.text) for i in chosen]), task)[0]
-        rows += text_rows(text_predictions([i.text for i in chosen], task, lexicons=LEXICONS), task)
+        rows += text_score_rows(text_predictions([i.text for i in chosen], task, lexicons=LEXICONS), task)
     sides = ([activations(pair[side].text) for pair in pairs] for side in (0, 1))
     rows += separation(*map(np.array, sides), [pair.affective.group for pair in pairs], n_splits=3)
     for part in halves(pairs):

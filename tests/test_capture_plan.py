@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interp.capture import capture
-from interp.capture.estimate import estimate
+from interp.capture.estimate import estimate_capture
 from interp.capture.plan import Options, budget_batches, gather_shards, make_plan
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
@@ -41,7 +41,7 @@ def test_shards_end_by_bytes_or_batches():
 def test_sorting_by_length_saves_padding(model):
     texts = Battery("mixed", tuple(Stimulus(f"t{k}", " ".join(["dog"] * (4 + 26 * (k % 2))), "joy") for k in range(40)))
     lengths = [len(row) for row in model.tokenize([item.text for item in texts])]
-    told = estimate(model, texts, sites=["resid_post"], positions=["last"], token_budget=120, teraflops=1.0)
+    told = estimate_capture(model, texts, sites=["resid_post"], positions=["last"], token_budget=120, teraflops=1.0)
     as_they_come = [lengths[i : i + 4] for i in range(0, 40, 4)]
     naive = 1 - sum(lengths) / sum(len(b) * max(b) for b in as_they_come)
     assert told["padding"] < 0.1 < naive
@@ -70,21 +70,21 @@ def test_the_digest_follows_everything_that_matters(model, tiny_folder):
 def test_estimate_counts_what_a_capture_makes(model, tmp_path):
     texts = battery()
     settings = {"sites": FEW, "positions": ("last", "all"), "token_budget": 48, "shard_batches": 1}
-    told = estimate(model, texts, teraflops=1.0, **settings)
+    told = estimate_capture(model, texts, teraflops=1.0, **settings)
     with write_store(model, tmp_path / "run", positions=("last", "all")) as store:
         arrays = [store.read(site, p).x for site in store.sites for p in store.positions]
         assert told["bytes"] == sum(x.nbytes for x in arrays)
         lengths = store.read(FEW[1], "all").lengths
         assert (told["rows"], told["tokens"], told["shards"]) == (len(texts), sum(lengths), store.head["n_shards"])
-    half = estimate(model, texts, teraflops=1.0, storage="float16", **settings)
+    half = estimate_capture(model, texts, teraflops=1.0, storage="float16", **settings)
     assert half["bytes"] == told["bytes"] // 2
 
 
 def test_the_time_is_two_operations_a_weight_and_token_up_to_the_last_layer(model):
     def seconds(site, teraflops=1.0):
-        return estimate(model, battery(), sites=(site,), positions=("last",), teraflops=teraflops)["seconds"]
+        return estimate_capture(model, battery(), sites=(site,), positions=("last",), teraflops=teraflops)["seconds"]
 
-    told = estimate(model, battery(), sites=("resid_post",), positions=("last",), teraflops=1.0)
+    told = estimate_capture(model, battery(), sites=("resid_post",), positions=("last",), teraflops=1.0)
     dims, tokens = model.dims, round(told["tokens"] / (1 - told["padding"]))
     matrices = dims.n_layers * (4 * dims.d_model**2 + 2 * dims.d_model * dims.d_mlp)
     assert told["seconds"] == pytest.approx(2 * matrices * tokens / 1e12, rel=0.25)  # biases, norms and positions come on top
@@ -95,7 +95,7 @@ def test_the_time_is_two_operations_a_weight_and_token_up_to_the_last_layer(mode
 
 
 def test_without_a_speed_this_machines_own_is_measured(model):
-    told = estimate(model, battery(), sites=("resid_post",), positions=("last",))
+    told = estimate_capture(model, battery(), sites=("resid_post",), positions=("last",))
     assert 0 < told["seconds"] < 60
     assert 1e-4 < told["teraflops"] < 1e3
 
@@ -207,4 +207,4 @@ def test_a_rule_written_twice_is_one(model):
 def test_a_site_that_the_model_lacks_is_refused_by_the_plan(model, monkeypatch):
     monkeypatch.setattr(model, "offers", lambda site: site.name != "mlp_out")
     with pytest.raises(UsageError, match=r"has no blocks\.0\.hook_mlp_out, .*interp sites"):
-        estimate(model, battery(), sites=("mlp_out",), positions=("last",), teraflops=1.0)
+        estimate_capture(model, battery(), sites=("mlp_out",), positions=("last",), teraflops=1.0)

@@ -14,7 +14,7 @@ from interp.capture.store import export
 from interp.capture.store.export import export_hdf5
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.sealed_json import seal
-from interp.capture.store.shard import Shard, encode, overflows
+from interp.capture.store.shard import Shard, encode_shard, overflows
 from interp.capture.store.upkeep import inspect, layer_rows, repair
 from interp.capture.store.verified_file import block_digests
 from interp.capture.verify import verify
@@ -75,7 +75,7 @@ def test_one_layer_of_one_site_touches_only_its_data(tmp_path):
     places = np.arange(400)
     shard = Shard(places, np.ones(400, np.int64), arrays, np.ones(400, np.int32), {})
     path = tmp_path / "shard.h5"
-    path.write_bytes(encode(shard, plan="p", storage="float32"))
+    path.write_bytes(encode_shard(shard, plan="p", storage="float32"))
 
     class Counting:
         def __init__(self, stream):
@@ -177,7 +177,7 @@ def test_verify_finds_values_that_no_model_gives(run, model):
         arrays = {f"{g}/{n}": file[g][n][...] * np.float32(1.01) for g in file if g.startswith("blocks") for n in file[g]}
         chosen = {name: file["chosen"][name][...] for name in file["chosen"]}
         shard = Shard(file["item"][...], file["length"][...], arrays, file["token"][...], chosen)
-        data = encode(shard, plan=bytes(file.attrs["plan"]).decode(), storage="float32")
+        data = encode_shard(shard, plan=bytes(file.attrs["plan"]).decode(), storage="float32")
     import hashlib
 
     digest = hashlib.sha256(data).hexdigest()

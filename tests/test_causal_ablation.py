@@ -8,7 +8,7 @@ from given_directions import given
 from interp.causal.ablation import ablate
 from interp.causal.alignment import align
 from interp.causal.contributions import Component
-from interp.causal.knockout import Bench, Plan, measure
+from interp.causal.knockout import Bench, Knockout, measure
 from interp.causal.matching import matched_draws
 from interp.causal.readout import Readout
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
@@ -35,7 +35,7 @@ def bench():
 
 @pytest.mark.parametrize("mode", ["zero", "resample"])
 def test_knocking_out_the_planted_head_or_neuron_is_the_closed_form(bench, mode):
-    cases, plans = [], [Plan((), tuple(range(len(bench.pairs))))]
+    cases, plans = [], [Knockout((), tuple(range(len(bench.pairs))))]
     for i, pair in list(enumerate(bench.pairs))[::4]:
         told, emotion = pair.affective, pair.affective.emotion
         knocked = [("z", TRUTH.heads[emotion][0], TRUTH.without_head(told, emotion))]
@@ -43,7 +43,7 @@ def test_knocking_out_the_planted_head_or_neuron_is_the_closed_form(bench, mode)
             left = TRUTH.without_neuron(told, emotion, rank=rank, mode=mode)
             knocked.append(("post", TRUTH.neurons[emotion][rank], left))
         cases += [(i, TRUTH.projection(told, emotion), left) for _, _, left in knocked]
-        plans += [Plan((component(name, found),), (i,)) for name, found, _ in knocked]
+        plans += [Knockout((component(name, found),), (i,)) for name, found, _ in knocked]
     found = measure(bench, plans, mode=mode).projection
     for row, (i, plain, left) in enumerate(cases, start=1):
         assert found[0, i] == pytest.approx(plain, rel=0.01)
@@ -173,7 +173,7 @@ def test_every_mode_equals_hooks_on_plain_modules(llama, mode, components):
     v /= np.linalg.norm(v)
     readout = Readout(WORDS, " . he feels")
     bench = Bench(llama, [STORY], {"fear": given(v, site)}, readout)
-    effects = measure(bench, [Plan((), (0,)), Plan(components, (0,))], mode=mode)
+    effects = measure(bench, [Knockout((), (0,)), Knockout(components, (0,))], mode=mode)
 
     hf = llama.plain().eval()
     layer = hf.model.layers[1]
@@ -233,7 +233,7 @@ def test_what_cannot_be_ablated(bench, llama):
         ablate(bench, {"joy": []})
     for wrong in (Component("z", 9, 0), Component("z", 0, 4), Component("q", 0, 0)):
         with pytest.raises(UsageError, match="planted has no"):
-            measure(bench, [Plan((wrong,), (0,))])
+            measure(bench, [Knockout((wrong,), (0,))])
     with pytest.raises(StatisticsError, match="at least one pair"):
         Bench(bench.model, [], bench.directions, bench.readout)
     with pytest.raises(UsageError, match="no direction is given for joy"):

@@ -9,7 +9,7 @@ import torch
 from chat_cases import TALK, TEXT, turn
 from transformers import AutoModelForCausalLM
 
-from interp.causal.forward import encode
+from interp.causal.forward import encode_stimuli
 from interp.causal.readout import Readout
 from interp.causal.steering import steer
 from interp.causal.steering_sweep import sweep
@@ -23,7 +23,7 @@ from stimuli.battery import Stimulus
 def test_texts_that_are_read_out_stay_in_their_open_turn(chat_model, chat_tokenizer, talk):
     """The turn is not closed behind the suffix, and the text ends where it does, not where the template does."""
     fields = {"messages": TALK} if talk else {}
-    (found,) = encode(chat_model, [Stimulus("s", TEXT, "joy", fields=fields)], Readout({"joy": ["happy"]}, " She felt"))
+    (found,) = encode_stimuli(chat_model, [Stimulus("s", TEXT, "joy", fields=fields)], Readout({"joy": ["happy"]}, " She felt"))
     ids = chat_tokenizer.convert_tokens_to_ids
     if talk:
         before = chat_tokenizer.apply_chat_template(TALK[:3], tokenize=True)["input_ids"]

@@ -6,9 +6,9 @@ import torch
 from given_directions import given
 from tiny_models import FAMILIES, POST_NORMED
 
-from interp.causal.contributions import Component, contribution_rows, contributions, ranked
+from interp.causal.contributions import Component, contribution_rows, contributions_at, ranked
 from interp.causal.edits import zero
-from interp.causal.forward import batches, encode, run
+from interp.causal.forward import batches, encode_stimuli, run_forward
 from interp.causal.interventions import Intervention, applied
 from interp.causal.post_norm import read_norm
 from interp.causal.readout import Readout
@@ -47,7 +47,7 @@ def test_contributions_sum_to_what_the_sublayer_adds(model, name, added, sublaye
     bias = (model.b_O if sublayer == "attn" else model.b_out)(1).numpy()
     if model.post_norm(1, sublayer) is not None:
         assert np.abs(bias).max() == 0
-    found = contributions(model, site, at[site], v, frozen=True)
+    found = contributions_at(model, site, at[site], v, frozen=True)
     assert np.allclose(found.sum(axis=1), (at[out] - bias) @ v, atol=1e-5)
     assert found.shape[1] == (model.dims.n_heads if name == "z" else model.dims.d_mlp)
 
@@ -56,7 +56,7 @@ def test_a_head_contributes_what_zeroing_it_takes_away(tiny_folder):
     model, v = load(str(tiny_folder("qwen3")), check=False), np.random.default_rng(1).standard_normal(32)
     site, out = Site("z", 2), Site("attn_out", 2)
     at = last_token(model, [site, out], ["the dog ran"])
-    found = contributions(model, site, at[site], v)[0]
+    found = contributions_at(model, site, at[site], v)[0]
     batch = model.pad(model.tokenize(["the dog ran"]))
     for head in range(model.dims.n_heads):
         kept = []
@@ -89,7 +89,7 @@ def test_behind_a_post_norm_a_contribution_is_what_zeroing_takes_away(tiny_folde
     v /= np.linalg.norm(v)
     site, out = Site(name, 1), Site(added, 1)
     at = last_token(model, [site, out], [text])
-    found, frozen = (contributions(model, site, at[site], v, frozen=how)[0] for how in (False, True))
+    found, frozen = (contributions_at(model, site, at[site], v, frozen=how)[0] for how in (False, True))
     batch = model.pad(model.tokenize([text]))
     lost = np.zeros_like(found)
     for index in range(len(found)):
@@ -119,7 +119,7 @@ def test_behind_a_post_norm_the_rows_tell_both(tiny_folder, family):
     for row in rows:
         site = Site("z" if row["component"] == "head" else "post", row["layer"])
         frozen = row["method"] == "frozen_norm"
-        each = contributions(model, site, values[site], direction.vector, frozen=frozen)
+        each = contributions_at(model, site, values[site], direction.vector, frozen=frozen)
         assert row["value"] == each[0, row["index"]] - each[1, row["index"]]
     assert len(ranked(rows, component="head", emotion="joy")) == 3
 
@@ -146,11 +146,11 @@ def test_only_what_writes_before_the_site_counts(circuit):
 def test_the_planted_heads_and_neurons_rank_first(circuit):
     truth, readout = planted.truth(SPEC), Readout(planted.readout(SPEC), "")
     pairs = planted.stimuli(SPEC, n=10).pairs()
-    rows = encode(circuit, [twin for pair in pairs for twin in pair], readout)
+    rows = encode_stimuli(circuit, [twin for pair in pairs for twin in pair], readout)
     sites = [Site(name, layer) for layer in range(4) for name in ("z", "post")]
     values = {site: [None] * len(rows) for site in sites}
     for batch in batches(rows):
-        found = run(circuit, [rows[i] for i in batch], read=sites).sites
+        found = run_forward(circuit, [rows[i] for i in batch], read=sites).sites
         for site in sites:
             for row, i in enumerate(batch):
                 values[site][i] = found[site][row, rows[i].end].numpy()
@@ -194,11 +194,11 @@ def test_intervals_of_contributions_count_scenarios(circuit):
 def test_other_sites_and_widths_are_refused(circuit):
     at = np.zeros((2, 4, 32))
     with pytest.raises(UsageError, match="z or post"):
-        contributions(circuit, Site("attn_out", 0), at[:, 0], np.ones(128))
+        contributions_at(circuit, Site("attn_out", 0), at[:, 0], np.ones(128))
     with pytest.raises(UsageError, match="all heads"):
-        contributions(circuit, Site("z", 0, 1), at[:, 0], np.ones(128))
+        contributions_at(circuit, Site("z", 0, 1), at[:, 0], np.ones(128))
     with pytest.raises(ArtefactError, match="64 wide and planted is 128"):
-        contributions(circuit, Site("z", 0), at, np.ones(64))
+        contributions_at(circuit, Site("z", 0), at, np.ones(64))
     assert Component("z", 0, 1) < Component("z", 1, 0)
 
 

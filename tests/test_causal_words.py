@@ -9,9 +9,9 @@ import interp.causal.words
 from interp.causal.ablation import ablate
 from interp.causal.contributions import Component
 from interp.causal.edits import add, zero
-from interp.causal.forward import encode, run
+from interp.causal.forward import encode_stimuli, run_forward
 from interp.causal.interventions import Intervention, applied
-from interp.causal.knockout import Bench, Plan, measure
+from interp.causal.knockout import Bench, Knockout, measure
 from interp.causal.patching import patch_pairs
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
@@ -93,7 +93,7 @@ def test_words_are_found_whole_and_none_counts_twice(llama):
 
 
 def test_unedited_texts_equal_the_naive_loop(model):
-    bound, rows = LONG.bind(model), encode(model, told(), LONG)
+    bound, rows = LONG.bind(model), encode_stimuli(model, told(), LONG)
     found = text_scores(model, rows, bound)
     torch.testing.assert_close(
         found,
@@ -107,7 +107,7 @@ def test_unedited_texts_equal_the_naive_loop(model):
 @pytest.mark.parametrize("reach", [False, True])
 def test_edited_rows_equal_the_naive_loop(model, site, reach):
     """Rows in another order and twice, an edit at the first or a later layer, at a text's end alone or from there on."""
-    bound, rows = LONG.bind(model), encode(model, told(), LONG)
+    bound, rows = LONG.bind(model), encode_stimuli(model, told(), LONG)
     chosen = [2, 0, 3, 2]
     v = torch.randn(4, model.dims.d_model, generator=torch.Generator().manual_seed(1)) * 3
     prefix = Prefix(model, rows, [row.end for row in rows])
@@ -132,7 +132,7 @@ def test_where_an_emotion_has_whole_words_no_other_is_read_on_for(llama):
 
 
 def test_only_what_is_wanted_is_read(llama, monkeypatch):
-    bound, rows = LONG.bind(llama), encode(llama, told(), LONG)
+    bound, rows = LONG.bind(llama), encode_stimuli(llama, told(), LONG)
     whole = text_scores(llama, rows, bound)
     prefix, read = Prefix(llama, rows, [99] * 4), []
     plain = interp.causal.prefix.Behind.read
@@ -154,8 +154,8 @@ def test_only_what_is_wanted_is_read(llama, monkeypatch):
 @pytest.mark.parametrize("name", ["planted", "storyworld"])
 def test_the_testbeds_are_scored_as_by_the_next_token_alone(name):
     model, words = load(name, check=False), readout_for(name, ("joy", "fear", "anger"))
-    bound, rows = words.bind(model), encode(model, told(("the river waits .", "a road .")), words)
-    logits = run(model, rows).logits
+    bound, rows = words.bind(model), encode_stimuli(model, told(("the river waits .", "a road .")), words)
+    logits = run_forward(model, rows).logits
     log_probs = logits.float().log_softmax(-1)
     ids = [
         sorted(model.tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words.words[emotion])
@@ -168,7 +168,7 @@ def test_the_testbeds_are_scored_as_by_the_next_token_alone(name):
 
 def test_words_of_one_token_cost_nothing_and_change_no_digit(model, monkeypatch):
     monkeypatch.setattr(interp.causal.prefix.Behind, "read", None)
-    bound, rows = WHOLE.bind(model), encode(model, told(), WHOLE)
+    bound, rows = WHOLE.bind(model), encode_stimuli(model, told(), WHOLE)
     logits = Prefix(model, rows, [99] * 4).run([]).logits
     log_probs = logits.float().log_softmax(-1)
     today = torch.stack(
@@ -196,9 +196,9 @@ def pairs():
 def test_knock_outs_are_scored_by_whole_words(llama):
     made = given(np.eye(32)[0], Site("resid_post", 2), 1.0, llama.provenance)
     bench = Bench(llama, pairs(), {"fear": made}, LONG)
-    plans = [Plan((), (0, 1)), Plan((Component("z", 1, 2),), (0, 1))]
+    plans = [Knockout((), (0, 1)), Knockout((Component("z", 1, 2),), (0, 1))]
     found = measure(bench, plans, mode="zero").score
-    bound, rows = LONG.bind(llama), encode(llama, [pair.affective for pair in bench.pairs], LONG)
+    bound, rows = LONG.bind(llama), encode_stimuli(llama, [pair.affective for pair in bench.pairs], LONG)
     for i, row in enumerate(rows):
 
         def edit(length, row=row):
@@ -215,7 +215,7 @@ def test_patching_is_scored_by_whole_words(llama):
     """The unpatched difference of twins, and a patch that makes the other text."""
     bound, twins = LONG.bind(llama), pairs()
     rows = table(patch_pairs(llama, twins, LONG, sites=("resid_post@2",), positions=("last",), modes=("denoise",)))
-    scores = [[naive(llama, row, bound) for row in encode(llama, [getattr(pair, arm) for pair in twins], LONG)]
+    scores = [[naive(llama, row, bound) for row in encode_stimuli(llama, [getattr(pair, arm) for pair in twins], LONG)]
               for arm in ("affective", "neutral")]  # fmt: skip
     source, target = (bound.contrast(np.array(found), ["fear"] * 2) for found in scores)
     total = rows[(rows["metric"] == "total_effect") & (rows["emotion"] == "fear")]["value"]
@@ -225,7 +225,7 @@ def test_patching_is_scored_by_whole_words(llama):
 def test_a_dose_reaches_the_words_own_tokens(llama):
     made = given(np.eye(32)[3], SITES[1], 1.0, llama.provenance)
     rows = table(dose_response(llama, told()[:2], {"fear": made}, LONG, scales=(4.0,)))
-    bound, encoded = LONG.bind(llama), encode(llama, told()[:2], LONG)
+    bound, encoded = LONG.bind(llama), encode_stimuli(llama, told()[:2], LONG)
     v = torch.eye(32)[3] * 4
 
     def edit(length, end):

@@ -13,7 +13,7 @@ from interp.evaluation.families import METHODS, judge, tabulate
 from interp.evaluation.plainly import Plain, without
 from interp.models import LanguageModel
 from interp.models.reliance import Refusal
-from interp.testbeds.families import FAMILIES, make_folder, make_model
+from interp.testbeds.families import FAMILIES, make_model, make_model_folder
 
 PAGE = Path(__file__).parents[1] / "docs" / "families.md"
 HANDFUL = ("opt", "gptj", "olmo2", "granite", "mixtral", "deepseek_v3", "codegen")
@@ -75,7 +75,7 @@ FALSE = {
 @pytest.mark.parametrize("method", FALSE)
 def test_a_false_number_is_called_wrong(method, dtype, tmp_path, monkeypatch):
     """The comparison sees it: each method, made false on purpose, no longer is right."""
-    folder = make_folder("llama", tmp_path / "llama")
+    folder = make_model_folder("llama", tmp_path / "llama")
     monkeypatch.setattr(families, "METHODS", {method: METHODS[method]})
     assert judge(folder, dtype=dtype)[method].word == "right"
     place, name, falsify = FALSE[method]
@@ -85,7 +85,7 @@ def test_a_false_number_is_called_wrong(method, dtype, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("family", "method"), [("granite", "heads"), ("granite", "neurons")])
 def test_what_is_refused_would_be_false(family, method, tmp_path, monkeypatch):
-    folder = make_folder(family, tmp_path / family)
+    folder = make_model_folder(family, tmp_path / family)
     monkeypatch.setattr(families, "METHODS", {method: METHODS[method]})
     assert judge(folder, dtype="float32")[method].word == "refused"
     monkeypatch.setattr(families, "refusal", lambda *args: None)
@@ -93,7 +93,7 @@ def test_what_is_refused_would_be_false(family, method, tmp_path, monkeypatch):
 
 
 def test_a_refusal_names_its_check(tmp_path, monkeypatch):
-    folder = make_folder("llama", tmp_path / "llama")
+    folder = make_model_folder("llama", tmp_path / "llama")
     monkeypatch.setattr(families, "refusal", lambda *args: Refusal("head sum", "..."))
     assert set(judge(folder, dtype="float32").values()) == {("refused", "head sum")}
 

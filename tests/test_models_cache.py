@@ -6,7 +6,7 @@ from tiny_models import FAMILIES
 
 from interp.errors import ArtefactError, InternalError
 from interp.models import LanguageModel, load, versions
-from interp.models.cache import cache_name, held, rows_of
+from interp.models.cache import cache_name, copy_rows, held
 
 ROWS = [[5, 9, 14, 3, 8, 21, 6], [7, 30, 12, 5], [11, 4, 17, 25, 9]]
 
@@ -28,7 +28,7 @@ def test_rows_of_a_cache_go_on_as_those_rows_and_leave_it_as_it_was(tiny_model):
     batch = model.pad(ROWS, side="left")
     _, cache = model.resume(batch.ids[:, :5], batch.mask[:, :5])
     chosen = torch.tensor([2, 0, 2])
-    found, _ = model.resume(batch.ids[chosen, 5:], batch.mask[chosen], rows_of(cache, chosen))
+    found, _ = model.resume(batch.ids[chosen, 5:], batch.mask[chosen], copy_rows(cache, chosen))
     expected, _ = model.step(batch.ids, batch.mask, None, use_cache=False)
     torch.testing.assert_close(found, expected[chosen], rtol=1e-4, atol=1e-5)
     assert held(cache) == 5

@@ -8,7 +8,7 @@ from tiny_endings import KINDS, make_ending
 from tiny_models import N_CTX
 
 from interp.capture.plan import Options, make_plan
-from interp.causal.forward import encode, open_prompts
+from interp.causal.forward import encode_stimuli, open_prompts
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
@@ -65,7 +65,7 @@ def planned(model, texts=TEXTS, **options):
 
 
 def test_all_rooms_mean_the_same_token(model):
-    rows, prompts = encode(model, told(), READOUT), open_prompts(model, TEXTS)
+    rows, prompts = encode_stimuli(model, told(), READOUT), open_prompts(model, TEXTS)
     for text, (tokens, place), row, prompt in zip(TEXTS, planned(model), rows, prompts, strict=True):
         assert model.tokenizer.convert_ids_to_tokens(tokens[place]) == LETTERS[text]
         assert (row.end, prompt.end) == (place, place)
@@ -75,7 +75,7 @@ def test_all_rooms_mean_the_same_token(model):
 def test_nothing_that_is_continued_is_closed(model):
     felt = model.tokenizer.convert_tokens_to_ids("Ġfelt")
     leading, trailing = added_specials(model.tokenizer)
-    assert {row.tokens[-1] for row in encode(model, told(), READOUT)} == {felt}
+    assert {row.tokens[-1] for row in encode_stimuli(model, told(), READOUT)} == {felt}
     for text, row in zip(TEXTS, open_prompts(model, TEXTS), strict=True):
         own = model.tokenizer(text, add_special_tokens=False)["input_ids"]
         assert list(row.tokens) == [*leading, *own]
@@ -100,7 +100,7 @@ def test_cut_texts_have_the_same_last_token_in_all_rooms(model, side, room):
         assert list(prompt.tokens[len(leading) :]) == (own[:kept] if side == "right" else own[-kept:])
         assert prompt.story == tokens[: place + 1]
         if room:
-            (row,) = encode(model, told([LONG]), READOUT)
+            (row,) = encode_stimuli(model, told([LONG]), READOUT)
             assert row.story == tokens[: place + 1]
             assert model.tokenizer.convert_ids_to_tokens(row.tokens[-1]) == "Ġfelt"
     finally:
@@ -112,7 +112,7 @@ def test_a_suffix_that_finds_no_room_is_told(models):
     model.reading = Reading(truncate="left")
     try:
         with pytest.raises(DataError, match=r"0: the text has 129 tokens .* \(n_ctx\): shorten it\.$"):
-            encode(model, told([LONG]), READOUT)
+            encode_stimuli(model, told([LONG]), READOUT)
     finally:
         model.reading = Reading()
 
@@ -180,7 +180,7 @@ def test_a_prompt_that_ends_in_an_end_token_is_refused(models):
     model.reading = Reading(allow_special=True)
     try:
         with pytest.raises(DataError, match="stimulus '0' ends in the end token"):
-            encode(model, told(["the dog"]), Readout({"joy": ["joy"]}, " felt <eos>"))
+            encode_stimuli(model, told(["the dog"]), Readout({"joy": ["joy"]}, " felt <eos>"))
     finally:
         model.reading = Reading()
 

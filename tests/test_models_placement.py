@@ -15,9 +15,9 @@ from interp.capture.plain_engine import PlainEngine
 from interp.capture.plan import IDENTITY
 from interp.capture.recorder import Recorder
 from interp.capture.workers.processes import Work
-from interp.causal.contributions import contributions
+from interp.causal.contributions import contributions_at
 from interp.causal.edits import add
-from interp.causal.forward import Encoded, run
+from interp.causal.forward import Encoded, run_forward
 from interp.causal.interventions import Intervention
 from interp.causal.prefix import Prefix
 from interp.cli import cli
@@ -97,10 +97,10 @@ def test_runs_edits_and_contributions_are_those_of_the_plain_model(two):
     edit = [Intervention(Site("resid_post", 1), add(v), "last")]
     found = []
     for model in two:
-        clean, edited = run(model, encoded, read=[Site("z", 1)]), run(model, encoded, interventions=edit)
+        clean, edited = run_forward(model, encoded, read=[Site("z", 1)]), run_forward(model, encoded, interventions=edit)
         resumed = Prefix(model, encoded, [row.end for row in encoded]).run(edit)
         z = clean.at(Site("z", 1), [row.end for row in encoded]).numpy()
-        found.append((clean.logits, edited.logits, resumed.logits, contributions(model, Site("z", 1), z, v)))
+        found.append((clean.logits, edited.logits, resumed.logits, contributions_at(model, Site("z", 1), z, v)))
     for one, other in zip(*found, strict=True):
         assert close(other, one)
     assert not close(found[0][0], found[0][1])

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 from interp import study
 from interp.capture import capture
 from interp.capture.plan import IDENTITY
-from interp.causal.contributions import contributions
+from interp.causal.contributions import contributions_at
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
@@ -173,7 +173,7 @@ def test_packed_matrices_are_refused_and_the_doctor_leaves_them_out(quantised):
         with pytest.raises(UsageError, match="cannot be read: the checkpoint is quantised"):
             read(1)
     with pytest.raises(UsageError, match="W_out cannot be read"):
-        contributions(model, Site("post", 1), np.ones((2, model.dims.d_mlp), np.float32), np.ones(model.dims.d_model))
+        contributions_at(model, Site("post", 1), np.ones((2, model.dims.d_mlp), np.float32), np.ones(model.dims.d_model))
     assert model.W_U.shape == (model.dims.d_model, model.dims.d_vocab)
     assert torch.equal(model.b_O(0), torch.zeros(model.dims.d_model))
     assert model.dims.d_mlp == 48

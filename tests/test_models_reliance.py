@@ -16,7 +16,7 @@ from interp.capture import capture
 from interp.causal.contributions import Component, contribution_rows
 from interp.causal.edits import zero
 from interp.causal.interventions import Intervention, applied
-from interp.causal.knockout import Bench, Plan, measure
+from interp.causal.knockout import Bench, Knockout, measure
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import check_direction, steer
@@ -87,8 +87,8 @@ def test_an_edit_without_effect_refuses_what_edits_there_and_nothing_else(llama,
         steer(llama, ["the dog"], direction(llama), max_new_tokens=2)
     bench = Bench(llama, UNEQUAL, {"fear": direction(llama, Site("resid_post", 2))}, READOUT)
     with pytest.raises(UsageError, match=r"ablation is refused: blocks\.2\.attn\.hook_z can be"):
-        measure(bench, [Plan((Component("z", 2, 1),), (0,))])
-    assert np.isfinite(measure(bench, [Plan((Component("z", 1, 1),), (0,))]).score[0, 0])
+        measure(bench, [Knockout((Component("z", 2, 1),), (0,))])
+    assert np.isfinite(measure(bench, [Knockout((Component("z", 1, 1),), (0,))]).score[0, 0])
     assert patch_pairs(llama, UNEQUAL, READOUT, sites=("attn_out@0",), positions=("last",))
     assert capture(llama, battery(2), sites=["attn_out"]).sites
 

@@ -9,8 +9,8 @@ from given_directions import first_axis
 from two_devices import CPU, HERE, THERE, Placed, split, two_devices
 
 from interp.capture import capture
-from interp.causal.contributions import Component, contributions
-from interp.causal.knockout import Bench, Plan, measure
+from interp.causal.contributions import Component, contributions_at
+from interp.causal.knockout import Bench, Knockout, measure
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
@@ -138,8 +138,8 @@ def test_steering_writes_what_it_writes_on_one_device(two):
 
 @pytest.mark.parametrize("mode", ["resample", "mean", "zero"])
 def test_ablation_takes_away_what_it_takes_on_one_device(two, mode):
-    plans = [Plan((), (0, 1, 2)), Plan((Component("z", 0, 1), Component("z", 2, 0)), (0, 1, 2))]
-    plans.append(Plan((Component("post", 1, 3), Component("post", 2, 5)), (0, 1, 2)))
+    plans = [Knockout((), (0, 1, 2)), Knockout((Component("z", 0, 1), Component("z", 2, 0)), (0, 1, 2))]
+    plans.append(Knockout((Component("post", 1, 3), Component("post", 2, 5)), (0, 1, 2)))
     found = [measure(Bench(model, battery(3).pairs(), {"joy": first_axis(model)}, READOUT), plans, mode=mode) for model in two]
     for one, other in zip(*found, strict=True):
         assert close(other, one, bound=1e-4)
@@ -150,4 +150,4 @@ def test_contributions_are_those_of_one_device(two):
     rng = np.random.default_rng(0)
     for site, shape in ((Site("z", 2), (two[0].dims.n_heads, two[0].dims.d_head)), (Site("post", 2), (two[0].dims.d_mlp,))):
         x, v = rng.standard_normal((4, *shape)).astype(np.float32), rng.standard_normal(two[0].dims.d_model)
-        assert close(contributions(two[1], site, x, v), contributions(two[0], site, x, v))
+        assert close(contributions_at(two[1], site, x, v), contributions_at(two[0], site, x, v))

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from interp.testbeds.families import N_CTX, make_tokenizer
-from interp.testbeds.families import make_folder as make_family
+from interp.testbeds.families import make_model_folder as make_family
 
 __all__ = ["CHAT", "FAMILIES", "N_CTX", "POST_NORMED", "TURNS", "WORDS", "edit_config", "make_folder"]
 

@@ -20,6 +20,7 @@ from interp.analysis.folds import Folds, grouped_folds
 from interp.analysis.probes import score
 from interp.analysis.stats import auroc, max_t
 from interp.analysis.text_rules import Rule, text_rules, whole_pairs
+from interp.chance import LEAST_P
 from interp.errors import DataError, StatisticsError
 from stimuli.battery import Battery, Pair, in_content_order
 from stimuli.unseen import TRAITS, unseen_differences
@@ -27,7 +28,6 @@ from stimuli.unseen import TRAITS, unseen_differences
 MOST_AUROC = 0.65
 """Largest AUROC at which a text-only baseline may separate keyword_free texts from their neutral twins."""
 
-LEAST_P = 0.05
 N_FLIPS = 2000
 LEAST_PAIRS = 6
 """A word that differs in fewer pairs cannot be significant: 2 of 2^5 sign patterns are already more than .05."""

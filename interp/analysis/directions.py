@@ -14,10 +14,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from interp.analysis.folds import Folds, fold_of, grouped_folds
-from interp.analysis.lengths import length, length_p
-from interp.analysis.methods import Method, Rows, axis_p, check_rows, fit_unit, held_out_length, method_named
+from interp.analysis.lengths import PairRows, length, length_p
+from interp.analysis.methods import Method, axis_p, check_rows, fit_unit, held_out_length, method_named
 from interp.analysis.probes import CV_INFLATION
 from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
+from interp.chance import LEAST_P
 from interp.directions import Direction
 from interp.errors import StatisticsError
 from interp.sites import Site
@@ -26,12 +27,10 @@ from interp.stats import Estimate, Labels, codes, jackknife, numbered
 N_HALVES = 50
 """Random halvings of the scenarios behind a split-half cosine."""
 
-LEAST_P = 0.05
-
 
 def fit(
-    affective: Rows,
-    neutral: Rows,
+    affective: PairRows,
+    neutral: PairRows,
     *,
     site: Site,
     labels: tuple[str, str],
@@ -99,7 +98,7 @@ def fit_groups(
     return found
 
 
-def anchored(direction: Direction, affective: Rows, neutral: Rows) -> Direction:
+def anchored(direction: Direction, affective: PairRows, neutral: PairRows) -> Direction:
     """The direction with the sign that held-out twins ask for: turned, with a warning in its provenance, when it disagrees."""
     check_rows(affective, neutral)
     if float((affective - neutral).mean(axis=0) @ direction.vector) >= 0:
@@ -110,7 +109,7 @@ def anchored(direction: Direction, affective: Rows, neutral: Rows) -> Direction:
 
 
 def separation(
-    affective: Rows, neutral: Rows, groups: Labels, *, method: str = "paired", n_splits: int = 5, seed: int = 0
+    affective: PairRows, neutral: PairRows, groups: Labels, *, method: str = "paired", n_splits: int = 5, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Rows (metric, value, ci_low, ci_high, n) of how a direction fitted on some scenarios separates the twins of others.
 
@@ -148,7 +147,7 @@ def separation(
 
 
 def held_out_projections(
-    affective: Rows, neutral: Rows, groups: Labels, *, method: str = "paired", n_splits: int = 5, seed: int = 0
+    affective: PairRows, neutral: PairRows, groups: Labels, *, method: str = "paired", n_splits: int = 5, seed: int = 0
 ) -> tuple[Float[np.ndarray, " row"], Int[np.ndarray, " row"]]:
     """Projections of all affective, then all neutral rows on directions fitted without their scenarios, and each row's fold.
 
@@ -168,7 +167,7 @@ def twin_folds(groups: Labels, *, n_splits: int, seed: int = 0) -> Folds:
     return grouped_folds(np.repeat([1, 0], len(groups)), np.concatenate([groups, groups]), n_splits=n_splits, seed=seed)
 
 
-def project(x: Rows, train: Int[np.ndarray, " _"], test: Int[np.ndarray, " _"], method: Method) -> Float[np.ndarray, " _"]:
+def project(x: PairRows, train: Int[np.ndarray, " _"], test: Int[np.ndarray, " _"], method: Method) -> Float[np.ndarray, " _"]:
     """The rows `test` of x (all affective, then all neutral) on the direction of the rows `train`, from whose mean they count.
 
     `train` holds both twins of a pair, or neither.
@@ -179,7 +178,7 @@ def project(x: Rows, train: Int[np.ndarray, " _"], test: Int[np.ndarray, " _"], 
     return (x[test] - x[train].mean(axis=0)) @ vector
 
 
-def _split_half(affective: Rows, neutral: Rows, groups: Labels, method: Method, seed: int) -> dict[str, Any]:
+def _split_half(affective: PairRows, neutral: PairRows, groups: Labels, method: Method, seed: int) -> dict[str, Any]:
     group, random = numbered(groups), np.random.default_rng(seed)
     n_groups = int(group.max()) + 1
     cosines = []

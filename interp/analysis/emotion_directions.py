@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from interp.analysis.directions import fit, held_out_projections
-from interp.analysis.methods import Rows
+from interp.analysis.lengths import PairRows
 from interp.analysis.stats import weighted_auroc
 from interp.directions import Direction
 from interp.sites import Site
@@ -17,7 +17,7 @@ from stimuli.battery import NEUTRAL
 SATURATED = 0.01
 """A site tells as much as the best one when its mean separation is within this of the highest."""
 
-Twins = tuple[Rows, Rows]
+TwinRows = tuple[PairRows, PairRows]
 """Affective and neutral rows; row i of both is one pair."""
 
 Scenarios = Sequence[str]
@@ -25,7 +25,7 @@ Scenarios = Sequence[str]
 
 
 def told_apart(
-    twins: Twins,
+    twins: TwinRows,
     groups: Labels,
     *,
     method: str = "paired",
@@ -44,7 +44,7 @@ def told_apart(
 
 def saturated_sites(
     sites: Iterable[Site],
-    twins_at: Callable[[Site], Iterable[tuple[Twins, Scenarios]]],
+    twins_at: Callable[[Site], Iterable[tuple[TwinRows, Scenarios]]],
     *,
     method: str = "paired",
     n_splits: int = 5,
@@ -66,7 +66,7 @@ def saturated_sites(
 
 
 def fit_emotion(
-    twins: Twins,
+    twins: TwinRows,
     *,
     site: Site,
     emotion: str,

@@ -17,10 +17,10 @@ from interp.chance import flips, permutation_p
 from interp.errors import DataError
 from interp.stats import Estimate, Labels, group_sums, jackknife_reach
 
-Rows = Float[np.ndarray, "pair d_model"]
+PairRows = Float[np.ndarray, "pair d_model"]
 
 
-def length(differences: Rows, groups: Labels) -> Estimate:
+def length(differences: PairRows, groups: Labels) -> Estimate:
     """The signed root of the unbiased squared length of the mean paired difference.
 
     The interval is the jackknife's over scenarios, of the square, with Student's t; it is wide
@@ -33,7 +33,7 @@ def length(differences: Rows, groups: Labels) -> Estimate:
     return Estimate(value, low, high, len(differences))
 
 
-def length_p(differences: Rows, groups: Labels, *, n_perm: int = 1000, seed: int = 0) -> float:
+def length_p(differences: PairRows, groups: Labels, *, n_perm: int = 1000, seed: int = 0) -> float:
     """One-sided p that the mean paired difference is zero: scenarios' signs flipped, length measured.
 
     Exact where a scenario's differences are symmetric about zero under the null.
@@ -42,7 +42,7 @@ def length_p(differences: Rows, groups: Labels, *, n_perm: int = 1000, seed: int
     return permutation_p(float(squares[0]), squares[1:])
 
 
-def flipped_lengths(differences: Rows, groups: Labels, *, n_perm: int = 1000, seed: int = 0) -> Float[np.ndarray, " draw"]:
+def flipped_lengths(differences: PairRows, groups: Labels, *, n_perm: int = 1000, seed: int = 0) -> Float[np.ndarray, " draw"]:
     """The squared length of the summed differences, as they are and with scenarios' signs flipped.
 
     Equal scenarios and seed give equal flips, so that several places can be tested together.
@@ -53,7 +53,7 @@ def flipped_lengths(differences: Rows, groups: Labels, *, n_perm: int = 1000, se
     return ((signs @ gram) * signs).sum(axis=1)
 
 
-def cosine(one: tuple[Rows, Labels], other: tuple[Rows, Labels]) -> Estimate:
+def cosine(one: tuple[PairRows, Labels], other: tuple[PairRows, Labels]) -> Estimate:
     """The cosine of two mean paired differences, each given with its scenarios, corrected for noise.
 
     m_1 . m_2 / (|m_1| |m_2|) of unbiased products; pairs of one scenario never meet. Between -1 and
@@ -71,7 +71,7 @@ def cosine(one: tuple[Rows, Labels], other: tuple[Rows, Labels]) -> Estimate:
     return Estimate(clipped[0], clipped[1], clipped[2], len(rows))
 
 
-def _scenarios(differences: Rows, groups: Labels) -> tuple[np.ndarray, np.ndarray]:
+def _scenarios(differences: PairRows, groups: Labels) -> tuple[np.ndarray, np.ndarray]:
     if len(differences) != len(groups):
         raise DataError(f"{len(differences)} pairs came with {len(groups)} scenarios: one belongs to every pair.")
     return group_sums(differences.astype(np.float64), groups), group_sums(np.ones(len(differences)), groups)

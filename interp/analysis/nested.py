@@ -16,16 +16,16 @@ from jaxtyping import Bool, Int
 
 from interp.analysis.directions import project, twin_folds
 from interp.analysis.folds import fold_of
-from interp.analysis.lengths import flipped_lengths
-from interp.analysis.methods import Rows, paired
+from interp.analysis.lengths import PairRows, flipped_lengths
+from interp.analysis.methods import paired
 from interp.analysis.probes import Predictions, auroc_statistic
 from interp.analysis.stats import heaviest_scenario, max_t, share_inflation, weighted_auroc
 from interp.stats import Labels, jackknife, share_difference
 
-Where = Mapping[str, Any]
+PlaceColumns = Mapping[str, Any]
 """What to write in a place's rows: site, layer, position."""
 
-NESTED = "nested_auroc"
+NESTED_AUROC = "nested_auroc"
 ABOVE_TEXT = "above_text"
 
 
@@ -51,7 +51,7 @@ def joined(found: Sequence[Predictions], chosen: Int[np.ndarray, " fold"]) -> Pr
 
 
 def nested_rows(
-    found: Sequence[Predictions], places: Sequence[Where], texts: Mapping[str, Predictions]
+    found: Sequence[Predictions], places: Sequence[PlaceColumns], texts: Mapping[str, Predictions]
 ) -> list[dict[str, Any]]:
     """Rows of `nested_auroc`, the macro AUROC where each fold chose its place, and of `above_text`:
     how far it lies above each text baseline (`target`), paired by scenario on the same folds.
@@ -67,7 +67,7 @@ def nested_rows(
     common = {**places[most], "control": "", "chosen_by": f"{times} of {len(chosen)} folds"}
     statistic, heaviest = auroc_statistic(told), heaviest_scenario(told.y, told.groups)
     own = jackknife(statistic, told.groups, scale="share", inflation=share_inflation(told.groups), heaviest=heaviest)
-    rows: list[dict[str, Any]] = [{**common, "metric": NESTED, "target": "", **own._asdict()}]
+    rows: list[dict[str, Any]] = [{**common, "metric": NESTED_AUROC, "target": "", **own._asdict()}]
     for name, text in texts.items():
         above = share_difference(
             statistic,
@@ -81,8 +81,8 @@ def nested_rows(
 
 
 def nested_separation(
-    twins: Sequence[tuple[Rows, Rows]],
-    places: Sequence[Where],
+    twins: Sequence[tuple[PairRows, PairRows]],
+    places: Sequence[PlaceColumns],
     groups: Labels,
     *,
     n_splits: int = 5,
@@ -114,17 +114,17 @@ def nested_separation(
         heaviest=heaviest_scenario(truth, both),
     )
     most, times = Counter(chosen).most_common(1)[0]
-    row = {**places[most], "metric": NESTED, "chosen_by": f"{times} of {len(folds)} folds"}
+    row = {**places[most], "metric": NESTED_AUROC, "chosen_by": f"{times} of {len(folds)} folds"}
     p_of = f"sign flips of scenarios, the largest of {len(places)} places"
     return [{**row, **own._asdict(), "n": n // 2, "p": _family_p(twins, groups, seed), "p_of": p_of}]
 
 
-def _separated(x: Rows, train: Int[np.ndarray, " _"], test: Int[np.ndarray, " _"], truth: Bool[np.ndarray, " _"]) -> float:
+def _separated(x: PairRows, train: Int[np.ndarray, " _"], test: Int[np.ndarray, " _"], truth: Bool[np.ndarray, " _"]) -> float:
     """The AUROC of the rows `test` on the direction of the rows `train`."""
     positive = truth[test].astype(float)[None]
     return float(weighted_auroc(project(x, train, test, paired), positive, 1 - positive)[0])
 
 
-def _family_p(twins: Sequence[tuple[Rows, Rows]], groups: Labels, seed: int) -> float:
+def _family_p(twins: Sequence[tuple[PairRows, PairRows]], groups: Labels, seed: int) -> float:
     drawn = np.stack([flipped_lengths(one - other, groups, seed=seed) for one, other in twins], axis=1)
     return float(max_t(drawn[0], drawn[1:]).min())

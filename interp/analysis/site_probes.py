@@ -14,7 +14,7 @@ from interp.analysis.baselines import Lexicons, baseline_rows, predict_texts
 from interp.analysis.controls import Null, memorisation, nuisance_rows, permutation_null, relabellings
 from interp.analysis.design import Design
 from interp.analysis.folds import Folds, grouped_folds
-from interp.analysis.nested import NESTED, nested_rows
+from interp.analysis.nested import NESTED_AUROC, nested_rows
 from interp.analysis.probes import Predictions, cross_validate, score
 from interp.analysis.stats import max_t
 from interp.chance import benjamini_hochberg
@@ -117,7 +117,7 @@ def probe_rows(
     return Probed(found, null, predictions.warnings, predictions)
 
 
-def sweep(
+def probe_sites(
     sites: Iterable[SiteRows],
     task: Task,
     *,
@@ -159,7 +159,7 @@ def sweep(
     for row, corrected, largest in zip(headlines, over_sites, of_largest, strict=True):
         row.update(p_corrected=float(corrected), p_max_t=float(largest))
     for row in rows:
-        if row["metric"] == NESTED:
+        if row["metric"] == NESTED_AUROC:
             row.update(p_max_t=float(of_largest.min()), p_of=f"the largest of {len(nulls)} places, {P_OF}")
     return Sweep(rows, tuple(sorted(warnings)))
 
@@ -191,7 +191,7 @@ def text_predictions(texts: list[str], task: Task, *, lexicons: Lexicons) -> dic
     return predict_texts(texts, task.y, task.groups, folds=task.folds, lexicons=lexicons)
 
 
-def text_rows(texts: Mapping[str, Predictions], task: Task) -> list[dict[str, Any]]:
+def text_score_rows(texts: Mapping[str, Predictions], task: Task) -> list[dict[str, Any]]:
     """`text_predictions` scored, as rows: `control` and `method` name the baseline, there is no site."""
     named = [(row.pop("baseline"), row) for row in baseline_rows(texts)]
     return [{"task": task.name, "control": name, "method": name, **row} for name, row in named]

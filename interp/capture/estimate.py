@@ -15,7 +15,7 @@ _SIDE = 2048
 _ROUNDS = 3
 
 
-def estimate(
+def estimate_capture(
     model: LanguageModel,
     battery: Battery,
     *,

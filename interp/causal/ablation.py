@@ -20,15 +20,15 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.causal.contributions import KINDS, Component, is_unit
-from interp.causal.knockout import MODES, Bench, Effects, Plan, measure
+from interp.causal.knockout import MODES, Bench, Effects, Knockout, measure
 from interp.causal.matching import matched_draws
 from interp.causal.pooled import ALL
 from interp.chance import permutation_p, strata_p
 from interp.errors import UsageError
-from interp.sites import place
+from interp.sites import site_columns
 from interp.stats import Estimate, mean_interval
 
-METHOD = "ablation"
+ABLATION = "ablation"
 METRICS = ("projection_drop", "label_logprob_change")
 
 
@@ -69,7 +69,7 @@ def ablate(
     rng = np.random.default_rng(seed)
     _warn_without_length(bench)
     everywhere = tuple(range(len(bench.pairs)))
-    plans = [Plan((), everywhere)]
+    plans = [Knockout((), everywhere)]
     arms: list[_Arm] = []
     for emotion, order in components.items():
         own = tuple(i for i in everywhere if bench.emotions[i] == emotion)
@@ -79,19 +79,19 @@ def ablate(
                 matched_draws(top, bench.model, bench.directions[emotion].site, n_draws=n_draws, rng=rng) if own else ([], "")
             )
             arms.append(_Arm(emotion, k, matched, len(plans), slice(len(plans) + 1, len(plans) + 1 + len(draws))))
-            plans += [Plan(top, everywhere), *(Plan(draw, own) for draw in draws)]
+            plans += [Knockout(top, everywhere), *(Knockout(draw, own) for draw in draws)]
     effects = measure(bench, plans, mode=mode)
     rows = []
     for arm in arms:
         kind = "head" if components[arm.emotion][0].name == KINDS["head"] else "neuron"
-        common = {"method": METHOD, "emotion": arm.emotion, "component": kind, "k": arm.k, "mode": mode}
+        common = {"method": ABLATION, "emotion": arm.emotion, "component": kind, "k": arm.k, "mode": mode}
         rows += _top_rows(bench, effects, arm, {**common, "control": "", "matched": ""})
         rows += _random_rows(bench, effects, arm, {**common, "control": "random", "matched": arm.matched})
     for k in dict.fromkeys(arm.k for arm in arms):
         together = [arm for arm in arms if arm.k == k]
         if {arm.emotion for arm in together} == set(components):
             kind = "head" if next(iter(components.values()))[0].name == KINDS["head"] else "neuron"
-            common = {"method": METHOD, "emotion": ALL, "target": ALL, "component": kind, "k": k, "mode": mode}
+            common = {"method": ABLATION, "emotion": ALL, "target": ALL, "component": kind, "k": k, "mode": mode}
             rows += _pooled_rows(bench, effects, together, common)
     return rows
 
@@ -128,7 +128,8 @@ def _top_rows(bench: Bench, effects: Effects, arm: _Arm, common: Mapping[str, An
         groups = [pair.affective.group for pair in bench.pairs if pair.affective.emotion == target]
         random = _changes(bench, effects, arm.draws, target) if target == arm.emotion else None
         for metric, values in _changes(bench, effects, arm.plan, target).items():
-            row = {**place(None), **common, "target": target, "metric": metric, **mean_interval(values, groups)._asdict()}
+            own = mean_interval(values, groups)._asdict()
+            row = {**site_columns(None), **common, "target": target, "metric": metric, **own}
             if random is not None:
                 row["p"] = _p_value(float(values.mean()), random[metric].mean(axis=1), metric)
             rows.append(row)
@@ -146,7 +147,7 @@ def _random_rows(bench: Bench, effects: Effects, arm: _Arm, common: Mapping[str,
         return []
     rows = []
     for metric, values in _changes(bench, effects, arm.draws, arm.emotion).items():
-        rows.append({**place(None), **common, "target": arm.emotion, "metric": metric, **_spread(values.mean(axis=1))})
+        rows.append({**site_columns(None), **common, "target": arm.emotion, "metric": metric, **_spread(values.mean(axis=1))})
     return rows
 
 
@@ -166,7 +167,7 @@ def _pooled_rows(bench: Bench, effects: Effects, arms: Sequence[_Arm], common: M
         told = [emotion for emotion, found in own.items() if metric in found and len(found[metric])]
         if not told:
             continue
-        here = {**place(None), **common, "metric": metric}
+        here = {**site_columns(None), **common, "metric": metric}
         groups = [pair.affective.group for emotion in told for pair in bench.pairs if pair.affective.emotion == emotion]
         row: dict[str, Any] = {**here, "control": "", "matched": "", "p": np.nan}
         random: list[dict[str, Any]] = []

@@ -26,10 +26,10 @@ from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
 from interp.models.reliance import require
 from interp.models.site_checks import output_map
-from interp.sites import Site, place
+from interp.sites import Site, site_columns
 from interp.stats import group_sums, mean_interval
 
-METHOD, FROZEN = "exact_contribution", "frozen_norm"
+EXACT, FROZEN = "exact_contribution", "frozen_norm"
 """The second is told beside the first for models with a post-norm, as the metric `frozen_contribution`."""
 
 KINDS = {"head": "z", "neuron": "post"}
@@ -56,7 +56,7 @@ def is_unit(direction: Direction) -> bool:
     return direction.length > 0 and not direction.length_interval[0] <= 0
 
 
-def head_contributions(
+def contributions_of_heads(
     z: Float[Tensor, "item head d_head"],
     W_O: Float[Tensor, "head d_head d_model"],
     v: Float[Tensor, " d_model"] | Float[Tensor, "item d_model"],
@@ -67,7 +67,7 @@ def head_contributions(
     return torch.einsum("ihk,hkd,id->ih", z, W_O, v)
 
 
-def neuron_contributions(
+def contributions_of_neurons(
     post: Float[Tensor, "item d_mlp"],
     W_out: Float[Tensor, "d_mlp d_model"],
     v: Float[Tensor, " d_model"] | Float[Tensor, "item d_model"],
@@ -76,7 +76,7 @@ def neuron_contributions(
     return post * (v @ W_out.T)
 
 
-def contributions(
+def contributions_at(
     model: LanguageModel,
     site: Site,
     x: Float[np.ndarray, "item ..."],
@@ -96,7 +96,7 @@ def contributions(
         raise ArtefactError(f"the direction is {len(vector)} wide and {model.name} is {model.dims.d_model} wide.")
     active, v = torch.from_numpy(np.array(x, dtype=np.float32)), torch.from_numpy(np.array(vector, dtype=np.float32))
     weight, bias = (tensor.detach().float().cpu() for tensor in output_map(model, site))
-    along = head_contributions if site.name == "z" else neuron_contributions
+    along = contributions_of_heads if site.name == "z" else contributions_of_neurons
     post_norm = model.post_norm(site.layer, _SUBLAYER[site.name])
     if post_norm is None:
         return along(active, weight, v).numpy().astype(np.float64)
@@ -166,12 +166,12 @@ def contribution_rows(
         frozen = _paired(model, activations, behind, direction, (told,), frozen=True)
         for rank, component in enumerate(order, start=1):
             where = Site(name, component.layer, component.index if kind == "head" else None)
-            common = {**place(where), "emotion": emotion, "component": kind, "half": half}
+            common = {**site_columns(where), "emotion": emotion, "component": kind, "half": half}
             common |= {"index": component.index, "rank": rank}
             values = paired[component][1]
             estimate = mean_interval(values, scenarios)._asdict()
             p = sign_flip(group_sums(values, scenarios), side="above")
-            rows.append({**common, "method": METHOD, "metric": "contribution", **estimate, "p": p})
+            rows.append({**common, "method": EXACT, "metric": "contribution", **estimate, "p": p})
             if component in frozen:
                 estimate = mean_interval(frozen[component][0], scenarios)._asdict()
                 rows.append({**common, "method": FROZEN, "metric": "frozen_contribution", **estimate})
@@ -190,7 +190,7 @@ def _paired(
     """For each component at `sites`, affective minus neutral in each set of twins."""
     paired: dict[Component, list[np.ndarray]] = {}
     for site in sites:
-        each = contributions(model, site, activations[site], direction.vector, frozen=frozen)
+        each = contributions_at(model, site, activations[site], direction.vector, frozen=frozen)
         apart = [each[rows[:, 0]] - each[rows[:, 1]] for rows in twins]
         for i in range(each.shape[1]):
             paired[Component(site.name, site.layer, i)] = [difference[:, i] for difference in apart]

@@ -59,7 +59,7 @@ class Pass(NamedTuple):
         return x[torch.arange(len(x)), self.origin + torch.tensor(positions)]
 
 
-def encode(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) -> list[Encoded]:
+def encode_stimuli(model: LanguageModel, stimuli: Sequence[Stimulus], readout: Readout) -> list[Encoded]:
     """Each stimulus's text (or conversation) and suffix, tokenised as one string. Nothing closes it:
     what tokenizer or chat template puts behind is cut off, and blanks at its end. Raises `DataError`
     for a text that has no token of its own, or that ends in an end token.
@@ -112,7 +112,7 @@ def batches(
     return [np.array(batch) for batch in found]
 
 
-def run(
+def run_forward(
     model: LanguageModel,
     rows: Sequence[Encoded],
     *,

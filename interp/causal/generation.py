@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.edits import Edit, Tokens
+from interp.causal.edits import Edit, Selected
 from interp.causal.forward import Encoded, open_prompts
 from interp.causal.interventions import Intervention, Where, applied
 from interp.errors import UsageError
@@ -51,7 +51,7 @@ def generate(
     require(model, method, [one.site for one in interventions])
     if interventions and model.quantised:
         warn_of_rounding(model.provenance, method)
-    return write(
+    return write_on(
         model,
         open_prompts(model, prompts),
         interventions,
@@ -61,7 +61,7 @@ def generate(
     )
 
 
-def write(
+def write_on(
     model: LanguageModel,
     rows: Sequence[Encoded],
     interventions: Sequence[Intervention],
@@ -129,8 +129,8 @@ def _shifted(edit: Edit, first: int) -> Edit:
     if not first:
         return edit
 
-    def of_batch(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
-        return edit(x, Tokens(at.row + first, at.position))
+    def of_batch(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
+        return edit(x, Selected(at.row + first, at.position))
 
     return of_batch
 

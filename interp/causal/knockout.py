@@ -20,7 +20,7 @@ from torch import Tensor
 from interp.causal.alignment import align
 from interp.causal.contributions import KINDS, Component
 from interp.causal.edits import exchange, replace
-from interp.causal.forward import Encoded, batches, encode, run
+from interp.causal.forward import Encoded, batches, encode_stimuli, run_forward
 from interp.causal.interventions import Intervention
 from interp.causal.matching import width
 from interp.causal.prefix import Prefix, rows_at_once
@@ -71,7 +71,7 @@ class Bench:
         return [pair.affective.emotion for pair in self.pairs]
 
 
-class Plan(NamedTuple):
+class Knockout(NamedTuple):
     """Components to knock out together, and the indices of the pairs whose affective text they are knocked out of."""
 
     components: tuple[Component, ...]
@@ -85,7 +85,7 @@ class Effects(NamedTuple):
     score: Float[np.ndarray, "plan pair"]
 
 
-def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = "resample") -> Effects:
+def measure(bench: Bench, plans: Sequence[Knockout], *, mode: str = "resample") -> Effects:
     """The effects of each plan on each of its pairs, many plans per forward pass.
 
     Raises `InternalError` for a plan that names a component twice, `UsageError` for one that
@@ -129,8 +129,8 @@ class _Texts(NamedTuple):
 
 def _encode(bench: Bench, mode: str) -> _Texts:
     """Before the edit a text and its twin are the same: resampling changes nothing there."""
-    own = encode(bench.model, [pair.affective for pair in bench.pairs], bench.readout)
-    twins = encode(bench.model, [pair.neutral for pair in bench.pairs], bench.readout)
+    own = encode_stimuli(bench.model, [pair.affective for pair in bench.pairs], bench.readout)
+    twins = encode_stimuli(bench.model, [pair.neutral for pair in bench.pairs], bench.readout)
     if mode != "resample":
         return _Texts(own, twins, [text.first for text in own])
     edits = [align(twin.tokens, text.tokens).target_edit[0] for text, twin in zip(own, twins, strict=True)]
@@ -144,7 +144,7 @@ Jobs = list[tuple[int, int]]
 """(text, plan): the rows of one forward pass."""
 
 
-def _work(model: LanguageModel, texts: _Texts, plans: Sequence[Plan]) -> list[tuple[Chunk, Jobs]]:
+def _work(model: LanguageModel, texts: _Texts, plans: Sequence[Knockout]) -> list[tuple[Chunk, Jobs]]:
     """All passes: texts in chunks, and of each chunk its plans, those that begin at a higher layer last."""
     behind = [len(text.tokens) - start for text, start in zip(texts.own, texts.starts, strict=True)]
     lowest = [min((one.layer for one in plan.components), default=0) for plan in plans]
@@ -176,7 +176,7 @@ def _make_ready(
     model: LanguageModel,
     texts: _Texts,
     chunk: Chunk,
-    plans: Sequence[Plan],
+    plans: Sequence[Knockout],
     means: Mapping[Site, Tensor] | None,
 ) -> _Ready:
     """The prefix of the chunk's texts; and `means` by class, or, without these, what the twins hold
@@ -191,7 +191,7 @@ def _make_ready(
     if means is not None:
         return _Ready(chunk, prefix, rows, means, classes.clamp(min=0), may)
     twins = [texts.twins[i] for i in chunk]
-    captured = run(model, twins, read=tuple(_units(plans, model))).sites
+    captured = run_forward(model, twins, read=tuple(_units(plans, model))).sites
     width = max(len(twin.tokens) for twin in twins)
     place = torch.zeros_like(classes)
     for row, (text, twin) in enumerate(zip(own, twins, strict=True)):
@@ -201,7 +201,7 @@ def _make_ready(
     return _Ready(chunk, prefix, rows, values, place, may)
 
 
-def _edits(model: LanguageModel, ready: _Ready, pair: Sequence[int], plans: Sequence[Plan]) -> list[Intervention]:
+def _edits(model: LanguageModel, ready: _Ready, pair: Sequence[int], plans: Sequence[Knockout]) -> list[Intervention]:
     """The knock-outs of one pass, whose row r is text `pair[r]` under `plans[r]`."""
     rows = [ready.row_of[i] for i in pair]
     place, may = ready.place[rows], ready.may[rows]
@@ -217,7 +217,7 @@ def _edits(model: LanguageModel, ready: _Ready, pair: Sequence[int], plans: Sequ
     ]
 
 
-def _units(plans: Sequence[Plan], model: LanguageModel) -> dict[Site, Tensor]:
+def _units(plans: Sequence[Knockout], model: LanguageModel) -> dict[Site, Tensor]:
     """For each site that any plan touches, which units are knocked out in which row."""
     chosen: dict[Site, Tensor] = {}
     for row, plan in enumerate(plans):
@@ -229,7 +229,7 @@ def _units(plans: Sequence[Plan], model: LanguageModel) -> dict[Site, Tensor]:
     return chosen
 
 
-INNER, LAST, SUFFIX = range(3)
+_INNER, _LAST, _SUFFIX = range(3)
 """Classes of positions: a text's own tokens, the last of them, and the readout's suffix."""
 
 
@@ -237,13 +237,13 @@ def _classes(rows: Sequence[Encoded]) -> Int[Tensor, "text pos"]:
     """The class of each position; -1 before a text and behind its row."""
     classes = torch.full((len(rows), max(len(row.tokens) for row in rows)), -1)
     for place, row in enumerate(rows):
-        classes[place, row.first : len(row.tokens)] = SUFFIX
-        classes[place, row.first : row.end + 1] = INNER
-        classes[place, row.end] = LAST
+        classes[place, row.first : len(row.tokens)] = _SUFFIX
+        classes[place, row.first : row.end + 1] = _INNER
+        classes[place, row.end] = _LAST
     return classes
 
 
-def _means(model: LanguageModel, rows: Sequence[Encoded], plans: Sequence[Plan]) -> dict[Site, Float[Tensor, " 3 *site"]]:
+def _means(model: LanguageModel, rows: Sequence[Encoded], plans: Sequence[Knockout]) -> dict[Site, Float[Tensor, " 3 *site"]]:
     """The mean activation over all texts, of each class of positions, at each site that a plan
     touches; zero for a class that no text has.
     """
@@ -253,9 +253,9 @@ def _means(model: LanguageModel, rows: Sequence[Encoded], plans: Sequence[Plan])
     for batch in batches(rows):
         mine = [rows[i] for i in batch]
         classes = _classes(mine)
-        chosen = torch.stack([classes == one for one in (INNER, LAST, SUFFIX)]).float()
+        chosen = torch.stack([classes == one for one in (_INNER, _LAST, _SUFFIX)]).float()
         counts += chosen.sum((1, 2))
-        for site, x in run(model, mine, read=sites).sites.items():
+        for site, x in run_forward(model, mine, read=sites).sites.items():
             total = torch.einsum("crp,rp...->c...", chosen.to(x.device), x.float())
             sums[site] = total + sums.get(site, torch.zeros_like(total))
     return {site: total / counts.clamp(min=1).to(total.device).view(3, *[1] * (total.ndim - 1)) for site, total in sums.items()}
@@ -266,7 +266,7 @@ def _zeros(site: Site, model: LanguageModel) -> Tensor:
     return torch.zeros(dims.n_heads, dims.d_head) if site.name == KINDS["head"] else torch.zeros(dims.d_mlp)
 
 
-def _check(plan: Plan, model: LanguageModel) -> None:
+def _check(plan: Knockout, model: LanguageModel) -> None:
     twice = [component for component, times in Counter(plan.components).items() if times > 1]
     if twice:
         raise InternalError(f"{twice[0]} is ablated twice in one plan: list each component once.")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from interp.causal.alignment import align, map_positions
 from interp.causal.edits import exchange
-from interp.causal.forward import Encoded, batches, encode, run
+from interp.causal.forward import Encoded, batches, encode_stimuli, run_forward
 from interp.causal.interventions import Intervention
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout, TokenReadout
@@ -34,8 +34,8 @@ from interp.progress import track
 from interp.sites import Site, expand
 from stimuli.battery import Pair
 
-METHOD = "activation_patching"
-MODES = ("denoise", "noise")
+PATCHING = "activation_patching"
+WAYS = ("denoise", "noise")
 POSITIONS = ("last", "edit")
 Moves = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 """Source positions and the target positions that they go to."""
@@ -59,7 +59,7 @@ def patch_pairs(
     *,
     sites: Sequence[str] = ("resid_post",),
     positions: Sequence[str] = POSITIONS,
-    modes: Sequence[str] = MODES,
+    modes: Sequence[str] = WAYS,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Rows of a patching sweep: metrics `restoration`, `logit_diff` (nats) and `kl` (nats, of the patched run to the source)
@@ -76,7 +76,7 @@ def patch_pairs(
     `DataError` for twins of the same tokens.
     """
     _require(positions, POSITIONS, "position")
-    _require(modes, MODES, "mode")
+    _require(modes, WAYS, "mode")
     if not pairs:
         raise StatisticsError("patching needs at least one pair of twins, and none was given.")
     if model.quantised:
@@ -86,8 +86,8 @@ def patch_pairs(
     bound = readout.bind(model)
     for emotion in {pair.affective.emotion for pair in pairs}:
         bound.column(emotion)
-    affective = encode(model, [pair.affective for pair in pairs], readout)
-    neutral = encode(model, [pair.neutral for pair in pairs], readout)
+    affective = encode_stimuli(model, [pair.affective for pair in pairs], readout)
+    neutral = encode_stimuli(model, [pair.neutral for pair in pairs], readout)
     other = strangers(pairs, seed=seed)
     rows: list[dict[str, Any]] = []
     for mode in modes:
@@ -241,7 +241,7 @@ def _capture(model: LanguageModel, cases: Sequence[_Case], rows: Sequence[int], 
     at = torch.zeros(len(rows), max(map(len, positions)), dtype=torch.long)
     for row, own in enumerate(positions):
         at[row, : len(own)] = torch.from_numpy(own)
-    found = run(model, texts, read=sites, at=at)
+    found = run_forward(model, texts, read=sites, at=at)
     return _Source(found.logits, found.sites, positions)
 
 
@@ -277,7 +277,7 @@ def _rows(cells: dict[Key, Cell], cases: Sequence[_Case], bound: TokenReadout, s
     groups = np.array([case.pair.affective.group for case in cases])
     met = np.array([case.stranger is not None for case in cases])
     measured = {key: {"logit_diff": bound.contrast(cell["scores"], labels), "kl": cell["kl"]} for key, cell in cells.items()}
-    return [{"method": METHOD, **row} for row in effect_rows(measured, labels, groups, met=met, sign=sign)]
+    return [{"method": PATCHING, **row} for row in effect_rows(measured, labels, groups, met=met, sign=sign)]
 
 
 def _require(given: Sequence[str], known: Sequence[str], what: str) -> None:

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 
 from interp.causal.edits import add
-from interp.causal.forward import Encoded, batches, encode, open_prompts, run
-from interp.causal.generation import acting, write
+from interp.causal.forward import Encoded, batches, encode_stimuli, open_prompts, run_forward
+from interp.causal.generation import acting, write_on
 from interp.causal.interventions import Intervention, Where
 from interp.causal.pooled import gain_rows
 from interp.causal.prefix import Prefix
@@ -33,12 +33,12 @@ from interp.models.ends import LAST
 from interp.models.quantised import warn_of_rounding
 from interp.models.reliance import require
 from interp.progress import track
-from interp.sites import RESIDUAL_WIDE, place
+from interp.sites import RESIDUAL_WIDE, site_columns
 from interp.stats import mean_interval
 from stimuli.battery import Stimulus
 
-METHOD = "steering"
-WHERE: Where = ("last", "generated")
+STEERING = "steering"
+STEERED_AT: Where = ("last", "generated")
 """Where a direction is added unless asked otherwise, in the words of `interp.causal.generation`."""
 
 SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -53,7 +53,7 @@ def steer(
     direction: Direction,
     *,
     scale: float | int | Sequence[float] = 1.0,
-    where: Where = WHERE,
+    where: Where = STEERED_AT,
     max_new_tokens: int = 20,
     seed: int = 0,
     temperature: float = 0.0,
@@ -77,7 +77,7 @@ def steer(
     warn_if_huge(model, rows, direction, float(np.abs(strength).max()))
     step = add(direction.step, scale=strength)
     edits = [Intervention(direction.site, step, where)]
-    return write(
+    return write_on(
         model,
         rows,
         edits,
@@ -107,7 +107,7 @@ def dose_response(
     check_scales(scales)
     if model.quantised:
         warn_of_rounding(model.provenance, "steering")
-    bound, encoded = readout.bind(model), encode(model, stimuli, readout)
+    bound, encoded = readout.bind(model), encode_stimuli(model, stimuli, readout)
     groups = [stimulus.group for stimulus in stimuli]
     rng = np.random.default_rng(seed)
     chunks = batches(encoded)
@@ -116,7 +116,7 @@ def dose_response(
     usable, arms = with_length(directions), doses(scales)
     columns = [bound.column(emotion) for emotion in usable]
     gains = {arm: np.empty((len(usable), len(stimuli), len(usable))) for arm in arms if arm[0] != "unsteered"}
-    about = {"method": METHOD, "half": "", "judge": "readout", "position": acts_at(WHERE)}
+    about = {"method": STEERING, "half": "", "judge": "readout", "position": acts_at(STEERED_AT)}
     asked = torch.isin(torch.arange(len(bound.emotions)), torch.tensor(columns))
     for at, (emotion, direction) in enumerate(track(list(usable.items()), "dose response", unit="emotion")):
         check_direction(model, direction)
@@ -127,11 +127,11 @@ def dose_response(
             values = np.empty_like(unsteered)
             for chunk, prefix in zip(chunks, prefixes, strict=True):
                 step = add(vectors[chunk], scale=scale)
-                edit = Intervention(direction.site, step, acting(WHERE, prefix.texts))
+                edit = Intervention(direction.site, step, acting(STEERED_AT, prefix.texts))
                 found = prefix.run([edit], further=not bound.whole)
                 wanted = asked.expand(len(chunk), -1)
                 values[chunk] = word_scores(found, bound, wanted=wanted)[:, columns].cpu().numpy()
-            common = {**place(direction.site), **about, "emotion": emotion, "scale": scale, "control": control}
+            common = {**site_columns(direction.site), **about, "emotion": emotion, "scale": scale, "control": control}
             measured = {"label_logprob": values[:, at]}
             if control == "unsteered":
                 unsteered = values
@@ -140,7 +140,7 @@ def dose_response(
                 measured["label_logprob_gain"] = values[:, at] - unsteered[:, at]
             rows += [{**common, "metric": name, **mean_interval(one, groups)._asdict()} for name, one in measured.items()]
     site = next(iter(usable.values())).site
-    return rows + [{**place(site), **about, **row} for row in gain_rows(gains, groups)]
+    return rows + [{**site_columns(site), **about, **row} for row in gain_rows(gains, groups)]
 
 
 def check_direction(model: LanguageModel, direction: Direction, *, allow_foreign: bool = False) -> None:
@@ -194,7 +194,7 @@ def with_length(directions: Mapping[str, Direction]) -> dict[str, Direction]:
 def warn_if_huge(model: LanguageModel, rows: Sequence[Encoded], direction: Direction, scale: float) -> None:
     """Warn when the largest vector added exceeds 20 times the mean norm of the site at the (first 16) texts' last tokens."""
     rows = rows[:16]
-    stream = run(model, rows, read=[direction.site]).at(direction.site, [row.end for row in rows])
+    stream = run_forward(model, rows, read=[direction.site]).at(direction.site, [row.end for row in rows])
     norm = float(stream.float().norm(dim=-1).mean())
     added = scale * direction.length
     if added > HUGE * norm:

@@ -14,13 +14,13 @@ import numpy as np
 
 from interp.causal.edits import add
 from interp.causal.forward import Encoded, open_prompts
-from interp.causal.generation import write
+from interp.causal.generation import write_on
 from interp.causal.interventions import Intervention, Where
 from interp.causal.pooled import ALL, Arm, success_rows
 from interp.causal.steering import (
-    METHOD,
     SCALES,
-    WHERE,
+    STEERED_AT,
+    STEERING,
     acts_at,
     check_direction,
     check_scales,
@@ -35,21 +35,20 @@ from interp.models import LanguageModel
 from interp.models.conversations import Prompt
 from interp.models.quantised import warn_of_rounding
 from interp.progress import track
-from interp.sites import place
+from interp.results import TableRows
+from interp.sites import site_columns
 from interp.stats import Labels, codes, wilson
 from stimuli.battery import Stimulus
 
-Judge = Callable[[list[str]], list[str | None]]
+Judge = Callable[[Sequence[str]], list[str | None]]
 """Continuations in, one emotion each out; None for one that it cannot judge (no sentence, no emotion)."""
-
-Rows = list[dict[str, Any]]
 
 
 class Place(NamedTuple):
     """A way to steer: a direction an emotion, all of one layer, and the positions where they are added."""
 
     directions: Mapping[str, Direction]
-    where: Where = WHERE
+    where: Where = STEERED_AT
 
 
 def sweep_places(
@@ -62,7 +61,7 @@ def sweep_places(
     max_new_tokens: int = 20,
     seed: int = 0,
     groups: Labels | None = None,
-) -> Rows:
+) -> TableRows:
     """Rows of `sweep` at the best of `places`, and, where there are several, the trials that chose it (half `place`).
 
     The report half takes no part in the choice. Raises as `sweep`; `StatisticsError` for no place.
@@ -71,7 +70,7 @@ def sweep_places(
         raise StatisticsError("there is no place to steer at: give at least one.")
     places = [one._replace(directions=with_length(one.directions)) for one in places]
     best = places[0]
-    trials: Rows = []
+    trials: TableRows = []
     if len(places) > 1:
         check_scales(scales)
         choose, _ = _halves(model, prompts, groups, seed)
@@ -102,11 +101,11 @@ def sweep(
     judge: Judge,
     *,
     scales: Sequence[float] = SCALES,
-    where: Where = WHERE,
+    where: Where = STEERED_AT,
     max_new_tokens: int = 20,
     seed: int = 0,
     groups: Labels | None = None,
-) -> Rows:
+) -> TableRows:
     """Rows of greedily steering all prompts towards all emotions: `success` (judged as the target), `valid` (judged at all).
 
     Half `choose` has all scales. The one scale with the best mean success over emotions there (the smallest of equals) is run
@@ -192,14 +191,14 @@ def _judged(
         added = np.concatenate([random_like(own, rng) if control == "random" else own for control, _ in arms])
         edits = [Intervention(direction.site, add(added, scale=strength), at.where)]
         every = [*rows] * len(arms)
-        verdicts = judge(write(model, every, edits, max_new_tokens=max_new_tokens, seed=seed))
+        verdicts = judge(write_on(model, every, edits, max_new_tokens=max_new_tokens, seed=seed))
         for number, (control, scale) in enumerate(arms):
             mine = told[control, scale][emotion] = verdicts[number * n : (number + 1) * n]
             counts = {"success": mine.count(emotion), "valid": n - mine.count(None)}
-            common = {**place(direction.site), "method": METHOD, "emotion": emotion, "scale": scale, "control": control}
-            common |= {"where": where, "position": acts_at(at.where), "judge": name}
+            common = {**site_columns(direction.site), "method": STEERING, "emotion": emotion}
+            common |= {"scale": scale, "control": control, "where": where, "position": acts_at(at.where), "judge": name}
             for metric, count in counts.items():
                 yield {**common, "metric": metric, **wilson(count, n)._asdict()}
     site = next(iter(at.directions.values())).site
     for row in success_rows(told, prompts.groups):
-        yield {**place(site), "method": METHOD, "where": where, "position": acts_at(at.where), "judge": name, **row}
+        yield {**site_columns(site), "method": STEERING, "where": where, "position": acts_at(at.where), "judge": name, **row}

@@ -15,16 +15,15 @@ from jaxtyping import Float
 from sklearn.metrics import cohen_kappa_score
 from torch import Tensor
 
-from interp.causal.forward import batches, encode
+from interp.causal.forward import batches, encode_stimuli
 from interp.causal.readout import Readout
+from interp.causal.steering_sweep import Judge
 from interp.causal.words import text_scores
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.readouts import Named, find_testbed
 from interp.models import LanguageModel
 from interp.testbeds.records import MIXED
 from stimuli.battery import NEUTRAL, Stimulus
-
-Judge = Callable[[Sequence[str]], list[str | None]]
 
 
 def oracle(model: LanguageModel, readout: Readout) -> Judge:
@@ -85,7 +84,7 @@ def forced_choice(model: LanguageModel, readout: Readout, *, neutral: Sequence[s
 
     def scores(texts: Sequence[str]) -> Float[Tensor, "text emotion"]:
         asked = [Stimulus(f"continuation {place}", text, NEUTRAL) for place, text in enumerate(texts)]
-        encoded = encode(model, asked, readout)
+        encoded = encode_stimuli(model, asked, readout)
         found = torch.full((len(texts), len(bound.emotions)), torch.nan)
         with torch.inference_mode():
             for batch in batches(encoded):

@@ -8,7 +8,6 @@ To let a further method be checked, write a function from the two beds to rows, 
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,27 +19,26 @@ from interp.analysis.folds import grouped_folds
 from interp.analysis.methods import DIRECTIONS
 from interp.analysis.probes import PROBES, cross_validate, score
 from interp.analysis.stats import auroc
-from interp.causal.contributions import KINDS, METHOD, Component, contributions
-from interp.causal.knockout import Bench, Plan, measure
+from interp.causal.contributions import EXACT, KINDS, Component, contributions_at
+from interp.causal.knockout import Bench, Knockout, measure
 from interp.causal.patching import patch_pairs
 from interp.causal.splits import balanced
 from interp.causal.steering import steer
 from interp.chance import benjamini_hochberg
 from interp.evaluation.judges import oracle
 from interp.evaluation.planted_bench import PlantedBench, open_bench
+from interp.results import TableRow
 from interp.sites import Site
 from stimuli.battery import NEUTRAL, Stimulus
-
-Row = dict[str, Any]
 
 PAIRS_PATCHED = 6
 """Pairs of each emotion that are patched: enough for the sign flips of an effect to reach a small p."""
 
 PROMPTS = 8
-NEW_TOKENS = 4
+STEERED_TOKENS = 4
 
 
-def check_truth(*, seed: int = 0) -> list[Row]:
+def check_truth(*, seed: int = 0) -> list[TableRow]:
     """Rows of all checks: `what` was looked for, by which `method`, the `metric` and its `value`, and `where`.
 
     Metrics: cosine (with the planted direction), auroc (planted components against distractors), error (relative, for
@@ -51,11 +49,11 @@ def check_truth(*, seed: int = 0) -> list[Row]:
     return [row for check in CHECKS.values() for row in check(bed, null, seed)]
 
 
-def _row(what: str, method: str, metric: str, value: float, where: object = "") -> Row:
+def _row(what: str, method: str, metric: str, value: float, where: object = "") -> TableRow:
     return {"what": what, "method": method, "metric": metric, "value": float(value), "where": str(where)}
 
 
-def directions(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
+def check_directions(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
     """The cosine of each method's direction with the planted one, at each layer from the planted one on."""
     for method in DIRECTIONS:
         for layer in range(bed.truth.head_layer, bed.model.dims.n_layers):
@@ -65,7 +63,7 @@ def directions(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row
             yield _row("direction", method, "cosine", worst, site)
 
 
-def components(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
+def check_components(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
     """How well contributions to the direction that was found rank planted heads and neurons above all distractors."""
     for kind, planted_ones in (("head", bed.truth.heads), ("neuron", bed.truth.neurons)):
         worst = 1.0
@@ -73,7 +71,7 @@ def components(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row
             pushes = _pushes(bed, KINDS[kind], emotion)
             positive = np.array([key in planted_ones[emotion] for key in pushes])
             worst = min(worst, auroc(np.array(list(pushes.values())), positive))
-        yield _row(kind, METHOD, "auroc", worst, bed.final)
+        yield _row(kind, EXACT, "auroc", worst, bed.final)
 
 
 def _pushes(bed: PlantedBench, name: str, emotion: str) -> dict[tuple[int, int], float]:
@@ -82,12 +80,12 @@ def _pushes(bed: PlantedBench, name: str, emotion: str) -> dict[tuple[int, int],
     found = {}
     for layer in range(bed.model.dims.n_layers):
         site = Site(name, layer)
-        affective, neutral = (contributions(bed.model, site, x, vector) for x in bed.values(site, pairs))
+        affective, neutral = (contributions_at(bed.model, site, x, vector) for x in bed.values(site, pairs))
         found.update({(layer, i): float(push) for i, push in enumerate((affective - neutral).mean(axis=0))})
     return found
 
 
-def patching(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
+def check_patching(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
     """Where patching peaks: the layers of heads and neurons, and the token that decides after each layer."""
     pairs = balanced(bed.scoring, n=PAIRS_PATCHED * len(bed.truth.emotions), seed=seed)
     rows = [
@@ -115,17 +113,17 @@ def patching(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
     yield _row("position", "activation_patching", "rate", float(np.mean(right)), "resid_post")
 
 
-def ablation(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
+def check_ablation(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
     """How far each planted head's or neuron's ablation lets the projection fall, against the closed form, relative to it."""
     true = {emotion: bed.true_direction(emotion, bed.final) for emotion in bed.truth.emotions}
     bench = Bench(bed.model, bed.scoring, true, bed.readout)
     for mode in ("zero", "resample"):
         for kind, planted_ones in (("head", bed.truth.heads), ("neuron", bed.truth.neurons)):
             cases = [(emotion, rank, where) for emotion in planted_ones for rank, where in enumerate(planted_ones[emotion])]
-            plans = [Plan((), tuple(range(len(bench.pairs))))]
+            plans = [Knockout((), tuple(range(len(bench.pairs))))]
             for emotion, _, where in cases:
                 own = tuple(i for i, pair in enumerate(bench.pairs) if pair.affective.emotion == emotion)
-                plans.append(Plan((Component(KINDS[kind], *where),), own))
+                plans.append(Knockout((Component(KINDS[kind], *where),), own))
             whole, *left = measure(bench, plans, mode=mode).projection
             worst = 0.0
             for (_, rank, _), plan, ablated in zip(cases, plans[1:], left, strict=True):
@@ -143,7 +141,7 @@ def _fall(bed: PlantedBench, text: Stimulus, kind: str, rank: int, mode: str) ->
     return whole - bed.truth.without_neuron(text, text.emotion, rank=rank, mode=mode)
 
 
-def steering(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
+def check_steering(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
     """The share of neutral texts continued with the emotion's words: steered by the direction found, and unsteered."""
     judge = oracle(bed.model, bed.readout)
     prompts = balanced(bed.scoring, n=PROMPTS, seed=seed).neutral
@@ -152,7 +150,7 @@ def steering(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
         direction = bed.direction(emotion, Site("resid_post", layer))
         if direction.length <= 0:
             return 0.0  # it points nowhere that other scenarios share, and steers nothing
-        written = steer(bed.model, prompts, direction, scale=scale, max_new_tokens=NEW_TOKENS, seed=seed)
+        written = steer(bed.model, prompts, direction, scale=scale, max_new_tokens=STEERED_TOKENS, seed=seed)
         return judge(written).count(emotion) / len(prompts)
 
     for layer in (bed.truth.head_layer, bed.final.layer):
@@ -162,7 +160,7 @@ def steering(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
     yield _row("steering", "unsteered", "rate", max(rate(e, bed.final.layer, 0.0) for e in bed.truth.emotions), bed.final)
 
 
-def reception(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[Row]:
+def check_reception(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
     """Probes for affective against neutral: significant where the circuit acts, and nowhere in the model without it."""
     found, nothing = _reception_p(bed, seed), _reception_p(null, seed)
     yield _row("null", "permutation", "p", min(nothing), "planted_null, every layer")
@@ -199,12 +197,12 @@ def _stacked(bed: PlantedBench, site: Site) -> Float[np.ndarray, "item d_model"]
     return np.concatenate(bed.values(site, bed.battery.pairs())).astype(np.float64)
 
 
-CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[Row]]] = {
-    "directions": directions,
-    "components": components,
-    "patching": patching,
-    "ablation": ablation,
-    "steering": steering,
-    "reception": reception,
+CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[TableRow]]] = {
+    "directions": check_directions,
+    "components": check_components,
+    "patching": check_patching,
+    "ablation": check_ablation,
+    "steering": check_steering,
+    "reception": check_reception,
 }
 """The checks by name, each a function of the model with the circuit, the model without, and the seed."""

@@ -28,7 +28,7 @@ def arithmetic(device: torch.device) -> dict[str, Any] | None:
     return {**flags, "mps_fallback": os.environ.get(FALLBACK) == "1"} if device.type == "mps" else flags
 
 
-def doubt(device: torch.device, dtype: torch.dtype) -> str | None:
+def doubt_arithmetic(device: torch.device, dtype: torch.dtype) -> str | None:
     """What to warn of before float32 activations are trusted: TF32 on a CUDA GPU; None where there is nothing to say."""
     flags = arithmetic(device)
     if flags is None or not flags["tf32"] or dtype != torch.float32:

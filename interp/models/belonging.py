@@ -14,7 +14,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from interp.errors import ArtefactError
-from interp.models.headers import Shape, count_layers
+from interp.models.headers import TensorShape, count_layers
 from interp.models.quantised import missing_package
 from interp.models.quiet import first_line, quietly
 
@@ -81,10 +81,10 @@ def make_skeleton(config: Any, path: Path) -> PreTrainedModel:
     except ImportError as error:
         raise missing_package(None, path, error) from error
     except TRANSFORMERS_ERRORS as error:
-        raise unreadable(path, error) from error
+        raise no_model(path, error) from error
 
 
-def refuse_larger(folder: Path, config: Any, shapes: Mapping[str, Shape]) -> None:
+def refuse_larger(folder: Path, config: Any, shapes: Mapping[str, TensorShape]) -> None:
     """Raise `ArtefactError` for a configuration that asks for more than the weights hold, before
     anything of that size is made.
     """
@@ -103,7 +103,7 @@ def refuse_larger(folder: Path, config: Any, shapes: Mapping[str, Shape]) -> Non
         )
 
 
-def refuse_unexpected(folder: Path, names: Collection[str], config: Any, shapes: Mapping[str, Shape]) -> None:
+def refuse_unexpected(folder: Path, names: Collection[str], config: Any, shapes: Mapping[str, TensorShape]) -> None:
     """Raise `ArtefactError` for tensors that the configuration has no place for: every number would
     be another network's. What older versions of transformers saved beside the weights is no weight.
     """
@@ -119,14 +119,14 @@ def refuse_unexpected(folder: Path, names: Collection[str], config: Any, shapes:
     )
 
 
-def unreadable(path: Path, error: BaseException) -> ArtefactError:
+def no_model(path: Path, error: BaseException) -> ArtefactError:
     """The error for a folder or file that transformers cannot make a model of."""
     what = "its tensors" if path.is_file() else "its files"
     told = f"the model in {path} cannot be loaded ({first_line(error)})"
     return ArtefactError(f"{told}: {what} do not fit together.")
 
 
-def _is_buffer(name: str, shape: Shape | None) -> bool:
+def _is_buffer(name: str, shape: TensorShape | None) -> bool:
     """Whether a tensor is a mask or a table that older models kept beside their weights."""
     *_, owner, last = ("", *name.split("."))
     if last in ("inv_freq", "masked_bias"):

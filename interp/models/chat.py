@@ -19,8 +19,8 @@ from transformers import PreTrainedTokenizerBase
 from interp.errors import DataError, UsageError
 from interp.files import read_regular, sha256_bytes
 from interp.models.bounded import BeyondBounds, bounded
-from interp.models.conversations import Message, Prompt, as_messages, shown, text_of, turns_of
-from interp.models.tokens import Tokens, encode, refuse_doubled, refuse_special, require_offsets, run_tokenizer
+from interp.models.conversations import Message, Prompt, abridged, as_messages, text_of, turns_of
+from interp.models.tokens import Tokens, encode_texts, refuse_doubled, refuse_special, require_offsets, run_tokenizer
 
 ON, OFF = "on", "off"
 
@@ -188,11 +188,11 @@ def encode_prompts(
     """The tokens of `prompts`, uncut: under the template `chat` (a text is one user turn), or plain (None).
 
     What the template writes is tokenised as it stands, nothing added; spans speak of the prompt's text. Raises as
-    `tokens.encode`, and `DataError` for messages that are none, have no template, or cannot be laid out.
+    `tokens.encode_texts`, and `DataError` for messages that are none, have no template, or cannot be laid out.
     """
     if chat is None:
         _refuse_conversations(prompts, names)
-        return encode(tokenizer, [text_of(prompt) for prompt in prompts], names=names, allow_special=allow_special)
+        return encode_texts(tokenizer, [text_of(prompt) for prompt in prompts], names=names, allow_special=allow_special)
     require_offsets(tokenizer)
     conversations = [as_messages(prompt, name=name) for prompt, name in zip(prompts, names, strict=True)]
     if not allow_special:
@@ -247,7 +247,7 @@ def _refuse_broken(chat: ChatTemplate) -> None:
 
 def _unfaithful(name: str, place: int, message: Message, what: str) -> DataError:
     return DataError(
-        f"{name}: the chat template writes message {place + 1} ({message['role']}: {shown(message['content'])}) {what}, so "
+        f"{name}: the chat template writes message {place + 1} ({message['role']}: {abridged(message['content'])}) {what}, so "
         "that the text's tokens cannot be told from the template's. Choose another template, or --chat-template off."
     )
 

@@ -58,7 +58,7 @@ def turns_of(prompt: Prompt) -> tuple[tuple[str, int, int], ...]:
 def _checked(value: Any, name: str) -> Sequence[Message]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
         raise DataError(
-            f"{name}: {FIELD} is {shown(value)}; expected a list of at least one message, such as "
+            f"{name}: {FIELD} is {abridged(value)}; expected a list of at least one message, such as "
             '[{"role": "user", "content": "..."}].'
         )
     for place, message in enumerate(value, start=1):
@@ -70,20 +70,20 @@ def _checked(value: Any, name: str) -> Sequence[Message]:
 def _fault(message: Any) -> str | None:
     """What keeps `message` from being one. A key without a value does not count."""
     if not isinstance(message, Mapping):
-        return f"is {shown(message)}, which has no role and no content"
+        return f"is {abridged(message)}, which has no role and no content"
     given = {str(key): value for key, value in message.items() if value is not None}
     for key in ("role", "content"):
         if key not in given:
             return f"has no {key}"
     if not isinstance(given["role"], str) or not _ROLE.fullmatch(given["role"]):
-        return f"has the role {shown(given['role'])}; a role is one word, such as user"
+        return f"has the role {abridged(given['role'])}; a role is one word, such as user"
     if not isinstance(given["content"], str) or not given["content"].strip():
-        return f"has the content {shown(given['content'])}; a content is a text that is not empty"
+        return f"has the content {abridged(given['content'])}; a content is a text that is not empty"
     others = sorted(given.keys() - {"role", "content"})
     return f"also has {others[0]!r}, which no position rule could tell from the text" if others else None
 
 
-def shown(value: Any) -> str:
+def abridged(value: Any) -> str:
     """A value as Python writes it, at most 60 characters of it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

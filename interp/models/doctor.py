@@ -13,7 +13,6 @@ these sites is refused when it is asked for (`reliance`).
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -23,10 +22,9 @@ from interp.models.language_model import LanguageModel
 from interp.models.model_checks import MODEL_CHECKS, measured_whole, whole_bound
 from interp.models.probe import Gap, offered, widest
 from interp.models.reliance import relying_on
-from interp.models.site_checks import bound_of, measured
+from interp.models.site_checks import bound_of, look_at
+from interp.results import TableRow
 from interp.sites import Site
-
-Row = dict[str, Any]
 
 _MEANS = {
     "shapes": "a site's tensor is not what its name says",
@@ -77,7 +75,7 @@ def confirm(model: LanguageModel) -> None:
         )
 
 
-def examine(model: LanguageModel, *, thorough: bool = True) -> list[Row]:
+def examine(model: LanguageModel, *, thorough: bool = True) -> list[TableRow]:
     """Rows {check, passed, value, bound, means, sites, refuses}, one per check, all looked at anew.
 
     Checks of sites come first. Brief: residual identity and shapes in every layer, and an edit of
@@ -104,7 +102,7 @@ def examine(model: LanguageModel, *, thorough: bool = True) -> list[Row]:
             wanted[check] = [site for site in offered(model, everywhere) if site.name == name]
     model.passing = {}  # one pass over the probe serves all checks of sites
     try:
-        measured(model, "shapes", wanted["shapes"])
+        look_at(model, "shapes", wanted["shapes"])
         rows = [_site_row(model, check, sites) for check, sites in wanted.items() if sites]
     finally:
         model.passing = None
@@ -116,7 +114,7 @@ def _require_stream(model: LanguageModel) -> None:
     """Raise `UsageError` where the residual stream of a layer cannot be seen: all rests on it."""
     layers = range(model.dims.n_layers)
     stream = [Site(name, layer) for layer in layers for name in ("resid_pre", "resid_post")]
-    unseen = [site for site, found in measured(model, "shapes", stream).items() if found.error]
+    unseen = [site for site, found in look_at(model, "shapes", stream).items() if found.error]
     if unseen:
         found = model.proofs["shapes", unseen[0]]
         raise UsageError(
@@ -126,25 +124,25 @@ def _require_stream(model: LanguageModel) -> None:
         )
 
 
-def _told(row: Row) -> str:
+def _told(row: TableRow) -> str:
     numbers = f"{row['value']:.1e} > {row['bound']:.0e}"
     return f"{row['check']} self-check failed {numbers}: {row['means']}"
 
 
-def _site_row(model: LanguageModel, check: str, sites: Sequence[Site]) -> Row:
-    found, bound = measured(model, check, sites), bound_of(model, check)
+def _site_row(model: LanguageModel, check: str, sites: Sequence[Site]) -> TableRow:
+    found, bound = look_at(model, check, sites), bound_of(model, check)
     bad = [site for site, one in found.items() if not one.error <= bound]
     if check in _COUNTED:
         return _row(check, float(len(bad)), 0.0, _MEANS[check], bad)
     return _row(check, widest(list(found.values())).error, bound, _MEANS[check], bad)
 
 
-def _whole_row(model: LanguageModel, check: str) -> Row:
+def _whole_row(model: LanguageModel, check: str) -> TableRow:
     found: Gap = measured_whole(model, check)
     return _row(check, found.error, whole_bound(model, check, found.error), MODEL_CHECKS[check].means, [])
 
 
-def _row(check: str, value: float, bound: float, means: str, bad: Sequence[Site]) -> Row:
+def _row(check: str, value: float, bound: float, means: str, bad: Sequence[Site]) -> TableRow:
     passed = bool(value <= bound)
     told = ", ".join(map(str, bad[:3])) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
     return {

@@ -12,7 +12,7 @@ from typing import Any
 from interp.errors import ArtefactError, UsageError
 from interp.files import open_regular, read_regular
 
-FAMILIES = (
+MODEL_TYPES = (
     "gpt2",
     "gpt_neo",
     "gpt_neox",
@@ -122,7 +122,7 @@ def unsupported(where: Path | str, kind: str) -> UsageError:
     """The error for a kind of model that interp does not read."""
     return UsageError(
         f"{where} is of a kind that interp does not read ({kind}). It reads decoder-only language models: "
-        f"{', '.join(FAMILIES)} and others like them."
+        f"{', '.join(MODEL_TYPES)} and others like them."
     )
 
 

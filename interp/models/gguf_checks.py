@@ -11,7 +11,7 @@ from typing import Any
 from interp.errors import ArtefactError, UsageError
 from interp.models.gguf_header import Header, damaged
 
-KINDS = {
+NO_MODEL = {
     "adapter": "a change to a model: merge it into its model first",
     "mmproj": "the part of a model that reads images or sound",
     "imatrix": "statistics that a model was rounded with",
@@ -47,10 +47,10 @@ def _refuse_other_kinds(path: Path, facts: Mapping[str, Any]) -> None:
     kind, architecture = facts.get("general.type", "model"), facts.get("general.architecture")
     if architecture == "clip":  # what older files of image encoders say
         kind = "mmproj"
-    elif architecture in KINDS:
+    elif architecture in NO_MODEL:
         kind = architecture
     if kind != "model":
-        what = KINDS.get(kind, "no language model")
+        what = NO_MODEL.get(kind, "no language model")
         raise UsageError(f"{path} is of the kind {kind!r}, {what}. Name the file of the model.")
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from interp.errors import ArtefactError, ResourceError
 
-HEAD = 1 << 26
+HEAD_BYTES = 1 << 26
 """Bytes that metadata and table may take: several times those of the largest vocabularies."""
 
 MOST = {"metadata keys": 1 << 16, "tensors": 1 << 17, "array elements": 1 << 21}
@@ -98,7 +98,7 @@ def read_header(path: Path) -> Header:
     types = _types(path)
     try:
         with path.open("rb") as stream:
-            head = stream.read(HEAD)
+            head = stream.read(HEAD_BYTES)
         length = path.stat().st_size
     except OSError as error:
         raise ResourceError(f"cannot read {path}: {error.strerror or error}.") from error
@@ -166,7 +166,7 @@ class _Reader:
         """Go `size` bytes on; where they begin. Raises `ArtefactError` where they are not there."""
         start, self.at = self.at, self.at + size
         if self.at > len(self.head):
-            cut = "the file is cut off" if self.length <= HEAD else f"the limit is {HEAD} bytes"
+            cut = "the file is cut off" if self.length <= HEAD_BYTES else f"the limit is {HEAD_BYTES} bytes"
             told = f"its head goes on for {size} bytes at byte {start} of {len(self.head)}: {cut}"
             raise damaged(self.path, told)
         return start

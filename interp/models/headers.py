@@ -13,7 +13,7 @@ from interp.errors import ArtefactError
 from interp.files import open_regular
 from interp.models.folder import weight_files
 
-Shape = tuple[int, ...]
+TensorShape = tuple[int, ...]
 
 _MOST_BYTES = 32 << 20
 """The longest header that is read: of a model with 100 000 tensors in one file it has half of this."""
@@ -22,12 +22,12 @@ _NUMBER = re.compile(r"(?:^|\.)(\d{1,6})(?:\.|$)")
 """The first number in a tensor's name is its layer's, in every family."""
 
 
-def weight_shapes(folder: Path) -> dict[str, Shape]:
+def weight_shapes(folder: Path) -> dict[str, TensorShape]:
     """The shape of every tensor in the weights of a folder, by name.
 
     Raises `ArtefactError` for a file that is no safetensors file, is cut, or lies of its size.
     """
-    found: dict[str, Shape] = {}
+    found: dict[str, TensorShape] = {}
     for path in weight_files(folder):
         try:
             found.update(_shapes(path))
@@ -46,7 +46,7 @@ def count_layers(names: Iterable[str]) -> int:
     return max((int(match[1]) + 1 for name in names if (match := _NUMBER.search(name))), default=0)
 
 
-def _shapes(path: Path) -> dict[str, Shape]:
+def _shapes(path: Path) -> dict[str, TensorShape]:
     """The shapes in one file: a length of 8 bytes, a header of JSON, and the data."""
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -68,7 +68,7 @@ def _end(entry: Any) -> int:
     return int(end)
 
 
-def _shape(extents: Any) -> Shape:
+def _shape(extents: Any) -> TensorShape:
     if not all(isinstance(extent, int) and extent >= 0 for extent in extents):
         raise ValueError(f"a tensor has the shape {str(extents)[:80]}")
     return tuple(extents)

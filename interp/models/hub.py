@@ -11,7 +11,7 @@ from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_b
 
 from interp.errors import InterpError, ResourceError, UsageError
 from interp.models.folder import INDEX, SINGLE, SMALL, check_config, check_weight_names, read_json, shard_names
-from interp.models.names import cache_folder, nearest, split_hub_id
+from interp.models.names import cache_folder, nearest_names, split_hub_id
 
 _YES = {"1", "ON", "YES", "TRUE"}
 
@@ -66,7 +66,7 @@ def _cached(name: str, repository: str, revision: str | None) -> Path:
     if not isinstance(config, str):
         raise ResourceError(
             f"{name} has no copy in the cache ({cache_folder()}), and the network is not to be used (--offline or "
-            f"HF_HUB_OFFLINE). Known here: {', '.join(nearest(name))}. Load it once while online."
+            f"HF_HUB_OFFLINE). Known here: {', '.join(nearest_names(name))}. Load it once while online."
         )
     return Path(config).parent
 
@@ -83,9 +83,9 @@ def _refused(name: str, repository: str, error: Exception) -> InterpError:
             f"{name}: the repository has no such revision; its branches and commits are listed on {page}/commits."
         )
     if isinstance(error, RepositoryNotFoundError):
-        return UsageError(
-            f"the hub has no model {repository} (or it is private: then set HF_TOKEN). Did you mean {', '.join(nearest(name))}?"
-        )
+        near = ", ".join(nearest_names(name))
+        private = "(or it is private: then set HF_TOKEN)"
+        return UsageError(f"the hub has no model {repository} {private}. Did you mean {near}?")
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
     return ResourceError(f"the hub could not be reached for {name} ({reason}).{_copy(repository)}")
 

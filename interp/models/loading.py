@@ -17,7 +17,7 @@ from transformer_lens.model_bridge.sources import build_bridge_from_module
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.errors import ArtefactError, ResourceError, UsageError
-from interp.models.arithmetic import doubt
+from interp.models.arithmetic import doubt_arithmetic
 from interp.models.cache import carry_cache
 from interp.models.chat import choose_template, read_template
 from interp.models.doctor import confirm
@@ -25,7 +25,7 @@ from interp.models.folder import unsupported
 from interp.models.language_model import LanguageModel
 from interp.models.model_checks import plain_logits
 from interp.models.placement import Placement, check_placement, home
-from interp.models.provenance import describe
+from interp.models.provenance import describe_model
 from interp.models.quantised import OTHERWISE, is_quantised, warn_if_undone
 from interp.models.quiet import first_line
 from interp.models.rotation import keep_dtype
@@ -71,11 +71,11 @@ def load(
     hf_model = source.weights()
     check_vocabulary(source.tokenizer, hf_model, name)
     chosen = {"chat_template": chat and chat.sha256}
-    provenance = describe(name, source, hf_model) | chosen
+    provenance = describe_model(name, source, hf_model) | chosen
     warn_if_undone(provenance)
     for caution in source.cautions:
         warnings.warn(caution, stacklevel=2)
-    doubtful = doubt(home(hf_model.get_input_embeddings()), working_dtype(hf_model))
+    doubtful = doubt_arithmetic(home(hf_model.get_input_embeddings()), working_dtype(hf_model))
     if doubtful is not None:
         warnings.warn(doubtful, stacklevel=2)
     known = plain_logits(hf_model, _rows(hf_model))

@@ -19,7 +19,7 @@ from interp.errors import InternalError
 from interp.models.cache import held
 from interp.models.language_model import LanguageModel, PlainLogits
 from interp.models.placement import home
-from interp.models.probe import SAME, Gap, exact_bound, gap, pass_bound, probe, record, widest
+from interp.models.probe import SAME, Gap, exact_bound, gap, pass_bound, probe_tokens, record_sites, widest
 from interp.models.site_checks import spread_of
 from interp.models.tokens import Batch
 from interp.sites import Site
@@ -58,7 +58,7 @@ def measure_hooks(model: LanguageModel) -> Gap:
     before = model.count_hooks()
     sites = (Site("resid_pre", 0), Site("resid_post", 0))
     try:
-        model.forward(model.pad(probe(model)[-1:]), hooks=[(site.hook, fail) for site in sites])
+        model.forward(model.pad(probe_tokens(model)[-1:]), hooks=[(site.hook, fail) for site in sites])
     except _Planned:
         after = model.count_hooks()
         return Gap(float(abs(after - before)), f"{after} hooks", f"{before}")
@@ -74,11 +74,11 @@ def measure_cache(model: LanguageModel) -> Gap:
     rows at once, while a vector is added at absolute positions >= 3. Infinite when the cache does
     not hold what was read.
     """
-    rows = probe(model)
+    rows = probe_tokens(model)
     batch = model.pad(rows, side="left")
     width = batch.ids.shape[1]
     site = Site("resid_post", model.dims.n_layers // 2)
-    stream = record(model, model.pad(rows[:1]), [site])[0].get(site)
+    stream = record_sites(model, model.pad(rows[:1]), [site])[0].get(site)
     if stream is None:
         return Gap(float("inf"), f"nothing at {site}", "a tensor")
     draw = torch.Generator().manual_seed(2)
@@ -141,7 +141,7 @@ def plain_logits(hf_model: PreTrainedModel, d_vocab: int) -> PlainLogits:
 
 
 def _batched(model: LanguageModel, side: str) -> Gap:
-    rows, depth = probe(model), model.dims.n_layers
+    rows, depth = probe_tokens(model), model.dims.n_layers
     alone = [_last_stream(model, model.pad([row]), depth)[0] for row in rows]
     batch = model.pad(rows, side=side)
     together = _last_stream(model, batch, depth)

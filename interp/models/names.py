@@ -23,7 +23,7 @@ FORMS = (
     "a .gguf file, or a hub id org/name@revision"
 )
 
-SUFFIX = ".gguf"
+GGUF_SUFFIX = ".gguf"
 
 Kind = Literal["testbed", "packaged", "folder", "gguf", "hub"]
 
@@ -40,7 +40,7 @@ def resolve(name: str) -> Kind:
     kind = _on_disk(name)
     if kind is not None:
         return kind
-    if name.lower().endswith(SUFFIX):
+    if name.lower().endswith(GGUF_SUFFIX):
         raise UsageError(f"there is no file {name}. {_hint(name)}")
     match = HUB_ID.fullmatch(name)
     if match and ".." not in name:
@@ -62,7 +62,7 @@ def _on_disk(name: str) -> Literal["folder", "gguf"] | None:
         raise UsageError(f"{told}. {_hint(name)}") from error
     if not plain:
         raise UsageError(f"{name} is no ordinary file but a pipe or a device; a model is {FORMS}.")
-    if path.suffix.lower() != SUFFIX:
+    if path.suffix.lower() != GGUF_SUFFIX:
         raise UsageError(f"{name} is a file; a model is {FORMS}.")
     return "gguf"
 
@@ -75,7 +75,7 @@ def split_hub_id(name: str) -> tuple[str, str | None]:
     return match["repository"], match["revision"]
 
 
-def nearest(name: str) -> list[str]:
+def nearest_names(name: str) -> list[str]:
     """The three known names most like `name`.
 
     Known are testbeds, packaged models, model folders and GGUF files below the current folder, and
@@ -85,13 +85,13 @@ def nearest(name: str) -> list[str]:
 
 
 def _hint(name: str) -> str:
-    return f"Did you mean {', '.join(nearest(name))}? A model is {FORMS}."
+    return f"Did you mean {', '.join(nearest_names(name))}? A model is {FORMS}."
 
 
 def _known() -> list[str]:
     configs = [path for depth in ("*", "*/*") for path in Path().glob(f"{depth}/config.json")]
     folders = [str(path.parent) for path in configs]
-    found = [path for depth in ("", "*/", "*/*/") for path in Path().glob(f"{depth}*{SUFFIX}")]
+    found = [path for depth in ("", "*/", "*/*/") for path in Path().glob(f"{depth}*{GGUF_SUFFIX}")]
     files = [str(path) for path in found if path.is_file()]
     cached = [entry.name for entry in cache_folder().glob("models--*") if entry.is_dir()]
     cached = [name.removeprefix("models--").replace("--", "/") for name in cached]

@@ -69,7 +69,7 @@ def widest(gaps: Sequence[Gap]) -> Gap:
     return max(gaps, key=lambda one: one.error, default=SAME)
 
 
-def probe(model: LanguageModel) -> list[list[int]]:
+def probe_tokens(model: LanguageModel) -> list[list[int]]:
     """Rows of token ids, the longest first."""
     draw = torch.Generator().manual_seed(0)
     lengths = [min(length, model.dims.n_ctx) for length in LENGTHS]
@@ -85,7 +85,7 @@ def offered(model: LanguageModel, layers: Sequence[int]) -> list[Site]:
 Seen = dict[Site, Tensor]
 
 
-def record(
+def record_sites(
     model: LanguageModel,
     batch: Batch,
     sites: Sequence[Site],
@@ -142,7 +142,7 @@ def pass_bound(model: LanguageModel) -> float:
 
 
 def _moved_by_a_rounding(model: LanguageModel) -> float:
-    batch = model.pad(probe(model)[:1])
+    batch = model.pad(probe_tokens(model)[:1])
     draw = torch.Generator().manual_seed(4)
     step = torch.finfo(model.precision).eps / 2
 
@@ -150,6 +150,6 @@ def _moved_by_a_rounding(model: LanguageModel) -> float:
         sign = torch.randint(2, tensor.shape, generator=draw).to(tensor) * 2 - 1
         return tensor * (1 + step * sign)
 
-    _, clean = record(model, batch, [])
-    _, moved = record(model, batch, [], edits=[(Site("resid_pre", 0).hook, move)])
+    _, clean = record_sites(model, batch, [])
+    _, moved = record_sites(model, batch, [], edits=[(Site("resid_pre", 0).hook, move)])
     return gap(moved, clean).error

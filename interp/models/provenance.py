@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.files import sha256_bytes, sha256_file
 from interp.models.arithmetic import arithmetic
-from interp.models.names import SUFFIX
+from interp.models.names import GGUF_SUFFIX
 from interp.models.placement import home, spread
 from interp.models.quantised import UNDONE, is_quantised
 from interp.models.sources import Source
@@ -18,7 +18,7 @@ from interp.models.weights import working_dtype
 from interp.results import software
 
 
-def describe(name: str, source: Source, hf_model: PreTrainedModel) -> dict[str, Any]:
+def describe_model(name: str, source: Source, hf_model: PreTrainedModel) -> dict[str, Any]:
     """Identity of model, tokenizer and arithmetic, as plain JSON values.
 
     `digest` is one SHA-256 over weights, configuration and tokenizer: equal digests mean the same
@@ -62,7 +62,7 @@ def describe(name: str, source: Source, hf_model: PreTrainedModel) -> dict[str, 
 
 
 def _label(path: Path) -> str:
-    return "model.gguf" if path.suffix.lower() == SUFFIX else path.name
+    return "model.gguf" if path.suffix.lower() == GGUF_SUFFIX else path.name
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -13,7 +13,7 @@ from interp.models import versions
 from interp.models.language_model import LanguageModel
 from interp.models.model_checks import MODEL_CHECKS, measured_whole, whole_bound
 from interp.models.probe import Gap
-from interp.models.site_checks import SITE_CHECKS, bound_of, measured
+from interp.models.site_checks import SITE_CHECKS, bound_of, look_at
 from interp.sites import SITE_NAMES, Site
 
 
@@ -104,7 +104,7 @@ def refusal(model: LanguageModel, method: str, sites: Sequence[Site]) -> Refusal
             text = f"{model.name}: {method} is refused: {why}. {_WHOLE_INSTEAD} {versions.tried()}."
             return Refusal(check, text)
     for check, names in needs.sites.items():
-        found_at = measured(model, check, [site for site in sites if site.name in names])
+        found_at = look_at(model, check, [site for site in sites if site.name in names])
         bound = bound_of(model, check)
         worst = max(found_at, key=lambda site: found_at[site].error, default=None)
         if worst is not None and not found_at[worst].error <= bound:
@@ -123,12 +123,12 @@ def usable(
     """Those of `sites` at which `method` may be used, and why it is refused at the others."""
     there = [site for site in sites if model.offers(site)]
     for check, names in RELIES_ON[method].sites.items():  # all sites in one go: few passes
-        measured(model, check, [site for site in there if site.name in names])
+        look_at(model, check, [site for site in there if site.name in names])
     refused = {site: why.text for site in sites if (why := refusal(model, method, [site]))}
     return [site for site in sites if site not in refused], refused
 
 
-def told_once(refused: Mapping[Site, str]) -> str:
+def tell_refused(refused: Mapping[Site, str]) -> str:
     """One sentence of what is refused and why, the first site of each kind for all of it."""
     kinds: dict[str, list[Site]] = {}
     for site in refused:

@@ -19,7 +19,7 @@ from torch import Tensor
 from interp.errors import InternalError
 from interp.models.editable import Hook
 from interp.models.language_model import LanguageModel
-from interp.models.probe import SAME, Gap, Seen, exact_bound, gap, offered, probe, record
+from interp.models.probe import SAME, Gap, Seen, exact_bound, gap, offered, probe_tokens, record_sites
 from interp.models.sizes import site_shape
 from interp.sites import RESIDUAL_WIDE, Site
 
@@ -36,7 +36,7 @@ class SiteCheck(NamedTuple):
 def measure_shapes(model: LanguageModel, sites: Sequence[Site]) -> Found:
     """Infinite where nothing passes, or a tensor of another shape than announced."""
     seen = _passing(model, sites)
-    pos = len(probe(model)[0])
+    pos = len(probe_tokens(model)[0])
     sizes = {"batch": 1, "pos": pos, "query_pos": pos, "key_pos": pos}
     found = {}
     for site in sites:
@@ -118,7 +118,7 @@ def _passing(model: LanguageModel, sites: Sequence[Site]) -> Seen:
     kept = {} if model.passing is None else model.passing
     missing = [site for site in there if site not in kept]
     if missing:
-        kept.update(record(model, model.pad(probe(model)[:1]), missing)[0])
+        kept.update(record_sites(model, model.pad(probe_tokens(model)[:1]), missing)[0])
     return {site: kept[site] for site in there if site in kept}
 
 
@@ -178,10 +178,10 @@ def _disturb(
     behind = [layer + 1 for layer in layers if layer + 1 < model.dims.n_layers]
     near = offered(model, sorted({*layers, *behind}))
     stream = [site for site in near if site.name in RESIDUAL_WIDE]
-    batch = model.pad([probe(model)[-1]] * len(sites))
-    _, clean = record(model, batch, [])
+    batch = model.pad([probe_tokens(model)[-1]] * len(sites))
+    _, clean = record_sites(model, batch, [])
     edits = [edit(row, site) for row, site in enumerate(sites)]
-    after, moved = record(model, batch, stream, edits=edits)
+    after, moved = record_sites(model, batch, stream, edits=edits)
     found: Found = {}
     for row, site in enumerate(sites):
         stays = gap(moved[row], clean[row]).error == 0
@@ -207,7 +207,7 @@ def spread_of(tensor: Tensor) -> Tensor:
     return tensor.float().std().clamp(min=1e-3).to(tensor)
 
 
-def measured(model: LanguageModel, check: str, sites: Sequence[Site]) -> Found:
+def look_at(model: LanguageModel, check: str, sites: Sequence[Site]) -> Found:
     """What `check` finds at `sites`; each is looked at once per model."""
     if check not in SITE_CHECKS:
         raise InternalError(f"no check is called {check!r}.")

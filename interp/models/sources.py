@@ -24,10 +24,10 @@ from interp.models import names
 from interp.models.belonging import (
     TRANSFORMERS_ERRORS,
     make_skeleton,
+    no_model,
     read_config,
     refuse_larger,
     refuse_unexpected,
-    unreadable,
 )
 from interp.models.folder import check_description, check_folder, unsupported, weight_files
 from interp.models.gguf_model import open_gguf, reading
@@ -219,7 +219,7 @@ def _weights(
         if mapped:
             told = f"the model in {path} cannot be spread by this device map"
             raise UsageError(f"{told} ({first_line(error)}).") from error
-        raise unreadable(path, error) from error
+        raise no_model(path, error) from error
     model, report = loaded
     missing = sorted(report["missing_keys"])
     missing += sorted(str(row) for row in report["mismatched_keys"])

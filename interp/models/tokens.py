@@ -83,7 +83,7 @@ class Tokens:
     spans: list[tuple[int, int]]
 
 
-def encode(
+def encode_texts(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, names: Sequence[str], allow_special: bool
 ) -> list[Tokens]:
     """`texts` as the tokenizer writes them, uncut; `names` (the items' ids) are for the messages.

@@ -6,7 +6,6 @@ measured on the other.
 
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -21,22 +20,21 @@ from interp.chance import draws_for
 from interp.directions import Direction
 from interp.errors import UsageError
 from interp.evaluation.judges import judge_for
-from interp.models.reliance import told_once, usable
+from interp.models.reliance import tell_refused, usable
+from interp.results import TableRows
 from interp.sites import Site
 from interp.study import power
 from interp.study.folder import Study
 from interp.study.presets import spaced
-from interp.study.representation import choose_site, fit_direction, saturated_sites
+from interp.study.representation import choose_site, fit_direction, saturated_layers
 from stimuli.battery import Pairs
 
 NEW_TOKENS = 12
 LISTED = 60
 """Components of each kind that the contributions table lists for each emotion, the strongest first."""
 
-Rows = list[dict[str, Any]]
 
-
-def patching(study: Study) -> Rows:
+def patching(study: Study) -> TableRows:
     """Activation patching between twins, sites x layers, at the text's last token and at the edit.
 
     Before anything is patched it is asked whether these pairs can show half of what the model makes
@@ -52,7 +50,7 @@ def patching(study: Study) -> Rows:
     return patch_pairs(study.model, pairs, study.readout.readout, sites=sites, seed=study.settings.seed)
 
 
-def contributions(study: Study) -> Rows:
+def contributions(study: Study) -> TableRows:
     """Exact contributions of heads and neurons to each emotion's direction: direction and ranks are of
     one half of the pairs, values and intervals of the other.
     """
@@ -60,7 +58,7 @@ def contributions(study: Study) -> Rows:
     return [row for emotion in study.emotions for row in _contributions(study, chosen, emotion, top=LISTED, reported=reported)]
 
 
-def ablation(study: Study) -> Rows:
+def ablation(study: Study) -> TableRows:
     """The top k heads and neurons of the choosing half, knocked out in the other half, beside random k of the same layers."""
     chosen, reported = halves(study.pairs, seed=study.settings.seed)
     vectors = _directions(study, chosen)
@@ -68,7 +66,7 @@ def ablation(study: Study) -> Rows:
     listed = {emotion: _contributions(study, chosen, emotion, top=LISTED) for emotion in study.readout.emotions}
     limits = study.settings.limits
     n_draws = max(limits.draws, draws_for(len(study.emotions)))
-    rows: Rows = []
+    rows: TableRows = []
     for kind in ("head", "neuron"):
         order = {one: ranked(found, component=kind, emotion=one) for one, found in listed.items()}
         if not any(order.values()):
@@ -77,7 +75,7 @@ def ablation(study: Study) -> Rows:
     return rows
 
 
-def steering(study: Study) -> Rows:
+def steering(study: Study) -> TableRows:
     """Each emotion's direction, fitted on the choosing half, added while the model reads and continues neutral texts.
 
     Where a judge knows the model's language (a testbed's oracle), continuations are generated and judged, and layer, positions
@@ -109,7 +107,7 @@ def _places(study: Study, pairs: Pairs) -> list[Place]:
     """Where steering is tried: the layers that tell twins apart best, at the last token alone or at all from there."""
     return [
         Place({emotion: fit_direction(study, pairs, emotion, site) for emotion in study.emotions}, where)
-        for site in saturated_sites(study, pairs)
+        for site in saturated_layers(study, pairs)
         for where in (("last",), ("last", "generated"))
     ]
 
@@ -135,7 +133,7 @@ def _contributions(
     *,
     top: int,
     reported: Pairs | None = None,
-) -> Rows:
+) -> TableRows:
     """Components as `pairs` rank them; what they do is told of the pairs `reported`, where given."""
     direction = fit_direction(study, pairs, emotion, choose_site(study, pairs))
     sites = _contributing(study, range(direction.site.layer + 1))
@@ -150,9 +148,9 @@ def _contributing(study: Study, layers: Iterable[int]) -> list[Site]:
     sites = [Site(name, layer) for layer in layers for name in KINDS.values()]
     found, refused = usable(study.model, "contributions", sites)
     if not found:
-        raise UsageError(told_once(refused))
+        raise UsageError(tell_refused(refused))
     if refused:
-        warnings.warn(told_once(refused), stacklevel=2)
+        warnings.warn(tell_refused(refused), stacklevel=2)
     return found
 
 

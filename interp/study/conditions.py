@@ -17,7 +17,7 @@ FEWEST = 4
 
 _OF_TWINS = ("reception", "directions", "readout")
 
-NEEDS: Mapping[str, tuple[str, ...]] = {
+CONDITIONS_OF: Mapping[str, tuple[str, ...]] = {
     "capture": (),
     "probes": ("reception", "categorisation"),
     "directions": ("directions",),
@@ -29,7 +29,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 }
 """The questions of each stage, of which one must be open; capture asks none."""
 
-ASKED_BY_WORDS = tuple(stage for stage, needed in NEEDS.items() if "readout" in needed)
+ASKED_BY_WORDS = tuple(stage for stage, needed in CONDITIONS_OF.items() if "readout" in needed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Conditions:
 
     def forbids(self, stage: str) -> str | None:
         """Why `stage` cannot be run; None where it can."""
-        needed = NEEDS[stage]
+        needed = CONDITIONS_OF[stage]
         if not needed or any(question not in self.closed for question in needed):
             return None
         return " ".join(dict.fromkeys(self.closed[question] for question in needed))
@@ -55,11 +55,11 @@ class Conditions:
         Raises `StatisticsError` for one that was asked for by name, and where no question of all
         the stages is open; it says what can be asked instead.
         """
-        questions = [stage for stage in stages if NEEDS[stage]]
+        questions = [stage for stage in stages if CONDITIONS_OF[stage]]
         found = {stage: why for stage in questions if (why := self.forbids(stage))}
         if not found or not (asked or len(found) == len(questions)):
             return found
-        still = [stage for stage in NEEDS if NEEDS[stage] and not self.forbids(stage)]
+        still = [stage for stage in CONDITIONS_OF if CONDITIONS_OF[stage] and not self.forbids(stage)]
         told = f"What can be asked: {', '.join(still)}." if still else "Nothing else can be asked."
         reasons = " ".join(dict.fromkeys(found.values()))
         raise StatisticsError(f"{', '.join(found)} cannot be asked: {reasons} {told}")
@@ -68,7 +68,7 @@ class Conditions:
         """The probes' question that is closed where the other one is open."""
         if self.forbids("probes"):
             return {}
-        return {one: self.closed[one] for one in NEEDS["probes"] if one in self.closed}
+        return {one: self.closed[one] for one in CONDITIONS_OF["probes"] if one in self.closed}
 
 
 def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:

@@ -29,7 +29,7 @@ from interp.models import LanguageModel, load
 from interp.models.conversations import prompt_of
 from interp.models.ends import LAST
 from interp.models.folder import small_files
-from interp.models.reliance import told_once, usable
+from interp.models.reliance import tell_refused, usable
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site
 from interp.study.conditions import FEWEST, Conditions, conditions, unreadable
@@ -137,7 +137,7 @@ class Study:
             return asked
         found, refused = usable(self.model, "capture", asked)
         if refused and found:
-            warnings.warn(told_once(refused), stacklevel=2)
+            warnings.warn(tell_refused(refused), stacklevel=2)
         return found or asked
 
     @cached_property

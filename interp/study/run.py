@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from interp.capture.estimate import estimate as plan_in_numbers
+from interp.capture.estimate import estimate_capture as plan_in_numbers
 from interp.capture.workers.signals import ended_by_signals
 from interp.errors import ArtefactError, DataError, InterpError, StatisticsError, UsageError
 from interp.files import make_folder, sha256_bytes, write_atomic

@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from interp.capture.store.sealed_json import MOST_BYTES, differences, seal, unseal
-from interp.capture.store.shard import SCHEMA, open_shard
+from interp.capture.store.sealed_json import LONGEST, differences, seal, unseal
+from interp.capture.store.shard import SHARD_SCHEMA, open_shard
 from interp.capture.store.shard_record import ShardRecord, read_shard_record
 from interp.capture.store.verified_file import block_digests
 from interp.errors import ArtefactError, InternalError
@@ -66,7 +66,7 @@ class RunFolder:
         elif (path / MANIFEST).exists() or any((path / SHARDS).glob("*.h5")):
             raise ArtefactError(f"{path} holds shards without a {RUN}: it is damaged, or not a capture. Choose another --out.")
         if not (path / RUN).exists():
-            write_atomic(path / RUN, (seal({"schema": SCHEMA, **head}) + "\n").encode())
+            write_atomic(path / RUN, (seal({"schema": SHARD_SCHEMA, **head}) + "\n").encode())
         make_folder(path / SHARDS)
         return cls(path)
 
@@ -180,16 +180,16 @@ def capture_in(path: Path | str) -> Path:
 
 def _read_head(path: Path) -> dict[str, Any]:
     try:
-        head = unseal(read_regular(path, most=MOST_BYTES), path=path)
+        head = unseal(read_regular(path, most=LONGEST), path=path)
     except OSError as error:
         raise ArtefactError(
             f"{path.parent} is not a capture: {path.name} cannot be read ({error.strerror or error})."
         ) from error
-    if head.get("schema") != SCHEMA:
-        older = isinstance(head.get("schema"), int) and head["schema"] < SCHEMA
+    if head.get("schema") != SHARD_SCHEMA:
+        older = isinstance(head.get("schema"), int) and head["schema"] < SHARD_SCHEMA
         what, then = ("an older", "capture again into another --out") if older else ("a newer", "update")
         raise ArtefactError(
-            f"{path} was written by {what} interp (schema {head.get('schema')}, this one reads {SCHEMA}): {then}."
+            f"{path} was written by {what} interp (schema {head.get('schema')}, this one reads {SHARD_SCHEMA}): {then}."
         )
     types = {"plan": str, "config": dict, "provenance": dict, "n_items": int, "n_shards": int}
     wrong = [key for key, kind in types.items() if not isinstance(head.get(key), kind)]
@@ -212,11 +212,11 @@ def _sealed_lines(path: Path) -> Iterable[dict[str, Any]]:
     except OSError as error:
         raise ArtefactError(f"{path} cannot be read: {error.strerror or error}.") from error
     with stream:
-        while line := stream.readline(MOST_BYTES):
+        while line := stream.readline(LONGEST):
             if line.endswith(b"\n"):
                 yield unseal(line, path=path)
-            elif len(line) >= MOST_BYTES:
-                raise ArtefactError(f"{path} holds a line above {MOST_BYTES} bytes, and none of ours is.")
+            elif len(line) >= LONGEST:
+                raise ArtefactError(f"{path} holds a line above {LONGEST} bytes, and none of ours is.")
 
 
 def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from interp.errors import ArtefactError
 from interp.files import sha256_bytes
 
-MOST_BYTES = 64 << 20
+LONGEST = 64 << 20
 """The longest line, and the longest run.json, that is parsed at all."""
 
 
@@ -20,8 +20,8 @@ def seal(content: Mapping[str, Any]) -> str:
 
 def unseal(text: str | bytes, *, path: Path) -> dict[str, Any]:
     """The content of a sealed line; raises `ArtefactError` when it is not one, or was changed after it was written."""
-    if len(text) > MOST_BYTES:
-        raise ArtefactError(f"{path} holds a line of {len(text)} bytes, and none of ours is above {MOST_BYTES}.")
+    if len(text) > LONGEST:
+        raise ArtefactError(f"{path} holds a line of {len(text)} bytes, and none of ours is above {LONGEST}.")
     try:
         outer = json.loads(text)
         content, digest = outer["content"], outer["sha256"]

@@ -6,8 +6,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.testbeds.planted.known import Truth, truth
 from interp.testbeds.planted.spec import PlantedSpec
-from interp.testbeds.planted.texts import build_tokenizer, readout, stimuli
-from interp.testbeds.planted.weights import build_model
+from interp.testbeds.planted.texts import build_word_tokenizer, readout, stimuli
+from interp.testbeds.planted.weights import build_planted
 from interp.testbeds.records import Testbed
 
 __all__ = ["RECORDS", "SPECS", "PlantedSpec", "Truth", "build", "readout", "stimuli", "truth"]
@@ -18,7 +18,7 @@ SPECS = {"planted": PlantedSpec(), "planted_null": PlantedSpec(circuit=False)}
 
 def build(spec: PlantedSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The Hugging Face model and tokenizer of `spec`, in memory, in about a second."""
-    return build_model(spec), build_tokenizer(spec)
+    return build_planted(spec), build_word_tokenizer(spec)
 
 
 def _record(spec: PlantedSpec) -> Testbed:

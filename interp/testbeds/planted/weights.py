@@ -21,7 +21,7 @@ from interp.testbeds.planted.spec import (
     shares,
     subspaces,
 )
-from interp.testbeds.planted.texts import N_CTX, ORDINARY, SPECIAL, STOP, readout, situation_words, vocabulary
+from interp.testbeds.planted.texts import FULL_STOP, N_POSITIONS, ORDINARY, SPECIAL_WORDS, list_words, readout, situation_words
 
 FOCUS = 24.0
 """Attention score of a flagged word for planted and decoy heads; other words score 0, so e^-24 of the weight leaks."""
@@ -51,12 +51,13 @@ def strengths(spec: PlantedSpec) -> dict[str, float]:
     return found
 
 
-def build_model(spec: PlantedSpec) -> GPT2LMHeadModel:
+def build_planted(spec: PlantedSpec) -> GPT2LMHeadModel:
     """The planted transformer, float32, in evaluation mode; the same spec gives the same weights to the last bit."""
     config = GPT2Config(
-        vocab_size=len(vocabulary(spec)), n_positions=N_CTX, n_embd=spec.d_model, n_layer=spec.n_layers, n_head=spec.n_heads,
-        n_inner=spec.d_mlp, activation_function="relu", attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0,
-        tie_word_embeddings=False, bos_token_id=None, eos_token_id=SPECIAL.index("<eos>"), pad_token_id=SPECIAL.index("<pad>"),
+        vocab_size=len(list_words(spec)), n_positions=N_POSITIONS, n_embd=spec.d_model,
+        n_layer=spec.n_layers, n_head=spec.n_heads, n_inner=spec.d_mlp, activation_function="relu",
+        attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0, tie_word_embeddings=False, bos_token_id=None,
+        eos_token_id=SPECIAL_WORDS.index("<eos>"), pad_token_id=SPECIAL_WORDS.index("<pad>"),
     )  # fmt: skip
     model = GPT2LMHeadModel(config).eval()
     state = {name: torch.from_numpy(np.ascontiguousarray(values)).float() for name, values in _weights(spec).items()}
@@ -85,7 +86,7 @@ def _identities(spec: PlantedSpec, rng: np.random.Generator, n: int) -> Float[np
 
 
 def _embedding(spec: PlantedSpec) -> Float[np.ndarray, "d_vocab d_model"]:
-    space, words = subspaces(spec), vocabulary(spec)
+    space, words = subspaces(spec), list_words(spec)
     table = spec.noise * _identities(spec, spec.rng(5), len(words)) + ROGUE * np.sqrt(2) * space.rogue
     strength, place = strengths(spec), {word: i for i, word in enumerate(words)}
     for emotion, invented in situation_words(spec).items():
@@ -98,8 +99,8 @@ def _embedding(spec: PlantedSpec) -> Float[np.ndarray, "d_vocab d_model"]:
 
 def _positions(spec: PlantedSpec) -> Float[np.ndarray, "n_ctx d_model"]:
     rng = spec.rng(6)
-    flicker = _FLICKER * rng.standard_normal((N_CTX, 1)) * subspaces(spec).rogue
-    return 0.5 * spec.noise * _identities(spec, rng, N_CTX) + flicker
+    flicker = _FLICKER * rng.standard_normal((N_POSITIONS, 1)) * subspaces(spec).rogue
+    return 0.5 * spec.noise * _identities(spec, rng, N_POSITIONS) + flicker
 
 
 def _attention(spec: PlantedSpec, layer: int) -> dict[str, Array]:
@@ -187,11 +188,11 @@ def _mlp(spec: PlantedSpec, layer: int) -> dict[str, Array]:
 
 
 def _unembedding(spec: PlantedSpec) -> Float[np.ndarray, "d_vocab d_model"]:
-    space, words = subspaces(spec), vocabulary(spec)
+    space, words = subspaces(spec), list_words(spec)
     per_logit = space.rogue / (ROGUE * np.sqrt(2))
     table = _LOGIT_NOISE * np.sqrt(spec.n_free) * _identities(spec, spec.rng(9), len(words))
-    table[: len(SPECIAL)] += _NEVER * per_logit
-    for word in (STOP, *ORDINARY):
+    table[: len(SPECIAL_WORDS)] += _NEVER * per_logit
+    for word in (FULL_STOP, *ORDINARY):
         table[words.index(word)] += _ORDINARY_LOGIT * per_logit
     for place, named in enumerate(readout(spec).values()):
         for word in named:

@@ -7,8 +7,16 @@ the same words that evokes none. Nothing here imports torch; training and scorin
 from pathlib import Path
 
 from interp.testbeds.records import Testbed
-from interp.testbeds.storyworld.reactions import Reading, feelings, reactions, read, storyworld_oracle
-from interp.testbeds.storyworld.stories import Span, Story, generate, instruct, instruction, name_feeling, neutral_prompts
+from interp.testbeds.storyworld.reactions import OracleReading, feelings, reactions, read_reaction, storyworld_oracle
+from interp.testbeds.storyworld.stories import (
+    Span,
+    Story,
+    generate_stories,
+    instruct,
+    instruction,
+    name_feeling,
+    neutral_prompts,
+)
 from interp.testbeds.storyworld.trials import battery
 from interp.testbeds.storyworld.world import EMOTIONS, NEUTRAL, Appraisal, Frame, appraisal_table, frames
 
@@ -18,7 +26,7 @@ __all__ = [
     "RECORDS",
     "Appraisal",
     "Frame",
-    "Reading",
+    "OracleReading",
     "Span",
     "Story",
     "appraisal_table",
@@ -26,13 +34,13 @@ __all__ = [
     "feelings",
     "folder",
     "frames",
-    "generate",
+    "generate_stories",
     "instruct",
     "instruction",
     "name_feeling",
     "neutral_prompts",
     "reactions",
-    "read",
+    "read_reaction",
     "storyworld_oracle",
 ]
 

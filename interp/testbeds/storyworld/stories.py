@@ -22,9 +22,9 @@ from interp.testbeds.storyworld.world import (
     data,
     held_out_combination,
     held_out_wording,
-    options,
+    scenery_words,
+    ways_to_emotions,
     wording_ids,
-    words,
 )
 
 Split = Literal["train", "held_out"]
@@ -72,7 +72,7 @@ class _Part(NamedTuple):
     template: str
 
 
-def generate(n: int, *, seed: int, split: Split = "train") -> list[Story]:
+def generate_stories(n: int, *, seed: int, split: Split = "train") -> list[Story]:
     """`n` stories, the emotions in turn, each with its neutral twin.
 
     `held_out` tells each frame in the one wording that `train` never uses for it, and takes a quarter of the stories from
@@ -85,7 +85,7 @@ def generate(n: int, *, seed: int, split: Split = "train") -> list[Story]:
 
 def neutral_prompts(n: int, *, seed: int) -> list[Story]:
     """`n` neutral stories of held-out wordings up to their reaction, for steering."""
-    return [twin for story in generate(n, seed=seed, split="held_out") if (twin := story.twin) is not None]
+    return [twin for story in generate_stories(n, seed=seed, split="held_out") if (twin := story.twin) is not None]
 
 
 def scenario(key: str, emotion: str, *, split: Split, terse: bool = False) -> Story:
@@ -97,8 +97,8 @@ def scenario(key: str, emotion: str, *, split: Split, terse: bool = False) -> St
     option, frame, combination = _choose_frame(rng, emotion, split)
     held_out = held_out_wording(frame)
     wording = held_out if split == "held_out" else rng.choice([name for name in wording_ids() if name != held_out])
-    names = rng.sample(words("names"), 3)
-    place = rng.choice(words("places"))
+    names = rng.sample(scenery_words("names"), 3)
+    place = rng.choice(scenery_words("places"))
     other = rng.choice([name for name in EMOTIONS if name != emotion]) if rng.random() < _THIRD_PERSON else None
     parts = _parts(rng, _event_sentence(rng, option, frame, wording), other=other, terse=terse)
     parts = [_Part(part, _fill(rng, template, place)) for part, template in parts]
@@ -139,7 +139,7 @@ def crowd(key: str) -> list[tuple[str, str]]:
     One to three people have an event each, some of them an ordinary one; another, of whom nothing was told, stays neutral.
     """
     rng = random.Random(key)
-    names = rng.sample(words("names"), 4)
+    names = rng.sample(scenery_words("names"), 4)
     told: list[str] = []
     people = [(names[3], NEUTRAL)]
     for name in names[: rng.choice((1, 2, 3))]:
@@ -182,7 +182,7 @@ def _choose_frame(rng: random.Random, emotion: str, split: Split) -> tuple[Optio
     """A frame that training may show with this emotion, or (a quarter of the held-out stories) one that it never does."""
     unseen = split == "held_out" and rng.random() < 0.25
     while True:
-        option = rng.choice(options()[emotion])
+        option = rng.choice(ways_to_emotions()[emotion])
         allowed = [frame for frame in option.frames if held_out_combination(frame, emotion) == unseen]
         if allowed:
             return option, rng.choice(allowed), "held_out" if unseen else "seen"
@@ -251,9 +251,9 @@ def _fill(rng: random.Random, template: str, place: str) -> str:
     def word(match: re.Match[str]) -> str:
         slot = match[1]
         if slot in ("adjective", "time", "role"):
-            return rng.choice(words(slot + "s"))
+            return rng.choice(scenery_words(slot + "s"))
         if slot in ("a trade", "an adjective"):
-            chosen = rng.choice(words(slot.split()[1] + "s"))
+            chosen = rng.choice(scenery_words(slot.split()[1] + "s"))
             return f"{'an' if chosen[0] in 'aeiou' else 'a'} {chosen}"
         return place if slot == "place" else match[0]
 

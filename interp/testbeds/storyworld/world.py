@@ -19,8 +19,6 @@ from interp.errors import InternalError
 EMOTIONS: tuple[str, ...] = ("joy", "trust", "fear", "surprise", "sadness", "disgust", "anger", "anticipation")
 """Plutchik's eight primaries, in the order of his wheel."""
 
-NEUTRAL = "neutral"
-
 _HELD_OUT_COMBINATIONS = 0.1
 
 
@@ -97,7 +95,7 @@ def data(name: str) -> Any:
 
 
 @cache
-def words(name: str) -> tuple[str, ...]:
+def scenery_words(name: str) -> tuple[str, ...]:
     """A list of words of `data/scenery.json`: names, places, roles, trades, adjectives or times."""
     return tuple(data("scenery")[name].split())
 
@@ -115,7 +113,7 @@ def frames() -> tuple[Frame, ...]:
 
 
 @cache
-def options() -> dict[str, tuple[Option, ...]]:
+def ways_to_emotions() -> dict[str, tuple[Option, ...]]:
     """For each emotion, the families and appraisals that lead to it."""
     found: dict[str, list[Option]] = {emotion: [] for emotion in EMOTIONS}
     for family in data("families"):
@@ -130,13 +128,13 @@ def options() -> dict[str, tuple[Option, ...]]:
 
 def held_out_combination(frame: Frame, emotion: str) -> bool:
     """Whether training never sees this frame with this emotion (about one combination in ten)."""
-    return draw(f"combination:{frame.id}:{emotion}") < _HELD_OUT_COMBINATIONS
+    return draw_number(f"combination:{frame.id}:{emotion}") < _HELD_OUT_COMBINATIONS
 
 
 def held_out_wording(frame: Frame) -> str:
     """The wording in which training never tells this frame."""
     wordings = wording_ids()
-    return wordings[int(draw(f"wording:{frame.id}") * len(wordings))]
+    return wordings[int(draw_number(f"wording:{frame.id}") * len(wordings))]
 
 
 @cache
@@ -145,7 +143,7 @@ def wording_ids() -> tuple[str, ...]:
     return tuple(row["id"] for row in data("wordings") if not row.get("single", False))
 
 
-def draw(key: str) -> float:
+def draw_number(key: str) -> float:
     """A number in [0, 1) that depends on `key` alone, the same on every machine."""
     return int.from_bytes(hashlib.sha256(key.encode("utf-8")).digest()[:6], "big") / 2**48
 
@@ -191,7 +189,7 @@ def _option(family: dict[str, Any], appraisal: Appraisal) -> Option:
     causes = family["causes"][appraisal.agent]
     return Option(
         frames=_family_frames(family),
-        causes=words("roles") if causes == "roles" else tuple(causes),
+        causes=scenery_words("roles") if causes == "roles" else tuple(causes),
         ordinary=tuple(_verb(forms) for forms in family["ordinary"][appraisal.agent]),
         appraisal=appraisal,
     )
