@@ -30,8 +30,8 @@ from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel
-from interp.models.ends import LAST
-from interp.models.reliance import tell_refused, usable
+from interp.models.checks.reliance import tell_refused, usable
+from interp.models.texts.ends import LAST
 from interp.results import RunRecord, table
 from interp.sites import RESIDUAL_WIDE, STREAM, Site
 from interp.study.conditions import evoking

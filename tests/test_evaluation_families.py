@@ -12,7 +12,7 @@ from interp.evaluation import families, family_page
 from interp.evaluation.families import METHODS, judge, tabulate
 from interp.evaluation.plainly import Plain, without
 from interp.models import LanguageModel
-from interp.models.reliance import Refusal
+from interp.models.checks.reliance import Refusal
 from interp.testbeds.families import FAMILIES, make_model, make_model_folder
 
 PAGE = Path(__file__).parents[1] / "docs" / "families.md"

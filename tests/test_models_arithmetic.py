@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from interp.capture.plan import identity
-from interp.models import load, loading
+from interp.models import load
 from interp.models.arithmetic import FALLBACK, arithmetic, coarsest, doubt_arithmetic, set_precision
+from interp.models.loading import loader
 
 CUDA, MPS, CPU = torch.device("cuda", 1), torch.device("mps"), torch.device("cpu")
 
@@ -67,8 +68,8 @@ def test_load_warns_once_and_the_provenance_keeps_the_flags(tiny_folder, monkeyp
         asked.append((device, dtype))
         return "TF32 is on"
 
-    monkeypatch.setattr(loading, "doubt", doubtful)
-    monkeypatch.setattr("interp.models.provenance.arithmetic", lambda device: arithmetic(CUDA))
+    monkeypatch.setattr(loader, "doubt_arithmetic", doubtful)
+    monkeypatch.setattr("interp.models.loading.provenance.arithmetic", lambda device: arithmetic(CUDA))
     with pytest.warns(UserWarning, match="TF32 is on") as caught:
         model = load(str(tiny_folder("gpt2")))
     assert len(caught) == 1

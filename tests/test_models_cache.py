@@ -5,8 +5,9 @@ import torch
 from tiny_models import FAMILIES
 
 from interp.errors import ArtefactError, InternalError
-from interp.models import LanguageModel, load, versions
+from interp.models import LanguageModel, load
 from interp.models.cache import cache_name, copy_rows, held
+from interp.models.checks import versions
 
 ROWS = [[5, 9, 14, 3, 8, 21, 6], [7, 30, 12, 5], [11, 4, 17, 25, 9]]
 
@@ -36,7 +37,7 @@ def test_rows_of_a_cache_go_on_as_those_rows_and_leave_it_as_it_was(tiny_model):
 
 def without_cache(monkeypatch):
     """The cache is never filled, as where a library hands it on under a name that another does not know."""
-    monkeypatch.setattr("interp.models.loading.carry_cache", lambda bridge: None)
+    monkeypatch.setattr("interp.models.loading.loader.carry_cache", lambda bridge: None)
     attention = "transformer_lens.model_bridge.generalized_components.attention.AttentionBridge"
     monkeypatch.setattr(f"{attention}._update_kv_cache", lambda self, k, v, **options: (k, v))
 

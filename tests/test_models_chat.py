@@ -6,8 +6,8 @@ from tiny_models import CHAT, N_CTX
 
 from interp.errors import DataError, UsageError
 from interp.models import load
-from interp.models.chat import Rendered
-from interp.models.conversations import text_of, turns_of
+from interp.models.texts.chat import Rendered
+from interp.models.texts.conversations import text_of, turns_of
 
 
 @pytest.mark.parametrize("open_turn", [False, True])

@@ -5,7 +5,7 @@ from chat_cases import TALK, TEXT
 
 from interp.errors import DataError
 from interp.models import load
-from interp.models.conversations import followed_by, prompt_of, text_of
+from interp.models.texts.conversations import followed_by, prompt_of, text_of
 
 
 @pytest.fixture(scope="module")

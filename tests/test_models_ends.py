@@ -14,8 +14,8 @@ from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
 from interp.errors import ArtefactError, DataError
 from interp.models import load, outline
-from interp.models.ends import content_positions, last_content
-from interp.models.tokens import Reading, added_specials
+from interp.models.texts.ends import content_positions, last_content
+from interp.models.texts.tokens import Reading, added_specials
 from interp.results import table
 from interp.sites import Site
 from stimuli.battery import Battery, Pair, Stimulus
@@ -197,11 +197,11 @@ def test_a_special_token_without_embedding_is_told_and_refused_where_it_stands(t
 
 def test_words_or_ends_without_embedding_belong_to_another_model(tmp_path, monkeypatch):
     folder = make_ending(tmp_path / "model", "both", extra=("<image>",))
-    monkeypatch.setattr("interp.models.loading.special_strings", lambda tokenizer: [])
+    monkeypatch.setattr("interp.models.loading.loader.special_strings", lambda tokenizer: [])
     with pytest.raises(ArtefactError, match=r"such as '<image>'\. This tokenizer belongs to another model"):
         load(str(folder))
     monkeypatch.undo()
-    monkeypatch.setattr("interp.models.loading.added_specials", lambda tokenizer: ([1], [351]))
+    monkeypatch.setattr("interp.models.loading.loader.added_specials", lambda tokenizer: ([1], [351]))
     with pytest.raises(ArtefactError, match="belongs to another model"):
         load(str(folder))
 

@@ -8,7 +8,7 @@ from tiny_models import FAMILIES, WORDS
 from transformers import AutoModelForCausalLM
 
 from interp.errors import DataError, InternalError, UsageError
-from interp.models.doctor import examine
+from interp.models.checks.doctor import examine
 from interp.sites import Site
 
 TEXTS = ["Anna lost the key and cried .", "the dog", "after the rain he found his old coat in the car , and smiled at last ."]

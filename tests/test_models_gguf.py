@@ -29,8 +29,8 @@ from interp.capture.workers.processes import Work
 from interp.cli import cli
 from interp.files import sha256_file
 from interp.models import load, outline
-from interp.models.doctor import examine
-from interp.models.gguf_header import read_header
+from interp.models.checks.doctor import examine
+from interp.models.loading.gguf_header import read_header
 from interp.results import read_record
 
 TEXTS = ["the happy dog and the sad one", "in 1984 a man\nran away", "and"]

@@ -15,7 +15,7 @@ from tiny_gguf import write
 from interp.cli import cli
 from interp.errors import ArtefactError, InterpError, UsageError
 from interp.models import load, outline
-from interp.models.gguf_header import HEAD_BYTES, read_header
+from interp.models.loading.gguf_header import HEAD_BYTES, read_header
 
 HUGE = 2**60
 

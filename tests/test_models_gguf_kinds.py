@@ -7,7 +7,8 @@ import pytest
 from tiny_gguf import LAYERS, TOKENS, write
 
 from interp.errors import ArtefactError, ResourceError, UsageError
-from interp.models import gguf_model, load, outline
+from interp.models import load, outline
+from interp.models.loading import gguf_model
 
 ARCHITECTURE = "general.architecture"
 OTHERS = {

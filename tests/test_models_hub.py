@@ -146,7 +146,7 @@ def test_network_down_names_the_cached_copy(hub, monkeypatch):
     def unplugged(self, *args, **named):
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr("interp.models.hub.HfApi.model_info", unplugged)
+    monkeypatch.setattr("interp.models.loading.hub.HfApi.model_info", unplugged)
     with pytest.raises(ResourceError, match=r"no route to host.*cached copy is here: --offline uses it"):
         load("org/tiny")
     with pytest.raises(ResourceError, match="No cached copy is here"):

@@ -23,7 +23,7 @@ from interp.causal.prefix import Prefix
 from interp.cli import cli
 from interp.errors import InternalError, ResourceError, UsageError
 from interp.models import load
-from interp.models.doctor import confirm, examine
+from interp.models.checks.doctor import confirm, examine
 from interp.models.placement import check_placement, materialised
 from interp.sites import Site, expand
 

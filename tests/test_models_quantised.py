@@ -23,9 +23,10 @@ from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
 from interp.cli import cli
 from interp.errors import ArtefactError, ResourceError, UsageError
-from interp.models import load, sources
-from interp.models.doctor import examine
-from interp.models.probe import TOLERANCE
+from interp.models import load
+from interp.models.checks.doctor import examine
+from interp.models.checks.probe import TOLERANCE
+from interp.models.loading import sources
 from interp.models.quantised import method_of
 from interp.results import read_record
 from interp.sites import Site

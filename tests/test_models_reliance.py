@@ -22,11 +22,11 @@ from interp.causal.readout import Readout
 from interp.causal.steering import check_direction, steer
 from interp.errors import InternalError, UsageError
 from interp.models import LanguageModel, load
-from interp.models.doctor import examine
-from interp.models.model_checks import MODEL_CHECKS
-from interp.models.probe import LOST, TOLERANCE, pass_bound
-from interp.models.reliance import INSTEAD, RELIES_ON, refusal, require, usable
-from interp.models.site_checks import SITE_CHECKS
+from interp.models.checks.doctor import examine
+from interp.models.checks.model_checks import MODEL_CHECKS
+from interp.models.checks.probe import LOST, TOLERANCE, pass_bound
+from interp.models.checks.reliance import INSTEAD, RELIES_ON, refusal, require, usable
+from interp.models.checks.site_checks import SITE_CHECKS
 from interp.sites import SITE_NAMES, Site
 
 READOUT = Readout(WORDS, SUFFIX)

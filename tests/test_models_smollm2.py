@@ -17,9 +17,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from interp.errors import ArtefactError, ResourceError
 from interp.files import sha256_file
-from interp.models import load, outline, sources
-from interp.models.names import resolve
-from interp.models.packaged import PACKAGED
+from interp.models import load, outline
+from interp.models.loading import sources
+from interp.models.loading.names import resolve
+from interp.models.loading.packaged import PACKAGED
 
 SMOLLM2 = PACKAGED["smollm2"]
 

@@ -15,7 +15,7 @@ from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
 from interp.models import load
-from interp.models.doctor import examine
+from interp.models.checks.doctor import examine
 from interp.sites import Site, expand
 
 HALVES = {

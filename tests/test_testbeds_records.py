@@ -9,7 +9,7 @@ from interp.errors import UsageError
 from interp.evaluation.judges import judge_for, oracle
 from interp.evaluation.readouts import find_testbed, readout_for, without_words
 from interp.models import load
-from interp.models.names import FORMS, resolve
+from interp.models.loading.names import FORMS, resolve
 from interp.study.conditions import unreadable
 from interp.testbeds import planted, records, storyworld
 

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from interp.models import LanguageModel
-from interp.models.loading import put_bridge, sizes
+from interp.models.loading.loader import put_bridge, sizes
 
 HERE, THERE, CPU = torch.device("cpu", 1), torch.device("cpu", 2), torch.device("cpu")
 

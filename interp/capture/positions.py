@@ -27,7 +27,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.errors import DataError, UsageError
-from interp.models.ends import content_positions
+from interp.models.texts.ends import content_positions
 
 RULES = ("last", "last_content", "mean_content", "mean_from", "span", "role", "all")
 """The names of rules; `mean_from`, `span` and `role` take an argument in parentheses."""
@@ -57,7 +57,7 @@ class TokenisedText:
 
     @property
     def content(self) -> Int[np.ndarray, " token"]:
-        """Positions of the tokens that belong to the text (`interp.models.ends.content_positions`)."""
+        """Positions of the tokens that belong to the text (`interp.models.texts.ends.content_positions`)."""
         return content_positions(self.text, self.offsets)
 
 

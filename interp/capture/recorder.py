@@ -29,7 +29,7 @@ from interp.capture.workers.background import InOrder
 from interp.capture.workers.signals import watched_signals
 from interp.errors import ArtefactError, DataError, ResourceError
 from interp.models import LanguageModel
-from interp.models.reliance import require
+from interp.models.checks.reliance import require
 from interp.progress import track
 from interp.results import software
 

@@ -13,7 +13,7 @@ from interp.capture.workers.executors import execute
 from interp.files import make_folder
 from interp.memory import keep_freed_memory
 from interp.models import LanguageModel
-from interp.models.ends import LAST
+from interp.models.texts.ends import LAST
 from interp.sites import Site
 from stimuli.battery import Battery
 

@@ -24,8 +24,8 @@ from interp.chance import sign_flip
 from interp.directions import Direction
 from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
-from interp.models.reliance import require
-from interp.models.site_checks import output_map
+from interp.models.checks.reliance import require
+from interp.models.checks.site_checks import output_map
 from interp.sites import Site, site_columns
 from interp.stats import group_sums, mean_interval
 

@@ -13,8 +13,8 @@ from interp.causal.interventions import Intervention, applied
 from interp.causal.readout import Readout
 from interp.errors import DataError
 from interp.models import LanguageModel
-from interp.models.conversations import Prompt, followed_by, prompt_of, text_of
-from interp.models.ends import content_positions, last_content, refuse_ended
+from interp.models.texts.conversations import Prompt, followed_by, prompt_of, text_of
+from interp.models.texts.ends import content_positions, last_content, refuse_ended
 from interp.sites import Site
 from stimuli.battery import Stimulus
 
@@ -26,7 +26,7 @@ class Encoded:
     """Tokens of a text and what stands behind it (a suffix; the opening of a turn). No end token
     closes the row.
 
-    `end` is the position of the text's last token (`interp.models.ends`), `first` that of its first:
+    `end` is the position of the text's last token (`interp.models.texts.ends`), `first` that of its first:
     before it stand tokens that the tokenizer, or a chat template, puts there.
     """
 

@@ -1,7 +1,7 @@
 """Generation under any edits, at any positions: prompts in, their continuations out.
 
 Prompts run in left-padded batches with a key-value cache. Where an edit acts is said for each
-prompt: `last` is the last token of its text, where directions are fitted (`interp.models.ends`);
+prompt: `last` is the last token of its text, where directions are fitted (`interp.models.texts.ends`);
 `generated` is all that stands behind the text, what a chat template writes and what the model does;
 `opening` is the very last token of the prompt, under a chat template the opening of the assistant's
 turn. `prompt`, `all` and masks mean what an intervention says.
@@ -19,9 +19,9 @@ from interp.causal.forward import Encoded, open_prompts
 from interp.causal.interventions import Intervention, Where, applied
 from interp.errors import UsageError
 from interp.models import LanguageModel
-from interp.models.conversations import Prompt
+from interp.models.checks.reliance import require
 from interp.models.quantised import warn_of_rounding
-from interp.models.reliance import require
+from interp.models.texts.conversations import Prompt
 from stimuli.battery import Stimulus
 
 ROWS_AT_ONCE = 256

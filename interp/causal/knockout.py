@@ -29,7 +29,7 @@ from interp.causal.words import word_scores
 from interp.directions import Direction
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
 from interp.models import LanguageModel
-from interp.models.reliance import require
+from interp.models.checks.reliance import require
 from interp.progress import track
 from interp.sites import Site
 from stimuli.battery import Pair

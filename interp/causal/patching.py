@@ -28,8 +28,8 @@ from interp.causal.splits import strangers
 from interp.causal.words import text_scores, word_scores
 from interp.errors import InternalError, StatisticsError, UsageError
 from interp.models import LanguageModel
+from interp.models.checks.reliance import require
 from interp.models.quantised import warn_of_rounding
-from interp.models.reliance import require
 from interp.progress import track
 from interp.sites import Site, expand
 from stimuli.battery import Pair

@@ -3,7 +3,7 @@
 What is added is `scale * direction.length * direction.vector`: scale 1 adds the natural length, as
 far as held-out twins differ along the direction, at its own site. A direction without such a length
 is refused. It is added at the text's last token, where directions are fitted
-(`interp.models.ends`), and at every token after it. Activation addition: Turner et al. 2023, Rimsky
+(`interp.models.texts.ends`), and at every token after it. Activation addition: Turner et al. 2023, Rimsky
 et al. 2024. Arms share prompts, seeds and stop rules; the strength is chosen on one half of the
 prompts and reported on the other, beside unsteered text and random directions of the same length.
 """
@@ -28,10 +28,10 @@ from interp.causal.words import word_scores
 from interp.directions import Direction
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import LanguageModel
-from interp.models.conversations import Prompt
-from interp.models.ends import LAST
+from interp.models.checks.reliance import require
 from interp.models.quantised import warn_of_rounding
-from interp.models.reliance import require
+from interp.models.texts.conversations import Prompt
+from interp.models.texts.ends import LAST
 from interp.progress import track
 from interp.sites import RESIDUAL_WIDE, site_columns
 from interp.stats import mean_interval

@@ -32,8 +32,8 @@ from interp.causal.steering import (
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
-from interp.models.conversations import Prompt
 from interp.models.quantised import warn_of_rounding
+from interp.models.texts.conversations import Prompt
 from interp.progress import track
 from interp.results import TableRows
 from interp.sites import site_columns

@@ -21,7 +21,7 @@ def doctor(model: str, as_json: bool, **how: Any) -> None:
     when a check fails.
     """
     from interp import models
-    from interp.models.doctor import examine
+    from interp.models.checks.doctor import examine
 
     checks = examine(models.load(model, check=False, chat_template="off", **how), thorough=True)
     show(checks, as_json=as_json)

@@ -1,7 +1,7 @@
 """Families x methods: is what a method says what Hugging Face computes, or is it refused?
 
 Each family is a tiny random model (`interp.testbeds.families`). Each method is asked first whether
-it may be used (`interp.models.reliance`); where it may, its numbers are held against those that
+it may be used (`interp.models.checks.reliance`); where it may, its numbers are held against those that
 torch's own forward hooks give on the plain Hugging Face model (`interp.evaluation.plainly`).
 "right": equal up to rounding. "refused": an error says why. "wrong": there are numbers, and they
 are false; no family may have this word, and the test of the table fails where one has.
@@ -25,8 +25,8 @@ from interp.causal.prefix import Prefix
 from interp.errors import InterpError, UsageError
 from interp.evaluation.plainly import Plain, plus, put
 from interp.models import LanguageModel, load
+from interp.models.checks.reliance import refusal
 from interp.models.editable import Hook
-from interp.models.reliance import refusal
 from interp.sites import Site
 from interp.testbeds.families import FAMILIES, make_model_folder
 

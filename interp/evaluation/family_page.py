@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interp.evaluation.families import METHODS, PRECISIONS, TOLERANCES, WHOLE
-from interp.models.reliance import RELIES_ON
+from interp.models.checks.reliance import RELIES_ON
 from interp.testbeds.families import FAMILIES
 
 FamilyRows = Sequence[Mapping[str, Any]]

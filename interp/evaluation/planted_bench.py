@@ -11,7 +11,7 @@ from interp.directions import Direction
 from interp.errors import InternalError
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel, load
-from interp.models.ends import LAST
+from interp.models.texts.ends import LAST
 from interp.sites import Site
 from interp.testbeds import planted
 from interp.testbeds.records import testbed

@@ -21,16 +21,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from interp.errors import DataError, InternalError, UsageError
 from interp.models.arithmetic import coarsest
 from interp.models.cache import cache_name
-from interp.models.chat import UNCUT, ChatTemplate, encode_prompts
-from interp.models.conversations import Prompt, followed_by, text_of
 from interp.models.editable import Hook, find_read_only
-from interp.models.ends import refuse_ended, refuse_unembedded
 from interp.models.generation import check_generation, choose, until
 from interp.models.partial import Begin, begun_at, gives_tuples
 from interp.models.placement import Placement, home, is_spread
 from interp.models.quantised import is_quantised
 from interp.models.sizes import Dims, site_rows, sublayer_hooks
-from interp.models.tokens import Batch, Reading, Tokens, added_specials, cut, pad_rows
+from interp.models.texts.chat import UNCUT, ChatTemplate, encode_prompts
+from interp.models.texts.conversations import Prompt, followed_by, text_of
+from interp.models.texts.ends import refuse_ended, refuse_unembedded
+from interp.models.texts.tokens import Batch, Reading, Tokens, added_specials, cut, pad_rows
 from interp.models.weights import Weights, working_dtype
 from interp.sites import Site
 

@@ -20,7 +20,7 @@ from interp.chance import draws_for
 from interp.directions import Direction
 from interp.errors import UsageError
 from interp.evaluation.judges import judge_for
-from interp.models.reliance import tell_refused, usable
+from interp.models.checks.reliance import tell_refused, usable
 from interp.results import TableRows
 from interp.sites import Site
 from interp.study import power

@@ -26,10 +26,10 @@ from interp.errors import BusyError
 from interp.evaluation.readouts import readout_for
 from interp.files import make_folder
 from interp.models import LanguageModel, load
-from interp.models.conversations import prompt_of
-from interp.models.ends import LAST
-from interp.models.folder import small_files
-from interp.models.reliance import tell_refused, usable
+from interp.models.checks.reliance import tell_refused, usable
+from interp.models.loading.folder import small_files
+from interp.models.texts.conversations import prompt_of
+from interp.models.texts.ends import LAST
 from interp.results import RunRecord, read_record, software
 from interp.sites import Site
 from interp.study.conditions import FEWEST, Conditions, conditions, unreadable
@@ -174,7 +174,7 @@ class Study:
     @property
     def position(self) -> str:
         """The rule that directions are read by: the text's last token, which is where the causal stages edit it. It is not
-        always the last token there is (`interp.models.ends`).
+        always the last token there is (`interp.models.texts.ends`).
         """
         return LAST
 

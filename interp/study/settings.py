@@ -12,9 +12,9 @@ from interp.capture.workers.executors import check_executor
 from interp.errors import ResourceError, UsageError
 from interp.files import sha256_bytes
 from interp.models import LanguageModel
-from interp.models.chat import OFF, UNCUT, read_template
-from interp.models.ends import LAST
-from interp.models.tokens import Reading
+from interp.models.texts.chat import OFF, UNCUT, read_template
+from interp.models.texts.ends import LAST
+from interp.models.texts.tokens import Reading
 from interp.sites import Site, check_names, expand
 from interp.study.presets import THINNED, Preset, find_preset, limited, spaced
 from stimuli.battery import Battery

@@ -30,8 +30,8 @@ from interp.capture.workers.signals import Stopping, watched_signals
 from interp.errors import ArtefactError, BusyError, InterpError, ResourceError
 from interp.models import load
 from interp.models.arithmetic import set_precision
-from interp.models.chat import OFF
 from interp.models.placement import Placement
+from interp.models.texts.chat import OFF
 from interp.progress import track
 
 LOOK_SECONDS = 0.1

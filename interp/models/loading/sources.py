@@ -20,8 +20,8 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from interp.errors import ArtefactError, UsageError
-from interp.models import names
-from interp.models.belonging import (
+from interp.models.loading import names
+from interp.models.loading.belonging import (
     TRANSFORMERS_ERRORS,
     make_skeleton,
     no_model,
@@ -29,15 +29,15 @@ from interp.models.belonging import (
     refuse_larger,
     refuse_unexpected,
 )
-from interp.models.folder import check_description, check_folder, unsupported, weight_files
-from interp.models.gguf_model import open_gguf, reading
-from interp.models.headers import weight_shapes
-from interp.models.hub import fetch
-from interp.models.packaged import PACKAGED
+from interp.models.loading.folder import check_description, check_folder, unsupported, weight_files
+from interp.models.loading.gguf_model import open_gguf, reading
+from interp.models.loading.headers import weight_shapes
+from interp.models.loading.hub import fetch
+from interp.models.loading.packaged import PACKAGED
 from interp.models.placement import Placement, best_device, check_map, check_placement
 from interp.models.quantised import method_of, missing_package, require_reader
 from interp.models.quiet import first_line, quietly
-from interp.models.tokens import panics_told
+from interp.models.texts.tokens import panics_told
 from interp.testbeds.records import testbed
 
 

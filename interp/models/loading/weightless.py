@@ -11,12 +11,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from interp.errors import UsageError
-from interp.models import names
-from interp.models.chat import choose_template, read_template
 from interp.models.language_model import LanguageModel
-from interp.models.loading import DTYPES, check_vocabulary, load, put_bridge, sizes
+from interp.models.loading import names
+from interp.models.loading.loader import DTYPES, check_vocabulary, load, put_bridge, sizes
+from interp.models.loading.sources import find_files, read_description
 from interp.models.quiet import quietly
-from interp.models.sources import find_files, read_description
+from interp.models.texts.chat import choose_template, read_template
 
 
 def outline(name: str, *, dtype: str = "float32", offline: bool = False, chat_template: str | None = None) -> LanguageModel:

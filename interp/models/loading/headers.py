@@ -11,7 +11,7 @@ from typing import Any
 
 from interp.errors import ArtefactError
 from interp.files import open_regular
-from interp.models.folder import weight_files
+from interp.models.loading.folder import weight_files
 
 TensorShape = tuple[int, ...]
 

@@ -13,7 +13,7 @@ from jaxtyping import Int
 from transformers import PreTrainedTokenizerBase
 
 from interp.errors import DataError
-from interp.models.tokens import Tokens
+from interp.models.texts.tokens import Tokens
 
 LAST = "last_content"
 """The position rule of the text's last token: where directions are fitted, and where they act."""

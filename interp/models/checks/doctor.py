@@ -17,12 +17,12 @@ from collections.abc import Sequence
 import torch
 
 from interp.errors import ArtefactError, DataError, InternalError, UsageError
-from interp.models import versions
+from interp.models.checks import versions
+from interp.models.checks.model_checks import MODEL_CHECKS, measured_whole, whole_bound
+from interp.models.checks.probe import Gap, offered, widest
+from interp.models.checks.reliance import relying_on
+from interp.models.checks.site_checks import bound_of, look_at
 from interp.models.language_model import LanguageModel
-from interp.models.model_checks import MODEL_CHECKS, measured_whole, whole_bound
-from interp.models.probe import Gap, offered, widest
-from interp.models.reliance import relying_on
-from interp.models.site_checks import bound_of, look_at
 from interp.results import TableRow
 from interp.sites import Site
 

@@ -26,9 +26,9 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from interp.errors import ArtefactError, ResourceError, UsageError
-from interp.models.folder import unsupported
-from interp.models.gguf_checks import check_header
-from interp.models.gguf_header import Header, damaged, read_header
+from interp.models.loading.folder import unsupported
+from interp.models.loading.gguf_checks import check_header
+from interp.models.loading.gguf_header import Header, damaged, read_header
 from interp.models.quiet import first_line, quietly
 
 SPLIT_LIKE_GPT2 = ("gpt-2", "phi-2", "gigachat", "a.x-4.0", "mellum", "olmo", "mpt", "smollm")

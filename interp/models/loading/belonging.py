@@ -14,7 +14,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from interp.errors import ArtefactError
-from interp.models.headers import TensorShape, count_layers
+from interp.models.loading.headers import TensorShape, count_layers
 from interp.models.quantised import missing_package
 from interp.models.quiet import first_line, quietly
 

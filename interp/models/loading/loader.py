@@ -19,19 +19,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.models.arithmetic import doubt_arithmetic
 from interp.models.cache import carry_cache
-from interp.models.chat import choose_template, read_template
-from interp.models.doctor import confirm
-from interp.models.folder import unsupported
+from interp.models.checks.doctor import confirm
+from interp.models.checks.model_checks import plain_logits
 from interp.models.language_model import LanguageModel
-from interp.models.model_checks import plain_logits
+from interp.models.loading.folder import unsupported
+from interp.models.loading.provenance import describe_model
+from interp.models.loading.rotation import keep_dtype
+from interp.models.loading.sources import open_source
 from interp.models.placement import Placement, check_placement, home
-from interp.models.provenance import describe_model
 from interp.models.quantised import OTHERWISE, is_quantised, warn_if_undone
 from interp.models.quiet import first_line
-from interp.models.rotation import keep_dtype
 from interp.models.sizes import Dims
-from interp.models.sources import open_source
-from interp.models.tokens import added_specials, special_strings
+from interp.models.texts.chat import choose_template, read_template
+from interp.models.texts.tokens import added_specials, special_strings
 from interp.models.weights import weight_of, working_dtype
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

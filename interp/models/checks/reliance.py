@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from interp.errors import UsageError
-from interp.models import versions
+from interp.models.checks import versions
+from interp.models.checks.model_checks import MODEL_CHECKS, measured_whole, whole_bound
+from interp.models.checks.probe import Gap
+from interp.models.checks.site_checks import SITE_CHECKS, bound_of, look_at
 from interp.models.language_model import LanguageModel
-from interp.models.model_checks import MODEL_CHECKS, measured_whole, whole_bound
-from interp.models.probe import Gap
-from interp.models.site_checks import SITE_CHECKS, bound_of, look_at
 from interp.sites import SITE_NAMES, Site
 
 

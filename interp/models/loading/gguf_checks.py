@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import ArtefactError, UsageError
-from interp.models.gguf_header import Header, damaged
+from interp.models.loading.gguf_header import Header, damaged
 
 NO_MODEL = {
     "adapter": "a change to a model: merge it into its model first",

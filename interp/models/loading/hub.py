@@ -10,8 +10,8 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, Revi
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from interp.errors import InterpError, ResourceError, UsageError
-from interp.models.folder import INDEX, SINGLE, SMALL, check_config, check_weight_names, read_json, shard_names
-from interp.models.names import cache_folder, nearest_names, split_hub_id
+from interp.models.loading.folder import INDEX, SINGLE, SMALL, check_config, check_weight_names, read_json, shard_names
+from interp.models.loading.names import cache_folder, nearest_names, split_hub_id
 
 _YES = {"1", "ON", "YES", "TRUE"}
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from interp.errors import InternalError
+from interp.models.checks.probe import SAME, Gap, Seen, exact_bound, gap, offered, probe_tokens, record_sites
 from interp.models.editable import Hook
 from interp.models.language_model import LanguageModel
-from interp.models.probe import SAME, Gap, Seen, exact_bound, gap, offered, probe_tokens, record_sites
 from interp.models.sizes import site_shape
 from interp.sites import RESIDUAL_WIDE, Site
 

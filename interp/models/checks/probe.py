@@ -14,7 +14,7 @@ from interp.errors import InterpError, UsageError
 from interp.models.editable import Hook
 from interp.models.language_model import LanguageModel
 from interp.models.quiet import first_line
-from interp.models.tokens import Batch
+from interp.models.texts.tokens import Batch
 from interp.sites import SITE_NAMES, Site
 
 TOLERANCE = {

@@ -10,10 +10,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.files import sha256_bytes, sha256_file
 from interp.models.arithmetic import arithmetic
-from interp.models.names import GGUF_SUFFIX
+from interp.models.loading.names import GGUF_SUFFIX
+from interp.models.loading.sources import Source
 from interp.models.placement import home, spread
 from interp.models.quantised import UNDONE, is_quantised
-from interp.models.sources import Source
 from interp.models.weights import working_dtype
 from interp.results import software
 

@@ -18,9 +18,9 @@ from transformers import PreTrainedTokenizerBase
 
 from interp.errors import DataError, UsageError
 from interp.files import read_regular, sha256_bytes
-from interp.models.bounded import BeyondBounds, bounded
-from interp.models.conversations import Message, Prompt, abridged, as_messages, text_of, turns_of
-from interp.models.tokens import Tokens, encode_texts, refuse_doubled, refuse_special, require_offsets, run_tokenizer
+from interp.models.texts.bounded import BeyondBounds, bounded
+from interp.models.texts.conversations import Message, Prompt, abridged, as_messages, text_of, turns_of
+from interp.models.texts.tokens import Tokens, encode_texts, refuse_doubled, refuse_special, require_offsets, run_tokenizer
 
 ON, OFF = "on", "off"
 

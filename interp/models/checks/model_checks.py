@@ -17,11 +17,11 @@ from transformers import PreTrainedModel
 
 from interp.errors import InternalError
 from interp.models.cache import held
+from interp.models.checks.probe import SAME, Gap, exact_bound, gap, pass_bound, probe_tokens, record_sites, widest
+from interp.models.checks.site_checks import spread_of
 from interp.models.language_model import LanguageModel, PlainLogits
 from interp.models.placement import home
-from interp.models.probe import SAME, Gap, exact_bound, gap, pass_bound, probe_tokens, record_sites, widest
-from interp.models.site_checks import spread_of
-from interp.models.tokens import Batch
+from interp.models.texts.tokens import Batch
 from interp.sites import Site
 
 STEPS = 2

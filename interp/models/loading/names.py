@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from interp.errors import UsageError
-from interp.models.packaged import PACKAGED
+from interp.models.loading.packaged import PACKAGED
 from interp.testbeds.records import TESTBEDS
 
 HUB_ID = re.compile(
