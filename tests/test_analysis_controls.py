@@ -6,6 +6,8 @@ from scipy.stats import kstest
 
 from interp.analysis import controls, probes
 from interp.analysis.design import Design
+from interp.analysis.folds import grouped_folds
+from interp.analysis.predictions import score
 from interp.analysis.site_probes import P_OF, prepare, probe_rows, probe_sites, text_predictions, text_score_rows
 from interp.chance import permutation_p
 from interp.errors import StatisticsError, UsageError
@@ -21,7 +23,7 @@ def twins(n_pairs: int, d: int, signal: float, seed: int, shared: float = 1.0) -
 
 
 def p_of(x: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 0) -> float:
-    folds = probes.grouped_folds(y, groups, seed=seed)
+    folds = grouped_folds(y, groups, seed=seed)
     drawn = controls.relabellings(Design.infer(y, groups), folds=folds, n_perm=100, seed=seed)
     return controls.permutation_null(x, drawn, folds=folds).p
 
@@ -44,7 +46,7 @@ def test_shuffling_held_out_labels_without_refitting_is_not_uniform() -> None:
     for seed in range(200):
         x, y, groups = twins(60, 8, 0.0, seed, shared=0.0)
         side, held_out = np.where(y == "affective", 1.0, -1.0), np.zeros(len(y))
-        for fold in probes.grouped_folds(y, groups, seed=seed):
+        for fold in grouped_folds(y, groups, seed=seed):
             held_out[fold.test] = controls.ridge_hat(x[fold.train], x[fold.test]) @ side[fold.train]
         swapped = np.where(Design.infer(y, groups).relabel(n_perm=100, seed=seed) == 0, 1.0, -1.0)
         rejected += permutation_p(float(side @ held_out), swapped @ held_out) <= 0.05
@@ -77,7 +79,7 @@ def test_a_constant_score_correlates_with_nothing() -> None:
 
 def test_refitting_the_probe_itself_agrees() -> None:
     x, y, groups = twins(20, 4, 4.0, 4)
-    folds = probes.grouped_folds(y, groups)
+    folds = grouped_folds(y, groups)
     null = controls.refit_null(x, Design.infer(y, groups), folds=folds, probe="lda", n_perm=30)
     assert null.p == pytest.approx(1 / 31)
     assert null.draws.mean() == pytest.approx(0.5, abs=0.1)
@@ -88,12 +90,12 @@ def test_refitting_the_probe_itself_agrees() -> None:
 def test_memorised_scenarios_show_and_say_nothing_of_the_task() -> None:
     """Strong scenario vectors in many dimensions: random labels tied to scenarios are learned by heart, task or no task."""
     x, y, groups = twins(40, 100, 0.0, 5, shared=4.0)
-    told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
+    told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups))
     (row,) = controls.memorisation(x, told)
     assert row["value"] > 0.9
-    assert probes.score(told)[0]["ci_low"] < 0.5
+    assert score(told)[0]["ci_low"] < 0.5
     x, y, groups = twins(80, 4, 3.0, 6, shared=0.0)
-    told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
+    told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups))
     (row,) = controls.memorisation(x, told)
     assert row["value"] == pytest.approx(0.5, abs=0.12)
 
@@ -101,7 +103,7 @@ def test_memorised_scenarios_show_and_say_nothing_of_the_task() -> None:
 def test_where_no_scenario_comes_twice_there_is_nothing_to_learn_by_heart() -> None:
     x, y, _ = twins(30, 4, 3.0, 7)
     alone = np.arange(60)
-    told = probes.cross_validate(x, y, alone, folds=probes.grouped_folds(y, alone))
+    told = probes.cross_validate(x, y, alone, folds=grouped_folds(y, alone))
     assert controls.memorisation(x, told) == []
 
 
@@ -111,13 +113,13 @@ def test_a_nuisance_competes_on_the_tasks_own_folds(strength: float) -> None:
     x, y, groups = twins(80, 12, 3.0, 8, shared=2.0)
     length = np.random.default_rng(0).permutation(np.repeat(["short", "long"], 80))
     x[length == "long", 1] += strength
-    folds = probes.grouped_folds(y, groups)
+    folds = grouped_folds(y, groups)
     told = probes.cross_validate(x, y, groups, folds=folds)
     rows = {row["metric"]: row for row in controls.nuisance_rows(x, told, {"length": length}, folds=folds)}
     assert {row["target"] for row in rows.values()} == {"length"}
     alone = probes.cross_validate(x, length, groups, folds=folds, settings=told.chosen)
-    assert rows["auroc"]["value"] == pytest.approx(probes.score(alone)[0]["value"])
-    apart = probes.score(told)[0]["value"] - rows["auroc"]["value"]
+    assert rows["auroc"]["value"] == pytest.approx(score(alone)[0]["value"])
+    apart = score(told)[0]["value"] - rows["auroc"]["value"]
     assert rows["selectivity"]["value"] == pytest.approx(apart)
     assert rows["selectivity"]["ci_low"] < apart < rows["selectivity"]["ci_high"]
     assert (rows["selectivity"]["ci_low"] > 0) == (strength == 0)
@@ -125,7 +127,7 @@ def test_a_nuisance_competes_on_the_tasks_own_folds(strength: float) -> None:
 
 def test_a_nuisance_that_some_fold_lacks_cannot_compete() -> None:
     x, y, groups = twins(20, 4, 1.0, 9)
-    folds = probes.grouped_folds(y, groups)
+    folds = grouped_folds(y, groups)
     rare = np.where(groups == 0, "kitchen", "street")
     assert not controls.can_compete(rare, folds)
     assert not controls.can_compete(np.full(40, "street"), folds)

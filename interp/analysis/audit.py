@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from interp.analysis.baselines import Lexicons, baseline_rows, predict_measured, predict_texts, words
 from interp.analysis.folds import Folds, grouped_folds
-from interp.analysis.probes import score
+from interp.analysis.predictions import score
 from interp.analysis.stats import auroc, max_t
 from interp.analysis.text_rules import Rule, text_rules, whole_pairs
 from interp.chance import LEAST_P

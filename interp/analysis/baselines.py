@@ -19,7 +19,8 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
 from interp.analysis.folds import Fold, Folds
-from interp.analysis.probes import PROBES, Grid, Predictions, predict_folds, score, standardiser
+from interp.analysis.predictions import Predictions, score
+from interp.analysis.probes import PROBES, Grid, predict_folds, standardiser
 from interp.errors import DataError, UsageError
 from interp.stats import Labels
 
@@ -116,7 +117,7 @@ def predict_texts(
 
 
 def baseline_rows(told: Mapping[str, Predictions]) -> list[dict[str, Any]]:
-    """The metrics of `probes.score` for each of `predict_texts`, one row each, its name under `baseline`."""
+    """The metrics of `predictions.score` for each of `predict_texts`, one row each, its name under `baseline`."""
     return [{"baseline": name, **row} for name, predictions in told.items() for row in score(predictions)]
 
 

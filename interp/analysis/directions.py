@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from interp.analysis.folds import Folds, fold_of, grouped_folds
 from interp.analysis.lengths import PairRows, length, length_p
 from interp.analysis.methods import Method, axis_p, check_rows, fit_unit, held_out_length, method_named
-from interp.analysis.probes import CV_INFLATION
+from interp.analysis.predictions import CV_INFLATION
 from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
 from interp.chance import LEAST_P
 from interp.directions import Direction

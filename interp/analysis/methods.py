@@ -11,7 +11,8 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 
 from interp.analysis.lengths import PairRows
-from interp.analysis.probes import CV_INFLATION, standardiser
+from interp.analysis.predictions import CV_INFLATION
+from interp.analysis.probes import standardiser
 from interp.chance import sign_flip
 from interp.errors import ArtefactError, DataError, StatisticsError, UsageError
 from interp.stats import Estimate, Labels, group_sums, mean_interval, numbered

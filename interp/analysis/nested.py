@@ -18,7 +18,7 @@ from interp.analysis.directions import project, twin_folds
 from interp.analysis.folds import fold_of
 from interp.analysis.lengths import PairRows, flipped_lengths
 from interp.analysis.methods import paired
-from interp.analysis.probes import Predictions, auroc_statistic
+from interp.analysis.predictions import Predictions, auroc_statistic
 from interp.analysis.stats import heaviest_scenario, max_t, share_inflation, weighted_auroc
 from interp.stats import Labels, jackknife, share_difference
 

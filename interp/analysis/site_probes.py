@@ -15,7 +15,8 @@ from interp.analysis.controls import Null, memorisation, nuisance_rows, permutat
 from interp.analysis.design import Design
 from interp.analysis.folds import Folds, grouped_folds
 from interp.analysis.nested import NESTED_AUROC, nested_rows
-from interp.analysis.probes import Predictions, cross_validate, score
+from interp.analysis.predictions import Predictions, score
+from interp.analysis.probes import cross_validate
 from interp.analysis.stats import max_t
 from interp.chance import benjamini_hochberg
 from interp.errors import StatisticsError

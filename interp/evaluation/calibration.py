@@ -22,7 +22,8 @@ from interp.analysis.design import Design
 from interp.analysis.directions import separation
 from interp.analysis.folds import grouped_folds
 from interp.analysis.nested import ABOVE_TEXT, NESTED_AUROC, nested_rows, nested_separation
-from interp.analysis.probes import cross_validate, score
+from interp.analysis.predictions import score
+from interp.analysis.probes import cross_validate
 from interp.analysis.stats import max_t
 from interp.causal.pooled import success_rows
 from interp.causal.restoration import Key, gates, nested_restoration

@@ -17,7 +17,8 @@ from interp.analysis.controls import permutation_null, relabellings
 from interp.analysis.design import Design
 from interp.analysis.folds import grouped_folds
 from interp.analysis.methods import DIRECTIONS
-from interp.analysis.probes import PROBES, cross_validate, score
+from interp.analysis.predictions import score
+from interp.analysis.probes import PROBES, cross_validate
 from interp.analysis.stats import auroc
 from interp.causal.contributions import EXACT, KINDS, Component, contributions_at
 from interp.causal.knockout import Bench, Knockout, measure
