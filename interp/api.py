@@ -24,7 +24,6 @@ from interp.causal.contributions import KINDS, contribution_rows, ranked
 from interp.causal.knockout import Bench
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
-from interp.causal.splits import halves
 from interp.chance import draws_for
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
@@ -155,11 +154,11 @@ def ablate(
     very pairs has seen both halves: fit it on others where a score is to be reported. Raises as
     `interp.causal.ablation.ablate`; `StatisticsError` for no pair of these emotions.
     """
-    mine = [pair for pair in _in_order(battery) if pair.affective.emotion in directions]
+    mine = Pairs(pair for pair in _in_order(battery) if pair.affective.emotion in directions)
     if not mine:
         named = ", ".join(directions) or "no emotion"
         raise StatisticsError(f"no direction has a pair in the battery: directions are of {named}.")
-    choosing, reported = halves(mine, seed=seed)
+    choosing, reported = mine.split(seed=seed)
     asked = readout or readout_for(model, tuple(directions))
     bench = Bench(model, reported, directions, asked)
     listed = _contributions(model, battery, choosing, directions, top=max(ks))

@@ -17,9 +17,9 @@ from interp.analysis.audit import audit
 from interp.analysis.directions import separation
 from interp.analysis.folds import grouped_folds, transfer_folds
 from interp.analysis.site_probes import prepare, probe_rows, text_predictions, text_score_rows
-from interp.causal.splits import balanced, halves, strangers
 from stimuli import Battery
-from stimuli.battery import in_content_order
+from stimuli.battery import Pairs, in_content_order
+from stimuli.splits import balanced, strangers
 
 MADE = Battery("made", tuple(clean(16)))
 SEEDS = st.integers(0, 10**6)
@@ -64,7 +64,7 @@ def numbers(battery: Battery) -> list[dict]:
         rows += text_score_rows(text_predictions([i.text for i in chosen], task, lexicons=LEXICONS), task)
     sides = ([activations(pair[side].text) for pair in pairs] for side in (0, 1))
     rows += separation(*map(np.array, sides), [pair.affective.group for pair in pairs], n_splits=3)
-    for part in halves(pairs):
+    for part in Pairs(pairs).split():
         rows.append({"half": [pair.affective.text for pair in part]})
     rows.append(
         {

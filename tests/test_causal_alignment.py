@@ -1,19 +1,10 @@
-"""Alignment of twins by their edit, splits and draws of pairs, against hand-made cases."""
+"""Alignment of twins by their edit, against hand-made cases."""
 
 import numpy as np
 import pytest
 
 from interp.causal.alignment import align
-from interp.causal.splits import balanced, halves, strangers
-from interp.errors import DataError, StatisticsError
-from stimuli.battery import Pair, Stimulus
-
-
-def pair(n: int, emotion: str, group: str) -> Pair:
-    return Pair(
-        Stimulus(f"{n}a", "a", emotion, "keyword_free", f"p{n}", group),
-        Stimulus(f"{n}n", "b", "neutral", "neutral", f"p{n}", group),
-    )
+from interp.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -55,34 +46,3 @@ def test_alignment_holds_on_random_edits():
 def test_twins_of_the_same_tokens_are_refused():
     with pytest.raises(DataError, match="same tokens"):
         align([1, 2], [1, 2])
-
-
-def test_balanced_draws_emotions_evenly_and_keeps_the_order():
-    pairs = [pair(n, "joy" if n < 20 else "fear", f"g{n}") for n in range(24)]
-    chosen = balanced(pairs, n=10, seed=1)
-    assert [p.affective.emotion for p in chosen].count("fear") == 4
-    assert len(chosen) == 10
-    assert [pairs.index(p) for p in chosen] == sorted(pairs.index(p) for p in chosen)
-    assert balanced(pairs, n=10, seed=1) == chosen
-    assert len(balanced(pairs, n=99)) == 24
-
-
-def test_halves_share_no_group_and_split_every_emotion():
-    pairs = [pair(n, ("joy", "fear", "anger")[n % 3], f"g{n // 6}") for n in range(36)]
-    select, score = halves(pairs, seed=3)
-    assert not {p.affective.group for p in select} & {p.affective.group for p in score}
-    assert len(select) + len(score) == 36
-    for emotion in ("joy", "fear", "anger"):
-        counts = [sum(p.affective.emotion == emotion for p in part) for part in (select, score)]
-        assert abs(counts[0] - counts[1]) <= 2
-    with pytest.raises(StatisticsError, match="one group"):
-        halves([pair(1, "joy", "g"), pair(2, "joy", "g")])
-
-
-def test_strangers_share_the_emotion_and_not_the_group():
-    pairs = [pair(n, "joy" if n < 6 else "fear", f"g{n // 2 if n < 6 else 9}") for n in range(8)]
-    found = strangers(pairs)
-    assert found[6:].tolist() == [-1, -1]
-    for own, other in zip(pairs[:6], found[:6], strict=True):
-        assert pairs[other].affective.emotion == "joy"
-        assert pairs[other].affective.group != own.affective.group

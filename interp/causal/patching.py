@@ -24,7 +24,6 @@ from interp.causal.interventions import Intervention
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import CONTROL, Key, effect_rows, warn_of_inverted
-from interp.causal.splits import strangers
 from interp.causal.words import text_scores, word_scores
 from interp.errors import InternalError, StatisticsError, UsageError
 from interp.models import LanguageModel
@@ -33,6 +32,7 @@ from interp.models.quantised import warn_of_rounding
 from interp.progress import track
 from interp.sites import Site, expand
 from stimuli.battery import Pair
+from stimuli.splits import strangers
 
 PATCHING = "activation_patching"
 WAYS = ("denoise", "noise")

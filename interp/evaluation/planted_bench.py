@@ -6,7 +6,6 @@ from interp.analysis.directions import fit
 from interp.capture import ActivationStore, capture
 from interp.capture.store.activations import Twins
 from interp.causal.readout import Readout
-from interp.causal.splits import halves
 from interp.directions import Direction
 from interp.errors import InternalError
 from interp.evaluation.readouts import readout_for
@@ -65,5 +64,5 @@ def open_bench(name: str, *, seed: int = 0) -> PlantedBench:
     spec = planted.SPECS[name]
     model, battery = load(name), testbed(name).battery(seed)
     store = capture(model, battery, sites=CAPTURED, positions=(LAST,))
-    fitting, scoring = halves(battery.pairs(), seed=seed)
+    fitting, scoring = battery.pairs().split(seed=seed)
     return PlantedBench(model, planted.truth(spec), battery, store, readout_for(model, spec.emotions), fitting, scoring)

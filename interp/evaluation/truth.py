@@ -23,7 +23,6 @@ from interp.analysis.stats import auroc
 from interp.causal.contributions import EXACT, KINDS, Component, contributions_at
 from interp.causal.knockout import Bench, Knockout, measure
 from interp.causal.patching import patch_pairs
-from interp.causal.splits import balanced
 from interp.causal.steering import steer
 from interp.chance import benjamini_hochberg
 from interp.evaluation.judges import oracle
@@ -31,6 +30,7 @@ from interp.evaluation.planted_bench import PlantedBench, open_bench
 from interp.results import TableRow
 from interp.sites import Site
 from stimuli.battery import NEUTRAL, Stimulus
+from stimuli.splits import balanced
 
 PAIRS_PATCHED = 6
 """Pairs of each emotion that are patched: enough for the sign flips of an effect to reach a small p."""

@@ -13,7 +13,6 @@ from interp.causal.ablation import ablate
 from interp.causal.contributions import KINDS, contribution_rows, ranked
 from interp.causal.knockout import Bench
 from interp.causal.patching import patch_pairs
-from interp.causal.splits import balanced, halves
 from interp.causal.steering import dose_response
 from interp.causal.steering_sweep import Place, sweep_places
 from interp.chance import draws_for
@@ -28,6 +27,7 @@ from interp.study.folder import Study
 from interp.study.presets import spaced
 from interp.study.representation import choose_site, fit_direction, saturated_layers
 from stimuli.battery import Pairs
+from stimuli.splits import balanced
 
 NEW_TOKENS = 12
 LISTED = 60
@@ -54,13 +54,13 @@ def contributions(study: Study) -> TableRows:
     """Exact contributions of heads and neurons to each emotion's direction: direction and ranks are of
     one half of the pairs, values and intervals of the other.
     """
-    chosen, reported = halves(study.pairs, seed=study.settings.seed)
+    chosen, reported = study.pairs.split(seed=study.settings.seed)
     return [row for emotion in study.emotions for row in _contributions(study, chosen, emotion, top=LISTED, reported=reported)]
 
 
 def ablation(study: Study) -> TableRows:
     """The top k heads and neurons of the choosing half, knocked out in the other half, beside random k of the same layers."""
-    chosen, reported = halves(study.pairs, seed=study.settings.seed)
+    chosen, reported = study.pairs.split(seed=study.settings.seed)
     vectors = _directions(study, chosen)
     bench = Bench(study.model, _some(study, _asked(study, reported)), vectors, study.readout.readout)
     listed = {emotion: _contributions(study, chosen, emotion, top=LISTED) for emotion in study.readout.emotions}
@@ -82,7 +82,7 @@ def steering(study: Study) -> TableRows:
     and strength are chosen on half of the prompts; for every model the readout's log-probability of the emotion's words is
     measured against the strength, at the layer where separation saturates.
     """
-    chosen, reported = halves(study.pairs, seed=study.settings.seed)
+    chosen, reported = study.pairs.split(seed=study.settings.seed)
     vectors = _directions(study, chosen)
     limits = study.settings.limits
     neutral = balanced(reported, n=limits.prompts, seed=study.settings.seed).neutral

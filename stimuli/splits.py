@@ -21,10 +21,7 @@ def balanced(pairs: Sequence[Pair], *, n: int, seed: int = 0) -> Pairs:
 
 
 def halves(pairs: Sequence[Pair], *, seed: int = 0) -> tuple[Pairs, Pairs]:
-    """Pairs in two halves, no group on both sides, each emotion's groups dealt alternately: one half selects, one scores.
-
-    Raises `StatisticsError` when an emotion has fewer than two groups.
-    """
+    """What `Pairs.split` gives."""
     side_of: dict[str, int] = {}
     for emotion, queue in _shuffled_by_emotion(pairs, seed).items():
         groups = list(dict.fromkeys(pairs[i].affective.group for i in queue))
