@@ -1,4 +1,4 @@
-"""Splits and draws of pairs: two halves that share no scenario, an even choice, a stranger for each.
+"""Splits and draws of pairs: halves that share no scenario, an even choice, strangers.
 
 Everything random comes from a seed.
 """
@@ -16,8 +16,9 @@ from stimuli.battery import Pair, Pairs
 def balanced(pairs: Sequence[Pair], *, n: int, seed: int = 0) -> Pairs:
     """At most `n` pairs, drawn as evenly over the emotions as they allow, in battery order."""
     queues = list(_shuffled_by_emotion(pairs, seed).values())
-    chosen = [queue[turn] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue)][:n]
-    return Pairs(pairs[i] for i in sorted(chosen))
+    turns = range(max(map(len, queues), default=0))
+    chosen = [queue[turn] for turn in turns for queue in queues if turn < len(queue)]
+    return Pairs(pairs[i] for i in sorted(chosen[:n]))
 
 
 def halves(pairs: Sequence[Pair], *, seed: int = 0) -> tuple[Pairs, Pairs]:
@@ -26,9 +27,8 @@ def halves(pairs: Sequence[Pair], *, seed: int = 0) -> tuple[Pairs, Pairs]:
     for emotion, queue in _shuffled_by_emotion(pairs, seed).items():
         groups = list(dict.fromkeys(pairs[i].affective.group for i in queue))
         if len(groups) < 2:
-            raise StatisticsError(
-                f"{emotion!r} has one group of pairs: at least 2 are needed to select on one and score on the other."
-            )
+            need = "at least 2 are needed to select on one and score on the other"
+            raise StatisticsError(f"{emotion!r} has one group of pairs: {need}.")
         for group in groups:
             taken = [side_of[g] for g in groups if g in side_of]
             side_of.setdefault(group, int(taken.count(0) > taken.count(1)))
@@ -40,14 +40,13 @@ def halves(pairs: Sequence[Pair], *, seed: int = 0) -> tuple[Pairs, Pairs]:
 
 
 def strangers(pairs: Sequence[Pair], *, seed: int = 0) -> Int[np.ndarray, " pair"]:
-    """For each pair the index of a random pair of the same emotion and another group, -1 where there is none."""
+    """For each pair the index of a random pair of its emotion and another group; -1: there is none."""
     rng = np.random.default_rng(seed)
     chosen = []
     for pair in pairs:
+        own = pair.affective
         others = [
-            i
-            for i, other in enumerate(pairs)
-            if other.affective.emotion == pair.affective.emotion and other.affective.group != pair.affective.group
+            i for i, other in enumerate(pairs) if other.affective.emotion == own.emotion and other.affective.group != own.group
         ]
         chosen.append(int(rng.choice(others)) if others else -1)
     return np.array(chosen, dtype=int)

@@ -1,4 +1,4 @@
-"""Records of testbeds: each makes what it names, and a model is known by its weights, not its name."""
+"""Records of testbeds: each makes what it names; a model is known by its weights, not its name."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Hooked: a model's places where what it computes is read and edited, and the hooks that sit there."""
+"""Hooked: where a model's activations are read and edited, and the hooks that sit there."""
 
 import difflib
 import re
@@ -24,7 +24,7 @@ _GATED = (
     "hook_v_input",
     "hook_mlp_in",
 )
-"""Names that the bridge lists and does not compute unless a flag is set: a hook there never fires."""
+"""Names that the bridge computes only where a flag is set: else a hook there never fires."""
 
 
 class Hooked(Weights):
@@ -52,7 +52,8 @@ class Hooked(Weights):
         with torch.no_grad(), self.bridge.hooks(fwd_hooks=list(hooks)):
             yield
         if self.count_hooks() != before:
-            raise InternalError(f"{self.name}: hooks were left on the model (had {before}, has {self.count_hooks()}).")
+            counted = f"had {before}, has {self.count_hooks()}"
+            raise InternalError(f"{self.name}: hooks were left on the model ({counted}).")
 
     def hooks_clean(self) -> bool:
         """Whether the hooks on the model are those that were there when it was loaded."""
@@ -84,9 +85,9 @@ class Hooked(Weights):
             return
         if match := _LAYER.match(name):
             self.block(int(match[1]))
-        near = difflib.get_close_matches(name, sorted(self._names), n=3, cutoff=0.3)
+        near = ", ".join(difflib.get_close_matches(name, sorted(self._names), n=3, cutoff=0.3))
         raise UsageError(
-            f"{self.name} has no site {name!r} to hook: did you mean {', '.join(near)}? `interp sites {self.name}` lists them."
+            f"{self.name} has no site {name!r} to hook: did you mean {near}? `interp sites {self.name}` lists them."
         )
 
 

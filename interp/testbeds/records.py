@@ -70,7 +70,7 @@ def testbed_of(provenance: Mapping[str, Any]) -> Testbed | None:
 
 
 def _in_folders() -> list[tuple[Path, Testbed]]:
-    """The testbeds that are read from a folder. One that is built in memory has no weights to copy."""
+    """The testbeds that are read from a folder: one built in memory has no files to copy."""
     beds = [testbed(name) for name in TESTBEDS]
     return [(bed.source, bed) for bed in beds if isinstance(bed.source, Path)]
 

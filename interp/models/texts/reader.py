@@ -1,4 +1,4 @@
-"""Reader: a model's tokenizer at work, from texts and conversations to token ids, batches, and back."""
+"""Reader: a model's tokenizer at work, from texts and conversations to ids, batches, and back."""
 
 from collections.abc import Sequence
 from typing import cast
