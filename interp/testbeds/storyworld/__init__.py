@@ -18,7 +18,8 @@ from interp.testbeds.storyworld.stories import (
     neutral_prompts,
 )
 from interp.testbeds.storyworld.trials import battery
-from interp.testbeds.storyworld.world import EMOTIONS, NEUTRAL, Appraisal, Frame, appraisal_table, frames
+from interp.testbeds.storyworld.world import EMOTIONS, Appraisal, Frame, appraisal_table, frames
+from stimuli.battery import NEUTRAL
 
 __all__ = [
     "EMOTIONS",

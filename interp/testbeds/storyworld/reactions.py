@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from interp.errors import UsageError
 from interp.testbeds.records import MIXED
-from interp.testbeds.storyworld.world import EMOTIONS, NEUTRAL, data, scenery_words
+from interp.testbeds.storyworld.world import EMOTIONS, data, scenery_words
+from stimuli.battery import NEUTRAL
 
 _FELT = re.compile(r"felt (.+)")
 _CUE = re.compile(r"(?:then )?([A-Z]\w+) (.+)")

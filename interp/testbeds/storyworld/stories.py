@@ -15,7 +15,6 @@ from interp.testbeds.storyworld.reactions import draw_reaction, feelings
 from interp.testbeds.storyworld.wordings import Event, word_event
 from interp.testbeds.storyworld.world import (
     EMOTIONS,
-    NEUTRAL,
     Appraisal,
     Frame,
     Option,
@@ -26,6 +25,7 @@ from interp.testbeds.storyworld.world import (
     ways_to_emotions,
     wording_ids,
 )
+from stimuli.battery import NEUTRAL
 
 Split = Literal["train", "held_out"]
 

@@ -26,7 +26,8 @@ from interp.files import make_folder, write_atomic
 from interp.testbeds.storyworld.reactions import draw_reaction
 from interp.testbeds.storyworld.stories import Story, crowd, instruct, name_feeling, scenario
 from interp.testbeds.storyworld.tokenizer import CONTEXT, encode_story, save_tokenizer, vocabulary
-from interp.testbeds.storyworld.world import EMOTIONS, NEUTRAL
+from interp.testbeds.storyworld.world import EMOTIONS
+from stimuli.battery import NEUTRAL
 
 REACTION_WEIGHT, FIRST_WEIGHT = 20.0, 60.0
 """How much a token of a reaction counts in the loss, and its first, where a token of the story counts 1."""
