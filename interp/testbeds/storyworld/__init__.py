@@ -19,7 +19,7 @@ from interp.testbeds.storyworld.stories import (
 )
 from interp.testbeds.storyworld.trials import battery
 from interp.testbeds.storyworld.world import EMOTIONS, Appraisal, Frame, appraisal_table, frames
-from stimuli.battery import NEUTRAL
+from stimuli.battery import NEUTRAL, Battery
 
 __all__ = [
     "EMOTIONS",
@@ -56,7 +56,7 @@ RECORDS = {
         source=folder(),
         words={emotion: list(feelings(emotion)) for emotion in EMOTIONS},
         suffix=" felt",
-        battery=lambda seed: battery(seed=seed),
+        battery=lambda seed: Battery("storyworld", tuple(battery(seed=seed))),
         judge=storyworld_oracle,
     )
 }
