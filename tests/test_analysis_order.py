@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_analysis_audit import EMOTION_WORDS, LEXICONS, clean
 
 import stimuli
 from interp.analysis.audit import audit
@@ -20,6 +19,7 @@ from interp.analysis.site_probes import prepare, probe_rows, text_predictions, t
 from stimuli import Battery
 from stimuli.battery import Pairs, in_content_order
 from stimuli.splits import balanced, strangers
+from test_analysis_audit import EMOTION_WORDS, LEXICONS, clean
 
 MADE = Battery("made", tuple(clean(16)))
 SEEDS = st.integers(0, 10**6)

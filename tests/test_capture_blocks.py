@@ -6,7 +6,6 @@ from contextlib import ExitStack
 import h5py
 import numpy as np
 import pytest
-from capture_faults import head
 
 from interp.capture import ActivationStore
 from interp.capture.store.folder import RunFolder
@@ -14,6 +13,7 @@ from interp.capture.store.shard import Shard, encode_shard
 from interp.capture.store.verified_file import BLOCK_BYTES, VerifiedFile, block_digests
 from interp.capture.verify import verify
 from interp.errors import ArtefactError
+from support.capture_faults import head
 
 SIZE = 5 * BLOCK_BYTES + 777
 LAYERS, ITEMS, WIDTH = 24, 400, 256

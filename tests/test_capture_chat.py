@@ -3,11 +3,9 @@
 import json
 from dataclasses import replace
 
-import matched_pairs
 import numpy as np
 import pytest
 import torch
-from capture_cases import battery, tree
 from click.testing import CliRunner
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -25,6 +23,8 @@ from interp.errors import ArtefactError, DataError, InterpError, UsageError
 from interp.models import load
 from interp.results import read_record, read_table
 from stimuli.battery import Battery, Stimulus
+from support import matched_pairs
+from support.capture_cases import battery, tree
 
 TALK = [
     {"role": "system", "content": "We are calm ."},

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from capture_cases import FEW, battery, tree, write_store
 
 from interp.capture import capture, recorder
 from interp.capture.plan import Options, make_plan
@@ -20,6 +19,7 @@ from interp.capture.workers.processes import Work
 from interp.capture.workers.ray import _Actor
 from interp.errors import ArtefactError, BusyError, DataError, UsageError
 from interp.models import load
+from support.capture_cases import FEW, battery, tree, write_store
 
 
 @pytest.mark.parametrize("count", [1, 3])

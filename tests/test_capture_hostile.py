@@ -12,7 +12,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from capture_faults import NAME, encoded, head, truth, write_run
 
 from interp.capture import ActivationStore
 from interp.capture.store.folder import RunFolder
@@ -21,6 +20,7 @@ from interp.capture.store.shard import SHARD_SCHEMA
 from interp.capture.store.verified_file import block_digests
 from interp.capture.verify import verify
 from interp.errors import ArtefactError
+from support.capture_faults import NAME, encoded, head, truth, write_run
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The plan: the same batches always, nothing packed over the budget, and requests refused before any forward."""
 
 import pytest
-from capture_cases import FEW, battery, write_store
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from interp.capture.plan import Options, budget_batches, gather_shards, make_pla
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
+from support.capture_cases import FEW, battery, write_store
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from capture_cases import FEW, battery, tree, write_store
 
 from interp.capture import ActivationStore, capture, recorder
 from interp.capture.store.folder import RunFolder
 from interp.errors import ArtefactError, DataError, Interrupted
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
+from support.capture_cases import FEW, battery, tree, write_store
 
 POST = "blocks.1.hook_resid_post"
 SETTINGS = {"sites": FEW, "positions": ("last_content", "mean_content"), "token_budget": 48, "shard_batches": 1}

@@ -7,7 +7,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from capture_cases import FEW, SITES, battery, tree, write_store
 
 from interp.capture import ActivationStore, capture, pooling
 from interp.capture.store import export
@@ -21,6 +20,7 @@ from interp.capture.verify import verify
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
+from support.capture_cases import FEW, SITES, battery, tree, write_store
 
 POST = "blocks.1.hook_resid_post"
 

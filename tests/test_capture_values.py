@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from capture_cases import SITES, battery
-from tiny_models import FAMILIES
 
 from interp.capture import capture
 from interp.capture.engine import BridgeEngine, choose_engine, largest_difference
@@ -12,6 +10,8 @@ from interp.capture.plain_engine import PlainEngine
 from interp.errors import InternalError
 from interp.models import Batch, load
 from interp.sites import expand
+from support.capture_cases import SITES, battery
+from support.tiny_models import FAMILIES
 
 
 @pytest.fixture(scope="module")

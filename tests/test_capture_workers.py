@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from capture_cases import FEW, battery, tree, write_store
 from safetensors.torch import load_file, save_file
 
 from interp.capture import capture
@@ -27,6 +26,7 @@ from interp.capture.workers.ray import _raise_failure, _share_out
 from interp.capture.workers.signals import Stopping
 from interp.errors import ArtefactError, BusyError, DataError, Interrupted, ResourceError
 from interp.models import load
+from support.capture_cases import FEW, battery, tree, write_store
 
 
 @pytest.mark.slow
@@ -213,7 +213,7 @@ def test_workers_leave_when_their_parent_is_gone(tiny_folder, tmp_path):
     out = tmp_path / "run"
     code = (
         "import sys; sys.path.insert(0, sys.argv[3])\n"
-        "from capture_cases import FEW, battery\n"
+        "from support.capture_cases import FEW, battery\n"
         "from interp.capture import capture\n"
         "from interp.models import load\n"
         "if __name__ == '__main__':\n"

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from given_directions import given
 
 from interp.causal.ablation import ablate
 from interp.causal.alignment import align
@@ -16,6 +15,7 @@ from interp.models import load
 from interp.sites import Site
 from interp.testbeds import planted
 from stimuli.battery import NEUTRAL, Pair, Stimulus
+from support.given_directions import given
 
 SPEC = planted.SPECS["planted"]
 TRUTH = planted.truth(SPEC)

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from chat_cases import TALK, TEXT, turn
 from transformers import AutoModelForCausalLM
 
 from interp.causal.forward import encode_stimuli
@@ -17,6 +16,7 @@ from interp.directions import Direction
 from interp.models import load
 from interp.sites import Site
 from stimuli.battery import Stimulus
+from support.chat_cases import TALK, TEXT, turn
 
 
 @pytest.mark.parametrize("talk", [False, True])

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from given_directions import given
-from tiny_models import FAMILIES, POST_NORMED
 
 from interp.causal.contributions import Component, contribution_rows, contributions_at, ranked
 from interp.causal.edits import zero
@@ -16,6 +14,8 @@ from interp.errors import ArtefactError, UsageError
 from interp.models import load
 from interp.sites import Site
 from interp.testbeds import planted
+from support.given_directions import given
+from support.tiny_models import FAMILIES, POST_NORMED
 
 SPEC = planted.SPECS["planted"]
 

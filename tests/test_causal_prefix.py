@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tiny_models import FAMILIES
 
 from interp.causal.edits import add, zero
 from interp.causal.forward import Encoded, run_forward
@@ -11,6 +10,7 @@ from interp.causal.prefix import COPIED_BYTES, TOKENS_AT_ONCE, Prefix, rows_at_o
 from interp.errors import InternalError
 from interp.models import load
 from interp.sites import Site
+from support.tiny_models import FAMILIES
 
 SITE, LATER = Site("resid_post", 0), Site("resid_post", 1)
 LENGTHS = (40, 25, 31, 22)

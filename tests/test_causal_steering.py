@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from given_directions import given
 
 from interp.causal.readout import Readout
 from interp.causal.steering import check_direction, dose_response, steer
@@ -16,6 +15,7 @@ from interp.models import load
 from interp.results import table
 from interp.sites import Site
 from interp.testbeds import planted
+from support.given_directions import given
 
 SPEC = planted.SPECS["planted"]
 TRUTH = planted.truth(SPEC)

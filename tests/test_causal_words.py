@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from given_directions import given
 
 import interp.causal.words
 from interp.causal.ablation import ablate
@@ -23,6 +22,7 @@ from interp.models import load
 from interp.results import table
 from interp.sites import Site
 from stimuli.battery import Pair, Stimulus
+from support.given_directions import given
 
 LONG = Readout(
     {

@@ -6,17 +6,17 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import matched_pairs
 import numpy as np
 import pytest
-from capture_command import PAIRS, activations, arrays, shards
-from commands import outcome
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from interp.capture import recorder
 from interp.capture.store.folder import RunFolder
 from interp.results import read_record, read_table
+from support import matched_pairs
+from support.capture_command import PAIRS, activations, arrays, shards
+from support.commands import outcome
 
 WORD = "scream"
 """A word of every text that evokes fear, and of no other."""

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from tiny_models import FAMILIES
 
 from interp.errors import ArtefactError, InternalError
 from interp.models import LanguageModel, load
 from interp.models.cache import cache_name, copy_rows, held
 from interp.models.checks import versions
+from support.tiny_models import FAMILIES
 
 ROWS = [[5, 9, 14, 3, 8, 21, 6], [7, 30, 12, 5], [11, 4, 17, 25, 9]]
 

@@ -1,13 +1,13 @@
 """Chat templates: the tokenizer's own ids, offsets that speak of the text, and templates that are not to be trusted."""
 
 import pytest
-from chat_cases import TALK, TEXT, turn, written
-from tiny_models import CHAT, N_CTX
 
 from interp.errors import DataError, UsageError
 from interp.models import load
 from interp.models.texts.chat import Rendered
 from interp.models.texts.conversations import text_of, turns_of
+from support.chat_cases import TALK, TEXT, turn, written
+from support.tiny_models import CHAT, N_CTX
 
 
 @pytest.mark.parametrize("open_turn", [False, True])

@@ -1,11 +1,11 @@
 """Conversations: messages that are none are told with what is wrong, and a conversation has a text."""
 
 import pytest
-from chat_cases import TALK, TEXT
 
 from interp.errors import DataError
 from interp.models import load
 from interp.models.texts.conversations import followed_by, prompt_of, text_of
+from support.chat_cases import TALK, TEXT
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from given_directions import given
-from tiny_endings import KINDS, make_ending
-from tiny_models import N_CTX
 
 from interp.capture.plan import Options, make_plan
 from interp.causal.forward import encode_stimuli, open_prompts
@@ -19,6 +16,9 @@ from interp.models.texts.tokens import Reading, added_specials
 from interp.results import table
 from interp.sites import Site
 from stimuli.battery import Battery, Pair, Stimulus
+from support.given_directions import given
+from support.tiny_endings import KINDS, make_ending
+from support.tiny_models import N_CTX
 
 READOUT = Readout({"joy": ["joy"], "sadness": ["sad"]}, " felt")
 TEXTS = (

@@ -8,15 +8,11 @@ import warnings
 from pathlib import Path
 
 import gguf
-import matched_pairs
 import numpy as np
 import pytest
-import tiny_gguf
 import torch
-from capture_cases import battery
 from click.testing import CliRunner
 from gguf import GGMLQuantizationType as Type
-from tiny_gguf import CHAT, TOKENS, write
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import interp.models
@@ -32,6 +28,9 @@ from interp.models import load, outline
 from interp.models.checks.doctor import examine
 from interp.models.loading.gguf_header import read_header
 from interp.results import read_record
+from support import matched_pairs, tiny_gguf
+from support.capture_cases import battery
+from support.tiny_gguf import CHAT, TOKENS, write
 
 TEXTS = ["the happy dog and the sad one", "in 1984 a man\nran away", "and"]
 KINDS = {"F32": Type.F32, "F16": Type.F16, "Q8_0": Type.Q8_0, "Q4_1": Type.Q4_1}

@@ -7,15 +7,15 @@ import tracemalloc
 
 import gguf
 import pytest
-import tiny_gguf
 from click.testing import CliRunner
 from gguf import GGMLQuantizationType as Type
-from tiny_gguf import write
 
 from interp.cli import cli
 from interp.errors import ArtefactError, InterpError, UsageError
 from interp.models import load, outline
 from interp.models.loading.gguf_header import HEAD_BYTES, read_header
+from support import tiny_gguf
+from support.tiny_gguf import write
 
 HUGE = 2**60
 

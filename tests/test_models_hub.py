@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 from huggingface_hub import constants
-from tiny_models import make_folder
 
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.models import load, outline
+from support.tiny_models import make_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

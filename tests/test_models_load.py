@@ -8,13 +8,13 @@ import warnings
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import edit_config, make_folder
 
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.files import sha256_file
 from interp.models import load
 from interp.models.loading.names import HUB_ID, resolve
 from interp.models.loading.provenance import tokenizer_digest
+from support.tiny_models import edit_config, make_folder
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import json
 import shutil
 
 import pytest
-from capture_cases import SITES, battery
-from tiny_models import CHAT, FAMILIES, make_folder
 from torch._subclasses.fake_tensor import FakeTensor
 
 from interp.capture.estimate import estimate_capture
@@ -13,6 +11,8 @@ from interp.capture.plan import Options, make_plan
 from interp.errors import ArtefactError, UsageError
 from interp.models import load, outline
 from interp.sites import SITE_NAMES, Site
+from support.capture_cases import SITES, battery
+from support.tiny_models import CHAT, FAMILIES, make_folder
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from capture_cases import FEW, SITES, battery, tree, write_store
 from click.testing import CliRunner
 from safetensors import safe_open
 
@@ -26,6 +25,7 @@ from interp.models import load
 from interp.models.checks.doctor import confirm, examine
 from interp.models.placement import check_placement, materialised
 from interp.sites import Site, expand
+from support.capture_cases import FEW, SITES, battery, tree, write_store
 
 LLAMA = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk",
          "model.layers.2": "disk", "model.norm": "disk", "lm_head": "disk"}  # fmt: skip

@@ -3,15 +3,11 @@
 import shutil
 import warnings
 
-import matched_pairs
 import numpy as np
 import pytest
 import torch
-from capture_cases import battery
 from click.testing import CliRunner
-from given_directions import first_axis
 from safetensors.torch import load_file, save_file
-from tiny_models import edit_config
 from transformers import AutoModelForCausalLM
 
 from interp import study
@@ -30,6 +26,10 @@ from interp.models.loading import sources
 from interp.models.quantised import method_of
 from interp.results import read_record
 from interp.sites import Site
+from support import matched_pairs
+from support.capture_cases import battery
+from support.given_directions import first_axis
+from support.tiny_models import edit_config
 
 READOUT = Readout({"joy": ["happy"], "sadness": ["sad"], "neutral": ["cold"]}, " It was")
 BITS = {"bits": 4, "group_size": 32}

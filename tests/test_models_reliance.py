@@ -7,10 +7,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from capture_cases import battery
-from commands import outcome
-from given_directions import given
-from test_causal_patching import SUFFIX, UNEQUAL, WORDS
 
 from interp.capture import capture
 from interp.causal.contributions import Component, contribution_rows
@@ -28,6 +24,10 @@ from interp.models.checks.probe import LOST, TOLERANCE, pass_bound
 from interp.models.checks.reliance import INSTEAD, RELIES_ON, refusal, require, usable
 from interp.models.checks.site_checks import SITE_CHECKS
 from interp.sites import SITE_NAMES, Site
+from support.capture_cases import battery
+from support.commands import outcome
+from support.given_directions import given
+from test_causal_patching import SUFFIX, UNEQUAL, WORDS
 
 READOUT = Readout(WORDS, SUFFIX)
 ADDED = Site("attn_out", 1)

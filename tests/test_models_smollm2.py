@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 from gguf import GGMLQuantizationType as Type
-from tiny_gguf import write
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -21,6 +20,7 @@ from interp.models import load, outline
 from interp.models.loading import sources
 from interp.models.loading.names import resolve
 from interp.models.loading.packaged import PACKAGED
+from support.tiny_gguf import write
 
 SMOLLM2 = PACKAGED["smollm2"]
 

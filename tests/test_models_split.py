@@ -4,9 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from capture_cases import SITES, battery
-from given_directions import first_axis
-from two_devices import CPU, HERE, THERE, Placed, split, two_devices
 
 from interp.capture import capture
 from interp.causal.contributions import Component, contributions_at
@@ -17,6 +14,9 @@ from interp.causal.steering import dose_response, steer
 from interp.models import load
 from interp.models.checks.doctor import examine
 from interp.sites import Site, expand
+from support.capture_cases import SITES, battery
+from support.given_directions import first_axis
+from support.two_devices import CPU, HERE, THERE, Placed, split, two_devices
 
 HALVES = {
     "llama": {"model.embed_tokens": HERE, "model.rotary_emb": HERE, "model.layers.0": HERE, "model.layers.1": THERE,

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from reporting_tables import EMOTIONS, MAKERS, RECORD, all_tables
 
 from interp.errors import ArtefactError
 from interp.files import write_atomic
@@ -17,6 +16,7 @@ from interp.reporting.findings import findings
 from interp.reporting.report import MOST_ROWS, write_report
 from interp.reporting.text import interval, number, p_value, visible
 from interp.results import RunRecord, write_table
+from support.reporting_tables import EMOTIONS, MAKERS, RECORD, all_tables
 
 TABLES = all_tables(EMOTIONS[:2])
 VOID = {"meta", "img", "br"}

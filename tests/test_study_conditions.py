@@ -5,9 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
-import matched_pairs
 import pytest
-from commands import outcome
 
 from interp import study
 from interp.errors import StatisticsError
@@ -16,6 +14,8 @@ from interp.results import read_record, read_table
 from interp.study.conditions import conditions, unreadable
 from interp.study.folder import Study
 from stimuli import Battery, Stimulus
+from support import matched_pairs
+from support.commands import outcome
 
 
 def single(counts: dict[str, int]) -> Battery:

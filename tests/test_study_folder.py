@@ -10,11 +10,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import matched_pairs
 import pytest
-from commands import outcome
 from safetensors.torch import load_file, save_file
-from tiny_models import edit_config
 
 from interp import study
 from interp.errors import ArtefactError, InterpError
@@ -22,6 +19,9 @@ from interp.results import read_record
 from interp.study.folder import Study
 from interp.study.locks import LOCKS, FolderLocks
 from interp.study.run import STAGES, _write
+from support import matched_pairs
+from support.commands import outcome
+from support.tiny_models import edit_config
 
 
 @pytest.fixture

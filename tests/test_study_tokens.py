@@ -3,13 +3,13 @@
 import json
 import shutil
 
-import matched_pairs
 import numpy as np
 import pytest
 
 from interp import study
 from interp.errors import DataError
 from interp.results import read_record, read_table
+from support import matched_pairs
 
 CAUSAL = ("patching", "contributions", "ablation", "steering")
 SITES = ("resid_post", "z", "post")

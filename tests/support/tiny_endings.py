@@ -6,9 +6,10 @@ its own, with or without characters in its span, as in GPT-2 and Llama-3.
 
 from pathlib import Path
 
-from tiny_models import make_folder
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from support.tiny_models import make_folder
 
 KINDS = {"neither": "$A", "prepend": "<bos> $A", "append": "$A <eos>", "both": "<bos> $A <eos>"}
 

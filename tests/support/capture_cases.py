@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from tiny_models import WORDS
-
 from interp.capture import ActivationStore, capture
 from interp.models import LanguageModel
 from stimuli.battery import NEUTRAL, Battery, Stimulus
+from support.tiny_models import WORDS
 
 SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "pre", "post")
 FEW = ("resid_post@0-1", "blocks.1.attn.hook_z")

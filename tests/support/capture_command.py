@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import h5py
-import matched_pairs
 import numpy as np
-from commands import outcome
 
 from interp.capture import ActivationStore
+from support import matched_pairs
+from support.commands import outcome
 
 POST = "blocks.2.hook_resid_post"
 PAIRS = 16
