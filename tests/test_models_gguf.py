@@ -268,7 +268,7 @@ def test_names_and_heads_are_read_without_torch(files):
         "import sys, types, pathlib\n"
         f"room = types.ModuleType('interp.models'); room.__path__ = [{models_folder()!r}]\n"
         "sys.modules['interp.models'] = room\n"
-        "from interp.models import gguf_checks, gguf_header, names\n"
+        "from interp.models.loading import gguf_checks, gguf_header, names\n"
         f"assert names.resolve({path!r}) == 'gguf'\n"
         "assert names.resolve('smollm2') == 'packaged'\n"
         f"gguf_checks.check_header(gguf_header.read_header(pathlib.Path({path!r})))\n"
