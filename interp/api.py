@@ -14,29 +14,28 @@ import pandas as pd
 
 from interp import study
 from interp.analysis.emotion_directions import (
-    Twins,
+    TwinRows,
     fit_emotion,
     origin_of,
     saturated_sites,
     usual_layer,
 )
 from interp.analysis.questions import QUESTIONS, answer, cells, reception, task_of
-from interp.analysis.sweep import SiteRows
+from interp.analysis.site_probes import SiteRows
 from interp.capture import ActivationStore, capture
 from interp.capture.options import Options
 from interp.causal import ablation
-from interp.causal.attribution import KINDS, contribution_rows, ranked
 from interp.causal.bench import Bench
+from interp.causal.contributions import KINDS, contribution_rows, ranked
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
-from interp.causal.twins import halves
 from interp.chance import draws_for
 from interp.defaults import DIRECTION, PROBE
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel
-from interp.models.reliance import told_once, usable
+from interp.models.checks.reliance import tell_refused, usable
 from interp.records import RunRecord
 from interp.results import table
 from interp.sites import LAST, RESIDUAL_WIDE, STREAM, Site
@@ -129,7 +128,7 @@ def direction(
         known = ", ".join(battery.emotions)
         raise StatisticsError(f"no pair of the battery evokes {emotion!r}; it has {known}.")
 
-    def twins_at(where: Site) -> Iterator[tuple[Twins, tuple[str, ...]]]:
+    def twins_at(where: Site) -> Iterator[tuple[TwinRows, tuple[str, ...]]]:
         yield store.read(where).twins(pairs), pairs.groups
 
     if site is None:
@@ -155,7 +154,7 @@ def patch(
     `interp.causal.patching.patch_pairs`.
     """
     named = [sites] if isinstance(sites, str) else sites
-    asked = readout or readout_for(model.name, battery.emotions)
+    asked = readout or readout_for(model, battery.emotions)
     rows = patch_pairs(model, _in_order(battery), asked, sites=named, seed=seed)
     return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
 
@@ -176,12 +175,12 @@ def ablate(
     very pairs has seen both halves: fit it on others where a score is to be reported. Raises as
     `interp.causal.ablation.ablate`; `StatisticsError` for no pair of these emotions.
     """
-    mine = [pair for pair in _in_order(battery) if pair.affective.emotion in directions]
+    mine = Pairs(pair for pair in _in_order(battery) if pair.affective.emotion in directions)
     if not mine:
         named = ", ".join(directions) or "no emotion"
         raise StatisticsError(f"no direction has a pair in the battery: directions are of {named}.")
-    choosing, reported = halves(mine, seed=seed)
-    asked = readout or readout_for(model.name, tuple(directions))
+    choosing, reported = mine.split(seed=seed)
+    asked = readout or readout_for(model, tuple(directions))
     bench = Bench(model, reported, directions, asked)
     listed = _contributions(model, battery, choosing, directions, top=max(ks))
     draws = max(DRAWS, draws_for(len(directions)))
@@ -204,11 +203,11 @@ def run(model: str, stimuli: str, out: Path | str, **settings: Any) -> dict[str,
     return study.run(asked)
 
 
-Asked = tuple[list[Stimulus], list[str]]
+Labelled = tuple[list[Stimulus], list[str]]
 """Texts, and a label for each."""
 
 
-def _asked(question: str, store: ActivationStore, battery: Battery) -> Asked:
+def _asked(question: str, store: ActivationStore, battery: Battery) -> Labelled:
     """The texts that a question is asked of, and their labels. Without twins there is only
     categorisation, asked of all texts that evoke an emotion.
     """
@@ -277,7 +276,7 @@ def _contributions(
     wanted = [Site(name, layer) for layer in range(last + 1) for name in KINDS.values()]
     sites, refused = usable(model, "contributions", wanted)
     if refused:
-        warnings.warn(told_once(refused), stacklevel=3)
+        warnings.warn(tell_refused(refused), stacklevel=3)
     store = record(model, Battery(battery.name, tuple(items)), sites=sites)
     activations = {site: store.read(site).select(item.id for item in items) for site in sites}
     twins = np.arange(len(items)).reshape(-1, 2)

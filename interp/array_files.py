@@ -17,10 +17,13 @@ from safetensors.numpy import load, save
 from interp.errors import ArtefactError
 from interp.files import read_regular, sha256_bytes, write_atomic
 
-SCHEMA = 1
-"""Version of the card; a larger one was written by a newer interp and is refused."""
+CARD_SCHEMA = 2
+"""Version of the card; a larger one was written by a newer interp and is refused.
 
-MOST_BYTES = 1 << 28
+Until 1 the length of a direction was called its scale.
+"""
+
+LARGEST = 1 << 28
 """A direction or a probe is small; a larger file is not one of ours and is not read."""
 
 
@@ -29,11 +32,11 @@ def card_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def write(path: Path, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+def write_arrays(path: Path, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
     """Write arrays to `path` and their card, each atomically. Raises `ResourceError` when the file
     system refuses.
     """
-    text = json.dumps({"schema": SCHEMA, **about}, sort_keys=True, default=str)
+    text = json.dumps({"schema": CARD_SCHEMA, **about}, sort_keys=True, default=str)
     content = save(
         {name: np.ascontiguousarray(array) for name, array in tensors.items()},
         metadata={"about": text},
@@ -43,7 +46,7 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], about: Mapping[str, Any
     write_atomic(card_path(path), (json.dumps(card, indent=2, sort_keys=True) + "\n").encode())
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and what the card says of them; `ArtefactError` when either file is missing, changed,
     or of a newer interp.
     """
@@ -64,10 +67,10 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                 f"{card_path(path)} was changed: it does not say what {path.name} says of "
                 "itself. Make it again."
             )
-        if about["schema"] > SCHEMA:
+        if about["schema"] > CARD_SCHEMA:
             raise ArtefactError(
                 f"{path} was written by a newer interp (schema {about['schema']}, this one reads "
-                f"{SCHEMA}): update."
+                f"{CARD_SCHEMA}): update."
             )
         return load(content), about
     except (
@@ -85,7 +88,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return read_regular(path, most=MOST_BYTES)
+        return read_regular(path, most=LARGEST)
     except OSError as error:
         raise ArtefactError(
             f"cannot read {path}: {error.strerror}. A direction or an eraser is two files, "

@@ -18,6 +18,9 @@ from jaxtyping import Float
 
 from interp.errors import DataError, StatisticsError
 
+LEAST_P = 0.05
+"""Where a p is above it, chance is taken to do as much."""
+
 _EXACT_FLIPS = 12
 _EXACT_ASSIGNMENTS = 6
 

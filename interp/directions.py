@@ -1,5 +1,4 @@
-"""Direction and Eraser: what is fitted on a model's activations, and what a model can be edited
-with.
+"""Direction and Eraser: what is fitted on activations, and what a model can be edited with.
 
 Both carry their site and where they came from, and are saved as a safetensors file with a JSON
 card.
@@ -19,31 +18,33 @@ from interp.notebook import as_html
 from interp.sites import Site
 
 _UNIT_TOLERANCE = 1e-6
+_LENGTH_WAS_SCALE = 1
+"""The last schema of a card that called a direction's length its scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Direction:
     """A unit `vector` at `site`; `labels` are (what projects higher, what projects lower).
 
-    `scale` is the natural length: the mean difference of the two labels' projections on held-out
-    scenarios, in units of the activations, so that scale * vector is the shift that other scenarios
-    show. It may be zero or below: then the direction has no length and is no unit of anything.
-    `scale_interval` is its 95 % interval over scenarios; NaN where there is none, as in files of
-    before, whose scale is that of the fitted texts themselves and too long. `spread` is the
-    standard deviation of that difference over the fitted pairs. `stream_norm` is the root mean
+    `length` is the natural length: the mean difference of the two labels' projections on held-out
+    scenarios, in units of the activations, so that length * vector (`step`) is the shift that other
+    scenarios show. It may be zero or below: then the direction has no length and is no unit of
+    anything. `length_interval` is its 95 % interval over scenarios; NaN where there is none, as in
+    files of before, whose length is that of the fitted texts themselves and too long. `spread` is
+    the standard deviation of that difference over the fitted pairs. `stream_norm` is the root mean
     square of the activations' norm over the fitted texts, the other unit of strength; NaN where it
     is not known, as in files of before. Raises `ArtefactError` unless the vector is finite and of
-    length one, scale and spread are finite, spread is not negative, and a known norm is positive.
+    norm one, length and spread are finite, spread is not negative, and a known norm is positive.
     """
 
     vector: Float[np.ndarray, " d_model"]
     site: Site
     method: str
     labels: tuple[str, str]
-    scale: float
+    length: float
     spread: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    scale_interval: tuple[float, float] = (np.nan, np.nan)
+    length_interval: tuple[float, float] = (np.nan, np.nan)
     stream_norm: float = np.nan
 
     def __post_init__(self) -> None:
@@ -57,10 +58,10 @@ class Direction:
             raise ArtefactError(
                 f"the direction at {self.site} has norm {norm:.6g}, expected 1: make it with `fit`."
             )
-        if not (np.isfinite([self.scale, self.spread]).all() and self.spread >= 0):
+        if not (np.isfinite([self.length, self.spread]).all() and self.spread >= 0):
+            numbers = f"length {self.length} and spread {self.spread}"
             raise ArtefactError(
-                f"the direction at {self.site} has scale {self.scale} and spread {self.spread}: "
-                "expected finite, spread >= 0."
+                f"the direction at {self.site} has {numbers}: expected finite, spread >= 0."
             )
         if not (np.isnan(self.stream_norm) or 0 < self.stream_norm < np.inf):
             raise ArtefactError(
@@ -71,15 +72,20 @@ class Direction:
         own.setflags(write=False)
         object.__setattr__(self, "vector", own)
 
+    @property
+    def step(self) -> Float[np.ndarray, " d_model"]:
+        """length * vector: what steering adds at scale 1."""
+        return self.vector * self.length
+
     def _repr_html_(self) -> str:
         """For a notebook: what it is the direction of, where, and how long it is."""
-        low, high = self.scale_interval
+        low, high = self.length_interval
         interval = "" if np.isnan(low) else f" [{low:.3g}, {high:.3g}]"
         facts = [
             ("site", self.site),
             ("method", self.method),
             ("width", len(self.vector)),
-            ("length on held-out scenarios", f"{self.scale:.3g}{interval}"),
+            ("length on held-out scenarios", f"{self.length:.3g}{interval}"),
             ("norm of the activations", f"{self.stream_norm:.3g}"),
             ("model", self.provenance.get("model")),
             *(("warning", warning) for warning in self.provenance.get("warnings", ())),
@@ -90,26 +96,29 @@ class Direction:
         """Write `path` (safetensors) and its JSON card beside it, each atomically."""
         about = {
             "site": str(self.site), "method": self.method, "labels": list(self.labels),
-            "scale": self.scale, "spread": self.spread, "provenance": dict(self.provenance),
-            "scale_interval": [_known(end) for end in self.scale_interval],
+            "length": self.length, "spread": self.spread, "provenance": dict(self.provenance),
+            "length_interval": [_known(end) for end in self.length_interval],
             "stream_norm": _known(self.stream_norm),
         }  # fmt: skip
-        array_files.write(Path(path), {"vector": np.asarray(self.vector, dtype=np.float64)}, about)
+        array_files.write_arrays(
+            Path(path), {"vector": np.asarray(self.vector, dtype=np.float64)}, about
+        )
 
     @classmethod
     def load(cls, path: Path | str) -> "Direction":
         """Read a direction back. Raises `ArtefactError` for a changed, foreign or impossible
         file.
         """
-        tensors, about = array_files.read(Path(path))
+        tensors, about = array_files.read_arrays(Path(path))
+        length = "length" if about["schema"] > _LENGTH_WAS_SCALE else "scale"
         try:
-            low, high = map(_number, about.get("scale_interval", (None, None)))
+            low, high = map(_number, about.get(f"{length}_interval", (None, None)))
             return cls(
                 tensors["vector"],
                 Site.parse(about["site"]),
                 about["method"],
                 (about["labels"][0], about["labels"][1]),
-                float(about["scale"]),
+                float(about[length]),
                 float(about["spread"]),
                 about["provenance"],
                 (low, high),
@@ -160,12 +169,12 @@ class Eraser:
             "labels": list(self.labels),
             "provenance": dict(self.provenance),
         }
-        array_files.write(Path(path), arrays, {"kind": "eraser", **about})
+        array_files.write_arrays(Path(path), arrays, {"kind": "eraser", **about})
 
     @classmethod
     def load(cls, path: Path | str) -> "Eraser":
         """Read an eraser back. Raises `ArtefactError` for a changed, foreign or impossible file."""
-        arrays, about = array_files.read(Path(path))
+        arrays, about = array_files.read_arrays(Path(path))
         try:
             site, labels = Site.parse(about["site"]), tuple(map(str, about["labels"]))
             return cls(arrays["projection"], arrays["centre"], site, labels, about["provenance"])

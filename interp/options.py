@@ -2,7 +2,8 @@
 
 A field's metadata, made by `about`, carries its help, its heading and its choices. The command line
 makes its options from the fields (`interp.cli.options`). A run keeps its settings as one flat list
-of names (`flat`), whichever record they lie in, and `build` sorts such a list into records again.
+of names (`flat`), whichever record they lie in, and `build_record` sorts such a list into records
+again.
 """
 
 import difflib
@@ -100,7 +101,7 @@ def flat(record: Any) -> dict[str, Any]:
     return found
 
 
-def build(record: type[Record], given: Mapping[str, Any]) -> Record:
+def build_record(record: type[Record], given: Mapping[str, Any]) -> Record:
     """The record, and the records in it, with these values by flat name, and else their defaults.
 
     Raises `UsageError` for a name that is no option, with the nearest one.

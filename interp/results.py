@@ -17,6 +17,11 @@ from interp.errors import ArtefactError, InternalError
 from interp.files import read_regular, sha256_bytes, write_atomic
 from interp.records import MOST_BYTES, read_record
 
+TableRow = dict[str, Any]
+"""One row of a table: a value per column."""
+
+TableRows = list[TableRow]
+
 COLUMNS = (
     "run", "model", "battery", "site", "layer", "depth", "head",
     "method", "metric", "value", "ci_low", "ci_high", "n", "seed",

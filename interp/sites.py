@@ -196,7 +196,7 @@ def _unknown(text: str) -> str:
     )
 
 
-def place(site: Site | None) -> dict[str, Any]:
+def site_columns(site: Site | None) -> dict[str, Any]:
     """A site as the columns site, layer and head of a table; None is the whole model."""
     if site is None:
         return {"site": "", "layer": math.nan, "head": math.nan}

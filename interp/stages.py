@@ -26,7 +26,7 @@ class Stage(NamedTuple):
 
 class StageCommand(NamedTuple):
     """A command that runs some of the stages: what it does, the methods' settings that it uses
-    (`interp.cli.study.METHODS`), and what the example in its help asks for.
+    (`interp.cli.study.METHOD_OPTIONS`), and what the example in its help asks for.
     """
 
     told: str

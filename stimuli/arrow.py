@@ -12,17 +12,17 @@ from typing import Any, NoReturn
 
 from interp.errors import DataError, ResourceError
 from stimuli.parsing import parse_json
-from stimuli.rows import Ledger, Limits, Row, count_row, plain_values, shown
+from stimuli.rows import FileRow, Ledger, Limits, count_row, plain_values, shown
 from stimuli.sources import MOST_PACKED, opened
 
-PARQUET, ARROW, STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
+PARQUET, ARROW, ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 """How a Parquet file, an Arrow file and an Arrow stream begin."""
 
 _BATCH = 64
 _FREELY_UNPACKED = 64 << 20
 
 
-def parquet_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
+def parquet_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[FileRow]:
     """Rows of a Parquet file, NaN read as missing; `line` is the row's number.
 
     Raises `ResourceError` without pyarrow, `DataError` for a damaged file and for one that unpacks
@@ -42,7 +42,9 @@ def parquet_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
     yield from _rows(path, batches(), limits, ledger, arrow=arrow)
 
 
-def arrow_rows(path: Path, limits: Limits, ledger: Ledger, *, prefix: str = "") -> Iterator[Row]:
+def arrow_rows(
+    path: Path, limits: Limits, ledger: Ledger, *, prefix: str = ""
+) -> Iterator[FileRow]:
     """Rows of an Arrow file or stream; a row without `id` gets `prefix` and its number as one.
 
     Raises as `parquet_rows`.
@@ -64,7 +66,7 @@ def arrow_rows(path: Path, limits: Limits, ledger: Ledger, *, prefix: str = "") 
 
     for row in _rows(path, batches(), limits, ledger, arrow=arrow):
         named = row.values if "id" in row.values else {"id": f"{prefix}-{row.line:06d}"}
-        yield Row(row.file, row.line, {**named, **row.values}, own=row.own)
+        yield FileRow(row.file, row.line, {**named, **row.values}, own=row.own)
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -72,7 +74,7 @@ def is_saved_dataset(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("state.json", "dataset_dict.json"))
 
 
-def dataset_rows(folder: Path, limits: Limits, ledger: Ledger) -> Iterator[tuple[Path, Row]]:
+def dataset_rows(folder: Path, limits: Limits, ledger: Ledger) -> Iterator[tuple[Path, FileRow]]:
     """Rows of a folder that `save_to_disk` wrote, of all its splits, each with its file.
 
     Raises as `parquet_rows`, and `DataError` where the folder lacks what its own list names.
@@ -128,7 +130,7 @@ def _pyarrow(path: Path, *modules: str) -> list[Any]:
 
 def _rows(
     path: Path, batches: Iterator[Any], limits: Limits, ledger: Ledger, *, arrow: Any
-) -> Iterator[Row]:
+) -> Iterator[FileRow]:
     """Rows of the batches, label numbers named; what pyarrow raises becomes a `DataError`."""
     number = unpacked = 0
     file, packed = shown(path), path.stat().st_size
@@ -157,7 +159,7 @@ def _rows(
                     _refuse_length(path, number, limits)
                 for name, names in labels.items():
                     values[name] = _named(values[name], names)
-                yield Row(file, number, _renamed(values, own), own=own)
+                yield FileRow(file, number, _renamed(values, own), own=own)
     except (arrow.ArrowException, OSError, UnicodeDecodeError, ValueError, MemoryError) as error:
         told = " ".join(str(error).split())[:200]
         raise DataError(

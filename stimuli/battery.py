@@ -117,6 +117,16 @@ class Pairs(tuple[Pair, ...]):
         """The pairs whose affective text evokes `emotion`, in the same order."""
         return Pairs(pair for pair in self if pair.affective.emotion == emotion)
 
+    def split(self, *, seed: int = 0) -> "tuple[Pairs, Pairs]":
+        """Two halves that share no scenario: one to fit or choose on, one to score on.
+
+        The scenarios of each emotion are shuffled by `seed` and dealt alternately. Raises
+        `StatisticsError` when an emotion has fewer than two scenarios.
+        """
+        from stimuli.splits import halves
+
+        return halves(self, seed=seed)
+
 
 Member = TypeVar("Member", Stimulus, Pair)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from interp.errors import DataError
 from stimuli.parsing import parse_json
-from stimuli.rows import Row
+from stimuli.rows import FileRow
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _DEFUSED = re.compile(r"'+[=+\-@\t\r]")
@@ -30,7 +30,7 @@ def unguard(cell: str) -> str:
     return cell[1:] if _DEFUSED.match(cell) else cell
 
 
-def as_json(value: Any) -> str:
+def json_text(value: Any) -> str:
     """The value as JSON; raises `DataError` where it has none."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -44,10 +44,10 @@ def as_json(value: Any) -> str:
 def field_cell(value: Any) -> str:
     """A value of a column that is not ours, as its cell."""
     if not isinstance(value, str) or "\r" in value:
-        return as_json(value)
+        return json_text(value)
     if _FORMULA.match(value):
         return guard(value)
-    return as_json(value) if value == "" or _reads_as_json(value) else value
+    return json_text(value) if value == "" or _reads_as_json(value) else value
 
 
 def field_value(cell: str, place: str) -> Any:
@@ -65,7 +65,7 @@ def _reads_as_json(text: str) -> bool:
     return True
 
 
-def own_row(row: Row, ours: Sequence[str]) -> Row:
+def own_row(row: FileRow, ours: Sequence[str]) -> FileRow:
     """A row of our own CSV with its values as they were when the battery was saved."""
     values: dict[str, Any] = {}
     for name, cell in row.values.items():
@@ -73,7 +73,7 @@ def own_row(row: Row, ours: Sequence[str]) -> Row:
             values[name] = unguard(cell)
         elif cell != "":
             values[name] = field_value(cell, row.at(name))
-    return Row(row.file, row.line, values)
+    return FileRow(row.file, row.line, values)
 
 
 def is_own(names: Sequence[str], ours: Sequence[str]) -> bool:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from interp.errors import UsageError
 from stimuli.labels import did_you_mean, nearest
-from stimuli.rows import Ledger, Row
+from stimuli.rows import FileRow, Ledger
 
 OURS = ("id", "text", "emotion", "arm", "pair", "group", "intensity", "domain")
 """The columns that become attributes of a `Stimulus`; all others are kept in its `fields`."""
@@ -55,7 +55,7 @@ def check_by_hand(columns: Mapping[str, str]) -> None:
         raise UsageError(f"--columns: the column {twice[0]!r} is named twice.")
 
 
-def named(rows: Iterable[Row], by_hand: Mapping[str, str], ledger: Ledger) -> Iterator[Row]:
+def named(rows: Iterable[FileRow], by_hand: Mapping[str, str], ledger: Ledger) -> Iterator[FileRow]:
     """The rows with their columns under our names.
 
     `by_hand` maps ours to the file's. Else a column that differs from one of ours by capitals or
@@ -74,7 +74,7 @@ def named(rows: Iterable[Row], by_hand: Mapping[str, str], ledger: Ledger) -> It
         yield _renamed(row, cache[names]) if cache[names] else row
 
 
-def _by_hand(row: Row, by_hand: Mapping[str, str]) -> dict[str, str]:
+def _by_hand(row: FileRow, by_hand: Mapping[str, str]) -> dict[str, str]:
     present = [str(name) for name in row.values]
     for ours, theirs in by_hand.items():
         if theirs not in present and not (theirs.isdecimal() and ours in present):
@@ -86,7 +86,7 @@ def _by_hand(row: Row, by_hand: Mapping[str, str]) -> dict[str, str]:
     return {o: t for o, t in by_hand.items() if o != t and t in present}
 
 
-def _by_case(row: Row) -> dict[str, str]:
+def _by_case(row: FileRow) -> dict[str, str]:
     found: dict[str, str] = {}
     for ours in (*OURS, *THEIRS):
         if ours in row.values:
@@ -103,7 +103,7 @@ def _by_case(row: Row) -> dict[str, str]:
     return found
 
 
-def _renamed(row: Row, found: Mapping[str, str]) -> Row:
+def _renamed(row: FileRow, found: Mapping[str, str]) -> FileRow:
     ours = {theirs: name for name, theirs in found.items()}
     values = {}
     for name, value in row.values.items():

@@ -13,7 +13,7 @@ from typing import Any
 from stimuli.battery import NEUTRAL
 from stimuli.drafts import Converter, Draft, arm_of, blank, default_id
 from stimuli.labels import known_labels, plain_label
-from stimuli.rows import Ledger, Row
+from stimuli.rows import FileRow, Ledger
 
 EMOBANK_MIDDLE, EMOBANK_REACH = 3.0, 0.5
 """The middle of EmoBank's scales from 1 to 5, and how far from it valence still rounds to it."""
@@ -47,7 +47,7 @@ def find_corpus(columns: Iterable[str]) -> tuple[str, Converter] | None:
     return None
 
 
-def labelled(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
+def labelled(rows: Iterable[FileRow], ledger: Ledger) -> Iterator[Draft]:
     """Texts with a list of labels, numbers or names; those with exactly one are kept, the others
     are counted, and the count becomes a warning.
     """
@@ -68,7 +68,7 @@ def labelled(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
         yield draft
 
 
-def _labels(row: Row, written: Any) -> list[Any]:
+def _labels(row: FileRow, written: Any) -> list[Any]:
     if isinstance(written, str):
         if _LIST_OF_NAMES.fullmatch(written):
             return [one or other for one, other in _QUOTED.findall(written)]
@@ -85,13 +85,13 @@ def _labels(row: Row, written: Any) -> list[Any]:
     return found
 
 
-def one_column_each(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
+def one_column_each(rows: Iterable[FileRow], ledger: Ledger) -> Iterator[Draft]:
     """Texts with one column of 0 and 1 per emotion, in one row per rater or one per text.
 
     Where several raters judged a text, a label counts that two of them chose (the rule of
     GoEmotions). Texts with exactly one label are kept, the others are counted.
     """
-    first: dict[str, Row] = {}
+    first: dict[str, FileRow] = {}
     votes: dict[str, Counter[str]] = {}
     raters: Counter[str] = Counter()
     for row in rows:
@@ -118,7 +118,7 @@ def one_column_each(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
         yield Draft(row, values, {"emotion": labels[0]})
 
 
-def _chosen(row: Row) -> Iterator[str]:
+def _chosen(row: FileRow) -> Iterator[str]:
     if row.values.get("example_very_unclear") in _YES:
         return
     for column, value in row.values.items():
@@ -131,7 +131,7 @@ def _chosen(row: Row) -> Iterator[str]:
             row.fail(column, f"{value!r} in the column of an emotion; expected 0 or 1.")
 
 
-def isear(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
+def isear(rows: Iterable[FileRow], ledger: Ledger) -> Iterator[Draft]:
     """Situations in people's own words; the emotion's name stands in Field1, its number in EMOT."""
     for row in rows:
         low = {str(column).strip().casefold(): column for column in row.values}
@@ -155,7 +155,7 @@ def isear(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
         yield Draft(row, values, columns, codes=(int(str(number)),), data_set="ISEAR")
 
 
-def enisear(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
+def enisear(rows: Iterable[FileRow], ledger: Ledger) -> Iterator[Draft]:
     """Descriptions of events that caused an emotion; appraisals and the rest are kept in
     `fields`.
     """
@@ -172,7 +172,7 @@ def enisear(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
         yield Draft(row, values, {"text": low["sentence"], "emotion": low["prior_emotion"]})
 
 
-def emobank(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
+def emobank(rows: Iterable[FileRow], ledger: Ledger) -> Iterator[Draft]:
     """Texts rated for valence, arousal and dominance from 1 to 5, and no emotion named.
 
     The label is valence, rounded: negative below 2.5, positive above 3.5, neutral between. That it
@@ -197,7 +197,7 @@ def emobank(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
         yield Draft(row, values)
 
 
-def _rating(row: Row, values: Mapping[str, Any]) -> float:
+def _rating(row: FileRow, values: Mapping[str, Any]) -> float:
     column = next(name for name in values if str(name).strip().casefold() == "v")
     try:
         rating = float(values[column])

@@ -10,13 +10,13 @@ from interp.errors import DataError
 from stimuli.columns import is_column
 from stimuli.labels import known_labels
 from stimuli.parsing import parse_json, parse_list
-from stimuli.rows import Ledger, Limits, Row, count_row, shown
+from stimuli.rows import FileRow, Ledger, Limits, count_row, shown
 from stimuli.sources import text_lines, whole_text
 
 _OPEN_ENDS = ("{", "[", ",", ":")
 
 
-def json_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
+def json_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[FileRow]:
     """Rows of a file that begins with `{`: JSON lines, or one object that holds whole columns."""
     if _is_document(path, limits):
         yield from _document_rows(path, limits, ledger)
@@ -24,7 +24,7 @@ def json_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
         yield from json_lines(path, limits, ledger)
 
 
-def json_lines(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
+def json_lines(path: Path, limits: Limits, ledger: Ledger) -> Iterator[FileRow]:
     """Rows of a JSON lines file; blank lines are passed over."""
     file = shown(path)
     for number, text in text_lines(path, limits, ledger):
@@ -36,7 +36,7 @@ def json_lines(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
             raise DataError(
                 f"{file}:{number}:1: expected one JSON object a line, found {_kind(values)}."
             )
-        yield Row(file, number, values, text)
+        yield FileRow(file, number, values, text)
 
 
 def json_members(path: Path, limits: Limits, ledger: Ledger) -> Iterator[tuple[int, Any]]:
@@ -76,7 +76,7 @@ def _is_document(path: Path, limits: Limits) -> bool:
     return whole or (bool(tables) and not any(map(is_column, values)))
 
 
-def _document_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
+def _document_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[FileRow]:
     values = parse_json(
         whole_text(path, limits, ledger), shown(path), depth=limits.depth, whole=True
     )
@@ -90,7 +90,7 @@ def _document_rows(path: Path, limits: Limits, ledger: Ledger) -> Iterator[Row]:
                 f"{shown(path)}: record {number} is longer than {limits.row_bytes:,} bytes: "
                 "raise limits=Limits(row_bytes=...)."
             )
-        yield Row(shown(path), number, record)
+        yield FileRow(shown(path), number, record)
 
 
 def _records(path: Path, values: dict[str, Any]) -> Iterator[Mapping[str, Any]]:

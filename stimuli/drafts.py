@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from stimuli.battery import NEUTRAL
-from stimuli.rows import Ledger, Row, stem
+from stimuli.rows import FileRow, Ledger, stem
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Draft:
     known data set whose columns these are.
     """
 
-    row: Row
+    row: FileRow
     values: dict[str, Any]
     columns: Mapping[str, str] | None = None
     control: str | None = None
@@ -41,7 +41,7 @@ class Draft:
         self.values["arm"] = self.values.get("arm") or arm_of(self.values["emotion"])
 
 
-Converter = Callable[[Iterable[Row], Ledger], Iterator[Draft]]
+Converter = Callable[[Iterable[FileRow], Ledger], Iterator[Draft]]
 """Rows of one file -> drafts."""
 
 
@@ -50,7 +50,7 @@ def arm_of(emotion: Any) -> str:
     return NEUTRAL if emotion == NEUTRAL else "keyword_free"
 
 
-def default_id(row: Row) -> str:
+def default_id(row: FileRow) -> str:
     """The id of a row that has none: its file's name and its line."""
     return f"{stem(Path(row.file).name)}-{row.line:06d}"
 

@@ -20,9 +20,9 @@ from stimuli.corpora import find_corpus, labelled
 from stimuli.documents import json_members, json_rows
 from stimuli.drafts import Converter, Draft, arm_of, blank, default_id
 from stimuli.labels import known_labels
-from stimuli.rows import Ledger, Limits, Row, shown, stem
+from stimuli.rows import FileRow, Ledger, Limits, shown, stem
 from stimuli.sources import check_extent, is_packed, read_head
-from stimuli.tables import read_table
+from stimuli.tables import read_cells
 from stimuli.workbooks import ZIP, workbook_rows
 
 _SPLIT_ARMS = {
@@ -51,7 +51,7 @@ def drafts(path: Path, limits: Limits, ledger: Ledger, by_hand: ByHand) -> Itera
         yield from _folder(path, limits, ledger, by_hand)
 
 
-def given_drafts(rows: Iterable[Row], ledger: Ledger, by_hand: ByHand) -> Iterator[Draft]:
+def given_drafts(rows: Iterable[FileRow], ledger: Ledger, by_hand: ByHand) -> Iterator[Draft]:
     """Drafts of rows that are in memory, told by their columns as those of a file are."""
     yield from _with_names(_converted(rows, ledger, by_hand), None, ledger)
 
@@ -76,14 +76,14 @@ def _file(path: Path, limits: Limits, ledger: Ledger, by_hand: ByHand) -> Iterat
         start = head[2:].replace(b"\0", b"").lstrip()
     if not start:
         return
-    binary = head.startswith((arrow.PARQUET, arrow.ARROW, arrow.STREAM, ZIP))
+    binary = head.startswith((arrow.PARQUET, arrow.ARROW, arrow.ARROW_STREAM, ZIP))
     if binary and is_packed(path):
         raise DataError(f"{shown(path)}: unpack it first (gunzip -k), then name the file inside.")
     if not binary:
         check_extent(path, limits)
     if head.startswith(arrow.PARQUET):
         rows = arrow.parquet_rows(path, limits, ledger)
-    elif head.startswith((arrow.ARROW, arrow.STREAM)):
+    elif head.startswith((arrow.ARROW, arrow.ARROW_STREAM)):
         rows = arrow.arrow_rows(path, limits, ledger, prefix=stem(path.name))
     elif head.startswith(ZIP):
         rows = workbook_rows(path, limits, ledger, known=_knows(by_hand))
@@ -93,7 +93,7 @@ def _file(path: Path, limits: Limits, ledger: Ledger, by_hand: ByHand) -> Iterat
     elif start.startswith(b"{"):
         rows = json_rows(path, limits, ledger)
     else:
-        rows = read_table(path, limits, ledger, known=_knows(by_hand), ours=OURS, by_hand=by_hand)
+        rows = read_cells(path, limits, ledger, known=_knows(by_hand), ours=OURS, by_hand=by_hand)
     yield from _converted(rows, ledger, by_hand)
 
 
@@ -107,19 +107,19 @@ def _list(path: Path, limits: Limits, ledger: Ledger, by_hand: ByHand) -> Iterat
     line, first = next(members)
     every = chain([(line, first)], members)
     if isinstance(first, dict):
-        rows = (Row(shown(path), at, values) for at, values in every)
+        rows = (FileRow(shown(path), at, values) for at, values in every)
         yield from _converted(rows, ledger, by_hand)
         return
     ledger.note("format: RepE")
     parts = re.split(r"[^a-zA-Z]+", stem(path.name).lower())
     emotion = next((part for part in parts if part in known_labels()), stem(path.name))
     for number, (_, text) in enumerate(every, start=1):
-        row = Row(shown(path), number, {"text": text})
+        row = FileRow(shown(path), number, {"text": text})
         values = {"id": f"{emotion}-{number:04d}", "text": text, "emotion": emotion}
         yield Draft(row, {**values, "arm": arm_of(emotion)})
 
 
-def _converted(rows: Iterable[Row], ledger: Ledger, by_hand: ByHand) -> Iterator[Draft]:
+def _converted(rows: Iterable[FileRow], ledger: Ledger, by_hand: ByHand) -> Iterator[Draft]:
     rows = iter(named(rows, by_hand, ledger))
     first = next(rows, None)
     if first is None:
@@ -169,7 +169,7 @@ def by_columns(columns: set[str], by_hand: ByHand) -> tuple[str, Converter]:
     return "plain", _plain
 
 
-def _plain(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
+def _plain(rows: Iterable[FileRow], ledger: Ledger) -> Iterator[Draft]:
     for row in rows:
         values = {name: blank(v) if name in OURS else v for name, v in row.values.items()}
         if "id" not in values:
@@ -184,7 +184,7 @@ def _plain(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
         yield draft
 
 
-def _aipsy(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
+def _aipsy(rows: Iterable[FileRow], ledger: Ledger) -> Iterator[Draft]:
     for row in rows:
         values = {name: blank(value) for name, value in row.values.items()}
         control = values.pop("matched_control_id", None)
@@ -221,7 +221,7 @@ def _domain(values: dict[str, Any]) -> str | None:
     return label or (None if number is None else str(number))
 
 
-def _affect_reception(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
+def _affect_reception(rows: Iterable[FileRow], ledger: Ledger) -> Iterator[Draft]:
     for row in rows:
         values = {name: blank(value) for name, value in row.values.items()}
         control = values.pop("matched_control_id", None)
@@ -231,7 +231,7 @@ def _affect_reception(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
         yield Draft(row, values, {"domain": "domain_label"}, control)
 
 
-def _sev(rows: Iterable[Row], ledger: Ledger) -> Iterator[Draft]:
+def _sev(rows: Iterable[FileRow], ledger: Ledger) -> Iterator[Draft]:
     """Three texts per row, labelled by valence. They are one group and no pair: the neutral event
     is the twin of both.
     """

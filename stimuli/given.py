@@ -9,10 +9,10 @@ from typing import Any
 
 from interp.errors import DataError, UsageError
 from stimuli.battery import NEUTRAL
-from stimuli.rows import Ledger, Limits, Row, count_row, plain_values
+from stimuli.rows import FileRow, Ledger, Limits, count_row, plain_values
 
 
-def given_rows(source: object, limits: Limits, ledger: Ledger) -> tuple[str, Iterator[Row]]:
+def given_rows(source: object, limits: Limits, ledger: Ledger) -> tuple[str, Iterator[FileRow]]:
     """What `source` is called, and its rows.
 
     Raises `UsageError` for what is neither a table nor a list, `DataError` for a member of a list
@@ -37,10 +37,10 @@ Members = Iterator[tuple[int, Mapping[str, Any]]]
 """A row's line, counted from 1, and its values by column."""
 
 
-def _counted(name: str, members: Members, limits: Limits, ledger: Ledger) -> Iterator[Row]:
+def _counted(name: str, members: Members, limits: Limits, ledger: Ledger) -> Iterator[FileRow]:
     for line, values in members:
         count_row(name, limits, ledger)
-        yield Row(name, line, dict(plain_values(values)))
+        yield FileRow(name, line, dict(plain_values(values)))
 
 
 def _table(frame: Any) -> Iterator[tuple[int, dict[str, Any]]]:

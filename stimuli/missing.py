@@ -7,7 +7,7 @@ from typing import Any
 
 from stimuli.drafts import Draft
 
-WORDS = frozenset({
+MISSING = frozenset({
     "nan", "null", "n/a", "na", "#n/a", "#na", "<na>", "nil", "nat", "none", "undefined", "empty",
     "-", "--", "---", "–", "—", ".", "?", "(empty)", "<empty>", "(blank)", "<blank>", "(null)",
     "<null>", "(none)", "<none>", "[null]", "[none]", "#value!", "#ref!", "#div/0!", "#name?",
@@ -44,4 +44,4 @@ def check_missing(draft: Draft, values: Mapping[str, Any], declared: Collection[
 
 def is_missing(value: str) -> bool:
     """Whether a value is a word that says that there is none."""
-    return len(value) <= 12 and value.strip().casefold() in WORDS
+    return len(value) <= 12 and value.strip().casefold() in MISSING

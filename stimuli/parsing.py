@@ -21,7 +21,7 @@ _MEASURED = 1 << 20
 _BLANK = re.compile(r"\s*")
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """The text with what a terminal would obey or hide written as an escape."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
@@ -89,7 +89,7 @@ def _refusing(place: str, text: str, depth: int, *, whole: bool) -> Iterator[Non
         found = f"{_depth(text[:_MEASURED])} deep, the limit is {depth}: limits=Limits(depth=...)"
         raise DataError(f"{place}:1: JSON nested {found}.") from error
     except ValueError as error:
-        raise DataError(f"{place}:1: {printable(str(error))}") from error
+        raise DataError(f"{place}:1: {make_printable(str(error))}") from error
 
 
 def _check_parts(text: str) -> None:

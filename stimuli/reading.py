@@ -12,7 +12,7 @@ from stimuli.columns import check_by_hand
 from stimuli.drafts import Draft
 from stimuli.formats import drafts, given_drafts, tie_controls
 from stimuli.given import given_rows
-from stimuli.parsing import printable
+from stimuli.parsing import make_printable
 from stimuli.rows import Ledger, Limits, shown, stem
 from stimuli.screen import check_characters, check_types, normalise_newlines
 
@@ -84,7 +84,7 @@ def _resolve(name_or_path: str | Path) -> Path:
         exists = path.exists()
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"'{shown(path)[:100]}' is no path: {printable(str(error))[:100]}."
+            f"'{shown(path)[:100]}' is no path: {make_printable(str(error))[:100]}."
         ) from error
     if not exists:
         near = get_close_matches(str(name_or_path), names(), n=3)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from interp.errors import DataError
-from stimuli.parsing import printable
+from stimuli.parsing import make_printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FileRow:
     """One row of a file: its values by column, and where it stands (`line` counts from 1).
 
     `own` tells the file's own name of a column that was read under another one.
@@ -58,7 +58,7 @@ class Row:
 
     def fail(self, column: str | None, message: str) -> NoReturn:
         """Raise a `DataError` that begins with this row's place."""
-        raise DataError(f"{self.at(column)}: {printable(message)}")
+        raise DataError(f"{self.at(column)}: {make_printable(message)}")
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Ledger:
 
 def shown(path: Path) -> str:
     """A path as text that is safe on a terminal."""
-    return printable(str(path))
+    return make_printable(str(path))
 
 
 def stem(file: str) -> str:
@@ -102,7 +102,7 @@ def count_row(path: Path | str, limits: Limits, ledger: Ledger) -> None:
     """Count a row against `limits.rows`."""
     ledger.read += 1
     if ledger.read > limits.rows:
-        most = f"{printable(str(path))} has more than {limits.rows:,} rows"
+        most = f"{make_printable(str(path))} has more than {limits.rows:,} rows"
         raise DataError(f"{most}: raise it with limits=Limits(rows=...).")
 
 

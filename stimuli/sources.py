@@ -18,10 +18,10 @@ from typing import Any, NoReturn, cast
 
 from interp.errors import DataError, ResourceError
 from interp.files import open_regular
-from stimuli.parsing import printable
+from stimuli.parsing import make_printable
 from stimuli.rows import Ledger, Limits, shown
 
-HEAD = 1 << 16
+FIRST_BYTES = 1 << 16
 """Bytes at the beginning of a file by which its kind is told."""
 
 _GZIP = b"\x1f\x8b"
@@ -84,7 +84,7 @@ def opened(path: Path) -> Iterator[BufferedIOBase]:
 def read_head(path: Path) -> bytes:
     """The first bytes of a file, unpacked; raises `DataError` for a kind that holds no stimuli."""
     with opened(path) as stream:
-        head = stream.read(HEAD)
+        head = stream.read(FIRST_BYTES)
     for start, kind, remedy in _KINDS:
         if head[: len(start)].lower() == start.lower():
             raise DataError(f"{shown(path)} is {kind}: {remedy}.")
@@ -246,7 +246,7 @@ def _refuse_encoding(
         command = f"gunzip -c {old} | iconv -f {encoding} -t utf-8 > {new}"
     raise DataError(
         f"{shown(path)}:{number}:{column}: not UTF-8 at byte {at} (0x{byte:02x}); it looks like "
-        f"{encoding}. Convert it, and look at the result: {printable(command)}"
+        f"{encoding}. Convert it, and look at the result: {make_printable(command)}"
     )
 
 

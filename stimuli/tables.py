@@ -16,7 +16,7 @@ from typing import Literal
 from interp.errors import DataError
 from stimuli.cells import is_own, own_names, own_row
 from stimuli.labels import is_label
-from stimuli.rows import Ledger, Limits, Row, count_row, shown
+from stimuli.rows import FileRow, Ledger, Limits, count_row, shown
 from stimuli.sources import opened, text_lines
 
 SEPARATORS = ",\t;|"
@@ -40,7 +40,7 @@ class Layout:
     own: bool = False
 
 
-def read_table(
+def read_cells(
     path: Path,
     limits: Limits,
     ledger: Ledger,
@@ -48,7 +48,7 @@ def read_table(
     known: Callable[[str], bool],
     ours: Sequence[str],
     by_hand: Mapping[str, str],
-) -> Iterator[Row]:
+) -> Iterator[FileRow]:
     """Rows of a separated table; cells in quotes may span lines.
 
     `known` says whether a word is a column's name in any format, `ours` are our columns, `by_hand`
@@ -70,7 +70,7 @@ def read_table(
             names = own_names(cells) if layout.own else _header(cells, file)
             continue
         count_row(path, limits, ledger)
-        row = Row(file, line, dict(zip(names, _fill(path, line, cells, names), strict=True)))
+        row = FileRow(file, line, dict(zip(names, _fill(path, line, cells, names), strict=True)))
         yield own_row(row, ours) if layout.own else row
 
 

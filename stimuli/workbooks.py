@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree.ElementTree import ParseError
 
 from interp.errors import DataError, ResourceError
-from stimuli.rows import Ledger, Limits, Row, count_row, plain_values, shown
+from stimuli.rows import FileRow, Ledger, Limits, count_row, plain_values, shown
 from stimuli.sources import MOST_PACKED
 
 ZIP = b"PK\x03\x04"
@@ -20,7 +20,7 @@ _WIDEST = 1000
 
 def workbook_rows(
     path: Path, limits: Limits, ledger: Ledger, *, known: Callable[[str], bool]
-) -> Iterator[Row]:
+) -> Iterator[FileRow]:
     """Rows of the one sheet whose first line names columns that `known` accepts.
 
     Raises `ResourceError` without openpyxl; `DataError` for a zip that is no workbook, for a
@@ -106,7 +106,7 @@ def _cells(sheet: Any) -> Iterator[tuple[int, Sequence[Any]]]:
             yield number, cells
 
 
-def _sheet_rows(path: Path, sheet: Any, limits: Limits, ledger: Ledger) -> Iterator[Row]:
+def _sheet_rows(path: Path, sheet: Any, limits: Limits, ledger: Ledger) -> Iterator[FileRow]:
     names: list[str] = []
     for number, cells in _cells(sheet):
         filled = list(cells[:_WIDEST])
@@ -127,7 +127,7 @@ def _sheet_rows(path: Path, sheet: Any, limits: Limits, ledger: Ledger) -> Itera
             raise DataError(
                 f"{shown(path)}:{number}:1: the row is longer than {limits.row_bytes:,} bytes."
             )
-        yield Row(shown(path), number, values)
+        yield FileRow(shown(path), number, values)
 
 
 def _header(path: Path, number: int, cells: list[Any]) -> list[str]:

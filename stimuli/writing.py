@@ -9,7 +9,7 @@ from typing import Any
 from interp.errors import DataError, UsageError
 from interp.files import write_atomic
 from stimuli.battery import Battery, Stimulus
-from stimuli.cells import as_json, field_cell, guard
+from stimuli.cells import field_cell, guard, json_text
 from stimuli.columns import OURS
 
 
@@ -24,7 +24,7 @@ def save(battery: Battery, path: Path | str) -> Path:
     path = Path(path)
     rows = [_row(item) for item in battery]
     if path.suffix == ".jsonl":
-        data = "".join(as_json(row) + "\n" for row in rows)
+        data = "".join(json_text(row) + "\n" for row in rows)
     elif path.suffix == ".csv":
         data = _csv(rows)
     else:

@@ -14,7 +14,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
     """`tiny_folder(family)` is the Hugging Face folder of a tiny random model; read it, never write
     in it.
     """
-    from tiny_models import make_folder
+    from support.tiny_models import make_folder
 
     @cache
     def folder(family: str) -> Path:
@@ -40,7 +40,7 @@ def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny Llama whose tokenizer carries the chat template `tiny_models.CHAT`; read
     it, never write in it.
     """
-    from tiny_models import CHAT, make_folder
+    from support.tiny_models import CHAT, make_folder
 
     return make_folder("llama", tmp_path_factory.mktemp("chat") / "model", chat=CHAT)
 
@@ -83,7 +83,7 @@ def llama(tiny_folder: Callable[[str], Path], one_thread: None) -> Any:
 @pytest.fixture(scope="module")
 def clean(llama: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The bytes of the tree that an undisturbed capture with that Llama leaves."""
-    from capture_cases import tree, write_store
+    from support.capture_cases import tree, write_store
 
     out = tmp_path_factory.mktemp("clean") / "run"
     write_store(llama, out).close()
@@ -93,7 +93,7 @@ def clean(llama: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, byt
 @pytest.fixture
 def command(tmp_path: Path, tiny_folder: Callable[[str], Path]) -> Any:
     """`interp capture` of matched pairs through a tiny GPT-2: see `CaptureCommand`."""
-    from capture_command import CaptureCommand
+    from support.capture_command import CaptureCommand
 
     return CaptureCommand(tmp_path, tiny_folder("gpt2"))
 

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from interp.analysis import baselines
 from interp.analysis.folds import Fold, grouped_folds
-from interp.analysis.probes import score
+from interp.analysis.predictions import score
 from interp.errors import DataError, UsageError
 
 LEXICONS = {

@@ -8,7 +8,16 @@ from scipy.stats import kstest
 
 from interp.analysis import controls, probes
 from interp.analysis.design import Design
-from interp.analysis.sweep import P_OF, prepare, probe_rows, sweep, text_predictions, text_rows
+from interp.analysis.folds import grouped_folds
+from interp.analysis.predictions import score
+from interp.analysis.site_probes import (
+    P_OF,
+    prepare,
+    probe_rows,
+    probe_sites,
+    text_predictions,
+    text_score_rows,
+)
 from interp.chance import permutation_p
 from interp.errors import StatisticsError, UsageError
 
@@ -25,7 +34,7 @@ def twins(
 
 
 def p_of(x: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 0) -> float:
-    folds = probes.grouped_folds(y, groups, seed=seed)
+    folds = grouped_folds(y, groups, seed=seed)
     drawn = controls.relabellings(Design.infer(y, groups), folds=folds, n_perm=100, seed=seed)
     return controls.permutation_null(x, drawn, folds=folds).p
 
@@ -50,7 +59,7 @@ def test_shuffling_held_out_labels_without_refitting_is_not_uniform() -> None:
     for seed in range(200):
         x, y, groups = twins(60, 8, 0.0, seed, shared=0.0)
         side, held_out = np.where(y == "affective", 1.0, -1.0), np.zeros(len(y))
-        for fold in probes.grouped_folds(y, groups, seed=seed):
+        for fold in grouped_folds(y, groups, seed=seed):
             held_out[fold.test] = controls.ridge_hat(x[fold.train], x[fold.test]) @ side[fold.train]
         swapped = np.where(Design.infer(y, groups).relabel(n_perm=100, seed=seed) == 0, 1.0, -1.0)
         rejected += permutation_p(float(side @ held_out), swapped @ held_out) <= 0.05
@@ -89,7 +98,7 @@ def test_a_constant_score_correlates_with_nothing() -> None:
 
 def test_refitting_the_probe_itself_agrees() -> None:
     x, y, groups = twins(20, 4, 4.0, 4)
-    folds = probes.grouped_folds(y, groups)
+    folds = grouped_folds(y, groups)
     null = controls.refit_null(x, Design.infer(y, groups), folds=folds, probe="lda", n_perm=30)
     assert null.p == pytest.approx(1 / 31)
     assert null.draws.mean() == pytest.approx(0.5, abs=0.1)
@@ -102,12 +111,12 @@ def test_memorised_scenarios_show_and_say_nothing_of_the_task() -> None:
     heart, task or no task.
     """
     x, y, groups = twins(40, 100, 0.0, 5, shared=4.0)
-    told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
+    told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups))
     (row,) = controls.memorisation(x, told)
     assert row["value"] > 0.9
-    assert probes.score(told)[0]["ci_low"] < 0.5
+    assert score(told)[0]["ci_low"] < 0.5
     x, y, groups = twins(80, 4, 3.0, 6, shared=0.0)
-    told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
+    told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups))
     (row,) = controls.memorisation(x, told)
     assert row["value"] == pytest.approx(0.5, abs=0.12)
 
@@ -115,7 +124,7 @@ def test_memorised_scenarios_show_and_say_nothing_of_the_task() -> None:
 def test_where_no_scenario_comes_twice_there_is_nothing_to_learn_by_heart() -> None:
     x, y, _ = twins(30, 4, 3.0, 7)
     alone = np.arange(60)
-    told = probes.cross_validate(x, y, alone, folds=probes.grouped_folds(y, alone))
+    told = probes.cross_validate(x, y, alone, folds=grouped_folds(y, alone))
     assert controls.memorisation(x, told) == []
 
 
@@ -127,7 +136,7 @@ def test_a_nuisance_competes_on_the_tasks_own_folds(strength: float) -> None:
     x, y, groups = twins(80, 12, 3.0, 8, shared=2.0)
     length = np.random.default_rng(0).permutation(np.repeat(["short", "long"], 80))
     x[length == "long", 1] += strength
-    folds = probes.grouped_folds(y, groups)
+    folds = grouped_folds(y, groups)
     told = probes.cross_validate(x, y, groups, folds=folds)
     rows = {
         row["metric"]: row
@@ -135,8 +144,8 @@ def test_a_nuisance_competes_on_the_tasks_own_folds(strength: float) -> None:
     }
     assert {row["target"] for row in rows.values()} == {"length"}
     alone = probes.cross_validate(x, length, groups, folds=folds, settings=told.chosen)
-    assert rows["auroc"]["value"] == pytest.approx(probes.score(alone)[0]["value"])
-    apart = probes.score(told)[0]["value"] - rows["auroc"]["value"]
+    assert rows["auroc"]["value"] == pytest.approx(score(alone)[0]["value"])
+    apart = score(told)[0]["value"] - rows["auroc"]["value"]
     assert rows["selectivity"]["value"] == pytest.approx(apart)
     assert rows["selectivity"]["ci_low"] < apart < rows["selectivity"]["ci_high"]
     assert (rows["selectivity"]["ci_low"] > 0) == (strength == 0)
@@ -144,7 +153,7 @@ def test_a_nuisance_competes_on_the_tasks_own_folds(strength: float) -> None:
 
 def test_a_nuisance_that_some_fold_lacks_cannot_compete() -> None:
     x, y, groups = twins(20, 4, 1.0, 9)
-    folds = probes.grouped_folds(y, groups)
+    folds = grouped_folds(y, groups)
     rare = np.where(groups == 0, "kitchen", "street")
     assert not controls.can_compete(rare, folds)
     assert not controls.can_compete(np.full(40, "street"), folds)
@@ -160,7 +169,7 @@ def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
         ({"site": f"s{k}", "layer": k}, twins(40, 8, 3.0 if k == 3 else 0.0, 50 + k)[0])
         for k in range(6)
     ]
-    found = sweep(sites, task)
+    found = probe_sites(sites, task)
     headlines = {
         row["site"]: row for row in found.rows if row["metric"] == "auroc" and row["control"] == ""
     }
@@ -176,7 +185,7 @@ def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
     )
     assert all(row["p_of"] == P_OF for row in headlines.values())
     with pytest.raises(StatisticsError, match="at least one site"):
-        sweep([], task)
+        probe_sites([], task)
 
 
 def test_control_can_be_left_out_and_warnings_name_the_task() -> None:
@@ -187,7 +196,7 @@ def test_control_can_be_left_out_and_warnings_name_the_task() -> None:
     assert len(null.draws) == 20
     assert "fewer training items" in told[0]
     side = np.resize(["left", "right", "right", "left"], len(y))
-    swept = sweep([({}, x)], task, control=False, nuisances={"side": side})
+    swept = probe_sites([({}, x)], task, control=False, nuisances={"side": side})
     assert swept.warnings[0].startswith("reception: ")
     assert {row["target"] for row in swept.rows if row["control"] == "nuisance"} == {"side"}
     assert {row["target"] for row in swept.rows if row["control"] == ""} == {""}
@@ -201,12 +210,12 @@ def test_few_relabellings_are_told() -> None:
     task = prepare("reception", y, np.repeat(np.arange(5), 6), n_perm=300)
     assert any(
         "allow 16 different relabellings, so no p can fall below 0.06" in one
-        for one in sweep([({}, x)], task).warnings
+        for one in probe_sites([({}, x)], task).warnings
     )
     many = prepare(
         "reception", y, np.repeat(np.arange(5), 6), pairs=np.repeat(np.arange(15), 2), n_perm=300
     )
-    assert not any("relabellings" in one for one in sweep([({}, x)], many).warnings)
+    assert not any("relabellings" in one for one in probe_sites([({}, x)], many).warnings)
 
 
 def test_text_rows_stand_on_the_same_folds() -> None:
@@ -216,7 +225,7 @@ def test_text_rows_stand_on_the_same_folds() -> None:
         for one, group in zip(y, groups, strict=True)
     ]
     task = prepare("reception", y, groups, n_perm=10)
-    rows = text_rows(
+    rows = text_score_rows(
         text_predictions(texts, task, lexicons={"negation": ["no"], "function_words": ["the"]}),
         task,
     )

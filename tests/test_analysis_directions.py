@@ -5,15 +5,17 @@ else does.
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from interp import array_files
 from interp.analysis import directions, methods
-from interp.analysis.directions import Direction, fit, fit_groups, separation
+from interp.analysis.directions import fit, fit_groups, separation
 from interp.analysis.methods import DIRECTIONS
 from interp.array_files import card_path
+from interp.directions import Direction
 from interp.errors import ArtefactError, DataError, StatisticsError, UsageError
 from interp.sites import Site
 
@@ -40,19 +42,19 @@ def test_every_method_recovers_the_planted_direction_sign_and_length(method: str
     affective, neutral, v = twins(600, 10, 4.0, 0)
     found = fit(affective, neutral, site=SITE, labels=LABELS, method=method)
     assert found.vector @ v > (0.999 if method in ("paired", "group_centred", "pca") else 0.97)
-    assert found.scale == pytest.approx(4.0, rel=0.05)
+    assert found.length == pytest.approx(4.0, rel=0.05)
     assert found.spread == pytest.approx(0.51, rel=0.1)
     turned = fit(neutral, affective, site=SITE, labels=("neutral", "joy"), method=method)
     assert turned.vector == pytest.approx(-found.vector, abs=1e-3)
 
 
-def test_the_vector_is_the_paired_mean_difference_and_scale_its_held_out_length() -> None:
+def test_the_vector_is_the_paired_mean_difference_and_length_its_held_out_length() -> None:
     affective, neutral, _ = twins(50, 6, 2.0, 1)
     found = fit(affective, neutral, site=SITE, labels=LABELS)
     mean = (affective - neutral).mean(axis=0)
     assert found.vector * np.linalg.norm(mean) == pytest.approx(mean)
     held = methods.held_out_length(affective, neutral, np.arange(50))
-    assert (found.scale, *found.scale_interval) == pytest.approx(held[:3])
+    assert (found.length, *found.length_interval) == pytest.approx(held[:3])
     difference = affective - neutral
     rest = (difference.sum(axis=0) - difference) / 49
     one_out = (rest * difference).sum(axis=1) / np.linalg.norm(rest, axis=1)
@@ -77,8 +79,8 @@ def test_the_natural_length_is_not_made_of_noise(n: int, truth: float) -> None:
         affective, neutral = noisy(n, 512, truth, seed)
         found = fit(affective, neutral, site=SITE, labels=LABELS)
         true = truth * found.vector[-1]
-        hits.append(found.scale_interval[0] <= true <= found.scale_interval[1])
-        held.append(found.scale - true)
+        hits.append(found.length_interval[0] <= true <= found.length_interval[1])
+        held.append(found.length - true)
         in_sample.append((affective - neutral).mean(axis=0) @ found.vector - true)
     assert np.mean(hits) >= 0.87
     assert abs(np.mean(held)) < 0.35
@@ -89,14 +91,14 @@ def test_a_direction_without_length_says_so_and_comes_back_so(tmp_path: Path) ->
     lost = next(
         found
         for seed in range(50)
-        if (found := fit(*noisy(12, 64, 0.0, seed), site=SITE, labels=LABELS)).scale <= 0
+        if (found := fit(*noisy(12, 64, 0.0, seed), site=SITE, labels=LABELS)).length <= 0
     )
     assert (
         "its length, 'joy' minus 'neutral', is not above zero: -" in lost.provenance["warnings"][0]
     )
     lost.save(tmp_path / "v.safetensors")
     back = Direction.load(tmp_path / "v.safetensors")
-    assert (back.scale, back.scale_interval) == (lost.scale, lost.scale_interval)
+    assert (back.length, back.length_interval) == (lost.length, lost.length_interval)
     sure = fit(*noisy(12, 64, 9.0, 0), site=SITE, labels=LABELS)
     assert "warnings" not in sure.provenance
     with pytest.raises(StatisticsError, match="at least 2 scenarios"):
@@ -109,23 +111,28 @@ def test_the_natural_length_holds_scenarios_out_and_not_pairs() -> None:
     """
     affective, neutral = (np.repeat(rows, 4, axis=0) for rows in noisy(20, 256, 0.0, 3))
     groups = np.repeat(np.arange(20), 4)
-    assert fit(affective, neutral, site=SITE, labels=LABELS).scale > 2
-    assert abs(fit(affective, neutral, site=SITE, labels=LABELS, groups=groups).scale) < 1
+    assert fit(affective, neutral, site=SITE, labels=LABELS).length > 2
+    assert abs(fit(affective, neutral, site=SITE, labels=LABELS, groups=groups).length) < 1
 
 
-def test_an_older_card_is_read(tmp_path: Path) -> None:
-    old = {
-        "site": str(SITE),
-        "method": "paired",
-        "labels": ["a", "b"],
-        "scale": 1.5,
-        "spread": 0.5,
-        "provenance": {},
-    }
-    array_files.write(tmp_path / "v.safetensors", {"vector": np.eye(2)[0]}, old)
-    found = Direction.load(tmp_path / "v.safetensors")
-    assert found.scale == 1.5
-    assert np.isnan(found.scale_interval).all()
+@pytest.mark.parametrize("ends", [None, [0.5, 2.5], [None, None]])
+def test_an_older_card_which_called_the_length_a_scale_is_read(tmp_path: Path, ends: Any) -> None:
+    old = {"schema": 1, "site": str(SITE), "method": "paired", "labels": ["a", "b"]}
+    old |= {"scale": 1.5, "spread": 0.5, "provenance": {}}
+    old |= {} if ends is None else {"scale_interval": ends}
+    path = tmp_path / "v.safetensors"
+    array_files.write_arrays(path, {"vector": np.eye(2)[0]}, old)
+    found = Direction.load(path)
+    expected = (np.nan, np.nan) if ends != [0.5, 2.5] else (0.5, 2.5)
+    assert found.length == 1.5
+    np.testing.assert_array_equal(found.length_interval, expected)
+    found.save(path)
+    about = json.loads(card_path(path).read_text())["about"]
+    assert (about["schema"], about["length"]) == (2, 1.5)
+    assert not [key for key in about if "scale" in key]
+    again = Direction.load(path)
+    assert again.length == 1.5
+    np.testing.assert_array_equal(again.length_interval, expected)
 
 
 def test_centring_the_paired_differences_would_lose_the_signal() -> None:
@@ -298,8 +305,8 @@ def test_a_saved_direction_comes_back_equal(tmp_path: Path) -> None:
     found.save(tmp_path / "joy.safetensors")
     back = Direction.load(tmp_path / "joy.safetensors")
     assert (back.vector == found.vector).all()
-    assert (back.site, back.method, back.labels, back.scale, back.spread, back.provenance) == (
-        found.site, found.method, found.labels, found.scale, found.spread, found.provenance,
+    assert (back.site, back.method, back.labels, back.length, back.spread, back.provenance) == (
+        found.site, found.method, found.labels, found.length, found.spread, found.provenance,
     )  # fmt: skip
     with pytest.raises(ValueError, match="read-only"):
         back.vector[0] = 1
@@ -340,41 +347,41 @@ def test_newer_and_foreign_and_missing_files_are_refused(tmp_path: Path) -> None
     path = tmp_path / "v.safetensors"
     with pytest.raises(ArtefactError, match="cannot read"):
         Direction.load(path)
-    array_files.write(path, {"vector": np.ones(2)}, {"schema": 99})
+    array_files.write_arrays(path, {"vector": np.ones(2)}, {"schema": 99})
     with pytest.raises(ArtefactError, match="newer interp"):
         Direction.load(path)
-    array_files.write(path, {"other": np.ones(2)}, {})
+    array_files.write_arrays(path, {"other": np.ones(2)}, {})
     with pytest.raises(ArtefactError, match="does not hold a direction"):
         Direction.load(path)
     zero = {
         "site": str(SITE),
         "method": "paired",
         "labels": ["a", "b"],
-        "scale": 1.0,
+        "length": 1.0,
         "spread": 0.0,
         "provenance": {},
     }
-    array_files.write(path, {"vector": np.zeros(2)}, zero)
+    array_files.write_arrays(path, {"vector": np.zeros(2)}, zero)
     with pytest.raises(ArtefactError, match="norm 0"):
         Direction.load(path)
-    os.truncate(path, array_files.MOST_BYTES + 1)
+    os.truncate(path, array_files.LARGEST + 1)
     with pytest.raises(ArtefactError, match="more than"):
         Direction.load(path)
 
 
 @pytest.mark.parametrize(
-    ("vector", "scale", "message"),
+    ("vector", "length", "message"),
     [
         (np.zeros(3), 1.0, "norm 0, expected 1"),
         (np.array([np.nan, 0, 1]), 1.0, "not finite: 1 of its numbers"),
-        (np.array([1.0, 0, 0]), np.inf, "scale inf"),
-        (np.array([1.0, 0, 0]), np.nan, "scale nan"),
+        (np.array([1.0, 0, 0]), np.inf, "length inf"),
+        (np.array([1.0, 0, 0]), np.nan, "length nan"),
         (np.array([2.0, 0, 0]), 1.0, "norm 2, expected 1"),
     ],
 )
-def test_impossible_directions_are_refused(vector: np.ndarray, scale: float, message: str) -> None:
+def test_impossible_directions_are_refused(vector: np.ndarray, length: float, message: str) -> None:
     with pytest.raises(ArtefactError, match=message):
-        Direction(vector, SITE, "paired", LABELS, scale, 0.0)
+        Direction(vector, SITE, "paired", LABELS, length, 0.0)
 
 
 def test_bad_rows_are_refused() -> None:

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from interp.analysis.erasers import fit_eraser
-from interp.causal.edits import Tokens, erase
+from interp.causal.edits import Selected, erase
 from interp.directions import Eraser
 from interp.errors import ArtefactError, DataError, StatisticsError
 from interp.sites import Site
@@ -75,7 +75,7 @@ def test_fewer_rows_than_dimensions_leave_the_rest_alone():
 def test_a_model_is_edited_with_what_was_fitted(told):
     x, labels = told
     eraser = fit_eraser(x, labels, site=SITE)
-    at = Tokens(torch.zeros(N, dtype=torch.long), torch.arange(N))
+    at = Selected(torch.zeros(N, dtype=torch.long), torch.arange(N))
     edited = erase(eraser.projection, centre=eraser.centre)(torch.from_numpy(x).float(), at)
     np.testing.assert_allclose(edited.numpy(), eraser(x), atol=1e-4)
 

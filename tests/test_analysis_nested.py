@@ -4,25 +4,27 @@ import numpy as np
 import pytest
 
 from interp.analysis import nested, probes
-from interp.analysis.sweep import prepare, sweep
+from interp.analysis.folds import grouped_folds
+from interp.analysis.predictions import Predictions, score
+from interp.analysis.site_probes import prepare, probe_sites
 
 
 def guesses(
     seed: int, *, n: int = 60, signal: float = 0.0, losses: tuple[float, ...] = ()
-) -> probes.Predictions:
+) -> Predictions:
     """Predictions of `n` items by two classes, right as far as there is `signal`, in five folds."""
     random = np.random.default_rng(seed)
     truth = np.tile([0, 1], n // 2)
     high = 1 / (1 + np.exp(-random.normal(size=n) - signal * (2 * truth - 1)))
     fold = np.arange(n) // 2 % 5
     told = losses or tuple(random.random(5))
-    return probes.Predictions(
+    return Predictions(
         np.column_stack([1 - high, high]), ("no", "yes"), np.array(["no", "yes"])[truth],
         np.arange(n).astype(str), fold, np.arange(n), ({"C": 1.0},) * 5, (), told,
     )  # fmt: skip
 
 
-def value(rows: list[dict], metric: str = nested.NESTED, target: str = "") -> dict:
+def value(rows: list[dict], metric: str = nested.NESTED_AUROC, target: str = "") -> dict:
     (row,) = [row for row in rows if row["metric"] == metric and row["target"] == target]
     return row
 
@@ -31,7 +33,7 @@ def test_the_best_of_many_that_tell_nothing_is_high_and_the_nested_one_is_not() 
     best, honest, above = [], [], []
     for seed in range(40):
         found = [guesses(100 * seed + place) for place in range(40)]
-        best.append(max(probes.score(one)[0]["value"] for one in found))
+        best.append(max(score(one)[0]["value"] for one in found))
         row = value(nested.nested_rows(found, [{"layer": place} for place in range(40)], {}))
         honest.append(row["value"])
         above.append(row["ci_low"] > 0.5)
@@ -53,7 +55,7 @@ def test_each_fold_takes_the_place_of_its_least_inner_loss() -> None:
     assert (row["layer"], row["chosen_by"]) == (3, "3 of 5 folds")
     none = guesses(2, losses=(1.0, 1.0, np.nan, 1.0, 1.0))
     assert nested.nested_rows([one, none], [{}, {}], {}) == []
-    assert value(nested.nested_rows([none], [{}], {}))["value"] == probes.score(none)[0]["value"]
+    assert value(nested.nested_rows([none], [{}], {}))["value"] == score(none)[0]["value"]
 
 
 def test_the_distance_to_the_words_is_paired_and_told_of_each_baseline() -> None:
@@ -61,7 +63,7 @@ def test_the_distance_to_the_words_is_paired_and_told_of_each_baseline() -> None
     same = guesses(3, signal=2.0)
     rows = nested.nested_rows([probe], [{}], {"char": words, "same": same})
     apart = value(rows, nested.ABOVE_TEXT, "char")
-    of_both = [probes.score(one)[0]["value"] for one in (probe, words)]
+    of_both = [score(one)[0]["value"] for one in (probe, words)]
     assert apart["value"] == pytest.approx(of_both[0] - of_both[1])
     assert apart["ci_low"] > 0
     itself = value(rows, nested.ABOVE_TEXT, "same")
@@ -73,7 +75,7 @@ def test_what_a_fold_chooses_does_not_depend_on_what_it_is_scored_on() -> None:
     random = np.random.default_rng(5)
     y, groups = np.tile(["affective", "neutral"], 30), np.repeat(np.arange(30), 2)
     x = random.normal(size=(60, 6))
-    folds = probes.grouped_folds(y, groups)
+    folds = grouped_folds(y, groups)
     before = probes.cross_validate(x, y, groups, folds=folds)
     assert np.isfinite(before.inner_losses).all()
     changed = x.copy()
@@ -92,7 +94,7 @@ def test_a_sweep_tells_the_place_with_the_signal() -> None:
         x = random.normal(size=(60, 8))
         x[::2, 0] += 3.0 * (layer == 2)
         sites.append(({"site": "resid_post", "layer": layer, "position": "last"}, x))
-    swept = sweep(sites, task, control=False)
+    swept = probe_sites(sites, task, control=False)
     row = value(swept.rows)
     assert (row["site"], row["layer"], row["chosen_by"]) == ("resid_post", 2, "5 of 5 folds")
     assert row["task"] == "reception"
@@ -103,8 +105,8 @@ def test_a_sweep_tells_the_place_with_the_signal() -> None:
     few = prepare(
         "reception", ["affective", "neutral"] * 2, np.repeat([0, 1], 2), n_splits=2, n_perm=9
     )
-    told = sweep([(where, x[:4]) for where, x in sites], few, control=False)
-    assert not [r for r in told.rows if r["metric"] == nested.NESTED]
+    told = probe_sites([(where, x[:4]) for where, x in sites], few, control=False)
+    assert not [r for r in told.rows if r["metric"] == nested.NESTED_AUROC]
     assert any("too few scenarios to choose a place" in one for one in told.warnings)
 
 

@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_analysis_audit import EMOTION_WORDS, LEXICONS, clean
 
 import stimuli
 from interp.analysis.audit import audit
 from interp.analysis.directions import separation
 from interp.analysis.folds import grouped_folds, transfer_folds
-from interp.analysis.sweep import prepare, probe_rows, text_predictions, text_rows
-from interp.causal.twins import balanced, halves, strangers
+from interp.analysis.site_probes import prepare, probe_rows, text_predictions, text_score_rows
 from stimuli import Battery
-from stimuli.battery import in_content_order
+from stimuli.battery import Pairs, in_content_order
+from stimuli.splits import balanced, strangers
+from test_analysis_audit import EMOTION_WORDS, LEXICONS, clean
 
 MADE = Battery("made", tuple(clean(16)))
 SEEDS = st.integers(0, 10**6)
@@ -73,10 +73,12 @@ def numbers(battery: Battery) -> list[dict]:
         labels = [i.emotion if name == "categorisation" else i.arm for i in chosen]
         task = prepare(name, labels, [i.group for i in chosen], n_splits=3, n_perm=50)
         rows += probe_rows(np.array([activations(i.text) for i in chosen]), task)[0]
-        rows += text_rows(text_predictions([i.text for i in chosen], task, lexicons=LEXICONS), task)
+        rows += text_score_rows(
+            text_predictions([i.text for i in chosen], task, lexicons=LEXICONS), task
+        )
     sides = ([activations(pair[side].text) for pair in pairs] for side in (0, 1))
     rows += separation(*map(np.array, sides), [pair.affective.group for pair in pairs], n_splits=3)
-    for part in halves(pairs):
+    for part in Pairs(pairs).split():
         rows.append({"half": [pair.affective.text for pair in part]})
     rows.append(
         {

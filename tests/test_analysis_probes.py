@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from interp.analysis import probes
-from interp.analysis.folds import Fold, fold_of, straddling
+from interp.analysis.folds import (
+    Fold,
+    fold_of,
+    grouped_folds,
+    plain_folds,
+    straddling,
+    transfer_folds,
+)
+from interp.analysis.predictions import Predictions, score
 from interp.analysis.stats import auroc, share_inflation
 from interp.errors import DataError, StatisticsError, UsageError
 
@@ -35,15 +43,15 @@ def headline(
     folds: list[Fold] | None = None,
     probe: str = "logistic",
 ) -> float:
-    folds = folds or probes.grouped_folds(y, groups)
-    rows = probes.score(probes.cross_validate(x, y, groups, folds=folds, probe=probe))
+    folds = folds or grouped_folds(y, groups)
+    rows = score(probes.cross_validate(x, y, groups, folds=folds, probe=probe))
     return {row["metric"]: row["value"] for row in rows}["auroc"]
 
 
 def test_folds_keep_groups_whole_and_classes_even() -> None:
     y = np.repeat(["joy", "fear", "anger"], [40, 20, 15])
     groups = np.concatenate([np.repeat(np.arange(20), 2), np.arange(100, 120), np.arange(200, 215)])
-    folds = probes.grouped_folds(y, groups, n_splits=5, seed=3)
+    folds = grouped_folds(y, groups, n_splits=5, seed=3)
     assert straddling(folds, groups) == []
     assert (np.bincount(fold_of(folds, len(y))) == 15).all()
     for fold in folds:
@@ -59,9 +67,7 @@ def test_folds_keep_groups_whole_and_classes_even() -> None:
 
 def test_seed_changes_the_folds_and_repeats_them() -> None:
     _, y, groups = twins(20, 2, 0, 0)
-    first, again, other = (
-        probes.grouped_folds(y, groups, seed=s)[0].test.tolist() for s in (0, 0, 1)
-    )
+    first, again, other = (grouped_folds(y, groups, seed=s)[0].test.tolist() for s in (0, 0, 1))
     assert first == again
     assert first != other
 
@@ -70,7 +76,7 @@ def test_random_labels_on_twins_score_high_under_plain_folds_only() -> None:
     """Scenario labels drawn at random: a twin in the training rows gives the answer away."""
     x, _, groups = twins(60, 120, 0.0, 4)
     y = np.random.default_rng(5).permutation(np.repeat([0, 1], 30))[groups]
-    plain = probes.plain_folds(y)
+    plain = plain_folds(y)
     assert headline(x, y, groups, folds=plain) > 0.8
     assert headline(x, y, groups) < 0.65
     told = probes.cross_validate(x, y, groups, folds=plain)
@@ -79,7 +85,7 @@ def test_random_labels_on_twins_score_high_under_plain_folds_only() -> None:
 
 def test_a_straddling_fold_is_refused_unless_it_says_so() -> None:
     x, y, groups = twins(20, 5, 0.0, 4)
-    admitted = probes.plain_folds(y)
+    admitted = plain_folds(y)
     silent = [Fold(fold.train, fold.test) for fold in admitted]
     with pytest.raises(StatisticsError, match="lie on both sides of a fold"):
         probes.cross_validate(x, y, groups, folds=silent)
@@ -92,7 +98,7 @@ def test_features_chosen_outside_the_folds_score_on_noise_and_inside_do_not() ->
     random = np.random.default_rng(6)
     x, y = random.normal(size=(80, 2000)), np.tile(["a", "b"], 40)
     groups = np.repeat(np.arange(40), 2)
-    folds = probes.grouped_folds(y, groups)
+    folds = grouped_folds(y, groups)
 
     def best(rows: np.ndarray) -> np.ndarray:
         centred = x[rows] - x[rows].mean(axis=0)
@@ -108,7 +114,7 @@ def test_features_chosen_outside_the_folds_score_on_noise_and_inside_do_not() ->
         grids=[({"C": 0.1},)] * 5,
     )
     assert outside > 0.85
-    assert probes.score(inside)[0]["value"] < 0.65
+    assert score(inside)[0]["value"] < 0.65
 
 
 @pytest.mark.parametrize("probe", list(probes.PROBES))
@@ -132,8 +138,8 @@ def test_eight_classes_are_told_apart_and_chance_is_a_half() -> None:
 
 def test_scores_are_those_of_the_held_out_probabilities() -> None:
     x, y, groups = twins(40, 6, 1.0, 10)
-    told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
-    rows = {row["metric"]: row for row in probes.score(told)}
+    told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups))
+    rows = {row["metric"]: row for row in score(told)}
     neutral = told.probability[:, 1]
     right = (neutral > 0.5) == (told.y == "neutral")
     assert rows["accuracy"]["value"] == pytest.approx(right.mean())
@@ -153,7 +159,7 @@ def test_held_out_rows_do_not_touch_the_probe() -> None:
     mean of its probe.
     """
     x, y, groups = twins(30, 4, 1.0, 11)
-    folds = probes.grouped_folds(y, groups)
+    folds = grouped_folds(y, groups)
     clean = probes.cross_validate(x, y, groups, folds=folds[:1])
     ruined = x.copy()
     ruined[folds[0].test[1:]] *= 1e3
@@ -169,9 +175,9 @@ def test_interval_of_cross_validated_nothing_covers_a_half_only_when_inflated() 
     n_runs, plain, mended = 120, 0, 0
     for seed in range(n_runs):
         x, y, groups = twins(60, 8, 0.0, 1000 + seed, shared=1.0)
-        folds = probes.grouped_folds(y, groups, seed=seed)
+        folds = grouped_folds(y, groups, seed=seed)
         told = probes.cross_validate(x, y, groups, folds=folds, settings=[{"C": 0.1}] * 5)
-        row = probes.score(told)[0]
+        row = score(told)[0]
         low, high = (
             (row[end] - row["value"]) / share_inflation(groups) + row["value"]
             for end in ("ci_low", "ci_high")
@@ -193,7 +199,7 @@ def test_a_perfect_score_is_not_certain() -> None:
         y, groups = np.tile(["affective", "neutral"], n), np.repeat(np.arange(n), 2)
         fold = np.repeat(np.arange(n) % 2, 2)
         right = np.where(y == "affective", 0.9, 0.1)
-        told = probes.Predictions(
+        told = Predictions(
             np.column_stack([right, 1 - right]),
             ("affective", "neutral"),
             y,
@@ -202,17 +208,17 @@ def test_a_perfect_score_is_not_certain() -> None:
             np.arange(2 * n),
             (),
         )
-        for row in probes.score(told)[:3]:
+        for row in score(told)[:3]:
             assert (row["value"], row["ci_high"]) == (1.0, 1.0)
             assert row["ci_low"] == pytest.approx(0.05 ** (1 / n))
             assert row["ci_low"] < 0.99
     emotions, alone = np.repeat(["joy", "fear", "anger"], [4, 8, 12]), np.arange(24)
     sure = (np.array(["anger", "fear", "joy"])[None] == emotions[:, None]) * 0.8 + 0.1
-    told = probes.Predictions(
+    told = Predictions(
         sure, ("anger", "fear", "joy"), emotions, alone, np.arange(24) % 2, alone, ()
     )
     # one of the four scenarios of joy is a twelfth of the macro average
-    assert probes.score(told)[0]["ci_low"] == pytest.approx(1 - (1 - 0.05 ** (1 / 24)) * 24 / 12)
+    assert score(told)[0]["ci_low"] == pytest.approx(1 - (1 - 0.05 ** (1 / 24)) * 24 / 12)
 
 
 def test_transfer_trains_on_one_arm_and_tests_on_the_other() -> None:
@@ -228,8 +234,8 @@ def test_transfer_trains_on_one_arm_and_tests_on_the_other() -> None:
     x[(arm == "rich") & (y == "joy"), 0] += 3
     x[(arm == "free") & (y == "joy"), 1] += 3
     rich, free = arm == "rich", arm == "free"
-    across = probes.transfer_folds(y, groups, source=rich, target=free)
-    within = probes.transfer_folds(y, groups, source=free, target=free)
+    across = transfer_folds(y, groups, source=rich, target=free)
+    within = transfer_folds(y, groups, source=free, target=free)
     assert straddling(across, groups) == []
     assert headline(x, y, groups, folds=across) == pytest.approx(0.5, abs=0.15)
     assert headline(x, y, groups, folds=within) > 0.95
@@ -247,18 +253,18 @@ def test_transfer_trains_on_one_arm_and_tests_on_the_other() -> None:
 )
 def test_impossible_folds_are_refused(y: list[str], n_splits: int, message: str) -> None:
     with pytest.raises(StatisticsError, match=message):
-        probes.grouped_folds(y, list("abcdef"), n_splits=n_splits)
+        grouped_folds(y, list("abcdef"), n_splits=n_splits)
 
 
 def test_bad_requests_are_refused() -> None:
     x, y, groups = twins(10, 3, 0.0, 13)
-    folds = probes.grouped_folds(y, groups)
+    folds = grouped_folds(y, groups)
     with pytest.raises(UsageError, match="unknown probe 'svm'"):
         probes.cross_validate(x, y, groups, folds=folds, probe="svm")
     with pytest.raises(UsageError, match="at least 2 folds"):
-        probes.grouped_folds(y, groups, n_splits=1)
+        grouped_folds(y, groups, n_splits=1)
     with pytest.raises(DataError, match="20 labels came with 3 groups"):
-        probes.grouped_folds(y, groups[:3].tolist())
+        grouped_folds(y, groups[:3].tolist())
     spoilt = x.copy()
     spoilt[7, 1] = np.nan
     with pytest.raises(DataError, match="1 rows of the features are not finite, first row 7"):
@@ -272,9 +278,7 @@ def test_bad_requests_are_refused() -> None:
 def test_odd_data_is_warned_of() -> None:
     x, y, groups = twins(12, 40, 0.0, 14)
     x[:, 3] = 1.0
-    told = " ".join(
-        probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups)).warnings
-    )
+    told = " ".join(probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups)).warnings)
     assert "1 of 40 features are constant" in told
     assert "fewer training items than the 40 dimensions" in told
     rare = np.array(["b"] * 3 + ["a"] * 97)
@@ -286,7 +290,7 @@ def test_odd_data_is_warned_of() -> None:
 def test_too_few_scenarios_to_choose_a_setting_is_said() -> None:
     y, groups = np.repeat(["a", "b"], 2), np.arange(4)
     x = np.array([[1.0], [1.1], [-1.0], [-1.2]])
-    told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups, n_splits=2))
+    told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups, n_splits=2))
     assert any("too few scenarios to choose" in one for one in told.warnings)
     assert told.chosen == ({"C": 0.1}, {"C": 0.1})
 
@@ -296,5 +300,5 @@ def test_a_probe_that_does_not_converge_is_warned_of(monkeypatch: pytest.MonkeyP
     hurried = replace(usual, make=lambda seed: usual.make(seed).set_params(max_iter=1))
     monkeypatch.setitem(probes.PROBES, "logistic", hurried)
     x, y, groups = twins(20, 5, 1.0, 15)
-    told = probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups))
+    told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups))
     assert any("did not converge" in one for one in told.warnings)

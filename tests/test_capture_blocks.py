@@ -8,14 +8,14 @@ from contextlib import ExitStack
 import h5py
 import numpy as np
 import pytest
-from capture_faults import head
 
 from interp.capture import ActivationStore
 from interp.capture.store.folder import RunFolder
-from interp.capture.store.shard import Shard, encode
+from interp.capture.store.shard import Shard, encode_shard
 from interp.capture.store.verified_file import BLOCK_BYTES, VerifiedFile, block_digests
 from interp.capture.verify import verify
 from interp.errors import ArtefactError
+from support.capture_faults import head
 
 SIZE = 5 * BLOCK_BYTES + 777
 LAYERS, ITEMS, WIDTH = 24, 400, 256
@@ -93,7 +93,9 @@ def store_path(tmp_path_factory):
             "batches": ((ITEMS, 1),),
             "statistics": dict.fromkeys(arrays, (9.0, 1.0)),
         }
-        folder.commit(lambda shard=shard: encode(shard, plan="f" * 64, storage="float32"), record)
+        folder.commit(
+            lambda shard=shard: encode_shard(shard, plan="f" * 64, storage="float32"), record
+        )
     return path
 
 

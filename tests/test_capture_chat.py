@@ -5,11 +5,9 @@ computes it.
 import json
 from dataclasses import replace
 
-import matched_pairs
 import numpy as np
 import pytest
 import torch
-from capture_cases import battery, capture, tree
 from click.testing import CliRunner
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -28,6 +26,8 @@ from interp.models import load
 from interp.records import read_record
 from interp.results import read_table
 from stimuli.battery import Battery, Stimulus
+from support import matched_pairs
+from support.capture_cases import battery, capture, tree
 
 TALK = [
     {"role": "system", "content": "We are calm ."},

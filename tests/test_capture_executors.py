@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from capture_cases import FEW, battery, capture, tree, write_store
 
 from interp.capture import recorder
 from interp.capture.options import Options
@@ -21,6 +20,7 @@ from interp.capture.workers.processes import Work
 from interp.capture.workers.ray import _Actor
 from interp.errors import ArtefactError, BusyError, DataError, UsageError
 from interp.models import load
+from support.capture_cases import FEW, battery, capture, tree, write_store
 
 
 @pytest.mark.parametrize("count", [1, 3])

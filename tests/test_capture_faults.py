@@ -13,14 +13,23 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from capture_cases import FEW, battery, capture, tree, write_store
-from capture_faults import ERRORS, NAME, Disk, after_crash, in_child, truth, watched_disk, write_run
 
 from interp.capture import ActivationStore
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.upkeep import repair
 from interp.capture.verify import verify
 from interp.errors import ArtefactError, Interrupted, ResourceError
+from support.capture_cases import FEW, battery, capture, tree, write_store
+from support.capture_faults import (
+    ERRORS,
+    NAME,
+    Disk,
+    after_crash,
+    in_child,
+    truth,
+    watched_disk,
+    write_run,
+)
 
 POST = "blocks.1.hook_resid_post"
 

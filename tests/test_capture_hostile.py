@@ -14,15 +14,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from capture_faults import NAME, encoded, head, truth, write_run
 
 from interp.capture import ActivationStore
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.sealed_json import seal
-from interp.capture.store.shard import SCHEMA
+from interp.capture.store.shard import SHARD_SCHEMA
 from interp.capture.store.verified_file import block_digests
 from interp.capture.verify import verify
 from interp.errors import ArtefactError
+from support.capture_faults import NAME, encoded, head, truth, write_run
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def swap_in(run: Path, data: bytes, **changes: object) -> None:
 def hostile(build, *, libver=None) -> bytes:
     """A shard like an honest one, but for what `build` does to the dataset under test."""
     with h5py.File.in_memory(**({"libver": libver} if libver else {})) as file:
-        file.attrs.create("schema", np.int64(SCHEMA))
+        file.attrs.create("schema", np.int64(SHARD_SCHEMA))
         file.attrs.create("plan", np.bytes_("f" * 64))
         for name, data in (
             ("item", np.arange(4)),
@@ -384,19 +384,21 @@ def test_json_that_is_not_ours_is_refused(run, name, text):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": SCHEMA + 1}, "newer interp"),
-        ({"schema": SCHEMA - 1}, "older interp.*capture again"),
+        ({"schema": SHARD_SCHEMA + 1}, "newer interp"),
+        ({"schema": SHARD_SCHEMA - 1}, "older interp.*capture again"),
         ({"schema": "1"}, "newer interp"),
         ({"n_shards": "3"}, "lacks n_shards"),
         ({"config": {}}, "lacks sites, positions"),
     ],
 )
 def test_a_run_of_another_kind_is_refused(run, changes, message):
-    (run / "run.json").write_text(seal({"schema": SCHEMA, **head(), **changes}) + "\n")
+    (run / "run.json").write_text(seal({"schema": SHARD_SCHEMA, **head(), **changes}) + "\n")
     with pytest.raises(ArtefactError, match=message):
         RunFolder(run)
 
 
 def test_unknown_keys_are_kept(run):
-    (run / "run.json").write_text(seal({"schema": SCHEMA, **head(), "later": {"a": 1}}) + "\n")
+    (run / "run.json").write_text(
+        seal({"schema": SHARD_SCHEMA, **head(), "later": {"a": 1}}) + "\n"
+    )
     assert RunFolder(run).head["later"] == {"a": 1}

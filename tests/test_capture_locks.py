@@ -8,12 +8,12 @@ import threading
 import time
 
 import pytest
-from capture_cases import tree, write_store
-from capture_faults import in_child
 
 from interp.capture.store import lock
 from interp.capture.store.lock import locked
 from interp.errors import BusyError, InterpError
+from support.capture_cases import tree, write_store
+from support.capture_faults import in_child
 
 
 def test_the_second_writer_is_told_who_holds_the_run(llama, tmp_path, clean):

@@ -12,7 +12,7 @@ WITHIN_MB = 1024
 PROGRAM = """
 import json, math, re, sys
 from pathlib import Path
-from capture_cases import WORDS, capture
+from support.capture_cases import WORDS, capture
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
 

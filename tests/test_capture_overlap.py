@@ -10,13 +10,13 @@ import time
 
 import numpy as np
 import pytest
-from capture_cases import battery, capture, tree, write_store
 
 from interp.capture import recorder
 from interp.capture.store.folder import RunFolder
 from interp.capture.workers.background import InOrder
 from interp.errors import ResourceError
 from interp.models import load
+from support.capture_cases import battery, capture, tree, write_store
 
 SECONDS = 30.0
 """How long a test waits for what must come before it says that it did not."""

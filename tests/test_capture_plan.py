@@ -5,17 +5,17 @@ any forward.
 from dataclasses import replace
 
 import pytest
-from capture_cases import FEW, battery, capture, write_store
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interp.capture.estimate import estimate
+from interp.capture.estimate import estimate_capture
 from interp.capture.options import Options
 from interp.capture.packing import budget_batches, gather_shards
 from interp.capture.plan import make_plan
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
+from support.capture_cases import FEW, battery, capture, write_store
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_sorting_by_length_saves_padding(model):
         tuple(Stimulus(f"t{k}", " ".join(["dog"] * (4 + 26 * (k % 2))), "joy") for k in range(40)),
     )
     lengths = [len(row) for row in model.tokenize([item.text for item in texts])]
-    told = estimate(
+    told = estimate_capture(
         model,
         texts,
         sites=["resid_post"],
@@ -92,7 +92,7 @@ def test_estimate_counts_what_a_capture_makes(model, tmp_path):
     texts = battery()
     settings = {"sites": FEW, "positions": ("last", "all"), "teraflops": 1.0}
     small = Options(token_budget=48, shard_batches=1)
-    told = estimate(model, texts, **settings, options=small)
+    told = estimate_capture(model, texts, **settings, options=small)
     with write_store(model, tmp_path / "run", positions=("last", "all")) as store:
         arrays = [store.read(site, p).x for site in store.sites for p in store.positions]
         assert told["bytes"] == sum(x.nbytes for x in arrays)
@@ -102,17 +102,19 @@ def test_estimate_counts_what_a_capture_makes(model, tmp_path):
             sum(lengths),
             store.head["n_shards"],
         )
-    half = estimate(model, texts, **settings, options=replace(small, storage="float16"))
+    half = estimate_capture(model, texts, **settings, options=replace(small, storage="float16"))
     assert half["bytes"] == told["bytes"] // 2
 
 
 def test_the_time_is_two_operations_a_weight_and_token_up_to_the_last_layer(model):
     def seconds(site, teraflops=1.0):
-        return estimate(model, battery(), sites=(site,), positions=("last",), teraflops=teraflops)[
-            "seconds"
-        ]
+        return estimate_capture(
+            model, battery(), sites=(site,), positions=("last",), teraflops=teraflops
+        )["seconds"]
 
-    told = estimate(model, battery(), sites=("resid_post",), positions=("last",), teraflops=1.0)
+    told = estimate_capture(
+        model, battery(), sites=("resid_post",), positions=("last",), teraflops=1.0
+    )
     dims, tokens = model.dims, round(told["tokens"] / (1 - told["padding"]))
     matrices = dims.n_layers * (4 * dims.d_model**2 + 2 * dims.d_model * dims.d_mlp)
     # biases, norms and positions come on top
@@ -124,7 +126,7 @@ def test_the_time_is_two_operations_a_weight_and_token_up_to_the_last_layer(mode
 
 
 def test_without_a_speed_this_machines_own_is_measured(model):
-    told = estimate(model, battery(), sites=("resid_post",), positions=("last",))
+    told = estimate_capture(model, battery(), sites=("resid_post",), positions=("last",))
     assert 0 < told["seconds"] < 60
     assert 1e-4 < told["teraflops"] < 1e3
 
@@ -263,4 +265,4 @@ def test_a_rule_written_twice_is_one(model):
 def test_a_site_that_the_model_lacks_is_refused_by_the_plan(model, monkeypatch):
     monkeypatch.setattr(model, "offers", lambda site: site.name != "mlp_out")
     with pytest.raises(UsageError, match=r"has no blocks\.0\.hook_mlp_out, .*interp sites"):
-        estimate(model, battery(), sites=("mlp_out",), positions=("last",), teraflops=1.0)
+        estimate_capture(model, battery(), sites=("mlp_out",), positions=("last",), teraflops=1.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from interp.capture.positions import KINDS, TokenisedText, parse_position, pooling_weights
+from interp.capture.positions import RULES, TokenisedText, parse_position, pooling_weights
 from interp.errors import DataError, UsageError
 
 TEXT = TokenisedText(
@@ -45,7 +45,7 @@ def test_a_rule_selects_its_tokens(rule, expected):
     parsed = parse_position(rule)
     assert parsed.select(TEXT).tolist() == expected
     assert str(parsed) == rule
-    assert parsed.kind in KINDS
+    assert parsed.kind in RULES
 
 
 def test_weights_pool_by_mean_and_never_touch_padding():

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from capture_cases import FEW, battery, tree
 
 from interp.capture import capture
 from interp.capture.options import Options
@@ -18,6 +17,7 @@ from interp.capture.store.folder import RunFolder
 from interp.capture.workers import ray as workers
 from interp.capture.workers.processes import Work
 from interp.errors import BusyError, ResourceError
+from support.capture_cases import FEW, battery, tree
 
 ASKED = {"sites": FEW, "options": Options(token_budget=48, shard_batches=1)}
 ON_RAY = {

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from capture_cases import FEW, battery, capture, tree, write_store
 
 from interp.capture import ActivationStore, recorder
 from interp.capture.store.folder import RunFolder
 from interp.errors import ArtefactError, DataError, Interrupted
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
+from support.capture_cases import FEW, battery, capture, tree, write_store
 
 POST = "blocks.1.hook_resid_post"
 SETTINGS = {

@@ -9,20 +9,20 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from capture_cases import FEW, SITES, battery, capture, tree, write_store
 
 from interp.capture import ActivationStore, pooling
 from interp.capture.store import export
 from interp.capture.store.export import export_hdf5
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.sealed_json import seal
-from interp.capture.store.shard import Shard, encode, overflows
+from interp.capture.store.shard import Shard, encode_shard, overflows
 from interp.capture.store.upkeep import inspect, layer_rows, repair
 from interp.capture.store.verified_file import block_digests
 from interp.capture.verify import verify
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
+from support.capture_cases import FEW, SITES, battery, capture, tree, write_store
 
 POST = "blocks.1.hook_resid_post"
 
@@ -91,7 +91,7 @@ def test_one_layer_of_one_site_touches_only_its_data(tmp_path):
     places = np.arange(400)
     shard = Shard(places, np.ones(400, np.int64), arrays, np.ones(400, np.int32), {})
     path = tmp_path / "shard.h5"
-    path.write_bytes(encode(shard, plan="p", storage="float32"))
+    path.write_bytes(encode_shard(shard, plan="p", storage="float32"))
 
     class Counting:
         def __init__(self, stream):
@@ -222,7 +222,7 @@ def test_verify_finds_values_that_no_model_gives(run, model):
         }
         chosen = {name: file["chosen"][name][...] for name in file["chosen"]}
         shard = Shard(file["item"][...], file["length"][...], arrays, file["token"][...], chosen)
-        data = encode(shard, plan=bytes(file.attrs["plan"]).decode(), storage="float32")
+        data = encode_shard(shard, plan=bytes(file.attrs["plan"]).decode(), storage="float32")
     import hashlib
 
     digest = hashlib.sha256(data).hexdigest()

@@ -5,14 +5,14 @@ batched, on six families.
 import numpy as np
 import pytest
 import torch
-from capture_cases import SITES, battery, capture
-from tiny_models import FAMILIES
 
 from interp.capture.engine import BridgeEngine, choose_engine, largest_difference
 from interp.capture.plain_engine import PlainEngine
 from interp.errors import InternalError
 from interp.models import Batch, load
 from interp.sites import expand
+from support.capture_cases import SITES, battery, capture
+from support.tiny_models import FAMILIES
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from capture_cases import FEW, battery, capture, tree, write_store
 from safetensors.torch import load_file, save_file
 
 from interp.capture.options import Options
@@ -29,6 +28,7 @@ from interp.capture.workers.ray import _raise_failure, _share_out
 from interp.capture.workers.signals import Stopping
 from interp.errors import ArtefactError, BusyError, DataError, Interrupted, ResourceError
 from interp.models import load
+from support.capture_cases import FEW, battery, capture, tree, write_store
 
 
 @pytest.mark.slow
@@ -258,8 +258,8 @@ def test_workers_leave_when_their_parent_is_gone(tiny_folder, tmp_path):
     """
     out = tmp_path / "run"
     code = (
-        "import sys; sys.path.insert(0, sys.argv[3])\nfrom capture_cases import FEW, battery, "
-        "capture\nfrom interp.models import load\nif __name__ == '__main__':\n    asked = "
+        "import sys; sys.path.insert(0, sys.argv[3])\nfrom support.capture_cases import FEW, "
+        "battery, capture\nfrom interp.models import load\nif __name__ == '__main__':\n    asked = "
         "{'sites': FEW, 'token_budget': 48, 'shard_batches': 1}\n    capture(load(sys.argv[1], "
         "check=False), battery(4000), out=sys.argv[2], executor='processes:2', **asked)\n"
     )

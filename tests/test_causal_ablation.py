@@ -2,25 +2,23 @@
 modules.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
-from test_causal_attribution import Made
 
 from interp.causal.ablation import ablate
-from interp.causal.attribution import Component
-from interp.causal.bench import Bench, Plan
+from interp.causal.alignment import align
+from interp.causal.bench import Bench, Knockout
+from interp.causal.contributions import Component
 from interp.causal.knockout import measure
 from interp.causal.matching import matched_draws
 from interp.causal.readout import Readout
-from interp.causal.twins import align
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
 from interp.models import load
 from interp.sites import Site
 from interp.testbeds import planted
 from stimuli.battery import NEUTRAL, Pair, Stimulus
+from support.given_directions import given
 
 SPEC = planted.SPECS["planted"]
 TRUTH = planted.truth(SPEC)
@@ -33,7 +31,7 @@ def component(name, found):
 
 @pytest.fixture(scope="module")
 def bench():
-    directions = {e: Made(TRUTH.direction(e, FINAL), FINAL, scale=2.0) for e in SPEC.emotions}
+    directions = {e: given(TRUTH.direction(e, FINAL), FINAL, 2.0) for e in SPEC.emotions}
     pairs = planted.stimuli(SPEC, n=3).pairs()
     return Bench(
         load("planted", check=False), pairs, directions, Readout(planted.readout(SPEC), "")
@@ -42,7 +40,7 @@ def bench():
 
 @pytest.mark.parametrize("mode", ["zero", "resample"])
 def test_knocking_out_the_planted_head_or_neuron_is_the_closed_form(bench, mode):
-    cases, plans = [], [Plan((), tuple(range(len(bench.pairs))))]
+    cases, plans = [], [Knockout((), tuple(range(len(bench.pairs))))]
     for i, pair in list(enumerate(bench.pairs))[::4]:
         told, emotion = pair.affective, pair.affective.emotion
         knocked = [("z", TRUTH.heads[emotion][0], TRUTH.without_head(told, emotion))]
@@ -50,7 +48,7 @@ def test_knocking_out_the_planted_head_or_neuron_is_the_closed_form(bench, mode)
             left = TRUTH.without_neuron(told, emotion, rank=rank, mode=mode)
             knocked.append(("post", TRUTH.neurons[emotion][rank], left))
         cases += [(i, TRUTH.projection(told, emotion), left) for _, _, left in knocked]
-        plans += [Plan((component(name, found),), (i,)) for name, found, _ in knocked]
+        plans += [Knockout((component(name, found),), (i,)) for name, found, _ in knocked]
     found = measure(bench, plans, mode=mode).projection
     for row, (i, plain, left) in enumerate(cases, start=1):
         assert found[0, i] == pytest.approx(plain, rel=0.01)
@@ -176,14 +174,10 @@ def test_a_whole_layer_of_heads_has_a_control_with_a_width(bench):
     assert np.isnan(next(r["p"] for r in rows if r["target"] == "joy"))
 
 
-@dataclass(frozen=True)
-class Measured(Made):
-    scale_interval: tuple[float, float] = (-0.1, 0.3)
-
-
-@pytest.mark.parametrize(("kind", "scale"), [(Made, -0.1), (Measured, 0.1)])
-def test_a_direction_without_a_sure_length_is_no_unit(bench, kind, scale):
-    lost = {**bench.directions, "joy": kind(bench.directions["joy"].vector, FINAL, scale=scale)}
+@pytest.mark.parametrize(("length", "interval"), [(-0.1, (np.nan, np.nan)), (0.1, (-0.1, 0.3))])
+def test_a_direction_without_a_sure_length_is_no_unit(bench, length, interval):
+    joy = given(bench.directions["joy"].vector, FINAL, length, length_interval=interval)
+    lost = {**bench.directions, "joy": joy}
     head = [component("z", h) for h in TRUTH.heads["joy"]]
     with pytest.warns(
         UserWarning, match="the direction of joy has no held-out length that is surely above zero"
@@ -216,9 +210,10 @@ def llama(tiny_folder):
 def test_every_mode_equals_hooks_on_plain_modules(llama, mode, components):
     site = Site("resid_post", 2)
     v = np.random.default_rng(0).standard_normal(32)
+    v /= np.linalg.norm(v)
     readout = Readout(WORDS, " . he feels")
-    bench = Bench(llama, [STORY], {"fear": Made(v, site)}, readout)
-    effects = measure(bench, [Plan((), (0,)), Plan(components, (0,))], mode=mode)
+    bench = Bench(llama, [STORY], {"fear": given(v, site)}, readout)
+    effects = measure(bench, [Knockout((), (0,)), Knockout(components, (0,))], mode=mode)
 
     hf = llama.plain().eval()
     layer = hf.model.layers[1]
@@ -282,7 +277,7 @@ def test_what_cannot_be_ablated(bench, llama):
         ablate(bench, {"joy": []})
     for wrong in (Component("z", 9, 0), Component("z", 0, 4), Component("q", 0, 0)):
         with pytest.raises(UsageError, match="planted has no"):
-            measure(bench, [Plan((wrong,), (0,))])
+            measure(bench, [Knockout((wrong,), (0,))])
     with pytest.raises(StatisticsError, match="at least one pair"):
         Bench(bench.model, [], bench.directions, bench.readout)
     with pytest.raises(UsageError, match="no direction is given for joy"):

@@ -8,17 +8,17 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from chat_cases import TALK, TEXT, turn
 from transformers import AutoModelForCausalLM
 
-from interp.analysis.directions import Direction
-from interp.causal.passes import encode
+from interp.causal.forward import encode_stimuli
 from interp.causal.readout import Readout
 from interp.causal.steering import steer
-from interp.causal.sweeping import sweep
+from interp.causal.steering_sweep import sweep
+from interp.directions import Direction
 from interp.models import load
 from interp.sites import Site
 from stimuli.battery import Stimulus
+from support.chat_cases import TALK, TEXT, turn
 
 pytestmark = pytest.mark.filterwarnings("ignore:the vocabulary of .* lacks 1 of the words")
 
@@ -29,7 +29,7 @@ def test_texts_that_are_read_out_stay_in_their_open_turn(chat_model, chat_tokeni
     template does.
     """
     fields = {"messages": TALK} if talk else {}
-    (found,) = encode(
+    (found,) = encode_stimuli(
         chat_model,
         [Stimulus("s", TEXT, "joy", fields=fields)],
         Readout({"joy": ["happy"]}, " She felt"),

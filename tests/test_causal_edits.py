@@ -8,23 +8,23 @@ import torch
 
 from interp.causal.edits import (
     EDITS,
-    Tokens,
+    Selected,
     add,
     erase,
     exchange,
-    mean,
     project_out,
     replace,
     rotate,
     scale_by,
     set_to,
+    set_to_mean,
     zero,
 )
 from interp.errors import ArtefactError, UsageError
 
 RNG = np.random.default_rng(0)
 X = torch.from_numpy(RNG.standard_normal((5, 6)).astype(np.float32))
-AT = Tokens(torch.tensor([0, 0, 1, 2, 2]), torch.tensor([0, 1, 1, 0, 2]))
+AT = Selected(torch.tensor([0, 0, 1, 2, 2]), torch.tensor([0, 1, 1, 0, 2]))
 V = RNG.standard_normal(6)
 U = V / np.linalg.norm(V)
 P = RNG.standard_normal((6, 6))
@@ -38,7 +38,7 @@ MADE = {
     "replace": lambda: replace(V),
     "exchange": lambda: exchange(np.stack([V - 1, V]), torch.ones(3, 3, dtype=torch.long)),
     "scale_by": lambda: scale_by(0.5),
-    "mean": lambda: mean(np.stack([V, V + 2])),
+    "mean": lambda: set_to_mean(np.stack([V, V + 2])),
     "zero": lambda: zero(),
 }
 CLOSED = {
@@ -105,7 +105,7 @@ def test_replace_of_some_units_leaves_the_others():
     z = torch.randn(3, 4, 2)
     units = torch.tensor([[True, False, False, True], [False] * 4])
     out = replace(torch.zeros(4, 2), units=units)(
-        z, Tokens(torch.tensor([0, 1, 0]), torch.tensor([0, 0, 1]))
+        z, Selected(torch.tensor([0, 1, 0]), torch.tensor([0, 0, 1]))
     )
     assert out[0, [0, 3]].abs().max() == 0
     assert torch.equal(out[0, 1:3], z[0, 1:3])
@@ -128,7 +128,7 @@ def test_rotate_keeps_the_norm_stops_at_the_vector_and_keeps_what_lies_on_it():
     )
     opposite = torch.from_numpy(-3 * U).float()[None]
     assert torch.equal(
-        rotate(V, angle=0.5)(opposite, Tokens(AT.row[:1], AT.position[:1])), opposite
+        rotate(V, angle=0.5)(opposite, Selected(AT.row[:1], AT.position[:1])), opposite
     )
 
 

@@ -6,9 +6,9 @@ import torch
 
 from interp.causal import generation
 from interp.causal.edits import add, rotate, zero
+from interp.causal.forward import open_prompts
 from interp.causal.generation import generate
 from interp.causal.interventions import Intervention
-from interp.causal.passes import open_prompts
 from interp.errors import UsageError
 from interp.models import load
 from interp.sites import Site

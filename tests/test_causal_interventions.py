@@ -5,13 +5,13 @@ on six families.
 import numpy as np
 import pytest
 import torch
-from tiny_models import FAMILIES
 
 from interp.causal.edits import add, replace, zero
 from interp.causal.interventions import Intervention, applied
 from interp.errors import InternalError, UsageError
 from interp.models import load
 from interp.sites import Site
+from support.tiny_models import FAMILIES
 
 TEXTS = ["the dog ran home and anna smiled .", "ben lost the letter", "a cold wind"]
 STREAM = Site("resid_post", 0)

@@ -4,19 +4,19 @@ adds is exchanged there by torch's own hooks, which know nothing of sites.
 
 import pytest
 import torch
-from test_causal_patching import SUFFIX, UNEQUAL, WORDS
-from test_causal_steering import Made
 
 from interp.causal.edits import add, replace, zero
-from interp.causal.generation import write
+from interp.causal.forward import encode_stimuli, open_prompts, run_forward
+from interp.causal.generation import write_on
 from interp.causal.interventions import Intervention, applied
-from interp.causal.passes import encode, open_prompts, run
 from interp.causal.patching import patch_pairs
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
 from interp.causal.steering import check_direction
 from interp.models import load
 from interp.sites import Site
+from support.given_directions import given
+from test_causal_patching import SUFFIX, UNEQUAL, WORDS
 
 LAYER = 1
 MID = Site("resid_mid", LAYER)
@@ -104,14 +104,14 @@ def test_the_mlp_alone_would_be_another_edit(family):
 
 def test_behind_a_prefix_it_is_the_whole_pass(family):
     _, model = family
-    rows = encode(model, [pair.affective for pair in UNEQUAL], READOUT)
+    rows = encode_stimuli(model, [pair.affective for pair in UNEQUAL], READOUT)
     width = max(len(row.tokens) for row in rows)
     mask = torch.zeros(len(rows), width, dtype=torch.bool)
     for at, row in enumerate(rows):
         mask[at, row.end] = True
     edit = Intervention(MID, replace(vector(model)), mask)
     prefix = Prefix(model, rows, [row.end for row in rows])
-    same(prefix.run([edit]).logits, run(model, rows, interventions=[edit]).logits)
+    same(prefix.run([edit]).logits, run_forward(model, rows, interventions=[edit]).logits)
 
 
 def test_other_edits_of_the_layer_come_where_the_model_comes_to_them(family):
@@ -135,7 +135,7 @@ def test_what_is_written_under_it_is_what_plain_hugging_face_writes(family):
     v = 3 * vector(model, 2)
     rows = open_prompts(model, ["the dog bit the child", "anna kept the old key near the river"])
     edit = Intervention(MID, add(v), ("last", "generated"))
-    found = write(model, rows, [edit], max_new_tokens=4)
+    found = write_on(model, rows, [edit], max_new_tokens=4)
     for row, text in zip(rows, found, strict=True):
         ids, start = list(row.tokens), len(row.tokens) - 1
 
@@ -157,7 +157,7 @@ def test_patching_and_steering_take_the_site(family):
     rows = patch_pairs(model, UNEQUAL, READOUT, sites=("resid_mid",), positions=("last",))
     layers = {row["layer"] for row in rows if row["site"] == "resid_mid"}
     assert layers == set(range(model.dims.n_layers))
-    check_direction(model, Made(vector(model).numpy(), MID, provenance=model.provenance))
+    check_direction(model, given(vector(model).numpy(), MID, provenance=model.provenance))
     row = next(row for row in model.sites() if row["site"] == "resid_mid")
     assert row["accepted_by"] == "capture, probe, directions, patch, steer"
 
@@ -168,11 +168,11 @@ def test_all_of_the_last_layers_stream_patched_there_is_the_source(family):
     last = model.dims.n_layers - 1
     site = Site("resid_mid", last)
     sides = [[pair[side] for pair in UNEQUAL] for side in (0, 1)]
-    affective, neutral = (encode(model, texts, READOUT) for texts in sides)
-    source = run(model, affective, read=[site])
+    affective, neutral = (encode_stimuli(model, texts, READOUT) for texts in sides)
+    source = run_forward(model, affective, read=[site])
     ends = [len(row.tokens) - 1 for row in affective]
     mask = torch.zeros(len(neutral), max(len(row.tokens) for row in neutral), dtype=torch.bool)
     for at, row in enumerate(neutral):
         mask[at, len(row.tokens) - 1] = True
     edit = Intervention(site, replace(source.at(site, ends)), mask)
-    same(run(model, neutral, interventions=[edit]).logits, source.logits)
+    same(run_forward(model, neutral, interventions=[edit]).logits, source.logits)

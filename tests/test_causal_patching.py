@@ -7,16 +7,17 @@ import pandas as pd
 import pytest
 import torch
 
+from interp.causal.alignment import align
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.restoration import effect_rows, gates, nested_restoration, warn_of_inverted
-from interp.causal.twins import align, balanced
 from interp.errors import DataError, StatisticsError, UsageError
 from interp.models import load
 from interp.results import table
 from interp.sites import Site
 from interp.testbeds import planted
 from stimuli.battery import NEUTRAL, Pair, Stimulus
+from stimuli.splits import balanced
 
 SPEC, NULL = planted.SPECS["planted"], planted.SPECS["planted_null"]
 TRUTH = planted.truth(SPEC)

@@ -4,15 +4,15 @@ windows too.
 
 import pytest
 import torch
-from tiny_models import FAMILIES
 
 from interp.causal.edits import add, zero
+from interp.causal.forward import Encoded, run_forward
 from interp.causal.interventions import Intervention
-from interp.causal.passes import Encoded, run
 from interp.causal.prefix import COPIED_BYTES, TOKENS_AT_ONCE, Prefix, rows_at_once
 from interp.errors import InternalError
 from interp.models import load
 from interp.sites import Site
+from support.tiny_models import FAMILIES
 
 SITE, LATER = Site("resid_post", 0), Site("resid_post", 1)
 LENGTHS = (40, 25, 31, 22)
@@ -40,14 +40,14 @@ def push(model, starts, width=40):
 
 def test_resuming_equals_the_whole_pass(model):
     rows, edit = texts(model), push(model, STARTS)
-    whole = run(model, rows, interventions=[edit], read=[LATER])
+    whole = run_forward(model, rows, interventions=[edit], read=[LATER])
     prefix = Prefix(model, rows, STARTS)
     assert prefix.column == 30  # of 40: the first of the starts, counted from the common end
     resumed = prefix.run([edit], read=[LATER])
     assert torch.allclose(resumed.logits, whole.logits, atol=2e-4)
     ends = [row.end for row in rows]
     assert torch.allclose(resumed.at(LATER, ends), whole.at(LATER, ends), atol=2e-4)
-    assert (whole.logits - run(model, rows).logits).abs().max() > 0.1
+    assert (whole.logits - run_forward(model, rows).logits).abs().max() > 0.1
 
 
 def test_a_prefix_serves_many_edits_and_rows(model):
@@ -57,21 +57,23 @@ def test_a_prefix_serves_many_edits_and_rows(model):
     edit = push(model, [STARTS[i] for i in chosen])
     some = prefix.run([edit], rows=chosen)
     assert torch.allclose(
-        some.logits, run(model, [rows[i] for i in chosen], interventions=[edit]).logits, atol=2e-4
+        some.logits,
+        run_forward(model, [rows[i] for i in chosen], interventions=[edit]).logits,
+        atol=2e-4,
     )
     assert torch.equal(prefix.run([]).logits, first.logits)
-    assert torch.allclose(first.logits, run(model, rows).logits, atol=2e-4)
+    assert torch.allclose(first.logits, run_forward(model, rows).logits, atol=2e-4)
 
 
 def test_starts_at_the_beginning_or_behind_the_end(model):
     rows, edit = texts(model), push(model, [0] * 4)
     from_first = Prefix(model, rows, [0] * 4)
     assert from_first.column == 0
-    expected = run(model, rows, interventions=[edit]).logits
+    expected = run_forward(model, rows, interventions=[edit]).logits
     assert torch.allclose(from_first.run([edit]).logits, expected, atol=2e-4)
     last = Prefix(model, rows, [99] * 4)
     assert last.column == 39
-    assert torch.allclose(last.run([]).logits, run(model, rows).logits, atol=2e-4)
+    assert torch.allclose(last.run([]).logits, run_forward(model, rows).logits, atol=2e-4)
 
 
 def test_an_edit_of_what_was_run_already_is_refused(model):

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from interp.causal.passes import Encoded, batches, encode, run
+from interp.causal.forward import Encoded, batches, encode_stimuli, run_forward
 from interp.causal.readout import Readout
 from interp.errors import DataError, UsageError
 from interp.models import LanguageModel, load
@@ -158,22 +158,22 @@ def test_a_field_that_ends_the_suffix_in_white_space_is_refused():
 def test_the_suffix_takes_fields_of_the_stimulus(model):
     readout = Readout(WORDS, " {who} felt")
     told = Stimulus("s1", "the dog ran home .", "joy", fields={"who": "anna"})
-    [row] = encode(model, [told], readout)
+    [row] = encode_stimuli(model, [told], readout)
     assert model.tokenizer.convert_ids_to_tokens(list(row.tokens))[-2:] == ["anna", "felt"]
     assert model.tokenizer.convert_ids_to_tokens(list(row.story))[-1] == "."
     with pytest.raises(DataError, match="'s2' has no field 'who'"):
-        encode(model, [Stimulus("s2", "the dog ran .", "joy")], readout)
+        encode_stimuli(model, [Stimulus("s2", "the dog ran .", "joy")], readout)
     with pytest.raises(DataError, match="before the suffix"):
-        encode(model, [Stimulus("s3", "home", "joy")], Readout(WORDS, "coming now"))
+        encode_stimuli(model, [Stimulus("s3", "home", "joy")], Readout(WORDS, "coming now"))
 
 
 def test_run_gives_the_logits_behind_each_row_and_the_sites(model):
-    rows = encode(
+    rows = encode_stimuli(
         model,
         [Stimulus(str(i), text, "joy") for i, text in enumerate(("the cold dog ran", "anna"))],
         Readout(WORDS, " ."),
     )
-    found = run(model, rows)
+    found = run_forward(model, rows)
     for row, logits in zip(rows, found.logits, strict=True):
         expected = model.plain().eval()(torch.tensor([row.tokens])).logits[0, -1]
         assert torch.allclose(logits, expected, atol=1e-4)
@@ -182,7 +182,7 @@ def test_run_gives_the_logits_behind_each_row_and_the_sites(model):
 def test_logits_that_are_not_finite_stop_the_run(model, monkeypatch):
     monkeypatch.setattr(model, "last_logits", lambda batch, hooks: torch.full((1, 3), torch.nan))
     with pytest.raises(DataError, match="not finite on 1 texts"):
-        run(model, [Encoded((5, 6), 1)])
+        run_forward(model, [Encoded((5, 6), 1)])
 
 
 def test_batches_hold_every_row_once_within_the_budget():

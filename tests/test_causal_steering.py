@@ -8,16 +8,16 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from test_causal_attribution import Made
 
 from interp.causal.readout import Readout
 from interp.causal.steering import check_direction, dose_response, steer
-from interp.causal.sweeping import Place, choose_scale, sweep, sweep_places
+from interp.causal.steering_sweep import Place, choose_scale, sweep, sweep_places
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import load
 from interp.results import table
 from interp.sites import Site
 from interp.testbeds import planted
+from support.given_directions import given
 
 SPEC = planted.SPECS["planted"]
 TRUTH = planted.truth(SPEC)
@@ -34,7 +34,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def directions(model):
-    return {e: Made(TRUTH.direction(e, SITE), SITE, 5.0, model.provenance) for e in SPEC.emotions}
+    return {e: given(TRUTH.direction(e, SITE), SITE, 5.0, model.provenance) for e in SPEC.emotions}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_scale_zero_is_the_unsteered_text_alone_and_in_a_mixed_batch(model, dire
 @pytest.mark.parametrize("where", ["last", ("last", "generated")])
 def test_steering_equals_a_loop_by_hand(tiny, where):
     v = np.random.default_rng(0).standard_normal(32)
-    made = Made(v / np.linalg.norm(v), Site("resid_post", 1), 6.0, tiny.provenance)
+    made = given(v / np.linalg.norm(v), Site("resid_post", 1), 6.0, tiny.provenance)
     found = steer(
         tiny, ["the dog ran home", "anna"], made, scale=1.5, where=where, max_new_tokens=5
     )
@@ -97,7 +97,7 @@ def test_steering_equals_a_loop_by_hand(tiny, where):
 
 
 def test_a_seed_means_the_same_sample_again(tiny):
-    made = Made(np.eye(32)[3], SITE, 1.0, tiny.provenance)
+    made = given(np.eye(32)[3], SITE, 1.0, tiny.provenance)
     drawn = [
         steer(tiny, ["the dog"], made, temperature=1.0, seed=seed, max_new_tokens=8)
         for seed in (1, 1, 2)
@@ -153,10 +153,10 @@ def test_where_to_steer_is_chosen_on_one_half(model, directions):
     late = {"joy": directions["joy"]}
     deaf = Place(
         {
-            "joy": Made(
+            "joy": given(
                 -directions["joy"].vector,
                 SITE,
-                directions["joy"].scale,
+                directions["joy"].length,
                 directions["joy"].provenance,
             )
         }
@@ -270,7 +270,7 @@ def test_a_direction_of_another_width_or_model_is_refused(model, tiny, direction
         {"model": "planted", "digest": "0" * 64},
         {},
     ):
-        foreign = Made(joy.vector, SITE, 5.0, made_for)
+        foreign = given(joy.vector, SITE, 5.0, made_for)
         with pytest.raises(ArtefactError, match="allow_foreign=True"):
             steer(model, PROMPTS[:1], foreign)
         with pytest.raises(ArtefactError, match="made for"):
@@ -278,31 +278,22 @@ def test_a_direction_of_another_width_or_model_is_refused(model, tiny, direction
         assert steer(model, PROMPTS[:1], foreign, max_new_tokens=1, allow_foreign=True)
     revision = {"model": "planted", "revision": "f" * 40}
     with pytest.raises(ArtefactError, match="f" * 40):
-        check_direction(model, Made(joy.vector, SITE, 5.0, revision))
-    check_direction(model, Made(joy.vector, SITE, 5.0, {"model": "planted", "revision": None}))
+        check_direction(model, given(joy.vector, SITE, 5.0, revision))
+    check_direction(model, given(joy.vector, SITE, 5.0, {"model": "planted", "revision": None}))
     check_direction(
         model,
-        Made(joy.vector, SITE, 5.0, {"model": "renamed", "digest": model.provenance["digest"]}),
+        given(joy.vector, SITE, 5.0, {"model": "renamed", "digest": model.provenance["digest"]}),
     )
 
 
-@pytest.mark.parametrize(
-    ("vector", "scale"),
-    [
-        (np.zeros(128), 1.0),
-        (np.full(128, np.nan), 1.0),
-        (np.ones(128), 0.0),
-        (np.ones(128), math.inf),
-    ],
-)
-def test_a_direction_without_a_finite_length_is_refused(model, vector, scale):
-    with pytest.raises(ArtefactError, match="has length"):
-        steer(model, PROMPTS[:1], Made(vector, SITE, scale, model.provenance))
+def test_a_direction_of_length_zero_is_refused(model):
+    with pytest.raises(ArtefactError, match="has length 0"):
+        steer(model, PROMPTS[:1], given(np.eye(128)[0], SITE, 0.0, model.provenance))
 
 
 def test_a_direction_that_other_scenarios_do_not_share_is_refused_or_left_out(model, directions):
     joy = directions["joy"]
-    lost = Made(joy.vector, SITE, -0.02, model.provenance)
+    lost = given(joy.vector, SITE, -0.02, model.provenance)
     with pytest.raises(ArtefactError, match=r"length -0.02, measured on held-out scenarios"):
         steer(model, PROMPTS[:1], lost)
     readout = Readout(planted.readout(SPEC), "")
@@ -320,8 +311,8 @@ def test_a_direction_that_other_scenarios_do_not_share_is_refused_or_left_out(mo
     ):
         with pytest.raises(StatisticsError, match="no direction has a held-out length above zero"):
             way()
-    doubted = Made(
-        joy.vector, SITE, joy.scale, {**model.provenance, "warnings": ["its length may be zero."]}
+    doubted = given(
+        joy.vector, SITE, joy.length, {**model.provenance, "warnings": ["its length may be zero."]}
     )
     with pytest.warns(UserWarning, match="in doubt, at blocks.*: its length may be zero"):
         steer(model, PROMPTS[:1], doubted, max_new_tokens=1)
@@ -363,7 +354,7 @@ def test_a_strength_that_is_not_finite_is_refused(model, directions, scale):
 
 
 def test_a_huge_vector_is_warned_of_with_its_ratio(tiny):
-    made = Made(np.eye(32)[0], Site("resid_post", 0), 1.0, tiny.provenance)
+    made = given(np.eye(32)[0], Site("resid_post", 0), 1.0, tiny.provenance)
     with pytest.warns(UserWarning, match=r"length 1e\+06 .* times the stream's own"):
         steer(tiny, ["the dog"], made, scale=1e6, max_new_tokens=1)
     with warnings.catch_warnings():
@@ -390,5 +381,5 @@ def test_settings_that_make_the_comparison_void_are_refused(model, directions):
     with pytest.raises(StatisticsError, match="two prompts"):
         sweep(model, PROMPTS[:1], {"joy": joy}, oracle)
     with pytest.raises(UsageError, match="not in the residual stream"):
-        steer(model, PROMPTS[:1], Made(joy.vector, Site("post", 1), 1.0, model.provenance))
+        steer(model, PROMPTS[:1], given(joy.vector, Site("post", 1), 1.0, model.provenance))
     assert model.hooks_clean()

@@ -5,16 +5,15 @@ and all.
 import numpy as np
 import pytest
 import torch
-from test_causal_attribution import Made
 
 import interp.causal.words
 from interp.causal.ablation import ablate
-from interp.causal.attribution import Component
-from interp.causal.bench import Bench, Plan
+from interp.causal.bench import Bench, Knockout
+from interp.causal.contributions import Component
 from interp.causal.edits import add, zero
+from interp.causal.forward import encode_stimuli, run_forward
 from interp.causal.interventions import Intervention, applied
 from interp.causal.knockout import measure
-from interp.causal.passes import encode, run
 from interp.causal.patching import patch_pairs
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
@@ -26,6 +25,7 @@ from interp.models import load
 from interp.results import table
 from interp.sites import Site
 from stimuli.battery import Pair, Stimulus
+from support.given_directions import given
 
 LONG = Readout(
     {
@@ -99,7 +99,7 @@ def test_words_are_found_whole_and_none_counts_twice(llama):
 
 
 def test_unedited_texts_equal_the_naive_loop(model):
-    bound, rows = LONG.bind(model), encode(model, told(), LONG)
+    bound, rows = LONG.bind(model), encode_stimuli(model, told(), LONG)
     found = text_scores(model, rows, bound)
     torch.testing.assert_close(
         found,
@@ -115,7 +115,7 @@ def test_edited_rows_equal_the_naive_loop(model, site, reach):
     """Rows in another order and twice, an edit at the first or a later layer, at a text's end alone
     or from there on.
     """
-    bound, rows = LONG.bind(model), encode(model, told(), LONG)
+    bound, rows = LONG.bind(model), encode_stimuli(model, told(), LONG)
     chosen = [2, 0, 3, 2]
     v = torch.randn(4, model.dims.d_model, generator=torch.Generator().manual_seed(1)) * 3
     prefix = Prefix(model, rows, [row.end for row in rows])
@@ -148,7 +148,7 @@ def test_where_an_emotion_has_whole_words_no_other_is_read_on_for(llama):
 
 
 def test_only_what_is_wanted_is_read(llama, monkeypatch):
-    bound, rows = LONG.bind(llama), encode(llama, told(), LONG)
+    bound, rows = LONG.bind(llama), encode_stimuli(llama, told(), LONG)
     whole = text_scores(llama, rows, bound)
     prefix, read = Prefix(llama, rows, [99] * 4), []
     plain = interp.causal.prefix.Behind.read
@@ -170,8 +170,11 @@ def test_only_what_is_wanted_is_read(llama, monkeypatch):
 @pytest.mark.parametrize("name", ["planted", "storyworld"])
 def test_the_testbeds_are_scored_as_by_the_next_token_alone(name):
     model, words = load(name, check=False), readout_for(name, ("joy", "fear", "anger"))
-    bound, rows = words.bind(model), encode(model, told(("the river waits .", "a road .")), words)
-    logits = run(model, rows).logits
+    bound, rows = (
+        words.bind(model),
+        encode_stimuli(model, told(("the river waits .", "a road .")), words),
+    )
+    logits = run_forward(model, rows).logits
     log_probs = logits.float().log_softmax(-1)
     ids = [
         sorted(
@@ -187,7 +190,7 @@ def test_the_testbeds_are_scored_as_by_the_next_token_alone(name):
 
 def test_words_of_one_token_cost_nothing_and_change_no_digit(model, monkeypatch):
     monkeypatch.setattr(interp.causal.prefix.Behind, "read", None)
-    bound, rows = WHOLE.bind(model), encode(model, told(), WHOLE)
+    bound, rows = WHOLE.bind(model), encode_stimuli(model, told(), WHOLE)
     logits = Prefix(model, rows, [99] * 4).run([]).logits
     log_probs = logits.float().log_softmax(-1)
     today = torch.stack(
@@ -213,11 +216,14 @@ def pairs():
 
 
 def test_knock_outs_are_scored_by_whole_words(llama):
-    made = Made(np.eye(32)[0], Site("resid_post", 2), 1.0, llama.provenance)
+    made = given(np.eye(32)[0], Site("resid_post", 2), 1.0, llama.provenance)
     bench = Bench(llama, pairs(), {"fear": made}, LONG)
-    plans = [Plan((), (0, 1)), Plan((Component("z", 1, 2),), (0, 1))]
+    plans = [Knockout((), (0, 1)), Knockout((Component("z", 1, 2),), (0, 1))]
     found = measure(bench, plans, mode="zero").score
-    bound, rows = LONG.bind(llama), encode(llama, [pair.affective for pair in bench.pairs], LONG)
+    bound, rows = (
+        LONG.bind(llama),
+        encode_stimuli(llama, [pair.affective for pair in bench.pairs], LONG),
+    )
     for i, row in enumerate(rows):
 
         def edit(length, row=row):
@@ -241,7 +247,7 @@ def test_patching_is_scored_by_whole_words(llama):
     scores = [
         [
             naive(llama, row, bound)
-            for row in encode(llama, [getattr(pair, arm) for pair in twins], LONG)
+            for row in encode_stimuli(llama, [getattr(pair, arm) for pair in twins], LONG)
         ]
         for arm in ("affective", "neutral")
     ]
@@ -251,9 +257,9 @@ def test_patching_is_scored_by_whole_words(llama):
 
 
 def test_a_dose_reaches_the_words_own_tokens(llama):
-    made = Made(np.eye(32)[3], SITES[1], 1.0, llama.provenance)
+    made = given(np.eye(32)[3], SITES[1], 1.0, llama.provenance)
     rows = table(dose_response(llama, told()[:2], {"fear": made}, LONG, scales=(4.0,)))
-    bound, encoded = LONG.bind(llama), encode(llama, told()[:2], LONG)
+    bound, encoded = LONG.bind(llama), encode_stimuli(llama, told()[:2], LONG)
     v = torch.eye(32)[3] * 4
 
     def edit(length, end):

@@ -8,14 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import matched_pairs
 import numpy as np
 import pytest
-from commands import outcome
 
-from interp.analysis.directions import Direction
 from interp.cli.printing import printable
+from interp.directions import Direction
 from interp.sites import Site
+from support import matched_pairs
+from support.commands import outcome
 
 ROWS = matched_pairs.rows(16)
 

@@ -8,11 +8,8 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import matched_pairs
 import numpy as np
 import pytest
-from capture_command import PAIRS, activations, arrays, shards
-from commands import outcome
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
@@ -20,6 +17,9 @@ from interp.capture import recorder
 from interp.capture.store.folder import RunFolder
 from interp.records import read_record
 from interp.results import read_table
+from support import matched_pairs
+from support.capture_command import PAIRS, activations, arrays, shards
+from support.commands import outcome
 
 WORD = "scream"
 """A word of every text that evokes fear, and of no other."""

@@ -11,12 +11,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import matched_pairs
 import pytest
-from commands import outcome
 
 from interp.capture.workers.signals import ended_by_signals
 from interp.errors import Interrupted
+from support import matched_pairs
+from support.commands import outcome
 
 INTERP = [sys.executable, "-c", "from interp.cli import main; main()"]
 

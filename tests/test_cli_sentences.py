@@ -6,17 +6,17 @@ import io
 import json
 import sys
 
-import crossed_texts
 import pytest
 from click.testing import CliRunner
-from commands import outcome
 
 import interp
 from interp.causal.steps import DOSE
 from interp.cli import cli, side_by_side
-from interp.models.chat import ON
+from interp.models.texts.chat import ON
 from interp.study.sources import kept_folder
 from interp.testbeds import storyworld
+from support import crossed_texts
+from support.commands import outcome
 
 PROMPTS = ("the dog ran home", "she was")
 
@@ -218,7 +218,7 @@ def test_a_testbed_is_steered_by_its_own_texts():
     assert code == 0, printed
     heard = {"unsteered": [], "steered": []}
     for row in json.loads(printed)["texts"]:
-        heard[row["arm"]].append(storyworld.read(row["text"]).emotion)
+        heard[row["arm"]].append(storyworld.read_reaction(row["text"]).emotion)
     assert heard["steered"].count("anger") >= 3
     assert "anger" not in heard["unsteered"]
 

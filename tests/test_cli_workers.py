@@ -7,13 +7,13 @@ import shutil
 
 import numpy as np
 import pytest
-from capture_command import PAIRS, activations, shards
 from click.testing import CliRunner
-from commands import outcome
 from safetensors.torch import load_file, save_file
 
 from interp.cli import cli
 from interp.records import read_record
+from support.capture_command import PAIRS, activations, shards
+from support.commands import outcome
 
 WRONG_WORKERS = {
     "a worker too many": (("--shard", "4/4"), "write serial, processes:2"),

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from interp.causal.passes import open_prompts
+from interp.causal.forward import open_prompts
 from interp.evaluation.costs import costs, distinct_2, perplexities, repeated
 
 
@@ -36,7 +36,7 @@ def test_perplexity_is_that_of_hugging_face(tiny_model, family, monkeypatch):
     found = perplexities(model, rows, written)
     assert found == pytest.approx(expected, rel=1e-4, nan_ok=True)
     assert math.isnan(found[1])
-    monkeypatch.setattr("interp.evaluation.costs.TOKENS_AT_ONCE", 1)
+    monkeypatch.setattr("interp.evaluation.costs.PRICED_AT_ONCE", 1)
     assert perplexities(model, rows, written) == pytest.approx(found, rel=1e-5, nan_ok=True)
     assert costs(model, rows, written)[0].repeated == 1 / 4
 

@@ -12,9 +12,9 @@ from interp.evaluation import families, family_page
 from interp.evaluation.families import METHODS, judge, tabulate
 from interp.evaluation.plainly import Plain, without
 from interp.models import LanguageModel
-from interp.models.reliance import Refusal
+from interp.models.checks.reliance import Refusal
 from interp.testbeds.families import FAMILIES
-from interp.testbeds.family_folders import make_folder, make_model
+from interp.testbeds.family_folders import make_model, make_model_folder
 
 PAGE = Path(__file__).parents[1] / "docs" / "families.md"
 HANDFUL = ("opt", "gptj", "olmo2", "granite", "mixtral", "deepseek_v3", "codegen")
@@ -59,10 +59,10 @@ FALSE = {
         "_seen",
         lambda right: lambda *a: {k: [1.1 * x for x in v] for k, v in right(*a).items()},
     ),
-    "heads": (families, "contributions", lambda right: lambda *a, **how: 1.2 * right(*a, **how)),
+    "heads": (families, "contributions_at", lambda right: lambda *a, **how: 1.2 * right(*a, **how)),
     "neurons": (
         families,
-        "contributions",
+        "contributions_at",
         lambda right: lambda *a, **how: right(*a, **how)[:, ::-1],
     ),
     "patch stream": (Prefix, "run", lambda right: lambda self, edits: right(self, ())),
@@ -82,7 +82,7 @@ FALSE = {
 @pytest.mark.parametrize("method", FALSE)
 def test_a_false_number_is_called_wrong(method, dtype, tmp_path, monkeypatch):
     """The comparison sees it: each method, made false on purpose, no longer is right."""
-    folder = make_folder("llama", tmp_path / "llama")
+    folder = make_model_folder("llama", tmp_path / "llama")
     monkeypatch.setattr(families, "METHODS", {method: METHODS[method]})
     assert judge(folder, dtype=dtype)[method].word == "right"
     place, name, falsify = FALSE[method]
@@ -92,7 +92,7 @@ def test_a_false_number_is_called_wrong(method, dtype, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("family", "method"), [("granite", "heads"), ("granite", "neurons")])
 def test_what_is_refused_would_be_false(family, method, tmp_path, monkeypatch):
-    folder = make_folder(family, tmp_path / family)
+    folder = make_model_folder(family, tmp_path / family)
     monkeypatch.setattr(families, "METHODS", {method: METHODS[method]})
     assert judge(folder, dtype="float32")[method].word == "refused"
     monkeypatch.setattr(families, "refusal", lambda *args: None)
@@ -100,7 +100,7 @@ def test_what_is_refused_would_be_false(family, method, tmp_path, monkeypatch):
 
 
 def test_a_refusal_names_its_check(tmp_path, monkeypatch):
-    folder = make_folder("llama", tmp_path / "llama")
+    folder = make_model_folder("llama", tmp_path / "llama")
     monkeypatch.setattr(families, "refusal", lambda *args: Refusal("head sum", "..."))
     assert set(judge(folder, dtype="float32").values()) == {("refused", "head sum")}
 

@@ -118,6 +118,8 @@ def test_only_testbeds_have_an_oracle():
     assert judge_for("gpt2") is None
     renamed = copy.copy(model("planted"))
     renamed.name = "gpt2"
+    assert judge_for(renamed) is not None
+    renamed.provenance = {**renamed.provenance, "source": "hub", "weights": {"memory": "0" * 64}}
     with pytest.raises(UsageError, match="gpt2 has no oracle"):
         JUDGES["oracle"](renamed, WORDS)
 

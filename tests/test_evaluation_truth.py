@@ -11,7 +11,7 @@ import pytest
 from interp.analysis.methods import DIRECTIONS
 from interp.errors import InternalError
 from interp.evaluation import truth
-from interp.evaluation.bed import open_bed
+from interp.evaluation.planted_bench import open_bench
 from interp.sites import Site
 
 WHATS = {"direction", "head", "neuron", "layer", "position", "ablation", "steering", "null"}
@@ -20,13 +20,13 @@ METRICS = {"cosine", "auroc", "error", "p", "rate"}
 
 @pytest.fixture(scope="module")
 def beds():
-    return open_bed("planted"), open_bed("planted_null")
+    return open_bench("planted"), open_bench("planted_null")
 
 
 @pytest.fixture(scope="module")
 def found(beds):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(truth, "open_bed", lambda name, seed: beds[name == "planted_null"])
+        patch.setattr(truth, "open_bench", lambda name, seed: beds[name == "planted_null"])
         return pd.DataFrame(truth.check_truth(seed=0))
 
 

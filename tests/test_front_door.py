@@ -83,7 +83,7 @@ def test_probe_and_direction_give_the_numbers_of_the_study(ran, model, tmp_path)
         saved = f"{number:02d}-{emotion}-{mine.site.layer:02d}.safetensors"
         theirs = interp.Direction.load(out / "directions" / saved)
         np.testing.assert_allclose(mine.vector, theirs.vector, atol=1e-6)
-        assert mine.scale == pytest.approx(theirs.scale, rel=1e-6)
+        assert mine.length == pytest.approx(theirs.length, rel=1e-6)
         assert {**mine.provenance, "battery": ""} == {**theirs.provenance, "battery": ""}
 
 
@@ -186,8 +186,8 @@ def test_a_notebook_shows_sites_shapes_and_lengths(model, battery, store, direct
     assert "Direction from neutral to &lt;joy&gt;" in shown
     assert "a &amp; b" in shown
     assert FINAL in shown
-    low, high = joy.scale_interval
-    assert f"{joy.scale:.3g} [{low:.3g}, {high:.3g}]" in shown
+    low, high = joy.length_interval
+    assert f"{joy.length:.3g} [{low:.3g}, {high:.3g}]" in shown
 
 
 def test_a_store_of_before_leaves_the_depth_open(store, battery, monkeypatch):

@@ -58,7 +58,7 @@ def test_the_lock_meets_every_bound_of_pyproject():
 
 
 def test_libraries_whose_inside_is_used_have_an_upper_bound_at_the_lock():
-    from interp.models.versions import REACHED_INTO
+    from interp.models.checks.versions import REACHED_INTO
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     bounds = {one.name: one.specifier for one in map(Requirement, project["dependencies"])}

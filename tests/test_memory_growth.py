@@ -5,9 +5,6 @@ import gc
 import numpy as np
 import pytest
 import torch
-from capture_cases import battery, write_store
-from matched_pairs import rows
-from test_causal_patching import SUFFIX, WORDS
 
 from interp.capture import capture, recorder
 from interp.capture.options import Options
@@ -15,6 +12,9 @@ from interp.causal import patching
 from interp.causal.readout import Readout
 from interp.models import LanguageModel
 from stimuli.battery import Pair, Stimulus
+from support.capture_cases import battery, write_store
+from support.matched_pairs import rows
+from test_causal_patching import SUFFIX, WORDS
 
 EARLY, LATE = 5, 53
 """Numbers of batches: both the first of their shards, which are of four."""

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from interp.capture.plan import identity
-from interp.models import load, loading
-from interp.models.arithmetic import FALLBACK, arithmetic, coarsest, doubt, set_precision
+from interp.models import load
+from interp.models.arithmetic import FALLBACK, arithmetic, coarsest, doubt_arithmetic, set_precision
+from interp.models.loading import loader
 
 CUDA, MPS, CPU = torch.device("cuda", 1), torch.device("mps"), torch.device("cpu")
 
@@ -58,17 +59,17 @@ def test_the_fallback_of_apples_gpus_is_noted(monkeypatch, setting, fallback):
         "mps_fallback": fallback,
     }
     assert arithmetic(MPS) == expected
-    assert doubt(MPS, torch.float32) is None
+    assert doubt_arithmetic(MPS, torch.float32) is None
 
 
 def test_tf32_is_doubted_for_float32_on_cuda_alone():
-    assert doubt(CUDA, torch.float32) is None
+    assert doubt_arithmetic(CUDA, torch.float32) is None
     torch.set_float32_matmul_precision("high")
-    told = doubt(CUDA, torch.float32)
+    told = doubt_arithmetic(CUDA, torch.float32)
     assert "about 1e-3 relative" in told
     assert "torch.set_float32_matmul_precision('highest')" in told
-    assert doubt(CUDA, torch.bfloat16) is None
-    assert doubt(CPU, torch.float32) is None
+    assert doubt_arithmetic(CUDA, torch.bfloat16) is None
+    assert doubt_arithmetic(CPU, torch.float32) is None
 
 
 def test_load_warns_once_and_the_provenance_keeps_the_flags(tiny_folder, monkeypatch):
@@ -78,8 +79,10 @@ def test_load_warns_once_and_the_provenance_keeps_the_flags(tiny_folder, monkeyp
         asked.append((device, dtype))
         return "TF32 is on"
 
-    monkeypatch.setattr(loading, "doubt", doubtful)
-    monkeypatch.setattr("interp.models.provenance.arithmetic", lambda device: arithmetic(CUDA))
+    monkeypatch.setattr(loader, "doubt_arithmetic", doubtful)
+    monkeypatch.setattr(
+        "interp.models.loading.provenance.arithmetic", lambda device: arithmetic(CUDA)
+    )
     with pytest.warns(UserWarning, match="TF32 is on") as caught:
         model = load(str(tiny_folder("gpt2")))
     assert len(caught) == 1

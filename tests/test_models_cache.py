@@ -4,11 +4,12 @@ refused.
 
 import pytest
 import torch
-from tiny_models import FAMILIES
 
 from interp.errors import ArtefactError, InternalError
-from interp.models import LanguageModel, load, versions
-from interp.models.cache import cache_name, held, rows_of
+from interp.models import LanguageModel, load
+from interp.models.cache import cache_name, copy_rows, held
+from interp.models.checks import versions
+from support.tiny_models import FAMILIES
 
 ROWS = [[5, 9, 14, 3, 8, 21, 6], [7, 30, 12, 5], [11, 4, 17, 25, 9]]
 
@@ -30,7 +31,7 @@ def test_rows_of_a_cache_go_on_as_those_rows_and_leave_it_as_it_was(tiny_model):
     batch = model.pad(ROWS, side="left")
     _, cache = model.resume(batch.ids[:, :5], batch.mask[:, :5])
     chosen = torch.tensor([2, 0, 2])
-    found, _ = model.resume(batch.ids[chosen, 5:], batch.mask[chosen], rows_of(cache, chosen))
+    found, _ = model.resume(batch.ids[chosen, 5:], batch.mask[chosen], copy_rows(cache, chosen))
     expected, _ = model.step(batch.ids, batch.mask, None, use_cache=False)
     torch.testing.assert_close(found, expected[chosen], rtol=1e-4, atol=1e-5)
     assert held(cache) == 5
@@ -40,7 +41,7 @@ def without_cache(monkeypatch):
     """The cache is never filled, as where a library hands it on under a name that another does not
     know.
     """
-    monkeypatch.setattr("interp.models.loading.carry_cache", lambda bridge: None)
+    monkeypatch.setattr("interp.models.loading.loader.carry_cache", lambda bridge: None)
     attention = "transformer_lens.model_bridge.generalized_components.attention.AttentionBridge"
     monkeypatch.setattr(f"{attention}._update_kv_cache", lambda self, k, v, **options: (k, v))
 

@@ -3,13 +3,13 @@ not to be trusted.
 """
 
 import pytest
-from chat_cases import TALK, TEXT, turn, written
-from tiny_models import CHAT, N_CTX
 
 from interp.errors import DataError, UsageError
 from interp.models import load
 from interp.models.chat_template import Rendered
-from interp.models.conversations import text_of, turns_of
+from interp.models.texts.conversations import text_of, turns_of
+from support.chat_cases import TALK, TEXT, turn, written
+from support.tiny_models import CHAT, N_CTX
 
 
 @pytest.mark.parametrize("open_turn", [False, True])

@@ -7,13 +7,13 @@ import shutil
 import warnings
 
 import pytest
-from chat_cases import TEXT, written
-from tiny_models import CHAT
 from transformers import AutoModelForCausalLM
 
 from interp.errors import UsageError
 from interp.files import sha256_file
 from interp.models import load
+from support.chat_cases import TEXT, written
+from support.tiny_models import CHAT
 
 
 @pytest.fixture(scope="module")

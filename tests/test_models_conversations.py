@@ -3,11 +3,11 @@ text.
 """
 
 import pytest
-from chat_cases import TALK, TEXT
 
 from interp.errors import DataError
 from interp.models import load
-from interp.models.conversations import followed_by, prompt_of, text_of
+from interp.models.texts.conversations import followed_by, prompt_of, text_of
+from support.chat_cases import TALK, TEXT
 
 
 @pytest.fixture(scope="module")

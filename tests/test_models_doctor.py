@@ -7,7 +7,7 @@ import torch
 
 from interp.errors import InternalError
 from interp.models import load
-from interp.models.doctor import confirm, examine
+from interp.models.checks.doctor import confirm, examine
 from interp.models.language_model import LanguageModel
 from interp.sites import Site
 

@@ -5,23 +5,23 @@ kind of tokenizer.
 import numpy as np
 import pytest
 import torch
-from test_causal_attribution import Made
-from tiny_endings import KINDS, make_ending
-from tiny_models import N_CTX
 
 from interp.capture.options import Options
 from interp.capture.plan import make_plan
-from interp.causal.passes import encode, open_prompts
+from interp.causal.forward import encode_stimuli, open_prompts
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
 from interp.errors import ArtefactError, DataError
 from interp.models import load, outline
-from interp.models.ends import content_positions, last_content
-from interp.models.tokens import Reading, added_specials
+from interp.models.texts.ends import content_positions, last_content
+from interp.models.texts.tokens import Reading, added_specials
 from interp.results import table
 from interp.sites import Site
 from stimuli.battery import Battery, Pair, Stimulus
+from support.given_directions import given
+from support.tiny_endings import KINDS, make_ending
+from support.tiny_models import N_CTX
 
 READOUT = Readout({"joy": ["joy"], "sadness": ["sad"]}, " felt")
 TEXTS = (
@@ -74,7 +74,7 @@ def planned(model, texts=TEXTS, **options):
 
 
 def test_all_rooms_mean_the_same_token(model):
-    rows, prompts = encode(model, told(), READOUT), open_prompts(model, TEXTS)
+    rows, prompts = encode_stimuli(model, told(), READOUT), open_prompts(model, TEXTS)
     for text, (tokens, place), row, prompt in zip(
         TEXTS, planned(model), rows, prompts, strict=True
     ):
@@ -86,7 +86,7 @@ def test_all_rooms_mean_the_same_token(model):
 def test_nothing_that_is_continued_is_closed(model):
     felt = model.tokenizer.convert_tokens_to_ids("Ġfelt")
     leading, trailing = added_specials(model.tokenizer)
-    assert {row.tokens[-1] for row in encode(model, told(), READOUT)} == {felt}
+    assert {row.tokens[-1] for row in encode_stimuli(model, told(), READOUT)} == {felt}
     for text, row in zip(TEXTS, open_prompts(model, TEXTS), strict=True):
         own = model.tokenizer(text, add_special_tokens=False)["input_ids"]
         assert list(row.tokens) == [*leading, *own]
@@ -113,7 +113,7 @@ def test_cut_texts_have_the_same_last_token_in_all_rooms(model, side, room):
         )
         assert prompt.story == tokens[: place + 1]
         if room:
-            (row,) = encode(model, told([LONG]), READOUT)
+            (row,) = encode_stimuli(model, told([LONG]), READOUT)
             assert row.story == tokens[: place + 1]
             assert model.tokenizer.convert_ids_to_tokens(row.tokens[-1]) == "Ġfelt"
     finally:
@@ -127,7 +127,7 @@ def test_a_suffix_that_finds_no_room_is_told(models):
         with pytest.raises(
             DataError, match=r"0: the text has 129 tokens .* \(n_ctx\): shorten it\.$"
         ):
-            encode(model, told([LONG]), READOUT)
+            encode_stimuli(model, told([LONG]), READOUT)
     finally:
         model.reading = Reading()
 
@@ -148,7 +148,7 @@ def test_an_end_token_behind_texts_changes_no_number(models, closed, open_):
     ]  # fmt: skip
     found = []
     for model in (models[closed], models[open_]):
-        made = Made(v / np.linalg.norm(v), SITE, 3.0, model.provenance)
+        made = given(v / np.linalg.norm(v), SITE, 3.0, model.provenance)
         rows = [
             *patch_pairs(model, pairs, READOUT, sites=("resid_post@1",)),
             *dose_response(model, told(), {"joy": made}, READOUT),
@@ -168,7 +168,7 @@ def test_steering_pushes_the_token_that_directions_are_read_at(models):
     """At a text that ends in blanks: `last` is the text's token, by a hook on the plain model."""
     model = models["both"]
     hf, v = model.plain().eval(), torch.eye(32)[4] * 30
-    made = Made(np.eye(32)[4], SITE, 30.0, model.provenance)
+    made = given(np.eye(32)[4], SITE, 30.0, model.provenance)
     ((tokens, place),) = planned(model, ["the dog ran  "])
     ids = torch.tensor([tokens[:-1]])  # without <eos>
 
@@ -199,7 +199,7 @@ def test_a_prompt_that_ends_in_an_end_token_is_refused(models):
     model.reading = Reading(allow_special=True)
     try:
         with pytest.raises(DataError, match="stimulus '0' ends in the end token"):
-            encode(model, told(["the dog"]), Readout({"joy": ["joy"]}, " felt <eos>"))
+            encode_stimuli(model, told(["the dog"]), Readout({"joy": ["joy"]}, " felt <eos>"))
     finally:
         model.reading = Reading()
 
@@ -218,13 +218,15 @@ def test_a_special_token_without_embedding_is_told_and_refused_where_it_stands(t
 
 def test_words_or_ends_without_embedding_belong_to_another_model(tmp_path, monkeypatch):
     folder = make_ending(tmp_path / "model", "both", extra=("<image>",))
-    monkeypatch.setattr("interp.models.loading.special_strings", lambda tokenizer: [])
+    monkeypatch.setattr("interp.models.loading.loader.special_strings", lambda tokenizer: [])
     with pytest.raises(
         ArtefactError, match=r"such as '<image>'\. This tokenizer belongs to another model"
     ):
         load(str(folder))
     monkeypatch.undo()
-    monkeypatch.setattr("interp.models.loading.added_specials", lambda tokenizer: ([1], [351]))
+    monkeypatch.setattr(
+        "interp.models.loading.loader.added_specials", lambda tokenizer: ([1], [351])
+    )
     with pytest.raises(ArtefactError, match="belongs to another model"):
         load(str(folder))
 

@@ -4,12 +4,12 @@ from functools import cache
 
 import pytest
 import torch
-from tiny_models import FAMILIES, WORDS
 from transformers import AutoModelForCausalLM
 
 from interp.errors import DataError, InternalError, UsageError
-from interp.models.doctor import examine
+from interp.models.checks.doctor import examine
 from interp.sites import Site
+from support.tiny_models import FAMILIES, WORDS
 
 TEXTS = [
     "Anna lost the key and cried .",

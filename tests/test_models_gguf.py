@@ -8,15 +8,11 @@ import warnings
 from pathlib import Path
 
 import gguf
-import matched_pairs
 import numpy as np
 import pytest
-import tiny_gguf
 import torch
-from capture_cases import battery, capture
 from click.testing import CliRunner
 from gguf import GGMLQuantizationType as Type
-from tiny_gguf import CHAT, TOKENS, write
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import interp.models
@@ -29,9 +25,12 @@ from interp.capture.workers.processes import Work
 from interp.cli import cli
 from interp.files import sha256_file
 from interp.models import load, outline
-from interp.models.doctor import examine
-from interp.models.gguf_header import read_header
+from interp.models.checks.doctor import examine
+from interp.models.loading.gguf_header import read_header
 from interp.records import read_record
+from support import matched_pairs, tiny_gguf
+from support.capture_cases import battery, capture
+from support.tiny_gguf import CHAT, TOKENS, write
 
 TEXTS = ["the happy dog and the sad one", "in 1984 a man\nran away", "and"]
 KINDS = {"F32": Type.F32, "F16": Type.F16, "Q8_0": Type.Q8_0, "Q4_1": Type.Q4_1}
@@ -269,7 +268,7 @@ def test_names_and_heads_are_read_without_torch(files):
         "import sys, types, pathlib\n"
         f"room = types.ModuleType('interp.models'); room.__path__ = [{models_folder()!r}]\n"
         "sys.modules['interp.models'] = room\n"
-        "from interp.models import gguf_checks, gguf_header, names\n"
+        "from interp.models.loading import gguf_checks, gguf_header, names\n"
         f"assert names.resolve({path!r}) == 'gguf'\n"
         "assert names.resolve('smollm2') == 'packaged'\n"
         f"gguf_checks.check_header(gguf_header.read_header(pathlib.Path({path!r})))\n"

@@ -7,15 +7,15 @@ import tracemalloc
 
 import gguf
 import pytest
-import tiny_gguf
 from click.testing import CliRunner
 from gguf import GGMLQuantizationType as Type
-from tiny_gguf import write
 
 from interp.cli import cli
 from interp.errors import ArtefactError, InterpError, UsageError
 from interp.models import load, outline
-from interp.models.gguf_header import HEAD, read_header
+from interp.models.loading.gguf_header import HEAD_BYTES, read_header
+from support import tiny_gguf
+from support.tiny_gguf import write
 
 HUGE = 2**60
 
@@ -123,7 +123,7 @@ def test_a_liar_is_not_believed_with_memory(tmp_path):
     tracemalloc.start()
     with pytest.raises(ArtefactError, match="has 0 axes"):
         read_header(path)
-    assert tracemalloc.get_traced_memory()[1] < HEAD + 2**20
+    assert tracemalloc.get_traced_memory()[1] < HEAD_BYTES + 2**20
     tracemalloc.stop()
 
 

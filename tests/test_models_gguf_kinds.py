@@ -6,10 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from tiny_gguf import LAYERS, TOKENS, write
 
 from interp.errors import ArtefactError, ResourceError, UsageError
-from interp.models import gguf_model, load, outline
+from interp.models import load, outline
+from interp.models.loading import gguf_model
+from support.tiny_gguf import LAYERS, TOKENS, write
 
 ARCHITECTURE = "general.architecture"
 OTHERS = {

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import edit_config
 
 from interp.errors import ArtefactError, UsageError
 from interp.models import load, outline
-from interp.models.belonging import read_config
-from interp.models.headers import weight_shapes
-from interp.models.tokens import panics_told
+from interp.models.loading.belonging import read_config
+from interp.models.loading.headers import weight_shapes
+from interp.models.texts.tokens import panics_told
+from support.tiny_models import edit_config
 
 
 @pytest.fixture

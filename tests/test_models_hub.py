@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 from huggingface_hub import constants
-from tiny_models import make_folder
 
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.models import load, outline
+from support.tiny_models import make_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -162,7 +162,7 @@ def test_network_down_names_the_cached_copy(hub, monkeypatch):
     def unplugged(self, *args, **named):
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr("interp.models.hub.HfApi.model_info", unplugged)
+    monkeypatch.setattr("interp.models.loading.hub.HfApi.model_info", unplugged)
     with pytest.raises(
         ResourceError, match=r"no route to host.*cached copy is here: --offline uses it"
     ):

@@ -10,13 +10,13 @@ import warnings
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import edit_config, make_folder
 
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.files import sha256_file
 from interp.models import load
-from interp.models.names import HUB_ID, TESTBEDS, resolve
-from interp.models.provenance import tokenizer_digest
+from interp.models.loading.names import HUB_ID, resolve
+from interp.models.loading.provenance import tokenizer_digest
+from support.tiny_models import edit_config, make_folder
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ def test_tokenizer_digest_sees_a_swapped_pair_of_words(tiny_folder, broken):
 
 @pytest.mark.parametrize("name", ["planted", "planted_null"])
 def test_testbeds_built_in_memory(name):
-    assert name in TESTBEDS
+    assert resolve(name) == "testbed"
     model = load(name)
     assert model.provenance["source"] == "testbed"
     assert model.provenance == load(name).provenance

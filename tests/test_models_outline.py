@@ -4,16 +4,16 @@ import json
 import shutil
 
 import pytest
-from capture_cases import SITES, battery
-from tiny_models import CHAT, FAMILIES, make_folder
 from torch._subclasses.fake_tensor import FakeTensor
 
-from interp.capture.estimate import estimate
+from interp.capture.estimate import estimate_capture
 from interp.capture.options import Options
 from interp.capture.plan import make_plan
 from interp.errors import ArtefactError, UsageError
 from interp.models import load, outline
 from interp.sites import SITE_NAMES, Site
+from support.capture_cases import SITES, battery
+from support.tiny_models import CHAT, FAMILIES, make_folder
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_an_outline_knows_all_that_planning_asks(family, tiny_folder, without_we
         real.lengths,
     )
     told = [
-        estimate(model, battery(), sites=SITES, positions=("last",), teraflops=1.0)
+        estimate_capture(model, battery(), sites=SITES, positions=("last",), teraflops=1.0)
         for model in (shape, whole)
     ]
     assert told[0] == told[1]
@@ -59,7 +59,7 @@ def test_a_chat_template_lengthens_the_plan(tmp_path):
     folder = str(make_folder("llama", tmp_path / "chat", chat=CHAT))
     plain, chat = (outline(folder, chat_template=said) for said in ("off", "on"))
     settings = {"sites": ("resid_post",), "positions": ("last",), "teraflops": 1.0}
-    tokens = [estimate(model, battery(), **settings)["tokens"] for model in (plain, chat)]
+    tokens = [estimate_capture(model, battery(), **settings)["tokens"] for model in (plain, chat)]
     # <user> and <end>; the template writes BOS itself
     assert tokens[1] == tokens[0] + len(battery()) * 2
 
@@ -79,7 +79,9 @@ def test_a_model_of_seventy_thousand_million_weights_is_outlined_and_never_made(
     config |= {**large, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 128256}
     (folder / "config.json").write_text(json.dumps(config))
     shape = outline(str(folder), dtype="bfloat16")
-    told = estimate(shape, battery(), sites=("resid_post",), positions=("last",), teraflops=1.0)
+    told = estimate_capture(
+        shape, battery(), sites=("resid_post",), positions=("last",), teraflops=1.0
+    )
     assert told["weights_bytes"] == pytest.approx(141e9, rel=0.01)
     assert told["bytes"] == len(battery()) * 80 * 8192 * 4
     weights = list(shape.bridge.original_model.parameters())

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tiny_models import FAMILIES
 
 from interp.models.partial import begun_at
 from interp.sites import Site
+from support.tiny_models import FAMILIES
 
 ROWS = [[5, 9, 14, 3, 8, 21, 6], [7, 30, 12, 5], [11, 4, 17, 25, 9]]
 

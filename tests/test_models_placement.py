@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from capture_cases import FEW, SITES, battery, capture, tree, write_store
 from click.testing import CliRunner
 from safetensors import safe_open
 
@@ -16,17 +15,18 @@ from interp.capture.plain_engine import PlainEngine
 from interp.capture.plan import IDENTITY
 from interp.capture.recorder import Recorder
 from interp.capture.workers.processes import Work
-from interp.causal.attribution import contributions
+from interp.causal.contributions import contributions_at
 from interp.causal.edits import add
+from interp.causal.forward import Encoded, run_forward
 from interp.causal.interventions import Intervention
-from interp.causal.passes import Encoded, run
 from interp.causal.prefix import Prefix
 from interp.cli import cli
 from interp.errors import InternalError, ResourceError, UsageError
 from interp.models import load
-from interp.models.doctor import confirm, examine
+from interp.models.checks.doctor import confirm, examine
 from interp.models.placement import check_placement, materialised
 from interp.sites import Site, expand
+from support.capture_cases import FEW, SITES, battery, capture, tree, write_store
 
 LLAMA = {
     "model.embed_tokens": "cpu",
@@ -130,13 +130,18 @@ def test_runs_edits_and_contributions_are_those_of_the_plain_model(two):
     found = []
     for model in two:
         clean, edited = (
-            run(model, encoded, read=[Site("z", 1)]),
-            run(model, encoded, interventions=edit),
+            run_forward(model, encoded, read=[Site("z", 1)]),
+            run_forward(model, encoded, interventions=edit),
         )
         resumed = Prefix(model, encoded, [row.end for row in encoded]).run(edit)
         z = clean.at(Site("z", 1), [row.end for row in encoded]).numpy()
         found.append(
-            (clean.logits, edited.logits, resumed.logits, contributions(model, Site("z", 1), z, v))
+            (
+                clean.logits,
+                edited.logits,
+                resumed.logits,
+                contributions_at(model, Site("z", 1), z, v),
+            )
         )
     for one, other in zip(*found, strict=True):
         assert close(other, one)

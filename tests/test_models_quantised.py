@@ -5,31 +5,33 @@ compared as if exact.
 import shutil
 import warnings
 
-import matched_pairs
 import numpy as np
 import pytest
 import torch
-from capture_cases import battery
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
-from tiny_models import edit_config
 from transformers import AutoModelForCausalLM
 
 from interp import study
 from interp.capture import capture
 from interp.capture.plan import IDENTITY
-from interp.causal.attribution import contributions
+from interp.causal.contributions import contributions_at
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
 from interp.cli import cli
 from interp.errors import ArtefactError, ResourceError, UsageError
-from interp.models import load, sources
-from interp.models.doctor import examine
-from interp.models.probe import TOLERANCE
+from interp.models import load
+from interp.models.checks.doctor import examine
+from interp.models.checks.probe import TOLERANCE
+from interp.models.loading import sources
 from interp.models.quantised import method_of
 from interp.records import read_record
 from interp.sites import Site
+from support import matched_pairs
+from support.capture_cases import battery
+from support.given_directions import first_axis
+from support.tiny_models import edit_config
 
 READOUT = Readout({"joy": ["happy"], "sadness": ["sad"], "neutral": ["cold"]}, " It was")
 BITS = {"bits": 4, "group_size": 32}
@@ -190,7 +192,7 @@ def test_packed_matrices_are_refused_and_the_doctor_leaves_them_out(quantised):
         with pytest.raises(UsageError, match="cannot be read: the checkpoint is quantised"):
             read(1)
     with pytest.raises(UsageError, match="W_out cannot be read"):
-        contributions(
+        contributions_at(
             model,
             Site("post", 1),
             np.ones((2, model.dims.d_mlp), np.float32),
@@ -205,18 +207,6 @@ def test_packed_matrices_are_refused_and_the_doctor_leaves_them_out(quantised):
     assert rows[0]["bound"] == TOLERANCE[torch.float8_e4m3fn]
 
 
-class Made:
-    """A direction as steering needs it."""
-
-    def __init__(self, model):
-        self.vector, self.scale, self.provenance = (
-            np.eye(model.dims.d_model)[0],
-            1.0,
-            model.provenance,
-        )
-        self.site = Site("resid_post", 1)
-
-
 def test_comparisons_of_runs_warn(quantised, exact):
     model = load(str(quantised))
     pairs = battery(3).pairs()
@@ -224,7 +214,7 @@ def test_comparisons_of_runs_warn(quantised, exact):
         "patching": lambda one: patch_pairs(
             one, pairs, READOUT, sites=("resid_post@1",), modes=("denoise",)
         ),
-        "steering": lambda one: steer(one, ["the dog ran"], Made(one), max_new_tokens=2),
+        "steering": lambda one: steer(one, ["the dog ran"], first_axis(one), max_new_tokens=2),
     }
     for what, run in asked.items():
         with pytest.warns(
@@ -237,7 +227,11 @@ def test_comparisons_of_runs_warn(quantised, exact):
             run(exact)
     with pytest.warns(UserWarning, match="is quantised"):
         dose_response(
-            model, [pair.neutral for pair in pairs], {"joy": Made(model)}, READOUT, scales=(1.0,)
+            model,
+            [pair.neutral for pair in pairs],
+            {"joy": first_axis(model)},
+            READOUT,
+            scales=(1.0,),
         )
 
 

@@ -7,14 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from capture_cases import battery
-from commands import outcome
-from test_causal_attribution import Made
-from test_causal_patching import SUFFIX, UNEQUAL, WORDS
 
 from interp.capture import capture
-from interp.causal.attribution import Component, contribution_rows
-from interp.causal.bench import Bench, Plan
+from interp.causal.bench import Bench, Knockout
+from interp.causal.contributions import Component, contribution_rows
 from interp.causal.edits import zero
 from interp.causal.interventions import Intervention, applied
 from interp.causal.knockout import measure
@@ -23,12 +19,16 @@ from interp.causal.readout import Readout
 from interp.causal.steering import check_direction, steer
 from interp.errors import InternalError, UsageError
 from interp.models import LanguageModel, load
-from interp.models.doctor import examine
-from interp.models.model_checks import MODEL_CHECKS
-from interp.models.probe import LOST, TOLERANCE, pass_bound
-from interp.models.reliance import INSTEAD, RELIES_ON, refusal, require, usable
-from interp.models.site_checks import SITE_CHECKS
+from interp.models.checks.doctor import examine
+from interp.models.checks.model_checks import MODEL_CHECKS
+from interp.models.checks.probe import LOST, TOLERANCE, pass_bound
+from interp.models.checks.reliance import INSTEAD, RELIES_ON, refusal, require, usable
+from interp.models.checks.site_checks import SITE_CHECKS
 from interp.sites import SITE_NAMES, Site
+from support.capture_cases import battery
+from support.commands import outcome
+from support.given_directions import given
+from test_causal_patching import SUFFIX, UNEQUAL, WORDS
 
 READOUT = Readout(WORDS, SUFFIX)
 ADDED = Site("attn_out", 1)
@@ -50,7 +50,7 @@ def opt(tiny_folder):
 
 
 def direction(model, site=ADDED):
-    return Made(np.eye(model.dims.d_model)[0], site, provenance=model.provenance)
+    return given(np.eye(model.dims.d_model)[0], site, provenance=model.provenance)
 
 
 def test_the_table_names_checks_sites_and_remedies_that_exist():
@@ -88,8 +88,8 @@ def test_an_edit_without_effect_refuses_what_edits_there_and_nothing_else(llama,
         steer(llama, ["the dog"], direction(llama), max_new_tokens=2)
     bench = Bench(llama, UNEQUAL, {"fear": direction(llama, Site("resid_post", 2))}, READOUT)
     with pytest.raises(UsageError, match=r"ablation is refused: blocks\.2\.attn\.hook_z can be"):
-        measure(bench, [Plan((Component("z", 2, 1),), (0,))])
-    assert np.isfinite(measure(bench, [Plan((Component("z", 1, 1),), (0,))]).score[0, 0])
+        measure(bench, [Knockout((Component("z", 2, 1),), (0,))])
+    assert np.isfinite(measure(bench, [Knockout((Component("z", 1, 1),), (0,))]).score[0, 0])
     assert patch_pairs(llama, UNEQUAL, READOUT, sites=("attn_out@0",), positions=("last",))
     assert capture(llama, battery(2), sites=["attn_out"]).sites
 

@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 from gguf import GGMLQuantizationType as Type
-from tiny_gguf import write
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from interp.errors import ArtefactError, ResourceError
 from interp.files import sha256_file
-from interp.models import load, outline, sources
-from interp.models.names import resolve
-from interp.models.packaged import PACKAGED
+from interp.models import load, outline
+from interp.models.loading import sources
+from interp.models.loading.names import resolve
+from interp.models.loading.packaged import PACKAGED
+from support.tiny_gguf import write
 
 SMOLLM2 = PACKAGED["smollm2"]
 

@@ -6,18 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from capture_cases import SITES, battery, capture
-from two_devices import CPU, HERE, THERE, Placed, split, two_devices
 
-from interp.causal.attribution import Component, contributions
-from interp.causal.bench import Bench, Plan
+from interp.causal.bench import Bench, Knockout
+from interp.causal.contributions import Component, contributions_at
 from interp.causal.knockout import measure
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
 from interp.models import load
-from interp.models.doctor import examine
+from interp.models.checks.doctor import examine
 from interp.sites import Site, expand
+from support.capture_cases import SITES, battery, capture
+from support.given_directions import first_axis
+from support.two_devices import CPU, HERE, THERE, Placed, split, two_devices
 
 HALVES = {
     "llama": {
@@ -49,18 +50,6 @@ HALVES = {
     },
 }
 READOUT = Readout({"joy": ["happy"], "sadness": ["sad"], "neutral": ["cold"]}, " It was")
-
-
-class Made:
-    """A direction as the causal room needs it."""
-
-    def __init__(self, model):
-        self.vector, self.scale, self.provenance = (
-            np.eye(model.dims.d_model)[0],
-            1.0,
-            model.provenance,
-        )
-        self.site = Site("resid_post", 1)
 
 
 @pytest.fixture(scope="module", params=HALVES)
@@ -178,20 +167,26 @@ def test_steering_writes_what_it_writes_on_one_device(two):
         ["the cold dog ran home", "anna lost"],
         [pair.neutral for pair in battery(3).pairs()],
     )
-    texts = [steer(model, prompts, Made(model), scale=3.0, max_new_tokens=6) for model in two]
+    texts = [steer(model, prompts, first_axis(model), scale=3.0, max_new_tokens=6) for model in two]
     assert texts[1] == texts[0]
     doses = [
-        dose_response(model, neutral, {"joy": Made(model)}, READOUT, scales=(2.0,)) for model in two
+        dose_response(model, neutral, {"joy": first_axis(model)}, READOUT, scales=(2.0,))
+        for model in two
     ]
     assert close([row["value"] for row in doses[1]], [row["value"] for row in doses[0]])
 
 
 @pytest.mark.parametrize("mode", ["resample", "mean", "zero"])
 def test_ablation_takes_away_what_it_takes_on_one_device(two, mode):
-    plans = [Plan((), (0, 1, 2)), Plan((Component("z", 0, 1), Component("z", 2, 0)), (0, 1, 2))]
-    plans.append(Plan((Component("post", 1, 3), Component("post", 2, 5)), (0, 1, 2)))
+    plans = [
+        Knockout((), (0, 1, 2)),
+        Knockout((Component("z", 0, 1), Component("z", 2, 0)), (0, 1, 2)),
+    ]
+    plans.append(Knockout((Component("post", 1, 3), Component("post", 2, 5)), (0, 1, 2)))
     found = [
-        measure(Bench(model, battery(3).pairs(), {"joy": Made(model)}, READOUT), plans, mode=mode)
+        measure(
+            Bench(model, battery(3).pairs(), {"joy": first_axis(model)}, READOUT), plans, mode=mode
+        )
         for model in two
     ]
     for one, other in zip(*found, strict=True):
@@ -209,4 +204,4 @@ def test_contributions_are_those_of_one_device(two):
             rng.standard_normal((4, *shape)).astype(np.float32),
             rng.standard_normal(two[0].dims.d_model),
         )
-        assert close(contributions(two[1], site, x, v), contributions(two[0], site, x, v))
+        assert close(contributions_at(two[1], site, x, v), contributions_at(two[0], site, x, v))

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tiny_models import N_CTX
 
 from interp.errors import DataError, UsageError
 from interp.models import Batch
 from interp.models.generation import check_generation, choose
+from support.tiny_models import N_CTX
 
 LONG = "the dog cried . " * 60
 

@@ -22,7 +22,7 @@ def run(code: str, names: dict[str, Any]) -> None:
 
 
 def emotions(texts: list[str]) -> list[str | None]:
-    return [storyworld.read(text).emotion for text in texts]
+    return [storyworld.read_reaction(text).emotion for text in texts]
 
 
 def test_the_examples_are_as_short_as_the_heading_says():

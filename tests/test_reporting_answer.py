@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from reporting_tables import EMOTIONS, all_tables
 
-from interp.reporting.answer import Answer, Badge, Says, answer
+from interp.reporting.answer import Answer, Badge, Says, sum_up
 from interp.reporting.decisions import Verdict
 from interp.reporting.finding import Finding, Question, Rival
 from interp.reporting.findings import findings
+from support.reporting_tables import EMOTIONS, all_tables
 
 TABLES = all_tables()
 BADGES = tuple(Question)
@@ -72,7 +72,7 @@ def says(question: Question, *given: Finding) -> Says:
 
 
 def badge(question: Question, *given: Finding) -> Badge:
-    return answer(given, model="m").badges[BADGES.index(question)]
+    return sum_up(given, model="m").badges[BADGES.index(question)]
 
 
 EACH = {
@@ -113,7 +113,7 @@ EACH = {
 
 @pytest.mark.parametrize("verdict", EACH)
 def test_each_verdict_has_its_badge_and_its_sentence(verdict):
-    told = answer([found(question, verdict) for question in Question], model="m")
+    told = sum_up([found(question, verdict) for question in Question], model="m")
     expected, sentence = EACH[verdict]
     assert told.sentence == sentence
     for own in told.badges:
@@ -124,19 +124,19 @@ def test_each_verdict_has_its_badge_and_its_sentence(verdict):
 
 def test_what_the_words_do_as_well_is_no_yes_and_the_sentence_says_why():
     apart = found(Question.REPRESENTED, Verdict.NOT_TOLD_APART)
-    told = answer([apart], model="m")
+    told = sum_up([apart], model="m")
     assert told.badges[0].says is Says.NO
     assert told.sentence.startswith(
         "In m, a linear probe tells twins apart, not told apart from the words alone (AUROC"
     )
     layer = found(Question.LAYER, Verdict.NOT_TOLD_APART)
     both = [found(Question.REPRESENTED, Verdict.FOUND), layer]
-    assert ", at no layer by itself surely so (highest AUROC" in answer(both, model="m").sentence
+    assert ", at no layer by itself surely so (highest AUROC" in sum_up(both, model="m").sentence
     assert says(Question.LAYER, *both) is Says.NO
 
 
 def test_a_run_without_findings_says_nothing_and_claims_nothing():
-    told = answer([], model="m")
+    told = sum_up([], model="m")
     assert {badge.says for badge in told.badges} == {Says.CANNOT_SAY}
     assert told.sentence == (
         "In m, whether emotion is represented beyond the words cannot be said; whether the "
@@ -186,7 +186,7 @@ def test_a_cause_needs_more_than_a_patch_that_moves_the_output():
 )
 def test_the_control_from_another_scenario_says_what_is_carried(source, told):
     pair = [carried(mode, source=source) for mode in ("noise", "denoise")]
-    sentence = answer(pair, model="m").sentence
+    sentence = sum_up(pair, model="m").sentence
     assert f"another scenario's state {told}" in sentence
     assert f"({source[0]:.3f} [{source[1]:.3f}, {source[2]:.3f}])" in sentence
 
@@ -222,7 +222,7 @@ def test_judges_decide_steering_and_all_of_them_have_to_agree():
         for verdict, about in ((Verdict.NOT_FOUND, "judged"), (Verdict.FOUND, "words"))
     )
     assert says(Question.STEERABLE, words, judged) is Says.NO
-    alone = answer([words], model="m")
+    alone = sum_up([words], model="m")
     assert alone.badges[3].says is Says.YES
     assert "makes its own words likelier (own words at strength 2:" in alone.sentence
     assert alone.sentence.endswith("no written text was judged).")
@@ -232,7 +232,7 @@ def test_judges_decide_steering_and_all_of_them_have_to_agree():
 
 
 def test_the_answer_of_whole_tables_has_their_numbers_for_machines():
-    told = answer(findings(TABLES), model="storyworld").record()
+    told = sum_up(findings(TABLES), model="storyworld").record()
     assert [one["says"] for one in told["badges"]] == ["yes"] * 4
     json.dumps(told, allow_nan=False)
     represented, layer, causal, steerable = told["badges"]
@@ -339,20 +339,20 @@ def test_parts_that_all_emotions_share_are_not_their_own():
 def test_what_nobody_can_read_has_no_number_in_its_badge():
     steering = TABLES["steering"]
     unread = steering.assign(value=steering["value"].mask(steering["metric"] == "valid", 0.3))
-    told = answer(findings({"steering": unread}), model="m").badges[3]
+    told = sum_up(findings({"steering": unread}), model="m").badges[3]
     assert (told.says, told.held) == (Says.CANNOT_SAY, "no number can be given")
     assert told.record()["estimate"] is None
 
 
 def test_the_layer_says_why_it_was_not_asked():
-    told = answer([found(Question.REPRESENTED, Verdict.NOT_FOUND)], model="m").badges
+    told = sum_up([found(Question.REPRESENTED, Verdict.NOT_FOUND)], model="m").badges
     assert told[1].held == "asked only where the question before has a yes"
     assert told[2].held == "nothing was measured that speaks to it"
 
 
 def test_a_number_that_was_not_measured_is_none_for_machines():
     bare = TABLES["probes"].assign(ci_low=math.nan, ci_high=math.nan)
-    told = answer(findings({"probes": bare}), model="m")
+    told = sum_up(findings({"probes": bare}), model="m")
     assert isinstance(told, Answer)
     assert told.badges[0].says is Says.CANNOT_SAY
     assert told.badges[0].record()["interval"] is None

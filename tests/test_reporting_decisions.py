@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from reporting_tables import all_tables
 
 from interp.reporting.decisions import Number, Verdict, decide
 from interp.reporting.findings import findings
+from support.reporting_tables import all_tables
 
 NAN = math.nan
 TABLES = all_tables()

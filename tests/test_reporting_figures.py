@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from reporting_tables import EMOTIONS, MAKERS, N_LAYERS, SITES, all_tables
 
 from interp.errors import DataError, UsageError
 from interp.reporting.figures import FIGURES, as_bytes, draw, draw_all
 from interp.reporting.letters import families, told_once
 from interp.reporting.sections import SECTIONS
+from support.reporting_tables import EMOTIONS, MAKERS, N_LAYERS, SITES, all_tables
 
 TWO = EMOTIONS[:2]
 TABLES = all_tables(TWO)

@@ -11,8 +11,6 @@ from importlib import resources
 from itertools import pairwise
 
 import pytest
-from report_pages import Page, folder, page
-from reporting_tables import EMOTIONS, MAKERS, RECORD, all_tables
 
 from interp.records import RunRecord
 from interp.reporting.figures import draw_all
@@ -20,6 +18,8 @@ from interp.reporting.finding import Caution, Question
 from interp.reporting.findings import findings, warned
 from interp.reporting.report import FOREMOST, write_report
 from interp.reporting.twins import marked
+from support.report_pages import Page, folder, page
+from support.reporting_tables import EMOTIONS, MAKERS, RECORD, all_tables
 
 TABLES = all_tables(EMOTIONS[:2])
 CSS = resources.files("interp.reporting").joinpath("report.css").read_text(encoding="utf-8")

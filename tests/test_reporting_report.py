@@ -7,8 +7,6 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from report_pages import folder, page
-from reporting_tables import EMOTIONS, MAKERS, all_tables
 
 from interp.errors import ArtefactError
 from interp.files import write_atomic
@@ -18,6 +16,8 @@ from interp.reporting.finding import Caution, Question
 from interp.reporting.findings import cautions, findings
 from interp.reporting.formatting import interval, number, p_value, visible
 from interp.reporting.report import MOST_ROWS, write_report
+from support.report_pages import folder, page
+from support.reporting_tables import EMOTIONS, MAKERS, all_tables
 
 TABLES = all_tables(EMOTIONS[:2])
 

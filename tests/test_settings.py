@@ -10,21 +10,21 @@ from pathlib import Path
 
 import click
 import pytest
-from commands import outcome
 
 import interp
 from interp import defaults, study
 from interp.capture.options import MIB, Options
 from interp.cli import cli
 from interp.cli.options import HEADINGS, GroupedOption
-from interp.cli.study import METHODS, Call
+from interp.cli.study import METHOD_OPTIONS, Call
 from interp.errors import ArtefactError, UsageError
-from interp.models.loading import DTYPES
-from interp.options import build, flat, options_of
+from interp.models.loading.loader import DTYPES
+from interp.options import build_record, flat, options_of
 from interp.records import read_record
 from interp.settings import ModelOptions, StudyOptions, TextOptions, columns_of
 from interp.study.presets import PRESETS
 from interp.study.settings import ASIDE
+from support.commands import outcome
 
 RECORDS = (StudyOptions, ModelOptions, TextOptions, Options)
 STAGES = ("capture", "probe", "directions", "patch", "ablate", "steer")
@@ -72,7 +72,7 @@ def test_flat_names_are_sorted_into_the_records(tmp_path):
     assert settings.texts == TextOptions(emotions=("joy",))
     assert settings.capture == Options(shard_bytes=8 * MIB, storage="float16")
     assert settings.preset == "quick"
-    assert build(StudyOptions, flat(settings)) == StudyOptions(
+    assert build_record(StudyOptions, flat(settings)) == StudyOptions(
         **{one.name: getattr(settings, one.name) for one in fields(StudyOptions)}
     )
 
@@ -176,9 +176,9 @@ def test_every_stage_takes_every_setting_and_shows_those_that_it_uses():
         params = {one.name: one for one in cli.commands[name].params}
         assert params.keys() >= run.keys(), name
         hidden = {key for key, one in params.items() if getattr(one, "hidden", False)}
-        assert hidden <= METHODS
-        seen |= METHODS - hidden
-    assert seen == METHODS
+        assert hidden <= METHOD_OPTIONS
+        seen |= METHOD_OPTIONS - hidden
+    assert seen == METHOD_OPTIONS
 
 
 def literal_defaults(path: Path) -> list[str]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp.errors import UsageError
-from interp.sites import RESIDUAL_WIDE, SITE_NAMES, Site, expand, parse_layers, place
+from interp.sites import RESIDUAL_WIDE, SITE_NAMES, Site, expand, parse_layers, site_columns
 
 HEADED = ("q", "k", "v", "z", "pattern")
 sites = st.one_of(
@@ -133,5 +133,5 @@ def test_impossible_sites_are_refused(arguments: tuple, message: str) -> None:
 
 
 def test_place_of_a_site():
-    assert place(Site("z", 2, 1)) == {"site": "z", "layer": 2, "head": 1}
-    assert place(None)["site"] == ""
+    assert site_columns(Site("z", 2, 1)) == {"site": "z", "layer": 2, "head": 1}
+    assert site_columns(None)["site"] == ""

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import matched_pairs
 import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +16,7 @@ import pytest
 import stimuli
 from interp.errors import DataError, ResourceError, UsageError
 from stimuli import Battery, Limits
+from support import matched_pairs
 
 ROWS = matched_pairs.rows(8)
 TEXTS = [(row["text"], row["emotion"]) for row in ROWS]
@@ -203,7 +203,7 @@ def test_workbooks(tmp_path) -> None:
 
 
 def test_a_sheet_that_lies_about_its_size_is_read(tmp_path) -> None:
-    from hostile_files import in_sheet
+    from support.hostile_files import in_sheet
 
     path = tmp_path / "p.xlsx"
     path.write_bytes(in_sheet(b'ref="A1:B3"', b'ref="A1:XFD1048576"'))

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hostile_files
 import pytest
+
+from support import hostile_files
 
 MOST_MEGABYTES = 500
 MOST_SECONDS = 2.0
@@ -89,9 +90,8 @@ def test_a_legitimate_file_is_below_every_bound(tmp_path: Path) -> None:
     """The same kinds, without malice: as repetitive as a battery made from templates is."""
     import gzip
 
-    import matched_pairs
-
     import stimuli
+    from support import matched_pairs
 
     rows = matched_pairs.rows(40)
     lines = "".join(

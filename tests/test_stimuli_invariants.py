@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-import matched_pairs
 import pytest
 from scipy.stats import binomtest, fisher_exact
 
@@ -15,6 +14,7 @@ import stimuli
 from interp.errors import DataError
 from stimuli import Battery, Stimulus
 from stimuli.unseen import LENGTH, TRAITS, fisher_test, sign_test, unseen_differences
+from support import matched_pairs
 
 Rows = list[dict[str, str]]
 Edit = Callable[[str], str]

@@ -15,7 +15,7 @@ import stimuli
 from interp.analysis.audit import reception_rows
 from interp.analysis.baselines import predict_text
 from interp.analysis.folds import grouped_folds
-from interp.analysis.probes import score
+from interp.analysis.predictions import score
 from interp.analysis.questions import lexicons
 from stimuli.battery import Stimulus
 

@@ -7,15 +7,15 @@ import shutil
 import warnings
 from pathlib import Path
 
-import matched_pairs
 import pandas as pd
 import pytest
-from tiny_models import FAMILIES
 
 from interp import study
 from interp.errors import ArtefactError
 from interp.records import read_record
 from interp.results import read_table
+from support import matched_pairs
+from support.tiny_models import FAMILIES
 
 pytestmark = pytest.mark.slow
 TABLES = ("probes", "directions", "cosines", "patching", "contributions", "ablation", "steering")

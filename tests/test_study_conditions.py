@@ -5,9 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
-import matched_pairs
 import pytest
-from commands import outcome
 
 from interp import study
 from interp.errors import StatisticsError
@@ -17,6 +15,8 @@ from interp.results import read_table
 from interp.study.conditions import conditions, unreadable
 from interp.study.folder import Study
 from stimuli import Battery, Stimulus
+from support import matched_pairs
+from support.commands import outcome
 
 
 def single(counts: dict[str, int]) -> Battery:
@@ -119,7 +119,11 @@ def test_words_that_are_known_without_a_model() -> None:
     assert found.doubts == ("'saudade' is not asked by words: storyworld has no words for it.",)
     found = conditions(paired({"envy": 9, "saudade": 9}), folds=5, model="storyworld")
     assert found.closed == {"readout": "storyworld has no words for it."}
-    assert list(found.forbidden(study.STAGES, asked=False)) == ["patching", "ablation", "steering"]
+    assert list(found.forbidden(study.STAGE_FUNCTIONS, asked=False)) == [
+        "patching",
+        "ablation",
+        "steering",
+    ]
     found = conditions(paired({"joy": 9, "saudade": 9}), folds=5, model="any")
     assert found.closed == {}
     assert found.doubts == ("the readout has no words for 'saudade': asked for by name alone.",)

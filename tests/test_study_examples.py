@@ -1,7 +1,7 @@
 """The pairs that a record keeps for a reader: short, of different emotions, the same each time."""
 
 import stimuli
-from interp.study.examples import HOW_MANY, LONGEST, examples
+from interp.study.examples import HOW_MANY, LONGEST_SHOWN, examples
 from stimuli.battery import Battery, Stimulus
 
 TRIPLES = [
@@ -9,7 +9,7 @@ TRIPLES = [
     ("He won!", "He ran.", "joy"),
     ("The bridge broke under him.", "The bridge lay under him.", "fear"),
     ("She wept at the grave.", "She stood at the gate.", "sadness"),
-    ("x" * LONGEST, "y" * LONGEST, "anger"),
+    ("x" * LONGEST_SHOWN, "y" * LONGEST_SHOWN, "anger"),
 ]
 
 

@@ -9,10 +9,8 @@ import time
 import warnings
 from pathlib import Path
 
-import matched_pairs
 import numpy as np
 import pytest
-from commands import outcome
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
@@ -23,6 +21,8 @@ from interp.records import read_record
 from interp.reporting.figures import FIGURES
 from interp.results import read_table
 from interp.study.inputs import Inputs, files_of
+from support import matched_pairs
+from support.commands import outcome
 
 WORD = "tomorrow"
 """A word of the model's vocabulary, which stands in one text alone."""

@@ -10,18 +10,18 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import matched_pairs
 import pytest
-from commands import outcome
 from safetensors.torch import load_file, save_file
-from tiny_models import edit_config
 
 from interp import study
 from interp.errors import ArtefactError, InterpError
 from interp.records import read_record
 from interp.study.folder import Study
 from interp.study.locks import LOCKS, FolderLocks
-from interp.study.run import STAGES, _write
+from interp.study.run import STAGE_FUNCTIONS, _write
+from support import matched_pairs
+from support.commands import outcome
+from support.tiny_models import edit_config
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_stage_that_another_command_finished_meanwhile_is_not_computed_again(
     table, stage = done.read_bytes(), FolderLocks.stage
     done.unlink()
     monkeypatch.setattr(FolderLocks, "stage", appear)
-    monkeypatch.setitem(STAGES, "probes", None)
+    monkeypatch.setitem(STAGE_FUNCTIONS, "probes", None)
     conduct(settings, "probes")
 
 
@@ -326,13 +326,13 @@ CHANGES: dict[str, Callable[[study.Settings], None]] = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_file_that_changes_while_the_run_is_under_way_ends_it(what, settings, monkeypatch):
     """The stage at work then is not written: nobody knows what it read. The ones before it stay."""
-    original = STAGES["directions"]
+    original = STAGE_FUNCTIONS["directions"]
 
     def directions(begun: Study) -> list[dict]:
         CHANGES[what](settings)
         return original(begun)
 
-    monkeypatch.setitem(STAGES, "directions", directions)
+    monkeypatch.setitem(STAGE_FUNCTIONS, "directions", directions)
     with pytest.raises(ArtefactError, match="while the run was under way"):
         conduct(settings, "probes", "directions")
     assert [path.name for path in (settings.out / "tables").iterdir()] == ["probes.csv"]
@@ -340,20 +340,20 @@ def test_a_file_that_changes_while_the_run_is_under_way_ends_it(what, settings, 
 
 def test_a_file_that_changed_before_a_stage_is_told_before_its_work(settings, monkeypatch):
     monkeypatch.setattr(Study, "keep", lambda *_, **__: change_weights(Path(settings.model)))
-    monkeypatch.setitem(STAGES, "directions", None)
+    monkeypatch.setitem(STAGE_FUNCTIONS, "directions", None)
     with pytest.raises(ArtefactError, match=r"model\.safetensors was changed while"):
         conduct(settings, "probes", "directions")
 
 
 def test_a_file_that_was_only_touched_ends_nothing(settings, monkeypatch):
-    original = STAGES["probes"]
+    original = STAGE_FUNCTIONS["probes"]
 
     def probes(begun: Study) -> list[dict]:
         for path in (Path(settings.stimuli), *Path(settings.model).iterdir()):
             os.utime(path, (1, 1))
         return original(begun)
 
-    monkeypatch.setitem(STAGES, "probes", probes)
+    monkeypatch.setitem(STAGE_FUNCTIONS, "probes", probes)
     conduct(settings, "probes", "directions")
     assert (settings.out / "tables" / "directions.csv").exists()
 

@@ -7,8 +7,6 @@ from collections import defaultdict
 
 import pytest
 from click.testing import CliRunner
-from commands import outcome
-from test_causal_patching import SUFFIX, UNEQUAL, WORDS
 
 from interp import study
 from interp.capture import recorder
@@ -19,9 +17,11 @@ from interp.cli import cli
 from interp.models import LanguageModel, load
 from interp.models.counted import Counted, PassShape
 from interp.results import read_table
-from interp.study.measure import UNITS, measure
+from interp.study.measure import STAGE_UNITS, measure_stages
 from interp.study.rehearsal import Rehearsal
-from interp.study.run import STAGES
+from interp.study.run import STAGE_FUNCTIONS
+from support.commands import outcome
+from test_causal_patching import SUFFIX, UNEQUAL, WORDS
 
 CAUSAL = ("patching", "ablation", "steering")
 
@@ -33,8 +33,8 @@ class Spy:
         self.passes, self.steps = defaultdict(list), defaultdict(int)
         self.batches, self.stage, self.study = 0, None, None
         self._checking = self._lowest = self._written = 0
-        for name, stage in list(STAGES.items()):
-            patch.setitem(STAGES, name, self._noting(name, stage))
+        for name, stage in list(STAGE_FUNCTIONS.items()):
+            patch.setitem(STAGE_FUNCTIONS, name, self._noting(name, stage))
         for name in ("forward", "resume", "_run", "generate"):
             watch = getattr(self, f"_{name.strip('_')}")
             patch.setattr(LanguageModel, name, watch(getattr(LanguageModel, name)))
@@ -144,7 +144,7 @@ def rehearsed(asked, folder, *, store=None):
         warnings.simplefilter("ignore", UserWarning)
         for name in CAUSAL:
             before = len(model.passes)
-            STAGES[name](found)
+            STAGE_FUNCTIONS[name](found)
             passes[name] = model.passes[before:]
     return passes, model.steps
 
@@ -173,15 +173,15 @@ def test_on_made_up_activations_the_count_is_a_bound(asked, real, tmp_path):
 def test_batches_and_places_are_those_of_the_run(asked, real):
     model = load("planted")
     model.reading = asked.reading
-    told = measure(asked, asked.read_battery(), model, stages=STAGES)
+    told = measure_stages(asked, asked.read_battery(), model, stages=STAGE_FUNCTIONS)
     assert told["batches: capture"] == real.batches > 1
-    tables = {name: read_table(asked.out / "tables" / f"{name}.csv") for name in UNITS}
+    tables = {name: read_table(asked.out / "tables" / f"{name}.csv") for name in STAGE_UNITS}
     probes = tables["probes"].query("site != '' and task == 'reception' and metric == 'auroc'")
     assert told["places: probes"] == len(probes[["site", "layer", "position"]].drop_duplicates())
     assert told["places: directions"] == tables["directions"]["layer"].nunique()
     assert told["places: cosines"] >= tables["cosines"]["layer"].nunique()
     assert told["emotions: contributions"] == tables["contributions"]["emotion"].nunique()
-    seconds = [told[f"seconds: {name}"] for name in STAGES]
+    seconds = [told[f"seconds: {name}"] for name in STAGE_FUNCTIONS]
     assert all(math.isfinite(one) and one >= 0 for one in seconds)
     assert told["seconds: whole study"] == pytest.approx(sum(seconds), abs=0.1)
 
@@ -249,7 +249,7 @@ def test_a_measured_dry_run_says_the_seconds_of_each_stage_and_writes_nothing(tm
     assert result.stderr == ""
     told = {row["what"]: row["value"] for row in json.loads(result.stdout)}
     assert [what for what in told if what.startswith("seconds")] == [
-        *(f"seconds: {name}" for name in STAGES),
+        *(f"seconds: {name}" for name in STAGE_FUNCTIONS),
         "seconds: whole study",
     ]
     assert told["passes: patching"] > 1
@@ -261,7 +261,7 @@ def test_a_measured_dry_run_says_the_seconds_of_each_stage_and_writes_nothing(tm
 @pytest.mark.slow
 def test_a_stage_that_a_run_would_leave_out_says_why(tiny_folder, tmp_path):
     """The parts of this family do not add up: contributions are refused, in a run and here."""
-    import matched_pairs
+    from support import matched_pairs
 
     stimuli = matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(16))
     asked = ("--model", tiny_folder("granite"), "--stimuli", stimuli, "--out", tmp_path / "run")

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_analysis_order import renamed, shuffled
 
 import stimuli
 from interp import study
@@ -19,6 +18,7 @@ from interp.models import load
 from interp.results import read_table
 from interp.study.presets import PRESETS, limited
 from stimuli.battery import Battery
+from test_analysis_order import renamed, shuffled
 
 STAGES = ("probes", "directions", "cosines", "patching", "contributions", "ablation", "steering")
 SITES = ("resid_post", "attn_out", "z", "post")

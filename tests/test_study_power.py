@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import stimuli
 from interp.causal.effects import total_effects
-from interp.causal.passes import encode, run
+from interp.causal.forward import encode_stimuli, run_forward
 from interp.cli import cli
 from interp.evaluation.readouts import readout_for
 from interp.models import load
@@ -37,7 +37,8 @@ def test_effects_are_those_of_single_passes(planted, battery):
     own, contrast = total_effects(planted, pairs, readout)
     for i, pair in enumerate(pairs):
         scores = [
-            bound.scores(run(planted, encode(planted, [text], readout)).logits)[0] for text in pair
+            bound.scores(run_forward(planted, encode_stimuli(planted, [text], readout)).logits)[0]
+            for text in pair
         ]
         column = bound.column(pair.affective.emotion)
         assert own[i] == pytest.approx(float(scores[0][column] - scores[1][column]), abs=1e-4)

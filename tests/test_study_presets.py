@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from commands import outcome
 
 import stimuli
 from interp.cli import cli
@@ -14,6 +13,7 @@ from interp.reporting.report import write_report
 from interp.study import Settings
 from interp.study.presets import PRESETS, THINNED, left_out, limited, spaced
 from interp.study.settings import DEFAULT_SITES
+from support.commands import outcome
 
 
 @pytest.fixture(scope="module")

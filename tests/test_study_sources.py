@@ -5,7 +5,6 @@ none is used for another model.
 import json
 import shutil
 
-import crossed_texts
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -18,6 +17,7 @@ from interp.sites import Site
 from interp.study import sources
 from interp.study.sources import Wanted, default_battery, fitted, from_file, from_run, kept_folder
 from interp.testbeds import planted
+from support import crossed_texts
 
 SITE = Site("resid_post", 1)
 SPEC = planted.SPECS["planted"]
@@ -118,7 +118,7 @@ def same(one, other):
     for emotion, direction in one.directions.items():
         twin = other.directions[emotion]
         np.testing.assert_array_equal(direction.vector, twin.vector)
-        assert (direction.scale, direction.stream_norm) == (twin.scale, twin.stream_norm)
+        assert (direction.length, direction.stream_norm) == (twin.length, twin.stream_norm)
         assert dict(direction.provenance) == json.loads(json.dumps(dict(twin.provenance)))
     return one.directions.keys() == other.directions.keys()
 

@@ -5,7 +5,6 @@ emotion that has no words.
 import json
 import shutil
 
-import matched_pairs
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from interp import study
 from interp.errors import DataError
 from interp.records import read_record
 from interp.results import read_table
+from support import matched_pairs
 
 CAUSAL = ("patching", "contributions", "ablation", "steering")
 SITES = ("resid_post", "z", "post")

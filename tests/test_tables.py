@@ -9,19 +9,20 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from commands import outcome
 from matplotlib.figure import Figure
 from sklearn.naive_bayes import GaussianNB
 
 import interp
 from interp.analysis.baselines import BASELINES
+from interp.analysis.folds import grouped_folds
 from interp.analysis.methods import DIRECTIONS
-from interp.analysis.probes import PROBES, Probe, cross_validate, grouped_folds
-from interp.causal.stand_ins import STAND_INS, zero
+from interp.analysis.probes import PROBES, Probe, cross_validate
+from interp.causal.stand_ins import STAND_INS, zero_values
 from interp.errors import UsageError
 from interp.evaluation.judges import JUDGES
 from interp.records import read_record
 from interp.results import read_table
+from support.commands import outcome
 
 pytestmark = pytest.mark.slow
 EMOTIONS = ("fear", "joy")
@@ -38,7 +39,10 @@ def median(affective, neutral):
 
 def half(model, rows, sites):
     """A stand-in: one half, everywhere."""
-    return {site: torch.full_like(values, 0.5) for site, values in zero(model, rows, sites).items()}
+    return {
+        site: torch.full_like(values, 0.5)
+        for site, values in zero_values(model, rows, sites).items()
+    }
 
 
 def gloomy(model, readout):

@@ -5,12 +5,12 @@ of model.
 import numpy as np
 import pytest
 import torch
-from planted_run import FINAL, OTHER, SPEC, Run, auroc, battery, built, clean
 
 from interp.errors import UsageError
 from interp.sites import Site
 from interp.testbeds import planted
 from interp.testbeds.planted.spec import READ_GAIN, shares, subspaces
+from support.planted_run import FINAL, OTHER, SPEC, Run, auroc, battery, built, clean
 
 
 @pytest.mark.parametrize("spec", [SPEC, OTHER], ids=["default", "other sizes"])

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from planted_run import FINAL, NULL, SPEC, Run, battery, built, clean
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -17,6 +16,7 @@ from interp.errors import UsageError
 from interp.sites import Site
 from interp.testbeds import planted
 from interp.testbeds.planted import PlantedSpec
+from support.planted_run import FINAL, NULL, SPEC, Run, battery, built, clean
 
 
 class TestDistractors:

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 
 from interp.errors import ArtefactError, UsageError
 from interp.testbeds import storyworld
-from interp.testbeds.storyworld import EMOTIONS, NEUTRAL, Appraisal, Story, read
+from interp.testbeds.storyworld import EMOTIONS, NEUTRAL, Appraisal, Story, read_reaction
 from interp.testbeds.storyworld.trials import battery_lines
 from interp.testbeds.storyworld.world import held_out_combination, held_out_wording, wording_ids
 
@@ -34,12 +34,12 @@ def bag(text: str) -> collections.Counter[str]:
 
 @pytest.fixture(scope="module")
 def stories() -> list[Story]:
-    return storyworld.generate(320, seed=11)
+    return storyworld.generate_stories(320, seed=11)
 
 
 @pytest.fixture(scope="module")
 def held_out() -> list[Story]:
-    return storyworld.generate(240, seed=12, split="held_out")
+    return storyworld.generate_stories(240, seed=12, split="held_out")
 
 
 # ------------------------------------------------------------------------------------------
@@ -152,9 +152,9 @@ def test_the_wordings_that_are_held_out_for_one_frame_are_seen_with_others(
 
 
 def test_generation_is_a_function_of_the_seed() -> None:
-    assert storyworld.generate(16, seed=3) == storyworld.generate(16, seed=3)
-    assert storyworld.generate(16, seed=3) != storyworld.generate(16, seed=4)
-    assert storyworld.generate(8, seed=3) == storyworld.generate(16, seed=3)[:8]
+    assert storyworld.generate_stories(16, seed=3) == storyworld.generate_stories(16, seed=3)
+    assert storyworld.generate_stories(16, seed=3) != storyworld.generate_stories(16, seed=4)
+    assert storyworld.generate_stories(8, seed=3) == storyworld.generate_stories(16, seed=3)[:8]
 
 
 def test_an_instruction_decides_the_reaction(stories: list[Story]) -> None:
@@ -163,7 +163,7 @@ def test_an_instruction_decides_the_reaction(stories: list[Story]) -> None:
         told = storyworld.instruct(story, emotion, rng=rng)
         assert told.text == f"{storyworld.instruction(emotion)} {story.text}"
         assert (told.emotion, told.told) == (story.emotion, emotion)
-        assert read(told.reaction) == (emotion, True)
+        assert read_reaction(told.reaction) == (emotion, True)
         assert told.text[told.spans[-1].start :] == f"Then {story.protagonist}"
 
 
@@ -184,7 +184,7 @@ def test_the_keyword_rich_form_names_the_feeling_and_the_keyword_free_one_does_n
 
 def test_impossible_requests_are_refused() -> None:
     with pytest.raises(UsageError, match="train or held_out"):
-        storyworld.generate(-1, seed=0)
+        storyworld.generate_stories(-1, seed=0)
     with pytest.raises(UsageError, match="unknown emotion 'envy'"):
         storyworld.reactions("envy")
     with pytest.raises(UsageError, match="ask for 1 to"):
@@ -199,12 +199,12 @@ def test_impossible_requests_are_refused() -> None:
 
 def test_the_oracle_reads_every_reaction_of_the_world(stories: list[Story]) -> None:
     for story in stories:
-        assert read(story.reaction) == (story.told, True)
-        assert read(
+        assert read_reaction(story.reaction) == (story.told, True)
+        assert read_reaction(
             f"Then {story.protagonist} {story.reaction}", protagonist=story.protagonist
         ) == (story.told, True)
     for emotion in (*EMOTIONS, NEUTRAL):
-        assert {read(text).emotion for text in storyworld.reactions(emotion)} == {emotion}
+        assert {read_reaction(text).emotion for text in storyworld.reactions(emotion)} == {emotion}
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_the_oracle_reads_every_reaction_of_the_world(stories: list[Story]) -> N
 def test_the_oracle_knows_the_grammar_and_nothing_else(
     continuation: str, emotion: str | None, of_world: bool
 ) -> None:
-    assert read(continuation, protagonist="Mara") == (emotion, of_world)
+    assert read_reaction(continuation, protagonist="Mara") == (emotion, of_world)
 
 
 # ------------------------------------------------------------------------------------------
@@ -359,14 +359,19 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path: Pa
 def test_training_texts_are_in_the_vocabulary_and_decode_to_the_letter(
     stories: list[Story], held_out: list[Story]
 ) -> None:
-    from interp.testbeds.storyworld.tokenizer import SPECIAL, build_tokenizer, encode, vocabulary
+    from interp.testbeds.storyworld.tokenizer import (
+        SPECIAL_TOKENS,
+        build_tokenizer,
+        encode_story,
+        vocabulary,
+    )
 
     tokenizer = build_tokenizer()
     for story in [*stories, *held_out]:
         text = f"{story.text} {story.reaction}"
         ids = tokenizer.encode(text).ids
-        assert ids == [vocabulary()[SPECIAL["bos_token"]], *encode(text)]
-        assert vocabulary()[SPECIAL["unk_token"]] not in ids
+        assert ids == [vocabulary()[SPECIAL_TOKENS["bos_token"]], *encode_story(text)]
+        assert vocabulary()[SPECIAL_TOKENS["unk_token"]] not in ids
         assert tokenizer.decode(ids) == text
 
 
@@ -434,11 +439,8 @@ def test_the_model_chooses_the_reaction_of_held_out_wordings(trained: tuple[Any,
 def test_the_model_tells_twins_apart_by_reading(trained: tuple[Any, Any]) -> None:
     from interp.testbeds.storyworld.scoring import reaction_scores
 
-    pairs = [
-        (story, story.twin)
-        for story in storyworld.generate(80, seed=21, split="held_out")
-        if story.twin is not None
-    ]
+    stories = storyworld.generate_stories(80, seed=21, split="held_out")
+    pairs = [(story, story.twin) for story in stories if story.twin is not None]
     evoking = reaction_scores(*trained, [story.text for story, _ in pairs], emotions=(NEUTRAL,))
     neutral = reaction_scores(*trained, [twin.text for _, twin in pairs], emotions=(NEUTRAL,))
     assert float((neutral > evoking).float().mean()) >= 0.95
@@ -466,22 +468,16 @@ def test_pushing_the_deciding_token_steers_neutral_stories_into_each_emotion(
     prompt's last token.
     """
     prompts = [story.text for story in storyworld.neutral_prompts(12, seed=31)]
-    sources = storyworld.generate(96, seed=32, split="held_out")
+    sources = storyworld.generate_stories(96, seed=32, split="held_out")
     evoking = residuals(trained, [story.text for story in sources])
     neutral = residuals(trained, [story.twin.text for story in sources if story.twin is not None])
-    unsteered = [read(text) for text in written(trained, prompts, None)]
+    unsteered = [read_reaction(text) for text in written(trained, prompts, None)]
     assert [reading.emotion for reading in unsteered].count(NEUTRAL) >= 0.9 * len(prompts)
     readings = []
     for emotion in EMOTIONS:
         chosen = [story.emotion == emotion for story in sources]
-        readings.append(
-            [
-                read(text)
-                for text in written(
-                    trained, prompts, STRENGTH * (evoking - neutral)[chosen].mean(0)
-                )
-            ]
-        )
+        push = STRENGTH * (evoking - neutral)[chosen].mean(0)
+        readings.append([read_reaction(text) for text in written(trained, prompts, push)])
     hits = [
         reading.emotion == emotion
         for emotion, row in zip(EMOTIONS, readings, strict=True)

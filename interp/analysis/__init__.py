@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from interp.analysis.erasers import fit_eraser
     from interp.analysis.methods import DIRECTIONS
     from interp.analysis.probes import PROBES, cross_validate
-    from interp.analysis.sweep import prepare, probe_rows
+    from interp.analysis.site_probes import prepare, probe_rows
 
 _HOME = {
     "BASELINES": "interp.analysis.baselines",
@@ -20,8 +20,8 @@ _HOME = {
     "fit": "interp.analysis.directions",
     "fit_eraser": "interp.analysis.erasers",
     "fit_groups": "interp.analysis.directions",
-    "prepare": "interp.analysis.sweep",
-    "probe_rows": "interp.analysis.sweep",
+    "prepare": "interp.analysis.site_probes",
+    "probe_rows": "interp.analysis.site_probes",
     "separation": "interp.analysis.directions",
 }
 

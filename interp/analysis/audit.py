@@ -23,9 +23,10 @@ from interp.analysis.baselines import (
     words,
 )
 from interp.analysis.folds import Folds, grouped_folds
-from interp.analysis.probes import score
+from interp.analysis.predictions import score
 from interp.analysis.stats import auroc, max_t
 from interp.analysis.text_rules import Rule, text_rules, whole_pairs
+from interp.chance import LEAST_P
 from interp.errors import DataError, StatisticsError
 from stimuli.battery import Battery, Pair, in_content_order
 from stimuli.unseen import TRAITS, unseen_differences
@@ -35,7 +36,6 @@ MOST_AUROC = 0.65
 twins.
 """
 
-LEAST_P = 0.05
 N_FLIPS = 2000
 LEAST_PAIRS = 6
 """A word that differs in fewer pairs cannot be significant: 2 of 2^5 sign patterns are already more

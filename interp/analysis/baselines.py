@@ -21,7 +21,8 @@ from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
 from interp.analysis.folds import Fold, Folds
-from interp.analysis.probes import PROBES, Predictions, Probe, predict_folds, score, standardiser
+from interp.analysis.predictions import Predictions, score
+from interp.analysis.probes import PROBES, Probe, predict_folds, standardiser
 from interp.errors import DataError, UsageError
 from interp.stats import Labels
 
@@ -147,7 +148,7 @@ def predict_texts(
 
 
 def baseline_rows(told: Mapping[str, Predictions]) -> list[dict[str, Any]]:
-    """The metrics of `probes.score` for each of `predict_texts`, one row each, its name under
+    """The metrics of `predictions.score` for each of `predict_texts`, one row each, its name under
     `baseline`.
     """
     return [

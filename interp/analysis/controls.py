@@ -16,13 +16,8 @@ from jaxtyping import Float, Int
 
 from interp.analysis.design import Design
 from interp.analysis.folds import Folds, fold_of, plain_folds
-from interp.analysis.probes import (
-    Predictions,
-    auroc_statistic,
-    check_features,
-    cross_validate,
-    standardiser,
-)
+from interp.analysis.predictions import Predictions, auroc_statistic
+from interp.analysis.probes import check_features, cross_validate, standardiser
 from interp.analysis.stats import heaviest_scenario, share_inflation
 from interp.chance import permutation_p
 from interp.defaults import PROBE

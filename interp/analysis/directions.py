@@ -15,18 +15,18 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from interp.analysis.folds import Folds, fold_of, grouped_folds
-from interp.analysis.lengths import OF, length, length_p
+from interp.analysis.lengths import OF, PairRows, length, length_p
 from interp.analysis.methods import (
     Method,
-    Rows,
     axis_p,
     check_rows,
     fit_unit,
     held_out_length,
     method_named,
 )
-from interp.analysis.probes import CV_INFLATION
+from interp.analysis.predictions import CV_INFLATION
 from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
+from interp.chance import LEAST_P
 from interp.defaults import DIRECTION
 from interp.directions import Direction
 from interp.errors import StatisticsError
@@ -36,12 +36,10 @@ from interp.stats import Estimate, Labels, codes, jackknife, numbered
 N_HALVES = 50
 """Random halvings of the scenarios behind a split-half cosine."""
 
-LEAST_P = 0.05
-
 
 def fit(
-    affective: Rows,
-    neutral: Rows,
+    affective: PairRows,
+    neutral: PairRows,
     *,
     site: Site,
     labels: tuple[str, str],
@@ -63,9 +61,9 @@ def fit(
     scenarios = np.arange(len(affective)) if groups is None else groups
     vector = fit_unit(method_named(method), affective, neutral)
     difference = (affective - neutral).astype(np.float64)
-    scale = held_out_length(affective, neutral, scenarios, method=method)
+    natural = held_out_length(affective, neutral, scenarios, method=method)
     told = {**(provenance or {})}
-    doubts = [*told.get("warnings", []), *_doubts(scale, labels)]
+    doubts = [*told.get("warnings", []), *_doubts(natural, labels)]
     if method == "pca" and (p := axis_p(difference, vector, scenarios)) > LEAST_P:
         doubts.append(
             f"no sign: the mean of {labels[0]!r} minus {labels[1]!r} along the first principal "
@@ -76,9 +74,9 @@ def fit(
     if doubts:
         told["warnings"] = doubts
     spread = float((difference @ vector).std(ddof=1))
-    interval = (scale.ci_low, scale.ci_high)
+    interval = (natural.ci_low, natural.ci_high)
     norm = _norm(np.concatenate([affective, neutral]))
-    return Direction(vector, site, method, labels, scale.value, spread, told, interval, norm)
+    return Direction(vector, site, method, labels, natural.value, spread, told, interval, norm)
 
 
 def fit_groups(
@@ -118,7 +116,7 @@ def fit_groups(
     return found
 
 
-def anchored(direction: Direction, affective: Rows, neutral: Rows) -> Direction:
+def anchored(direction: Direction, affective: PairRows, neutral: PairRows) -> Direction:
     """The direction with the sign that held-out twins ask for: turned, with a warning in its
     provenance, when it disagrees.
     """
@@ -137,8 +135,8 @@ def anchored(direction: Direction, affective: Rows, neutral: Rows) -> Direction:
 
 
 def separation(
-    affective: Rows,
-    neutral: Rows,
+    affective: PairRows,
+    neutral: PairRows,
     groups: Labels,
     *,
     method: str = DIRECTION,
@@ -193,8 +191,8 @@ def separation(
 
 
 def held_out_projections(
-    affective: Rows,
-    neutral: Rows,
+    affective: PairRows,
+    neutral: PairRows,
     groups: Labels,
     *,
     method: str = DIRECTION,
@@ -228,7 +226,7 @@ def twin_folds(groups: Labels, *, n_splits: int, seed: int = 0) -> Folds:
 
 
 def project(
-    x: Rows, train: Int[np.ndarray, " _"], test: Int[np.ndarray, " _"], method: Method
+    x: PairRows, train: Int[np.ndarray, " _"], test: Int[np.ndarray, " _"], method: Method
 ) -> Float[np.ndarray, " _"]:
     """The rows `test` of x (all affective, then all neutral) on the direction of the rows `train`,
     from whose mean they count.
@@ -247,7 +245,7 @@ def _norm(rows: Float[np.ndarray, "*row d_model"]) -> float:
 
 
 def _split_half(
-    affective: Rows, neutral: Rows, groups: Labels, method: Method, seed: int
+    affective: PairRows, neutral: PairRows, groups: Labels, method: Method, seed: int
 ) -> dict[str, Any]:
     group, random = numbered(groups), np.random.default_rng(seed)
     n_groups = int(group.max()) + 1
@@ -274,13 +272,11 @@ def _d_prime(projection: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.nd
     )
 
 
-def _doubts(scale: Estimate, labels: tuple[str, str]) -> list[str]:
+def _doubts(natural: Estimate, labels: tuple[str, str]) -> list[str]:
     """What to say of a natural length that is not surely above zero."""
-    if scale.ci_low > 0:
+    if natural.ci_low > 0:
         return []
-    bounds = "" if np.isnan(scale.ci_low) else f" [{scale.ci_low:.3g}, {scale.ci_high:.3g}]"
-    what = "is not above zero" if scale.value <= 0 else "may be zero"
-    return [
-        f"on held-out scenarios its length, {labels[0]!r} minus {labels[1]!r}, {what}: "
-        f"{scale.value:.3g}{bounds}."
-    ]
+    bounds = "" if np.isnan(natural.ci_low) else f" [{natural.ci_low:.3g}, {natural.ci_high:.3g}]"
+    what = "is not above zero" if natural.value <= 0 else "may be zero"
+    measured = f"its length, {labels[0]!r} minus {labels[1]!r}"
+    return [f"on held-out scenarios {measured}, {what}: {natural.value:.3g}{bounds}."]

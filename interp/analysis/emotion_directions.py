@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.analysis.directions import Direction, fit, fit_groups, held_out_projections
-from interp.analysis.methods import Rows
+from interp.analysis.directions import fit, fit_groups, held_out_projections
+from interp.analysis.lengths import PairRows
 from interp.analysis.stats import weighted_auroc
 from interp.defaults import DIRECTION
+from interp.directions import Direction
 from interp.sites import Site
 from interp.stats import Labels
 from stimuli.battery import NEUTRAL
@@ -18,7 +19,7 @@ from stimuli.battery import NEUTRAL
 SATURATED = 0.01
 """A site tells as much as the best one when its mean separation is within this of the highest."""
 
-Twins = tuple[Rows, Rows]
+TwinRows = tuple[PairRows, PairRows]
 """Affective and neutral rows; row i of both is one pair."""
 
 Scenarios = Sequence[str]
@@ -26,7 +27,7 @@ Scenarios = Sequence[str]
 
 
 def told_apart(
-    twins: Twins,
+    twins: TwinRows,
     groups: Labels,
     *,
     method: str = DIRECTION,
@@ -45,7 +46,7 @@ def told_apart(
 
 def saturated_sites(
     sites: Iterable[Site],
-    twins_at: Callable[[Site], Iterable[tuple[Twins, Scenarios]]],
+    twins_at: Callable[[Site], Iterable[tuple[TwinRows, Scenarios]]],
     *,
     method: str = DIRECTION,
     n_splits: int = 5,
@@ -67,7 +68,7 @@ def saturated_sites(
 
 
 def fit_emotion(
-    twins: Twins,
+    twins: TwinRows,
     *,
     site: Site,
     emotion: str,
@@ -79,7 +80,10 @@ def fit_emotion(
 
     `origin` is that of `origin_of`. Raises as `fit`.
     """
-    made = {"operation": "add scale * vector to the residual stream", "pairs": len(twins[0])}
+    made = {
+        "operation": "add scale * length * vector to the residual stream",
+        "pairs": len(twins[0]),
+    }
     return fit(
         *twins,
         site=site,

@@ -24,12 +24,12 @@ OF = "paired"
 elsewhere.
 """
 
-Rows = Float[np.ndarray, "pair d_model"]
+PairRows = Float[np.ndarray, "pair d_model"]
 OtherRows = Float[np.ndarray, "other_pair d_model"]
 OtherLabels = Shaped[np.ndarray, " other_pair"] | Sequence[str] | Sequence[int]
 
 
-def length(differences: Rows, groups: Labels) -> Estimate:
+def length(differences: PairRows, groups: Labels) -> Estimate:
     """The signed root of the unbiased squared length of the mean paired difference.
 
     The interval is the jackknife's over scenarios, of the square, with Student's t; it is wide
@@ -42,7 +42,7 @@ def length(differences: Rows, groups: Labels) -> Estimate:
     return Estimate(value, low, high, len(differences))
 
 
-def length_p(differences: Rows, groups: Labels, *, n_perm: int = 1000, seed: int = 0) -> float:
+def length_p(differences: PairRows, groups: Labels, *, n_perm: int = 1000, seed: int = 0) -> float:
     """One-sided p that the mean paired difference is zero: scenarios' signs flipped, length
     measured.
 
@@ -53,7 +53,7 @@ def length_p(differences: Rows, groups: Labels, *, n_perm: int = 1000, seed: int
 
 
 def flipped_lengths(
-    differences: Rows, groups: Labels, *, n_perm: int = 1000, seed: int = 0
+    differences: PairRows, groups: Labels, *, n_perm: int = 1000, seed: int = 0
 ) -> Float[np.ndarray, " draw"]:
     """The squared length of the summed differences, as they are and with scenarios' signs flipped.
 
@@ -65,7 +65,7 @@ def flipped_lengths(
     return ((signs @ gram) * signs).sum(axis=1)
 
 
-def cosine(one: tuple[Rows, Labels], other: tuple[OtherRows, OtherLabels]) -> Estimate:
+def cosine(one: tuple[PairRows, Labels], other: tuple[OtherRows, OtherLabels]) -> Estimate:
     """The cosine of two mean paired differences, each given with its scenarios, corrected for
     noise.
 
@@ -87,7 +87,7 @@ def cosine(one: tuple[Rows, Labels], other: tuple[OtherRows, OtherLabels]) -> Es
     return Estimate(clipped[0], clipped[1], clipped[2], len(rows))
 
 
-def _scenarios(differences: Rows, groups: Labels) -> tuple[np.ndarray, np.ndarray]:
+def _scenarios(differences: PairRows, groups: Labels) -> tuple[np.ndarray, np.ndarray]:
     if len(differences) != len(groups):
         raise DataError(
             f"{len(differences)} pairs came with {len(groups)} scenarios: one belongs to every "

@@ -11,28 +11,29 @@ from jaxtyping import Float
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 
-from interp.analysis.probes import CV_INFLATION, standardiser
+from interp.analysis.lengths import PairRows
+from interp.analysis.predictions import CV_INFLATION
+from interp.analysis.probes import standardiser
 from interp.chance import sign_flip
 from interp.defaults import DIRECTION
 from interp.errors import ArtefactError, DataError, StatisticsError, UsageError
 from interp.stats import Estimate, Labels, group_sums, mean_interval, numbered
 
-N_FOLDS = 10
+LENGTH_FOLDS = 10
 """Folds in which the natural length is cross-fitted (fewer where there are fewer scenarios)."""
 
 LDA_SHRINKAGE = 0.3
 """Share of an even spread over all axes in the covariance by which `lda` whitens."""
 
-Rows = Float[np.ndarray, "pair d_model"]
-Method = Callable[[Rows, Rows], Float[np.ndarray, " d_model"]]
+Method = Callable[[PairRows, PairRows], Float[np.ndarray, " d_model"]]
 
 
-def paired(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
+def paired(affective: PairRows, neutral: PairRows) -> Float[np.ndarray, " d_model"]:
     """The mean of the paired differences."""
     return (affective - neutral).mean(axis=0)
 
 
-def group_centred(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
+def group_centred(affective: PairRows, neutral: PairRows) -> Float[np.ndarray, " d_model"]:
     """The mean of the affective rows after taking away each scenario's own mean (EC).
 
     For twins this is half the paired difference: that the two agree says nothing.
@@ -40,7 +41,7 @@ def group_centred(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model
     return (affective - (affective + neutral) / 2).mean(axis=0)
 
 
-def pca(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
+def pca(affective: PairRows, neutral: PairRows) -> Float[np.ndarray, " d_model"]:
     """The first right singular vector of the paired differences, *not* centred: centring takes the
     signal out (RepE).
 
@@ -50,7 +51,7 @@ def pca(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
     return np.linalg.svd(affective - neutral, full_matrices=False)[2][0]
 
 
-def lda(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
+def lda(affective: PairRows, neutral: PairRows) -> Float[np.ndarray, " d_model"]:
     """The mean paired difference whitened by the covariance of the paired differences, S^-1 m.
 
     What twins share is in neither, so that scenarios' own variance does not count as noise. S is
@@ -64,7 +65,7 @@ def lda(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
     return np.linalg.lstsq((1 - LDA_SHRINKAGE) * covariance + even, mean, rcond=None)[0]
 
 
-def logistic(affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
+def logistic(affective: PairRows, neutral: PairRows) -> Float[np.ndarray, " d_model"]:
     """The weights of a logistic regression (C = 1) on standardised rows, mapped back to raw space:
     w / sigma.
     """
@@ -93,7 +94,9 @@ def method_named(name: str) -> Method:
     return DIRECTIONS[name]
 
 
-def fit_unit(method: Method, affective: Rows, neutral: Rows) -> Float[np.ndarray, " d_model"]:
+def fit_unit(
+    method: Method, affective: PairRows, neutral: PairRows
+) -> Float[np.ndarray, " d_model"]:
     """The method's unit vector, with the sign under which the differences are positive on
     average.
     """
@@ -102,11 +105,16 @@ def fit_unit(method: Method, affective: Rows, neutral: Rows) -> Float[np.ndarray
 
 
 def held_out_length(
-    affective: Rows, neutral: Rows, groups: Labels, *, method: str = DIRECTION, seed: int = 0
+    affective: PairRows,
+    neutral: PairRows,
+    groups: Labels,
+    *,
+    method: str = DIRECTION,
+    seed: int = 0,
 ) -> Estimate:
     """The natural length: the mean paired difference along directions that other scenarios gave.
 
-    Scenarios are dealt at random into `N_FOLDS`; each fold's differences are projected on the
+    Scenarios are dealt at random into `LENGTH_FOLDS`; each fold's differences are projected on the
     direction of the rest. Along the direction of its own data the mean difference is too long, by
     about sqrt(tr S / n) where there is nothing (S the differences' covariance). The held-out one is
     near zero there, and may be below. The interval is over scenarios, wider by `CV_INFLATION`,
@@ -118,7 +126,7 @@ def held_out_length(
         raise StatisticsError(
             "a natural length needs at least 2 scenarios: one to fit on, one to measure on."
         )
-    deal = np.random.default_rng(seed).permutation(n_groups) % min(N_FOLDS, n_groups)
+    deal = np.random.default_rng(seed).permutation(n_groups) % min(LENGTH_FOLDS, n_groups)
     projected = np.empty(len(group))
     for fold in range(int(deal.max()) + 1):
         held = deal[group] == fold
@@ -130,7 +138,7 @@ def held_out_length(
     )
 
 
-def axis_p(differences: Rows, vector: Float[np.ndarray, " d_model"], groups: Labels) -> float:
+def axis_p(differences: PairRows, vector: Float[np.ndarray, " d_model"], groups: Labels) -> float:
     """Two-sided p that the differences' mean along `vector` is zero, scenarios' signs flipped.
 
     Exact for `pca`, whose axis is the same whatever the signs of the differences.
@@ -149,7 +157,7 @@ def unit(vector: Float[np.ndarray, " d_model"]) -> Float[np.ndarray, " d_model"]
     return vector.astype(np.float64) / norm
 
 
-def check_rows(affective: Rows, neutral: Rows) -> None:
+def check_rows(affective: PairRows, neutral: PairRows) -> None:
     """Raise unless row i of both is one pair of finite rows and there are two pairs (`DataError`,
     `StatisticsError`).
     """

@@ -16,20 +16,20 @@ from jaxtyping import Bool, Int
 
 from interp.analysis.directions import project, twin_folds
 from interp.analysis.folds import fold_of
-from interp.analysis.lengths import flipped_lengths
-from interp.analysis.methods import Method, Rows, method_named
-from interp.analysis.probes import Predictions, auroc_statistic
+from interp.analysis.lengths import PairRows, flipped_lengths
+from interp.analysis.methods import Method, method_named
+from interp.analysis.predictions import Predictions, auroc_statistic
 from interp.analysis.stats import heaviest_scenario, max_t, share_inflation, weighted_auroc
 from interp.defaults import DIRECTION
 from interp.stats import Labels, jackknife, share_difference
 
-Split = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
+RowSplit = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 """Numbers of training rows, and of test rows."""
 
-Where = Mapping[str, Any]
+PlaceColumns = Mapping[str, Any]
 """What to write in a place's rows: site, layer, position."""
 
-NESTED = "nested_auroc"
+NESTED_AUROC = "nested_auroc"
 ABOVE_TEXT = "above_text"
 
 
@@ -55,7 +55,7 @@ def joined(found: Sequence[Predictions], chosen: Int[np.ndarray, " fold"]) -> Pr
 
 
 def nested_rows(
-    found: Sequence[Predictions], places: Sequence[Where], texts: Mapping[str, Predictions]
+    found: Sequence[Predictions], places: Sequence[PlaceColumns], texts: Mapping[str, Predictions]
 ) -> list[dict[str, Any]]:
     """Rows of `nested_auroc`, the macro AUROC where each fold chose its place, and of `above_text`:
     how far it lies above each text baseline (`target`), paired by scenario on the same folds.
@@ -77,7 +77,7 @@ def nested_rows(
         inflation=share_inflation(told.groups),
         heaviest=heaviest,
     )
-    rows: list[dict[str, Any]] = [{**common, "metric": NESTED, "target": "", **own._asdict()}]
+    rows: list[dict[str, Any]] = [{**common, "metric": NESTED_AUROC, "target": "", **own._asdict()}]
     for name, text in texts.items():
         above = share_difference(
             statistic,
@@ -91,8 +91,8 @@ def nested_rows(
 
 
 def nested_separation(
-    twins: Sequence[tuple[Rows, Rows]],
-    places: Sequence[Where],
+    twins: Sequence[tuple[PairRows, PairRows]],
+    places: Sequence[PlaceColumns],
     groups: Labels,
     *,
     method: str = DIRECTION,
@@ -129,21 +129,23 @@ def nested_separation(
     )
     most, times = Counter(chosen).most_common(1)[0]
     chosen_by = f"{times} of {len(folds)} folds"
-    row = {**places[most], "method": method, "metric": NESTED, "chosen_by": chosen_by}
+    row = {**places[most], "method": method, "metric": NESTED_AUROC, "chosen_by": chosen_by}
     p_of = f"sign flips of scenarios, the largest of {len(places)} places"
     return [
         {**row, **own._asdict(), "n": n // 2, "p": _family_p(twins, groups, seed), "p_of": p_of}
     ]
 
 
-def _separated(x: Rows, split: Split, truth: Bool[np.ndarray, " _"], method: Method) -> float:
+def _separated(
+    x: PairRows, split: RowSplit, truth: Bool[np.ndarray, " _"], method: Method
+) -> float:
     """The AUROC of a split's test rows on the direction of its training rows."""
     train, test = split
     positive = truth[test].astype(float)[None]
     return float(weighted_auroc(project(x, train, test, method), positive, 1 - positive)[0])
 
 
-def _family_p(twins: Sequence[tuple[Rows, Rows]], groups: Labels, seed: int) -> float:
+def _family_p(twins: Sequence[tuple[PairRows, PairRows]], groups: Labels, seed: int) -> float:
     drawn = np.stack(
         [flipped_lengths(one - other, groups, seed=seed) for one, other in twins], axis=1
     )

@@ -14,7 +14,15 @@ from threadpoolctl import threadpool_limits
 import stimuli
 from interp.analysis.baselines import Lexicons, count_listed, words
 from interp.analysis.controls import can_compete
-from interp.analysis.sweep import SiteRows, Sweep, Task, prepare, sweep, text_predictions, text_rows
+from interp.analysis.site_probes import (
+    SiteRows,
+    Sweep,
+    Task,
+    prepare,
+    probe_sites,
+    text_predictions,
+    text_score_rows,
+)
 from interp.defaults import PROBE
 from interp.sites import STREAM, Site
 from stimuli.battery import Pair, Stimulus
@@ -57,12 +65,12 @@ def answer(
     """Rows of the probe at every site, then of the text baselines, which have no site.
 
     `sites` gives what to write in a site's rows and its activations, one row per item. Raises as
-    `sweep`.
+    `probe_sites`.
     """
     with threadpool_limits(1):  # the fits are small: a second thread waits more than it works
         texts = text_predictions([item.text for item in items], task, lexicons=lexicons())
-        swept = sweep(sites, task, probe=probe, nuisances=nuisances(task, items), texts=texts)
-    baselines = [{"site": "", "position": "", **row} for row in text_rows(texts, task)]
+        swept = probe_sites(sites, task, probe=probe, nuisances=nuisances(task, items), texts=texts)
+    baselines = [{"site": "", "position": "", **row} for row in text_score_rows(texts, task)]
     return Sweep([*swept.rows, *baselines], swept.warnings)
 
 

@@ -17,12 +17,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from interp.analysis.baselines import Lexicons, count_listed, words
 from stimuli.battery import NEUTRAL, Battery, Pair, Stimulus
+from stimuli.copies import MOST_SHARED
 
 KEYWORD_FREE_ARMS = ("keyword_free", "neutral", "moderate", "strong", "complex_neutral")
 """Arms whose texts name no emotion."""
-
-MOST_SHARED = 0.6
-"""Largest share of common word triples (Jaccard) that two texts of different scenarios may have."""
 
 MOST_LENGTH_DIFFERENCE = 0.10
 MOST_COUNT_DIFFERENCE = 1.0

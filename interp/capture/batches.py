@@ -156,7 +156,7 @@ def _locate(model: LanguageModel, engine: Engine, plan: Plan, place: int) -> dic
     return {**row, "site": str(site), "layer": site.layer, "token": token, "reason": reason}
 
 
-def describe(shard: Shard, plan: Plan) -> tuple[dict[str, tuple[float, float]], list[str]]:
+def summarise(shard: Shard, plan: Plan) -> tuple[dict[str, tuple[float, float]], list[str]]:
     """(Largest magnitude, mean norm of rows) of each array over its finite rows, and warnings about
     them.
     """

@@ -20,10 +20,10 @@ _SIDE = 2048
 _ROUNDS = 3
 
 ARITHMETIC = ("teraflops", "seconds")
-"""What `estimate` reckons; the rest of it is counted."""
+"""What `estimate_capture` reckons; the rest of it is counted."""
 
 
-def estimate(
+def estimate_capture(
     model: LanguageModel,
     battery: Battery,
     *,

@@ -23,8 +23,8 @@ from interp.capture.packing import budget_batches, gather_shards, longest_first
 from interp.capture.positions import PositionRule, TokenisedText, parse_position
 from interp.errors import DataError, UsageError
 from interp.models import Dims, LanguageModel
-from interp.models.conversations import prompt_of, text_of, turns_of
-from interp.models.reliance import absent
+from interp.models.checks.reliance import absent
+from interp.models.texts.conversations import prompt_of, text_of, turns_of
 from interp.sites import Site, expand
 from stimuli.battery import Battery, Stimulus
 

@@ -31,9 +31,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.errors import DataError, UsageError
-from interp.models.ends import content_positions
+from interp.models.texts.ends import content_positions
 
-KINDS = ("last", "last_content", "mean_content", "mean_from", "span", "role", "all")
+RULES = ("last", "last_content", "mean_content", "mean_from", "span", "role", "all")
 """The names of rules; `mean_from`, `span` and `role` take an argument in parentheses."""
 
 _STORABLE = re.compile(r"[A-Za-z0-9_.-]{1,80}")
@@ -66,7 +66,7 @@ class TokenisedText:
     @property
     def content(self) -> Int[np.ndarray, " token"]:
         """Positions of the tokens that belong to the text
-        (`interp.models.ends.content_positions`).
+        (`interp.models.texts.ends.content_positions`).
         """
         return content_positions(self.text, self.offsets)
 
@@ -117,7 +117,7 @@ def parse_position(text: str) -> PositionRule:
             f"position rule {text!r}: the name in parentheses may have up to 80 letters (a to "
             "z), digits and _ . -, since it names data in the store. Rename the field."
         )
-    if kind not in KINDS or (argument is None) != (kind not in _ARGUMENT) or argument == "":
+    if kind not in RULES or (argument is None) != (kind not in _ARGUMENT) or argument == "":
         raise UsageError(
             f"unknown position rule {text!r}: write last, last_content, mean_content, "
             "mean_from(20), span(field), role(assistant) or all."

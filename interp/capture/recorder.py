@@ -17,20 +17,20 @@ from typing import Any
 import torch
 
 import interp
-from interp.capture.batches import Underway, check_alone, describe, finish, launch
+from interp.capture.batches import Underway, check_alone, finish, launch, summarise
 from interp.capture.engine import Engine, choose_engine, tolerance
 from interp.capture.gathering import Gathering, Recorded
 from interp.capture.plan import Plan, texts_bytes
 from interp.capture.reuse import Reuse
 from interp.capture.store.activation_store import ActivationStore
 from interp.capture.store.folder import RunFolder
-from interp.capture.store.shard import OVERHEAD, Shard, encode, opened
+from interp.capture.store.shard import OVERHEAD, Shard, encode_shard, open_hdf5
 from interp.capture.store.shard_record import ShardRecord
 from interp.capture.workers.background import InOrder
 from interp.capture.workers.signals import watched_signals
 from interp.errors import ArtefactError, DataError, ResourceError
 from interp.models import LanguageModel
-from interp.models.reliance import require
+from interp.models.checks.reliance import require
 from interp.progress import track
 from interp.records import software
 
@@ -214,13 +214,13 @@ class Recorder:
         part = len(gathered.places) < len(self.plan.places(index))
         storage = "float32" if part else self.plan.options.storage
         return {
-            "data": partial(encode, shard, plan=self.plan.digest, storage=storage),
+            "data": partial(encode_shard, shard, plan=self.plan.digest, storage=storage),
             "record": {**self._fields(index, gathered, shard), "part": part},
             "refused": gathered.refused,
         }
 
     def _fields(self, index: int, gathered: Gathering, shard: Shard) -> dict[str, Any]:
-        statistics, warned = describe(shard, self.plan)
+        statistics, warned = summarise(shard, self.plan)
         for text in warned:
             warnings.warn(text, stacklevel=2)
         return {
@@ -252,7 +252,7 @@ class Recorder:
     def _part(self, folder: RunFolder, part: ShardRecord) -> Recorded:
         if lost := [item for item in part.nonfinite if item not in folder.quarantined]:
             raise ArtefactError(f"the quarantine does not name {', '.join(map(repr, lost[:5]))}.")
-        with opened(folder.shard_path(part), verified=part.verified) as file:
+        with open_hdf5(folder.shard_path(part), verified=part.verified) as file:
             arrays = {
                 f"{site}/{rule}": file[f"{site}/{rule}"][...]
                 for site in self.plan.sites

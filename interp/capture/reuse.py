@@ -18,7 +18,7 @@ from interp.capture.gathering import Recorded
 from interp.capture.plan import Plan
 from interp.capture.store.folder import RunFolder, capture_in
 from interp.capture.store.sealed_json import differences
-from interp.capture.store.shard import CHOSEN, check_owner, opened, rows_of, text_rows
+from interp.capture.store.shard import CHOSEN, check_owner, open_hdf5, rows_of, text_rows
 from interp.capture.store.shard_record import ShardRecord
 from interp.errors import ArtefactError
 
@@ -86,7 +86,7 @@ def _copied(plan: Plan, found: Sequence[tuple[int, _Held]]) -> Recorded:
     source = found[0][1]
     names = [f"{site}/{rule}" for site in plan.sites for rule in plan.positions]
     arrays: dict[str, np.ndarray] = {}
-    with _reading(source.path), opened(source.path, verified=source.record.verified) as file:
+    with _reading(source.path), open_hdf5(source.path, verified=source.record.verified) as file:
         lengths = file["length"][...].tolist()
         for name in names:
             whole, rows = (
@@ -119,7 +119,7 @@ def _keys(plan: Plan, folder: RunFolder, record: ShardRecord) -> list[str]:
     """The key of each text of a shard."""
     rules = [rule for rule in plan.positions if rule.pooled]
     path = folder.shard_path(record)
-    with _reading(path), opened(path, verified=record.verified) as file:
+    with _reading(path), open_hdf5(path, verified=record.verified) as file:
         check_owner(file, path, plan=folder.head["plan"], places=record.places)
         tokens = rows_of(file, "token", path=path)[...]
         chosen = [rows_of(file, f"{CHOSEN}/{rule}", path=path)[...] for rule in rules]

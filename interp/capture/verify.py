@@ -15,7 +15,7 @@ from interp.capture.store.activation_store import ActivationStore
 from interp.capture.store.activations import Shape
 from interp.capture.store.folder import RunFolder, capture_in
 from interp.capture.store.sealed_json import differences
-from interp.capture.store.shard import CHOSEN, opened, text_rows
+from interp.capture.store.shard import CHOSEN, open_hdf5, text_rows
 from interp.capture.store.shard_record import ShardRecord
 from interp.capture.store.upkeep import check_shard, committed
 from interp.defaults import RECOMPUTED
@@ -128,7 +128,7 @@ def _stored(
     from interp.capture.plan import PlannedText
 
     found = []
-    with opened(folder.shard_path(record), verified=record.verified) as file:
+    with open_hdf5(folder.shard_path(record), verified=record.verified) as file:
         lengths = [int(length) for length in file["length"][...]]
         rows = {name: text_rows(name, lengths) for name in [*record.statistics, "/all"]}
         for number in (record.items.index(item) for item in items):

@@ -6,8 +6,8 @@ from interp import lazy
 
 if TYPE_CHECKING:
     from interp.causal.ablation import ablate
-    from interp.causal.attribution import contribution_rows
     from interp.causal.bench import Bench
+    from interp.causal.contributions import contribution_rows
     from interp.causal.edits import EDITS
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention, applied
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from interp.causal.readout import Readout
     from interp.causal.stand_ins import STAND_INS
     from interp.causal.steering import dose_response, steer
-    from interp.causal.sweeping import sweep
+    from interp.causal.steering_sweep import sweep
 
 _HOME = {
     "Bench": "interp.causal.bench",
@@ -25,12 +25,12 @@ _HOME = {
     "STAND_INS": "interp.causal.stand_ins",
     "ablate": "interp.causal.ablation",
     "applied": "interp.causal.interventions",
-    "contribution_rows": "interp.causal.attribution",
+    "contribution_rows": "interp.causal.contributions",
     "dose_response": "interp.causal.steering",
     "generate": "interp.causal.generation",
     "patch_pairs": "interp.causal.patching",
     "steer": "interp.causal.steering",
-    "sweep": "interp.causal.sweeping",
+    "sweep": "interp.causal.steering_sweep",
 }
 
 __all__ = [

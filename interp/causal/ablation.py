@@ -1,7 +1,7 @@
 """Ablation: knock out the heads or neurons that write an emotion, and see what is lost, of it and
 of the others.
 
-1. Components come ranked (attribution.py) from *one* half of the pairs; a `Bench` holds the other
+1. Components come ranked (contributions.py) from *one* half of the pairs; a `Bench` holds the other
    half.
 2. The top k are knocked out at every token of the affective text: set to zero, to their mean, or to
    what they are in the neutral twin (`resample`, the default: the value that this very story has
@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from interp.causal.attribution import KINDS, Component, is_unit
-from interp.causal.bench import Bench, Effects, Plan
+from interp.causal.bench import Bench, Effects, Knockout
+from interp.causal.contributions import KINDS, Component, is_unit
 from interp.causal.knockout import measure
 from interp.causal.matching import matched_draws
 from interp.causal.pooled import ALL
@@ -34,10 +34,10 @@ from interp.causal.stand_ins import STAND_INS
 from interp.chance import permutation_p, strata_p
 from interp.defaults import STAND_IN
 from interp.errors import UsageError
-from interp.sites import place
+from interp.sites import site_columns
 from interp.stats import Estimate, mean_interval
 
-METHOD = "ablation"
+ABLATION = "ablation"
 METRICS = ("projection_drop", "label_logprob_change")
 
 
@@ -66,13 +66,13 @@ def ablate(
     emotion of the bench.
 
     Metrics: `projection_drop`, the fall of the projection in units of the direction's natural
-    length (`scale`; 1 = as far as held-out twins differ), and `label_logprob_change` in nats. Where
-    that is not surely above zero, the fall has no unit and has no row, with a warning. Rows with
-    control `random` give the mean of `n_draws` random choices on the emotion's own texts; it has no
-    interval, `draw_low` and `draw_high` are the draws' 2.5 and 97.5 percentiles; `matched` says
-    whether they are of the same layers ("layer") or of others too ("layers"). `p` stands on the
-    emotion's own row and on that of all together; NaN where nothing could be drawn. A k beyond the
-    components there are is left out; if all are, all components are knocked out. Raises
+    length (`length`; 1 = as far as held-out twins differ), and `label_logprob_change` in nats.
+    Where that is not surely above zero, the fall has no unit and has no row, with a warning. Rows
+    with control `random` give the mean of `n_draws` random choices on the emotion's own texts; it
+    has no interval, `draw_low` and `draw_high` are the draws' 2.5 and 97.5 percentiles; `matched`
+    says whether they are of the same layers ("layer") or of others too ("layers"). `p` stands on
+    the emotion's own row and on that of all together; NaN where nothing could be drawn. A k beyond
+    the components there are is left out; if all are, all components are knocked out. Raises
     `UsageError` for an unknown mode, no components, k or n_draws below 1; `InternalError` for a
     component ablated twice.
     """
@@ -84,7 +84,7 @@ def ablate(
     rng = np.random.default_rng(seed)
     _warn_without_length(bench)
     everywhere = tuple(range(len(bench.pairs)))
-    plans = [Plan((), everywhere)]
+    plans = [Knockout((), everywhere)]
     arms: list[_Arm] = []
     for emotion, order in components.items():
         own = tuple(i for i in everywhere if bench.emotions[i] == emotion)
@@ -106,13 +106,13 @@ def ablate(
                     slice(len(plans) + 1, len(plans) + 1 + len(draws)),
                 )
             )
-            plans += [Plan(top, everywhere), *(Plan(draw, own) for draw in draws)]
+            plans += [Knockout(top, everywhere), *(Knockout(draw, own) for draw in draws)]
     effects = measure(bench, plans, mode=mode)
     rows = []
     for arm in arms:
         kind = "head" if components[arm.emotion][0].name == KINDS["head"] else "neuron"
         common = {
-            "method": METHOD,
+            "method": ABLATION,
             "emotion": arm.emotion,
             "component": kind,
             "k": arm.k,
@@ -127,7 +127,7 @@ def ablate(
         if {arm.emotion for arm in together} == set(components):
             kind = "head" if next(iter(components.values()))[0].name == KINDS["head"] else "neuron"
             common = {
-                "method": METHOD,
+                "method": ABLATION,
                 "emotion": ALL,
                 "target": ALL,
                 "component": kind,
@@ -164,7 +164,7 @@ def _changes(
     found = {"label_logprob_change": (effects.score[plan] - effects.score[0])[..., mine]}
     if is_unit(direction := bench.directions[target]):
         fall = effects.projection[0] - effects.projection[plan]
-        found = {"projection_drop": fall[..., mine] / direction.scale, **found}
+        found = {"projection_drop": fall[..., mine] / direction.length, **found}
     return found
 
 
@@ -176,13 +176,8 @@ def _top_rows(
         groups = [pair.affective.group for pair in bench.pairs if pair.affective.emotion == target]
         random = _changes(bench, effects, arm.draws, target) if target == arm.emotion else None
         for metric, values in _changes(bench, effects, arm.plan, target).items():
-            row = {
-                **place(None),
-                **common,
-                "target": target,
-                "metric": metric,
-                **mean_interval(values, groups)._asdict(),
-            }
+            own = mean_interval(values, groups)._asdict()
+            row = {**site_columns(None), **common, "target": target, "metric": metric, **own}
             if random is not None:
                 row["p"] = _p_value(float(values.mean()), random[metric].mean(axis=1), metric)
             rows.append(row)
@@ -206,7 +201,7 @@ def _random_rows(
     for metric, values in _changes(bench, effects, arm.draws, arm.emotion).items():
         rows.append(
             {
-                **place(None),
+                **site_columns(None),
                 **common,
                 "target": arm.emotion,
                 "metric": metric,
@@ -238,7 +233,7 @@ def _pooled_rows(
         told = [emotion for emotion, found in own.items() if metric in found and len(found[metric])]
         if not told:
             continue
-        here = {**place(None), **common, "metric": metric}
+        here = {**site_columns(None), **common, "metric": metric}
         groups = [
             pair.affective.group
             for emotion in told

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from interp.causal.attribution import Component, DirectionLike
+from interp.causal.contributions import Component
 from interp.causal.readout import Readout
+from interp.directions import Direction
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from stimuli.battery import Pair
@@ -25,7 +26,7 @@ class Bench:
 
     model: LanguageModel
     pairs: Sequence[Pair]
-    directions: Mapping[str, DirectionLike]
+    directions: Mapping[str, Direction]
     readout: Readout
 
     def __post_init__(self) -> None:
@@ -52,7 +53,7 @@ class Bench:
         return [pair.affective.emotion for pair in self.pairs]
 
 
-class Plan(NamedTuple):
+class Knockout(NamedTuple):
     """Components to knock out together, and the indices of the pairs whose affective text they are
     knocked out of.
     """

@@ -19,7 +19,7 @@ from torch import Tensor
 from interp.errors import ArtefactError, UsageError
 
 
-class Tokens(NamedTuple):
+class Selected(NamedTuple):
     """Where the selected tokens stand: their rows in the batch and their absolute positions (0 =
     the text's first token).
     """
@@ -28,11 +28,11 @@ class Tokens(NamedTuple):
     position: Int[Tensor, " token"]
 
 
-Edit = Callable[[Float[Tensor, " token *site"], Tokens], Float[Tensor, " token *site"]]
-Array = np.ndarray | Tensor
+Edit = Callable[[Float[Tensor, " token *site"], Selected], Float[Tensor, " token *site"]]
+AnyArray = np.ndarray | Tensor
 
 
-def add(vector: Array, *, scale: float | Sequence[float] | Array = 1.0) -> Edit:
+def add(vector: AnyArray, *, scale: float | Sequence[float] | AnyArray = 1.0) -> Edit:
     """x + scale v. `scale` is one number or one a row of the batch; a row whose scale is 0 stays
     bit for bit what it was.
 
@@ -40,21 +40,21 @@ def add(vector: Array, *, scale: float | Sequence[float] | Array = 1.0) -> Edit:
     """
     v, coefficient = _finite("the vector", vector), _coefficients(scale)
 
-    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
         c = _a_token(coefficient, x, at)
         return torch.where(c == 0, x, x + (c * _at(v, x, at).float()).to(x.dtype))
 
     return edit
 
 
-def set_to(vector: Array, *, value: float) -> Edit:
+def set_to(vector: AnyArray, *, value: float) -> Edit:
     """x with its component along v made `value`: x + (value - x.u) u, u = v/|v|; everything
     orthogonal to v is kept.
     """
     u = _unit(vector)
     goal = _number("value", value)
 
-    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
         direction, wide = _at(u, x, at).float(), x.float()
         along = (wide * direction).sum(-1, keepdim=True)
         return (wide + (goal - along) * direction).to(x.dtype)
@@ -62,7 +62,7 @@ def set_to(vector: Array, *, value: float) -> Edit:
     return edit
 
 
-def project_out(vectors: Array) -> Edit:
+def project_out(vectors: AnyArray) -> Edit:
     """x without its part in the span of `vectors` (`[width]` or `[k, width]`): x - Q Q^T x, Q an
     orthonormal basis of it.
     """
@@ -75,7 +75,7 @@ def project_out(vectors: Array) -> Edit:
         )
     basis = left[:, size > size.max() * 1e-10].float()
 
-    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
         _check_width(basis.shape[0], x)
         wide, q = x.float(), basis.to(x.device)
         return (wide - (wide @ q) @ q.T).to(x.dtype)
@@ -83,7 +83,7 @@ def project_out(vectors: Array) -> Edit:
     return edit
 
 
-def erase(projection: Array, *, centre: Array) -> Edit:
+def erase(projection: AnyArray, *, centre: AnyArray) -> Edit:
     """The affine eraser x - P (x - mu), with P `[width, width]` and mu `[width]`: an `Eraser` has
     both (`interp.analysis.erasers.fit_eraser`; LEACE, Belrose et al. 2023).
     """
@@ -94,7 +94,7 @@ def erase(projection: Array, *, centre: Array) -> Edit:
             "expected (d, d) and (d,)."
         )
 
-    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
         _check_width(len(mu), x)
         wide = x.float()
         return (wide - (wide - mu.to(x.device)) @ p.to(x.device).T).to(x.dtype)
@@ -102,7 +102,7 @@ def erase(projection: Array, *, centre: Array) -> Edit:
     return edit
 
 
-def rotate(vector: Array, *, angle: float) -> Edit:
+def rotate(vector: AnyArray, *, angle: float) -> Edit:
     """x turned by `angle` radians (0 to pi) towards v in the plane of x and v, its norm kept; it
     stops when it reaches v.
 
@@ -114,7 +114,7 @@ def rotate(vector: Array, *, angle: float) -> Edit:
             f"rotate: the angle is {angle}; expected 0 to pi radians. To turn away from v give -v."
         )
 
-    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
         direction, wide = _at(u, x, at).float(), x.float()
         norm = wide.norm(dim=-1, keepdim=True)
         along = (wide * direction).sum(-1, keepdim=True)
@@ -131,13 +131,13 @@ def rotate(vector: Array, *, angle: float) -> Edit:
     return edit
 
 
-def replace(values: Array, *, units: Bool[Tensor, " batch *unit"] | None = None) -> Edit:
+def replace(values: AnyArray, *, units: Bool[Tensor, " batch *unit"] | None = None) -> Edit:
     """x exchanged for `values`. With `units`, only in the units (heads of z, neurons of post) that
     are True for the row.
     """
     new = _finite("the values", values)
 
-    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
         value = _at(new, x, at).to(x.dtype).expand_as(x)
         if units is None:
             return value.clone()
@@ -147,7 +147,7 @@ def replace(values: Array, *, units: Bool[Tensor, " batch *unit"] | None = None)
 
 
 def exchange(
-    values: Array,
+    values: AnyArray,
     place: Int[Tensor, "row pos"],
     *,
     units: Bool[Tensor, " batch *unit"] | None = None,
@@ -157,26 +157,26 @@ def exchange(
     """
     new = _finite("the values", values)
 
-    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
         own = new.to(x.device)[place.to(x.device)[at.row, at.position]].to(x.dtype)
         return own if units is None else _where_chosen(units, own, x, at)
 
     return edit
 
 
-def scale_by(factor: float | Sequence[float] | Array) -> Edit:
+def scale_by(factor: float | Sequence[float] | AnyArray) -> Edit:
     """factor * x, with one factor or one a row of the batch; a row whose factor is 1 stays bit for
     bit what it was.
     """
     coefficient = _coefficients(factor)
 
-    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
         return (x.float() * _a_token(coefficient, x, at)).to(x.dtype)
 
     return edit
 
 
-def mean(values: Float[np.ndarray, " item *site"] | Float[Tensor, " item *site"]) -> Edit:
+def set_to_mean(values: Float[np.ndarray, " item *site"] | Float[Tensor, " item *site"]) -> Edit:
     """x exchanged for the mean of `values` over their first axis (mean ablation)."""
     return replace(_finite("the values", values).float().mean(0))
 
@@ -184,7 +184,7 @@ def mean(values: Float[np.ndarray, " item *site"] | Float[Tensor, " item *site"]
 def zero() -> Edit:
     """x exchanged for zeros (zero ablation)."""
 
-    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
+    def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
         return torch.zeros_like(x)
 
     return edit
@@ -199,12 +199,12 @@ EDITS: dict[str, Callable[..., Edit]] = {
     "replace": replace,
     "exchange": exchange,
     "scale_by": scale_by,
-    "mean": mean,
+    "mean": set_to_mean,
     "zero": zero,
 }
 
 
-def _finite(what: str, array: Array) -> Tensor:
+def _finite(what: str, array: AnyArray) -> Tensor:
     tensor = torch.as_tensor(np.array(array) if isinstance(array, np.ndarray) else array).detach()
     if not torch.isfinite(tensor).all():
         raise ArtefactError(
@@ -214,7 +214,7 @@ def _finite(what: str, array: Array) -> Tensor:
     return tensor
 
 
-def _unit(vector: Array) -> Tensor:
+def _unit(vector: AnyArray) -> Tensor:
     v = _finite("the vector", vector).double()
     norm = v.norm(dim=-1, keepdim=True)
     if (norm == 0).any():
@@ -230,7 +230,7 @@ def _number(what: str, value: float) -> float:
     return float(value)
 
 
-def _coefficients(scale: float | Sequence[float] | Array) -> Tensor:
+def _coefficients(scale: float | Sequence[float] | AnyArray) -> Tensor:
     tensor = torch.as_tensor(np.array(scale) if isinstance(scale, np.ndarray) else scale).float()
     if not torch.isfinite(tensor).all() or tensor.ndim > 1:
         raise UsageError(
@@ -239,19 +239,19 @@ def _coefficients(scale: float | Sequence[float] | Array) -> Tensor:
     return tensor
 
 
-def _where_chosen(units: Tensor, value: Tensor, x: Tensor, at: Tokens) -> Tensor:
+def _where_chosen(units: Tensor, value: Tensor, x: Tensor, at: Selected) -> Tensor:
     """`value` in the units of each token's row that are True, and x in the others."""
     chosen = units.to(x.device)[at.row]
     return torch.where(chosen.reshape(*chosen.shape, *[1] * (x.ndim - chosen.ndim)), value, x)
 
 
-def _a_token(coefficient: Tensor, x: Tensor, at: Tokens) -> Tensor:
+def _a_token(coefficient: Tensor, x: Tensor, at: Selected) -> Tensor:
     own = coefficient.to(x.device)
     own = own[at.row] if own.ndim else own.expand(len(x))
     return own.reshape(-1, *[1] * (x.ndim - 1))
 
 
-def _at(values: Tensor, x: Tensor, at: Tokens) -> Tensor:
+def _at(values: Tensor, x: Tensor, at: Selected) -> Tensor:
     """The values of the selected tokens, out of an array for all, a row, or a row and position."""
     site_axes = x.ndim - 1
     _check_width(values.shape[-1] if values.ndim else 0, x)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from interp.causal.passes import batches, encode
+from interp.causal.forward import batches, encode_stimuli
 from interp.causal.readout import Readout
 from interp.causal.words import text_scores
 from interp.models import LanguageModel
@@ -31,7 +31,7 @@ def total_effects(
     bound = readout.bind(model)
     emotions = [pair.affective.emotion for pair in pairs]
     texts: dict[str, Stimulus] = {text.id: text for pair in pairs for text in pair}
-    rows = encode(model, list(texts.values()), readout)
+    rows = encode_stimuli(model, list(texts.values()), readout)
     scores = np.empty((len(rows), len(bound.emotions)))
     for batch in track(batches(rows), "effects", unit="batch"):
         found = text_scores(model, [rows[i] for i in batch], bound)

@@ -1,10 +1,11 @@
 """Generation under any edits, at any positions: prompts in, their continuations out.
 
 Prompts run in left-padded batches with a key-value cache. Where an edit acts is said for each
-prompt: `last` is the last token of its text, where directions are fitted (`interp.models.ends`);
-`generated` is all that stands behind the text, what a chat template writes and what the model does;
-`opening` is the very last token of the prompt, under a chat template the opening of the assistant's
-turn. `prompt`, `all` and masks mean what an intervention says.
+prompt: `last` is the last token of its text, where directions are fitted
+(`interp.models.texts.ends`); `generated` is all that stands behind the text, what a chat template
+writes and what the model does; `opening` is the very last token of the prompt, under a chat
+template the opening of the assistant's turn. `prompt`, `all` and masks mean what an intervention
+says.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,15 +16,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.edits import Edit, Tokens
+from interp.causal.edits import Edit, Selected
+from interp.causal.forward import Encoded, listed, open_prompts
 from interp.causal.interventions import Intervention, Where, applied
-from interp.causal.passes import Encoded, listed, open_prompts
 from interp.errors import UsageError
 from interp.models import LanguageModel
-from interp.models.conversations import Prompt
+from interp.models.checks.reliance import require
 from interp.models.language_model import Told
 from interp.models.quantised import warn_of_rounding
-from interp.models.reliance import require
+from interp.models.texts.conversations import Prompt
 from stimuli.battery import Stimulus
 
 ROWS_AT_ONCE = 256
@@ -55,7 +56,7 @@ def generate(
     require(model, method, [one.site for one in interventions])
     if interventions and model.quantised:
         warn_of_rounding(model.provenance, method)
-    return write(
+    return write_on(
         model,
         open_prompts(model, prompts),
         interventions,
@@ -65,7 +66,7 @@ def generate(
     )
 
 
-def write(
+def write_on(
     model: LanguageModel,
     rows: Sequence[Encoded],
     interventions: Sequence[Intervention],
@@ -154,8 +155,8 @@ def _shifted(edit: Edit, first: int) -> Edit:
     if not first:
         return edit
 
-    def of_batch(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
-        return edit(x, Tokens(at.row + first, at.position))
+    def of_batch(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
+        return edit(x, Selected(at.row + first, at.position))
 
     return of_batch
 

@@ -16,15 +16,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.edits import EDITS, Edit, Tokens
+from interp.causal.edits import EDITS, Edit, Selected
 from interp.errors import InternalError, UsageError
 from interp.models import LanguageModel
 from interp.models.editable import Hook, edit_hooks
 from interp.sites import Site
 
-__all__ = ["EDITS", "Edit", "Intervention", "Tokens", "Where", "applied"]
+__all__ = ["EDITS", "Edit", "Intervention", "Selected", "Where", "applied"]
 
-WHERE = ("all", "prompt", "last", "opening", "generated")
+WHERE_WORDS = ("all", "prompt", "last", "opening", "generated")
 """all real tokens; the prompt's; the prompt's last (`last` and `opening` are one in a pass of its
 own; `interp.causal.generation` knows them apart); those generated after it.
 """
@@ -36,10 +36,10 @@ Where = str | Bool[Tensor, "_ _"] | tuple[str | Bool[Tensor, "_ _"], ...]
 class Intervention:
     """`edit` applied to what passes at `site`, at the positions `where`.
 
-    `where` is a word of `WHERE`, a mask on absolute positions (True: edit; positions past its width
-    are left alone), or a tuple of these, meaning their union. With `site.head` set the edit sees
-    that head alone. Raises `UsageError` for an unknown word, a mask that selects nothing, or the
-    site `pattern` (its rows would no longer sum to one).
+    `where` is a word of `WHERE_WORDS`, a mask on absolute positions (True: edit; positions past its
+    width are left alone), or a tuple of these, meaning their union. With `site.head` set the edit
+    sees that head alone. Raises `UsageError` for an unknown word, a mask that selects nothing, or
+    the site `pattern` (its rows would no longer sum to one).
     """
 
     site: Site
@@ -56,11 +56,11 @@ class Intervention:
         if not parts:
             raise UsageError("`where` is empty: it would edit nothing.")
         for part in parts:
-            if isinstance(part, str) and part not in WHERE:
-                near = difflib.get_close_matches(part, WHERE, n=1, cutoff=0.0)[0]
+            if isinstance(part, str) and part not in WHERE_WORDS:
+                near = difflib.get_close_matches(part, WHERE_WORDS, n=1, cutoff=0.0)[0]
                 raise UsageError(
                     f"unknown `where` {part!r}: did you mean {near!r}? One of "
-                    f"{', '.join(WHERE)}, or a mask."
+                    f"{', '.join(WHERE_WORDS)}, or a mask."
                 )
             if isinstance(part, Tensor) and not part.any():
                 raise UsageError(
@@ -100,7 +100,7 @@ class Firing:
         part = new if head is None else new[:, :, head]
         row, column = mask.nonzero(as_tuple=True)
         old = part[row, column]
-        edited = self.intervention.edit(old, Tokens(row, absolute[row, column]))
+        edited = self.intervention.edit(old, Selected(row, absolute[row, column]))
         if edited.shape != old.shape or edited.dtype != old.dtype:
             raise InternalError(
                 f"an edit at {self.intervention.site} made {edited.dtype} {tuple(edited.shape)} "
@@ -151,8 +151,8 @@ def behind_prompts(intervention: Intervention, rows: Int[Tensor, " row"]) -> Int
     if not any(isinstance(part, str) and part in ("all", "generated") for part in where):
         return None
 
-    def edit(x: Float[Tensor, " token *site"], at: Tokens) -> Float[Tensor, " token *site"]:
-        return intervention.edit(x, Tokens(rows.to(at.row.device)[at.row], at.position))
+    def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
+        return intervention.edit(x, Selected(rows.to(at.row.device)[at.row], at.position))
 
     return Intervention(intervention.site, edit, "generated")
 

@@ -17,25 +17,25 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.attribution import KINDS
-from interp.causal.bench import Bench, Effects, Plan
+from interp.causal.alignment import align
+from interp.causal.bench import Bench, Effects, Knockout
+from interp.causal.contributions import KINDS
 from interp.causal.edits import exchange
+from interp.causal.forward import Encoded, batches, encode_stimuli, run_forward
 from interp.causal.interventions import Intervention
 from interp.causal.matching import width
-from interp.causal.passes import Encoded, batches, encode, run
 from interp.causal.prefix import PREFIX_TOKENS, Prefix, rows_at_once
 from interp.causal.stand_ins import STAND_INS, position_classes
-from interp.causal.twins import align
 from interp.causal.words import word_scores
 from interp.defaults import STAND_IN
 from interp.errors import InternalError, UsageError
 from interp.models import LanguageModel
-from interp.models.reliance import require
+from interp.models.checks.reliance import require
 from interp.progress import track
 from interp.sites import Site
 
 
-def measure(bench: Bench, plans: Sequence[Plan], *, mode: str = STAND_IN) -> Effects:
+def measure(bench: Bench, plans: Sequence[Knockout], *, mode: str = STAND_IN) -> Effects:
     """The effects of each plan on each of its pairs, many plans per forward pass; `mode` is a key
     of `STAND_INS`.
 
@@ -91,8 +91,8 @@ class _Texts(NamedTuple):
 
 def _encode(bench: Bench, mode: str) -> _Texts:
     """Before the edit a text and its twin are the same: resampling changes nothing there."""
-    own = encode(bench.model, [pair.affective for pair in bench.pairs], bench.readout)
-    twins = encode(bench.model, [pair.neutral for pair in bench.pairs], bench.readout)
+    own = encode_stimuli(bench.model, [pair.affective for pair in bench.pairs], bench.readout)
+    twins = encode_stimuli(bench.model, [pair.neutral for pair in bench.pairs], bench.readout)
     if STAND_INS[mode] is not None:
         return _Texts(own, twins, [text.first for text in own])
     edits = [
@@ -109,7 +109,9 @@ Jobs = list[tuple[int, int]]
 """(text, plan): the rows of one forward pass."""
 
 
-def _work(model: LanguageModel, texts: _Texts, plans: Sequence[Plan]) -> list[tuple[Chunk, Jobs]]:
+def _work(
+    model: LanguageModel, texts: _Texts, plans: Sequence[Knockout]
+) -> list[tuple[Chunk, Jobs]]:
     """All passes: texts in chunks, and of each chunk its plans, those that begin at a higher layer
     last.
     """
@@ -144,7 +146,7 @@ def _make_ready(
     model: LanguageModel,
     texts: _Texts,
     chunk: Chunk,
-    plans: Sequence[Plan],
+    plans: Sequence[Knockout],
     fixed: Mapping[Site, Tensor] | None,
 ) -> _Ready:
     """The prefix of the chunk's texts; and the values `fixed` by class, or, without these, what the
@@ -159,7 +161,7 @@ def _make_ready(
     if fixed is not None:
         return _Ready(chunk, prefix, rows, fixed, classes.clamp(min=0), may)
     twins = [texts.twins[i] for i in chunk]
-    captured = run(model, twins, read=tuple(_units(plans, model))).sites
+    captured = run_forward(model, twins, read=tuple(_units(plans, model))).sites
     width = max(len(twin.tokens) for twin in twins)
     place = torch.zeros_like(classes)
     for row, (text, twin) in enumerate(zip(own, twins, strict=True)):
@@ -170,7 +172,7 @@ def _make_ready(
 
 
 def _edits(
-    model: LanguageModel, ready: _Ready, pair: Sequence[int], plans: Sequence[Plan]
+    model: LanguageModel, ready: _Ready, pair: Sequence[int], plans: Sequence[Knockout]
 ) -> list[Intervention]:
     """The knock-outs of one pass, whose row r is text `pair[r]` under `plans[r]`."""
     rows = [ready.row_of[i] for i in pair]
@@ -181,7 +183,7 @@ def _edits(
     ]
 
 
-def _units(plans: Sequence[Plan], model: LanguageModel) -> dict[Site, Tensor]:
+def _units(plans: Sequence[Knockout], model: LanguageModel) -> dict[Site, Tensor]:
     """For each site that any plan touches, which units are knocked out in which row."""
     chosen: dict[Site, Tensor] = {}
     for row, plan in enumerate(plans):
@@ -195,7 +197,7 @@ def _units(plans: Sequence[Plan], model: LanguageModel) -> dict[Site, Tensor]:
     return chosen
 
 
-def _check(plan: Plan, model: LanguageModel) -> None:
+def _check(plan: Knockout, model: LanguageModel) -> None:
     twice = [component for component, times in Counter(plan.components).items() if times > 1]
     if twice:
         raise InternalError(f"{twice[0]} is ablated twice in one plan: list each component once.")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from interp.causal.attribution import KINDS, Component, writes_before
+from interp.causal.contributions import KINDS, Component, writes_before
 from interp.models import LanguageModel
 from interp.sites import Site
 

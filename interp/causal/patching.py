@@ -21,23 +21,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.causal.passes import batches, encode
+from interp.causal.forward import batches, encode_stimuli
 from interp.causal.prefix import PREFIX_TOKENS, Prefix
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import CONTROL, Key, effect_rows, warn_of_inverted
-from interp.causal.transplants import Case, Source, make_case, read_sources, transplant
-from interp.causal.twins import strangers
+from interp.causal.transplants import Case, make_case, read_sources, transplant
 from interp.causal.words import text_scores, word_scores
 from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
+from interp.models.checks.reliance import require
 from interp.models.quantised import warn_of_rounding
-from interp.models.reliance import require
 from interp.progress import track
 from interp.sites import Site, expand
 from stimuli.battery import Pair
+from stimuli.splits import strangers
 
-METHOD = "activation_patching"
-MODES = ("denoise", "noise")
+PATCHING = "activation_patching"
+WAYS = ("denoise", "noise")
 POSITIONS = ("last", "edit")
 
 
@@ -48,7 +48,7 @@ def patch_pairs(
     *,
     sites: Sequence[str] = ("resid_post",),
     positions: Sequence[str] = POSITIONS,
-    modes: Sequence[str] = MODES,
+    modes: Sequence[str] = WAYS,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Rows of a patching sweep: metrics `restoration`, `logit_diff` (nats) and `kl` (nats, of the
@@ -65,7 +65,7 @@ def patch_pairs(
     `StatisticsError` for no pairs; `DataError` for twins of the same tokens.
     """
     _require(positions, POSITIONS, "position")
-    _require(modes, MODES, "mode")
+    _require(modes, WAYS, "mode")
     if not pairs:
         raise StatisticsError("patching needs at least one pair of twins, and none was given.")
     if model.quantised:
@@ -75,8 +75,8 @@ def patch_pairs(
     bound = readout.bind(model)
     for emotion in {pair.affective.emotion for pair in pairs}:
         bound.column(emotion)
-    affective = encode(model, [pair.affective for pair in pairs], readout)
-    neutral = encode(model, [pair.neutral for pair in pairs], readout)
+    affective = encode_stimuli(model, [pair.affective for pair in pairs], readout)
+    neutral = encode_stimuli(model, [pair.neutral for pair in pairs], readout)
     other = strangers(pairs, seed=seed)
     rows: list[dict[str, Any]] = []
     for mode in modes:
@@ -189,7 +189,7 @@ def _patch_together(
     prefix: Prefix,
     cases: Sequence[Case],
     arms: Sequence[_Arm],
-    sources: Mapping[str, "Source"],
+    sources: Mapping[str, "Donor"],
     bound: TokenReadout,
     goal: Float[Tensor, "case d_vocab"],
 ) -> Iterator[Scored]:
@@ -260,7 +260,7 @@ def _rows(
         for key, cell in cells.items()
     }
     return [
-        {"method": METHOD, **row}
+        {"method": PATCHING, **row}
         for row in effect_rows(measured, labels, groups, met=met, sign=sign)
     ]
 

@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp.causal.forward import Encoded, Pass, readers, require_finite
 from interp.causal.interventions import Intervention, applied, behind_prompts
-from interp.causal.passes import Encoded, Pass, readers, require_finite
 from interp.errors import InternalError
 from interp.models import LanguageModel
-from interp.models.cache import rows_of, stacked
+from interp.models.cache import copy_rows, stacked
 from interp.sites import Site
 
 TOKENS_AT_ONCE = 4096
@@ -107,7 +107,7 @@ class Prefix:
     def read_through(self) -> Any:
         """The cache of all texts through their last token, without an edit."""
         everyone = torch.arange(len(self.texts))
-        before = rows_of(self._cache, everyone)
+        before = copy_rows(self._cache, everyone)
         _, cache = self.model.resume(self.batch.ids[:, self.column :], self.batch.mask, before)
         return cache
 
@@ -129,7 +129,7 @@ class Prefix:
                 kept: dict[Site, Tensor] = {}
                 ids = torch.tensor(tokens).expand(len(texts), -1)
                 cache, mask = (
-                    rows_of(self.read_through, texts),
+                    copy_rows(self.read_through, texts),
                     self.further_mask(texts, len(tokens)),
                 )
                 self.model.resume(ids, mask, cache, hooks=readers(sites, kept))
@@ -155,7 +155,7 @@ class Prefix:
             begin = self.model.begin(lowest, stream[chosen.to(stream.device)])
         kept: dict[Site, Tensor] = {}
         with applied(self.model, interventions, lengths=lengths, side="left", start=self.column):
-            cache = rows_of(self._cache, chosen, first=lowest)
+            cache = copy_rows(self._cache, chosen, first=lowest)
             logits, cache = self.model.resume(
                 ids, mask, cache, hooks=readers(read, kept), begin=begin
             )
@@ -205,7 +205,7 @@ class Behind:
         """
         prefix, texts, new = self.prefix, self.chosen[rows], ids.shape[1]
         lengths = [prefix.batch.lengths[i] for i in texts.tolist()]
-        cache, begin = rows_of(self.cache, rows, first=self.lowest), None
+        cache, begin = copy_rows(self.cache, rows, first=self.lowest), None
         if self.lowest:  # below, nothing is edited: there the tokens are read once for all passes
             cache = stacked(prefix.read_through, cache, first=self.lowest)
             begin = prefix.model.begin(self.lowest, self._unedited(texts, ids))

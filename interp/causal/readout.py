@@ -19,7 +19,7 @@ from torch import Tensor
 
 from interp.errors import DataError, UsageError
 from interp.models import LanguageModel
-from interp.models.tokens import panics_told
+from interp.models.texts.tokens import panics_told
 from stimuli.battery import NEUTRAL, Stimulus
 
 _FIELD = re.compile(r"\{(\w+)\}")

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from interp.chance import benjamini_hochberg, sign_flip
-from interp.sites import Site, place
+from interp.chance import LEAST_P, benjamini_hochberg, sign_flip
+from interp.sites import Site, site_columns
 from interp.stats import group_sums, mean_interval, numbered, ratio_interval
 
 CONTROL = "random_source"
-LEAST_P = 0.05
 
-N_FOLDS = 5
+PLACE_FOLDS = 5
 """Folds of scenarios, each of which is told of where the others restore most."""
 
 Key = tuple[Site | None, str, str]
@@ -63,9 +62,9 @@ def effect_rows(
                     "metric": "total_effect",
                     **mean_interval(effects[used], groups[used])._asdict(),
                 }
-                rows.append({**place(None), **common, **total, **passed[emotion]})
+                rows.append({**site_columns(None), **common, **total, **passed[emotion]})
             for key in (key for key in cells if key[0] is not None and key[2] == control):
-                here = {**place(key[0]), **common, "position": key[1]}
+                here = {**site_columns(key[0]), **common, "position": key[1]}
                 found = {
                     metric: mean_interval(values[used], groups[used])
                     for metric, values in cells[key].items()
@@ -105,21 +104,23 @@ def nested_restoration(
     """
     rows = []
     scenario = numbered(groups)
-    if int(scenario.max()) + 1 < N_FOLDS:
+    if int(scenario.max()) + 1 < PLACE_FOLDS:
         return []
     side = float(np.sign(effects.sum()))
-    fold = (np.random.default_rng(seed).permutation(int(scenario.max()) + 1) % N_FOLDS)[scenario]
+    fold = (np.random.default_rng(seed).permutation(int(scenario.max()) + 1) % PLACE_FOLDS)[
+        scenario
+    ]
     for position in dict.fromkeys(key[1] for key in moved):
         mine = {key: values for key, values in moved.items() if key[1] == position}
         told, chosen = np.empty(len(effects)), []
-        for one in range(N_FOLDS):
+        for one in range(PLACE_FOLDS):
             rest = fold != one
             chosen.append(max(mine, key=lambda key: float(mine[key][rest].sum()) * side))
             told[~rest] = mine[chosen[-1]][~rest]
         most, times = Counter(chosen).most_common(1)[0]
-        row = {**place(most[0]), "position": position, "metric": "nested_restoration"}
+        row = {**site_columns(most[0]), "position": position, "metric": "nested_restoration"}
         found = ratio_interval(told, effects, groups)._asdict()
-        rows.append({**row, **found, "chosen_by": f"{times} of {N_FOLDS} folds"})
+        rows.append({**row, **found, "chosen_by": f"{times} of {PLACE_FOLDS} folds"})
     return rows
 
 

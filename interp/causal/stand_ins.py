@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.causal.attribution import KINDS
-from interp.causal.passes import Encoded, batches, run
+from interp.causal.contributions import KINDS
+from interp.causal.forward import Encoded, batches, run_forward
 from interp.models import LanguageModel
 from interp.sites import Site
 
-INNER, LAST, SUFFIX = range(3)
+INNER, LAST_TOKEN, SUFFIX = range(3)
 """Classes of positions: a text's own tokens, the last of them, and the readout's suffix."""
 
 Constants = dict[Site, Float[Tensor, " 3 *site"]]
@@ -29,20 +29,20 @@ def position_classes(rows: Sequence[Encoded]) -> Int[Tensor, "text pos"]:
     for place, row in enumerate(rows):
         classes[place, row.first : len(row.tokens)] = SUFFIX
         classes[place, row.first : row.end + 1] = INNER
-        classes[place, row.end] = LAST
+        classes[place, row.end] = LAST_TOKEN
     return classes
 
 
-def mean(model: LanguageModel, rows: Sequence[Encoded], sites: Sequence[Site]) -> Constants:
+def mean_values(model: LanguageModel, rows: Sequence[Encoded], sites: Sequence[Site]) -> Constants:
     """The mean activation over all texts; zero for a class of positions that no text has."""
     sums: dict[Site, Tensor] = {}
     counts = torch.zeros(3)
     for batch in batches(rows):
         mine = [rows[i] for i in batch]
         classes = position_classes(mine)
-        chosen = torch.stack([classes == one for one in (INNER, LAST, SUFFIX)]).float()
+        chosen = torch.stack([classes == one for one in (INNER, LAST_TOKEN, SUFFIX)]).float()
         counts += chosen.sum((1, 2))
-        for site, x in run(model, mine, read=sites).sites.items():
+        for site, x in run_forward(model, mine, read=sites).sites.items():
             total = torch.einsum("crp,rp...->c...", chosen.to(x.device), x.float())
             sums[site] = total + sums.get(site, torch.zeros_like(total))
     many = counts.clamp(min=1)
@@ -52,7 +52,7 @@ def mean(model: LanguageModel, rows: Sequence[Encoded], sites: Sequence[Site]) -
     }
 
 
-def zero(model: LanguageModel, rows: Sequence[Encoded], sites: Sequence[Site]) -> Constants:
+def zero_values(model: LanguageModel, rows: Sequence[Encoded], sites: Sequence[Site]) -> Constants:
     """Zeros."""
     dims = model.dims
     shapes = {KINDS["head"]: (dims.n_heads, dims.d_head), KINDS["neuron"]: (dims.d_mlp,)}
@@ -62,7 +62,7 @@ def zero(model: LanguageModel, rows: Sequence[Encoded], sites: Sequence[Site]) -
 StandIn = Callable[[LanguageModel, Sequence[Encoded], Sequence[Site]], Constants]
 """A function of the model, all texts, and the sites that are touched."""
 
-STAND_INS: dict[str, StandIn | None] = {"resample": None, "mean": mean, "zero": zero}
+STAND_INS: dict[str, StandIn | None] = {"resample": None, "mean": mean_values, "zero": zero_values}
 """The stand-ins by name, None for the neutral twin's own values; a study takes the one that
 `--ablate-with` names.
 """

@@ -2,12 +2,12 @@
 it writes.
 
 What is added is a step along the direction (`interp.causal.steps`), by default `scale *
-direction.scale * direction.vector`: scale 1 adds the natural length, as far as held-out twins
+direction.length * direction.vector`: scale 1 adds the natural length, as far as held-out twins
 differ along the direction, at its own site. A direction without such a length is refused. It is
-added at the text's last token, where directions are fitted (`interp.models.ends`), and at every
-token after it. Activation addition: Turner et al. 2023, Rimsky et al. 2024. Arms share prompts,
-seeds and stop rules; the strength is chosen on one half of the prompts and reported on the other,
-beside unsteered text and random directions of the same length.
+added at the text's last token, where directions are fitted (`interp.models.texts.ends`), and at
+every token after it. Activation addition: Turner et al. 2023, Rimsky et al. 2024. Arms share
+prompts, seeds and stop rules; the strength is chosen on one half of the prompts and reported on the
+other, beside unsteered text and random directions of the same length.
 """
 
 import math
@@ -17,27 +17,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from interp.causal.attribution import DirectionLike
 from interp.causal.edits import add
-from interp.causal.generation import acting, write
+from interp.causal.forward import batches, encode_stimuli, listed, open_prompts
+from interp.causal.generation import acting, write_on
 from interp.causal.interventions import Intervention, Where
-from interp.causal.passes import batches, encode, listed, open_prompts
 from interp.causal.pooled import gain_rows
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
 from interp.causal.steps import Weighted, check_direction, pushes, random_like, with_length
 from interp.causal.words import word_scores
+from interp.directions import Direction
 from interp.errors import UsageError
 from interp.models import LanguageModel
-from interp.models.conversations import Prompt
 from interp.models.quantised import warn_of_rounding
+from interp.models.texts.conversations import Prompt
 from interp.progress import track
-from interp.sites import LAST, place
+from interp.sites import LAST, site_columns
 from interp.stats import mean_interval
 from stimuli.battery import Stimulus
 
-METHOD = "steering"
-WHERE: Where = ("last", "generated")
+STEERING = "steering"
+STEERED_AT: Where = ("last", "generated")
 """Where a direction is added unless asked otherwise, in the words of `interp.causal.generation`."""
 
 SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -46,11 +46,11 @@ SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)
 def steer(
     model: LanguageModel,
     prompts: Prompt | Stimulus | Sequence[Prompt | Stimulus],
-    direction: DirectionLike | Sequence[Weighted],
+    direction: Direction | Sequence[Weighted],
     *,
     scale: float | int | Sequence[float] = 1.0,
     unit: str = "length",
-    where: Where = WHERE,
+    where: Where = STEERED_AT,
     max_new_tokens: int = 20,
     seed: int = 0,
     temperature: float = 0.0,
@@ -71,7 +71,7 @@ def steer(
     vocabulary lacks, and on a quantised model.
     """
     prompts = listed(prompts)
-    mixture = [(direction, 1.0)] if isinstance(direction, DirectionLike) else list(direction)
+    mixture = [(direction, 1.0)] if isinstance(direction, Direction) else list(direction)
     if not prompts or not mixture:
         raise UsageError(
             f"{len(prompts)} prompts and {len(mixture)} directions: give at least one of each."
@@ -88,7 +88,7 @@ def steer(
         where=where,
         allow_foreign=allow_foreign,
     )
-    return write(
+    return write_on(
         model,
         rows,
         edits,
@@ -101,7 +101,7 @@ def steer(
 def dose_response(
     model: LanguageModel,
     stimuli: Sequence[Stimulus],
-    directions: Mapping[str, DirectionLike],
+    directions: Mapping[str, Direction],
     readout: Readout,
     *,
     scales: Sequence[float] = SCALES,
@@ -119,7 +119,7 @@ def dose_response(
     check_scales(scales)
     if model.quantised:
         warn_of_rounding(model.provenance, "steering")
-    bound, encoded = readout.bind(model), encode(model, stimuli, readout)
+    bound, encoded = readout.bind(model), encode_stimuli(model, stimuli, readout)
     groups = [stimulus.group for stimulus in stimuli]
     rng = np.random.default_rng(seed)
     chunks = batches(encoded)
@@ -135,25 +135,25 @@ def dose_response(
         for arm in arms
         if arm[0] != "unsteered"
     }
-    about = {"method": METHOD, "half": "", "judge": "readout", "position": acts_at(WHERE)}
+    about = {"method": STEERING, "half": "", "judge": "readout", "position": acts_at(STEERED_AT)}
     asked = torch.isin(torch.arange(len(bound.emotions)), torch.tensor(columns))
     for at, (emotion, direction) in enumerate(
         track(list(usable.items()), "dose response", unit="emotion")
     ):
         check_direction(model, direction)
-        own = np.tile(np.asarray(direction.vector) * direction.scale, (len(stimuli), 1))
+        own = np.tile(direction.step, (len(stimuli), 1))
         unsteered = np.empty((len(stimuli), len(usable)))
         for control, scale in arms:
             vectors = random_like(own, rng) if control == "random" else own
             values = np.empty_like(unsteered)
             for chunk, prefix in zip(chunks, prefixes, strict=True):
                 step = add(vectors[chunk], scale=scale)
-                edit = Intervention(direction.site, step, acting(WHERE, prefix.texts))
+                edit = Intervention(direction.site, step, acting(STEERED_AT, prefix.texts))
                 found = prefix.run([edit], further=not bound.whole)
                 wanted = asked.expand(len(chunk), -1)
                 values[chunk] = word_scores(found, bound, wanted=wanted)[:, columns].cpu().numpy()
             common = {
-                **place(direction.site),
+                **site_columns(direction.site),
                 **about,
                 "emotion": emotion,
                 "scale": scale,
@@ -170,7 +170,7 @@ def dose_response(
                 for name, one in measured.items()
             ]
     site = next(iter(usable.values())).site
-    return rows + [{**place(site), **about, **row} for row in gain_rows(gains, groups)]
+    return rows + [{**site_columns(site), **about, **row} for row in gain_rows(gains, groups)]
 
 
 def acts_at(where: Where) -> str:

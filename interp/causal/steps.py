@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.causal.attribution import DirectionLike
 from interp.causal.edits import add
+from interp.causal.forward import Encoded, run_forward
 from interp.causal.interventions import Intervention, Where
-from interp.causal.passes import Encoded, run
 from interp.directions import Direction
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import LanguageModel
-from interp.models.reliance import require
+from interp.models.checks.reliance import require
 from interp.sites import RESIDUAL_WIDE, Site
 
 DOSE = 0.3
@@ -33,7 +32,7 @@ cannot tell the two apart.
 
 UNITS = ("dose", "stream", "length")
 
-Weighted = tuple[DirectionLike, float]
+Weighted = tuple[Direction, float]
 """A direction of a mixture, and how many times its step is added."""
 
 HUGE = 20.0
@@ -42,22 +41,21 @@ vector's, not the model's.
 """
 
 
-def step(direction: DirectionLike, unit: str) -> Float[np.ndarray, " d_model"]:
+def step(direction: Direction, unit: str) -> Float[np.ndarray, " d_model"]:
     """What a scale of 1 adds. Raises `UsageError` for an unknown unit, and where the direction does
     not know how long the stream is.
     """
     if unit not in UNITS:
         raise UsageError(f"unknown unit of strength {unit!r}: choose one of {', '.join(UNITS)}.")
-    vector = np.asarray(direction.vector)
     if unit == "length":
-        return vector * direction.scale
-    norm = direction.stream_norm if isinstance(direction, Direction) else math.nan
+        return direction.step
+    norm = direction.stream_norm
     if math.isnan(norm):
         raise UsageError(
             f"the direction at {direction.site} does not say how long the stream is, as those of "
             f"before do not: fit it again, or give its strength in the unit 'length'."
         )
-    return vector * norm * (DOSE if unit == "dose" else 1.0)
+    return direction.vector * norm * (DOSE if unit == "dose" else 1.0)
 
 
 def pushes(
@@ -90,7 +88,7 @@ def pushes(
 
 
 def check_direction(
-    model: LanguageModel, direction: DirectionLike, *, allow_foreign: bool = False
+    model: LanguageModel, direction: Direction, *, allow_foreign: bool = False
 ) -> None:
     """Raise `ArtefactError` unless `direction` can be added to this model's stream: its width,
     length, and origin.
@@ -111,7 +109,7 @@ def check_direction(
             f"the direction is {width} wide, made for {made_for}, and {here} is "
             f"{model.dims.d_model} wide: fit one on it."
         )
-    length = float(np.linalg.norm(direction.vector)) * direction.scale
+    length = float(np.linalg.norm(direction.vector)) * direction.length
     if not (math.isfinite(length) and length > 0):
         raise ArtefactError(
             f"the direction at {direction.site} has length {length}, measured on held-out "
@@ -131,15 +129,15 @@ def check_direction(
     require(model, "steering", [direction.site])
 
 
-def with_length(directions: Mapping[str, DirectionLike]) -> dict[str, DirectionLike]:
+def with_length(directions: Mapping[str, Direction]) -> dict[str, Direction]:
     """Those directions that have a length, by emotion; a warning names the others, which nothing
     can be steered along.
 
     Raises `StatisticsError` when none has.
     """
-    left = {emotion: direction for emotion, direction in directions.items() if direction.scale > 0}
+    left = {emotion: direction for emotion, direction in directions.items() if direction.length > 0}
     lost = ", ".join(
-        f"{emotion} ({directions[emotion].scale:.3g})"
+        f"{emotion} ({directions[emotion].length:.3g})"
         for emotion in directions
         if emotion not in left
     )
@@ -161,7 +159,7 @@ def warn_if_huge(model: LanguageModel, rows: Sequence[Encoded], site: Site, adde
     16) texts' last tokens.
     """
     rows = rows[:16]
-    stream = run(model, rows, read=[site]).at(site, [row.end for row in rows])
+    stream = run_forward(model, rows, read=[site]).at(site, [row.end for row in rows])
     norm = float(stream.float().norm(dim=-1).mean())
     if added > HUGE * norm:
         warnings.warn(

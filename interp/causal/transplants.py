@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.causal.alignment import align, map_positions
 from interp.causal.edits import exchange
+from interp.causal.forward import Encoded, run_forward
 from interp.causal.interventions import Intervention
-from interp.causal.passes import Encoded, run
 from interp.causal.restoration import CONTROL
-from interp.causal.twins import align, map_positions
 from interp.errors import InternalError
 from interp.models import LanguageModel
 from interp.sites import Site
@@ -56,7 +56,7 @@ def make_case(
     return Case(pair, target[i], source[i], source[other] if other >= 0 else None, moves)
 
 
-class Source(NamedTuple):
+class Donor(NamedTuple):
     """What a batch's sources hold at the positions that are moved, each row's own, sorted."""
 
     logits: Float[Tensor, "row d_vocab"]
@@ -70,7 +70,7 @@ def read_sources(
     rows: Sequence[int],
     control: str,
     sites: Sequence[Site],
-) -> Source:
+) -> Donor:
     """The sources of `rows`, run once; only what is moved somewhere is kept."""
     texts = [cases[row].source if control == "" else _present(cases[row].stranger) for row in rows]
     moved = [
@@ -81,8 +81,8 @@ def read_sources(
     at = torch.zeros(len(rows), max(map(len, positions)), dtype=torch.long)
     for row, own in enumerate(positions):
         at[row, : len(own)] = torch.from_numpy(own)
-    found = run(model, texts, read=sites, at=at)
-    return Source(found.logits, found.sites, positions)
+    found = run_forward(model, texts, read=sites, at=at)
+    return Donor(found.logits, found.sites, positions)
 
 
 def _present(stranger: Encoded | None) -> Encoded:
@@ -92,7 +92,7 @@ def _present(stranger: Encoded | None) -> Encoded:
 
 
 def transplant(
-    site: Site, source: Source, moves: Sequence[Moves], lengths: Sequence[int], first: int
+    site: Site, source: Donor, moves: Sequence[Moves], lengths: Sequence[int], first: int
 ) -> Intervention:
     """The intervention that puts the source's activations at the moves' target positions, in the
     rows from `first` on of a pass whose rows have these lengths.

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.causal.passes import Encoded, Pass, run
+from interp.causal.forward import Encoded, Pass, run_forward
 from interp.causal.prefix import Behind, Prefix
 from interp.causal.readout import TokenReadout, Word
 from interp.errors import InternalError
@@ -55,7 +55,7 @@ def text_scores(
 ) -> Float[Tensor, "row emotion"]:
     """The readout's scores (nats) after one batch of texts, unedited."""
     if bound.whole:
-        return bound.scores(run(model, rows).logits)
+        return bound.scores(run_forward(model, rows).logits)
     prefix = Prefix(model, rows, [len(row.tokens) for row in rows])
     return word_scores(prefix.run([], further=True), bound)
 

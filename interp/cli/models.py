@@ -24,7 +24,7 @@ def doctor(model: str, how: ModelOptions, as_json: bool) -> None:
     when a check fails.
     """
     from interp import models
-    from interp.models.doctor import examine
+    from interp.models.checks.doctor import examine
 
     loaded = models.load(
         model,

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 import click
 
 from interp.errors import UsageError
-from interp.options import About, Option, build, options_of
+from interp.options import About, Option, build_record, options_of
 from interp.settings import StudyOptions, TextOptions
 
 Command = Callable[..., Any]
@@ -102,7 +102,7 @@ def gathered(
         def gather(**values: Any) -> Any:
             said = {name: values.pop(name) for name in chosen}
             said = {name: value for name, value in said.items() if value not in (None, (), {})}
-            return command(**{into: build(record, said)}, **values)
+            return command(**{into: build_record(record, said)}, **values)
 
         taking: Command = gather
         for name, one in reversed(chosen.items()):

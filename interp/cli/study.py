@@ -17,7 +17,7 @@ from interp.options import about, flat
 from interp.settings import StudyOptions
 from interp.stages import STAGE_COMMANDS, STAGES, StageCommand
 
-METHODS = frozenset({"folds", "probe", "direction", "ablate_with", "judge", "seed"})
+METHOD_OPTIONS = frozenset({"folds", "probe", "direction", "ablate_with", "judge", "seed"})
 """Settings that only some stages use. The help of the other stages leaves them out; every stage
 takes them, since commands that share a folder agree in all settings.
 """
@@ -25,7 +25,7 @@ takes them, since commands that share a folder agree in all settings.
 RUN = StageCommand(
     "Every stage on one model and one battery; ends with the path of the report. Run again to "
     "resume.",
-    uses=tuple(sorted(METHODS)),
+    uses=tuple(sorted(METHOD_OPTIONS)),
 )
 
 _ASKED = "--model storyworld --stimuli storyworld --out runs/demo"
@@ -63,9 +63,9 @@ class Call:
 def study_command(name: str, known: StageCommand) -> Callable[[Command], click.Command]:
     """The command `name`, which gets what is `asked` of a study, and how to `call` it.
 
-    Of `METHODS` its help shows those that it uses.
+    Of `METHOD_OPTIONS` its help shows those that it uses.
     """
-    hidden = METHODS.difference(known.uses)
+    hidden = METHOD_OPTIONS.difference(known.uses)
     taken = options(
         gathered(StudyOptions, into="asked", hidden=hidden),
         gathered(Call, into="call"),

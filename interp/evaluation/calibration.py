@@ -22,8 +22,9 @@ from interp.analysis.controls import permutation_null, relabellings
 from interp.analysis.design import Design
 from interp.analysis.directions import separation
 from interp.analysis.folds import grouped_folds
-from interp.analysis.nested import ABOVE_TEXT, NESTED, nested_rows, nested_separation
-from interp.analysis.probes import cross_validate, score
+from interp.analysis.nested import ABOVE_TEXT, NESTED_AUROC, nested_rows, nested_separation
+from interp.analysis.predictions import score
+from interp.analysis.probes import cross_validate
 from interp.analysis.stats import max_t
 from interp.causal.pooled import success_rows
 from interp.causal.restoration import Key, gates, nested_restoration
@@ -31,10 +32,10 @@ from interp.chance import assignment_p, sign_flip, strata_p
 from interp.defaults import CALIBRATIONS
 from interp.errors import UsageError
 from interp.progress import track
+from interp.results import TableRow
 from interp.sites import Site
 from interp.stats import Estimate, Labels, mean_interval, ratio_interval
 
-Row = dict[str, Any]
 Draw = Callable[[np.random.Generator, int], Float[np.ndarray, " n"]]
 
 LEVELS = (0.05, 0.01)
@@ -42,7 +43,9 @@ N_PERM = 199
 _MOST_RUNS = 1_000_000
 
 
-def calibrate(*, runs: int = CALIBRATIONS, seed: int = 0, names: Iterable[str] = ()) -> list[Row]:
+def calibrate(
+    *, runs: int = CALIBRATIONS, seed: int = 0, names: Iterable[str] = ()
+) -> list[TableRow]:
     """Rows (what, nominal, measured, runs) of every check, or of those whose name holds one of
     `names`.
 
@@ -63,7 +66,7 @@ def calibrate(*, runs: int = CALIBRATIONS, seed: int = 0, names: Iterable[str] =
             f"no check is called {', '.join(map(repr, wanted))}: the names are "
             f"{', '.join([*TESTS, *INTERVALS])}."
         )
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for what, test in track(list(tests.items()), "calibrating p", unit="check"):
         p = np.array([test(one) for one in seeds])
         rows += [_row(f"rejection of {what}", level, (p <= level).tolist()) for level in LEVELS]
@@ -86,7 +89,7 @@ def _named(what: str, wanted: tuple[str, ...]) -> bool:
     return not wanted or any(name in what for name in wanted)
 
 
-def _row(what: str, nominal: float, hits: list[bool]) -> Row:
+def _row(what: str, nominal: float, hits: list[bool]) -> TableRow:
     return {
         "what": what,
         "nominal": nominal,
@@ -264,7 +267,7 @@ def _separation(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate,
     ), None
 
 
-def _estimate(rows: list[Row], metric: str) -> Estimate:
+def _estimate(rows: list[TableRow], metric: str) -> Estimate:
     row = next(row for row in rows if row["metric"] == metric)
     return Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"])
 
@@ -331,7 +334,7 @@ INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
     },
     **{
         f"{m}, any of 4 sites, shift {s}, n {n}": partial(_nested, m, n, s)
-        for m in (NESTED, ABOVE_TEXT)
+        for m in (NESTED_AUROC, ABOVE_TEXT)
         for s in (0.0, 2.0)
         for n in (8, 16)
     },

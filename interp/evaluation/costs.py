@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import torch
 
-from interp.causal.passes import Encoded
+from interp.causal.forward import Encoded
 from interp.models import LanguageModel
 
-TOKENS_AT_ONCE = 1024
+PRICED_AT_ONCE = 1024
 """Tokens whose logits over the whole vocabulary are held at once, padding counted."""
 
 
@@ -63,7 +63,7 @@ def perplexities(
     found = [math.nan] * len(rows)
     asked = [at for at, new in enumerate(written) if new]
     longest = max((len(whole[at]) for at in asked), default=1)
-    at_once = max(TOKENS_AT_ONCE // longest, 1)
+    at_once = max(PRICED_AT_ONCE // longest, 1)
     for first in range(0, len(asked), at_once):
         part = asked[first : first + at_once]
         batch = model.pad([whole[at] for at in part])

@@ -1,8 +1,8 @@
 """Families x methods: is what a method says what Hugging Face computes, or is it refused?
 
 Each family is a tiny random model (`interp.testbeds.families`). Each method is asked first whether
-it may be used (`interp.models.reliance`); where it may, its numbers are held against those that
-torch's own forward hooks give on the plain Hugging Face model (`interp.evaluation.plainly`).
+it may be used (`interp.models.checks.reliance`); where it may, its numbers are held against those
+that torch's own forward hooks give on the plain Hugging Face model (`interp.evaluation.plainly`).
 "right": equal up to rounding. "refused": an error says why. "wrong": there are numbers, and they
 are false; no family may have this word, and the test of the table fails where one has.
 """
@@ -17,33 +17,33 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from interp.causal.attribution import contributions
+from interp.causal.contributions import contributions_at
 from interp.causal.edits import add, replace
+from interp.causal.forward import Encoded
 from interp.causal.interventions import Intervention, applied
-from interp.causal.passes import Encoded
 from interp.causal.prefix import Prefix
 from interp.errors import InterpError, UsageError
 from interp.evaluation.plainly import Plain, plus, put
 from interp.models import LanguageModel, load
+from interp.models.checks.reliance import refusal
 from interp.models.editable import Hook
-from interp.models.reliance import refusal
 from interp.sites import Site
 from interp.testbeds.families import FAMILIES
-from interp.testbeds.family_folders import make_folder
+from interp.testbeds.family_folders import make_model_folder
 
-DTYPES = ("float32", "bfloat16")
-CLOSE = {"float32": 2e-4, "bfloat16": 6e-2}
+PRECISIONS = ("float32", "bfloat16")
+TOLERANCES = {"float32": 2e-4, "bfloat16": 6e-2}
 """Largest difference from Hugging Face's numbers, relative to the largest of them."""
 
 WHOLE = "the whole model: "
 """How the reason begins where a model is refused when it is loaded."""
 
 TEXTS = ((1, 9, 14, 30, 8, 21, 6), (1, 30, 12, 5), (1, 4, 17, 25, 9))
-NEW_TOKENS = 6
+WRITTEN_TOKENS = 6
 HEAD, NEURON = 1, 5
 
 
-class Verdict(NamedTuple):
+class Outcome(NamedTuple):
     """What became of a method on a model: a word, and what it rests on."""
 
     word: str
@@ -59,7 +59,9 @@ class Trial:
     close: float
 
 
-def tabulate(names: Iterable[str] = (), *, dtypes: Sequence[str] = DTYPES) -> list[dict[str, Any]]:
+def tabulate(
+    names: Iterable[str] = (), *, dtypes: Sequence[str] = PRECISIONS
+) -> list[dict[str, Any]]:
     """A row per family, precision and method: {family, dtype, method, word, why}; all families by
     default. Raises `UsageError` for a family that is not among them.
     """
@@ -70,7 +72,7 @@ def tabulate(names: Iterable[str] = (), *, dtypes: Sequence[str] = DTYPES) -> li
     rows: list[dict[str, Any]] = []
     for family in chosen:
         with tempfile.TemporaryDirectory() as folder:
-            path = make_folder(family, Path(folder) / family)
+            path = make_model_folder(family, Path(folder) / family)
             for dtype in dtypes:
                 rows += [
                     {"family": family, "dtype": dtype, "method": method, **verdict._asdict()}
@@ -79,7 +81,7 @@ def tabulate(names: Iterable[str] = (), *, dtypes: Sequence[str] = DTYPES) -> li
     return rows
 
 
-def judge(folder: Path, *, dtype: str) -> dict[str, Verdict]:
+def judge(folder: Path, *, dtype: str) -> dict[str, Outcome]:
     """The verdict of each method on the model in `folder`."""
     try:
         with warnings.catch_warnings():
@@ -87,22 +89,22 @@ def judge(folder: Path, *, dtype: str) -> dict[str, Verdict]:
             model = load(str(folder), dtype=dtype)
     except InterpError as error:
         told = str(error).replace(f"{folder}: ", "").replace(f"{folder} ", "")
-        whole = Verdict("refused", f"{WHOLE}{told.split('. ')[0].rstrip('.')}")
+        whole = Outcome("refused", f"{WHOLE}{told.split('. ')[0].rstrip('.')}")
         return dict.fromkeys(METHODS, whole)
     plain = Plain(model.plain(), n_layers=model.dims.n_layers, d_model=model.dims.d_model)
-    trial = Trial(model, plain, CLOSE[dtype])
+    trial = Trial(model, plain, TOLERANCES[dtype])
     return {name: _tried(trial, method) for name, method in METHODS.items()}
 
 
-def _tried(trial: Trial, method: "Method") -> Verdict:
+def _tried(trial: Trial, method: "Examined") -> Outcome:
     sites = [Site(name, at) for name in method.names for at in range(trial.model.dims.n_layers)]
     refused = refusal(trial.model, method.relies, sites)
     if refused is not None:
-        return Verdict("refused", refused.check)
+        return Outcome("refused", refused.check)
     error = method.compare(trial)
     if not error <= trial.close:
-        return Verdict("wrong", f"error {error:.1e}, bound {trial.close:.0e}")
-    return Verdict("right", "")
+        return Outcome("wrong", f"error {error:.1e}, bound {trial.close:.0e}")
+    return Outcome("right", "")
 
 
 def _compare_stream(trial: Trial) -> float:
@@ -143,7 +145,7 @@ def _compare_contributions(trial: Trial, name: str) -> float:
         site = Site(name, layer)
         x = _seen(model, [site])[site][0][-1:]
         for frozen in (False, True):
-            found = contributions(model, site, x.numpy(), vector.numpy(), frozen=frozen)[0]
+            found = contributions_at(model, site, x.numpy(), vector.numpy(), frozen=frozen)[0]
             for unit in (0, HEAD, len(found) - 1):
                 units = _units(model, name, unit)
                 part = trial.plain.part(ids, layer, _KIND[name], units, frozen=frozen)
@@ -197,7 +199,7 @@ def _compare_generation(trial: Trial) -> float:
     """Greedy tokens, in a padded batch and with the cache: how far each is from Hugging Face's
     most likely one.
     """
-    written = trial.model.generate(TEXTS, max_new_tokens=NEW_TOKENS)
+    written = trial.model.generate(TEXTS, max_new_tokens=WRITTEN_TOKENS)
     return max(_unlikely(trial, ids, new) for ids, new in zip(TEXTS, written, strict=True))
 
 
@@ -210,14 +212,14 @@ def _compare_steering(trial: Trial) -> float:
     vector = vector / vector.norm() * scale
     edit = Intervention(Site("resid_post", layer), add(vector.numpy()), ("last", "generated"))
     with applied(model, [edit], lengths=[len(ids) for ids in TEXTS], side="left"):
-        written = model.generate(TEXTS, max_new_tokens=NEW_TOKENS)
+        written = model.generate(TEXTS, max_new_tokens=WRITTEN_TOKENS)
     for ids, new in zip(TEXTS, written, strict=True):
         with trial.plain.changed([(trial.plain.blocks[layer], plus(len(ids) - 1, vector))]):
             gaps.append(_unlikely(trial, ids, new))
     return max(gaps)
 
 
-class Method(NamedTuple):
+class Examined(NamedTuple):
     """A column of the table: what it relies on, the sites that it touches, and the comparison."""
 
     relies: str
@@ -225,17 +227,19 @@ class Method(NamedTuple):
     compare: Callable[[Trial], float]
 
 
-METHODS: Mapping[str, Method] = {
-    "stream": Method("capture", ("resid_pre", "resid_post"), _compare_stream),
-    "what is added": Method("capture", ("attn_out", "mlp_out"), _compare_added),
-    "heads": Method("contributions", ("z",), lambda one: _compare_contributions(one, "z")),
-    "neurons": Method("contributions", ("post",), lambda one: _compare_contributions(one, "post")),
-    "patch stream": Method("patching", ("resid_post",), _compare_patching),
-    "patch added": Method("patching", ("attn_out", "mlp_out"), _compare_added_patching),
-    "ablate heads": Method("ablation", ("z",), lambda one: _compare_ablation(one, "z")),
-    "ablate neurons": Method("ablation", ("post",), lambda one: _compare_ablation(one, "post")),
-    "steer": Method("steering", ("resid_post",), _compare_steering),
-    "generate": Method("generation", (), _compare_generation),
+METHODS: Mapping[str, Examined] = {
+    "stream": Examined("capture", ("resid_pre", "resid_post"), _compare_stream),
+    "what is added": Examined("capture", ("attn_out", "mlp_out"), _compare_added),
+    "heads": Examined("contributions", ("z",), lambda one: _compare_contributions(one, "z")),
+    "neurons": Examined(
+        "contributions", ("post",), lambda one: _compare_contributions(one, "post")
+    ),
+    "patch stream": Examined("patching", ("resid_post",), _compare_patching),
+    "patch added": Examined("patching", ("attn_out", "mlp_out"), _compare_added_patching),
+    "ablate heads": Examined("ablation", ("z",), lambda one: _compare_ablation(one, "z")),
+    "ablate neurons": Examined("ablation", ("post",), lambda one: _compare_ablation(one, "post")),
+    "steer": Examined("steering", ("resid_post",), _compare_steering),
+    "generate": Examined("generation", (), _compare_generation),
 }
 """The columns of the table."""
 

@@ -4,14 +4,14 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from interp.evaluation.families import CLOSE, DTYPES, METHODS, WHOLE
-from interp.models.reliance import RELIES_ON
+from interp.evaluation.families import METHODS, PRECISIONS, TOLERANCES, WHOLE
+from interp.models.checks.reliance import RELIES_ON
 from interp.testbeds.families import FAMILIES
 
-Rows = Sequence[Mapping[str, Any]]
+FamilyRows = Sequence[Mapping[str, Any]]
 
-READING = ("stream", "what is added", "heads", "neurons")
-ACTING = tuple(method for method in METHODS if method not in READING)
+READ_METHODS = ("stream", "what is added", "heads", "neurons")
+ACTING = tuple(method for method in METHODS if method not in READ_METHODS)
 
 _HEAD = """# Families of models
 
@@ -48,40 +48,40 @@ _NAMES = {
 }
 
 
-def write_page(rows: Rows) -> str:
+def write_page(rows: FamilyRows) -> str:
     """The page, in Markdown."""
-    bounds = " and ".join(f"{CLOSE[dtype]:.0e} in {dtype}" for dtype in DTYPES)
+    bounds = " and ".join(f"{TOLERANCES[dtype]:.0e} in {dtype}" for dtype in PRECISIONS)
     head = _HEAD.format(bounds=bounds)
     whole = [family for family in _families(rows) if _refused_whole(rows, family)]
     parts = [head, "## What is compared, and what it relies on\n", *_methods()]
-    parts += ["\n## Reading\n", *table_lines(rows, READING)]
+    parts += ["\n## Reading\n", *table_lines(rows, READ_METHODS)]
     parts += ["\n## Acting\n", *table_lines(rows, ACTING)]
     if whole:
         parts += ["\n## Refused as a whole\n", *(whole_line(rows, family) for family in whole)]
     return "\n".join(parts) + "\n"
 
 
-def table_lines(rows: Rows, methods: Sequence[str]) -> list[str]:
+def table_lines(rows: FamilyRows, methods: Sequence[str]) -> list[str]:
     """The lines of a table: a family per line, a method per column."""
     lines = [f"| family | peculiar | {' | '.join(methods)} |", f"|{'---|' * (len(methods) + 2)}"]
     told = [family for family in _families(rows) if not _refused_whole(rows, family)]
     return lines + [table_line(rows, family, methods) for family in told]
 
 
-def table_line(rows: Rows, family: str, methods: Sequence[str]) -> str:
+def table_line(rows: FamilyRows, family: str, methods: Sequence[str]) -> str:
     """The line of a family."""
     cells = [_cell(rows, family, method) for method in methods]
     return f"| {family} | {FAMILIES[family].peculiar} | {' | '.join(cells)} |"
 
 
-def whole_line(rows: Rows, family: str) -> str:
+def whole_line(rows: FamilyRows, family: str) -> str:
     """The line of a family that is refused when it is loaded."""
     why = next(row["why"] for row in rows if row["family"] == family)
     text = f"{family} ({FAMILIES[family].peculiar}): {why.removeprefix(WHOLE)}."
     return textwrap.fill(text, 98, initial_indent="- ", subsequent_indent="  ")
 
 
-def _cell(rows: Rows, family: str, method: str) -> str:
+def _cell(rows: FamilyRows, family: str, method: str) -> str:
     mine = [row for row in rows if row["family"] == family and row["method"] == method]
     words = {row["dtype"]: _word(row) for row in mine}
     if len(set(words.values())) == 1:
@@ -94,11 +94,11 @@ def _word(row: Mapping[str, Any]) -> str:
     return told.get(row["word"], f"WRONG: {row['why']}")
 
 
-def _families(rows: Rows) -> list[str]:
+def _families(rows: FamilyRows) -> list[str]:
     return list(dict.fromkeys(row["family"] for row in rows))
 
 
-def _refused_whole(rows: Rows, family: str) -> bool:
+def _refused_whole(rows: FamilyRows, family: str) -> bool:
     return all(row["why"].startswith(WHOLE) for row in rows if row["family"] == family)
 
 

@@ -17,18 +17,15 @@ from jaxtyping import Float
 from sklearn.metrics import cohen_kappa_score
 from torch import Tensor
 
-from interp.causal.passes import batches, encode
+from interp.causal.forward import batches, encode_stimuli
 from interp.causal.readout import Readout
+from interp.causal.steering_sweep import Judge
 from interp.causal.words import text_scores
 from interp.errors import StatisticsError, UsageError
+from interp.evaluation.readouts import Named, find_testbed
 from interp.models import LanguageModel
-from interp.testbeds import planted, storyworld
+from interp.testbeds.records import MIXED
 from stimuli.battery import NEUTRAL, Stimulus
-
-Judge = Callable[[Sequence[str]], list[str | None]]
-
-MIXED = "mixed"
-"""The verdict on a sentence that speaks of several emotions, or of somebody else's."""
 
 
 def oracle(model: LanguageModel, readout: Readout) -> Judge:
@@ -36,33 +33,25 @@ def oracle(model: LanguageModel, readout: Readout) -> Judge:
 
     Raises `UsageError` for a model that is no testbed: nobody knows its language.
     """
-    return oracle_of(model.name)
+    return oracle_of(model)
 
 
-def oracle_of(name: str) -> Judge:
-    """The oracle of the testbed called `name`; raises `UsageError` for a model that is none."""
-    judge = judge_for(name)
+def oracle_of(model: Named) -> Judge:
+    """The oracle of a testbed; raises `UsageError` for a model that is none."""
+    judge = judge_for(model)
     if judge is None:
+        name = model if isinstance(model, str) else model.name
         others = ", ".join(judge for judge in JUDGES if judge != oracle.__name__)
         raise UsageError(f"{name} has no oracle: only testbeds do. Judges for any model: {others}.")
     return judge
 
 
-def judge_for(name: str) -> Judge | None:
-    """The oracle of the testbed called `name`; None for a model whose language nobody knows."""
-    if name in planted.SPECS:
-        return word_judge(Readout(planted.readout(planted.SPECS[name]), ""))
-    return storyworld_oracle if name == "storyworld" else None
-
-
-def storyworld_oracle(continuations: Sequence[str]) -> list[str | None]:
-    """The emotion of each continuation's first sentence, as the grammar of the story world reads
-    it.
-    """
-    readings = [storyworld.read(continuation) for continuation in continuations]
-    return [
-        reading.emotion or (MIXED if reading.sentence_of_world else None) for reading in readings
-    ]
+def judge_for(model: Named) -> Judge | None:
+    """The oracle of a testbed; None for a model whose language nobody knows."""
+    bed = find_testbed(model)
+    if bed is None:
+        return None
+    return bed.judge or word_judge(Readout(bed.words, bed.suffix))
 
 
 def word_judge(readout: Readout) -> Judge:
@@ -117,7 +106,7 @@ def forced_choice(
         asked = [
             Stimulus(f"continuation {place}", text, NEUTRAL) for place, text in enumerate(texts)
         ]
-        encoded = encode(model, asked, readout)
+        encoded = encode_stimuli(model, asked, readout)
         found = torch.full((len(texts), len(bound.emotions)), torch.nan)
         with torch.inference_mode():
             for batch in batches(encoded):
@@ -154,7 +143,7 @@ def judge_named(name: str | None, model: LanguageModel, readout: Readout) -> Jud
     Raises `UsageError` for an unknown name, and as its maker.
     """
     if name is None:
-        return judge_for(model.name)
+        return judge_for(model)
     if name not in JUDGES:
         raise UsageError(f"unknown judge {name!r}: choose one of {', '.join(JUDGES)}.")
     return JUDGES[name](model, readout)

@@ -8,15 +8,17 @@ from jaxtyping import Float
 from interp.analysis.controls import permutation_null, relabellings
 from interp.analysis.design import Design
 from interp.analysis.folds import grouped_folds
-from interp.analysis.probes import PROBES, cross_validate, score
+from interp.analysis.predictions import score
+from interp.analysis.probes import PROBES, cross_validate
 from interp.chance import benjamini_hochberg
-from interp.evaluation.bed import Bed
-from interp.evaluation.truth_rows import Row, row
+from interp.evaluation.planted_bench import PlantedBench
+from interp.evaluation.truth_rows import row
+from interp.results import TableRow
 from interp.sites import Site
 from stimuli.battery import NEUTRAL
 
 
-def reception(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+def check_reception(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
     """Probes for affective against neutral: significant where the circuit acts, and nowhere in the
     model without it.
     """
@@ -47,7 +49,7 @@ def reception(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
         yield row("null", probe, "auroc", _auroc(null, null.final, probe, seed), "planted_null")
 
 
-def _reception_p(bed: Bed, seed: int) -> list[float]:
+def _reception_p(bed: PlantedBench, seed: int) -> list[float]:
     """The probe's permutation p at each layer's residual stream, corrected over layers."""
     y, groups = _labels(bed)
     folds = grouped_folds(y, groups, seed=seed)
@@ -60,7 +62,7 @@ def _reception_p(bed: Bed, seed: int) -> list[float]:
     return benjamini_hochberg(np.array(p)).tolist()
 
 
-def _auroc(bed: Bed, site: Site, probe: str, seed: int) -> float:
+def _auroc(bed: PlantedBench, site: Site, probe: str, seed: int) -> float:
     y, groups = _labels(bed)
     predictions = cross_validate(
         _stacked(bed, site), y, groups, folds=grouped_folds(y, groups, seed=seed), probe=probe
@@ -68,11 +70,11 @@ def _auroc(bed: Bed, site: Site, probe: str, seed: int) -> float:
     return next(one["value"] for one in score(predictions) if one["metric"] == "auroc")
 
 
-def _labels(bed: Bed) -> tuple[list[str], list[str]]:
+def _labels(bed: PlantedBench) -> tuple[list[str], list[str]]:
     pairs = bed.battery.pairs()
     return ["affective"] * len(pairs) + [NEUTRAL] * len(pairs), list(pairs.groups) * 2
 
 
-def _stacked(bed: Bed, site: Site) -> Float[np.ndarray, "item d_model"]:
+def _stacked(bed: PlantedBench, site: Site) -> Float[np.ndarray, "item d_model"]:
     """All affective texts, then all neutral ones."""
     return np.concatenate(bed.values(site, bed.battery.pairs())).astype(np.float64)

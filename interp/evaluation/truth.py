@@ -16,19 +16,20 @@ import pandas as pd
 
 from interp.analysis.methods import DIRECTIONS
 from interp.analysis.stats import auroc
-from interp.causal.attribution import KINDS, METHOD, Component, contributions
-from interp.causal.bench import Bench, Plan
+from interp.causal.bench import Bench, Knockout
+from interp.causal.contributions import EXACT, KINDS, Component, contributions_at
 from interp.causal.knockout import measure
 from interp.causal.patching import patch_pairs
 from interp.causal.steering import steer
-from interp.causal.twins import balanced
 from interp.defaults import DIRECTION
-from interp.evaluation.bed import Bed, open_bed
 from interp.evaluation.judges import oracle
-from interp.evaluation.probed_truth import reception
-from interp.evaluation.truth_rows import Row, row
+from interp.evaluation.planted_bench import PlantedBench, open_bench
+from interp.evaluation.probed_truth import check_reception
+from interp.evaluation.truth_rows import row
+from interp.results import TableRow
 from interp.sites import Site
 from stimuli.battery import Stimulus
+from stimuli.splits import balanced
 
 PAIRS_PATCHED = 6
 """Pairs of each emotion that are patched: enough for the sign flips of an effect to reach a small
@@ -36,10 +37,10 @@ p.
 """
 
 PROMPTS = 8
-NEW_TOKENS = 4
+STEERED_TOKENS = 4
 
 
-def check_truth(*, seed: int = 0) -> list[Row]:
+def check_truth(*, seed: int = 0) -> list[TableRow]:
     """Rows of all checks: `what` was looked for, by which `method`, the `metric` and its `value`,
     and `where`.
 
@@ -48,11 +49,11 @@ def check_truth(*, seed: int = 0) -> list[Row]:
     planted), p (corrected over layers). `seed` draws the texts and all that is random in the
     methods; the models stay the same.
     """
-    bed, null = open_bed("planted", seed=seed), open_bed("planted_null", seed=seed)
+    bed, null = open_bench("planted", seed=seed), open_bench("planted_null", seed=seed)
     return [row for check in CHECKS.values() for row in check(bed, null, seed)]
 
 
-def directions(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+def check_directions(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
     """The cosine of each method's direction with the planted one, at each layer from the planted
     one on.
     """
@@ -70,7 +71,7 @@ def directions(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
             yield row("direction", method, "cosine", worst, site)
 
 
-def components(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+def check_components(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
     """How well contributions to the direction that was found rank planted heads and neurons above
     all distractors.
     """
@@ -80,10 +81,10 @@ def components(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
             pushes = _pushes(bed, KINDS[kind], emotion)
             positive = np.array([key in planted_ones[emotion] for key in pushes])
             worst = min(worst, auroc(np.array(list(pushes.values())), positive))
-        yield row(kind, METHOD, "auroc", worst, bed.final)
+        yield row(kind, EXACT, "auroc", worst, bed.final)
 
 
-def _pushes(bed: Bed, name: str, emotion: str) -> dict[tuple[int, int], float]:
+def _pushes(bed: PlantedBench, name: str, emotion: str) -> dict[tuple[int, int], float]:
     """Mean paired contribution of each component, on the scoring half, to the direction of the
     fitting half.
     """
@@ -92,7 +93,7 @@ def _pushes(bed: Bed, name: str, emotion: str) -> dict[tuple[int, int], float]:
     for layer in range(bed.model.dims.n_layers):
         site = Site(name, layer)
         affective, neutral = (
-            contributions(bed.model, site, x, vector) for x in bed.values(site, pairs)
+            contributions_at(bed.model, site, x, vector) for x in bed.values(site, pairs)
         )
         found.update(
             {(layer, i): float(push) for i, push in enumerate((affective - neutral).mean(axis=0))}
@@ -100,7 +101,7 @@ def _pushes(bed: Bed, name: str, emotion: str) -> dict[tuple[int, int], float]:
     return found
 
 
-def patching(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+def check_patching(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
     """Where patching peaks: the layers of heads and neurons, and the token that decides after each
     layer.
     """
@@ -150,7 +151,7 @@ def patching(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
     yield row("position", "activation_patching", "rate", float(np.mean(right)), "resid_post")
 
 
-def ablation(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+def check_ablation(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
     """How far each planted head's or neuron's ablation lets the projection fall, against the closed
     form, relative to it.
     """
@@ -163,12 +164,12 @@ def ablation(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
                 for emotion in planted_ones
                 for rank, where in enumerate(planted_ones[emotion])
             ]
-            plans = [Plan((), tuple(range(len(bench.pairs))))]
+            plans = [Knockout((), tuple(range(len(bench.pairs))))]
             for emotion, _, where in cases:
                 own = tuple(
                     i for i, pair in enumerate(bench.pairs) if pair.affective.emotion == emotion
                 )
-                plans.append(Plan((Component(KINDS[kind], *where),), own))
+                plans.append(Knockout((Component(KINDS[kind], *where),), own))
             whole, *left = measure(bench, plans, mode=mode).projection
             worst = 0.0
             for (_, rank, _), plan, ablated in zip(cases, plans[1:], left, strict=True):
@@ -178,7 +179,7 @@ def ablation(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
             yield row("ablation", f"{mode}_{kind}", "error", worst, bed.final)
 
 
-def _fall(bed: Bed, text: Stimulus, kind: str, rank: int, mode: str) -> float:
+def _fall(bed: PlantedBench, text: Stimulus, kind: str, rank: int, mode: str) -> float:
     """The closed form of how far one ablation lets the projection fall."""
     whole = bed.truth.projection(text, text.emotion)
     if kind == "head":
@@ -186,7 +187,7 @@ def _fall(bed: Bed, text: Stimulus, kind: str, rank: int, mode: str) -> float:
     return whole - bed.truth.without_neuron(text, text.emotion, rank=rank, mode=mode)
 
 
-def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
+def check_steering(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
     """The share of neutral texts continued with the emotion's words: steered by the direction
     found, and unsteered.
     """
@@ -195,10 +196,10 @@ def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
 
     def rate(emotion: str, layer: int, scale: float) -> float:
         direction = bed.direction(emotion, Site("resid_post", layer))
-        if direction.scale <= 0:
+        if direction.length <= 0:
             return 0.0  # it points nowhere that other scenarios share, and steers nothing
         written = steer(
-            bed.model, prompts, direction, scale=scale, max_new_tokens=NEW_TOKENS, seed=seed
+            bed.model, prompts, direction, scale=scale, max_new_tokens=STEERED_TOKENS, seed=seed
         )
         return judge(written).count(emotion) / len(prompts)
 
@@ -214,13 +215,13 @@ def steering(bed: Bed, null: Bed, seed: int) -> Iterator[Row]:
     )
 
 
-CHECKS: dict[str, Callable[[Bed, Bed, int], Iterator[Row]]] = {
-    "directions": directions,
-    "components": components,
-    "patching": patching,
-    "ablation": ablation,
-    "steering": steering,
-    "reception": reception,
+CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[TableRow]]] = {
+    "directions": check_directions,
+    "components": check_components,
+    "patching": check_patching,
+    "ablation": check_ablation,
+    "steering": check_steering,
+    "reception": check_reception,
 }
 """The checks by name, each a function of the model with the circuit, the model without, and the
 seed.

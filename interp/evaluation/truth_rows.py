@@ -1,12 +1,9 @@
 """A row of the table of truths: what a method found, where it is known."""
 
-from typing import Any
-
-Row = dict[str, Any]
-"""What was asked, by which method, in which metric, with which value, and where."""
+from interp.results import TableRow
 
 
-def row(what: str, method: str, metric: str, value: float, where: object = "") -> Row:
+def row(what: str, method: str, metric: str, value: float, where: object = "") -> TableRow:
     """The row of one number."""
     return {
         "what": what,

@@ -4,9 +4,9 @@ trusted.
 
 from interp.models.chat_template import ChatTemplate
 from interp.models.language_model import LanguageModel
-from interp.models.loading import load
-from interp.models.outline import outline
+from interp.models.loading.loader import load
+from interp.models.loading.weightless import outline
 from interp.models.sizes import Dims
-from interp.models.tokens import Batch
+from interp.models.texts.tokens import Batch
 
 __all__ = ["Batch", "ChatTemplate", "Dims", "LanguageModel", "load", "outline"]

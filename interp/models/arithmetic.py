@@ -34,7 +34,7 @@ def arithmetic(device: torch.device) -> dict[str, Any] | None:
     )
 
 
-def doubt(device: torch.device, dtype: torch.dtype) -> str | None:
+def doubt_arithmetic(device: torch.device, dtype: torch.dtype) -> str | None:
     """What to warn of before float32 activations are trusted: TF32 on a CUDA GPU; None where there
     is nothing to say.
     """

@@ -44,7 +44,7 @@ def held(cache: Any) -> int:
     return 0 if cache is None else int(cache.get_seq_length())
 
 
-def rows_of(cache: Any, rows: Int[Tensor, " row"], *, first: int = 0) -> Any:
+def copy_rows(cache: Any, rows: Int[Tensor, " row"], *, first: int = 0) -> Any:
     """A copy of `cache` that holds `rows` of it, at the layers from `first` on: those below are of
     no use to a pass that begins there. Extending the copy leaves the original as it was.
     """

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from interp.errors import DataError, UsageError
 from interp.files import sha256_bytes
-from interp.models.bounded import BeyondBounds, bounded
-from interp.models.conversations import Message, shown, turns_of
+from interp.models.texts.bounded import BeyondBounds, bounded
+from interp.models.texts.conversations import Message, abridged, turns_of
 
 ON, OFF = "on", "off"
 
@@ -139,6 +139,6 @@ class ChatTemplate:
 def _unfaithful(name: str, place: int, message: Message, what: str) -> DataError:
     return DataError(
         f"{name}: the chat template writes message {place + 1} ({message['role']}: "
-        f"{shown(message['content'])}) {what}, so that the text's tokens cannot be told from the "
-        "template's. Choose another template, or --chat-template off."
+        f"{abridged(message['content'])}) {what}, so that the text's tokens cannot be told from "
+        "the template's. Choose another template, or --chat-template off."
     )

@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp.models.checks.model_checks import MODEL_CHECKS, measured_whole
 from interp.models.editable import Hook
 from interp.models.language_model import LanguageModel
-from interp.models.model_checks import MODEL_CHECKS, measured_whole
 from interp.models.partial import Begin
 from interp.models.sizes import site_shape
-from interp.models.tokens import Batch
+from interp.models.texts.tokens import Batch
 from interp.sites import SITE_NAMES, Site
 
 ROWS = 64

@@ -6,13 +6,11 @@ stream are Hugging Face's own, nothing is folded or centred. The model is in eva
 records no gradient.
 """
 
-import difflib
 import inspect
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,33 +21,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from interp.errors import DataError, InternalError, UsageError
 from interp.models.arithmetic import coarsest
 from interp.models.cache import cache_name
-from interp.models.chat import UNCUT, encode_prompts
 from interp.models.chat_template import ChatTemplate
-from interp.models.conversations import Prompt, followed_by, text_of
 from interp.models.editable import Hook, find_read_only
-from interp.models.ends import refuse_ended, refuse_unembedded
 from interp.models.generation import check_generation, choose, until
+from interp.models.hooks import Hooked
 from interp.models.partial import Begin, begun_at, gives_tuples
 from interp.models.placement import Placement, home, is_spread
 from interp.models.quantised import is_quantised
-from interp.models.sizes import Dims, site_rows, sublayer_hooks
-from interp.models.tokens import Batch, Reading, Tokens, added_specials, cut, pad_rows
-from interp.models.weights import Weights, working_dtype
+from interp.models.sizes import Dims, site_rows
+from interp.models.texts.ends import refuse_ended
+from interp.models.texts.reader import Reader
+from interp.models.texts.tokens import Batch
+from interp.models.weights import working_dtype
 from interp.sites import Site
-
-_LAYER = re.compile(r"blocks\.(\d+)\.")
-_GATED = (
-    "hook_result",
-    "hook_attn_in",
-    "hook_q_input",
-    "hook_k_input",
-    "hook_v_input",
-    "hook_mlp_in",
-)
-"""Names that the bridge lists and does not compute unless a flag is set: a hook there would never
-fire.
-"""
-
 
 Told = Callable[[list[list[int]]], None]
 """Called while prompts are continued, with the new tokens of each row so far."""
@@ -62,7 +46,7 @@ class PlainLogits(NamedTuple):
     logits: Float[Tensor, "1 pos d_vocab"]
 
 
-class LanguageModel(Weights):
+class LanguageModel(Reader, Hooked):
     """A model, its tokenizer, its sizes and where it came from. Made by `interp.models.load`.
 
     `provenance` is what `RunRecord` keeps of it; `plain` builds the same model once more without
@@ -86,14 +70,11 @@ class LanguageModel(Weights):
         chat: ChatTemplate | None = None,
         known: PlainLogits | None = None,
     ) -> None:
-        self.name = name
-        self.bridge = bridge
-        self.tokenizer = tokenizer
-        self.dims = dims
+        Reader.__init__(self, name, tokenizer, dims, chat)
+        Hooked.__init__(self, bridge)
         self.provenance = dict(provenance)
         self.plain = plain
         self.placement = placement
-        self.chat = chat
         self.known = known
         self.proofs: dict[tuple[str, Site | None], Any] = {}
         """What each check found (a `probe.Gap`), by name and site; None: the whole model."""
@@ -109,125 +90,10 @@ class LanguageModel(Weights):
             torch.float8_e4m3fn if self.quantised else coarsest(self.device, self.dtype)
         )
         self.spread: bool = is_spread(wrapped)
-        self.reading = Reading()
-        """How texts are given where nothing else is said; who loads the model may set it."""
-        self._leading, self._trailing = map(len, added_specials(tokenizer))
-        self._names = frozenset(bridge.hook_dict)
-        self._hidden = sublayer_hooks(bridge)
-        self._points = tuple(bridge.hook_points())
-        self._own_hooks = self._hooks_now()
         self._cache_name = cache_name(bridge.original_model)
         self._keeps_logits = (
             "logits_to_keep" in inspect.signature(bridge.original_model.forward).parameters
         )
-
-    def tokenize(
-        self,
-        texts: Sequence[Prompt],
-        *,
-        ids: Sequence[str] | None = None,
-        truncate: str | None = None,
-        allow_special: bool = False,
-        open_turn: bool = False,
-    ) -> list[list[int]]:
-        """Token ids of each text, the tokenizer's own special tokens (BOS) added once; `ids` name
-        the texts in messages.
-
-        Under a chat template a text is one user turn, a list of messages the conversation it is,
-        and the template alone writes what stands around them. `open_turn` is for texts that are to
-        be continued: it opens the assistant's turn behind them, or, without a template, leaves out
-        what the tokenizer puts behind a text (EOS). What is not said here is as `reading` says.
-
-        Raises `DataError` for a text that is longer than the model's context (unless `truncate`
-        says which end to cut), that has no token, that holds special tokens (unless
-        `allow_special`) or a token that the model does not embed, and for messages without a
-        template; `UsageError` for `truncate` under a template.
-        """
-        rows = self.encode(
-            texts, ids=ids, truncate=truncate, allow_special=allow_special, open_turn=open_turn
-        )
-        return [row.ids for row in rows]
-
-    def encode(
-        self,
-        texts: Sequence[Prompt],
-        *,
-        ids: Sequence[str] | None = None,
-        suffixes: Sequence[str] | None = None,
-        truncate: str | None = None,
-        allow_special: bool = False,
-        open_turn: bool = False,
-    ) -> list[Tokens]:
-        """The tokens of each text as `tokenize` gives them, with the span of characters [start,
-        end) that each covers.
-
-        `suffixes` stand behind the texts and are never cut. Spans speak of the text (and its
-        suffix) itself: what tokenizer and chat template write has (0, 0), and the text of a
-        conversation is its contents, joined by newlines. Raises as `tokenize` does.
-        """
-        if isinstance(texts, str) or truncate not in (None, "left", "right"):
-            raise UsageError(
-                "tokenize takes a list of texts, and truncate is None, 'left' or 'right'."
-            )
-        names = list(ids) if ids is not None else [f"text {place}" for place in range(len(texts))]
-        truncate, allow_special = (
-            truncate or self.reading.truncate,
-            allow_special or self.reading.allow_special,
-        )
-        if truncate is not None and self.chat is not None:
-            raise UsageError(UNCUT)
-        behind = [""] * len(texts) if suffixes is None else suffixes
-        given = [
-            followed_by(text, more) if more else text
-            for text, more in zip(texts, behind, strict=True)
-        ]
-        rows = encode_prompts(
-            self.tokenizer,
-            self.chat,
-            given,
-            names=names,
-            allow_special=allow_special,
-            open_turn=open_turn,
-        )
-        refuse_unembedded(self.tokenizer, rows, self.dims.d_vocab, names=names)
-        if truncate is not None:
-            rows = [self._cut(row, text, truncate) for row, text in zip(rows, texts, strict=True)]
-        self._check_lengths(rows, names, shortened=truncate is not None)
-        if open_turn and self.chat is None and self._trailing:
-            rows = [
-                Tokens(row.ids[: -self._trailing], row.spans[: -self._trailing]) for row in rows
-            ]
-        return rows
-
-    def _cut(self, row: Tokens, text: Prompt, side: str) -> Tokens:
-        """`row` with its text cut; what stands behind the text (a suffix, end tokens) is kept."""
-        length = len(text_of(text))
-        first = next(
-            (i for i, (_, end) in enumerate(row.spans) if end > length),
-            len(row.ids) - self._trailing,
-        )
-        limit = self.dims.n_ctx - self._trailing - self.reading.room
-        return cut(row, limit=limit, side=side, leading=self._leading, behind=len(row.ids) - first)
-
-    def _check_lengths(
-        self, rows: Sequence[Tokens], names: Sequence[str], *, shortened: bool
-    ) -> None:
-        limit = self.dims.n_ctx
-        or_cut = "" if self.chat or shortened else ", or pass --truncate left|right to cut that end"
-        for name, row in zip(names, rows, strict=True):
-            if len(row.ids) > limit:
-                raise DataError(
-                    f"{name}: the text has {len(row.ids)} tokens and the context of {self.name} "
-                    f"holds {limit} (n_ctx): shorten it{or_cut}."
-                )
-
-    def pad(self, rows: Sequence[Sequence[int]], *, side: str = "right") -> Batch:
-        """`rows` as one batch; the mask comes from their lengths. Raises `UsageError` for ids
-        outside the vocabulary.
-        """
-        pad = self.tokenizer.pad_token_id
-        filler = pad if pad is not None and pad < self.dims.d_vocab else 0
-        return pad_rows(rows, side=side, filler=filler, d_vocab=self.dims.d_vocab)
 
     def forward(
         self, batch: Batch, *, hooks: Sequence[Hook] = (), stop_at_layer: int | None = None
@@ -374,15 +240,6 @@ class LanguageModel(Weights):
     def _in_tuples(self) -> bool:
         return gives_tuples(self.bridge)
 
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The text of `tokens`, special tokens left out, spaces as the tokenizer has them."""
-        return cast(
-            str,
-            self.tokenizer.decode(
-                list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
-            ),
-        )
-
     @property
     def end_tokens(self) -> frozenset[int]:
         """Ids that end a text: the tokenizer's end-of-text token, and those that the model's
@@ -394,44 +251,6 @@ class LanguageModel(Weights):
             named = getattr(config, "eos_token_id", None)
             found += named if isinstance(named, list) else [named]
         return frozenset(int(token) for token in found if token is not None)
-
-    @contextmanager
-    def hooked(self, hooks: Sequence[Hook]) -> Iterator[None]:
-        """Keep `hooks` on the model for a while; they are gone afterwards, after an exception too.
-
-        Raises `UsageError` for a name the model lacks, `InternalError` when a hook is left behind.
-        """
-        for name, _ in hooks:
-            self._check_hook(name)
-        before = self.count_hooks()
-        with torch.no_grad(), self.bridge.hooks(fwd_hooks=list(hooks)):
-            yield
-        if self.count_hooks() != before:
-            raise InternalError(
-                f"{self.name}: hooks were left on the model (had {before}, has "
-                f"{self.count_hooks()})."
-            )
-
-    def hooks_clean(self) -> bool:
-        """Whether the hooks on the model are those that were there when it was loaded."""
-        return not self.strange_hooks()
-
-    def strange_hooks(self) -> list[str]:
-        """Where hooks sit that were not there when the model was loaded, or have gone since."""
-        return sorted({name for name, _ in self._hooks_now() ^ self._own_hooks})
-
-    def _hooks_now(self) -> frozenset[tuple[str, int]]:
-        """The place and the identity of each hook; some bridges come with their own (OPT)."""
-        held = ((point, hook) for point in self._points for hook in _hooks_at(point))
-        return frozenset((str(point.name), id(hook)) for point, hook in held)
-
-    def offers(self, site: Site) -> bool:
-        """Whether the model has this site."""
-        return site.hook in self._names and site.hook not in self._hidden
-
-    def hides(self, site: Site) -> bool:
-        """Whether the bridge has this name, and what passes there is something else."""
-        return site.hook in self._hidden
 
     @cached_property
     def read_only(self) -> frozenset[str]:
@@ -458,25 +277,6 @@ class LanguageModel(Weights):
                 f"{what} has {width} positions and the context of {self.name} holds "
                 f"{self.dims.n_ctx} (n_ctx)."
             )
-
-    def _check_hook(self, name: str) -> None:
-        if name in self._names and not name.endswith(_GATED):
-            return
-        if match := _LAYER.match(name):
-            self.block(int(match[1]))
-        near = difflib.get_close_matches(name, sorted(self._names), n=3, cutoff=0.3)
-        raise UsageError(
-            f"{self.name} has no site {name!r} to hook: did you mean {', '.join(near)}? `interp "
-            f"sites {self.name}` lists them."
-        )
-
-    def count_hooks(self) -> int:
-        """How many hooks sit on the model."""
-        return sum(len(_hooks_at(point)) for point in self._points)
-
-
-def _hooks_at(point: Any) -> list[Any]:
-    return [*point.fwd_hooks, *point.bwd_hooks]
 
 
 class _Stopped(Exception):

@@ -25,8 +25,8 @@ from enum import StrEnum
 from typing import Any
 
 from interp.reporting.decisions import LEVEL, Verdict
-from interp.reporting.finding import JUDGED, Finding, Question, plain
-from interp.reporting.sentence import clause, held
+from interp.reporting.finding import JUDGED, Finding, Question, json_values
+from interp.reporting.sentence import clause, number_told
 
 
 class Says(StrEnum):
@@ -96,7 +96,7 @@ class Badge:
     def held(self) -> str:
         """The number that decided and what it is held against, as text."""
         if self.decided:
-            return held(self.decided[0])
+            return number_told(self.decided[0])
         return NOT_ASKED if self.question is Question.LAYER else NOTHING
 
     def record(self) -> dict[str, Any]:
@@ -104,9 +104,9 @@ class Badge:
         first = self.decided[0] if self.decided else None
         told: dict[str, Any] = {"question": str(self.question), "says": str(self.says)}
         for name in ("what", "estimate", "interval", "p", "n"):
-            told[name] = None if first is None else plain(getattr(first, name))
+            told[name] = None if first is None else json_values(getattr(first, name))
         rivals = () if first is None else first.rivals[:1]
-        against = [{**asdict(rival), "interval": plain(rival.interval)} for rival in rivals]
+        against = [{**asdict(rival), "interval": json_values(rival.interval)} for rival in rivals]
         return {
             **told,
             "stage": self.stage,
@@ -127,7 +127,7 @@ class Answer:
         return {"sentence": self.sentence, "badges": [badge.record() for badge in self.badges]}
 
 
-def answer(found: Sequence[Finding], *, model: str) -> Answer:
+def sum_up(found: Sequence[Finding], *, model: str) -> Answer:
     """The answer that the findings of a run allow, by the rules above."""
     asked = {question: [one for one in found if one.answers == question] for question in Question}
     represented = _represented(asked[Question.REPRESENTED])

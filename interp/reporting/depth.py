@@ -6,8 +6,8 @@ from interp.reporting.decisions import Number, Verdict, decide
 from interp.reporting.finding import Finding, Question, claim, number_of, p_of, rivals_of
 from interp.reporting.formatting import whole
 from interp.reporting.select import best, groups, holds, least, measured, numbers, numeral, select
+from interp.sites import STREAM
 
-STREAM = "resid_post"
 _AT = "(AUROC at layer {layer} of {n_layers}{reach})"
 _OF_A_LAYER = {
     Verdict.FOUND: f"The stream first {{does}}, beyond the words, at layer {{layer}} {_AT}.",

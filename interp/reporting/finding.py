@@ -22,7 +22,7 @@ class Question(StrEnum):
     STEERABLE = "steerable"
 
 
-JUDGED, WORDS = "judged", "words"
+JUDGED, OWN_WORDS = "judged", "words"
 """What a finding of steering is about: continuations that a judge has read, or the readout's words
 alone.
 """
@@ -83,7 +83,7 @@ class Finding:
     def record(self) -> dict[str, Any]:
         """The verdict with its number, for machines to read."""
         names = ("stage", "what", "verdict", "estimate", "interval", "p", "n")
-        return {name: plain(getattr(self, name)) for name in names}
+        return {name: json_values(getattr(self, name)) for name in names}
 
     @property
     def number(self) -> Number:
@@ -179,7 +179,7 @@ def p_of(row: pd.DataFrame, *names: str) -> float | None:
     return None
 
 
-def plain(value: Any) -> Any:
+def json_values(value: Any) -> Any:
     """A value as JSON has it."""
     if isinstance(value, Verdict):
         return str(value)

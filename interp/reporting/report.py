@@ -21,7 +21,7 @@ from markupsafe import Markup
 from interp.errors import ArtefactError
 from interp.files import write_atomic
 from interp.records import RunRecord, read_record
-from interp.reporting.answer import Answer, answer
+from interp.reporting.answer import Answer, sum_up
 from interp.reporting.decisions import Verdict
 from interp.reporting.figures import FIGURES
 from interp.reporting.finding import Caution, Finding
@@ -37,7 +37,7 @@ from interp.results import read_tables
 MOST_ROWS = 24
 """How many rows of a table are printed; the rest is one click away, in the CSV file."""
 
-BESIDE = 3
+NUMBERS_BESIDE = 3
 """How much a number is held against at first sight; the rest is folded."""
 
 FOREMOST = 3
@@ -119,7 +119,7 @@ def render(
     """The report as HTML text."""
     found = findings(tables)
     doubts = [*cautions(tables), *warned(record.warnings, found)]
-    told = answer(found, model=record.model)
+    told = sum_up(found, model=record.model)
     first = foremost(told, doubts)
     return _template().render(
         record=record,
@@ -137,7 +137,7 @@ def render(
             _section(section, tables, pictures=pictures, doubts=doubts) for section in SECTIONS
         ],
         glossary=GLOSSARY,
-        beside=BESIDE,
+        beside=NUMBERS_BESIDE,
         provenance=list(_flat(_provenance(record))),
     )
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from interp.reporting.finding import Caution, Finding
 
-Draw = Callable[[pd.DataFrame], Figure]
+DrawFigure = Callable[[pd.DataFrame], Figure]
 """A figure of a stage's tidy table, and of nothing else."""
 
 
@@ -25,7 +25,7 @@ class Drawing:
     shows, where the stage may lawfully leave them out: the figure is then skipped.
     """
 
-    draw: Draw
+    draw: DrawFigure
     reading: str
     table: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)

@@ -143,7 +143,7 @@ def word(rows: pd.DataFrame, name: str) -> str:
     return str(column(rows, name).iloc[0])
 
 
-def words(rows: pd.DataFrame, *names: str) -> dict[str, str]:
+def words_of(rows: pd.DataFrame, *names: str) -> dict[str, str]:
     """What the first row says in these text columns, by their names."""
     return {name: word(rows, name) for name in names}
 

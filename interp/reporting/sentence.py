@@ -5,7 +5,7 @@ than its number.
 from collections.abc import Mapping, Sequence
 
 from interp.reporting.decisions import Verdict
-from interp.reporting.finding import JUDGED, WORDS, Finding, Question
+from interp.reporting.finding import JUDGED, OWN_WORDS, Finding, Question
 
 Clauses = Mapping[Verdict, str]
 
@@ -68,17 +68,17 @@ def clause(question: Question, verdict: Verdict, decided: Sequence[Finding]) -> 
     clauses = {Question.REPRESENTED: _REPRESENTED, Question.LAYER: _LAYER}.get(
         question, _JUDGED if first.about == JUDGED else _WORDS
     )
-    return clauses[verdict].format(**first.told, held=held(first), value=first.value)
+    return clauses[verdict].format(**first.told, held=number_told(first), value=first.value)
 
 
-def held(found: Finding) -> str:
+def number_told(found: Finding) -> str:
     """A finding's number in its unit, and what it is first held against, as text."""
     told = _measured(found)
     if found.rivals:
         told += f"; {found.rivals[0].name} {found.rivals[0].value}"
     elif found.stage == "probes":
         told += "; chance 0.5"
-    return f"{told}; no written text was judged" if found.about == WORDS else told
+    return f"{told}; no written text was judged" if found.about == OWN_WORDS else told
 
 
 def _measured(found: Finding) -> str:
@@ -108,10 +108,10 @@ def _unit(found: Finding) -> tuple[str, str]:
 def _cause(verdict: Verdict, decided: Sequence[Finding]) -> str:
     """What is needed, and what is carried; of several kinds of parts the first."""
     if verdict is not Verdict.FOUND:
-        return _CAUSAL[verdict].format(held=held(decided[0]))
+        return _CAUSAL[verdict].format(held=number_told(decided[0]))
     needed = [one for one in decided if one.stage == "ablation"]
     carried = [one for one in decided if one.stage == "patching"]
-    told = [_NEEDED.format(**needed[0].told, held=held(needed[0]))] if needed else []
+    told = [_NEEDED.format(**needed[0].told, held=number_told(needed[0]))] if needed else []
     return ", and ".join([*told, *([_carried(carried[0])] if carried else [])])
 
 

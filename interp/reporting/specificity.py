@@ -10,7 +10,16 @@ from interp.chance import FEWEST_DEALT, assignment_p
 from interp.reporting.decisions import Number, Verdict, decide
 from interp.reporting.finding import Finding, Question, claim, number_of, rivals_of
 from interp.reporting.formatting import p_value
-from interp.reporting.select import POOLED, column, holds, numbers, numeral, select, square, words
+from interp.reporting.select import (
+    POOLED,
+    column,
+    holds,
+    numbers,
+    numeral,
+    select,
+    square,
+    words_of,
+)
 from interp.stats import mean_interval
 
 _OF_ITS_OWN = {
@@ -72,7 +81,7 @@ def _changes(table: pd.DataFrame, row: pd.DataFrame) -> Float[np.ndarray, "emoti
     """The change of each emotion's words (across) without each emotion's parts (down), at the k of
     `row`; None where a cell was not measured.
     """
-    wanted = {"metric": "label_logprob_change", "control": "", **words(row, "component", "mode")}
+    wanted = {"metric": "label_logprob_change", "control": "", **words_of(row, "component", "mode")}
     cells = table[numbers(table, "k") == numeral(row, "k")]
     cells = cells[~column(cells, "emotion").isin(POOLED) & ~column(cells, "target").isin(POOLED)]
     if not holds(cells, **wanted):

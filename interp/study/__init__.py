@@ -4,7 +4,7 @@ call.
 
 from interp.study.describe import describe
 from interp.study.identity import new_run
-from interp.study.run import STAGES, estimate, report, run
+from interp.study.run import STAGE_FUNCTIONS, estimate, report, run
 from interp.study.settings import Settings
 
-__all__ = ["STAGES", "Settings", "describe", "estimate", "new_run", "report", "run"]
+__all__ = ["STAGE_FUNCTIONS", "Settings", "describe", "estimate", "new_run", "report", "run"]

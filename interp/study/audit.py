@@ -95,7 +95,7 @@ def verdict(result: AuditResult) -> list[str]:
     ]
 
 
-def table(result: AuditResult, *, seed: int = 0) -> pd.DataFrame:
+def audit_table(result: AuditResult, *, seed: int = 0) -> pd.DataFrame:
     """The audit as one tidy table, told apart by `method`.
 
     gate: a row a rule (`metric` its name, `value`, `bound`, `passed`, `detail`); text_baseline: a
@@ -151,7 +151,7 @@ def write_audit(result: AuditResult, out: Path, *, seed: int = 0) -> list[Path]:
     Raises `ResourceError` when the disk refuses.
     """
     make_folder(out)
-    rows = table(result, seed=seed)
+    rows = audit_table(result, seed=seed)
     write_table(rows, out / "audit.csv")
     figure = audit_figure(rows)
     for form in ("svg", "png"):

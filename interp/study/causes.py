@@ -6,28 +6,28 @@ what is reported was measured on the other.
 
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
-from interp.analysis.directions import Direction
 from interp.causal.ablation import ablate
-from interp.causal.attribution import KINDS, contribution_rows, ranked
 from interp.causal.bench import Bench
+from interp.causal.contributions import KINDS, contribution_rows, ranked
 from interp.causal.patching import patch_pairs
 from interp.causal.steering import dose_response
-from interp.causal.sweeping import Place, sweep_places
-from interp.causal.twins import balanced, halves
+from interp.causal.steering_sweep import Place, sweep_places
 from interp.chance import draws_for
+from interp.directions import Direction
 from interp.errors import UsageError
 from interp.evaluation.judges import judge_named
-from interp.models.reliance import told_once, usable
+from interp.models.checks.reliance import tell_refused, usable
+from interp.results import TableRows
 from interp.sites import Site
 from interp.study import power
 from interp.study.folder import Study
 from interp.study.presets import spaced
-from interp.study.representation import choose_site, fit_direction, saturated_sites
+from interp.study.representation import choose_site, fit_direction, saturated_layers
 from stimuli.battery import Pairs
+from stimuli.splits import balanced
 
 NEW_TOKENS = 12
 LISTED = 60
@@ -35,10 +35,8 @@ LISTED = 60
 first.
 """
 
-Rows = list[dict[str, Any]]
 
-
-def patching(study: Study) -> Rows:
+def patching(study: Study) -> TableRows:
     """Activation patching between twins, sites x layers, at the text's last token and at the edit.
 
     Before anything is patched it is asked whether these pairs can show half of what the model makes
@@ -56,11 +54,11 @@ def patching(study: Study) -> Rows:
     )
 
 
-def contributions(study: Study) -> Rows:
+def contributions(study: Study) -> TableRows:
     """Exact contributions of heads and neurons to each emotion's direction: direction and ranks are
     of one half of the pairs, values and intervals of the other.
     """
-    chosen, reported = halves(study.pairs, seed=study.settings.seed)
+    chosen, reported = study.pairs.split(seed=study.settings.seed)
     return [
         row
         for emotion in study.emotions
@@ -68,11 +66,11 @@ def contributions(study: Study) -> Rows:
     ]
 
 
-def ablation(study: Study) -> Rows:
+def ablation(study: Study) -> TableRows:
     """The top k heads and neurons of the choosing half, knocked out in the other half, beside
     random k of the same layers.
     """
-    chosen, reported = halves(study.pairs, seed=study.settings.seed)
+    chosen, reported = study.pairs.split(seed=study.settings.seed)
     vectors = _directions(study, chosen)
     bench = Bench(
         study.model, _some(study, _asked(study, reported)), vectors, study.readout.readout
@@ -83,7 +81,7 @@ def ablation(study: Study) -> Rows:
     }
     limits = study.settings.limits
     n_draws = max(limits.draws, draws_for(len(study.emotions)))
-    rows: Rows = []
+    rows: TableRows = []
     for kind in ("head", "neuron"):
         order = {one: ranked(found, component=kind, emotion=one) for one, found in listed.items()}
         if not any(order.values()):
@@ -99,7 +97,7 @@ def ablation(study: Study) -> Rows:
     return rows
 
 
-def steering(study: Study) -> Rows:
+def steering(study: Study) -> TableRows:
     """Each emotion's direction, fitted on the choosing half, added while the model reads and
     continues neutral texts.
 
@@ -108,7 +106,7 @@ def steering(study: Study) -> Rows:
     every model the readout's log-probability of the emotion's words is measured against the
     strength, at the layer where separation saturates.
     """
-    chosen, reported = halves(study.pairs, seed=study.settings.seed)
+    chosen, reported = study.pairs.split(seed=study.settings.seed)
     vectors = _directions(study, chosen)
     limits = study.settings.limits
     neutral = balanced(reported, n=limits.prompts, seed=study.settings.seed).neutral
@@ -143,7 +141,7 @@ def _places(study: Study, pairs: Pairs) -> list[Place]:
     asked = [emotion for emotion in study.emotions if emotion in study.readout.emotions]
     return [
         Place({emotion: fit_direction(study, pairs, emotion, site) for emotion in asked}, where)
-        for site in saturated_sites(study, pairs)
+        for site in saturated_layers(study, pairs)
         for where in (("last",), ("last", "generated"))
     ]
 
@@ -171,7 +169,7 @@ def _contributions(
     *,
     top: int,
     reported: Pairs | None = None,
-) -> Rows:
+) -> TableRows:
     """Components as `pairs` rank them; what they do is told of the pairs `reported`, where
     given.
     """
@@ -197,9 +195,9 @@ def _contributing(study: Study, layers: Iterable[int]) -> list[Site]:
     sites = [Site(name, layer) for layer in layers for name in KINDS.values()]
     found, refused = usable(study.model, "contributions", sites)
     if not found:
-        raise UsageError(told_once(refused))
+        raise UsageError(tell_refused(refused))
     if refused:
-        warnings.warn(told_once(refused), stacklevel=2)
+        warnings.warn(tell_refused(refused), stacklevel=2)
     return found
 
 

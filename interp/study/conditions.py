@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from interp.errors import StatisticsError
-from interp.evaluation.readouts import TESTBEDS, readout_for, without_words
+from interp.evaluation.readouts import Named, find_testbed, readout_for, without_words
 from interp.stages import STAGES
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 
@@ -140,13 +140,14 @@ def scenarios_of(items: Iterable[Stimulus]) -> dict[str, set[str]]:
     return dict(sorted(found.items()))
 
 
-def unreadable(model: str, emotions: Sequence[str]) -> dict[str, str]:
-    """Those of `emotions` for which the model of this name cannot be asked by words, each with the
-    reason, known without loading it: a testbed lacks words for it, or all its words are words of
-    others too. These emotions are left out where words are asked for; the others stay.
+def unreadable(model: Named, emotions: Sequence[str]) -> dict[str, str]:
+    """Those of `emotions` for which a model (or that of a name, which is not loaded) cannot be
+    asked by words, each with the reason: a testbed lacks words for it, or all its words are words
+    of others too. These emotions are left out where words are asked for; the others stay.
     """
-    lacking = without_words(model, emotions) if model in TESTBEDS else []
-    found = dict.fromkeys(lacking, f"{model} has no words for it.")
+    lacking = without_words(model, emotions) if find_testbed(model) else []
+    name = model if isinstance(model, str) else model.name
+    found = dict.fromkeys(lacking, f"{name} has no words for it.")
     listed = readout_for(model, emotions).words
     plain = {
         one: {word.casefold() for word in words}

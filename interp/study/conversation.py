@@ -8,7 +8,7 @@ from typing import Any
 from interp.errors import InterpError, UsageError
 from interp.models import LanguageModel
 from interp.study.sentence import STEERED, UNSTEERED, Manner, mixed, read_mixture, say
-from interp.study.sources import Source, Wanted
+from interp.study.sources import DirectionSource, Wanted
 
 HELP = "/EMOTION NUMBER steers there, /off no more, /layer NUMBER changes the layer, /quit ends."
 
@@ -30,7 +30,7 @@ class Conversation:
         self.weights: dict[str, float] = {}
         self.messages: list[dict[str, str]] = []
         self.over = False
-        self._source: Source | None = None
+        self._source: DirectionSource | None = None
 
     def hear(self, line: str) -> str:
         """The answer to a line: the model's turn, or what a command did. A line that cannot be
@@ -76,7 +76,7 @@ class Conversation:
         self.layer, self._source = source.layer, source
         return f"(layer {source.layer})"
 
-    def _directions(self) -> Source:
+    def _directions(self) -> DirectionSource:
         if self._source is None:
             self._source = self.wanted.source(self.model, self.layer)
         return self._source

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import stimuli
-from interp.analysis.directions import Direction
 from interp.capture.store.upkeep import inspect
+from interp.directions import Direction
 from interp.errors import ArtefactError
 from interp.records import read_record
 from interp.results import read_table
@@ -59,7 +59,7 @@ def _direction(path: Path) -> dict[str, Any]:
         "method": direction.method,
         "labels": " against ".join(direction.labels),
         "d_model": len(direction.vector),
-        "scale": direction.scale,
+        "length": direction.length,
         "spread": direction.spread,
         "stream_norm": direction.stream_norm,
         **{f"provenance.{key}": value for key, value in direction.provenance.items()},

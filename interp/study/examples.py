@@ -3,7 +3,7 @@
 from stimuli.battery import Battery, Pair
 
 HOW_MANY = 2
-LONGEST = 4000
+LONGEST_SHOWN = 4000
 """Characters of both twins together beyond which a pair is too long to be an example."""
 
 
@@ -13,7 +13,7 @@ def examples(battery: Battery) -> list[dict[str, str]]:
     """
     shortest: dict[str, Pair] = {}
     for pair in sorted(battery.pairs(), key=lambda pair: (_length(pair), pair.affective.text)):
-        if _length(pair) <= LONGEST:
+        if _length(pair) <= LONGEST_SHOWN:
             shortest.setdefault(pair.affective.emotion, pair)
     return [
         {

@@ -24,8 +24,8 @@ from interp.errors import BusyError
 from interp.evaluation.readouts import readout_for
 from interp.files import make_folder
 from interp.models import LanguageModel, load
-from interp.models.conversations import prompt_of
-from interp.models.reliance import told_once, usable
+from interp.models.checks.reliance import tell_refused, usable
+from interp.models.texts.conversations import prompt_of
 from interp.records import RunRecord, read_record, software
 from interp.settings import DEFAULT_SITES
 from interp.sites import LAST, Site
@@ -138,7 +138,7 @@ class Study:
             return asked
         found, refused = usable(self.model, "capture", asked)
         if refused and found:
-            warnings.warn(told_once(refused), stacklevel=2)
+            warnings.warn(tell_refused(refused), stacklevel=2)
         return found or asked
 
     @cached_property
@@ -173,7 +173,7 @@ class Study:
     @property
     def position(self) -> str:
         """The rule that directions are read by: the text's last token, which is where the causal
-        stages edit it. It is not always the last token there is (`interp.models.ends`).
+        stages edit it. It is not always the last token there is (`interp.models.texts.ends`).
         """
         return LAST
 
@@ -229,8 +229,8 @@ class Study:
         """The words by which the model is asked for the emotions, in its tokens. An emotion without
         words is left out, with a warning; so is a word that the vocabulary lacks.
         """
-        known = readout_for(self.settings.model, self.emotions)
-        lost = unreadable(self.settings.model, self.emotions)
+        known = readout_for(self.model, self.emotions)
+        lost = unreadable(self.model, self.emotions)
         kept = {emotion: words for emotion, words in known.words.items() if emotion not in lost}
         return Readout(kept, known.suffix).bind(self.model)
 

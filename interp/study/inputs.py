@@ -9,8 +9,8 @@ from typing import Any
 import stimuli
 from interp.errors import ArtefactError
 from interp.files import sha256_file
-from interp.models.chat import OFF, ON
-from interp.models.folder import small_files
+from interp.models.loading.folder import small_files
+from interp.models.texts.chat import OFF, ON
 from interp.study.settings import Settings
 
 Stamp = tuple[int, int, int]

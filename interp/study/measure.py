@@ -27,7 +27,7 @@ from interp.study.rehearsal import Rehearsal
 from interp.study.settings import Settings
 from stimuli.battery import Battery
 
-Stage = Callable[[Study], list[dict[str, Any]]]
+StageFunction = Callable[[Study], list[dict[str, Any]]]
 
 
 class Units(NamedTuple):
@@ -40,7 +40,7 @@ class Units(NamedTuple):
     count: Callable[[Study], int]
 
 
-UNITS: Mapping[str, Units] = {
+STAGE_UNITS: Mapping[str, Units] = {
     "probes": Units("places", "layers", lambda study: len(representation.probed(study))),
     "directions": Units("places", "layers", lambda study: len(representation.stream_sites(study))),
     "cosines": Units("places", "layers", lambda study: len(representation.stream_sites(study))),
@@ -57,12 +57,12 @@ HOW = (
 )
 
 
-def measure(
+def measure_stages(
     settings: Settings,
     battery: Battery,
     model: LanguageModel,
     *,
-    stages: Mapping[str, Stage],
+    stages: Mapping[str, StageFunction],
 ) -> dict[str, Any]:
     """Passes, batches or places of each of `stages`, and seconds; of all together; and how that was
     measured. A stage that would be left out says why, in the place of its seconds.
@@ -92,12 +92,12 @@ class _Rehearsals:
         self._model = model
         self._whole = Rehearsal(*self._asked, out=out)
 
-    def measured(self, name: str, stage: Stage) -> tuple[str, int, float]:
+    def measured(self, name: str, stage: StageFunction) -> tuple[str, int, float]:
         """What a stage does many times, how often, and the seconds of the stage."""
         if name == "capture":
             return ("batches", *self._capture())
-        if name in UNITS:
-            return (UNITS[name].name, *self._by_count(stage, UNITS[name]))
+        if name in STAGE_UNITS:
+            return (STAGE_UNITS[name].name, *self._by_count(stage, STAGE_UNITS[name]))
         seconds, passes = self._gone_through(stage, self._whole)
         return "passes", len(passes), seconds + seconds_of(self._model.real, passes)
 
@@ -111,7 +111,7 @@ class _Rehearsals:
             options=settings.capture,
         )
 
-    def _by_count(self, stage: Stage, units: Units) -> tuple[int, float]:
+    def _by_count(self, stage: StageFunction, units: Units) -> tuple[int, float]:
         """The number of units, and the seconds of all, from one and from two. The first time is not
         counted: much is read and made once.
         """
@@ -125,7 +125,9 @@ class _Rehearsals:
         each = max(0.0, taken[2] - taken[1]) / max(counts[2] - counts[1], 1)
         return number, taken[1] + each * (number - counts[1])
 
-    def _gone_through(self, stage: Stage, study: Rehearsal) -> tuple[float, Sequence[PassShape]]:
+    def _gone_through(
+        self, stage: StageFunction, study: Rehearsal
+    ) -> tuple[float, Sequence[PassShape]]:
         """Seconds of a stage without its passes, and these."""
         before, start = len(self._model.passes), time.perf_counter()
         stage(study)

@@ -3,26 +3,22 @@ causal stage needs to see half of it. Known in minutes, before hours of patching
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from interp.analysis.power import SIZES, WANTED, power, scenario_means, scenarios_needed
 from interp.causal.effects import total_effects
+from interp.causal.pooled import ALL
 from interp.causal.readout import Readout
-from interp.chance import sign_flip
+from interp.chance import LEAST_P, sign_flip
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel
+from interp.results import TableRows
 from interp.stats import group_sums, mean_interval
 from stimuli.battery import Battery, Pair
 
-POOLED = "all"
-LEAST_P = 0.05
 
-Rows = list[dict[str, Any]]
-
-
-def power_rows(model: LanguageModel, battery: Battery, *, seed: int = 0) -> Rows:
+def power_rows(model: LanguageModel, battery: Battery, *, seed: int = 0) -> TableRows:
     """Rows per dose and emotion, and for all emotions together: `value` is the mean total effect in
     nats, with its interval over scenarios, `share` that of pairs in the expected direction, `p` of
     the sign flips of scenarios, `needed` the scenarios with which 80 % of studies see half of it
@@ -31,25 +27,27 @@ def power_rows(model: LanguageModel, battery: Battery, *, seed: int = 0) -> Rows
     Emotions without words in the vocabulary are left out with a warning. Raises `UsageError` where
     none is left.
     """
-    readout = readout_for(model.name, battery.emotions)
+    readout = readout_for(model, battery.emotions)
     known = set(readout.bind(model).emotions)
-    rows: Rows = []
+    rows: TableRows = []
     for dose, pairs in battery.doses().items():
         asked = [pair for pair in pairs if pair.affective.emotion in known]
-        rows += [{"dose": dose, **row} for row in effect_rows(model, asked, readout, seed=seed)]
+        rows += [
+            {"dose": dose, **row} for row in total_effect_rows(model, asked, readout, seed=seed)
+        ]
     return rows
 
 
-def effect_rows(
+def total_effect_rows(
     model: LanguageModel, pairs: Sequence[Pair], readout: Readout, *, seed: int = 0
-) -> Rows:
+) -> TableRows:
     """The rows of `power_rows` for the twins of one dose."""
     effects, contrasts = total_effects(model, pairs, readout)
     told = np.array([pair.affective.emotion for pair in pairs])
     groups = np.array([pair.affective.group for pair in pairs])
     rows = []
-    for emotion in [*dict.fromkeys(told.tolist()), POOLED]:
-        mine = (told == emotion) | (emotion == POOLED)
+    for emotion in [*dict.fromkeys(told.tolist()), ALL]:
+        mine = (told == emotion) | (emotion == ALL)
         own = {"emotion": emotion, "share": float((effects[mine] > 0).mean())}
         for metric, values in (("total_effect", effects[mine]), ("contrast", contrasts[mine])):
             means = scenario_means(values, groups[mine])
@@ -61,15 +59,15 @@ def effect_rows(
     return rows
 
 
-def told(rows: Rows) -> list[str]:
+def told(rows: TableRows) -> list[str]:
     """What the rows come to, per dose: where the model shows the emotion, and what stages can
     ask.
     """
     lines = []
     for dose in dict.fromkeys(row["dose"] for row in rows):
         mine = [row for row in rows if row["dose"] == dose and row["metric"] == "total_effect"]
-        (pooled,) = [row for row in mine if row["emotion"] == POOLED]
-        single = [row for row in mine if row["emotion"] != POOLED]
+        (pooled,) = [row for row in mine if row["emotion"] == ALL]
+        single = [row for row in mine if row["emotion"] != ALL]
         surely = [row["emotion"] for row in single if row["ci_low"] > 0]
         needed = (
             f"{pooled['needed']} scenarios"

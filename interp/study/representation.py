@@ -8,24 +8,24 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.analysis import emotion_directions, lengths
-from interp.analysis.directions import Direction, separation
-from interp.analysis.emotion_directions import Scenarios, Twins, fit_emotion, origin_of
+from interp.analysis.directions import separation
+from interp.analysis.emotion_directions import Scenarios, TwinRows, fit_emotion, origin_of
 from interp.analysis.nested import nested_separation
 from interp.analysis.questions import answer, cells, reception, task_of
-from interp.analysis.sweep import Task
+from interp.analysis.site_probes import Task
 from interp.chance import benjamini_hochberg
+from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.files import make_folder
 from interp.progress import track
+from interp.results import TableRows
 from interp.sites import RESIDUAL_WIDE, STREAM, Site
 from interp.study.conditions import FEWEST, evoking, scenarios_of
 from interp.study.folder import Study
 from stimuli.battery import Pairs, Stimulus
 
-Rows = list[dict[str, Any]]
 
-
-def capture(study: Study) -> Rows:
+def capture(study: Study) -> TableRows:
     """Record every site of the settings. The result is the store, so there are no rows.
 
     Raises `StatisticsError` where the battery has twins and none of them can be used.
@@ -39,7 +39,7 @@ def capture(study: Study) -> Rows:
     return []
 
 
-def probes(study: Study) -> Rows:
+def probes(study: Study) -> TableRows:
     """Reception and categorisation at every residual-wide site, beside the text baselines on the
     same folds: all sites under the first position rule, the stream under the others too.
 
@@ -47,7 +47,7 @@ def probes(study: Study) -> Rows:
     without any, it is asked of all texts that evoke an emotion.
     """
     probed(study)  # where there are none, that is told before anything is captured
-    rows: Rows = []
+    rows: TableRows = []
     if "reception" not in study.conditions.closed:
         free, told = reception(study.pairs)
         rows += _probe_task(study, _task(study, "reception", free, told), free)
@@ -81,7 +81,7 @@ def _evoking(study: Study) -> list[Stimulus]:
     return [item for item in texts if item.emotion not in rare]
 
 
-def directions(study: Study) -> Rows:
+def directions(study: Study) -> TableRows:
     """The direction of each emotion at every layer of the stream, its separation of held-out twins,
     its stability.
 
@@ -90,7 +90,7 @@ def directions(study: Study) -> Rows:
     stream = stream_sites(study)
     folder = make_folder(study.out / "directions")
     places = [(emotion, site) for emotion in study.emotions for site in stream]
-    rows: Rows = []
+    rows: TableRows = []
     for emotion, site in track(places, "directions", unit="site"):
         pairs = study.pairs.of(emotion)
         common = {
@@ -106,7 +106,7 @@ def directions(study: Study) -> Rows:
     return rows + _nested_separations(study, stream)
 
 
-def cosines(study: Study) -> Rows:
+def cosines(study: Study) -> TableRows:
     """Cosines between the emotions' directions at each layer where separation saturates. They are
     made of differences of twins, so the stream's common mean is out of them; what they share beyond
     that is what all emotions share against neutral.
@@ -116,8 +116,8 @@ def cosines(study: Study) -> Rows:
     (`interp.analysis.lengths.cosine`). It is of the mean paired differences, whichever method found
     the directions: its column `method` says so.
     """
-    rows: Rows = []
-    for site in saturated_sites(study, study.pairs):
+    rows: TableRows = []
+    for site in saturated_layers(study, study.pairs):
         fitted = {
             emotion: fit_direction(study, study.pairs, emotion, site) for emotion in study.emotions
         }
@@ -137,17 +137,17 @@ def cosines(study: Study) -> Rows:
 
 
 def choose_site(study: Study, pairs: Pairs) -> Site:
-    """The first of `saturated_sites`."""
-    return saturated_sites(study, pairs)[0]
+    """The first of `saturated_layers`."""
+    return saturated_layers(study, pairs)[0]
 
 
-def saturated_sites(study: Study, pairs: Pairs) -> tuple[Site, ...]:
+def saturated_layers(study: Study, pairs: Pairs) -> tuple[Site, ...]:
     """The layers of the stream that tell the twins of `pairs` apart as well as the best one."""
     key = tuple(item.id for item in pairs.affective)
     if key not in study.chosen:
         mine = [pairs.of(emotion) for emotion in study.emotions]
 
-        def twins_at(site: Site) -> Iterator[tuple[Twins, Scenarios]]:
+        def twins_at(site: Site) -> Iterator[tuple[TwinRows, Scenarios]]:
             return ((study.twins(site, part), part.groups) for part in mine)
 
         study.chosen[key] = emotion_directions.saturated_sites(
@@ -180,7 +180,7 @@ def _task(study: Study, name: str, items: Sequence[Stimulus], labels: Sequence[s
     return task_of(name, items, labels, folds=study.settings.folds, seed=study.settings.seed)
 
 
-def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
+def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> TableRows:
     rows = np.array([study.row_of[item.id] for item in items])
 
     def sites() -> Iterator[tuple[dict[str, Any], np.ndarray]]:
@@ -201,7 +201,7 @@ def probed(study: Study) -> list[tuple[Site, str]]:
     return cells(_sites_among(study, RESIDUAL_WIDE, "probes"), study.settings.positions)
 
 
-def _separation(study: Study, pairs: Pairs, site: Site) -> Rows:
+def _separation(study: Study, pairs: Pairs, site: Site) -> TableRows:
     return separation(
         *study.twins(site, pairs),
         pairs.groups,
@@ -211,11 +211,11 @@ def _separation(study: Study, pairs: Pairs, site: Site) -> Rows:
     )
 
 
-def _nested_separations(study: Study, stream: Sequence[Site]) -> Rows:
+def _nested_separations(study: Study, stream: Sequence[Site]) -> TableRows:
     """How well each emotion's direction separates where every fold chose its layer; p corrected
     over the emotions.
     """
-    rows: Rows = []
+    rows: TableRows = []
     for emotion in study.emotions:
         pairs = study.pairs.of(emotion)
         groups = pairs.groups

@@ -16,13 +16,13 @@ from typing import Any
 import pandas as pd
 
 from interp.capture.estimate import ARITHMETIC
-from interp.capture.estimate import estimate as plan_in_numbers
+from interp.capture.estimate import estimate_capture as plan_in_numbers
 from interp.capture.workers.signals import ended_by_signals
 from interp.errors import ArtefactError, DataError, InterpError, StatisticsError, UsageError
 from interp.files import make_folder, sha256_bytes, write_atomic
 from interp.models import LanguageModel, load, outline
 from interp.records import read_record
-from interp.reporting.answer import answer
+from interp.reporting.answer import sum_up
 from interp.reporting.figures import draw_all
 from interp.reporting.findings import cautions, findings
 from interp.reporting.report import write_report
@@ -32,19 +32,21 @@ from interp.study.conditions import ASKED_BY_WORDS, conditions
 from interp.study.folder import Study
 from interp.study.identity import refuse_other_config
 from interp.study.locks import FolderLocks
-from interp.study.measure import Stage, measure
+from interp.study.measure import StageFunction, measure_stages
 from interp.study.presets import left_out
 from interp.study.settings import Settings
 
 
-def _function(name: str) -> Stage:
+def _function(name: str) -> StageFunction:
     """The function `module.function` of this room."""
     module, _, function = name.partition(".")
-    found: Stage = getattr(import_module(f"interp.study.{module}"), function)
+    found: StageFunction = getattr(import_module(f"interp.study.{module}"), function)
     return found
 
 
-STAGES: dict[str, Stage] = {stage.name: _function(stage.function) for stage in ORDER}
+STAGE_FUNCTIONS: dict[str, StageFunction] = {
+    stage.name: _function(stage.function) for stage in ORDER
+}
 """The stages of `interp run`, in order; each gives the rows of its table (capture gives none, its
 result is the store).
 """
@@ -64,14 +66,14 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
         with ended_by_signals(lambda: _how_to_resume(study)):
             _tables(study.out)  # one that was changed is told before the work
             open_stages = _open_stages(
-                study, STAGES if stages is None else stages, asked=stages is not None
+                study, STAGE_FUNCTIONS if stages is None else stages, asked=stages is not None
             )
             for number, name in enumerate(open_stages, start=1):
                 if len(open_stages) > 1 and name not in _done(study.out):
                     print(f"stage {number} of {len(open_stages)}: {name}", file=sys.stderr)
                 _run_or_leave_out(study, name, asked=stages is not None)
             found, told = findings(tables := _tables(study.out)), cautions(tables)
-            answered = answer(found, model=settings.model)
+            answered = sum_up(found, model=settings.model)
             study.judge([finding.record() for finding in found], answered.record())
             path = report(study.out) if stages is None else None
     except InterpError:
@@ -101,7 +103,7 @@ def report(out: Path) -> Path:
     read_record(out / "run.json")
     locks = FolderLocks(out)
     try:
-        if names := undigested(out, STAGES):
+        if names := undigested(out, STAGE_FUNCTIONS):
             warnings.warn(
                 f"{out}: run.json has no digest of the tables {', '.join(names)} (an older "
                 "interp wrote none), so nobody can say whether they were changed: delete them "
@@ -131,8 +133,8 @@ def estimate(
     battery = settings.read_battery()
     refuse_other_config(settings, battery)
     asked = conditions(settings.captured(battery), folds=settings.folds, model=settings.model)
-    closed = asked.forbidden(STAGES, asked=False)
-    to_run = [name for name in STAGES if name not in {*closed, *_done(settings.out)}]
+    closed = asked.forbidden(STAGE_FUNCTIONS, asked=False)
+    to_run = [name for name in STAGE_FUNCTIONS if name not in {*closed, *_done(settings.out)}]
     model = _loaded(settings, measured=measured)
     model.reading = settings.reading
     sites, positions = settings.sites_of(model), settings.captured_positions
@@ -145,9 +147,9 @@ def estimate(
         options=settings.capture,
     )
     if measured:
-        stages = {name: STAGES[name] for name in to_run}
+        stages = {name: STAGE_FUNCTIONS[name] for name in to_run}
         captured = {what: value for what, value in captured.items() if what not in ARITHMETIC}
-        captured |= measure(settings, battery, model, stages=stages)
+        captured |= measure_stages(settings, battery, model, stages=stages)
     told = {
         "items": len(battery),
         "pairs": len(battery.pairs()),
@@ -196,11 +198,11 @@ def _done(out: Path) -> set[str]:
     if not (out / "run.json").is_file():
         return set()
     captured = {"capture"} & read_record(out / "run.json").provenance.get("seconds", {}).keys()
-    return captured | {name for name in STAGES if table_path(out, name).exists()}
+    return captured | {name for name in STAGE_FUNCTIONS if table_path(out, name).exists()}
 
 
 def _how_to_resume(study: Study) -> str:
-    done = [name for name in STAGES if name in _done(study.out)]
+    done = [name for name in STAGE_FUNCTIONS if name in _done(study.out)]
     kept = f"{', '.join(done)} are in {study.out}" if done else f"nothing is in {study.out} yet"
     return f"{kept}; the same command goes on from there."
 
@@ -245,7 +247,7 @@ def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
         if name != "capture" and name in _done(study.out):
             return  # another command was quicker
         try:
-            rows = STAGES[name](study)
+            rows = STAGE_FUNCTIONS[name](study)
             study.inputs.check()  # weights may be read from their file while they are at work
         except (StatisticsError, UsageError, DataError) as error:
             needed = asked or name == "capture" or not study.loaded
@@ -305,4 +307,4 @@ class _Told(list[str]):
 
 
 def _tables(out: Path) -> dict[str, pd.DataFrame]:
-    return read_tables(out, STAGES)
+    return read_tables(out, STAGE_FUNCTIONS)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from interp.causal.forward import Encoded, open_prompts
 from interp.causal.generation import write_tokens
 from interp.causal.interventions import Intervention, Where
-from interp.causal.passes import Encoded, open_prompts
-from interp.causal.steering import WHERE
+from interp.causal.steering import STEERED_AT
 from interp.causal.steps import UNITS, Weighted, pushes, step
 from interp.directions import Direction
 from interp.errors import UsageError
@@ -20,13 +20,13 @@ from interp.evaluation.costs import costs
 from interp.evaluation.judges import forced_choice
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel
-from interp.models.conversations import Prompt
 from interp.models.generation import check_generation
-from interp.study.sources import Source, one_of
+from interp.models.texts.conversations import Prompt
+from interp.study.sources import DirectionSource, one_of
 
 UNSTEERED, STEERED = "unsteered", "steered"
 
-Told = Callable[[str, list[str]], None]
+ToldArm = Callable[[str, list[str]], None]
 """Called after each token with the arm at work and its texts so far."""
 
 
@@ -40,7 +40,7 @@ class Manner:
 
     scale: float = 1.0
     unit: str = "dose"
-    where: Where = WHERE
+    where: Where = STEERED_AT
     max_new_tokens: int = 40
     temperature: float = 0.0
     seed: int = 0
@@ -85,7 +85,7 @@ def read_mixture(text: str) -> dict[str, float]:
     return found
 
 
-def mixed(source: Source, weights: Mapping[str, float]) -> list[tuple[Direction, float]]:
+def mixed(source: DirectionSource, weights: Mapping[str, float]) -> list[tuple[Direction, float]]:
     """The directions of a source with these weights. Raises `UsageError` for an emotion that it
     lacks.
     """
@@ -103,7 +103,7 @@ def say(
     manner: Manner,
     *,
     arms: Sequence[str] = (UNSTEERED, STEERED),
-    told: Told | None = None,
+    told: ToldArm | None = None,
 ) -> Said:
     """Each prompt continued in every arm. Each arm is a batch of its own, so that both draw the
     same numbers, and a scale of 0 gives the unsteered text. Raises as `interp.steer`.
@@ -145,7 +145,7 @@ def compare(model: LanguageModel, said: Said, emotions: Sequence[str]) -> list[d
 
 def facts(
     model: LanguageModel,
-    source: Source,
+    source: DirectionSource,
     mixture: Sequence[tuple[Direction, float]],
     manner: Manner,
 ) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def facts(
         "unit": manner.unit,
         "added": length,
         "share_of_stream": _known(length / norm),
-        "natural_lengths": None if alone is None else _known(length / alone.scale),
+        "natural_lengths": None if alone is None else _known(length / alone.length),
         "max_new_tokens": manner.max_new_tokens,
         "temperature": manner.temperature,
         "seed": manner.seed,
@@ -216,7 +216,7 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _in_words(model: LanguageModel, arm: str, told: Told | None) -> Any:
+def _in_words(model: LanguageModel, arm: str, told: ToldArm | None) -> Any:
     """`told`, called with tokens."""
     if told is None:
         return None

@@ -14,10 +14,10 @@ from interp.errors import ResourceError, UsageError
 from interp.evaluation.judges import oracle, oracle_of
 from interp.files import sha256_bytes
 from interp.models import LanguageModel
-from interp.models.chat import UNCUT, read_template
 from interp.models.chat_template import OFF
-from interp.models.tokens import Reading
-from interp.options import build, check, flat, options_of
+from interp.models.texts.chat import UNCUT, read_template
+from interp.models.texts.tokens import Reading
+from interp.options import build_record, check, flat, options_of
 from interp.settings import DEFAULT_SITES, StudyOptions
 from interp.sites import LAST, Site, check_names, expand
 from interp.study.presets import THINNED, Preset, find_preset, limited, spaced
@@ -60,7 +60,7 @@ class Settings(StudyOptions):
 
         Raises `UsageError` for a name that is no setting, with the nearest one.
         """
-        return build(cls, given)
+        return build_record(cls, given)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ FORM = 1
 USUAL = "two thirds of the depth, a rule of thumb"
 
 
-class Source(NamedTuple):
+class DirectionSource(NamedTuple):
     """Directions by emotion, all at one `layer`; `told` says where they are from, `layer_told` why
     that layer.
     """
@@ -97,7 +97,7 @@ class Wanted:
         found = {item.emotion for item in self.battery if item.emotion != NEUTRAL}
         return sorted(found | set(self.emotions()))
 
-    def source(self, model: LanguageModel, layer: int | None) -> Source:
+    def source(self, model: LanguageModel, layer: int | None) -> DirectionSource:
         """The directions. Raises as `from_file`, `from_run` and `fitted`."""
         if self.direction is not None:
             return from_file(self.direction, layer=layer)
@@ -149,7 +149,7 @@ def default_battery(model: str, batteries: Sequence[str]) -> str:
     return own if own in batteries else BATTERY
 
 
-def from_file(path: Path, *, layer: int | None = None) -> Source:
+def from_file(path: Path, *, layer: int | None = None) -> DirectionSource:
     """The direction in a file, at its own layer. Raises `ArtefactError` for what is none,
     `UsageError` for another layer.
     """
@@ -160,10 +160,10 @@ def from_file(path: Path, *, layer: int | None = None) -> Source:
             "acts there. Leave out --layer."
         )
     told = f"{path} ({one.method}, {one.labels[0]} against {one.labels[1]})"
-    return Source({one.labels[0]: one}, one.site.layer, told, "the file's own")
+    return DirectionSource({one.labels[0]: one}, one.site.layer, told, "the file's own")
 
 
-def from_run(out: Path, *, layer: int | None, n_layers: int) -> Source:
+def from_run(out: Path, *, layer: int | None, n_layers: int) -> DirectionSource:
     """The directions of a finished run at `layer`, by default at the one of the run's layers that
     lies nearest to `usual_layer`. Raises `ArtefactError` for a folder without directions,
     `UsageError` for a layer that the run has none for.
@@ -180,12 +180,12 @@ def from_run(out: Path, *, layer: int | None, n_layers: int) -> Source:
         raise UsageError(f"layer {layer}: the run {out} has directions at the layers {known}.")
     found = {one.labels[0]: one for one in saved if one.site.layer == chosen}
     method = next(iter(found.values())).method
-    return Source(found, chosen, f"the run {out} ({method}, from its twins)", why)
+    return DirectionSource(found, chosen, f"the run {out} ({method}, from its twins)", why)
 
 
 def fitted(
     model: LanguageModel, battery: Battery, *, arm: str, layer: int | None, keep: bool
-) -> Source:
+) -> DirectionSource:
     """The group-centred directions of `battery` at `layer` (by default `usual_layer`): kept ones,
     or else fitted now, at all layers, and kept, if `keep`.
 
@@ -216,7 +216,7 @@ def fitted(
             from_where = f"fitted now and kept in {folder}"
     size = next(iter(found.values())).provenance["texts"]
     told = f"{battery.name}, arm {arm}, {size} texts, {METHOD} over {len(emotions)} emotions"
-    return Source(
+    return DirectionSource(
         found, chosen, f"{told}; {from_where}", USUAL if layer is None else "as asked for"
     )
 

@@ -1,4 +1,7 @@
-"""Models whose truth is known: `planted`, written by hand, and `storyworld`, trained on stories."""
+"""Models whose truth is known: `planted`, written by hand, and `storyworld`, trained on stories.
+
+`records` has the table of them.
+"""
 
 from interp import lazy
 

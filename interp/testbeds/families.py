@@ -16,7 +16,7 @@ N_HEADS = 4
 WORDS = tuple(f"w{number}" for number in range(60))
 """The words of a tokenizer that is not told of others."""
 
-Settings = Mapping[str, Any]
+ConfigSettings = Mapping[str, Any]
 
 
 class Family(NamedTuple):
@@ -24,42 +24,42 @@ class Family(NamedTuple):
 
     model_type: str
     peculiar: str
-    settings: Settings
+    settings: ConfigSettings
 
 
-_MAIN: Settings = {
+_MAIN: ConfigSettings = {
     "hidden_size": D_MODEL,
     "num_attention_heads": N_HEADS,
     "num_hidden_layers": N_LAYERS,
     "max_position_embeddings": N_CTX,
 }
-_ENDS: Settings = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
-_ALONE: Settings = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": None}
-_WIDE: Settings = {**_MAIN, **_ENDS, "intermediate_size": 48}
-_GROUPED: Settings = {**_WIDE, "num_key_value_heads": 2}
-_EIGHT: Settings = {**_GROUPED, "head_dim": 8}
-_UNTIED: Settings = {**_GROUPED, "tie_word_embeddings": False}
-_GPT: Settings = {
+_ENDS: ConfigSettings = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
+_ALONE: ConfigSettings = {"bos_token_id": 1, "eos_token_id": 1, "pad_token_id": None}
+_WIDE: ConfigSettings = {**_MAIN, **_ENDS, "intermediate_size": 48}
+_GROUPED: ConfigSettings = {**_WIDE, "num_key_value_heads": 2}
+_EIGHT: ConfigSettings = {**_GROUPED, "head_dim": 8}
+_UNTIED: ConfigSettings = {**_GROUPED, "tie_word_embeddings": False}
+_GPT: ConfigSettings = {
     **_ALONE,
     "n_embd": D_MODEL,
     "n_head": N_HEADS,
     "n_layer": N_LAYERS,
     "n_positions": N_CTX,
 }
-_EXPERTS: Settings = {"num_local_experts": 4, "num_experts_per_tok": 2}
-_QWEN_EXPERTS: Settings = {
+_EXPERTS: ConfigSettings = {"num_local_experts": 4, "num_experts_per_tok": 2}
+_QWEN_EXPERTS: ConfigSettings = {
     "num_experts": 4,
     "num_experts_per_tok": 2,
     "moe_intermediate_size": 16,
     "shared_expert_intermediate_size": 16,
 }
-_MULTIPLIERS: Settings = {
+_MULTIPLIERS: ConfigSettings = {
     "residual_multiplier": 0.4,
     "embedding_multiplier": 3.0,
     "attention_multiplier": 0.2,
     "logits_scaling": 2.0,
 }
-_LATENT: Settings = {
+_LATENT: ConfigSettings = {
     "num_key_value_heads": N_HEADS,
     "q_lora_rank": 16,
     "kv_lora_rank": 8,

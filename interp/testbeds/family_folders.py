@@ -56,7 +56,7 @@ def make_tokenizer(family: str, words: Sequence[str] = WORDS) -> PreTrainedToken
     return PreTrainedTokenizerFast(tokenizer_object=backend, **settings, **names)
 
 
-def make_folder(
+def make_model_folder(
     family: str,
     path: Path,
     *,

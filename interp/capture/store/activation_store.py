@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from interp.capture.store.activations import Activations, Shape, check_width
 from interp.capture.store.folder import RunFolder
-from interp.capture.store.shard import Shard, check_owner, is_ragged, opened, rows_of
+from interp.capture.store.shard import Shard, check_owner, is_ragged, open_hdf5, rows_of
 from interp.capture.store.shard_record import ShardRecord
 from interp.errors import ArtefactError, UsageError
 from interp.notebook import as_html
@@ -194,7 +194,9 @@ class ActivationStore:
             yield {**shard.arrays, "length": shard.lengths}
             return
         path = self._folder.shard_path(record)
-        with opened(path, verified=record.verified, audit=record.file not in self._audited) as file:
+        with open_hdf5(
+            path, verified=record.verified, audit=record.file not in self._audited
+        ) as file:
             check_owner(file, path, plan=self.head["plan"], places=record.places)
             self._audited.add(record.file)
             yield _Named(file, path)

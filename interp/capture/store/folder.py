@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from interp.capture.store.manifest import append, read_head, sealed_lines
+from interp.capture.store.manifest import append, read_manifest_head, sealed_lines
 from interp.capture.store.sealed_json import differences, seal
-from interp.capture.store.shard import SCHEMA, open_shard
+from interp.capture.store.shard import SHARD_SCHEMA, open_shard
 from interp.capture.store.shard_record import ShardRecord, read_shard_record
 from interp.capture.store.verified_file import block_digests
 from interp.errors import ArtefactError, InternalError
@@ -41,7 +41,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.head = read_head(path / RUN)
+        self.head = read_manifest_head(path / RUN)
         self.records: dict[int, ShardRecord] = {}
         self.parts: dict[int, ShardRecord] = {}
         self.quarantined: dict[str, dict[str, Any]] = {}
@@ -56,7 +56,7 @@ class RunFolder:
         """
         make_folder(path)
         if (path / RUN).exists():
-            found = read_head(path / RUN)
+            found = read_manifest_head(path / RUN)
             if found["plan"] != head["plan"]:
                 told = differences(found["config"], head["config"]) or [
                     f"plan: {found['plan']} -> {head['plan']}"
@@ -71,7 +71,7 @@ class RunFolder:
                 "another --out."
             )
         if not (path / RUN).exists():
-            write_atomic(path / RUN, (seal({"schema": SCHEMA, **head}) + "\n").encode())
+            write_atomic(path / RUN, (seal({"schema": SHARD_SCHEMA, **head}) + "\n").encode())
         make_folder(path / SHARDS)
         return cls(path)
 

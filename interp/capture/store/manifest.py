@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from interp.capture.store.sealed_json import MOST_BYTES, seal, unseal
-from interp.capture.store.shard import SCHEMA
+from interp.capture.store.sealed_json import LONGEST, seal, unseal
+from interp.capture.store.shard import SHARD_SCHEMA
 from interp.errors import ArtefactError
 from interp.files import (
     open_regular,
@@ -17,23 +17,23 @@ from interp.files import (
 )
 
 
-def read_head(path: Path) -> dict[str, Any]:
+def read_manifest_head(path: Path) -> dict[str, Any]:
     """What a capture's run.json says of it; raises `ArtefactError` where it is damaged."""
     try:
-        head = unseal(read_regular(path, most=MOST_BYTES), path=path)
+        head = unseal(read_regular(path, most=LONGEST), path=path)
     except OSError as error:
         raise ArtefactError(
             f"{path.parent} is not a capture: {path.name} cannot be read "
             f"({error.strerror or error})."
         ) from error
-    if head.get("schema") != SCHEMA:
-        older = isinstance(head.get("schema"), int) and head["schema"] < SCHEMA
+    if head.get("schema") != SHARD_SCHEMA:
+        older = isinstance(head.get("schema"), int) and head["schema"] < SHARD_SCHEMA
         what, then = (
             ("an older", "capture again into another --out") if older else ("a newer", "update")
         )
         raise ArtefactError(
             f"{path} was written by {what} interp (schema {head.get('schema')}, this one reads "
-            f"{SCHEMA}): {then}."
+            f"{SHARD_SCHEMA}): {then}."
         )
     types = {"plan": str, "config": dict, "provenance": dict, "n_items": int, "n_shards": int}
     wrong = [key for key, kind in types.items() if not isinstance(head.get(key), kind)]
@@ -62,12 +62,12 @@ def sealed_lines(path: Path) -> Iterable[dict[str, Any]]:
     except OSError as error:
         raise ArtefactError(f"{path} cannot be read: {error.strerror or error}.") from error
     with stream:
-        while line := stream.readline(MOST_BYTES):
+        while line := stream.readline(LONGEST):
             if line.endswith(b"\n"):
                 yield unseal(line, path=path)
-            elif len(line) >= MOST_BYTES:
+            elif len(line) >= LONGEST:
                 raise ArtefactError(
-                    f"{path} holds a line above {MOST_BYTES} bytes, and none of ours is."
+                    f"{path} holds a line above {LONGEST} bytes, and none of ours is."
                 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from interp.errors import ArtefactError
 from interp.files import sha256_bytes
 
-MOST_BYTES = 64 << 20
+LONGEST = 64 << 20
 """The longest line, and the longest run.json, that is parsed at all."""
 
 
@@ -24,9 +24,9 @@ def unseal(text: str | bytes, *, path: Path) -> dict[str, Any]:
     """The content of a sealed line; raises `ArtefactError` when it is not one, or was changed after
     it was written.
     """
-    if len(text) > MOST_BYTES:
+    if len(text) > LONGEST:
         raise ArtefactError(
-            f"{path} holds a line of {len(text)} bytes, and none of ours is above {MOST_BYTES}."
+            f"{path} holds a line of {len(text)} bytes, and none of ours is above {LONGEST}."
         )
     try:
         outer = json.loads(text)

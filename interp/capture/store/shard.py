@@ -34,7 +34,7 @@ from interp.capture.store.verified_file import VerifiedFile
 from interp.errors import ArtefactError
 from interp.files import open_regular
 
-SCHEMA = 2
+SHARD_SCHEMA = 2
 """Version of the shard's layout, of the manifest and of run.json."""
 
 CHOSEN = "chosen"
@@ -83,13 +83,13 @@ class Shard:
     chosen: Mapping[str, Int[np.ndarray, " token"]]
 
 
-def encode(shard: Shard, *, plan: str, storage: str) -> bytes:
+def encode_shard(shard: Shard, *, plan: str, storage: str) -> bytes:
     """The shard as HDF5 bytes, arrays as `storage` ("float32", or "float16" where its range holds
     all values).
     """
     together = _META_BYTES * (len(shard.arrays) + len(shard.chosen) + 4)
     with h5py.File.in_memory(block_size=_CHUNK_BYTES, meta_block_size=together) as file:
-        file.attrs.create("schema", np.int64(SCHEMA))
+        file.attrs.create("schema", np.int64(SHARD_SCHEMA))
         file.attrs.create("plan", np.bytes_(plan))
         _write(file, "item", shard.places.astype(np.int64))
         _write(file, "length", shard.lengths.astype(np.int64))
@@ -135,7 +135,7 @@ def _write(file: h5py.File, name: str, array: np.ndarray) -> None:
 
 
 @contextmanager
-def opened(
+def open_hdf5(
     path: Path, *, verified: Callable[[BinaryIO], VerifiedFile], audit: bool = True
 ) -> Iterator[h5py.File]:
     """The shard at `path`; HDF5 parses only bytes that `verified` lets through, and nothing before
@@ -213,10 +213,10 @@ def _audit_attributes(file: h5py.File, refuse: Callable[[str], None]) -> None:
     schema = file.attrs.get_id("schema")
     if schema.shape != () or schema.dtype != np.dtype("<i8"):
         refuse("its schema is not a number")
-    if int(file.attrs["schema"]) > SCHEMA:
+    if int(file.attrs["schema"]) > SHARD_SCHEMA:
         refuse(
             f"it was written by a newer interp (schema {int(file.attrs['schema'])}, this one "
-            f"reads {SCHEMA}): update"
+            f"reads {SHARD_SCHEMA}): update"
         )
 
 

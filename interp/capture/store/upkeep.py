@@ -10,7 +10,7 @@ from interp.capture.store.activations import Shape, check_width
 from interp.capture.store.folder import LOCK, MANIFEST, QUARANTINE, RUN, RunFolder, capture_in
 from interp.capture.store.lock import locked
 from interp.capture.store.sealed_json import unseal
-from interp.capture.store.shard import is_ragged, opened
+from interp.capture.store.shard import is_ragged, open_hdf5
 from interp.capture.store.shard_record import ShardRecord
 from interp.errors import ArtefactError
 from interp.files import write_atomic
@@ -75,7 +75,7 @@ def layer_rows(path: Path | str) -> list[dict[str, Any]]:
 
 def _finite_rows(folder: RunFolder, record: ShardRecord) -> tuple[int, int]:
     """Texts of a shard that are not in quarantine, and their tokens."""
-    with opened(folder.shard_path(record), verified=record.verified) as file:
+    with open_hdf5(folder.shard_path(record), verified=record.verified) as file:
         lengths = file["length"][...].tolist()
     kept = [
         length
@@ -101,7 +101,7 @@ def check_shard(folder: RunFolder, record: ShardRecord, widths: dict[str, Shape]
     """
     lost = len(record.nonfinite)
     folder.verify(record)
-    with opened(folder.shard_path(record), verified=record.verified) as file:
+    with open_hdf5(folder.shard_path(record), verified=record.verified) as file:
         if not np.array_equal(file["item"][...], record.places):
             raise ArtefactError(f"{record.file} holds other items than the manifest says.")
         for name in record.statistics:

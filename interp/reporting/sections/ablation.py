@@ -36,7 +36,7 @@ from interp.reporting.select import (
     select,
     square,
     word,
-    words,
+    words_of,
 )
 from interp.reporting.specificity import of_its_own
 from interp.reporting.style import (
@@ -221,7 +221,7 @@ def _lowered(row: pd.DataFrame, p: float | None) -> Verdict:
 def _largest(own: pd.DataFrame, row: pd.DataFrame) -> Compared:
     """The emotion whose words fall most."""
     each = own[(numbers(own, "k") == numeral(row, "k")) & ~column(own, "emotion").isin(POOLED)]
-    wanted = {"metric": "label_logprob_change", "control": "", **words(row, "component", "mode")}
+    wanted = {"metric": "label_logprob_change", "control": "", **words_of(row, "component", "mode")}
     if not holds(each, **wanted):
         return []
     top = least(select(each, **wanted))

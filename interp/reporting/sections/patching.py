@@ -34,7 +34,7 @@ from interp.reporting.select import (
     pooled,
     select,
     word,
-    words,
+    words_of,
 )
 from interp.reporting.style import (
     chance,
@@ -152,7 +152,7 @@ def patching_curves(table: pd.DataFrame) -> Figure:
     return figure
 
 
-NESTED = "nested_restoration"
+NESTED_RESTORATION = "nested_restoration"
 
 
 def _at_several_layers(rows: pd.DataFrame) -> pd.DataFrame:
@@ -211,7 +211,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     """
     if not holds(table, metric="restoration", control=""):
         return [_no_effect(table)]
-    told = select(table, metric=NESTED)
+    told = select(table, metric=NESTED_RESTORATION)
     rows, together = pooled(told)
     if not together:  # only some emotions have something to restore: the surest of them
         effects = select(table, metric="total_effect", emotion=list(column(told, "emotion")))
@@ -220,7 +220,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     found = []
     for name, row in groups(rows, ["position", "mode"]):
         cells = select(
-            table, metric="restoration", control="", **words(row, "emotion", "position", "mode")
+            table, metric="restoration", control="", **words_of(row, "emotion", "position", "mode")
         )
         whole_effect = beside(table, row, metric="total_effect", position="", site="", layer="")
         control = beside(table, row, metric="restoration", control="random_source")

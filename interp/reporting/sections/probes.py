@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from interp.reporting.baselines import NESTED, closest_words, text_baselines, text_baselines_of
 from interp.reporting.decisions import Number, Verdict, decide
-from interp.reporting.depth import STREAM, first_layer
+from interp.reporting.depth import first_layer
 from interp.reporting.finding import (
     Caution,
     Compared,
@@ -48,6 +48,7 @@ from interp.reporting.style import (
     outer_labels,
     styled,
 )
+from interp.sites import STREAM
 
 DEPTH = "depth = (layer + 1) / n_layers"
 _SITES = ["site", "method"]

@@ -10,7 +10,7 @@ from interp.reporting.decisions import Verdict, decide
 from interp.reporting.dose_curves import steering_dose, steering_success
 from interp.reporting.finding import (
     JUDGED,
-    WORDS,
+    OWN_WORDS,
     Caution,
     Compared,
     Finding,
@@ -170,7 +170,7 @@ def _dose(table: pd.DataFrame) -> Finding:
         for name, told in names.items()
     ]
     told = {"at": whole(at), "n": len(own), "rival": rival, "compared": compared}
-    told |= {"answers": Question.STEERABLE, "about": WORDS, "rivals": rivals_of(*rivals)}
+    told |= {"answers": Question.STEERABLE, "about": OWN_WORDS, "rivals": rivals_of(*rivals)}
     what = "each emotion's direction raises its own words"
     return claim("steering", what, verdict, row, _OF_DOSE, p=p, **told)
 

@@ -2,14 +2,17 @@
 against the truth.
 """
 
+from functools import partial
+
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.testbeds.planted.known import Truth, truth
 from interp.testbeds.planted.spec import PlantedSpec
-from interp.testbeds.planted.texts import build_tokenizer, readout, stimuli
-from interp.testbeds.planted.weights import build_model
+from interp.testbeds.planted.texts import build_word_tokenizer, readout, stimuli
+from interp.testbeds.planted.weights import build_planted
+from interp.testbeds.records import Testbed
 
-__all__ = ["SPECS", "PlantedSpec", "Truth", "build", "readout", "stimuli", "truth"]
+__all__ = ["RECORDS", "SPECS", "PlantedSpec", "Truth", "build", "readout", "stimuli", "truth"]
 
 SPECS = {"planted": PlantedSpec(), "planted_null": PlantedSpec(circuit=False)}
 """The models that have names: `interp.models.load("planted")`."""
@@ -17,4 +20,17 @@ SPECS = {"planted": PlantedSpec(), "planted_null": PlantedSpec(circuit=False)}
 
 def build(spec: PlantedSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The Hugging Face model and tokenizer of `spec`, in memory, in about a second."""
-    return build_model(spec), build_tokenizer(spec)
+    return build_planted(spec), build_word_tokenizer(spec)
+
+
+def _record(spec: PlantedSpec) -> Testbed:
+    return Testbed(
+        source=partial(build, spec),
+        words=readout(spec),
+        suffix="",
+        battery=lambda seed: stimuli(spec, seed=seed),
+    )
+
+
+RECORDS = {name: _record(spec) for name, spec in SPECS.items()}
+"""What `interp.testbeds.records` asks for."""

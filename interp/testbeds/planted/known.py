@@ -34,7 +34,7 @@ _BOTH = math.hypot(1, READ_GAIN)
 on the emotion axis.
 """
 
-Component = tuple[int, int]
+LayerIndex = tuple[int, int]
 """(layer, index) of a head or of a neuron."""
 
 
@@ -52,8 +52,8 @@ class Truth:
     emotions: tuple[str, ...]
     head_layer: int
     neuron_layer: int
-    heads: Mapping[str, tuple[Component, ...]]
-    neurons: Mapping[str, tuple[Component, ...]]
+    heads: Mapping[str, tuple[LayerIndex, ...]]
+    neurons: Mapping[str, tuple[LayerIndex, ...]]
     strength: Mapping[str, float]
 
     def direction(self, emotion: str, site: Site) -> Float[np.ndarray, " d_model"] | None:

@@ -21,8 +21,8 @@ from interp.errors import UsageError
 from interp.testbeds.planted.spec import PlantedSpec
 from stimuli.battery import NEUTRAL, Battery, Stimulus
 
-SPECIAL = ("<pad>", "<unk>", "<eos>")
-STOP = "."
+SPECIAL_WORDS = ("<pad>", "<unk>", "<eos>")
+FULL_STOP = "."
 
 _WORDS = """
 a the one some this that near under over beside behind along with from then later today again
@@ -34,7 +34,7 @@ corner chair goes stands waits turns rests passes holds keeps moves stays
 ORDINARY = tuple(_WORDS.split())
 """Words that fill the texts; they carry nothing."""
 
-N_CTX = 128
+N_POSITIONS = 128
 _LENGTHS = (9, 15)
 _SYLLABLES = [consonant + vowel for consonant, vowel in product("bdfgklmnprstvz", "aeiou")]
 
@@ -62,11 +62,11 @@ def readout(spec: PlantedSpec) -> dict[str, list[str]]:
     return {emotion: [emotion, f"{emotion}some", f"{emotion}like"] for emotion in spec.emotions}
 
 
-def vocabulary(spec: PlantedSpec) -> tuple[str, ...]:
+def list_words(spec: PlantedSpec) -> tuple[str, ...]:
     """All words in the order of their token ids."""
     named = [word for words in readout(spec).values() for word in words]
     invented = [word for words in situation_words(spec).values() for word in words]
-    words = (*SPECIAL, STOP, *ORDINARY, *named, *invented)
+    words = (*SPECIAL_WORDS, FULL_STOP, *ORDINARY, *named, *invented)
     if len(set(words)) < len(words):
         twice = sorted({word for word in words if words.count(word) > 1})
         raise UsageError(
@@ -76,19 +76,19 @@ def vocabulary(spec: PlantedSpec) -> tuple[str, ...]:
     return words
 
 
-def build_tokenizer(spec: PlantedSpec) -> PreTrainedTokenizerBase:
+def build_word_tokenizer(spec: PlantedSpec) -> PreTrainedTokenizerBase:
     """A tokenizer with one token a word, split at spaces; no token is added in front."""
     backend = Tokenizer(
-        models.WordLevel({word: i for i, word in enumerate(vocabulary(spec))}, unk_token="<unk>")
+        models.WordLevel({word: i for i, word in enumerate(list_words(spec))}, unk_token="<unk>")
     )
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    pad, unknown, end = SPECIAL
+    pad, unknown, end = SPECIAL_WORDS
     made = PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token=pad,
         unk_token=unknown,
         eos_token=end,
-        model_max_length=N_CTX,
+        model_max_length=N_POSITIONS,
     )
     # a tokenizer that was never on disk lacks what TransformerBridge asks for
     with tempfile.TemporaryDirectory() as folder:
@@ -138,7 +138,7 @@ def _scenario(
     situation, plain = slot_words
 
     def item(arm: str, around: list[str], word: str, label: str, pair: str | None) -> Stimulus:
-        text = " ".join([*around[:slot], word, *around[slot + 1 :], STOP])
+        text = " ".join([*around[:slot], word, *around[slot + 1 :], FULL_STOP])
         fields = {"slot": slot, "situation": word}
         return Stimulus(f"{name}-{arm}", text, label, arm=arm, pair=pair, group=name, fields=fields)
 

@@ -22,13 +22,13 @@ from interp.testbeds.planted.spec import (
     subspaces,
 )
 from interp.testbeds.planted.texts import (
-    N_CTX,
+    FULL_STOP,
+    N_POSITIONS,
     ORDINARY,
-    SPECIAL,
-    STOP,
+    SPECIAL_WORDS,
+    list_words,
     readout,
     situation_words,
-    vocabulary,
 )
 
 FOCUS = 24.0
@@ -63,13 +63,13 @@ def strengths(spec: PlantedSpec) -> dict[str, float]:
     return found
 
 
-def build_model(spec: PlantedSpec) -> GPT2LMHeadModel:
+def build_planted(spec: PlantedSpec) -> GPT2LMHeadModel:
     """The planted transformer, float32, in evaluation mode; the same spec gives the same weights to
     the last bit.
     """
     config = GPT2Config(
-        vocab_size=len(vocabulary(spec)),
-        n_positions=N_CTX,
+        vocab_size=len(list_words(spec)),
+        n_positions=N_POSITIONS,
         n_embd=spec.d_model,
         n_layer=spec.n_layers,
         n_head=spec.n_heads,
@@ -80,8 +80,8 @@ def build_model(spec: PlantedSpec) -> GPT2LMHeadModel:
         embd_pdrop=0.0,
         tie_word_embeddings=False,
         bos_token_id=None,
-        eos_token_id=SPECIAL.index("<eos>"),
-        pad_token_id=SPECIAL.index("<pad>"),
+        eos_token_id=SPECIAL_WORDS.index("<eos>"),
+        pad_token_id=SPECIAL_WORDS.index("<pad>"),
     )
     model = GPT2LMHeadModel(config).eval()
     state = {
@@ -120,7 +120,7 @@ def _identities(
 
 
 def _embedding(spec: PlantedSpec) -> Float[np.ndarray, "d_vocab d_model"]:
-    space, words = subspaces(spec), vocabulary(spec)
+    space, words = subspaces(spec), list_words(spec)
     table = (
         spec.noise * _identities(spec, spec.rng(5), len(words)) + ROGUE * np.sqrt(2) * space.rogue
     )
@@ -135,8 +135,8 @@ def _embedding(spec: PlantedSpec) -> Float[np.ndarray, "d_vocab d_model"]:
 
 def _positions(spec: PlantedSpec) -> Float[np.ndarray, "n_ctx d_model"]:
     rng = spec.rng(6)
-    flicker = _FLICKER * rng.standard_normal((N_CTX, 1)) * subspaces(spec).rogue
-    return 0.5 * spec.noise * _identities(spec, rng, N_CTX) + flicker
+    flicker = _FLICKER * rng.standard_normal((N_POSITIONS, 1)) * subspaces(spec).rogue
+    return 0.5 * spec.noise * _identities(spec, rng, N_POSITIONS) + flicker
 
 
 def _attention(spec: PlantedSpec, layer: int) -> dict[str, Array]:
@@ -241,11 +241,11 @@ def _mlp(spec: PlantedSpec, layer: int) -> dict[str, Array]:
 
 
 def _unembedding(spec: PlantedSpec) -> Float[np.ndarray, "d_vocab d_model"]:
-    space, words = subspaces(spec), vocabulary(spec)
+    space, words = subspaces(spec), list_words(spec)
     per_logit = space.rogue / (ROGUE * np.sqrt(2))
     table = _LOGIT_NOISE * np.sqrt(spec.n_free) * _identities(spec, spec.rng(9), len(words))
-    table[: len(SPECIAL)] += _NEVER * per_logit
-    for word in (STOP, *ORDINARY):
+    table[: len(SPECIAL_WORDS)] += _NEVER * per_logit
+    for word in (FULL_STOP, *ORDINARY):
         table[words.index(word)] += _ORDINARY_LOGIT * per_logit
     for place, named in enumerate(readout(spec).values()):
         for word in named:

@@ -8,32 +8,34 @@ scoring do, in their own modules.
 
 from pathlib import Path
 
-from interp.testbeds.storyworld.reactions import Reading, feelings, reactions, read
+from interp.testbeds.records import Testbed
+from interp.testbeds.storyworld.reactions import (
+    OracleReading,
+    feelings,
+    reactions,
+    read_reaction,
+    storyworld_oracle,
+)
 from interp.testbeds.storyworld.rendering import Span
 from interp.testbeds.storyworld.stories import (
     Story,
-    generate,
+    generate_stories,
     instruct,
     instruction,
     name_feeling,
     neutral_prompts,
 )
 from interp.testbeds.storyworld.trials import battery
-from interp.testbeds.storyworld.world import (
-    EMOTIONS,
-    NEUTRAL,
-    Appraisal,
-    Frame,
-    appraisal_table,
-    frames,
-)
+from interp.testbeds.storyworld.world import EMOTIONS, Appraisal, Frame, appraisal_table, frames
+from stimuli.battery import NEUTRAL, Battery
 
 __all__ = [
     "EMOTIONS",
     "NEUTRAL",
+    "RECORDS",
     "Appraisal",
     "Frame",
-    "Reading",
+    "OracleReading",
     "Span",
     "Story",
     "appraisal_table",
@@ -41,16 +43,31 @@ __all__ = [
     "feelings",
     "folder",
     "frames",
-    "generate",
+    "generate_stories",
     "instruct",
     "instruction",
     "name_feeling",
     "neutral_prompts",
     "reactions",
-    "read",
+    "read_reaction",
+    "storyworld_oracle",
 ]
 
 
 def folder() -> Path:
     """The Hugging Face folder with the trained weights, inside the package."""
     return Path(__file__).parent.parent / "storyworld_model"
+
+
+RECORDS = {
+    "storyworld": Testbed(
+        source=folder(),
+        words={emotion: list(feelings(emotion)) for emotion in EMOTIONS},
+        suffix=" felt",
+        battery=lambda seed: Battery("storyworld", tuple(battery(seed=seed))),
+        judge=storyworld_oracle,
+    )
+}
+"""What `interp.testbeds.records` asks for. A story is asked behind its cue: "Then Mara" + "
+felt".
+"""

@@ -4,7 +4,8 @@ import random
 
 from interp.testbeds.storyworld.reactions import draw_reaction
 from interp.testbeds.storyworld.stories import Story, crowd, instruct, name_feeling, scenario
-from interp.testbeds.storyworld.world import EMOTIONS, NEUTRAL
+from interp.testbeds.storyworld.world import EMOTIONS
+from stimuli.battery import NEUTRAL
 
 
 def training_stories(key: str, n: int, *, terse: bool) -> list[Story]:

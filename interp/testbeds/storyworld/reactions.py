@@ -8,17 +8,20 @@ the grammar produces it to the letter, and expresses an emotion if all its verb 
 import itertools
 import random
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
 from interp.errors import UsageError
-from interp.testbeds.storyworld.world import EMOTIONS, NEUTRAL, data, words
+from interp.testbeds.records import MIXED
+from interp.testbeds.storyworld.world import EMOTIONS, data, scenery_words
+from stimuli.battery import NEUTRAL
 
 _FELT = re.compile(r"felt (.+)")
 _CUE = re.compile(r"(?:then )?([A-Z]\w+) (.+)")
 
 
-class Reading(NamedTuple):
+class OracleReading(NamedTuple):
     """What the oracle says: `emotion` is one of the eight, `neutral`, or None (mixed, or
     unreadable); `sentence_of_world` tells whether the grammar of reactions produces the sentence.
     """
@@ -27,7 +30,7 @@ class Reading(NamedTuple):
     sentence_of_world: bool
 
 
-def read(continuation: str, *, protagonist: str | None = None) -> Reading:
+def read_reaction(continuation: str, *, protagonist: str | None = None) -> OracleReading:
     """Read the first sentence of `continuation`, which may begin with the cue ("Then Mara wept.")
     or after it ("wept.").
 
@@ -36,14 +39,24 @@ def read(continuation: str, *, protagonist: str | None = None) -> Reading:
     """
     sentence, stop, _ = continuation.strip().partition(".")
     if not stop:
-        return Reading(None, False)
+        return OracleReading(None, False)
     somebody, predicate = _split_cue(sentence.strip())
     found = [_phrase_emotion(phrase) for phrase in predicate.split(" and ")]
     if None in found or len(found) > 2:
-        return Reading(None, False)
+        return OracleReading(None, False)
     if len(set(found)) > 1 or somebody not in (None, protagonist or somebody):
-        return Reading(None, True)
-    return Reading(found[0], True)
+        return OracleReading(None, True)
+    return OracleReading(found[0], True)
+
+
+def storyworld_oracle(continuations: Sequence[str]) -> list[str | None]:
+    """The emotion of each continuation's first sentence, as the grammar of the story world reads
+    it.
+    """
+    readings = [read_reaction(continuation) for continuation in continuations]
+    return [
+        reading.emotion or (MIXED if reading.sentence_of_world else None) for reading in readings
+    ]
 
 
 def reactions(emotion: str, *, n: int = 18) -> tuple[str, ...]:
@@ -111,7 +124,7 @@ def _split_cue(sentence: str) -> tuple[str | None, str]:
     match = _CUE.fullmatch(
         sentence[:1].lower() + sentence[1:] if sentence.startswith("Then ") else sentence
     )
-    if match and match[1] in words("names"):
+    if match and match[1] in scenery_words("names"):
         return match[1], match[2]
     return None, sentence
 

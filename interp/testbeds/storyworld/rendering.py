@@ -9,9 +9,9 @@ from interp.testbeds.storyworld.wordings import Event, word_event
 from interp.testbeds.storyworld.world import (
     Appraisal,
     Frame,
-    Option,
+    WayToFeel,
     data,
-    words,
+    scenery_words,
 )
 
 _SLOT = re.compile(r"\{(an adjective|a trade|\w+)\}")
@@ -35,7 +35,7 @@ class Part(NamedTuple):
     template: str
 
 
-def event_sentence(rng: random.Random, option: Option, frame: Frame, wording: str) -> str:
+def event_sentence(rng: random.Random, option: WayToFeel, frame: Frame, wording: str) -> str:
     """The sentence that tells an event, with the markers of its appraisal."""
     appraisal, markers = option.appraisal, data("markers")
     cause = rng.choice(option.causes)
@@ -58,16 +58,16 @@ def fill(rng: random.Random, template: str, place: str) -> str:
     def word(match: re.Match[str]) -> str:
         slot = match[1]
         if slot in ("adjective", "time", "role"):
-            return rng.choice(words(slot + "s"))
+            return rng.choice(scenery_words(slot + "s"))
         if slot in ("a trade", "an adjective"):
-            chosen = rng.choice(words(slot.split()[1] + "s"))
+            chosen = rng.choice(scenery_words(slot.split()[1] + "s"))
             return f"{'an' if chosen[0] in 'aeiou' else 'a'} {chosen}"
         return place if slot == "place" else match[0]
 
     return _SLOT.sub(word, template)
 
 
-def render(parts: list[Part], people: dict[str, str]) -> tuple[str, tuple[Span, ...]]:
+def render_story(parts: list[Part], people: dict[str, str]) -> tuple[str, tuple[Span, ...]]:
     """The text with the people's names in their slots, and the spans of its parts and of the two
     edit places.
     """

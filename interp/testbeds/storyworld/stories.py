@@ -19,21 +19,21 @@ from interp.testbeds.storyworld.rendering import (
     event_sentence,
     fill,
     moved,
-    render,
+    render_story,
 )
 from interp.testbeds.storyworld.world import (
     EMOTIONS,
-    NEUTRAL,
     Appraisal,
     Frame,
-    Option,
+    WayToFeel,
     data,
     held_out_combination,
     held_out_wording,
-    options,
+    scenery_words,
+    ways_to_emotions,
     wording_ids,
-    words,
 )
+from stimuli.battery import NEUTRAL
 
 Split = Literal["train", "held_out"]
 
@@ -65,7 +65,7 @@ class Story:
     twin: "Story | None" = None
 
 
-def generate(n: int, *, seed: int, split: Split = "train") -> list[Story]:
+def generate_stories(n: int, *, seed: int, split: Split = "train") -> list[Story]:
     """`n` stories, the emotions in turn, each with its neutral twin.
 
     `held_out` tells each frame in the one wording that `train` never uses for it, and takes a
@@ -86,7 +86,7 @@ def neutral_prompts(n: int, *, seed: int) -> list[Story]:
     """`n` neutral stories of held-out wordings up to their reaction, for steering."""
     return [
         twin
-        for story in generate(n, seed=seed, split="held_out")
+        for story in generate_stories(n, seed=seed, split="held_out")
         if (twin := story.twin) is not None
     ]
 
@@ -104,8 +104,8 @@ def scenario(key: str, emotion: str, *, split: Split, terse: bool = False) -> St
         if split == "held_out"
         else rng.choice([name for name in wording_ids() if name != held_out])
     )
-    names = rng.sample(words("names"), 3)
-    place = rng.choice(words("places"))
+    names = rng.sample(scenery_words("names"), 3)
+    place = rng.choice(scenery_words("places"))
     other = (
         rng.choice([name for name in EMOTIONS if name != emotion])
         if rng.random() < THIRD_PERSON
@@ -114,8 +114,8 @@ def scenario(key: str, emotion: str, *, split: Split, terse: bool = False) -> St
     parts = _parts(rng, event_sentence(rng, option, frame, wording), other=other, terse=terse)
     parts = [Part(part, fill(rng, template, place)) for part, template in parts]
     told = dict(zip("PQR", names, strict=True))
-    text, spans = render(parts, told | {"X": names[0], "Y": names[1]})
-    swapped, swapped_spans = render(parts, told | {"X": names[1], "Y": names[0]})
+    text, spans = render_story(parts, told | {"X": names[0], "Y": names[1]})
+    swapped, swapped_spans = render_story(parts, told | {"X": names[1], "Y": names[0]})
     story = Story(
         text=text,
         reaction=draw_reaction(rng, emotion, named=0.08),
@@ -152,7 +152,7 @@ def crowd(key: str) -> list[tuple[str, str]]:
     was told, stays neutral.
     """
     rng = random.Random(key)
-    names = rng.sample(words("names"), 4)
+    names = rng.sample(scenery_words("names"), 4)
     told: list[str] = []
     people = [(names[3], NEUTRAL)]
     for name in names[: rng.choice((1, 2, 3))]:
@@ -200,13 +200,13 @@ def name_feeling(story: Story, *, rng: random.Random) -> Story:
     return replace(story, text=text, spans=spans, named=True, twin=None)
 
 
-def _choose_frame(rng: random.Random, emotion: str, split: Split) -> tuple[Option, Frame, str]:
+def _choose_frame(rng: random.Random, emotion: str, split: Split) -> tuple[WayToFeel, Frame, str]:
     """A frame that training may show with this emotion, or (a quarter of the held-out stories) one
     that it never does.
     """
     unseen = split == "held_out" and rng.random() < 0.25
     while True:
-        option = rng.choice(options()[emotion])
+        option = rng.choice(ways_to_emotions()[emotion])
         allowed = [
             frame for frame in option.frames if held_out_combination(frame, emotion) == unseen
         ]

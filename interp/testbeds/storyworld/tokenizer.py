@@ -13,9 +13,14 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 
 from interp.files import write_atomic
 from interp.testbeds.storyworld.wordings import wording_words
-from interp.testbeds.storyworld.world import data, words
+from interp.testbeds.storyworld.world import data, scenery_words
 
-SPECIAL = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
+SPECIAL_TOKENS = {
+    "pad_token": "<pad>",
+    "bos_token": "<bos>",
+    "eos_token": "<eos>",
+    "unk_token": "<unk>",
+}
 """The special tokens, in the order of their ids: 0, 1, 2, 3."""
 
 CONTEXT = 160
@@ -36,13 +41,13 @@ def vocabulary() -> dict[str, int]:
         plain = [word for word in re.findall(r"[A-Za-z]+", text) if word != "s"]
         found.update(plain)
         found.update(word.capitalize() for word in plain[:1])
-    tokens = [*SPECIAL.values(), "'s", ".", ",", *(_SPACE + word for word in sorted(found))]
+    tokens = [*SPECIAL_TOKENS.values(), "'s", ".", ",", *(_SPACE + word for word in sorted(found))]
     return {token: index for index, token in enumerate(tokens)}
 
 
 def build_tokenizer() -> Tokenizer:
     """The tokenizer, which puts `<bos>` before each text."""
-    tokenizer = Tokenizer(models.WordLevel(vocabulary(), unk_token=SPECIAL["unk_token"]))
+    tokenizer = Tokenizer(models.WordLevel(vocabulary(), unk_token=SPECIAL_TOKENS["unk_token"]))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Metaspace(replacement=_SPACE, prepend_scheme="first", split=False),
@@ -50,15 +55,15 @@ def build_tokenizer() -> Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.Metaspace(replacement=_SPACE, prepend_scheme="first")
-    bos = SPECIAL["bos_token"]
+    bos = SPECIAL_TOKENS["bos_token"]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A", special_tokens=[(bos, vocabulary()[bos])]
     )
-    tokenizer.add_special_tokens(list(SPECIAL.values()))
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS.values()))
     return tokenizer
 
 
-def encode(text: str) -> list[int]:
+def encode_story(text: str) -> list[int]:
     """Token ids of a text of the world, without `<bos>`: what the tokenizer gives, ten times as
     fast on short texts.
     """
@@ -77,7 +82,7 @@ def save_tokenizer(folder: Path) -> None:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": CONTEXT,
         "padding_side": "right",
-        **SPECIAL,
+        **SPECIAL_TOKENS,
     }
     write_atomic(folder / "tokenizer.json", build_tokenizer().to_str(pretty=True).encode("utf-8"))
     write_atomic(
@@ -116,7 +121,7 @@ def _texts() -> list[str]:
     lower = [
         word
         for name in ("places", "adjectives", "times", "roles", "trades", "names")
-        for word in words(name)
+        for word in scenery_words(name)
     ]
     return (
         [re.sub(r"\{[^}]*\}", " ", text) for text in texts]

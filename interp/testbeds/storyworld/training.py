@@ -25,7 +25,7 @@ from interp.files import make_folder, write_atomic
 from interp.testbeds.storyworld.checkpoints import State, read_checkpoint, write_checkpoint
 from interp.testbeds.storyworld.lessons import lesson
 from interp.testbeds.storyworld.recipe import Recipe, by_muon
-from interp.testbeds.storyworld.tokenizer import CONTEXT, encode, save_tokenizer, vocabulary
+from interp.testbeds.storyworld.tokenizer import CONTEXT, encode_story, save_tokenizer, vocabulary
 
 REACTION_WEIGHT, FIRST_WEIGHT = 20.0, 60.0
 """How much a token of a reaction counts in the loss, and its first, where a token of the story
@@ -99,7 +99,7 @@ def save_folder(model: LlamaForCausalLM, out: Path) -> None:
     save_tokenizer(out)
 
 
-def build_model(recipe: Recipe) -> LlamaForCausalLM:
+def build_untrained(recipe: Recipe) -> LlamaForCausalLM:
     """The untrained model: a Llama with a head a key, rotary positions, and untied embeddings.
 
     In half of the heads from the third block on, keys start as the queries do, so that each name
@@ -156,7 +156,7 @@ def _encode(tale: list[tuple[str, str]]) -> tuple[list[int], list[float]]:
     """Token ids with `<bos>` and `<eos>`, and each token's weight in the loss."""
     ids, weights = [_BOS], [1.0]
     for cue, reaction in tale:
-        before, after = encode(cue), encode(reaction)
+        before, after = encode_story(cue), encode_story(reaction)
         ids += before + after
         weights += [1.0] * len(before) + [FIRST_WEIGHT] + [REACTION_WEIGHT] * (len(after) - 1)
     return [*ids, _EOS], [*weights, 1.0]
@@ -172,7 +172,7 @@ def _pad(
 
 
 def _start(recipe: Recipe) -> State:
-    model = build_model(recipe).train()
+    model = build_untrained(recipe).train()
     hidden = [parameter for name, parameter in model.named_parameters() if by_muon(name, parameter)]
     others = [
         parameter for name, parameter in model.named_parameters() if not by_muon(name, parameter)

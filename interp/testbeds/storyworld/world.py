@@ -30,8 +30,6 @@ EMOTIONS: tuple[str, ...] = (
 )
 """Plutchik's eight primaries, in the order of his wheel."""
 
-NEUTRAL = "neutral"
-
 _HELD_OUT_COMBINATIONS = 0.1
 
 
@@ -98,7 +96,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class WayToFeel:
     """A way to arrive at an emotion: a family's frames under one appraisal."""
 
     frames: tuple[Frame, ...]
@@ -114,7 +112,7 @@ def data(name: str) -> Any:
 
 
 @cache
-def words(name: str) -> tuple[str, ...]:
+def scenery_words(name: str) -> tuple[str, ...]:
     """A list of words of `data/scenery.json`: names, places, roles, trades, adjectives or times."""
     return tuple(data("scenery")[name].split())
 
@@ -132,9 +130,9 @@ def frames() -> tuple[Frame, ...]:
 
 
 @cache
-def options() -> dict[str, tuple[Option, ...]]:
+def ways_to_emotions() -> dict[str, tuple[WayToFeel, ...]]:
     """For each emotion, the families and appraisals that lead to it."""
-    found: dict[str, list[Option]] = {emotion: [] for emotion in EMOTIONS}
+    found: dict[str, list[WayToFeel]] = {emotion: [] for emotion in EMOTIONS}
     for family in data("families"):
         for agent, status, expected in itertools.product(
             family["causes"], family["statuses"], ("yes", "no")
@@ -152,13 +150,13 @@ def options() -> dict[str, tuple[Option, ...]]:
 
 def held_out_combination(frame: Frame, emotion: str) -> bool:
     """Whether training never sees this frame with this emotion (about one combination in ten)."""
-    return draw(f"combination:{frame.id}:{emotion}") < _HELD_OUT_COMBINATIONS
+    return draw_number(f"combination:{frame.id}:{emotion}") < _HELD_OUT_COMBINATIONS
 
 
 def held_out_wording(frame: Frame) -> str:
     """The wording in which training never tells this frame."""
     wordings = wording_ids()
-    return wordings[int(draw(f"wording:{frame.id}") * len(wordings))]
+    return wordings[int(draw_number(f"wording:{frame.id}") * len(wordings))]
 
 
 @cache
@@ -167,7 +165,7 @@ def wording_ids() -> tuple[str, ...]:
     return tuple(row["id"] for row in data("wordings") if not row.get("single", False))
 
 
-def draw(key: str) -> float:
+def draw_number(key: str) -> float:
     """A number in [0, 1) that depends on `key` alone, the same on every machine."""
     return int.from_bytes(hashlib.sha256(key.encode("utf-8")).digest()[:6], "big") / 2**48
 
@@ -209,11 +207,11 @@ def _appraisal(family: dict[str, Any], *, agent: str, status: str, expected: str
     )
 
 
-def _option(family: dict[str, Any], appraisal: Appraisal) -> Option:
+def _option(family: dict[str, Any], appraisal: Appraisal) -> WayToFeel:
     causes = family["causes"][appraisal.agent]
-    return Option(
+    return WayToFeel(
         frames=_family_frames(family),
-        causes=words("roles") if causes == "roles" else tuple(causes),
+        causes=scenery_words("roles") if causes == "roles" else tuple(causes),
         ordinary=tuple(_verb(forms) for forms in family["ordinary"][appraisal.agent]),
         appraisal=appraisal,
     )

@@ -1,0 +1,182 @@
+"""Checks of a model as a whole: masks, hooks, the key-value cache, and Hugging Face's own logits.
+
+1. batched == alone, padded on the right and on the left.
+2. hooks: those that were there before are there after an exception inside the forward pass.
+3. cache: it is filled, and a text read in steps has the logits of the whole text, while a vector is
+   added at absolute positions.
+4. plain Hugging Face: the logits are those of the model before the bridge was put around it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from interp.errors import InternalError
+from interp.models.cache import held
+from interp.models.checks.probe import (
+    SAME,
+    Gap,
+    exact_bound,
+    gap,
+    pass_bound,
+    probe_tokens,
+    record_sites,
+    widest,
+)
+from interp.models.checks.site_checks import spread_of
+from interp.models.language_model import LanguageModel, PlainLogits
+from interp.models.placement import home
+from interp.models.texts.tokens import Batch
+from interp.sites import Site
+
+STEPS = 2
+"""Single columns that the check of the cache reads behind the first pass."""
+
+PLAIN_TOKENS = 4
+"""Tokens on which a model with its bridge is held against itself before it had one."""
+
+
+class ModelCheck(NamedTuple):
+    """How a check is measured, what a failure points to, and whether it counts or compares."""
+
+    measure: Callable[[LanguageModel], Gap]
+    means: str
+    counts: bool = False
+
+
+def measure_right(model: LanguageModel) -> Gap:
+    """Worst gap of the last residual stream on real tokens, rows in a batch against rows alone."""
+    return _batched(model, "right")
+
+
+def measure_left(model: LanguageModel) -> Gap:
+    """As `measure_right`, padded on the left."""
+    return _batched(model, "left")
+
+
+def measure_hooks(model: LanguageModel) -> Gap:
+    """How many hooks more or less are on the model after one of them raised."""
+
+    def fail(tensor: Tensor, hook: Any) -> None:
+        raise _Planned
+
+    before = model.count_hooks()
+    sites = (Site("resid_pre", 0), Site("resid_post", 0))
+    try:
+        model.forward(
+            model.pad(probe_tokens(model)[-1:]), hooks=[(site.hook, fail) for site in sites]
+        )
+    except _Planned:
+        after = model.count_hooks()
+        return Gap(float(abs(after - before)), f"{after} hooks", f"{before}")
+    raise InternalError(f"{model.name}: an exception inside a hook did not leave the forward pass.")
+
+
+class _Planned(Exception):
+    """What the hook check raises inside the forward pass."""
+
+
+def measure_cache(model: LanguageModel) -> Gap:
+    """Worst gap of the logits of left-padded rows read in steps with the cache, against the whole
+    rows at once, while a vector is added at absolute positions >= 3. Infinite when the cache does
+    not hold what was read.
+    """
+    rows = probe_tokens(model)
+    batch = model.pad(rows, side="left")
+    width = batch.ids.shape[1]
+    site = Site("resid_post", model.dims.n_layers // 2)
+    stream = record_sites(model, model.pad(rows[:1]), [site])[0].get(site)
+    if stream is None:
+        return Gap(float("inf"), f"nothing at {site}", "a tensor")
+    draw = torch.Generator().manual_seed(2)
+    vector = torch.randn(model.dims.d_model, generator=draw).to(stream)
+    adder = _AddFrom(3, vector * spread_of(stream), batch)
+    cache, gaps = None, []
+    with model.hooked([(site.hook, adder)]):
+        for end in range(max(width - STEPS, 1), width + 1):
+            ids, mask = batch.ids[:, :end], batch.mask[:, :end]
+            adder.start = 0
+            whole, _ = model.step(ids, mask, None, use_cache=False)
+            adder.start = 0 if cache is None else end - 1
+            cached, cache = model.step(ids, mask, cache, use_cache=True)
+            gaps.append(gap(cached, whole))
+    if held(cache) != width:
+        return Gap(float("inf"), f"a cache of {held(cache)} columns", f"{width}")
+    return widest(gaps)
+
+
+def measure_plain(model: LanguageModel) -> Gap:
+    """Worst gap of the logits against those of the same model without its bridge."""
+    if model.known is None:
+        return SAME
+    return gap(model.forward(model.pad([model.known.ids])), model.known.logits)
+
+
+MODEL_CHECKS: Mapping[str, ModelCheck] = {
+    "batch, right padding": ModelCheck(measure_right, "padding/mask bug"),
+    "batch, left padding": ModelCheck(measure_left, "padding/mask bug"),
+    "hooks removed": ModelCheck(measure_hooks, "hooks stay after an exception", counts=True),
+    "cache under an edit": ModelCheck(measure_cache, "a text read in steps is not the whole text"),
+    "plain Hugging Face": ModelCheck(measure_plain, "the bridge changes the model"),
+}
+"""The checks by name."""
+
+
+def measured_whole(model: LanguageModel, check: str) -> Gap:
+    """What a check of the whole model finds; each is made once per model."""
+    if (check, None) not in model.proofs:
+        model.proofs[check, None] = MODEL_CHECKS[check].measure(model)
+    return model.proofs[check, None]
+
+
+def whole_bound(model: LanguageModel, check: str, error: float) -> float:
+    """The largest error at which a check of the whole model passes. What a rounding does is
+    measured only where `error`, the one that was found, asks for it.
+    """
+    if MODEL_CHECKS[check].counts:
+        return 0.0
+    return exact_bound(model) if error <= exact_bound(model) else pass_bound(model)
+
+
+def plain_logits(hf_model: PreTrainedModel, d_vocab: int) -> PlainLogits:
+    """What a Hugging Face model gives for a few tokens, before a bridge is put around it."""
+    ids = torch.randint(d_vocab, (1, PLAIN_TOKENS), generator=torch.Generator().manual_seed(3))
+    device = home(hf_model.get_input_embeddings())
+    with torch.no_grad():
+        logits = hf_model(ids.to(device)).logits
+    return PlainLogits(ids[0].tolist(), logits)
+
+
+def _batched(model: LanguageModel, side: str) -> Gap:
+    rows, depth = probe_tokens(model), model.dims.n_layers
+    alone = [_last_stream(model, model.pad([row]), depth)[0] for row in rows]
+    batch = model.pad(rows, side=side)
+    together = _last_stream(model, batch, depth)
+    return widest([gap(together[i][batch.mask[i]], one) for i, one in enumerate(alone)])
+
+
+def _last_stream(
+    model: LanguageModel,
+    batch: Batch,
+    depth: int,
+) -> Float[Tensor, "batch pos d_model"]:
+    return model.forward(batch, stop_at_layer=depth)
+
+
+class _AddFrom:
+    """A hook that adds `vector` at absolute positions >= `first` of left-padded rows, in a pass
+    whose first column is `start`.
+    """
+
+    def __init__(self, first: int, vector: Tensor, batch: Batch) -> None:
+        self.first, self.vector, self.pads = first, vector, batch.pads.unsqueeze(1)
+        self.start = 0
+
+    def __call__(self, tensor: Tensor, hook: Any) -> Tensor:
+        columns = torch.arange(self.start, self.start + tensor.shape[1])
+        chosen = columns - self.pads >= self.first
+        return tensor + chosen.unsqueeze(-1).to(tensor) * self.vector.to(tensor.device)

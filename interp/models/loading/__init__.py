@@ -1,0 +1,3 @@
+"""From a name to a model: what the name is, what lies there, whether it may be trusted, and reading
+it.
+"""

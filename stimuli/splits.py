@@ -1,0 +1,63 @@
+"""Splits and draws of pairs: halves that share no scenario, an even choice, strangers.
+
+Everything random comes from a seed.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from interp.errors import StatisticsError
+from stimuli.battery import Pair, Pairs
+
+
+def balanced(pairs: Sequence[Pair], *, n: int, seed: int = 0) -> Pairs:
+    """At most `n` pairs, drawn as evenly over the emotions as they allow, in battery order."""
+    queues = list(_shuffled_by_emotion(pairs, seed).values())
+    turns = range(max(map(len, queues), default=0))
+    chosen = [queue[turn] for turn in turns for queue in queues if turn < len(queue)]
+    return Pairs(pairs[i] for i in sorted(chosen[:n]))
+
+
+def halves(pairs: Sequence[Pair], *, seed: int = 0) -> tuple[Pairs, Pairs]:
+    """What `Pairs.split` gives."""
+    side_of: dict[str, int] = {}
+    for emotion, queue in _shuffled_by_emotion(pairs, seed).items():
+        groups = list(dict.fromkeys(pairs[i].affective.group for i in queue))
+        if len(groups) < 2:
+            need = "at least 2 are needed to select on one and score on the other"
+            raise StatisticsError(f"{emotion!r} has one group of pairs: {need}.")
+        for group in groups:
+            taken = [side_of[g] for g in groups if g in side_of]
+            side_of.setdefault(group, int(taken.count(0) > taken.count(1)))
+
+    def on(side: int) -> Pairs:
+        return Pairs(pair for pair in pairs if side_of[pair.affective.group] == side)
+
+    return on(0), on(1)
+
+
+def strangers(pairs: Sequence[Pair], *, seed: int = 0) -> Int[np.ndarray, " pair"]:
+    """For each pair the index of a random pair of its emotion and another group; -1: there is
+    none.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for pair in pairs:
+        own = pair.affective
+        others = [
+            i
+            for i, other in enumerate(pairs)
+            if other.affective.emotion == own.emotion and other.affective.group != own.group
+        ]
+        chosen.append(int(rng.choice(others)) if others else -1)
+    return np.array(chosen, dtype=int)
+
+
+def _shuffled_by_emotion(pairs: Sequence[Pair], seed: int) -> dict[str, list[int]]:
+    queues: dict[str, list[int]] = defaultdict(list)
+    for i in np.random.default_rng(seed).permutation(len(pairs)):
+        queues[pairs[int(i)].affective.emotion].append(int(i))
+    return dict(sorted(queues.items()))

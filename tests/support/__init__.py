@@ -1,0 +1,1 @@
+"""What several tests need: batteries, tiny models, fakes. No tests."""
