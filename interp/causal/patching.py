@@ -25,7 +25,7 @@ from interp.causal.forward import batches, encode_stimuli
 from interp.causal.prefix import PREFIX_TOKENS, Prefix
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import CONTROL, Key, effect_rows, warn_of_inverted
-from interp.causal.transplants import Case, make_case, read_sources, transplant
+from interp.causal.transplants import Case, Donor, make_case, read_sources, transplant
 from interp.causal.words import text_scores, word_scores
 from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
@@ -189,7 +189,7 @@ def _patch_together(
     prefix: Prefix,
     cases: Sequence[Case],
     arms: Sequence[_Arm],
-    sources: Mapping[str, "Donor"],
+    sources: Mapping[str, Donor],
     bound: TokenReadout,
     goal: Float[Tensor, "case d_vocab"],
 ) -> Iterator[Scored]:
