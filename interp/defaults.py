@@ -9,6 +9,9 @@ DIRECTION = "paired"
 STAND_IN = "resample"
 """A key of `interp.causal.stand_ins.STAND_INS`."""
 
+SENTENCE_ARM = "keyword_rich"
+"""The arm whose texts give the directions along which a sentence is steered."""
+
 RECOMPUTED = 0.01
 """The share of a capture's texts that are computed again where it is verified."""
 

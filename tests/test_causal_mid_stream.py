@@ -133,7 +133,7 @@ def test_what_is_written_under_it_is_what_plain_hugging_face_writes(family):
     """A vector added at every token from the prompt's last one on."""
     name, model = family
     v = 3 * vector(model, 2)
-    rows = open_prompts(model, ["the dog bit the child", "anna kept the old key near the river"])
+    rows = open_prompts(model, ["the dog saw the child", "anna kept the old key near the river"])
     edit = Intervention(MID, add(v), ("last", "generated"))
     found = write_on(model, rows, [edit], max_new_tokens=4)
     for row, text in zip(rows, found, strict=True):
@@ -157,7 +157,8 @@ def test_patching_and_steering_take_the_site(family):
     rows = patch_pairs(model, UNEQUAL, READOUT, sites=("resid_mid",), positions=("last",))
     layers = {row["layer"] for row in rows if row["site"] == "resid_mid"}
     assert layers == set(range(model.dims.n_layers))
-    check_direction(model, given(vector(model).numpy(), MID, provenance=model.provenance))
+    unit = vector(model).numpy() / vector(model).norm().item()
+    check_direction(model, given(unit, MID, provenance=model.provenance))
     row = next(row for row in model.sites() if row["site"] == "resid_mid")
     assert row["accepted_by"] == "capture, probe, directions, patch, steer"
 

@@ -41,6 +41,7 @@ DOORS = {
     "testbeds": FLOOR,
     "evaluation": FLOOR | {"causal", "analysis", "capture", "models", "testbeds"},
     "reporting": FLOOR,
+    "sentence_options": {"defaults", "options", "settings"},
     "settings": {"capture.options", "defaults", "errors", "options", "sites"},
     "study": FLOOR
     | {
@@ -63,6 +64,7 @@ DOORS = {
         "testbeds",
         "evaluation",
         "reporting",
+        "sentence_options",
         "settings",
     },
     "api": FLOOR | {"causal", "analysis", "capture", "models", "evaluation", "study"},

@@ -63,7 +63,7 @@ def test_centring_takes_the_scene_away_or_the_mean_of_all(crossed):
         np.testing.assert_allclose(
             found[one].vector, expected / np.linalg.norm(expected), atol=1e-9
         )
-        assert found[one].scale == pytest.approx(np.linalg.norm(truth[place]), rel=0.1)
+        assert found[one].length == pytest.approx(np.linalg.norm(truth[place]), rel=0.1)
         assert found[one].stream_norm == pytest.approx(
             np.sqrt((x**2).sum(axis=1).mean()), rel=1e-12
         )

@@ -17,7 +17,7 @@ from interp.settings import StudyOptions, TextOptions
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
-HEADINGS = ("Model", "Texts", "Capture", "Study", "Command")
+HEADINGS = ("Model", "Texts", "Capture", "Study", "Direction", "Writing", "Command")
 """The headings of a command's help, in order."""
 
 

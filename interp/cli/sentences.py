@@ -6,17 +6,17 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import click
 
 from interp.cli import side_by_side
-from interp.cli.options import as_json, gathered, options, seed
+from interp.cli.options import GroupedCommand, as_json, gathered
 from interp.cli.printing import printable, show
 from interp.errors import DataError, UsageError
 from interp.files import read_regular
-from interp.settings import ModelOptions
+from interp.options import options_of
+from interp.sentence_options import SentenceOptions
 
 _MOST = 1 << 24
 """Bytes of a file of prompts."""
@@ -26,74 +26,11 @@ MOVED = (
     "`interp steering --model ... --stimuli ... --out ...`."
 )
 
-source_options = options(
-    click.option(
-        "--model",
-        required=True,
-        help="A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
-    ),
-    click.option(
-        "--emotion",
-        help="Where to steer: joy, or a mixture of several with weights, joy=1,fear=0.5.",
-    ),
-    click.option(
-        "--direction",
-        type=click.Path(path_type=Path),
-        help="A saved direction (.safetensors) to steer along.",
-    ),
-    click.option(
-        "--run",
-        type=click.Path(path_type=Path),
-        help="A finished run's folder, whose directions to steer along.",
-    ),
-    click.option(
-        "--stimuli",
-        help="Else directions are fitted on this battery: by default plain, or a testbed's own. "
-        "They are kept in $XDG_CACHE_HOME/interp/directions (~/.cache if that is not set).",
-    ),
-    click.option(
-        "--arm",
-        default="keyword_rich",
-        show_default=True,
-        help="The arm of the battery that they are fitted on, centred over its emotions.",
-    ),
-    click.option("--no-cache", is_flag=True, help="Neither read nor keep fitted directions."),
-    click.option(
-        "--layer",
-        type=int,
-        help="Where the direction is added: the stream after this layer. By default two "
-        "thirds of the way up.",
-    ),
-)
-manner_options = options(
-    click.option(
-        "--scale", default=1.0, show_default=True, help="How much is added, in --unit; 0: nothing."
-    ),
-    click.option(
-        "--unit",
-        type=click.Choice(["dose", "stream", "length"]),
-        default="dose",
-        show_default=True,
-        help="What a scale of 1 is: 0.3 of the stream's norm (dose), the stream's norm (root mean "
-        "square over the fitted texts, at that layer), or the direction's natural length (as far "
-        "as held-out texts differ along it).",
-    ),
-    click.option(
-        "--where",
-        type=click.Choice(["last+generated", "last", "all"]),
-        default="last+generated",
-        show_default=True,
-        help="At which tokens: the prompt's last, what is written, or all.",
-    ),
-    click.option("--max-new-tokens", default=40, show_default=True, help="Tokens to write."),
-    click.option(
-        "--temperature", default=0.0, show_default=True, help="0: always the likeliest token."
-    ),
-    seed,
-)
+
+_OF_A_CHAT = tuple(name for name in options_of(SentenceOptions) if name != "chat_template")
 
 
-class _Steer(click.Command):
+class _Steer(GroupedCommand):
     """`steer` was the name of a study's stage: who asks for that is told its new one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -104,21 +41,18 @@ class _Steer(click.Command):
 
 
 @click.command(cls=_Steer)
-@source_options
+@gathered(SentenceOptions, into="asked")
 @click.option("--prompt", multiple=True, help="A sentence to continue; may be given again.")
 @click.option("--prompts", help="A file with a prompt on each line; - reads them from stdin.")
 @click.option("--compare", is_flag=True, help="Say below the texts what the steering cost.")
-@manner_options
-@gathered(ModelOptions, into="loading")
 @as_json
 def steer(
     prompt: tuple[str, ...],
     prompts: str | None,
     *,
+    asked: SentenceOptions,
     compare: bool,
-    loading: ModelOptions,
     as_json: bool,
-    **asked: Any,
 ) -> None:
     """Continue sentences as the model would, and side by side steered towards an emotion.
 
@@ -132,10 +66,10 @@ def steer(
     from interp import models
     from interp.study import sentence
 
-    template = loading.chat_template or "off"  # a sentence is continued as it stands
-    how = {**asdict(loading), "chat_template": template}
-    model = models.load(asking.wanted.model, **how)
-    source = asking.wanted.source(model, asked["layer"])
+    template = asked.loading.chat_template or "off"  # a sentence is continued as it stands
+    how = {**asdict(asked.loading), "chat_template": template}
+    model = models.load(asked.model, **how)
+    source = asking.wanted.source(model, asked.layer)
     click.echo(f"interp: directions of {printable(source.told)}.", err=True)
     mixture = sentence.mixed(source, asking.weights)
     facts = sentence.facts(model, source, mixture, asking.manner)
@@ -153,12 +87,13 @@ def steer(
         click.echo(side_by_side.PRICE)
 
 
-@click.command()
-@source_options
-@manner_options
-@gathered(ModelOptions, into="loading", only=("device", "dtype", "offline"))
-def chat(*, loading: ModelOptions, **asked: Any) -> None:
+@click.command(cls=GroupedCommand)
+@gathered(SentenceOptions, into="asked", only=_OF_A_CHAT)
+def chat(asked: SentenceOptions) -> None:
     """Talk with a chat model, in turns of its own template.
+
+    \b
+      interp chat --model smollm2 --emotion joy
 
     A line that begins with a slash is not said but done: /joy 1.5 (steer there, in --unit), /off,
     /layer 18, /quit.
@@ -167,8 +102,8 @@ def chat(*, loading: ModelOptions, **asked: Any) -> None:
     from interp import models
     from interp.study.conversation import Conversation
 
-    model = models.load(asking.wanted.model, **{**asdict(loading), "chat_template": "on"})
-    talk = Conversation(model, asking.wanted, asking.manner, layer=asked["layer"])
+    model = models.load(asked.model, **{**asdict(asked.loading), "chat_template": "on"})
+    talk = Conversation(model, asking.wanted, asking.manner, layer=asked.layer)
     talk.weights = asking.weights
     for line in _heard(sys.stdin):
         click.echo(printable(talk.hear(line)))
@@ -184,17 +119,28 @@ class _Asking(NamedTuple):
     weights: dict[str, float]
 
 
-def _read(asked: dict[str, Any]) -> _Asking:
-    """The options that `steer` and `chat` share, checked as far as they can be without a model."""
+def _read(asked: SentenceOptions) -> _Asking:
+    """What `steer` and `chat` are asked, checked as far as it can be without a model."""
     from interp.study.sentence import Manner, read_mixture
     from interp.study.sources import Wanted
 
-    how = ("scale", "unit", "max_new_tokens", "temperature", "seed")
-    where = tuple(asked["where"].split("+"))
-    manner = Manner(**{name: asked[name] for name in how}, where=where)
-    whence = ("model", "direction", "run", "stimuli", "arm")
-    wanted = Wanted(**{name: asked[name] for name in whence}, keep=not asked["no_cache"])
-    weights = read_mixture(asked["emotion"]) if asked["emotion"] else {}
+    manner = Manner(
+        scale=asked.scale,
+        unit=asked.unit,
+        where=tuple(asked.where.split("+")),
+        max_new_tokens=asked.max_new_tokens,
+        temperature=asked.temperature,
+        seed=asked.seed,
+    )
+    wanted = Wanted(
+        model=asked.model,
+        direction=asked.direction,
+        run=asked.run,
+        stimuli=asked.stimuli,
+        arm=asked.arm,
+        keep=not asked.no_cache,
+    )
+    weights = read_mixture(asked.emotion) if asked.emotion else {}
     if not weights and wanted.direction is not None:
         weights = dict.fromkeys(wanted.emotions(), 1.0)
     wanted.check(list(weights))

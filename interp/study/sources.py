@@ -19,6 +19,7 @@ import stimuli
 from interp.analysis.emotion_directions import fit_centred, origin_of, usual_layer
 from interp.array_files import card_path
 from interp.capture import ActivationStore, capture
+from interp.defaults import SENTENCE_ARM
 from interp.directions import Direction
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.files import make_folder, sha256_bytes
@@ -27,7 +28,7 @@ from interp.sites import LAST, STREAM, Site
 from interp.study.representation import file_name
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 
-ARM, METHOD = "keyword_rich", "group_centred"
+METHOD = "group_centred"
 
 BATTERY = "plain"
 """The battery of a model that has none of its own."""
@@ -62,7 +63,7 @@ class Wanted:
     direction: Path | None = None
     run: Path | None = None
     stimuli: str | None = None
-    arm: str = ARM
+    arm: str = SENTENCE_ARM
     keep: bool = True
 
     def __post_init__(self) -> None:
