@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from interp.capture.batches import finish, launch
 from interp.capture.options import Options
 from interp.capture.plan import make_plan, texts_bytes
-from interp.capture.recorder import Recorder
+from interp.capture.recording.batches import finish, launch
+from interp.capture.recording.recorder import Recorder
 from interp.models import LanguageModel
 from interp.sites import Site
 from stimuli.battery import Battery

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 import interp.errors
-from interp.capture.recorder import Recorder, how_to_resume
+from interp.capture.recording.recorder import Recorder, how_to_resume
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.lock import Lock
 from interp.capture.workers.processes import LOOK_SECONDS, Work
