@@ -1,19 +1,44 @@
-"""The twins of a battery that a study can work on, and what is said of those that it cannot."""
+"""The twins of a battery that can be worked on, and what is said of those that cannot."""
 
 import warnings
 from collections.abc import Container, Sequence
 
+from interp.capture import ActivationStore
+from interp.errors import StatisticsError
 from interp.models import LanguageModel
 from interp.models.texts.conversations import prompt_of
 from interp.study.conditions import FEWEST
 from stimuli.battery import Battery, Pair, Pairs, Stimulus, in_content_order
 
 
+def ordered_pairs(battery: Battery) -> Pairs:
+    """The twins of `battery` by content, so that what is drawn from them depends on no name and on
+    no row's place.
+    """
+    return Pairs(in_content_order(battery.pairs()))
+
+
+def finite_pairs(store: ActivationStore, battery: Battery) -> Pairs:
+    """The `ordered_pairs` whose activations in `store` are finite; the others are warned of.
+
+    Raises `StatisticsError` where none is left.
+    """
+    pairs = ordered_pairs(battery)
+    lost = store.quarantined.keys()
+    kept = Pairs(pair for pair in pairs if not {item.id for item in pair} & lost)
+    if not kept:
+        raise StatisticsError(f"battery {battery.name!r} has no pair whose activations are finite.")
+    if len(kept) < len(pairs):
+        without = len(pairs) - len(kept)
+        warnings.warn(f"left out {without} pairs: their activations are not finite.", stacklevel=3)
+    return kept
+
+
 def usable_pairs(
     battery: Battery, model: LanguageModel, *, read: Container[str], quarantined: Container[str]
 ) -> Pairs:
-    """The twins of `battery` whose texts were both `read`, in the order of their content: what is
-    drawn from them depends on no name and on no row's place.
+    """The twins that a study works on: those whose texts were both `read`, by content as in
+    `ordered_pairs`.
 
     Left out, with a warning: those the capture put in quarantine, those that are the same tokens to
     this model, and those of an emotion with fewer than `FEWEST` scenarios.
