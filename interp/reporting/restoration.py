@@ -52,7 +52,7 @@ _SCALE = {
 @styled
 def patching_map(table: pd.DataFrame) -> Figure:
     """Restoration of the emotion by patching one site at one layer, as a map of site x layer, a
-    panel a position and mode.
+    panel per position and mode.
     """
     scores, unit = patching_scores(table)
     rows, is_pooled = pooled(select(scores, control=""))
@@ -84,7 +84,7 @@ def patching_map(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How much of the twins' difference one patched activation moves",
-        caption=f"{over.capitalize()}, {counted(rows)} pairs a cell. {_SCALE[unit]} Last: the "
+        caption=f"{over.capitalize()}, {counted(rows)} pairs per cell. {_SCALE[unit]} Last: the "
         "text's last token; edit: the tokens in which the twins differ. A late layer at "
         "the last token only copies the output. In brackets: the interval holds zero.",
     )
@@ -93,8 +93,8 @@ def patching_map(table: pd.DataFrame) -> Figure:
 
 @styled
 def patching_curves(table: pd.DataFrame) -> Figure:
-    """Restoration by layer with intervals, beside patches from another scenario; a panel a site
-    (and emotion, if not pooled), a row a mode.
+    """Restoration by layer with intervals, beside patches from another scenario; a panel per site
+    (and emotion, if not pooled), a row per mode.
 
     Sites patched at one layer only are left to the map, where there are others.
     """
@@ -124,8 +124,8 @@ def patching_curves(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How much of the twins' difference one patched layer moves",
-        caption=f"{counted(rows)} pairs a point; bands are 95 % intervals, dotted lines' bands are "
-        f"cut at the panel's edge. {_SCALE[unit]} "
+        caption=f"{counted(rows)} pairs per point; bands are 95 % intervals, dotted lines' bands "
+        f"are cut at the panel's edge. {_SCALE[unit]} "
         "Dotted: the activation came from another scenario's text of the same kind and "
         "emotion: what it restores is the emotion without this story.",
     )

@@ -75,8 +75,8 @@ def _begin(ray: Any, work: Work, count: int) -> list[Any]:
 
 
 class _Actor:
-    """A Ray worker: holds the model, computes one shard a call; an error of ours comes back as its
-    class and message.
+    """A Ray worker: holds the model, computes one shard per call; an error of ours comes back as
+    its class and message.
     """
 
     def __init__(self, work: Work) -> None:

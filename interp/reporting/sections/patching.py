@@ -142,7 +142,7 @@ def _reach(cells: pd.DataFrame) -> Compared:
 
 
 PAIRS_WANTED = 8
-"""The number of distinct pairs a cell below which an interval over pairs means little."""
+"""The number of distinct pairs per cell below which an interval over pairs means little."""
 
 
 def cautions(table: pd.DataFrame) -> Iterator[Caution]:
