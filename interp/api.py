@@ -41,7 +41,8 @@ from interp.results import table
 from interp.sites import LAST, RESIDUAL_WIDE, STREAM, Site
 from interp.study.conditions import evoking
 from interp.study.sources import centred, chosen_emotion
-from stimuli.battery import Battery, Pairs, Stimulus, in_content_order
+from interp.study.twins import finite_pairs, ordered_pairs
+from stimuli.battery import Battery, Pairs, Stimulus
 
 DRAWS = 20
 """Random choices beside an ablation, at least."""
@@ -123,7 +124,7 @@ def direction(
         found = centred(store, battery, arm=arm, site=usual if site is None else site)
         return found[chosen_emotion(emotion, battery, arm)]
     emotion = emotion or _only_emotion(battery)
-    pairs = _pairs(store, battery).of(emotion)
+    pairs = finite_pairs(store, battery).of(emotion)
     if not pairs:
         known = ", ".join(battery.emotions)
         raise StatisticsError(f"no pair of the battery evokes {emotion!r}; it has {known}.")
@@ -155,7 +156,7 @@ def patch(
     """
     named = [sites] if isinstance(sites, str) else sites
     asked = readout or readout_for(model, battery.emotions)
-    rows = patch_pairs(model, _in_order(battery), asked, sites=named, seed=seed)
+    rows = patch_pairs(model, ordered_pairs(battery), asked, sites=named, seed=seed)
     return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
 
 
@@ -175,7 +176,7 @@ def ablate(
     very pairs has seen both halves: fit it on others where a score is to be reported. Raises as
     `interp.causal.ablation.ablate`; `StatisticsError` for no pair of these emotions.
     """
-    mine = Pairs(pair for pair in _in_order(battery) if pair.affective.emotion in directions)
+    mine = Pairs(pair for pair in ordered_pairs(battery) if pair.affective.emotion in directions)
     if not mine:
         named = ", ".join(directions) or "no emotion"
         raise StatisticsError(f"no direction has a pair in the battery: directions are of {named}.")
@@ -212,31 +213,13 @@ def _asked(question: str, store: ActivationStore, battery: Battery) -> Labelled:
     categorisation, asked of all texts that evoke an emotion.
     """
     if question == "reception" or battery.pairs():
-        pairs = _pairs(store, battery)
+        pairs = finite_pairs(store, battery)
         if question == "reception":
             return reception(pairs)
         items = list(pairs.affective)
     else:
         items = [item for item in evoking(battery) if item.id not in store.quarantined]
     return items, [item.emotion for item in items]
-
-
-def _pairs(store: ActivationStore, battery: Battery) -> Pairs:
-    """The twins whose activations are finite, in the order of their content."""
-    pairs = _in_order(battery)
-    lost = store.quarantined.keys()
-    kept = Pairs(pair for pair in pairs if not {item.id for item in pair} & lost)
-    if not kept:
-        raise StatisticsError(f"battery {battery.name!r} has no pair whose activations are finite.")
-    if len(kept) < len(pairs):
-        without = len(pairs) - len(kept)
-        warnings.warn(f"left out {without} pairs: their activations are not finite.", stacklevel=3)
-    return kept
-
-
-def _in_order(battery: Battery) -> Pairs:
-    """The twins by content, so that what is drawn depends on no name and no row's place."""
-    return Pairs(in_content_order(battery.pairs()))
 
 
 def _only_emotion(battery: Battery) -> str:

@@ -34,7 +34,7 @@ def json_lines(path: Path, limits: Limits, ledger: Ledger) -> Iterator[FileRow]:
         values = parse_json(text.rstrip("\n"), f"{file}:{number}", depth=limits.depth)
         if not isinstance(values, dict):
             raise DataError(
-                f"{file}:{number}:1: expected one JSON object a line, found {_kind(values)}."
+                f"{file}:{number}:1: expected one JSON object per line, found {_kind(values)}."
             )
         yield FileRow(file, number, values, text)
 
@@ -54,7 +54,7 @@ def json_members(path: Path, limits: Limits, ledger: Ledger) -> Iterator[tuple[i
             other = "other things than strings" if str in kinds else _kind(value)
             raise DataError(
                 f"{shown(path)}:{line}:1: a list that holds {other}; expected a list of texts or a "
-                "list of records, or one JSON object a line (JSON lines)."
+                "list of records, or one JSON object per line (JSON lines)."
             )
         count_row(path, limits, ledger)
         yield line, value

@@ -120,7 +120,7 @@ def _numbered(path: Path, sample: Sequence[str], by_hand: Mapping[str, str]) -> 
 
 
 def _labelled(sample: Sequence[str]) -> Layout | None:
-    """Two cells a line, one of them an emotion's name in every line: `text;joy` or `joy,text`."""
+    """Two cells per line, one of them an emotion's name in every line: `text;joy` or `joy,text`."""
     for separator in SEPARATORS:
         rows = list(csv.reader(sample, delimiter=separator))
         if any(len(cells) != 2 for cells in rows):

@@ -16,7 +16,7 @@ from interp import study
 from interp.capture.options import Options
 from interp.capture.plan import make_plan, tokenise
 from interp.capture.positions import parse_position
-from interp.capture.recorder import Recorder
+from interp.capture.recording.recorder import Recorder
 from interp.capture.store.folder import RunFolder
 from interp.capture.verify import verify
 from interp.capture.workers.processes import Work

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from interp.capture import recorder
 from interp.capture.options import Options
 from interp.capture.plan import make_plan
+from interp.capture.recording import recorder
 from interp.capture.store.folder import RunFolder
 from interp.capture.workers import executors
 from interp.capture.workers.executors import check_executor
@@ -117,7 +117,7 @@ def test_an_executor_that_does_not_exist_is_told(text):
 
 
 def test_a_store_with_a_quarantine_is_not_taken_for_whole(llama, tmp_path, monkeypatch):
-    from interp.capture import batches
+    from interp.capture.recording import batches
 
     refused = battery().items[0].id
 

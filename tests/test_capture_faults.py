@@ -148,7 +148,7 @@ class Sender:
     """Sends signals to this process at chosen batches."""
 
     def __init__(self, monkeypatch, number, at):
-        from interp.capture import recorder
+        from interp.capture.recording import recorder
 
         self.batches = 0
         inner = recorder.launch
@@ -211,7 +211,7 @@ def test_a_signal_without_a_folder_says_that_nothing_is_kept(llama, monkeypatch)
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(llama, tmp_path, monkeypatch):
-    from interp.capture import batches
+    from interp.capture.recording import batches
 
     run = batches._run
 
@@ -236,7 +236,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(llama, tmp_path, monkeypatch
     "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
 def test_a_text_too_large_alone_is_named(llama, monkeypatch, error):
-    from interp.capture import batches
+    from interp.capture.recording import batches
 
     def starving(*_):
         raise error
@@ -249,7 +249,7 @@ def test_a_text_too_large_alone_is_named(llama, monkeypatch, error):
 
 
 def test_another_error_of_the_model_is_not_taken_for_memory(llama, monkeypatch):
-    from interp.capture import batches
+    from interp.capture.recording import batches
 
     def broken(*_):
         raise RuntimeError("shape mismatch")
@@ -313,7 +313,7 @@ def test_a_part_that_is_damaged_is_told_by_verify_and_repair_and_computed_again(
 
 
 def test_a_part_whose_quarantine_is_lost_is_computed_again(llama, tmp_path, monkeypatch):
-    from interp.capture import batches
+    from interp.capture.recording import batches
 
     longest = max(battery(), key=lambda item: len(item.text)).id
 

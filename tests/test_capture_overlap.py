@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from interp.capture import recorder
+from interp.capture.recording import recorder
 from interp.capture.store.folder import RunFolder
 from interp.capture.workers.background import InOrder
 from interp.errors import ResourceError

@@ -220,9 +220,12 @@ def test_a_folder_that_cannot_be_written_is_refused_before_planning(model, tmp_p
 
 def test_a_full_disk_is_foreseen(model, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "interp.capture.recorder.disk_usage", lambda path: type("Usage", (), {"free": 1000})()
+        "interp.capture.recording.recorder.disk_usage",
+        lambda path: type("Usage", (), {"free": 1000})(),
     )
-    monkeypatch.setattr("interp.capture.recorder.launch", lambda *a: pytest.fail("the model ran"))
+    monkeypatch.setattr(
+        "interp.capture.recording.recorder.launch", lambda *a: pytest.fail("the model ran")
+    )
     with pytest.raises(ResourceError, match=r"needs .* GB \+ 10 %, and 0.00 GB are free"):
         write_store(model, tmp_path / "run")
 

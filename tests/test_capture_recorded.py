@@ -5,9 +5,9 @@ the end.
 import numpy as np
 import pytest
 
-from interp.capture.gathering import Gathering, Recorded
 from interp.capture.options import Options
 from interp.capture.plan import make_plan
+from interp.capture.recording.gathering import Gathering, Recorded
 from interp.capture.store.shard import is_ragged
 from interp.errors import InternalError
 from support.capture_cases import FEW, battery

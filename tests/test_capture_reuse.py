@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interp.capture import ActivationStore, recorder
+from interp.capture import ActivationStore
+from interp.capture.recording import recorder
 from interp.capture.store.folder import RunFolder
 from interp.errors import ArtefactError, DataError, Interrupted
 from interp.models import load
@@ -142,7 +143,7 @@ def test_an_interrupted_capture_serves_what_it_holds_and_several_are_searched(
 
 
 def test_quarantined_items_are_not_reused(model, tmp_path, monkeypatch):
-    from interp.capture import batches
+    from interp.capture.recording import batches
 
     bad = battery().items[0]
     monkeypatch.setattr(

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from interp.capture import ActivationStore, pooling
+from interp.capture import ActivationStore
+from interp.capture.recording import pooling
 from interp.capture.store import export
 from interp.capture.store.export import export_hdf5
 from interp.capture.store.folder import RunFolder
@@ -78,7 +79,9 @@ def test_the_same_capture_gives_the_same_bytes_and_a_second_call_computes_nothin
     again = tmp_path / "again"
     write_store(model, again, positions=("last", "mean_content", "all"))
     assert tree(again) == tree(run)
-    monkeypatch.setattr("interp.capture.recorder.launch", lambda *a: pytest.fail("computed again"))
+    monkeypatch.setattr(
+        "interp.capture.recording.recorder.launch", lambda *a: pytest.fail("computed again")
+    )
     write_store(model, again, positions=("last", "mean_content", "all"))
 
 
@@ -279,7 +282,7 @@ def test_repair_computes_only_what_is_damaged(run, model, tmp_path, monkeypatch)
     }
     with pytest.raises(ArtefactError, match=f"3 of {len(shards)} shards are missing"):
         ActivationStore.open(run)
-    from interp.capture import recorder
+    from interp.capture.recording import recorder
 
     computed, run_batch = [], recorder.launch
     monkeypatch.setattr(recorder, "launch", lambda *a: (computed.append(a[3]), run_batch(*a))[1])
@@ -337,7 +340,7 @@ def test_export_is_the_whole_store_in_one_file(run, memory, tmp_path, monkeypatc
 
 def poison(model, monkeypatch, item, *, where="blocks.0.hook_resid_post", value=np.nan):
     """Make one text's activations non-finite from a site on, as a broken weight would."""
-    from interp.capture.plain_engine import PlainEngine
+    from interp.capture.recording.plain_engine import PlainEngine
 
     bad = model.tokenize([next(i.text for i in battery() if i.id == item)])[0]
     shaped = PlainEngine._shaped

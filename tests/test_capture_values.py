@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from interp.capture.engine import BridgeEngine, choose_engine, largest_difference
-from interp.capture.plain_engine import PlainEngine
+from interp.capture.recording.engine import BridgeEngine, choose_engine, largest_difference
+from interp.capture.recording.plain_engine import PlainEngine
 from interp.errors import InternalError
 from interp.models import Batch, load
 from interp.sites import expand

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from interp.capture.options import Options
 from interp.capture.plan import make_plan
-from interp.capture.recorder import Recorder
+from interp.capture.recording.recorder import Recorder
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.lock import locked
 from interp.capture.workers.processes import Work, _compute, _get_ready, _pool, _Worker

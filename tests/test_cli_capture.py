@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from interp.capture import recorder
+from interp.capture.recording import recorder
 from interp.capture.store.folder import RunFolder
 from interp.records import read_record
 from interp.results import read_table

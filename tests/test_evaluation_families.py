@@ -8,8 +8,9 @@ import torch
 
 from interp.causal.prefix import Prefix
 from interp.errors import UsageError
-from interp.evaluation import families, family_page
-from interp.evaluation.families import METHODS, judge, tabulate
+from interp.evaluation import comparisons, families, family_page
+from interp.evaluation.comparisons import METHODS
+from interp.evaluation.families import judge, tabulate
 from interp.evaluation.plainly import Plain, without
 from interp.models import LanguageModel
 from interp.models.checks.reliance import Refusal
@@ -55,13 +56,17 @@ def test_the_page_has_every_family_and_26_at_least_are_right():
 
 FALSE = {
     "stream": (
-        families,
+        comparisons,
         "_seen",
         lambda right: lambda *a: {k: [1.1 * x for x in v] for k, v in right(*a).items()},
     ),
-    "heads": (families, "contributions_at", lambda right: lambda *a, **how: 1.2 * right(*a, **how)),
+    "heads": (
+        comparisons,
+        "contributions_at",
+        lambda right: lambda *a, **how: 1.2 * right(*a, **how),
+    ),
     "neurons": (
-        families,
+        comparisons,
         "contributions_at",
         lambda right: lambda *a, **how: right(*a, **how)[:, ::-1],
     ),
@@ -74,7 +79,7 @@ FALSE = {
         "generate",
         lambda right: lambda self, rows, **how: [row[::-1] for row in right(self, rows, **how)],
     ),
-    "steer": (families, "add", lambda right: lambda vector: right(-vector)),
+    "steer": (comparisons, "add", lambda right: lambda vector: right(-vector)),
 }
 
 

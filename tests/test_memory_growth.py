@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from interp.capture import capture, recorder
+from interp.capture import capture
 from interp.capture.options import Options
+from interp.capture.recording import recorder
 from interp.causal import patching
 from interp.causal.readout import Readout
 from interp.models import LanguageModel

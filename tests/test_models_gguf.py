@@ -19,7 +19,7 @@ import interp.models
 from interp import study
 from interp.capture.options import Options
 from interp.capture.plan import make_plan
-from interp.capture.recorder import Recorder
+from interp.capture.recording.recorder import Recorder
 from interp.capture.store.folder import RunFolder
 from interp.capture.workers.processes import Work
 from interp.cli import cli

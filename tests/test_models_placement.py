@@ -10,10 +10,10 @@ import torch
 from click.testing import CliRunner
 from safetensors import safe_open
 
-from interp.capture.engine import BridgeEngine, choose_engine
-from interp.capture.plain_engine import PlainEngine
 from interp.capture.plan import IDENTITY
-from interp.capture.recorder import Recorder
+from interp.capture.recording.engine import BridgeEngine, choose_engine
+from interp.capture.recording.plain_engine import PlainEngine
+from interp.capture.recording.recorder import Recorder
 from interp.capture.workers.processes import Work
 from interp.causal.contributions import contributions_at
 from interp.causal.edits import add

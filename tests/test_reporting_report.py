@@ -15,7 +15,8 @@ from interp.reporting.figures import draw_all
 from interp.reporting.finding import Caution, Question
 from interp.reporting.findings import cautions, findings
 from interp.reporting.formatting import interval, number, p_value, visible
-from interp.reporting.report import MOST_ROWS, write_report
+from interp.reporting.printed_rows import MOST_ROWS
+from interp.reporting.report import write_report
 from support.report_pages import folder, page
 from support.reporting_tables import EMOTIONS, MAKERS, all_tables
 

@@ -188,7 +188,7 @@ def test_06_a_table_row_with_a_cell_too_many_is_placed(tmp_path: Path) -> None:
     ("line", "part"),
     [
         ('{"id": "a", "text": "x"', ":2:24: not JSON"),
-        ('["a", "b"]', "expected one JSON object a line"),
+        ('["a", "b"]', "expected one JSON object per line"),
         ('{"id": "a", "id": "b"}', "'id' occurs twice"),
         ('{"id": "a", "score": NaN}', "NaN"),
     ],

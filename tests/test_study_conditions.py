@@ -1,7 +1,6 @@
 """What the battery alone forbids is told before a model is loaded, with what can still be asked."""
 
 import json
-import sys
 import warnings
 from pathlib import Path
 
@@ -139,7 +138,7 @@ def no_model(monkeypatch) -> None:
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr("interp.study.folder.load", fail)
-    monkeypatch.setattr(sys.modules["interp.study.run"], "outline", fail)
+    monkeypatch.setattr("interp.study.dry_run.outline", fail)
 
 
 def write(path: Path, battery: Battery) -> Path:

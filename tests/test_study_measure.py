@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from interp import study
-from interp.capture import recorder
 from interp.capture.estimate import seconds_by_work
+from interp.capture.recording import recorder
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.cli import cli

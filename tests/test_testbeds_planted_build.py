@@ -171,7 +171,7 @@ class TestBuild:
             ({"n_heads": 2, "d_head": 16}, "raise n_heads"),
             ({"neurons": 9}, "half of d_mlp"),
             ({"noise": float("nan")}, "finite noise"),
-            ({"words": 0}, "a word an emotion"),
+            ({"words": 0}, "a word per emotion"),
         ],
     )
     def test_refuses_sizes_without_room(self, sizes, message):

@@ -1,6 +1,6 @@
 """Recording what a model computes while it reads texts.
 
-`plan` says what is read in which batch, `recorder` runs the plan, `workers/` share it out, and
+`plan` says what is read in which batch, `recording/` runs the plan, `workers/` share it out, and
 `store/` keeps what was recorded (it imports no torch). Names are imported when first used, so that
 reading a store stays light.
 """

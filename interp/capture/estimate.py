@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from interp.capture.batches import finish, launch
 from interp.capture.options import Options
 from interp.capture.plan import make_plan, texts_bytes
-from interp.capture.recorder import Recorder
+from interp.capture.recording.batches import finish, launch
+from interp.capture.recording.recorder import Recorder
 from interp.models import LanguageModel
 from interp.sites import Site
 from stimuli.battery import Battery
@@ -34,12 +34,12 @@ def estimate_capture(
 ) -> dict[str, Any]:
     """The capture's plan in numbers; `model` may be an outline, without weights.
 
-    `bytes` are those of the arrays as stored (an index of up to a MiB a shard comes on top),
+    `bytes` are those of the arrays as stored (an index of up to a MiB per shard comes on top),
     `weights_bytes` those of the model in its dtype (a quantised checkpoint is smaller), `padding`
-    the share of tokens computed that are padding. `seconds` is two operations a weight and token
-    computed, in the blocks up to the last wanted layer, at `teraflops` (10^12 operations a second;
-    without it, what a matrix product reaches on this machine's CPU just now). Attention's own
-    products and the writing are not in it. Raises as planning a capture does.
+    the share of tokens computed that are padding. `seconds` is two operations per weight and token
+    computed, in the blocks up to the last wanted layer, at `teraflops` (10^12 operations per
+    second; without it, what a matrix product reaches on this machine's CPU just now). Attention's
+    own products and the writing are not in it. Raises as planning a capture does.
     """
     plan = make_plan(model, battery, sites=sites, positions=positions, options=options or Options())
     lengths = plan.lengths
@@ -62,8 +62,8 @@ def estimate_capture(
 
 
 def measure_teraflops(dtype: torch.dtype) -> float:
-    """10^12 operations a second that a matrix product of `dtype` reaches on this machine's CPU (the
-    best of a few).
+    """10^12 operations per second that a matrix product of `dtype` reaches on this machine's CPU
+    (the best of a few).
     """
     matrix = torch.ones(_SIDE, _SIDE, dtype=dtype)
     taken = []

@@ -210,7 +210,7 @@ def text_bytes(
 
 
 def site_width(site: Site, dims: Dims) -> int:
-    """Numbers a token at a site (attention patterns apart, whose width is that of the text)."""
+    """Numbers per token at a site (attention patterns apart, whose width is that of the text)."""
     if site.name in ("q", "z", "k", "v"):
         return _heads(site, dims) * dims.d_head
     return dims.d_mlp if site.name in ("pre", "post") else dims.d_model

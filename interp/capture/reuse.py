@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from interp.capture.gathering import Recorded
 from interp.capture.plan import Plan
+from interp.capture.recording.gathering import Recorded
 from interp.capture.store.folder import RunFolder, capture_in
 from interp.capture.store.sealed_json import differences
 from interp.capture.store.shard import CHOSEN, check_owner, open_hdf5, rows_of, text_rows

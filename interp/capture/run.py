@@ -7,7 +7,7 @@ from pathlib import Path
 
 from interp.capture.options import Options
 from interp.capture.plan import Plan, make_plan
-from interp.capture.recorder import Recorder
+from interp.capture.recording.recorder import Recorder
 from interp.capture.reuse import Reuse
 from interp.capture.store.activation_store import ActivationStore
 from interp.capture.store.folder import RUN, RunFolder

@@ -78,10 +78,10 @@ def _recompute_alone(
     The sample is every n-th item of the store, at least one. Raises `ArtefactError` when `model` is
     not the one captured.
     """
-    from interp.capture.batches import finish, launch
-    from interp.capture.engine import choose_engine, tolerance
     from interp.capture.options import Options
     from interp.capture.plan import Plan, identity, parse_positions
+    from interp.capture.recording.batches import finish, launch
+    from interp.capture.recording.engine import choose_engine, tolerance
 
     found = identity(model)
     if found != folder.head["config"]["model"]:

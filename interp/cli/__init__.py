@@ -1,4 +1,4 @@
-"""The command line: one command a question. A command reads its options, calls its room, and
+"""The command line: one command per question. A command reads its options, calls its room, and
 prints.
 
 Tables and JSON go to stdout, progress and warnings to stderr; an error of ours becomes one line and

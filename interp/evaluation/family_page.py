@@ -4,7 +4,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from interp.evaluation.families import METHODS, PRECISIONS, TOLERANCES, WHOLE
+from interp.evaluation.comparisons import METHODS
+from interp.evaluation.families import PRECISIONS, TOLERANCES, WHOLE
 from interp.models.checks.reliance import RELIES_ON
 from interp.testbeds.families import FAMILIES
 

@@ -1,6 +1,6 @@
 """Plain: what a model computes, asked of Hugging Face's own modules by forward hooks of torch.
 
-Nothing here touches TransformerLens or a site: it is what `interp.evaluation.families` holds the
+Nothing here touches TransformerLens or a site: it is what `interp.evaluation.comparisons` holds the
 methods against. Modules are found by what runs, not by their names: the list of blocks, in each
 block the attention, and the last linear map that writes to the stream in the attention and in the
 MLP. Texts run alone, whole, and without padding, mask or cache.

@@ -54,7 +54,7 @@ def sublayer_hooks(bridge: Any) -> frozenset[str]:
 def site_rows(
     dims: Dims, offers: Callable[[Site], bool], *, read_only: Collection[str]
 ) -> list[dict[str, Any]]:
-    """A row a kind of site: site, hook (L stands for the layer), layers, shape, accepted_by."""
+    """A row per kind of site: site, hook (L stands for the layer), layers, shape, accepted_by."""
     rows = []
     for name in SITE_NAMES:
         layers = [layer for layer in range(dims.n_layers) if offers(Site(name, layer))]

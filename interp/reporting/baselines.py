@@ -43,7 +43,7 @@ def text_baselines_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 @styled
 def text_baselines(table: pd.DataFrame) -> Figure:
-    """AUROC of every text-only baseline beside the probe, whose place each fold chose, a panel a
+    """AUROC of every text-only baseline beside the probe, whose place each fold chose, a panel per
     task.
     """
     scores = select(table, metric="auroc")

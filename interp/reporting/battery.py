@@ -20,7 +20,7 @@ _CHANCE = 0.5
 
 @styled
 def audit_figure(table: pd.DataFrame) -> Figure:
-    """AUROC of every text-only baseline with its interval, a panel a task, beside the bound; and
+    """AUROC of every text-only baseline with its interval, a panel per task, beside the bound; and
     texts by emotion and domain.
 
     `table` is an audit's: its rows are told apart by `method` (gate, text_baseline, coverage).

@@ -16,7 +16,7 @@ BANDS = {0.05: (0.03, 0.07), 0.01: (0.004, 0.02), 0.95: (0.92, 0.98)}
 
 @styled
 def calibration(table: pd.DataFrame) -> Figure:
-    """The measured share of each check (columns what, nominal, measured, runs), a panel a nominal
+    """The measured share of each check (columns what, nominal, measured, runs), a panel per nominal
     level.
 
     Whiskers are Wilson's 95 % intervals. Raises `DataError` when nothing was measured.

@@ -60,7 +60,7 @@ def steering_success(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How often the judge finds the target emotion in steered continuations",
-        caption=f"{counted(success)} continuations a point; bands and whiskers are 95 % "
+        caption=f"{counted(success)} continuations per point; bands and whiskers are 95 % "
         "intervals. Strength 1 adds the direction at its natural length. Layer, "
         "positions and strength are chosen on one half of the prompts and reported "
         "(star) on the other. Valid: the judge finds a feeling it can name in the "
@@ -115,7 +115,7 @@ def steering_dose(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How steering moves the probability of the emotion's words",
-        caption=f"At {place(rows)}; {counted(rows)} texts a point, bands are 95 % intervals. "
+        caption=f"At {place(rows)}; {counted(rows)} texts per point, bands are 95 % intervals. "
         "Strength 1 adds the direction at its natural length. Nothing is generated here: the "
         "words are read at the end of the text. The random direction is as long.",
     )

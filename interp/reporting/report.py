@@ -6,7 +6,6 @@ that forbids both. Every string of the run is shown as text, with invisible char
 points.
 """
 
-import base64
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,19 +22,16 @@ from interp.files import write_atomic
 from interp.records import RunRecord, read_record
 from interp.reporting.answer import Answer, sum_up
 from interp.reporting.decisions import Verdict
-from interp.reporting.figures import FIGURES
 from interp.reporting.finding import Caution, Finding
 from interp.reporting.findings import cautions, findings, warned
 from interp.reporting.formatting import visible
 from interp.reporting.glossary import GLOSSARY
+from interp.reporting.pictures import Picture, read_pictures
+from interp.reporting.printed_rows import pick_rows
 from interp.reporting.section import Section
 from interp.reporting.sections import SECTIONS
-from interp.reporting.select import best, column, groups, holds, measured, select
 from interp.reporting.twins import marked
 from interp.results import read_tables
-
-MOST_ROWS = 24
-"""How many rows of a table are printed; the rest is one click away, in the CSV file."""
 
 NUMBERS_BESIDE = 3
 """How much a number is held against at first sight; the rest is folded."""
@@ -58,18 +54,6 @@ _MARKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure in the page: its text alternative, how to read it, and its image as a data address
-    (empty: not drawn).
-    """
-
-    name: str
-    alt: str
-    reading: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """A finding as a row of the summary: the sign and the style of its verdict, and how many
     cautions speak of it.
@@ -79,16 +63,6 @@ class Row:
     mark: str
     look: str
     cautions: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The printed rows of a table: headings, cells, and how many rows the CSV file holds."""
-
-    headings: tuple[str, ...]
-    cells: tuple[tuple[str, ...], ...]
-    total: int
-    file: str
 
 
 def write_report(run_dir: Path) -> Path:
@@ -107,7 +81,7 @@ def write_report(run_dir: Path) -> Path:
     record = read_record(record_file)
     names = dict.fromkeys(name for section in SECTIONS for name in section.tables)
     tables = read_tables(run_dir, names)
-    page = render(record, tables, pictures=_pictures(run_dir / "figures"))
+    page = render(record, tables, pictures=read_pictures(run_dir / "figures"))
     path = run_dir / "report.html"
     write_atomic(path, page.encode("utf-8"))
     return path
@@ -184,7 +158,7 @@ def _section(
         "cautions": mine,
         "short": sum(len(doubt.text) for doubt in mine) <= _SHORT,
         "pictures": [pictures[one.name] for one in section.figures if one.name in pictures],
-        "rows": key_rows(tables[section.name], section) if ran else None,
+        "rows": pick_rows(tables[section.name], section) if ran else None,
     }
 
 
@@ -221,54 +195,6 @@ def _asked(record: RunRecord) -> dict[str, Any]:
         for emotion, words in readout["words"].items()
     }
     return {"suffix": readout["suffix"], "words_of": list(told.items())}
-
-
-def key_rows(table: pd.DataFrame, section: Section) -> Rows:
-    """The rows of a stage's table that the report prints: of each group of `section.per`, the one
-    with the highest value.
-    """
-    file = f"tables/{section.name}.csv"
-    headings = (
-        *section.per,
-        *(name for name in ("site", "layer", "method", "metric") if name not in section.per),
-        "value",
-        "n",
-    )
-    if not holds(table, metric=section.metrics):
-        return Rows(headings, (), len(table), file)
-    tops = [
-        best(rows)
-        for _, rows in groups(select(table, metric=section.metrics), section.per)
-        if rows["value"].notna().any()
-    ]
-    if not tops:
-        return Rows(headings, (), len(table), file)
-    shown = pd.concat(tops[:MOST_ROWS])
-    cells = tuple(zip(*(_column_cells(shown, name) for name in headings), strict=True))
-    return Rows(headings, cells, len(table), file)
-
-
-def _column_cells(rows: pd.DataFrame, name: str) -> list[str]:
-    if name == "value":
-        return [measured(rows.iloc[[at]]) for at in range(len(rows))]
-    return column(rows, name).tolist()
-
-
-def _pictures(folder: Path) -> dict[str, Picture]:
-    """The figures of a folder; only those that `FIGURES` names, as images, in which a browser runs
-    nothing.
-    """
-    found = {}
-    for name, drawing in FIGURES.items():
-        path = folder / f"{name}.svg"
-        if path.is_file():
-            source = "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode(
-                "ascii"
-            )
-            told = " ".join(f"{drawing.draw.__doc__}".split("\n\n")[0].split())
-            alt = f"Figure of the stage {drawing.table}. {told}"
-            found[name] = Picture(name, alt, drawing.reading, source)
-    return found
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -47,8 +47,8 @@ _SPLITTERS: Mapping[str, Callable[[], pre_tokenizers.PreTokenizer]] = {
 def audit_battery(battery: Battery, *, seed: int = 0) -> AuditResult:
     """The whole gate on `battery`, with the package's word lists. Raises as `audit`."""
     everyday = stimuli.lexicon("everyday_senses")["words"]
-    # The matrices are small: several threads a product would wait for one another longer than they
-    # compute.
+    # The matrices are small: several threads per product would wait for one another longer than
+    # they compute.
     with threadpool_limits(1):
         return audit(
             battery,
@@ -98,9 +98,9 @@ def verdict(result: AuditResult) -> list[str]:
 def audit_table(result: AuditResult, *, seed: int = 0) -> pd.DataFrame:
     """The audit as one tidy table, told apart by `method`.
 
-    gate: a row a rule (`metric` its name, `value`, `bound`, `passed`, `detail`); text_baseline: a
-    row a baseline (`control` its name, `task`, AUROC with interval); coverage: how many texts each
-    arm, emotion, domain, person and tense has.
+    gate: a row per rule (`metric` its name, `value`, `bound`, `passed`, `detail`); text_baseline: a
+    row per baseline (`control` its name, `task`, AUROC with interval); coverage: how many texts
+    each arm, emotion, domain, person and tense has.
     """
     same = {"battery": result.battery, "seed": seed}
     rows: list[dict[str, Any]] = [

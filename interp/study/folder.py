@@ -25,11 +25,10 @@ from interp.evaluation.readouts import readout_for
 from interp.files import make_folder
 from interp.models import LanguageModel, load
 from interp.models.checks.reliance import tell_refused, usable
-from interp.models.texts.conversations import prompt_of
 from interp.records import RunRecord, read_record, software
 from interp.settings import DEFAULT_SITES
 from interp.sites import LAST, Site
-from interp.study.conditions import FEWEST, Conditions, conditions, unreadable
+from interp.study.conditions import Conditions, conditions, unreadable
 from interp.study.examples import examples
 from interp.study.identity import (
     asked_of,
@@ -42,7 +41,8 @@ from interp.study.inputs import Inputs, files_of
 from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
 from interp.study.settings import Settings
-from stimuli.battery import Battery, Pairs, Stimulus, in_content_order
+from interp.study.twins import usable_pairs
+from stimuli.battery import Battery, Pairs
 
 KEPT_BYTES = 256 << 20
 """Activations that a study keeps in memory."""
@@ -184,40 +184,10 @@ class Study:
 
     @cached_property
     def pairs(self) -> Pairs:
-        """The battery's twins that every stage works on. Left out, with a warning: those the
-        capture put in quarantine, those that are the same tokens to this model, and those of an
-        emotion with fewer than `FEWEST` scenarios. They are in the order of their content: what is
-        drawn from them depends on no name and on no row's place.
-        """
-        refused = [item.id for item in self.captured if item.id in self.store.quarantined]
-        _warn_of(
-            refused,
-            "or their twins have activations that are not finite (activations/quarantine.jsonl "
-            "says where)",
+        """The battery's twins that every stage works on (`interp.study.twins`)."""
+        return usable_pairs(
+            self.captured, self.model, read=self.row_of, quarantined=self.store.quarantined
         )
-        found = [
-            pair
-            for pair in self.captured.pairs()
-            if {pair.affective.id, pair.neutral.id} <= self.row_of.keys()
-        ]
-        tokens = (
-            self._tokens([pair.affective for pair in found]),
-            self._tokens([pair.neutral for pair in found]),
-        )
-        same = [
-            pair.affective.id
-            for pair, one, other in zip(found, *tokens, strict=True)
-            if one == other
-        ]
-        _warn_of(same, "are the same tokens to this model as their twin")
-        found = [pair for pair in found if pair.affective.id not in same]
-        scenarios = {
-            e: {p.affective.group for p in found if p.affective.emotion == e}
-            for e in self.battery.emotions
-        }
-        rare = [emotion for emotion, groups in scenarios.items() if 0 < len(groups) < FEWEST]
-        _warn_of(rare, f"have fewer than {FEWEST} scenarios")
-        return Pairs(in_content_order(pair for pair in found if pair.affective.emotion not in rare))
 
     @cached_property
     def emotions(self) -> tuple[str, ...]:
@@ -238,10 +208,6 @@ class Study:
     def asked(self) -> dict[str, Any]:
         """What the record is to know of the words that were asked for; nothing where none were."""
         return {"readout": self.readout.described(self.model)} if "readout" in self.__dict__ else {}
-
-    def _tokens(self, items: Sequence[Stimulus]) -> list[list[int]]:
-        prompts = [prompt_of(item.text, item.fields, name=item.id) for item in items]
-        return self.model.tokenize(prompts, ids=[item.id for item in items])
 
     def values(self, site: Site, position: str) -> Float[np.ndarray, "item ..."]:
         """The activations of all items at a site, by a position rule."""
@@ -311,14 +277,6 @@ class Study:
             record.write(path)
             self._made.append(path)
         return record
-
-
-def _warn_of(names: Sequence[str], reason: str) -> None:
-    if names:
-        warnings.warn(
-            f"left out, since they {reason}: {len(names)} ({', '.join(map(repr, names[:10]))}).",
-            stacklevel=3,
-        )
 
 
 def _identify(battery: Battery) -> dict[str, Any]:

@@ -10,17 +10,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from shutil import disk_usage
 from typing import Any
 
 import pandas as pd
 
-from interp.capture.estimate import ARITHMETIC
-from interp.capture.estimate import estimate_capture as plan_in_numbers
 from interp.capture.workers.signals import ended_by_signals
 from interp.errors import ArtefactError, DataError, InterpError, StatisticsError, UsageError
 from interp.files import make_folder, sha256_bytes, write_atomic
-from interp.models import LanguageModel, load, outline
 from interp.records import read_record
 from interp.reporting.answer import sum_up
 from interp.reporting.figures import draw_all
@@ -28,12 +24,10 @@ from interp.reporting.findings import cautions, findings
 from interp.reporting.report import write_report
 from interp.results import read_tables, table, table_bytes, table_path, undigested
 from interp.stages import STAGES as ORDER
-from interp.study.conditions import ASKED_BY_WORDS, conditions
+from interp.study.conditions import ASKED_BY_WORDS
 from interp.study.folder import Study
-from interp.study.identity import refuse_other_config
 from interp.study.locks import FolderLocks
-from interp.study.measure import StageFunction, measure_stages
-from interp.study.presets import left_out
+from interp.study.measure import StageFunction
 from interp.study.settings import Settings
 
 
@@ -69,7 +63,7 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
                 study, STAGE_FUNCTIONS if stages is None else stages, asked=stages is not None
             )
             for number, name in enumerate(open_stages, start=1):
-                if len(open_stages) > 1 and name not in _done(study.out):
+                if len(open_stages) > 1 and name not in done_stages(study.out):
                     print(f"stage {number} of {len(open_stages)}: {name}", file=sys.stderr)
                 _run_or_leave_out(study, name, asked=stages is not None)
             found, told = findings(tables := _tables(study.out)), cautions(tables)
@@ -116,82 +110,7 @@ def report(out: Path) -> Path:
         locks.leave()
 
 
-def estimate(
-    settings: Settings,
-    *,
-    teraflops: float | None = None,
-    measured: bool = False,
-) -> list[dict[str, Any]]:
-    """What a run would do: the battery, the stages still to run, and the whole capture in numbers,
-    what is there already or comes from `reuse` counted too. No weights are read or fetched, unless
-    the seconds of each stage are to be `measured` (`interp.study.measure`): then the model is
-    loaded. Nothing is written. Raises `ArtefactError` where the run would be refused, `UsageError`
-    for both ways to tell time.
-    """
-    if measured and teraflops is not None:
-        raise UsageError("--measure measures the speed that --teraflops tells: give one of them.")
-    battery = settings.read_battery()
-    refuse_other_config(settings, battery)
-    asked = conditions(settings.captured(battery), folds=settings.folds, model=settings.model)
-    closed = asked.forbidden(STAGE_FUNCTIONS, asked=False)
-    to_run = [name for name in STAGE_FUNCTIONS if name not in {*closed, *_done(settings.out)}]
-    model = _loaded(settings, measured=measured)
-    model.reading = settings.reading
-    sites, positions = settings.sites_of(model), settings.captured_positions
-    captured = plan_in_numbers(
-        model,
-        settings.captured(battery),
-        sites=sites,
-        positions=positions,
-        teraflops=teraflops,
-        options=settings.capture,
-    )
-    if measured:
-        stages = {name: STAGE_FUNCTIONS[name] for name in to_run}
-        captured = {what: value for what, value in captured.items() if what not in ARITHMETIC}
-        captured |= measure_stages(settings, battery, model, stages=stages)
-    told = {
-        "items": len(battery),
-        "pairs": len(battery.pairs()),
-        "emotions": ", ".join(battery.emotions),
-        "preset": settings.preset,
-        **{f"preset {what}": _in_words(value) for what, value in asdict(settings.limits).items()},
-        "left out by the preset": "; ".join(left_out(settings.limits, battery, model.dims.n_layers))
-        or "nothing",
-        **captured,
-        "bytes free": disk_usage(_existing(settings.out)).free,
-        "stages to run": ", ".join(to_run),
-        **{
-            f"not asked: {question}": reason
-            for question, reason in {**closed, **asked.partly()}.items()
-        },
-    }
-    return [{"what": what, "value": value} for what, value in told.items()]
-
-
-def _loaded(settings: Settings, *, measured: bool) -> LanguageModel:
-    """The model; without its weights, which then lie on no device, if nothing is measured."""
-    if measured:
-        return load(settings.model, **asdict(settings.loading))
-    how = settings.loading
-    return outline(
-        settings.model, dtype=how.dtype, offline=how.offline, chat_template=how.chat_template
-    )
-
-
-def _in_words(value: Any) -> Any:
-    """A limit of a preset for the eye."""
-    if value is None:
-        return "all"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else value
-
-
-def _existing(path: Path) -> Path:
-    """The folder nearest above `path` that is there."""
-    return next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
-
-
-def _done(out: Path) -> set[str]:
+def done_stages(out: Path) -> set[str]:
     """The stages whose result is in `out`: their tables, and of capture, which has none, the word
     that it was done once.
     """
@@ -202,7 +121,7 @@ def _done(out: Path) -> set[str]:
 
 
 def _how_to_resume(study: Study) -> str:
-    done = [name for name in STAGE_FUNCTIONS if name in _done(study.out)]
+    done = [name for name in STAGE_FUNCTIONS if name in done_stages(study.out)]
     kept = f"{', '.join(done)} are in {study.out}" if done else f"nothing is in {study.out} yet"
     return f"{kept}; the same command goes on from there."
 
@@ -235,7 +154,7 @@ def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
     Nothing is kept of a stage that is refused: the record stays as it is. What was warned of before
     texts or statistics failed is kept: it may be why.
     """
-    if name in _done(study.out) and not (asked and name == "capture"):
+    if name in done_stages(study.out) and not (asked and name == "capture"):
         return
     start = time.monotonic()
     study.inputs.check()
@@ -244,7 +163,7 @@ def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
         nullcontext() if name == "capture" else study.locks.stage(name),
         _told(study, name) as told,
     ):
-        if name != "capture" and name in _done(study.out):
+        if name != "capture" and name in done_stages(study.out):
             return  # another command was quicker
         try:
             rows = STAGE_FUNCTIONS[name](study)

@@ -63,7 +63,7 @@ class Activations:
         """
         if self.lengths is not None:
             raise UsageError(
-                f"{self.site}/{self.position} holds a row a token: use `of`, an item at a time."
+                f"{self.site}/{self.position} holds a row per token: use `of`, an item at a time."
             )
         wanted = list(items)
         unknown = [item for item in wanted if item not in self._row_of]

@@ -4,8 +4,8 @@ at any moment.
 ```
 run.json            configuration, its digest, the plan's digest, provenance; written once
 shards/00017-3fa9c1d2.h5    immutable; the name carries the content's digest
-manifest.jsonl      one sealed line a committed shard; a shard that it does not name does not exist
-quarantine.jsonl    one sealed line an item refused, with the reason
+manifest.jsonl      one sealed line per committed shard; a shard not named in it does not exist
+quarantine.jsonl    one sealed line per item refused, with the reason
 LOCK                advice only
 STOP                while it is there, workers end their batch, commit their part, and leave
 ```

@@ -43,7 +43,7 @@ FLOAT16_MOST = float(np.finfo(np.float16).max)
 
 _CHUNK_BYTES = 1 << 20
 _META_BYTES = 1 << 12
-"""Bytes a dataset, about, of headers and indices: they lie together, so that finding a dataset
+"""Bytes per dataset, about, of headers and indices: they lie together, so that finding a dataset
 touches no other's data.
 """
 

@@ -16,9 +16,9 @@ class ShardRecord:
     """A manifest line. `part` marks the first batches of a shard that a signal cut short; a resumed
     run continues it.
 
-    `batches` are the (texts, tokens a text) really run, after any halving; `statistics` maps
+    `batches` are the (texts, tokens per text) really run, after any halving; `statistics` maps
     `SITE/POSITION` to the largest magnitude and the mean norm of its finite rows; `blocks` has a
-    digest a block of the file, for reading a part of it; `nonfinite` names items whose rows are
+    digest per block of the file, for reading a part of it; `nonfinite` names items whose rows are
     NaN, `reused` those copied from earlier captures, whose plans have the digests `sources`.
     `unknown` keeps what a later interp of the same schema may have added.
     """

@@ -45,7 +45,7 @@ def inspect(path: Path | str) -> dict[str, Any]:
 
 
 def layer_rows(path: Path | str) -> list[dict[str, Any]]:
-    """A row a site and position: its largest magnitude, the mean norm of its rows, and how many
+    """A row per site and position: its largest magnitude, the mean norm of its rows, and how many
     rows are finite (`n`: texts, or tokens where every token is kept).
     """
     folder = RunFolder(capture_in(path))
@@ -118,7 +118,7 @@ def check_shard(folder: RunFolder, record: ShardRecord, widths: dict[str, Shape]
 
 
 def repair(path: Path | str) -> list[dict[str, Any]]:
-    """Forget what is damaged, so that running the same capture computes only that again; a row a
+    """Forget what is damaged, so that running the same capture computes only that again; a row per
     thing forgotten.
 
     Raises `ArtefactError` when run.json itself is damaged: without it nothing can be trusted.

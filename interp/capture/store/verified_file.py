@@ -2,8 +2,8 @@
 a byte of it is used.
 
 A digest of the whole file would have to read all of it before one layer of one site may be
-believed. Here a file has a digest a block of `BLOCK_BYTES`; who reads a stretch pays for the blocks
-that it touches, and what was verified is what is handed out.
+believed. Here a file has a digest per block of `BLOCK_BYTES`; who reads a stretch pays for the
+blocks that it touches, and what was verified is what is handed out.
 """
 
 import io

@@ -12,7 +12,7 @@ may, and the tree of shards is the same byte for byte.
 import re
 from pathlib import Path
 
-from interp.capture.recorder import Recorder, how_to_resume
+from interp.capture.recording.recorder import Recorder, how_to_resume
 from interp.capture.store.activation_store import ActivationStore
 from interp.capture.store.folder import LOCK, RUN, RunFolder
 from interp.capture.store.lock import locked

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from interp.capture.plan import Plan, identity
-from interp.capture.recorder import Recorder, how_to_resume
+from interp.capture.recording.recorder import Recorder, how_to_resume
 from interp.capture.reuse import Reuse
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.lock import Lock

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 import interp.errors
-from interp.capture.recorder import Recorder, how_to_resume
+from interp.capture.recording.recorder import Recorder, how_to_resume
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.lock import Lock
 from interp.capture.workers.processes import LOOK_SECONDS, Work
@@ -75,8 +75,8 @@ def _begin(ray: Any, work: Work, count: int) -> list[Any]:
 
 
 class _Actor:
-    """A Ray worker: holds the model, computes one shard a call; an error of ours comes back as its
-    class and message.
+    """A Ray worker: holds the model, computes one shard per call; an error of ours comes back as
+    its class and message.
     """
 
     def __init__(self, work: Work) -> None:

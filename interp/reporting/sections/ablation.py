@@ -159,7 +159,7 @@ def ablation_specificity(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="Whether ablating one emotion's components spares the others",
-        caption=f"{counted(rows)} pairs a cell. A blue diagonal on a white field: each emotion "
+        caption=f"{counted(rows)} pairs per cell. A blue diagonal on a white field: each emotion "
         "has components of its own. A blue row or column: the components are shared, or "
         "the damage is general.",
     )

@@ -46,7 +46,7 @@ model has 10^6 neurons.
 @styled
 def head_contributions(table: pd.DataFrame) -> Figure:
     """Exact contribution of each head to the projection on an emotion's direction, a map of layer x
-    head an emotion.
+    head per emotion.
     """
     rows = select(table, metric="contribution", component="head")
     panels = groups(rows, ["emotion"])
@@ -90,7 +90,7 @@ def head_name(row: pd.DataFrame) -> str:
 
 @styled
 def neuron_tail(table: pd.DataFrame) -> Figure:
-    """Size of the neurons' contributions by rank on logarithmic axes, a line an emotion."""
+    """Size of the neurons' contributions by rank on logarithmic axes, a line per emotion."""
     rows = select(table, metric="contribution", component="neuron")
     figure, axes = facets(1, columns=1, height=3.4)
     for place, (name, own) in enumerate(groups(rows, ["emotion"])):

@@ -47,7 +47,7 @@ from interp.reporting.style import (
 
 @styled
 def direction_separation(table: pd.DataFrame) -> Figure:
-    """Held-out AUROC of the projection on each emotion's direction, by layer, a panel an
+    """Held-out AUROC of the projection on each emotion's direction, by layer, a panel per
     emotion.
     """
     return _by_emotion(
@@ -63,7 +63,7 @@ def direction_separation(table: pd.DataFrame) -> Figure:
 
 @styled
 def direction_stability(table: pd.DataFrame) -> Figure:
-    """Cosine between the directions of two halves of the scenarios, by layer, a panel an
+    """Cosine between the directions of two halves of the scenarios, by layer, a panel per
     emotion.
     """
     return _by_emotion(
@@ -100,7 +100,7 @@ def _by_emotion(
 @styled
 def direction_cosines(table: pd.DataFrame) -> Figure:
     """Cosine of every emotion's direction (column `emotion`) with every other's (column `target`),
-    a panel a site and layer.
+    a panel per site and layer.
     """
     rows = select(table, metric="cosine")
     panels = groups(rows, ["layer", "site", "position", "method"])

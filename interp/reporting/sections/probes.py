@@ -56,11 +56,11 @@ _SITES = ["site", "method"]
 
 @styled
 def probe_curves(table: pd.DataFrame) -> Figure:
-    """AUROC of the probes by depth, a line a site, beside chance, the best text baseline and, for
+    """AUROC of the probes by depth, a line per site, beside chance, the best text baseline and, for
     the stream, the control task.
 
     The stream (or the first site) has its band, other sites are faint. Panels are tasks (reception,
-    categorisation), a row a position. Raises `DataError` when the table holds no probe.
+    categorisation), a row per position. Raises `DataError` when the table holds no probe.
     """
     scores = select(table, metric="auroc")
     probes = select(scores, control="")

@@ -7,7 +7,7 @@ The residual stream is cut into orthogonal parts, so that the truth about the ci
   of every residual vector constant but for a part in two thousand, so that a LayerNorm whose gain
   undoes that length passes vectors on unchanged.
 - `flag`: set on the words of the slot, evidence or not; it is what the planted heads attend to.
-- `evidence`, `message`, `emotion`: one axis an emotion each. A head moves evidence to message,
+- `evidence`, `message`, `emotion`: one axis per emotion. A head moves evidence to message,
   neurons turn message into emotion, the unembedding reads emotion.
 - `free`: everything else. Identities of words and positions live here; distractor heads and neurons
   read and write here.
@@ -85,7 +85,7 @@ class PlantedSpec:
             )
         if min(self.neurons, self.words) < 1 or not 0 <= self.noise < float("inf"):
             raise UsageError(
-                "a planted model needs a neuron and a word an emotion, and a finite noise of at "
+                "a planted model needs a neuron and a word per emotion, and a finite noise of at "
                 "least 0."
             )
 
@@ -97,7 +97,7 @@ class PlantedSpec:
     @property
     def n_free(self) -> int:
         """Dimensions left to distractors: all but two rogue coordinates, the mean, the flag, three
-        axes an emotion.
+        axes per emotion.
         """
         return self.d_model - 4 - 3 * len(self.emotions)
 

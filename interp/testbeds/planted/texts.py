@@ -77,7 +77,7 @@ def list_words(spec: PlantedSpec) -> tuple[str, ...]:
 
 
 def build_word_tokenizer(spec: PlantedSpec) -> PreTrainedTokenizerBase:
-    """A tokenizer with one token a word, split at spaces; no token is added in front."""
+    """A tokenizer with one token per word, split at spaces; no token is added in front."""
     backend = Tokenizer(
         models.WordLevel({word: i for i, word in enumerate(list_words(spec))}, unk_token="<unk>")
     )
@@ -97,17 +97,17 @@ def build_word_tokenizer(spec: PlantedSpec) -> PreTrainedTokenizerBase:
 
 
 def stimuli(spec: PlantedSpec, *, n: int = 20, seed: int = 0) -> Battery:
-    """A battery of `n` scenarios an emotion, each in the arms keyword_free, neutral and
+    """A battery of `n` scenarios per emotion, each in the arms keyword_free, neutral and
     keyword_rich.
 
     `fields` hold `slot` (the place of the invented word, 0-based, in words and tokens alike) and
     `situation` (the word there). The keyword_rich text also has one of the emotion's own words in
     the place of an ordinary one. Raises `UsageError` when the spec has fewer than `n` situation
-    words an emotion.
+    words per emotion.
     """
     if not 1 <= n <= spec.words:
         raise UsageError(
-            f"{n} scenarios an emotion were asked for, and the spec has 1 to {spec.words} "
+            f"{n} scenarios per emotion were asked for, and the spec has 1 to {spec.words} "
             "situation words."
         )
     rng = np.random.default_rng([seed, spec.seed])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that decides the weights. `batch` is stories a step, `warmup` and `decay` are shares of
+    """All that decides the weights. `batch` is stories per step, `warmup` and `decay` are shares of
     the steps.
     """
 

@@ -40,8 +40,8 @@ _PAD, _BOS, _EOS = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training run did: mean loss of the first and the last 20 steps taken (nats a weighted
-    token), tokens, seconds.
+    """What a training run did: mean loss of the first and the last 20 steps taken (nats per
+    weighted token), tokens, seconds.
     """
 
     folder: str
@@ -100,7 +100,7 @@ def save_folder(model: LlamaForCausalLM, out: Path) -> None:
 
 
 def build_untrained(recipe: Recipe) -> LlamaForCausalLM:
-    """The untrained model: a Llama with a head a key, rotary positions, and untied embeddings.
+    """The untrained model: a Llama with a head per key, rotary positions, and untied embeddings.
 
     In half of the heads from the third block on, keys start as the queries do, so that each name
     begins by looking at its own earlier mentions, where it stands who did what to whom.

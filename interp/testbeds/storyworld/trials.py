@@ -12,7 +12,7 @@ from interp.testbeds.storyworld.world import EMOTIONS
 from stimuli.battery import Stimulus
 
 SCENARIOS_PER_EMOTION = 60
-"""How many scenarios an emotion the committed battery `stimuli/storyworld.jsonl` has."""
+"""How many scenarios per emotion the committed battery `stimuli/storyworld.jsonl` has."""
 
 
 def battery(*, seed: int = 0, scenarios_per_emotion: int = SCENARIOS_PER_EMOTION) -> list[Stimulus]:
@@ -24,7 +24,7 @@ def battery(*, seed: int = 0, scenarios_per_emotion: int = SCENARIOS_PER_EMOTION
     frame with this emotion. Raises `UsageError` for less than one scenario.
     """
     if scenarios_per_emotion < 1:
-        raise UsageError(f"{scenarios_per_emotion} scenarios an emotion: ask for 1 or more.")
+        raise UsageError(f"{scenarios_per_emotion} scenarios per emotion: ask for 1 or more.")
     return [
         item
         for emotion in EMOTIONS
@@ -34,7 +34,7 @@ def battery(*, seed: int = 0, scenarios_per_emotion: int = SCENARIOS_PER_EMOTION
 
 
 def battery_lines(*, seed: int = 0, scenarios_per_emotion: int = SCENARIOS_PER_EMOTION) -> str:
-    """The battery as JSON lines, a stimulus a line, its fields beside the others: the content of
+    """The battery as JSON lines, a stimulus per line, its fields beside the others: the content of
     the committed file.
     """
     rows = []

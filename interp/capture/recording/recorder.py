@@ -17,18 +17,19 @@ from typing import Any
 import torch
 
 import interp
-from interp.capture.batches import Underway, check_alone, finish, launch, summarise
-from interp.capture.engine import Engine, choose_engine, tolerance
-from interp.capture.gathering import Gathering, Recorded
 from interp.capture.plan import Plan, texts_bytes
+from interp.capture.recording.batches import Underway, check_alone, finish, launch, summarise
+from interp.capture.recording.engine import Engine, choose_engine, tolerance
+from interp.capture.recording.gathering import Gathering, Recorded
+from interp.capture.recording.parts import read_begun
 from interp.capture.reuse import Reuse
 from interp.capture.store.activation_store import ActivationStore
 from interp.capture.store.folder import RunFolder
-from interp.capture.store.shard import OVERHEAD, Shard, encode_shard, open_hdf5
+from interp.capture.store.shard import OVERHEAD, Shard, encode_shard
 from interp.capture.store.shard_record import ShardRecord
 from interp.capture.workers.background import InOrder
 from interp.capture.workers.signals import watched_signals
-from interp.errors import ArtefactError, DataError, ResourceError
+from interp.errors import DataError, ResourceError
 from interp.models import LanguageModel
 from interp.models.checks.reliance import require
 from interp.progress import track
@@ -134,9 +135,8 @@ class Recorder:
                 if lacking
                 else ()
             ):
-                gathered = self._computed(
-                    index, self._begun(folder, index), stop=stopping.asked, beat=beat
-                )
+                begun = read_begun(self.plan, folder, index)
+                gathered = self._computed(index, begun, stop=stopping.asked, beat=beat)
                 writing.put(partial(folder.commit, **self._commitment(index, gathered)))
                 if stopping.asked():
                     break
@@ -153,7 +153,7 @@ class Recorder:
         """
         if index in folder.records:
             return folder.records[index]
-        gathered = self._computed(index, self._begun(folder, index), stop=stop)
+        gathered = self._computed(index, read_begun(self.plan, folder, index), stop=stop)
         return folder.commit(**self._commitment(index, gathered))
 
     def _computed(
@@ -234,39 +234,6 @@ class Recorder:
             "sources": tuple(gathered.sources),
             "warnings": tuple(warned),
         }
-
-    def _begun(self, folder: RunFolder, index: int) -> Recorded | None:
-        """What an interrupted run left of a shard, if it can be used."""
-        part = folder.parts.get(index)
-        if part is None:
-            return None
-        try:
-            return self._part(folder, part)
-        except ArtefactError as error:
-            warnings.warn(
-                f"what was begun of shard {index} cannot be used, and is computed again: {error}",
-                stacklevel=2,
-            )
-            return None
-
-    def _part(self, folder: RunFolder, part: ShardRecord) -> Recorded:
-        if lost := [item for item in part.nonfinite if item not in folder.quarantined]:
-            raise ArtefactError(f"the quarantine does not name {', '.join(map(repr, lost[:5]))}.")
-        with open_hdf5(folder.shard_path(part), verified=part.verified) as file:
-            arrays = {
-                f"{site}/{rule}": file[f"{site}/{rule}"][...]
-                for site in self.plan.sites
-                for rule in self.plan.positions
-            }
-        refused = [folder.quarantined[item] for item in part.nonfinite]
-        return Recorded(
-            list(part.places),
-            arrays,
-            list(part.batches),
-            refused,
-            list(part.reused),
-            list(part.sources),
-        )
 
     def prove(self) -> None:
         """Raise where the sites asked for cannot be trusted: `UsageError`, `DataError`,

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from interp.capture.engine import Engine
-from interp.capture.gathering import Gathering, Recorded
 from interp.capture.packing import longest_first
 from interp.capture.plan import Plan
-from interp.capture.pooling import Pooler
+from interp.capture.recording.engine import Engine
+from interp.capture.recording.gathering import Gathering, Recorded
+from interp.capture.recording.pooling import Pooler
 from interp.capture.store.shard import Shard, overflows, text_rows
 from interp.errors import DataError, InternalError, ResourceError
 from interp.models import LanguageModel

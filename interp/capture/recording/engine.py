@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.capture.plain_engine import PlainEngine, Sink
+from interp.capture.recording.plain_engine import PlainEngine, Sink
 from interp.errors import InternalError
 from interp.models import Batch, LanguageModel
 from interp.sites import Site

@@ -95,7 +95,7 @@ class Gathering:
         return Shard(np.array(self.places, dtype=np.int64), lengths, arrays, tokens, chosen)
 
     def _take_room(self, like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """An array for all texts a name, side by side in one block."""
+        """An array for all texts per name, side by side in one block."""
         shapes = {
             name: (self._room[is_ragged(name)], *array.shape[1:]) for name, array in like.items()
         }

@@ -54,7 +54,7 @@ class Pooler:
                 self.kept[name] = [next(pooled)]
 
     def _pool(self, site: Site, tensor: Tensor) -> Sequence[Tensor]:
-        """One pooled tensor [batch, ...] a pooled rule: a batched product with the weights."""
+        """One pooled tensor [batch, ...] per pooled rule: a batched product with the weights."""
         if self.weights is None:
             return []
         if site.name == "pattern" and site.head is None:
