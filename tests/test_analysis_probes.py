@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from interp.analysis import probes
+from interp.analysis.features import check_features
 from interp.analysis.folds import Fold, fold_of, straddling
 from interp.analysis.stats import auroc, share_inflation
 from interp.errors import DataError, StatisticsError, UsageError
@@ -217,7 +218,7 @@ def test_bad_requests_are_refused() -> None:
     with pytest.raises(DataError, match="hook at this site did not fire"):
         probes.cross_validate(np.zeros_like(x), y, groups, folds=folds)
     with pytest.raises(StatisticsError, match="only 'joy' present"):
-        probes.check_features(x, np.array(["joy"] * 20))
+        check_features(x, np.array(["joy"] * 20))
 
 
 def test_odd_data_is_warned_of() -> None:
@@ -227,7 +228,7 @@ def test_odd_data_is_warned_of() -> None:
     assert "1 of 40 features are constant" in told
     assert "fewer training items than the 40 dimensions" in told
     rare = np.array(["b"] * 3 + ["a"] * 97)
-    assert "accuracy 0.97" in " ".join(probes.check_features(np.random.default_rng(0).normal(size=(100, 2)), rare))
+    assert "accuracy 0.97" in " ".join(check_features(np.random.default_rng(0).normal(size=(100, 2)), rare))
 
 
 def test_too_few_scenarios_to_choose_a_setting_is_said() -> None:

@@ -15,9 +15,17 @@ from jaxtyping import Float, Int
 
 from interp.analysis.folds import Folds, fold_of, grouped_folds
 from interp.analysis.lengths import length, length_p
-from interp.analysis.methods import Method, Rows, axis_p, check_rows, fit_unit, held_out_length, method_named
-from interp.analysis.probes import CV_INFLATION
-from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
+from interp.analysis.methods import (
+    Method,
+    Rows,
+    axis_p,
+    check_rows,
+    fit_unit,
+    fold_inflation,
+    held_out_length,
+    method_named,
+)
+from interp.analysis.stats import heaviest_scenario, weighted_auroc
 from interp.directions import Direction
 from interp.errors import StatisticsError
 from interp.sites import Site
@@ -126,14 +134,15 @@ def separation(
     projection, number = held_out_projections(affective, neutral, groups, method=method, n_splits=n_splits, seed=seed)
     n_pairs, both = len(affective), np.concatenate([groups, groups])
     truth = np.repeat([True, False], n_pairs)
+    wider = fold_inflation(affective, neutral, groups, number[:n_pairs], method=method)
     apart = jackknife(
         lambda w: weighted_auroc(projection, w * truth, w * ~truth, strata=number),
         both,
         scale="share",
-        inflation=share_inflation(groups),
+        inflation=wider,
         heaviest=heaviest_scenario(truth, both),
     )
-    d_prime = jackknife(lambda w: _d_prime(projection, w * truth, w * ~truth), both, inflation=CV_INFLATION)
+    d_prime = jackknife(lambda w: _d_prime(projection, w * truth, w * ~truth), both, inflation=wider)
     difference = affective - neutral
     found: dict[str, Estimate] = {
         "separation_auroc": apart,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from interp.analysis.directions import project, twin_folds
 from interp.analysis.folds import fold_of
@@ -29,16 +29,17 @@ NESTED = "nested_auroc"
 ABOVE_TEXT = "above_text"
 
 
-def choose_places(found: Sequence[Predictions]) -> Int[np.ndarray, " fold"] | None:
-    """For each outer fold the number of the place with the least log-loss over its inner folds.
+def choose_places(
+    inner: Float[np.ndarray, "place fold draw"],
+) -> Int[np.ndarray, "fold draw"] | None:
+    """For each outer fold and labelling the number of the place that correlates highest
+    with the labels over its inner folds (`controls.inner_correlations`).
 
     None where some fold has no inner folds to choose on, unless there is one place only.
     """
-    n_folds = int(found[0].fold.max()) + 1
-    if len(found) == 1:
-        return np.zeros(n_folds, dtype=np.int64)
-    losses = np.array([one.inner_losses for one in found])
-    return losses.argmin(axis=0) if losses.size and np.isfinite(losses).all() else None
+    if len(inner) == 1:
+        return np.zeros(inner.shape[1:], dtype=np.int64)
+    return inner.argmax(axis=0) if np.isfinite(inner).all() else None
 
 
 def joined(found: Sequence[Predictions], chosen: Int[np.ndarray, " fold"]) -> Predictions:
@@ -47,22 +48,22 @@ def joined(found: Sequence[Predictions], chosen: Int[np.ndarray, " fold"]) -> Pr
     at = chosen[first.fold]
     probability = np.stack([one.probability for one in found])[at, np.arange(len(at))]
     settings = tuple(found[place].chosen[fold] for fold, place in enumerate(chosen.tolist()))
-    return replace(first, probability=probability, chosen=settings, inner_losses=(), warnings=())
+    return replace(first, probability=probability, chosen=settings, warnings=())
 
 
 def nested_rows(
-    found: Sequence[Predictions], places: Sequence[Where], texts: Mapping[str, Predictions]
+    told: Predictions,
+    chosen: Int[np.ndarray, " fold"],
+    places: Sequence[Where],
+    texts: Mapping[str, Predictions],
 ) -> list[dict[str, Any]]:
-    """Rows of `nested_auroc`, the macro AUROC where each fold chose its place, and of `above_text`:
-    how far it lies above each text baseline (`target`), paired by scenario on the same folds.
+    """Rows of `nested_auroc`, the macro AUROC of `told`, whose folds took the places `chosen` (see
+    `joined`), and of `above_text`: how far it lies above each text baseline (`target`), paired by
+    scenario on the same folds.
 
     The rows' place is the one that most folds chose (`chosen_by`). Intervals leave out scenarios,
-    wider by `share_inflation`. No row where the scenarios are too few to choose a place on.
+    wider by `share_inflation`.
     """
-    chosen = choose_places(found)
-    if chosen is None:
-        return []
-    told = joined(found, chosen)
     most, times = Counter(chosen.tolist()).most_common(1)[0]
     common = {**places[most], "control": "", "chosen_by": f"{times} of {len(chosen)} folds"}
     statistic, heaviest = auroc_statistic(told), heaviest_scenario(told.y, told.groups)

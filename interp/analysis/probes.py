@@ -19,9 +19,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from interp.analysis.features import check_features, features_of
 from interp.analysis.folds import Fold, Folds, fold_of, grouped_folds, plain_folds, straddling, transfer_folds
 from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
-from interp.errors import DataError, StatisticsError, UsageError
+from interp.errors import StatisticsError, UsageError
 from interp.stats import Labels, Statistic, jackknife
 
 __all__ = [
@@ -36,9 +37,6 @@ the held-out predictions say; shares take `share_inflation`.
 Every test scenario also trains the other folds' probes. For a mean-difference probe of labels without
 signal the scores of two folds correlate by 1/(K-1), hence Var(mean) = 2/K times a fold's, where the
 held-out predictions show 1/K (compare Bates, Hastie & Tibshirani 2024)."""
-
-_SMALLEST_SPREAD = 1e-8
-_RARE = 0.1
 
 
 def _logistic(seed: int) -> LogisticRegression:
@@ -64,7 +62,7 @@ GRIDS: dict[str, Grid] = {"logistic": ({"C": 0.01}, {"C": 0.1}, {"C": 1.0}), "ld
 class Predictions:
     """Held-out probabilities, one row a tested item; `rows` are the items' numbers in x, `fold` says which fold tested each.
 
-    `chosen` is the setting that the inner folds picked, one an outer fold; `inner_losses` its mean log-loss there, or NaN.
+    `chosen` is the setting that the inner folds picked, one per outer fold.
     """
 
     probability: Float[np.ndarray, "item class"]
@@ -75,7 +73,6 @@ class Predictions:
     rows: Int[np.ndarray, " item"]
     chosen: tuple[Mapping[str, float], ...]
     warnings: tuple[str, ...] = ()
-    inner_losses: tuple[float, ...] = ()
 
 
 def cross_validate(
@@ -102,7 +99,7 @@ def cross_validate(
             f"penalty, the held-out score and the permutation p speak."
         )
     grids = [(setting,) for setting in settings] if settings else [GRIDS[probe]] * len(folds)
-    told = predict_folds(lambda fold: standardiser(x[fold.train])(x), y, groups, folds=folds, make=PROBES[probe], grids=grids)
+    told = predict_folds(lambda fold: features_of(x, fold, probe), y, groups, folds=folds, make=PROBES[probe], grids=grids)
     return replace(told, warnings=tuple(sorted(found.union(told.warnings))))
 
 
@@ -122,47 +119,19 @@ def predict_folds(
     labels, names = np.asarray(y).astype(str), np.asarray(groups).astype(str)
     found = _check_leak(folds, names)
     classes = np.unique(labels)
-    probability, chosen, losses = np.zeros((len(labels), len(classes))), [], []
+    probability, chosen = np.zeros((len(labels), len(classes))), []
     for fold, grid in zip(folds, grids, strict=True):
         z = prepare(fold)
-        setting, loss = _choose(z, labels, fold, make, grid, found)
-        fitted = _fit_predict(z, labels, (fold.train, fold.test), make, (setting,), found)[0]
+        setting = _choose(z, labels, fold, make, grid, found)
+        fitted = fit_predict(z, labels, (fold.train, fold.test), make, (setting,), found)[0]
         probability[fold.test[:, None], np.searchsorted(classes, fitted.classes)] = fitted.probability
         chosen.append(setting)
-        losses.append(loss)
     rows = np.flatnonzero((number := fold_of(folds, len(labels))) >= 0)
     told = tuple(str(one) for one in classes)
     return Predictions(
         probability[rows], told, labels[rows], names[rows], number[rows], rows,
-        tuple(chosen), tuple(sorted(found)), tuple(losses),
+        tuple(chosen), tuple(sorted(found)),
     )  # fmt: skip
-
-
-def check_features(x: Float[np.ndarray, "item feature"], y: Shaped[np.ndarray, " item"]) -> set[str]:
-    """Refuse features that no probe can use; return what is odd about the rest as warnings.
-
-    Raises `DataError` (lengths differ, not finite, all zero) and `StatisticsError` (one class).
-    """
-    if len(x) != len(y):
-        raise DataError(f"{len(x)} rows of features came with {len(y)} labels: one label belongs to every row.")
-    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-    if len(bad):
-        raise DataError(f"{len(bad)} rows of the features are not finite, first row {bad[0]}: quarantine the pair or mend it.")
-    if not x.any():
-        raise DataError("all features are zero: the hook at this site did not fire.")
-    classes, counts = np.unique(y, return_counts=True)
-    if len(classes) < 2:
-        raise StatisticsError(f"only {', '.join(repr(str(c)) for c in classes) or 'nothing'} present; need >= 2 classes.")
-    constant, found = int((np.ptp(x, axis=0) == 0).sum()), set()
-    if constant:
-        found.add(f"{constant} of {x.shape[1]} features are constant and tell nothing.")
-    if counts.min() < _RARE * counts.max():
-        rare, common = str(classes[counts.argmin()]), str(classes[counts.argmax()])
-        found.add(
-            f"classes are unbalanced ({rare!r} {counts.min()}, {common!r} {counts.max()}): always saying {common!r} "
-            f"scores accuracy {counts.max() / counts.sum():.2f}; read the AUROC and the balanced accuracy."
-        )
-    return found
 
 
 def _check_leak(folds: Folds, groups: Shaped[np.ndarray, " item"]) -> set[str]:
@@ -250,26 +219,21 @@ def _balanced_statistic(predictions: Predictions) -> Statistic:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fitted:
+class Fitted:
+    """The probabilities that a classifier gives its test rows, and the classes that it knows."""
+
     probability: np.ndarray
     classes: np.ndarray
 
 
-def standardiser(x: Float[np.ndarray, "item feature"]) -> Callable[[np.ndarray], np.ndarray]:
-    """The map to zero mean and unit spread learned on `x`; a feature that is constant there is only centred."""
-    centre, spread = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(spread > _SMALLEST_SPREAD * (1 + np.abs(centre)), spread, 1.0)
-    return lambda rows: (rows - centre) / scale
-
-
-def _fit_predict(
+def fit_predict(
     z: np.ndarray,
     labels: np.ndarray,
     rows: tuple[np.ndarray, np.ndarray],
     make: Callable[[int], Any],
     grid: Grid,
     found: set[str],
-) -> list[_Fitted]:
+) -> list[Fitted]:
     """The test rows' probabilities under each setting; what went wrong is added to `found`."""
     train, test = rows
     estimator, fitted = make(0), []
@@ -280,22 +244,21 @@ def _fit_predict(
             estimator.fit(z[train], labels[train])
         if np.max(getattr(estimator, "n_iter_", 0)) >= getattr(estimator, "max_iter", np.inf):
             found.add(f"the probe did not converge with {dict(setting)} in {estimator.max_iter} iterations.")
-        fitted.append(_Fitted(estimator.predict_proba(z[test]), estimator.classes_))
+        fitted.append(Fitted(estimator.predict_proba(z[test]), estimator.classes_))
     return fitted
 
 
 def _choose(
     z: np.ndarray, labels: np.ndarray, fold: Fold, make: Callable[[int], Any], grid: Grid, found: set[str]
-) -> tuple[Mapping[str, float], float]:
-    """The setting of the grid with the least log-loss over the inner folds, and its mean there."""
+) -> Mapping[str, float]:
+    """The setting of the grid with the least log-loss over the inner folds."""
     if len(grid) == 1:
-        return grid[0], np.nan
+        return grid[0]
     if not fold.inner:
         found.add(f"too few scenarios to choose among {grid} on inner folds: {grid[len(grid) // 2]} was taken.")
-        return grid[len(grid) // 2], np.nan
+        return grid[len(grid) // 2]
     losses = np.zeros(len(grid))
     for rows in fold.inner:
-        for place, fitted in enumerate(_fit_predict(z, labels, rows, make, grid, found)):
+        for place, fitted in enumerate(fit_predict(z, labels, rows, make, grid, found)):
             losses[place] += _log_loss(fitted.probability, np.searchsorted(fitted.classes, labels[rows[1]])).sum()
-    best = int(losses.argmin())
-    return grid[best], float(losses[best]) / sum(len(test) for _, test in fold.inner)
+    return grid[int(losses.argmin())]

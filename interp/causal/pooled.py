@@ -8,7 +8,7 @@ to every prompt. So a p stands beside it (`p_of`). From 4 emotions on, the emoti
 directions at random ("shuffled emotion", `interp.chance.assignment_p`): a vector that makes any
 text joyful brings joy under all names. With fewer, each direction is held against random ones of
 its length, a new one for every prompt (`interp.chance.strata_p`); these differ by prompt as well,
-so that the p is on the large side.
+so that the p is on the large side. `least_p` is the smallest that so few emotions and prompts allow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.chance import assignment_p, strata_p
+from interp.chance import assignment_p, least_assignment_p, least_strata_p, strata_p
 from interp.stats import Labels, Statistic, jackknife, mean_interval, share_difference
 
 ALL = "all"
@@ -92,10 +92,13 @@ def _tested(
     drawn: Float[np.ndarray, "direction prompt"] | None,
 ) -> dict[str, Any]:
     if len(effects) >= FEWEST_DEALT:
-        return {"p": assignment_p(effects), "p_of": "emotions dealt to the directions at random"}
+        least = least_assignment_p(len(effects))
+        return {"p": assignment_p(effects), "p_of": "emotions dealt to the directions at random", "least_p": least}
     if drawn is None:
         return {}
-    return {"p": strata_p(own.mean(axis=1), list(drawn)), "p_of": "random directions of the same length"}
+    least = least_strata_p([drawn.shape[1]] * len(drawn))
+    p = strata_p(own.mean(axis=1), list(drawn))
+    return {"p": p, "p_of": "random directions of the same length", "least_p": least}
 
 
 def _mean(values: Float[np.ndarray, " prompt"]) -> Statistic:

@@ -17,17 +17,25 @@ from jaxtyping import Float
 from scipy.stats import norm
 
 from interp.analysis import lengths, methods
-from interp.analysis.controls import permutation_null, relabellings
+from interp.analysis.controls import inner_correlations, permutation_null, relabellings
 from interp.analysis.design import Design
 from interp.analysis.directions import separation
 from interp.analysis.folds import grouped_folds
-from interp.analysis.nested import ABOVE_TEXT, NESTED, nested_rows, nested_separation
+from interp.analysis.nested import (
+    ABOVE_TEXT,
+    NESTED,
+    choose_places,
+    joined,
+    nested_rows,
+    nested_separation,
+)
 from interp.analysis.probes import cross_validate, score
 from interp.analysis.stats import max_t
+from interp.analysis.sweep import Task, prepare, sweep
 from interp.causal.pooled import success_rows
 from interp.causal.restoration import Key, gates, nested_restoration
 from interp.chance import assignment_p, sign_flip, strata_p
-from interp.errors import UsageError
+from interp.errors import StatisticsError, UsageError
 from interp.progress import track
 from interp.sites import Site
 from interp.stats import Estimate, Labels, mean_interval, ratio_interval
@@ -129,18 +137,36 @@ def _gate(seed: int) -> float:
     return min(gate["p_corrected"] for gate in found.values())
 
 
-def _nested(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None]:
-    """The score of four sites that share the most of their noise, each fold choosing its own; and how
-    far it lies above a text that knows half as much.
-    """
+def _sites(seed: int, *, n: int, shift: float, apart: float = 1.0, count: int = 4) -> tuple[list[np.ndarray], Task]:
+    """Sites that share the most of their noise (`apart`: how much each has of its own), and their task."""
     x, y, groups = twins(seed, n=n, shift=shift)
-    words, _, _ = twins(seed, n=n, shift=shift / 2)
-    folds = grouped_folds(y, groups, n_splits=min(5, n), seed=seed)
     random = np.random.default_rng(seed)
-    sites = [x + i * random.normal(size=x.shape) for i in range(4)]
-    found = [cross_validate(site, y, groups, folds=folds) for site in sites]
-    text = cross_validate(words[:, :2], y, groups, folds=folds, settings=[{"C": 0.1}] * len(folds))
-    return _estimate(nested_rows(found, [{}] * len(sites), {"words": text}), metric), None
+    task = prepare("reception", y, groups, n_splits=min(5, n), n_perm=N_PERM, seed=seed)
+    return [x + i * apart * random.normal(size=x.shape) for i in range(count)], task
+
+
+def _nested(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None]:
+    """The score of four sites, each fold choosing its own; and how far it lies above a text that
+    knows half as much.
+    """
+    sites, task = _sites(seed, n=n, shift=shift)
+    words, _, _ = twins(seed, n=n, shift=shift / 2)
+    found = [cross_validate(site, task.y, task.groups, folds=task.folds) for site in sites]
+    settings = [{"C": 0.1}] * len(task.folds)
+    text = cross_validate(words[:, :2], task.y, task.groups, folds=task.folds, settings=settings)
+    inner = [inner_correlations(site, task.labellings[:1], folds=task.folds) for site in sites]
+    chosen = choose_places(np.array(inner))
+    if chosen is None:
+        raise StatisticsError(f"{n} scenarios are too few to choose a place on: calibrate with more.")
+    told = joined(found, chosen[:, 0])
+    return _estimate(nested_rows(told, chosen[:, 0], [{}] * len(sites), {"words": text}), metric), None
+
+
+def _nested_p(apart: float, count: int, seed: int) -> float:
+    """The p of the AUROC that a sentence is told of, each fold choosing among `count` sites."""
+    sites, task = _sites(seed, n=16, shift=0.0, apart=apart, count=count)
+    swept = sweep(lambda: [({}, site) for site in sites], task, control=False)
+    return float(next(row["p"] for row in swept.rows if row["metric"] == NESTED))
 
 
 def _direction_p(seed: int) -> float:
@@ -253,6 +279,8 @@ TESTS: dict[str, Callable[[int], float]] = {
     "categorisation p": partial(_p, partial(emotions, n=40)),
     "categorisation p, 4 of 40 scenarios crossed": partial(_p, partial(emotions, n=40, crossed=4)),
     "reception p, any of 8 sites (max-T)": partial(_p, partial(twins, n=24), sites=8),
+    "probe p, place chosen out of 4 alike": partial(_nested_p, 0.5, 4),
+    "probe p, place chosen out of 8 unlike": partial(_nested_p, 5.0, 8),
     "patching's gate, any of 8 emotions": _gate,
     "norm p": partial(_length_p, 16),
     "direction p, any of 6 layers (max-T)": _direction_p,

@@ -9,6 +9,10 @@ import pandas as pd
 
 from interp.reporting.decisions import Number, Verdict
 from interp.reporting.rows import measured, numbers, numeral
+from interp.reporting.text import number, p_value
+
+LEAST_TOLD = 0.01
+"""Where no result could give a p as small as this, that is said beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,12 @@ def p_of(row: pd.DataFrame, *names: str) -> float | None:
         if name in row and not numbers(row, name).isna().all():
             return numeral(row, name)
     return None
+
+
+def tested(row: pd.DataFrame, p: float) -> str:
+    """`p` as text, and where that cannot reach `LEAST_TOLD`, how small it could be."""
+    least = p_of(row, "least_p")
+    return p_value(p) if least is None or least <= LEAST_TOLD else f"{p_value(p)} (never below {number(least)})"
 
 
 def _plain(value: Any) -> Any:

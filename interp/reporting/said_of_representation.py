@@ -46,16 +46,22 @@ def probes(table: pd.DataFrame) -> list[Finding]:
         nested = holds(table, metric=NESTED, task=name)
         top = select(table, metric=NESTED, task=name) if nested else best(rows)
         words, above = closest_words(table, name)
-        p = p_of(top, "p_max_t", "p_corrected")
+        own, largest = p_of(top, "p") if nested else None, p_of(top, "p_max_t", "p_corrected")
+        p = largest if own is None else own
         verdict = decide(number_of(top), nothing=0.5, p=p, above=above) if nested else Verdict.CANNOT_SAY
         compared = [("chance", "0.5"), *words, *_rivals(table, top)]
-        compared += [] if p is None else [(f"p of a ridge probe, largest of {len(rows)} places (max-T)", p_value(p))]
+        compared += [] if own is None else [(word(top, "p_of"), p_value(own))]
+        compared += [] if largest is None else [(_of_ridge(len(rows)), p_value(largest))]
         what = _TASKS.get(task, f"answers {task}")
         why = "it has no interval" if nested else _UNCHOSEN
         told = {"does": what, "place": place(top), "n": len(rows), "apart": _apart(above), "why": why}
         claimed = f"a linear probe {what}, beyond the words"
         found.append(claim("probes", claimed, verdict, top, _OF_A_PROBE, p=p, compared=compared, **told))
     return found
+
+
+def _of_ridge(n: int) -> str:
+    return f"p of a ridge probe, largest of {n} places (max-T)"
 
 
 def closest_words(table: pd.DataFrame, task: str) -> tuple[Compared, Number]:

@@ -77,7 +77,8 @@ STAGES = (
 READING = {
     "probe_curves": "Higher is better; 0.5 is chance. The score counts only as far as it lies above the grey band of the best "
     "text baseline: below that, the words alone would do. The site's dotted line is what the probe could learn by heart "
-    "of scenarios that it has seen; the blue scores are of scenarios that it has not seen.",
+    "of scenarios that it has seen; the blue scores are of scenarios that it has not seen. In the table, p of a place is "
+    "that of a ridge probe (column p_of); the sentence has its own, of the very AUROC that it tells.",
     "text_baselines": "Grey bars see the text only, never the model. A grey bar near the blue one means that the battery gives "
     "the answer away on the surface.",
     "direction_separation": "Higher is better; 0.5 is chance. Look for the first layer at which the line settles.",

@@ -165,7 +165,7 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Rows:
         for site, position in track(read, f"probes ({task.name})", unit="site"):
             yield {"site": site.name, "layer": site.layer, "position": position}, study.values(site, position)[rows]
 
-    swept = answer(task, items, sites())
+    swept = answer(task, items, sites)
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
     return swept.rows
