@@ -54,7 +54,7 @@ def test_how_small_a_p_could_be_is_told_where_that_is_not_small(stage):
     few = TABLES[stage].assign(p=0.25, least_p=0.25)
     told = findings({stage: few})
     assert {one.verdict for one in told} == {Verdict.CANNOT_SAY}
-    assert all("0.250 (never below 0.250)" in dict(one.beside).values() for one in told)
+    assert all("p = 0.250 (never below 0.250)" in dict(one.beside).values() for one in told)
     assert not any(
         "never below" in text for one in findings({stage: few.assign(p=0.004, least_p=0.004)}) for _, text in one.beside
     )
@@ -209,7 +209,7 @@ def test_a_finding_has_its_number_for_machines():
         "verdict": "found",
         "estimate": pytest.approx(0.95),
         "interval": pytest.approx([0.93, 0.97]),
-        "p": 0.002,
+        "p": 0.005,
         "n": 120,
     }
     bare = findings({"probes": TABLES["probes"].assign(ci_low=NAN, ci_high=NAN)})[0].record()

@@ -81,7 +81,7 @@ def p_of(row: pd.DataFrame, *names: str) -> float | None:
     return None
 
 
-def tested(row: pd.DataFrame, p: float) -> str:
+def told_p(row: pd.DataFrame, p: float) -> str:
     """`p` as text, and where that cannot reach `LEAST_TOLD`, how small it could be."""
     least = p_of(row, "least_p")
     return p_value(p) if least is None or least <= LEAST_TOLD else f"{p_value(p)} (never below {number(least)})"

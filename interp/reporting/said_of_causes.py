@@ -7,7 +7,7 @@ import pandas as pd
 from interp.chance import benjamini_hochberg
 from interp.reporting.causes import head_name
 from interp.reporting.decisions import Number, Verdict, decide
-from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
+from interp.reporting.finding import Compared, Finding, claim, number_of, p_of, told_p
 from interp.reporting.rows import (
     POOLED,
     beside,
@@ -176,7 +176,7 @@ def ablation(table: pd.DataFrame) -> list[Finding]:
         random = beside(own, row, control="random")
         compared = [] if random is None else [(f"random {kind}s", drawn(random))]
         p = p_of(row, "p")
-        compared += [] if p is None else [(f"against random {kind}s", tested(row, p))]
+        compared += [] if p is None else [(f"against random {kind}s", told_p(row, p))]
         fall = beside(own, row, metric="projection_drop")
         compared += [] if fall is None else [("projection, natural lengths", measured(fall))]
         compared += _largest(own, row)

@@ -4,7 +4,7 @@ import pandas as pd
 
 from interp.errors import DataError
 from interp.reporting.decisions import Verdict, decide
-from interp.reporting.finding import Compared, Finding, claim, number_of, p_of, tested
+from interp.reporting.finding import Compared, Finding, claim, number_of, p_of, told_p
 from interp.reporting.rows import POOLED, best, column, groups, holds, least, mean, measured, numbers, numeral, select, word
 from interp.reporting.text import number, whole
 
@@ -63,7 +63,7 @@ def _success(rows: pd.DataFrame) -> Finding:
     tried = {"p": p, "least_p": p_of(row, "least_p")}
     verdict = Verdict.CANNOT_SAY if above is None else decide(number_of(above), nothing=0.0, **tried)
     compared += [] if above is None else [("above random, paired by prompt", measured(above))]
-    compared += [] if p is None else [(word(row, "p_of"), tested(row, p))]
+    compared += [] if p is None else [(word(row, "p_of"), told_p(row, p))]
     compared += shared
     ends = (("weakest", least(steered)), ("strongest", best(steered)))
     compared += [(f"{name}, {word(one, 'emotion')}", measured(one)) for name, one in ends]
@@ -93,7 +93,7 @@ def _dose(table: pd.DataFrame) -> Finding:
     compared = [(told, measured(select(there, control=name))) for name, told in names.items() if holds(there, control=name)]
     above, p = _above(table, at, "gain_above"), p_of(row, "p")
     compared += [] if above is None else [("above random, paired by prompt", measured(above))]
-    compared += [] if p is None else [(word(row, "p_of"), tested(row, p))]
+    compared += [] if p is None else [(word(row, "p_of"), told_p(row, p))]
     compared.append((f"largest gain, {word(best(own), 'emotion')}", measured(best(own))))
     verdict = decide(number_of(row), nothing=0.0, p=p, least_p=p_of(row, "least_p"))
     surely = above is not None and decide(number_of(above), nothing=0.0) is Verdict.FOUND
