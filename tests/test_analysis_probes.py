@@ -6,7 +6,7 @@ import pytest
 from interp.analysis import probes
 from interp.analysis.features import check_features
 from interp.analysis.folds import Fold, fold_of, straddling
-from interp.analysis.stats import auroc, share_inflation
+from interp.analysis.stats import auroc
 from interp.errors import DataError, StatisticsError, UsageError
 
 
@@ -134,19 +134,22 @@ def test_held_out_rows_do_not_touch_the_probe() -> None:
 
 
 def test_interval_of_cross_validated_nothing_covers_a_half_only_when_inflated() -> None:
-    """The folds share training rows: the plain bootstrap covers far less than it says, `share_inflation` mends it."""
-    n_runs, plain, mended = 120, 0, 0
+    """The folds share training rows: the plain interval covers less than it says, `Predictions.inflation` mends it."""
+    n_runs, plain, mended, wider = 120, 0, 0, []
     for seed in range(n_runs):
         x, y, groups = twins(60, 8, 0.0, 1000 + seed, shared=1.0)
         folds = probes.grouped_folds(y, groups, seed=seed)
         told = probes.cross_validate(x, y, groups, folds=folds, settings=[{"C": 0.1}] * 5)
         row = probes.score(told)[0]
-        low, high = ((row[end] - row["value"]) / share_inflation(groups) + row["value"] for end in ("ci_low", "ci_high"))
+        wider.append(told.inflation)
+        low, high = ((row[end] - row["value"]) / told.inflation + row["value"] for end in ("ci_low", "ci_high"))
         plain += low <= 0.5 <= high
         mended += row["ci_low"] <= 0.5 <= row["ci_high"]
     assert mended / n_runs >= 0.92
     assert plain / n_runs < 0.92
-    assert [share_inflation(range(n)) for n in (4, 8, 20, 32, 60)] == pytest.approx([1.0, 1.0, 1.15, 1.3, 1.3])
+    assert np.mean(wider) == pytest.approx(np.sqrt(2), abs=0.1)
+    x, y, groups = twins(60, 8, 3.0, 0, shared=1.0)
+    assert probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups)).inflation < 1.1
 
 
 def test_a_perfect_score_is_not_certain() -> None:

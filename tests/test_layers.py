@@ -13,7 +13,7 @@ import stimuli
 
 FLOOR = {
     "array_files", "chance", "directions", "errors", "files", "lazy", "memory", "notebook",
-    "progress", "results", "sites", "stats",
+    "progress", "results", "shares", "sites", "stats",
 }  # fmt: skip
 DOORS = {
     "array_files": {"errors", "files"},
@@ -26,6 +26,7 @@ DOORS = {
     "notebook": set(),
     "progress": set(),
     "sites": {"errors"},
+    "shares": {"errors", "stats"},
     "stats": {"errors"},
     "results": {"errors", "files"},
     "models": FLOOR | {"testbeds"},

@@ -2,7 +2,7 @@
 
 The p-value refits for every relabelling, which alone is exact for cross-validated scores (shuffling
 the labels of held-out scores is not: the folds' probes share training rows, see
-`interp.analysis.stats.share_inflation`). A thousand refits of one site take some milliseconds,
+`interp.analysis.dependence`). A thousand refits of one site take some milliseconds,
 because the ridge probe's held-out scores are a fixed matrix times the labels.
 """
 
@@ -13,21 +13,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from interp.analysis.dependence import RIDGE
 from interp.analysis.design import Design
 from interp.analysis.features import check_features, standardiser
 from interp.analysis.folds import Fold, Folds, fold_of, plain_folds
 from interp.analysis.probes import (
     Predictions,
-    auroc_statistic,
+    auroc_share,
     cross_validate,
 )
-from interp.analysis.stats import heaviest_scenario, share_inflation
 from interp.chance import permutation_p
 from interp.errors import StatisticsError
-from interp.stats import Labels, codes, jackknife, share_difference
-
-RIDGE = 0.1
-"""Penalty of the ridge probe, as a share of the number of training items (the features are standardised)."""
+from interp.shares import share_difference
+from interp.stats import Labels, codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +109,7 @@ def memorisation(
     random_y = np.array(task.classes)[deal[group]]
     folds = plain_folds(random_y, n_splits=int(task.fold.max()) + 1, seed=seed)
     control = cross_validate(x[task.rows], random_y, task.groups, folds=folds, probe=probe, settings=task.chosen)
-    found = jackknife(
-        auroc_statistic(control),
-        task.groups,
-        scale="share",
-        inflation=share_inflation(task.groups),
-        heaviest=heaviest_scenario(random_y, task.groups),
-    )
-    return [{"metric": "auroc", **found._asdict()}]
+    return [{"metric": "auroc", **auroc_share(control).estimate(task.groups)._asdict()}]
 
 
 def nuisance_rows(
@@ -136,25 +127,17 @@ def nuisance_rows(
     the two compete on equal terms. The interval of the difference leaves the same scenarios out of
     both. Raises `StatisticsError` for a nuisance that `can_compete` would leave out.
     """
-    of_task, rows = auroc_statistic(task), []
+    of_task, rows = auroc_share(task), []
     groups = np.full(len(x), "", dtype=object)
     groups[task.rows] = task.groups
     for name, labels in nuisances.items():
         if not can_compete(labels, folds):
             raise StatisticsError(f"nuisance {name!r} lacks a class in some fold: leave it out (see can_compete).")
         rival = cross_validate(x, labels, groups, folds=folds, probe=probe, settings=task.chosen)
-        of_rival = auroc_statistic(rival)
-        heaviest = heaviest_scenario(rival.y, rival.groups)
-        own = jackknife(of_rival, task.groups, scale="share", inflation=share_inflation(task.groups), heaviest=heaviest)
-        apart = share_difference(
-            of_task,
-            of_rival,
-            task.groups,
-            inflation=share_inflation(task.groups),
-            heaviest=(heaviest_scenario(task.y, task.groups), heaviest),
-        )
+        of_rival = auroc_share(rival)
+        apart = share_difference(of_task, of_rival, task.groups)
         rows += [
-            {"target": name, "metric": "auroc", **own._asdict()},
+            {"target": name, "metric": "auroc", **of_rival.estimate(task.groups)._asdict()},
             {"target": name, "metric": "selectivity", **apart._asdict()},
         ]
     return rows

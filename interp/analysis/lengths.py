@@ -93,7 +93,10 @@ def cosine(one: tuple[Rows, Labels], other: tuple[Rows, Labels]) -> Estimate:
     less = value / of_both, value / of_first, value / of_second
     left += [less[1] * m - less[0] * n, less[2] * n - less[0] * m]
     reach = _reach(np.column_stack(left) / 2, np.column_stack([a, b, m, n]))
-    clipped = np.clip([value, value - reach, value + reach], -1, 1).tolist()
+    low, high = value - reach, value + reach
+    if low > -1 and high < 1:  # between these a cosine is skewed; Fisher (1921) takes that out
+        low, high = np.tanh(np.arctanh(value) + np.array([-1, 1]) * reach / (1 - value**2))
+    clipped = np.clip([value, low, high], -1, 1).tolist()
     return Estimate(clipped[0], clipped[1], clipped[2], len(rows))
 
 

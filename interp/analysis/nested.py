@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from interp.analysis.directions import project, twin_folds
+from interp.analysis.directions import project, separation_share, twin_folds
 from interp.analysis.folds import fold_of
 from interp.analysis.lengths import flipped_lengths
-from interp.analysis.methods import Rows, paired
-from interp.analysis.probes import Predictions, auroc_statistic
-from interp.analysis.stats import heaviest_scenario, max_t, share_inflation, weighted_auroc
-from interp.stats import Labels, jackknife, share_difference
+from interp.analysis.methods import Rows, fold_inflation, paired
+from interp.analysis.probes import Predictions, auroc_share
+from interp.analysis.stats import max_t, weighted_auroc
+from interp.shares import share_difference
+from interp.stats import Labels
 
 Where = Mapping[str, Any]
 """What to write in a place's rows: site, layer, position."""
@@ -43,12 +44,15 @@ def choose_places(
 
 
 def joined(found: Sequence[Predictions], chosen: Int[np.ndarray, " fold"]) -> Predictions:
-    """The held-out predictions of each fold at the place that it chose; all of the same items."""
+    """The held-out predictions of each fold at the place that it chose; all of the same items. What
+    scenarios teach each other is that of the place that most folds chose.
+    """
     first = found[0]
     at = chosen[first.fold]
     probability = np.stack([one.probability for one in found])[at, np.arange(len(at))]
     settings = tuple(found[place].chosen[fold] for fold, place in enumerate(chosen.tolist()))
-    return replace(first, probability=probability, chosen=settings, warnings=())
+    taught = found[Counter(chosen.tolist()).most_common(1)[0][0]].influence
+    return replace(first, probability=probability, chosen=settings, warnings=(), influence=taught)
 
 
 def nested_rows(
@@ -62,21 +66,14 @@ def nested_rows(
     scenario on the same folds.
 
     The rows' place is the one that most folds chose (`chosen_by`). Intervals leave out scenarios,
-    wider by `share_inflation`.
+    wider by what the folds share.
     """
     most, times = Counter(chosen.tolist()).most_common(1)[0]
     common = {**places[most], "control": "", "chosen_by": f"{times} of {len(chosen)} folds"}
-    statistic, heaviest = auroc_statistic(told), heaviest_scenario(told.y, told.groups)
-    own = jackknife(statistic, told.groups, scale="share", inflation=share_inflation(told.groups), heaviest=heaviest)
-    rows: list[dict[str, Any]] = [{**common, "metric": NESTED, "target": "", **own._asdict()}]
+    probe = auroc_share(told)
+    rows: list[dict[str, Any]] = [{**common, "metric": NESTED, "target": "", **probe.estimate(told.groups)._asdict()}]
     for name, text in texts.items():
-        above = share_difference(
-            statistic,
-            auroc_statistic(text),
-            told.groups,
-            inflation=share_inflation(told.groups),
-            heaviest=(heaviest, heaviest),
-        )
+        above = share_difference(probe, auroc_share(text), told.groups)
         rows.append({**common, "metric": ABOVE_TEXT, "target": name, **above._asdict()})
     return rows
 
@@ -107,14 +104,9 @@ def nested_separation(
         chosen.append(int(np.mean(inner, axis=1).argmax()))
         projection[fold.test] = project(stacked[chosen[-1]], fold.train, fold.test, paired)
     number, both = fold_of(folds, n), np.concatenate([groups, groups])
-    own = jackknife(
-        lambda w: weighted_auroc(projection, w * truth, w * ~truth, strata=number),
-        both,
-        scale="share",
-        inflation=share_inflation(groups),
-        heaviest=heaviest_scenario(truth, both),
-    )
     most, times = Counter(chosen).most_common(1)[0]
+    wider = fold_inflation(*twins[most], groups, number[: n // 2])
+    own = separation_share(projection, truth, number, both, inflation=wider).estimate(both)
     row = {**places[most], "metric": NESTED, "chosen_by": f"{times} of {len(folds)} folds"}
     p_of = f"sign flips of scenarios, the largest of {len(places)} places"
     return [{**row, **own._asdict(), "n": n // 2, "p": _family_p(twins, groups, seed), "p_of": p_of}]

@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.chance import assignment_p, least_assignment_p, least_strata_p, strata_p
-from interp.stats import Labels, Statistic, jackknife, mean_interval, share_difference
+from interp.shares import Share, share_difference
+from interp.stats import Labels, Statistic, mean_interval
 
 ALL = "all"
 FEWEST_DEALT = 4
@@ -42,11 +43,11 @@ def success_rows(verdicts: Mapping[Arm, Mapping[str, Sequence[str | None]]], gro
         common = {"emotion": ALL, "control": control, "scale": scale}
         here = control, scale
         tested = {} if control else _tested(_counts(verdicts[here]), hits[here], hits.get(("random", scale)))
-        rows.append({**common, "metric": "success", **jackknife(_mean(own), groups, scale="share")._asdict(), **tested})
+        rows.append({**common, "metric": "success", **Share(_mean(own)).estimate(groups)._asdict(), **tested})
         rivals = {} if control else {"unsteered": ("unsteered", 0.0), "random": ("random", scale)}
         for name, arm in rivals.items():
             if arm in reached:
-                above = share_difference(_mean(own), _mean(reached[arm]), groups)
+                above = share_difference(Share(_mean(own)), Share(_mean(reached[arm])), groups)
                 rows.append({**common, "metric": "success_above", "target": name, **above._asdict()})
     return rows
 
