@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.stats import norm
 
 from interp.analysis import lengths, methods
@@ -25,9 +25,10 @@ from interp.analysis.nested import (
     nested_rows,
     nested_separation,
 )
-from interp.analysis.probes import cross_validate, score
+from interp.analysis.probes import Predictions, cross_validate, score
+from interp.analysis.refits import refit_null
 from interp.analysis.stats import max_t
-from interp.analysis.sweep import Task, prepare, sweep
+from interp.analysis.sweep import Task, prepare
 from interp.causal.pooled import success_rows
 from interp.causal.restoration import Key, gates, nested_restoration
 from interp.chance import assignment_p, sign_flip, strata_p
@@ -68,28 +69,36 @@ def _sites(seed: int, *, n: int, shift: float, apart: float = 1.0, count: int = 
     return [x + i * apart * random.normal(size=x.shape) for i in range(count)], task
 
 
+Chosen = Int[np.ndarray, "fold draw"]
+
+
+def _chosen(
+    sites: list[np.ndarray], task: Task, *, settings: list[dict[str, float]] | None = None
+) -> tuple[Predictions, Chosen]:
+    """What is predicted where every fold chose its site, and the choices under each labelling."""
+    found = [cross_validate(site, task.y, task.groups, folds=task.folds, settings=settings) for site in sites]
+    chosen = choose_places(np.array([inner_correlations(site, task.labellings, folds=task.folds) for site in sites]))
+    if chosen is None:
+        raise StatisticsError(f"{len(set(task.groups))} scenarios are too few to choose a site on: calibrate with more.")
+    return joined(found, chosen[:, 0]), chosen
+
+
 def _nested(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None]:
     """The score of four sites, each fold choosing its own; and how far it lies above a text that
     knows half as much.
     """
     sites, task = _sites(seed, n=n, shift=shift)
     words, _, _ = twins(seed, n=n, shift=shift / 2)
-    found = [cross_validate(site, task.y, task.groups, folds=task.folds) for site in sites]
-    settings = [{"C": 0.1}] * len(task.folds)
-    text = cross_validate(words[:, :2], task.y, task.groups, folds=task.folds, settings=settings)
-    inner = [inner_correlations(site, task.labellings[:1], folds=task.folds) for site in sites]
-    chosen = choose_places(np.array(inner))
-    if chosen is None:
-        raise StatisticsError(f"{n} scenarios are too few to choose a place on: calibrate with more.")
-    told = joined(found, chosen[:, 0])
+    text = cross_validate(words[:, :2], task.y, task.groups, folds=task.folds, settings=[{"C": 0.1}] * len(task.folds))
+    told, chosen = _chosen(sites, task)
     return _estimate(nested_rows(told, chosen[:, 0], [{}] * len(sites), {"words": text}), metric), None
 
 
 def _nested_p(apart: float, count: int, seed: int) -> float:
     """The p of the AUROC that a sentence is told of, each fold choosing among `count` sites."""
     sites, task = _sites(seed, n=16, shift=0.0, apart=apart, count=count)
-    swept = sweep(lambda: [({}, site) for site in sites], task, control=False)
-    return float(next(row["p"] for row in swept.rows if row["metric"] == NESTED))
+    told, chosen = _chosen(sites, task, settings=[{"C": 0.1}] * len(task.folds))
+    return refit_null(lambda: [({}, site) for site in sites], told, chosen, task.labellings, folds=task.folds).p
 
 
 def _direction_p(seed: int) -> float:
