@@ -69,7 +69,8 @@ def test_what_is_kept_is_not_run_again(tmp_path, monkeypatch, capsys):
 
 def test_half_the_effect_is_half_the_part_of_the_noise():
     script = runpy.run_path(str(SCRIPT), run_name="null")
-    whole, half = planted.SPECS["planted"], script["HALF"]["planted"]
+    whole, half = (script["spec_of"](name, 3)["planted"] for name in ("planted", "planted_half"))
+    assert whole.seed == half.seed == 3
     ratios = []
     for spec in (whole, half):
         table = planted.build(spec)[0].get_input_embeddings().weight.detach().numpy()

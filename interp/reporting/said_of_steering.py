@@ -60,8 +60,9 @@ def _success(rows: pd.DataFrame) -> Finding:
     arms = [(name, mean(each, metric="success", control=name)) for name in ("unsteered", "random")]
     compared: Compared = [(name, number(value)) for name, value in arms if value is not None]
     above, p = _above(told, at, "success_above"), p_of(row, "p")
-    tried = {"p": p, "least_p": p_of(row, "least_p")}
-    verdict = Verdict.CANNOT_SAY if above is None else decide(number_of(above), nothing=0.0, **tried)
+    verdict = Verdict.CANNOT_SAY
+    if above is not None:
+        verdict = decide(number_of(above), nothing=0.0, p=p, least_p=p_of(row, "least_p"))
     compared += [] if above is None else [("above random, paired by prompt", measured(above))]
     compared += [] if p is None else [(word(row, "p_of"), told_p(row, p))]
     compared += shared
