@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from interp.analysis import probes
+from interp.analysis.features import check_features
 from interp.analysis.folds import Fold, fold_of, straddling
-from interp.analysis.stats import auroc, share_inflation
+from interp.analysis.stats import auroc
 from interp.errors import DataError, StatisticsError, UsageError
 
 
@@ -163,25 +164,28 @@ def test_held_out_rows_do_not_touch_the_probe() -> None:
 
 
 def test_interval_of_cross_validated_nothing_covers_a_half_only_when_inflated() -> None:
-    """The folds share training rows: the plain bootstrap covers far less than it says,
-    `share_inflation` mends it.
+    """The folds share training rows: the plain interval covers less than it says,
+    `Predictions.inflation` mends it.
     """
-    n_runs, plain, mended = 120, 0, 0
+    n_runs, plain, mended, wider = 120, 0, 0, []
     for seed in range(n_runs):
         x, y, groups = twins(60, 8, 0.0, 1000 + seed, shared=1.0)
         folds = probes.grouped_folds(y, groups, seed=seed)
         told = probes.cross_validate(x, y, groups, folds=folds, settings=[{"C": 0.1}] * 5)
         row = probes.score(told)[0]
+        wider.append(told.inflation)
         low, high = (
-            (row[end] - row["value"]) / share_inflation(groups) + row["value"]
+            (row[end] - row["value"]) / told.inflation + row["value"]
             for end in ("ci_low", "ci_high")
         )
         plain += low <= 0.5 <= high
         mended += row["ci_low"] <= 0.5 <= row["ci_high"]
     assert mended / n_runs >= 0.92
     assert plain / n_runs < 0.92
-    assert [share_inflation(range(n)) for n in (4, 8, 20, 32, 60)] == pytest.approx(
-        [1.0, 1.0, 1.15, 1.3, 1.3]
+    assert np.mean(wider) == pytest.approx(np.sqrt(2), abs=0.1)
+    x, y, groups = twins(60, 8, 3.0, 0, shared=1.0)
+    assert (
+        probes.cross_validate(x, y, groups, folds=probes.grouped_folds(y, groups)).inflation < 1.1
     )
 
 
@@ -266,7 +270,7 @@ def test_bad_requests_are_refused() -> None:
     with pytest.raises(DataError, match="hook at this site did not fire"):
         probes.cross_validate(np.zeros_like(x), y, groups, folds=folds)
     with pytest.raises(StatisticsError, match="only 'joy' present"):
-        probes.check_features(x, np.array(["joy"] * 20))
+        check_features(x, np.array(["joy"] * 20))
 
 
 def test_odd_data_is_warned_of() -> None:
@@ -279,7 +283,7 @@ def test_odd_data_is_warned_of() -> None:
     assert "fewer training items than the 40 dimensions" in told
     rare = np.array(["b"] * 3 + ["a"] * 97)
     assert "accuracy 0.97" in " ".join(
-        probes.check_features(np.random.default_rng(0).normal(size=(100, 2)), rare)
+        check_features(np.random.default_rng(0).normal(size=(100, 2)), rare)
     )
 
 

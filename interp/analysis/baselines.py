@@ -20,8 +20,9 @@ from jaxtyping import Float, Shaped
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
+from interp.analysis.features import standardiser
 from interp.analysis.folds import Fold, Folds
-from interp.analysis.probes import PROBES, Predictions, Probe, predict_folds, score, standardiser
+from interp.analysis.probes import PROBES, Predictions, Probe, predict_folds, score
 from interp.errors import DataError, UsageError
 from interp.stats import Labels
 

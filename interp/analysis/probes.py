@@ -13,7 +13,7 @@ twin?) and *categorisation* (which emotion?). Chance for the macro one-vs-rest A
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -21,6 +21,14 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from interp.analysis.dependence import (
+    MOST_INFLATION,
+    auroc_variance,
+    blocks_of,
+    influence,
+    shared_inflation,
+)
+from interp.analysis.features import check_features, features_of
 from interp.analysis.folds import (
     Fold,
     Folds,
@@ -30,27 +38,17 @@ from interp.analysis.folds import (
     straddling,
     transfer_folds,
 )
-from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
+from interp.analysis.many_logistic import fit_labellings
+from interp.analysis.stats import heaviest_scenario, weighted_auroc
 from interp.defaults import PROBE
-from interp.errors import DataError, StatisticsError, UsageError
+from interp.errors import StatisticsError, UsageError
+from interp.shares import Share
 from interp.stats import Labels, Statistic, jackknife
 
 __all__ = [
-    "CV_INFLATION", "PROBES", "Predictions", "Probe", "cross_validate",
+    "PROBES", "Predictions", "Probe", "cross_validate",
     "grouped_folds", "plain_folds", "score", "transfer_folds",
 ]  # fmt: skip
-
-CV_INFLATION = float(np.sqrt(2))
-"""How much wider an interval of K-fold scores without a bound (log-loss, d', lengths) is made than
-the held-out predictions say; shares take `share_inflation`.
-
-Every test scenario also trains the other folds' probes. For a mean-difference probe of labels
-without signal the scores of two folds correlate by 1/(K-1), hence Var(mean) = 2/K times a fold's,
-where the held-out predictions show 1/K (compare Bates, Hastie & Tibshirani 2024).
-"""
-
-_SMALLEST_SPREAD = 1e-8
-_RARE = 0.1
 
 
 def _logistic(seed: int) -> LogisticRegression:
@@ -72,15 +70,24 @@ class Probe:
     """A kind of probe: `make(seed)` gives a scikit-learn classifier with `predict_proba`.
 
     `grid` holds its settings among which inner folds choose; the middle one is used where the rows
-    are too few to choose.
+    are too few to choose. `turns` says that its scores are the same in any orthonormal axes that
+    span the training rows. `fit_many`, where there is one, fits many labellings together, as
+    `fit_labellings` does.
     """
 
     make: Callable[[int], Any]
     grid: Grid = ({},)
+    turns: bool = False
+    fit_many: Callable[..., Float[np.ndarray, "draw other class"]] | None = None
 
 
 PROBES: dict[str, Probe] = {
-    "logistic": Probe(_logistic, ({"C": 0.01}, {"C": 0.1}, {"C": 1.0})),
+    "logistic": Probe(
+        _logistic,
+        ({"C": 0.01}, {"C": 0.1}, {"C": 1.0}),
+        turns=True,
+        fit_many=fit_labellings,
+    ),
     "lda": Probe(_lda),
 }
 """The probes by name; a study runs the one that `--probe` names."""
@@ -98,8 +105,9 @@ class Predictions:
     """Held-out probabilities, one row a tested item; `rows` are the items' numbers in x, `fold`
     says which fold tested each.
 
-    `chosen` is the setting that the inner folds picked, one an outer fold; `inner_losses` its mean
-    log-loss there, or NaN.
+    `chosen` is the setting that the inner folds picked, one per outer fold; `influence` what blocks
+    of scenarios teach the probes of others (`dependence.influence`, summed over folds), None where
+    that is not known.
     """
 
     probability: Float[np.ndarray, "item class"]
@@ -110,7 +118,14 @@ class Predictions:
     rows: Int[np.ndarray, " item"]
     chosen: tuple[Mapping[str, float], ...]
     warnings: tuple[str, ...] = ()
-    inner_losses: tuple[float, ...] = ()
+    influence: Float[np.ndarray, "block block"] | None = None
+
+    @property
+    def inflation(self) -> float:
+        """How much wider intervals of these scores are than the scenarios' own scores say."""
+        if not self.fold.max():
+            return 1.0
+        return MOST_INFLATION if self.influence is None else shared_inflation(self.influence)
 
 
 def cross_validate(
@@ -140,7 +155,7 @@ def cross_validate(
     if settings:  # nothing is left to choose, so that nobody asks for a loss on inner folds
         folds = [replace(fold, inner=()) for fold in folds]
     told = predict_folds(
-        lambda fold: standardiser(x[fold.train])(x),
+        lambda fold: features_of(x, fold, turned=kind.turns),
         y,
         groups,
         folds=folds,
@@ -168,60 +183,23 @@ def predict_folds(
     labels, names = np.asarray(y).astype(str), np.asarray(groups).astype(str)
     found = _check_leak(folds, names)
     classes = np.unique(labels)
-    probability, chosen, losses = np.zeros((len(labels), len(classes))), [], []
+    probability, chosen, block = np.zeros((len(labels), len(classes))), [], blocks_of(names)
+    taught = np.zeros((int(block.max()) + 1,) * 2)
     for fold, grid in zip(folds, grids, strict=True):
         z = prepare(fold)
-        setting, loss = _choose(z, labels, fold, make, grid, found)
-        fitted = _fit_predict(z, labels, (fold.train, fold.test), make, (setting,), found)[0]
+        setting = _choose(z, labels, fold, make, grid, found)
+        fitted = fit_predict(z, labels, (fold.train, fold.test), make, (setting,), found)[0]
         probability[fold.test[:, None], np.searchsorted(classes, fitted.classes)] = (
             fitted.probability
         )
         chosen.append(setting)
-        losses.append(loss)
+        taught += influence(z, labels, block, fold.train, fold.test)
     rows = np.flatnonzero((number := fold_of(folds, len(labels))) >= 0)
     told = tuple(str(one) for one in classes)
     return Predictions(
         probability[rows], told, labels[rows], names[rows], number[rows], rows,
-        tuple(chosen), tuple(sorted(found)), tuple(losses),
+        tuple(chosen), tuple(sorted(found)), taught,
     )  # fmt: skip
-
-
-def check_features(
-    x: Float[np.ndarray, "item feature"], y: Shaped[np.ndarray, " item"]
-) -> set[str]:
-    """Refuse features that no probe can use; return what is odd about the rest as warnings.
-
-    Raises `DataError` (lengths differ, not finite, all zero) and `StatisticsError` (one class).
-    """
-    if len(x) != len(y):
-        raise DataError(
-            f"{len(x)} rows of features came with {len(y)} labels: one label belongs to every row."
-        )
-    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-    if len(bad):
-        raise DataError(
-            f"{len(bad)} rows of the features are not finite, first row {bad[0]}: quarantine the "
-            "pair or mend it."
-        )
-    if not x.any():
-        raise DataError("all features are zero: the hook at this site did not fire.")
-    classes, counts = np.unique(y, return_counts=True)
-    if len(classes) < 2:
-        raise StatisticsError(
-            f"only {', '.join(repr(str(c)) for c in classes) or 'nothing'} present; need >= 2 "
-            "classes."
-        )
-    constant, found = int((np.ptp(x, axis=0) == 0).sum()), set()
-    if constant:
-        found.add(f"{constant} of {x.shape[1]} features are constant and tell nothing.")
-    if counts.min() < _RARE * counts.max():
-        rare, common = str(classes[counts.argmin()]), str(classes[counts.argmax()])
-        found.add(
-            f"classes are unbalanced ({rare!r} {counts.min()}, {common!r} {counts.max()}): "
-            f"always saying {common!r} scores accuracy {counts.max() / counts.sum():.2f}; read "
-            "the AUROC and the balanced accuracy."
-        )
-    return found
 
 
 def _check_leak(folds: Folds, groups: Shaped[np.ndarray, " item"]) -> set[str]:
@@ -246,40 +224,41 @@ def score(predictions: Predictions) -> list[dict[str, Any]]:
 
     Scores of different folds are never compared: an AUROC counts positive-negative pairs inside
     folds. Intervals leave out scenarios (`interp.stats.jackknife`), shares on the logit and the
-    log-loss on the log scale, wider by `share_inflation` and `CV_INFLATION` when there is more than
-    one fold; a share of exactly 1 is bounded by the number of scenarios. n is the number of items.
+    log-loss on the log scale, wider by what the folds share (`Predictions.inflation`); a share of
+    exactly 1 is bounded by the number of scenarios. n is the number of items.
     """
-    statistics: dict[str, Statistic] = {
-        "auroc": auroc_statistic(predictions),
-        "accuracy": _mean_statistic(_hits(predictions)),
-        "balanced_accuracy": _balanced_statistic(predictions),
-        "log_loss": _mean_statistic(_losses(predictions)),
+    groups, wider = predictions.groups, predictions.inflation
+    heaviest = heaviest_scenario(predictions.y, groups)
+    hits = _mean_statistic(_hits(predictions)), _balanced_statistic(predictions)
+    accuracy, balanced = (Share(one, wider, heaviest).estimate(groups) for one in hits)
+    losses = _mean_statistic(_losses(predictions))
+    found = {
+        "auroc": auroc_share(predictions).estimate(groups),
+        "accuracy": accuracy,
+        "balanced_accuracy": balanced,
+        "log_loss": jackknife(losses, groups, scale="positive", inflation=wider),
     }
+    return [{"metric": metric, **one._asdict()} for metric, one in found.items()]
+
+
+def auroc_share(predictions: Predictions) -> Share:
+    """The macro AUROC with what its interval needs."""
     heaviest = heaviest_scenario(predictions.y, predictions.groups)
-    several = predictions.fold.max() > 0
-    rows = []
-    for metric, statistic in statistics.items():
-        share = metric != "log_loss"
-        scale: Literal["share", "positive"] = "share" if share else "positive"
-        wider = (
-            1.0 if not several else share_inflation(predictions.groups) if share else CV_INFLATION
-        )
-        found = jackknife(
-            statistic, predictions.groups, scale=scale, inflation=wider, heaviest=heaviest
-        )
-        rows.append({"metric": metric, **found._asdict()})
-    return rows
+    places = _places(predictions)
+    variance = auroc_variance(
+        [predictions.probability[:, place] for place in places],
+        [predictions.y == predictions.classes[place] for place in places],
+        strata=predictions.fold,
+        groups=predictions.groups,
+    )
+    return Share(auroc_statistic(predictions), predictions.inflation, heaviest, variance)
 
 
 def auroc_statistic(predictions: Predictions) -> Statistic:
     """Macro one-vs-rest AUROC inside folds, as a function of item weights; classes that no tested
     item has are left out.
     """
-    tested = [
-        place for place, one in enumerate(predictions.classes) if (predictions.y == one).any()
-    ]
-    # For two classes the second one-vs-rest problem mirrors the first.
-    places = tested[-1:] if len(predictions.classes) == 2 else tested
+    places = _places(predictions)
 
     def statistic(weights: Float[np.ndarray, "draw item"]) -> Float[np.ndarray, " draw"]:
         total = np.zeros(len(weights))
@@ -292,6 +271,15 @@ def auroc_statistic(predictions: Predictions) -> Statistic:
         return total / len(places)
 
     return statistic
+
+
+def _places(predictions: Predictions) -> list[int]:
+    """The classes whose AUROCs are averaged: those that a tested item has."""
+    tested = [
+        place for place, one in enumerate(predictions.classes) if (predictions.y == one).any()
+    ]
+    # For two classes the second one-vs-rest problem mirrors the first.
+    return tested[-1:] if len(predictions.classes) == 2 else tested
 
 
 def _hits(predictions: Predictions) -> np.ndarray:
@@ -326,28 +314,21 @@ def _balanced_statistic(predictions: Predictions) -> Statistic:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fitted:
+class Fitted:
+    """The probabilities that a classifier gives its test rows, and the classes that it knows."""
+
     probability: np.ndarray
     classes: np.ndarray
 
 
-def standardiser(x: Float[np.ndarray, "item feature"]) -> Callable[[np.ndarray], np.ndarray]:
-    """The map to zero mean and unit spread learned on `x`; a feature that is constant there is only
-    centred.
-    """
-    centre, spread = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(spread > _SMALLEST_SPREAD * (1 + np.abs(centre)), spread, 1.0)
-    return lambda rows: (rows - centre) / scale
-
-
-def _fit_predict(
+def fit_predict(
     z: np.ndarray,
     labels: np.ndarray,
     rows: tuple[np.ndarray, np.ndarray],
     make: Callable[[int], Any],
     grid: Grid,
     found: set[str],
-) -> list[_Fitted]:
+) -> list[Fitted]:
     """The test rows' probabilities under each setting; what went wrong is added to `found`."""
     train, test = rows
     estimator, fitted = make(0), []
@@ -361,7 +342,7 @@ def _fit_predict(
                 f"the probe did not converge with {dict(setting)} in {estimator.max_iter} "
                 "iterations."
             )
-        fitted.append(_Fitted(estimator.predict_proba(z[test]), estimator.classes_))
+        fitted.append(Fitted(estimator.predict_proba(z[test]), estimator.classes_))
     return fitted
 
 
@@ -372,20 +353,20 @@ def _choose(
     make: Callable[[int], Any],
     grid: Grid,
     found: set[str],
-) -> tuple[Mapping[str, float], float]:
-    """The setting of the grid with the least log-loss over the inner folds, and its mean there."""
+) -> Mapping[str, float]:
+    """The setting of the grid with the least log-loss over the inner folds."""
+    if len(grid) == 1:
+        return grid[0]
     if not fold.inner:
-        middle = grid[len(grid) // 2]
-        if len(grid) > 1:
-            found.add(
-                f"too few scenarios to choose among {grid} on inner folds: {middle} was taken."
-            )
-        return middle, np.nan
+        found.add(
+            f"too few scenarios to choose among {grid} on inner folds: {grid[len(grid) // 2]} "
+            "was taken."
+        )
+        return grid[len(grid) // 2]
     losses = np.zeros(len(grid))
     for rows in fold.inner:
-        for place, fitted in enumerate(_fit_predict(z, labels, rows, make, grid, found)):
+        for place, fitted in enumerate(fit_predict(z, labels, rows, make, grid, found)):
             losses[place] += _log_loss(
                 fitted.probability, np.searchsorted(fitted.classes, labels[rows[1]])
             ).sum()
-    best = int(losses.argmin())
-    return grid[best], float(losses[best]) / sum(len(test) for _, test in fold.inner)
+    return grid[int(losses.argmin())]

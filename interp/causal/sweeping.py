@@ -40,8 +40,9 @@ from interp.models import LanguageModel
 from interp.models.conversations import Prompt
 from interp.models.quantised import warn_of_rounding
 from interp.progress import track
+from interp.shares import wilson
 from interp.sites import place
-from interp.stats import Labels, codes, wilson
+from interp.stats import Labels, codes
 from stimuli.battery import Stimulus
 
 Judge = Callable[[list[str]], list[str | None]]
