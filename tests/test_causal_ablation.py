@@ -104,7 +104,8 @@ def test_the_specificity_matrix_is_the_planted_one(bench):
         assert (row["value"], row["n"], row["target"]) == (pytest.approx(np.mean(both)), 6, "all")
         assert row["p"] == pytest.approx(1 / 100, abs=0.003)  # two emotions, ten sets each
         drawn = [r["value"] for r in random if r["metric"] == metric]
-        assert own[metric, "random"]["value"] == pytest.approx(np.mean(drawn))
+        together = own[metric, "random"]
+        assert (together["value"], together["n"]) == (pytest.approx(np.mean(drawn)), 18)
 
 
 def test_distractors_do_nothing_and_have_no_small_p(bench):

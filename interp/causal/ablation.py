@@ -224,6 +224,15 @@ def _spread(draws: Float[np.ndarray, " draw"]) -> dict[str, Any]:
     return {**mean._asdict(), "draw_low": low, "draw_high": high}
 
 
+def _spread_of_strata(sums: Sequence[Float[np.ndarray, " _"]], n_pairs: int) -> dict[str, Any]:
+    """The mean over pairs, of the random draws of every emotion (their sums over pairs are given),
+    and its range where one draw of each is taken at random. `n` counts the draws of all emotions.
+    """
+    taken = _spread(sums_of_strata(sums) / n_pairs)
+    mean = float(sum(one.mean() for one in sums)) / n_pairs
+    return {**taken, "value": mean, "n": sum(map(len, sums))}
+
+
 def _pooled_rows(
     bench: Bench, effects: Effects, arms: Sequence[_Arm], common: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
@@ -257,7 +266,7 @@ def _pooled_rows(
             chosen = np.array([own[emotion][metric].sum() for emotion in told])
             row["p"] = strata_p(sign * chosen, [sign * sums[emotion] for emotion in told])
             row["least_p"] = least_strata_p([len(sums[emotion]) for emotion in told])
-            spread = _spread(sums_of_strata(list(sums.values())) / len(groups))
+            spread = _spread_of_strata(list(sums.values()), len(groups))
             random = [{**here, "control": "random", "matched": "", **spread}]
         rows += [row, *random]
     return rows
