@@ -25,9 +25,14 @@ RIDGE = 0.1
 features).
 """
 
-MOST_INFLATION = float(np.sqrt(2))
-"""The most that sharing widens an interval: when what is shared is as much as the score's own
-variance.
+UNKNOWN_INFLATION = float(np.sqrt(2))
+"""What is taken where it is not known what is shared: what is expected where the labels mean
+nothing, which is as much as the score's own variance, and the most that can be expected.
+"""
+
+MOST_SHARED = 2.0
+"""The most that a measured share counts for. It varies around what is expected, with few scenarios
+by as much again; held at what is expected at most, it would be too small on average.
 """
 
 MOST_COMPARED = 4_000_000
@@ -71,18 +76,24 @@ def influence(
 
 def shared_inflation(g: Float[np.ndarray, "block block"]) -> float:
     """How much wider the interval of a held-out score is than its scenarios say, from `influence`
-    summed over folds: the root of 1 + what their scores share over what they vary by, at most
-    `MOST_INFLATION`.
+    summed over folds: `inflation_of` what their scores share over what they vary by.
     """
     used = g != 0
     n = used.sum()
     own = g.sum(axis=1)[used.any(axis=1)]
     if len(own) < 2 or not np.ptp(own):
-        return MOST_INFLATION
+        return UNKNOWN_INFLATION
     of_row, of_column = (g.sum(axis=axis) / np.maximum(used.sum(axis=axis), 1) for axis in (1, 0))
     rest = (g - of_row[:, None] - of_column + g.sum() / n) * used
     share = float((rest * rest.T).sum() / ((own - own.mean()) ** 2).sum())
-    return float(np.sqrt(1 + np.clip(share, 0, MOST_INFLATION**2 - 1)))
+    return inflation_of(share)
+
+
+def inflation_of(share: float) -> float:
+    """How much wider an interval is where scores share `share` of what they vary by: the root of
+    1 + share, which is held between 0 and `MOST_SHARED`.
+    """
+    return float(np.sqrt(1 + min(max(share, 0.0), MOST_SHARED)))
 
 
 def auroc_variance(

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 
-from interp.analysis.dependence import MOST_INFLATION
+from interp.analysis.dependence import UNKNOWN_INFLATION, inflation_of
 from interp.analysis.features import standardiser
 from interp.chance import sign_flip
 from interp.defaults import DIRECTION
@@ -148,11 +148,11 @@ def fold_inflation(
     the differences it is made of, and i moves it as much for j: their projections vary together by
     the square of d_i' (I - v v') d_j / |s|. Summed over all pairs of scenarios in different folds,
     that is as much again as the projections' own variance where there is nothing, and little where
-    the difference is long. Derived for the mean difference; for other methods the most,
-    `MOST_INFLATION`.
+    the difference is long. Derived for the mean difference; for other methods
+    `UNKNOWN_INFLATION`.
     """
     if method not in MEANS:
-        return MOST_INFLATION
+        return UNKNOWN_INFLATION
     sums = group_sums((affective - neutral).astype(np.float64), groups)
     sizes = group_sums(np.ones(len(affective)), groups)
     total, n, n_folds = sums.sum(axis=0), len(sums), int(fold.max()) + 1
@@ -161,12 +161,12 @@ def fold_inflation(
     rest = sums - np.outer(sizes / sizes.sum(), total)
     along = rest @ vector
     if n < 2 or not along.any():
-        return MOST_INFLATION
+        return UNKNOWN_INFLATION
     across = rest - np.outer(along, vector)
     own = float((along**2).sum()) * n / (n - 1)
     shared = _squares(across) - sum(_squares(across[of_scenario == one]) for one in range(n_folds))
     share = shared / (own * (total @ total) * (1 - 1 / n_folds) ** 2)
-    return float(np.sqrt(1 + min(share, MOST_INFLATION**2 - 1)))
+    return inflation_of(share)
 
 
 def _squares(rows: np.ndarray) -> float:

@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from interp.analysis.dependence import (
-    MOST_INFLATION,
+    UNKNOWN_INFLATION,
     auroc_variance,
     blocks_of,
     influence,
@@ -125,7 +125,7 @@ class Predictions:
         """How much wider intervals of these scores are than the scenarios' own scores say."""
         if not self.fold.max():
             return 1.0
-        return MOST_INFLATION if self.influence is None else shared_inflation(self.influence)
+        return UNKNOWN_INFLATION if self.influence is None else shared_inflation(self.influence)
 
 
 def cross_validate(
