@@ -148,6 +148,16 @@ def test_patching_is_told_of_the_site_that_other_folds_chose():
     )
 
 
+def test_a_patch_that_chance_does_as_often_is_not_found():
+    table = TABLES["patching"]
+    nested = table["metric"] == "nested_restoration"
+    for p, told in ((0.3, Verdict.NOT_FOUND), (0.01, Verdict.FOUND)):
+        tested = table.assign(p=np.where(nested, p, NAN), p_of="signs")
+        assert verdict("patching", tested) is told
+        assert dict(findings({"patching": tested})[0].beside)["signs"].startswith("p = 0.")
+        assert findings({"patching": tested})[0].p == p
+
+
 def test_where_all_together_restore_nothing_the_surest_emotion_is_told():
     table = TABLES["patching"]
     rest = (table["emotion"] != "all") | (table["metric"] == "total_effect")

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from interp.reporting.decisions import Verdict, decide
 from interp.reporting.finding import Compared, Finding, claim, number_of, p_of
-from interp.reporting.formatting import label, whole
+from interp.reporting.formatting import label, p_value, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     POOLED,
@@ -171,11 +171,13 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         )
         compared += _reach(cells)
         over = "all emotions" if word(row, "emotion") in POOLED else word(row, "emotion")
-        verdict = decide(number_of(row), nothing=0.0)
+        p = p_of(row, "p")
+        compared += [] if p is None else [(word(row, "p_of"), p_value(p))]
+        verdict = decide(number_of(row), nothing=0.0, p=p)
         what = f"patching at {name} restores the readout's difference"
         told_of = {"name": name, "over": over, "n": len(cells), "place": place(row)}
         found.append(
-            claim("patching", what, verdict, row, _OF_A_PATCH, compared=compared, **told_of)
+            claim("patching", what, verdict, row, _OF_A_PATCH, p=p, compared=compared, **told_of)
         )
     return found
 
