@@ -16,15 +16,14 @@ from scipy.stats import norm
 
 from interp.errors import StatisticsError
 from interp.stats import (
+    CONFIDENCE,
     EXACT,
-    LEVEL,
     Estimate,
     Labels,
     Statistic,
     estimate_of,
-    on_scale,
-    quantile,
     reach_of,
+    students_quantile,
     without_each,
 )
 
@@ -59,9 +58,16 @@ class Share:
         reach = (
             reach_of(left_out)
             if self.variance is None
-            else quantile(len(left_out)) * float(np.sqrt(self.variance))
+            else students_quantile(len(left_out)) * float(np.sqrt(self.variance))
         )
-        return estimate_of(value, *on_scale(value, self.inflation * reach, "share"), len(groups))
+        return estimate_of(value, *_on_logits(value, self.inflation * reach), len(groups))
+
+
+def _on_logits(value: float, reach: float) -> tuple[float, float]:
+    """value -+ reach, taken on the logit scale and brought back (delta method)."""
+    centre, wide = np.log(value / (1 - value)), reach / (value * (1 - value))
+    low, high = (1 / (1 + np.exp(-(centre + side * wide))) for side in (-1, 1))
+    return float(low), float(high)
 
 
 def share_difference(one: Share, other: Share, groups: Labels) -> Estimate:
@@ -91,7 +97,7 @@ def wilson(k: int, n: int) -> Estimate:
     """
     if n < 1 or not 0 <= k <= n:
         raise StatisticsError(f"no rate can be made of {k} out of {n}.")
-    z, rate = float(norm.ppf(0.5 + LEVEL / 2)), k / n
+    z, rate = float(norm.ppf(0.5 + CONFIDENCE / 2)), k / n
     centre, spread = (
         rate + z * z / (2 * n),
         z * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))),

@@ -38,7 +38,7 @@ MOST_BLOCKS = 500
 
 _MOST_FLAT = 0.025
 EXACT = 1e-12
-LEVEL = 0.95
+CONFIDENCE = 0.95
 
 
 class Estimate(NamedTuple):
@@ -125,7 +125,7 @@ def jackknife(
     Raises `StatisticsError` when the statistic itself is undefined. Source: Miller (1974).
     """
     value, left_out, _ = without_each(statistic, groups)
-    return estimate_of(value, *on_scale(value, inflation * reach_of(left_out), scale), len(groups))
+    return estimate_of(value, *_on_scale(value, inflation * reach_of(left_out), scale), len(groups))
 
 
 def without_each(
@@ -154,7 +154,7 @@ def reach_of(left_out: Float[np.ndarray, " group"]) -> float:
     if n < 2:
         return np.nan
     squares = float(((left_out - left_out.mean()) ** 2).sum())
-    return quantile(n) * float(np.sqrt((n - 1) / n * squares))
+    return students_quantile(n) * float(np.sqrt((n - 1) / n * squares))
 
 
 def group_sums(
@@ -181,7 +181,7 @@ def _critical(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float, float]
     if n < 2 or not np.isfinite(sums).all():
         return np.nan, np.nan, np.nan
     error = float(np.sqrt(n / (n - 1) * (sums**2).sum()) / sizes.sum())
-    reach = quantile(n)
+    reach = students_quantile(n)
     if error == 0 or not LEAST_STUDENTISED <= n <= MOST_STUDENTISED:
         return -reach, reach, error
     weights = _draws(n)
@@ -232,20 +232,16 @@ def _draws(n: int) -> Float[np.ndarray, "draw group"]:
     return drawn.astype(np.float64)
 
 
-def on_scale(value: float, reach: float, scale: str) -> tuple[float, float]:
+def _on_scale(value: float, reach: float, scale: str) -> tuple[float, float]:
     """value -+ reach, taken on the scale and brought back (delta method)."""
-    if scale == "share":
-        centre, wide = np.log(value / (1 - value)), reach / (value * (1 - value))
-        low, high = (1 / (1 + np.exp(-(centre + side * wide))) for side in (-1, 1))
-        return float(low), float(high)
     if scale == "positive" and value > 0:
         return value * float(np.exp(-reach / value)), value * float(np.exp(reach / value))
     return value - reach, value + reach
 
 
-def quantile(n: int) -> float:
+def students_quantile(n: int) -> float:
     """Student's quantile for a 95 % interval over `n` groups."""
-    return float(student.ppf(0.5 + LEVEL / 2, n - 1))
+    return float(student.ppf(0.5 + CONFIDENCE / 2, n - 1))
 
 
 def estimate_of(value: float, low: float, high: float, n: int) -> Estimate:

@@ -1,10 +1,10 @@
 """Calibration: how often tests reject where there is nothing, and how often intervals hold the
 truth.
 
-Each check (`interp.evaluation.checks`) makes data whose truth is known, many times over, and asks
-the very functions that a study asks. A p is right when it is at or below a level as often as the
-level says; a 95 % interval when it holds the truth in 95 of 100. Data sets that give no interval
-are not counted.
+Each check (`interp.evaluation.rejections`, `interp.evaluation.coverages`) makes data whose truth is
+known, many times over, and asks the very functions that a study asks. A p is right when it is at or
+below a level as often as the level says; a 95 % interval when it holds the truth in 95 of 100. Data
+sets that give no interval are not counted.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,8 @@ import numpy as np
 
 from interp.defaults import CALIBRATIONS
 from interp.errors import UsageError
-from interp.evaluation.checks import INTERVALS, NOTES, TESTS, Row
+from interp.evaluation.coverages import INTERVALS, NOTES, Row
+from interp.evaluation.rejections import TESTS
 from interp.progress import track
 from interp.stats import Estimate
 

@@ -12,18 +12,17 @@ def twins(
     shift: float = 0.0,
     edit: float = 0.0,
     d: int = 8,
-    skewed: bool = False,
 ) -> tuple[Float[np.ndarray, "item d"], list[str], list[int]]:
     """Activations, labels and scenarios of `n` scenarios told in `told` pairs of twins.
 
     Twins share their scenario and their pair; affective ones are `shift` further along one axis,
     and `edit` is what all affective texts of a scenario have by accident. Axes differ in their
-    noise, which is normal, or exponential less its mean where it is `skewed`.
+    noise.
     """
     random = np.random.default_rng(seed)
 
     def noise(rows: int) -> Float[np.ndarray, "row d"]:
-        return random.exponential(size=(rows, d)) - 1 if skewed else random.normal(size=(rows, d))
+        return random.normal(size=(rows, d))
 
     groups, pairs = np.repeat(np.arange(n), 2 * told), np.repeat(np.arange(n * told), 2)
     affective = np.tile([True, False], n * told)
