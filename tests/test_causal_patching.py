@@ -94,7 +94,7 @@ def test_the_highest_of_many_sites_that_restore_nothing_is_no_more_than_nothing(
 
 
 def test_the_p_of_what_is_restored_lets_every_fold_choose_anew():
-    """The least of all signs by hand, folds and choices written out; and of 20 sites that restore
+    """The share of all signs by hand, folds and choices written out; and of 20 sites that restore
     nothing it is small as seldom as it says, where the interval alone claims one in ten.
     """
     random, n = np.random.default_rng(3), 6
