@@ -21,7 +21,7 @@ from interp.analysis.emotion_directions import (
     usual_layer,
 )
 from interp.analysis.questions import QUESTIONS, answer, cells, reception, task_of
-from interp.analysis.site_probes import SiteRows
+from interp.analysis.refits import SiteRows
 from interp.capture import ActivationStore, capture
 from interp.capture.options import Options
 from interp.causal import ablation
@@ -85,7 +85,7 @@ def probe(
         raise UsageError(f"unknown question {question!r}: ask one of {', '.join(QUESTIONS)}.")
     items, labels = _asked(question, store, battery)
     task = task_of(question, items, labels, folds=folds, seed=seed)
-    swept = answer(task, items, _activations(store, items), probe=probe)
+    swept = answer(task, items, lambda: _activations(store, items), probe=probe)
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
     model = store.provenance["model"]

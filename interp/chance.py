@@ -11,6 +11,7 @@ Every p counts the true arrangement among those drawn, so that none is zero.
 
 from collections.abc import Sequence
 from itertools import permutations, product
+from math import factorial
 from typing import Literal
 
 import numpy as np
@@ -99,9 +100,19 @@ def assignment_p(
     return permutation_p(float(own), effects[np.arange(n), dealt].mean(axis=1))
 
 
+def least_assignment_p(n: int, *, n_perm: int = 1000) -> float:
+    """The smallest p that `assignment_p` can give for `n` kinds."""
+    return max(1 / factorial(n), 1 / (1 + n_perm)) if n > _EXACT_ASSIGNMENTS else 1 / factorial(n)
+
+
 def draws_for(n_strata: int, *, p: float = 0.01) -> int:
     """The fewest draws per stratum with which `strata_p` can reach `p`."""
     return int(np.ceil(p ** (-1 / n_strata) - 1e-9)) - 1
+
+
+def least_strata_p(n_draws: Sequence[int], *, n_perm: int = 9999) -> float:
+    """The smallest p that can be expected of `strata_p` with so many draws in each stratum."""
+    return max(float(np.prod([1 / (1 + n) for n in n_draws])), 1 / (1 + n_perm))
 
 
 def strata_p(
@@ -123,11 +134,16 @@ def strata_p(
         raise StatisticsError(
             "every stratum needs at least one random draw beside what was chosen."
         )
+    kinds = [np.append(others, own) for own, others in zip(chosen, draws, strict=True)]
+    return permutation_p(float(np.sum(chosen)), sums_of_strata(kinds, n=n_perm, seed=seed))
+
+
+def sums_of_strata(
+    draws: Sequence[Float[np.ndarray, " _"]], *, n: int = 9999, seed: int = 0
+) -> Float[np.ndarray, " draw"]:
+    """`n` sums of one draw from every stratum, at random."""
     random = np.random.default_rng(seed)
-    null = np.zeros(n_perm)
-    for own, others in zip(chosen, draws, strict=True):
-        null += random.choice(np.append(others, own), size=n_perm)
-    return permutation_p(float(np.sum(chosen)), null)
+    return np.sum([random.choice(own, size=n) for own in draws], axis=0)
 
 
 def benjamini_hochberg(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:

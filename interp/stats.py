@@ -8,10 +8,7 @@ leave empty and reports print as "no interval": a bound is never made up.
     quantity                interval                       why
     mean                    studentised bootstrap, or t    covers at 4 groups, skewed or not
     ratio of means          Fieller                        knows when the denominator may be zero
-    AUROC, accuracy         jackknife on the logit scale   stays inside 0 and 1
-      all scenarios alike   count of scenarios             a sample without error has no spread
-      two of the same items Newcombe's, paired             a difference from 1 has a width too
-    rate of independent k   Wilson                         covers at any n
+    log-loss, d'            jackknife                      knows no more than the statistic
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +17,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
-from scipy.stats import norm
 from scipy.stats import t as student
 
 from interp.errors import InternalError, StatisticsError
@@ -41,8 +37,8 @@ MOST_BLOCKS = 500
 """Groups beyond this number are left out several at a time."""
 
 _MOST_FLAT = 0.025
-_EXACT = 1e-12
-_LEVEL = 0.95
+EQUAL_WITHIN = 1e-12
+CONFIDENCE = 0.95
 
 
 class Estimate(NamedTuple):
@@ -84,7 +80,7 @@ def mean_interval(values: Float[np.ndarray, " item"], groups: Labels) -> Estimat
     value = float(values.mean())
     sizes = _by_group(np.ones(len(values)), groups)
     low, high, error = _critical(_by_group(values - value, groups), sizes)
-    return _estimate(value, value - high * error, value - low * error, len(values))
+    return estimate_of(value, value - high * error, value - low * error, len(values))
 
 
 def ratio_interval(
@@ -107,76 +103,34 @@ def ratio_interval(
     value = float(above.sum()) / total
     a, b = (np.sign(total) * _by_group(side, groups) for side in (above, below))
     lower, upper, error = _critical(a - value * b, np.ones(len(a)))
-    if error <= _EXACT * abs(float(b.mean())):  # the same ratio in every group, up to rounding
-        return _estimate(value, value, value, len(above))
+    if error <= EQUAL_WITHIN * abs(
+        float(b.mean())
+    ):  # the same ratio in every group, up to rounding
+        return estimate_of(value, value, value, len(above))
     low, high = _bound(a, b, upper, -1), _bound(a, b, lower, 1)
     if len(a) < LEAST_FIELLER or np.isnan(low + high):
         low, high = np.nan, np.nan
-    return _estimate(value, low, high, len(above))
+    return estimate_of(value, low, high, len(above))
 
 
 def jackknife(
     statistic: Statistic,
     groups: Labels,
     *,
-    scale: Literal["plain", "share", "positive"] = "plain",
+    scale: Literal["plain", "positive"] = "plain",
     inflation: float = 1.0,
-    heaviest: float | None = None,
 ) -> Estimate:
     """The statistic of all items with an interval from leaving out each group in turn.
 
-    Student's t on the `scale`: plain; share (logit, for what lies between 0 and 1); positive (log).
-    `inflation` multiplies the standard error. A share that is the same without any scenario (1,
-    most often) has no spread; its bounds say how many scenarios may differ where none of G did,
-    1 - .05^(1/G), each by at most `heaviest`, a scenario's largest part in the share (1/G when not
-    given).
+    Student's t on the `scale`: plain, or positive (log). `inflation` multiplies the standard error.
     No interval with fewer than 2 groups, or where the statistic needs every group.
     Raises `StatisticsError` when the statistic itself is undefined. Source: Miller (1974).
     """
-    value, left_out, n_groups = _without_each(statistic, groups)
-    if n_groups < 2:
-        return Estimate(value, np.nan, np.nan, len(groups))
-    if scale == "share" and (
-        value in (0.0, 1.0) or bool((np.abs(left_out - value) <= _EXACT).all())
-    ):
-        bound = min(1.0, (1 - 0.05 ** (1 / n_groups)) * n_groups * (heaviest or 1 / n_groups))
-        return Estimate(value, value - bound * value, value + bound * (1 - value), len(groups))
-    return _estimate(
-        value, *_on_scale(value, inflation * jackknife_reach(left_out), scale), len(groups)
-    )
+    value, left_out, _ = without_each(statistic, groups)
+    return estimate_of(value, *_on_scale(value, inflation * reach_of(left_out), scale), len(groups))
 
 
-def share_difference(
-    one: Statistic,
-    other: Statistic,
-    groups: Labels,
-    *,
-    inflation: float = 1.0,
-    heaviest: tuple[float | None, float | None] = (None, None),
-) -> Estimate:
-    """How much larger the share `one` is than `other`, both of the same items, paired by group.
-
-    The intervals of both shares (`jackknife`, scale "share") are joined as Newcombe (1998, method
-    10) does: the distances to their bounds, squared, less what the two have in common, the
-    correlation of their values without each group in turn. A share of 1 then has a width.
-    """
-    (v, low, high, n), (w, under, over, _) = (
-        jackknife(side, groups, scale="share", inflation=inflation, heaviest=part)
-        for side, part in zip((one, other), heaviest, strict=True)
-    )
-    sides = np.stack([_without_each(side, groups)[1] for side in (one, other)])
-    varying = bool((sides.std(axis=1) > _EXACT).all())
-    common = float(np.corrcoef(sides)[0, 1]) if varying else 0.0
-
-    def joined(a: float, b: float) -> float:
-        return float(np.sqrt(np.maximum(a * a + b * b - 2 * common * a * b, 0)))  # NaN stays NaN
-
-    return _estimate(
-        v - w, v - w - joined(v - low, over - w), v - w + joined(high - v, w - under), n
-    )
-
-
-def _without_each(
+def without_each(
     statistic: Statistic, groups: Labels
 ) -> tuple[float, Float[np.ndarray, " block"], int]:
     """The statistic of all items, its values without each group (or block of groups) in turn, and
@@ -196,29 +150,13 @@ def _without_each(
     return value, np.concatenate(left_out), n_groups
 
 
-def jackknife_reach(left_out: Float[np.ndarray, " group"]) -> float:
+def reach_of(left_out: Float[np.ndarray, " group"]) -> float:
     """Half of a 95 % interval, from the values without each group in turn; NaN below 2 groups."""
     n = len(left_out)
     if n < 2:
         return np.nan
     squares = float(((left_out - left_out.mean()) ** 2).sum())
-    return _quantile(n) * float(np.sqrt((n - 1) / n * squares))
-
-
-def wilson(k: int, n: int) -> Estimate:
-    """The rate k / n with Wilson's score interval (Wilson 1927).
-
-    For k independent successes. Raises `StatisticsError` unless 0 <= k <= n >= 1.
-    """
-    if n < 1 or not 0 <= k <= n:
-        raise StatisticsError(f"no rate can be made of {k} out of {n}.")
-    z, rate = float(norm.ppf(0.5 + _LEVEL / 2)), k / n
-    centre, spread = (
-        rate + z * z / (2 * n),
-        z * float(np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))),
-    )
-    low, high = (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
-    return _estimate(rate, max(0.0, low), min(1.0, high), n)
+    return students_quantile(n) * float(np.sqrt((n - 1) / n * squares))
 
 
 def group_sums(
@@ -245,7 +183,7 @@ def _critical(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float, float]
     if n < 2 or not np.isfinite(sums).all():
         return np.nan, np.nan, np.nan
     error = float(np.sqrt(n / (n - 1) * (sums**2).sum()) / sizes.sum())
-    reach = _quantile(n)
+    reach = students_quantile(n)
     if error == 0 or not LEAST_STUDENTISED <= n <= MOST_STUDENTISED:
         return -reach, reach, error
     weights = _draws(n)
@@ -298,19 +236,16 @@ def _draws(n: int) -> Float[np.ndarray, "draw group"]:
 
 def _on_scale(value: float, reach: float, scale: str) -> tuple[float, float]:
     """value -+ reach, taken on the scale and brought back (delta method)."""
-    if scale == "share":
-        centre, wide = np.log(value / (1 - value)), reach / (value * (1 - value))
-        low, high = (1 / (1 + np.exp(-(centre + side * wide))) for side in (-1, 1))
-        return float(low), float(high)
     if scale == "positive" and value > 0:
         return value * float(np.exp(-reach / value)), value * float(np.exp(reach / value))
     return value - reach, value + reach
 
 
-def _quantile(n: int) -> float:
-    return float(student.ppf(0.5 + _LEVEL / 2, n - 1))
+def students_quantile(n: int) -> float:
+    """Student's quantile for a 95 % interval over `n` groups."""
+    return float(student.ppf(0.5 + CONFIDENCE / 2, n - 1))
 
 
-def _estimate(value: float, low: float, high: float, n: int) -> Estimate:
+def estimate_of(value: float, low: float, high: float, n: int) -> Estimate:
     """An estimate inside its interval: rounding may put it just outside."""
     return Estimate(value, min(low, value), max(high, value), n)

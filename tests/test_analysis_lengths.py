@@ -2,6 +2,8 @@
 nothing.
 """
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -22,14 +24,15 @@ def test_the_square_is_the_mean_product_of_different_scenarios() -> None:
     rows = draws(7, 3, 2.0, 0)
     products = [rows[i] @ rows[j] for i in range(7) for j in range(7) if i != j]
     assert length(rows, np.arange(7)).value == pytest.approx(np.sqrt(np.mean(products)))
-    without = [
-        np.mean(
-            [rows[i] @ rows[j] for i in range(7) for j in range(7) if k not in (i, j) and i != j]
-        )
-        for k in range(7)
-    ]
-    spread = 6 / 7 * np.sum((np.array(without) - np.mean(without)) ** 2)
     found = length(rows, np.arange(7))
+    # Products of two, one and no common scenario, one by one.
+    shared: dict[int, list[float]] = {0: [], 1: [], 2: []}
+    for i, j, k, m in product(range(7), repeat=4):
+        if i != j and k != m:
+            shared[len({i, j} & {k, m})].append(float(rows[i] @ rows[j] * (rows[k] @ rows[m])))
+    z1, z2 = (np.mean(shared[many]) - np.mean(shared[0]) for many in (1, 2))
+    assert z2 > 2 * z1 > 0
+    spread = (4 * 5 * z1 + 2 * z2) / 42
     assert found.ci_high**2 - found.value**2 == pytest.approx(2.446912 * np.sqrt(spread), rel=1e-5)
     opposed = length(np.array([[1.0, 0], [-1, 0], [1, 0], [-1, 0]]), list("abcd"))
     assert opposed.value == pytest.approx(-np.sqrt(1 / 3))
@@ -77,6 +80,21 @@ def test_the_p_of_a_length_is_that_of_all_signs() -> None:
     assert length_p(draws(16, 50, 3.0, 0), np.arange(16)) < 0.01
 
 
+@pytest.mark.parametrize(("truth", "expected"), [(0.0, 1.41), (1.5, 1.07), (3.0, 1.02)])
+def test_the_variance_of_a_square_is_what_it_varies_by(truth: float, expected: float) -> None:
+    """400 data sets of 12 pairs in 30 dimensions: the mean squared reach over Student's quantile is
+    the variance. Where there is no length it is more, since z1 is held at zero, but less than the
+    jackknife's, which is twice as much. What is expected was measured on 20,000 other data sets,
+    where it is 1.00, 1.03 and 1.02 without holding.
+    """
+    found = [length(draws(12, 30, truth, seed), np.arange(12)) for seed in range(400)]
+    squares = np.array([np.sign(one.value) * one.value**2 for one in found])
+    upper = np.array([one.ci_high**2 for one in found])
+    told = np.mean(((upper - squares) / 2.200985) ** 2)
+    # a variance of 400 has an error of .07
+    assert told / squares.var() == pytest.approx(expected, abs=0.3)
+
+
 @pytest.mark.parametrize(("n", "truth"), [(8, 0.8), (30, 0.8), (30, 0.0)])
 def test_noise_does_not_part_two_equal_directions(n: int, truth: float) -> None:
     """Few pairs in 64 dimensions: the plain cosine is dragged towards zero, the corrected one is
@@ -109,8 +127,8 @@ def test_where_there_is_no_length_there_is_no_cosine_or_interval() -> None:
     opposed = np.array([[1.0, 0], [-1, 0], [1, 0], [-1, 0]])
     sure = np.ones((4, 2))
     assert np.isnan(cosine((opposed, list("abcd")), (sure, list("efgh"))).value)
-    for rows in (sure[:1], sure[:2]):
-        found = length(rows, list("ab")[: len(rows)])
+    for rows in (sure[:1], sure[:2], sure[:3]):
+        found = length(rows, list("abc")[: len(rows)])
         assert np.isnan(found[1:3]).all()
     assert np.isnan(length(sure[:1], ["a"]).value)
     with pytest.raises(DataError, match="4 pairs came with 2 scenarios"):

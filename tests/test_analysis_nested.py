@@ -3,25 +3,30 @@
 import numpy as np
 import pytest
 
-from interp.analysis import nested, probes
+from interp.analysis import nested
+from interp.analysis.controls import inner_correlations
 from interp.analysis.folds import grouped_folds
 from interp.analysis.predictions import Predictions, score
-from interp.analysis.site_probes import prepare, probe_sites
+from interp.analysis.site_probes import P_OF_NESTED, prepare, probe_sites
 
 
-def guesses(
-    seed: int, *, n: int = 60, signal: float = 0.0, losses: tuple[float, ...] = ()
-) -> Predictions:
+def guesses(seed: int, *, n: int = 60, signal: float = 0.0) -> Predictions:
     """Predictions of `n` items by two classes, right as far as there is `signal`, in five folds."""
     random = np.random.default_rng(seed)
     truth = np.tile([0, 1], n // 2)
     high = 1 / (1 + np.exp(-random.normal(size=n) - signal * (2 * truth - 1)))
     fold = np.arange(n) // 2 % 5
-    told = losses or tuple(random.random(5))
     return Predictions(
         np.column_stack([1 - high, high]), ("no", "yes"), np.array(["no", "yes"])[truth],
-        np.arange(n).astype(str), fold, np.arange(n), ({"C": 1.0},) * 5, (), told,
+        np.arange(n).astype(str), fold, np.arange(n), ({"C": 1.0},) * 5,
     )  # fmt: skip
+
+
+def told_rows(found: list[Predictions], inner: np.ndarray, texts: dict | None = None) -> list[dict]:
+    """The rows of places in layers 0, 1, ..., chosen by their correlations on inner folds."""
+    chosen = nested.choose_places(inner[:, :, None])[:, 0]
+    places = [{"layer": layer} for layer in range(len(found))]
+    return nested.nested_rows(nested.joined(found, chosen), chosen, places, texts or {})
 
 
 def value(rows: list[dict], metric: str = nested.NESTED_AUROC, target: str = "") -> dict:
@@ -34,7 +39,7 @@ def test_the_best_of_many_that_tell_nothing_is_high_and_the_nested_one_is_not() 
     for seed in range(40):
         found = [guesses(100 * seed + place) for place in range(40)]
         best.append(max(score(one)[0]["value"] for one in found))
-        row = value(nested.nested_rows(found, [{"layer": place} for place in range(40)], {}))
+        row = value(told_rows(found, np.random.default_rng(seed).random((40, 5))))
         honest.append(row["value"])
         above.append(row["ci_low"] > 0.5)
     assert np.mean(best) > 0.62
@@ -42,26 +47,30 @@ def test_the_best_of_many_that_tell_nothing_is_high_and_the_nested_one_is_not() 
     assert np.mean(above) <= 0.15
 
 
-def test_each_fold_takes_the_place_of_its_least_inner_loss() -> None:
-    one, other = (
-        guesses(0, losses=(1.0, 1.0, 1.0, 5.0, 5.0)),
-        guesses(1, losses=(2.0, 2.0, 2.0, 1.0, 1.0)),
-    )
-    told = nested.joined([one, other], nested.choose_places([one, other]))
+def test_each_fold_takes_the_place_that_correlates_most_on_its_inner_folds() -> None:
+    one, other = guesses(0), guesses(1)
+    inner = np.array([[0.3, 0.3, 0.3, -0.5, 0.1], [0.2, 0.2, 0.2, 0.4, 0.4]])
+    told = nested.joined([one, other], nested.choose_places(inner[:, :, None])[:, 0])
     first = np.isin(one.fold, [0, 1, 2])
     assert (told.probability[first] == one.probability[first]).all()
     assert (told.probability[~first] == other.probability[~first]).all()
-    row = value(nested.nested_rows([one, other], [{"layer": 3}, {"layer": 7}], {}))
-    assert (row["layer"], row["chosen_by"]) == (3, "3 of 5 folds")
-    none = guesses(2, losses=(1.0, 1.0, np.nan, 1.0, 1.0))
-    assert nested.nested_rows([one, none], [{}, {}], {}) == []
-    assert value(nested.nested_rows([none], [{}], {}))["value"] == score(none)[0]["value"]
+    row = value(told_rows([one, other], inner))
+    assert (row["layer"], row["chosen_by"]) == (0, "3 of 5 folds")
+    none = np.where(np.arange(5) == 2, np.nan, inner)
+    assert nested.choose_places(none[:, :, None]) is None
+    assert value(told_rows([one], none[:1]))["value"] == score(one)[0]["value"]
+
+
+def test_each_labelling_has_places_of_its_own() -> None:
+    inner = np.zeros((3, 2, 4))
+    inner[1, 0], inner[2, 1] = [9, 0, 0, 9], [0, 9, 9, 0]
+    assert nested.choose_places(inner).tolist() == [[1, 0, 0, 1], [0, 2, 2, 0]]
 
 
 def test_the_distance_to_the_words_is_paired_and_told_of_each_baseline() -> None:
     probe, words = guesses(3, signal=2.0), guesses(4, signal=0.0)
     same = guesses(3, signal=2.0)
-    rows = nested.nested_rows([probe], [{}], {"char": words, "same": same})
+    rows = told_rows([probe], np.ones((1, 5)), {"char": words, "same": same})
     apart = value(rows, nested.ABOVE_TEXT, "char")
     of_both = [score(one)[0]["value"] for one in (probe, words)]
     assert apart["value"] == pytest.approx(of_both[0] - of_both[1])
@@ -76,13 +85,14 @@ def test_what_a_fold_chooses_does_not_depend_on_what_it_is_scored_on() -> None:
     y, groups = np.tile(["affective", "neutral"], 30), np.repeat(np.arange(30), 2)
     x = random.normal(size=(60, 6))
     folds = grouped_folds(y, groups)
-    before = probes.cross_validate(x, y, groups, folds=folds)
-    assert np.isfinite(before.inner_losses).all()
+    labels = (y == "neutral").astype(int)[None]
+    before = inner_correlations(x, labels, folds=folds)
+    assert np.isfinite(before).all()
     changed = x.copy()
     changed[folds[0].test, 0] += 50 * (y[folds[0].test] == "affective")
-    after = probes.cross_validate(changed, y, groups, folds=folds)
-    assert after.inner_losses[0] == before.inner_losses[0]
-    assert after.inner_losses[1] != before.inner_losses[1]
+    after = inner_correlations(changed, labels, folds=folds)
+    assert after[0] == before[0]
+    assert (after[1:] != before[1:]).all()
 
 
 def test_a_sweep_tells_the_place_with_the_signal() -> None:
@@ -94,18 +104,18 @@ def test_a_sweep_tells_the_place_with_the_signal() -> None:
         x = random.normal(size=(60, 8))
         x[::2, 0] += 3.0 * (layer == 2)
         sites.append(({"site": "resid_post", "layer": layer, "position": "last"}, x))
-    swept = probe_sites(sites, task, control=False)
+    swept = probe_sites(lambda: sites, task, control=False)
     row = value(swept.rows)
     assert (row["site"], row["layer"], row["chosen_by"]) == ("resid_post", 2, "5 of 5 folds")
     assert row["task"] == "reception"
     own = [r for r in swept.rows if r["metric"] == "auroc"]
     assert row["value"] == own[2]["value"]
     assert row["p_max_t"] == min(one["p_max_t"] for one in own) <= 0.05
-    assert "largest of 4 places" in row["p_of"]
+    assert (row["p"], row["p_of"]) == (1 / 200, P_OF_NESTED)
     few = prepare(
         "reception", ["affective", "neutral"] * 2, np.repeat([0, 1], 2), n_splits=2, n_perm=9
     )
-    told = probe_sites([(where, x[:4]) for where, x in sites], few, control=False)
+    told = probe_sites(lambda: [(where, x[:4]) for where, x in sites], few, control=False)
     assert not [r for r in told.rows if r["metric"] == nested.NESTED_AUROC]
     assert any("too few scenarios to choose a place" in one for one in told.warnings)
 

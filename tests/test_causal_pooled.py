@@ -1,5 +1,7 @@
 """All emotions together: what reaches its own emotion is told from what makes any text joyful."""
 
+from math import factorial
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,7 @@ def test_few_emotions_are_held_against_random_directions(n: int) -> None:
     )
     assert strong["p"] == pytest.approx(21.0**-n, abs=0.01)
     assert "random directions" in strong["p_of"]
+    assert strong["least_p"] == pytest.approx(max(21.0**-n, 1e-4))
     # One vector does the same to every prompt: an interval over prompts alone takes that for an
     # effect.
     steady = drawn * 0 + 0.7
@@ -76,6 +79,16 @@ def test_few_emotions_are_held_against_random_directions(n: int) -> None:
     assert pick(rows, metric="gain_above")["ci_low"] > 0
     assert n > 1 or pick(rows, control="", metric="label_logprob_gain")["p"] > 0.05
     assert "p" not in pick(gain_rows({("", 1.0): drawn}, list(range(20))), control="")
+
+
+@pytest.mark.parametrize("n", [4, 5, 8])
+def test_what_few_emotions_allow_stands_beside_the_p(n: int) -> None:
+    found = np.random.default_rng(1).normal(size=(n, 12, n)) + 9 * np.eye(n)[:, None, :]
+    row = pick(gain_rows({("", 1.0): found}, GROUPS), control="", metric="label_logprob_gain")
+    assert (
+        row["p"] == row["least_p"] == pytest.approx(max(1 / factorial(n), 1 / 1001 if n > 6 else 0))
+    )
+    assert row["p_of"] == "emotions dealt to the directions at random"
 
 
 def test_gains_are_of_the_own_words_and_of_the_others() -> None:

@@ -152,7 +152,7 @@ BAD = {
         ("--emotion", "joy", "--prompt", "she", "--scale", "nan"), 2, "the scale is nan",
     ),
     "no new tokens": (
-        ("--emotion", "joy", "--prompt", "she", "--max-new-tokens", "0"), 2, "0 is not in the range",
+        ("--emotion", "joy", "--prompt", "she", "--max-new-tokens", "0"), 2, "not in the range",
     ),
     "an arm without texts": (
         ("--emotion", "joy", "--prompt", "she", "--arm", "strong"), 2, "no text of the arm",

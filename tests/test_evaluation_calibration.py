@@ -71,7 +71,7 @@ def test_rows_count_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows["rejection of a test", 0.01]["measured"] == 0.0
     last = rows["coverage of an interval", 0.95]
     assert (last["measured"], last["runs"]) == (pytest.approx(2 / 3), 3)
-    assert set(last) == {"what", "nominal", "measured", "runs"}
+    assert set(last) == {"what", "nominal", "measured", "runs", "note"}
     monkeypatch.setattr(calibration, "INTERVALS", {"an interval": lambda seed: (missing, 1.0)})
     assert calibrate(runs=2, names=["an interval"])[0]["measured"] is None
 
@@ -109,9 +109,9 @@ def test_the_command_prints_the_rows_and_keeps_table_and_figure(tmp_path: Path) 
     assert [row["what"] for row in rows] == ["rejection of norm p"] * 2 + [
         "coverage of mean, normal, n 4"
     ]
-    assert all(list(row) == ["what", "nominal", "measured", "runs"] for row in rows)
+    assert all(list(row) == ["what", "nominal", "measured", "runs", "note"] for row in rows)
     assert {row["runs"] for row in rows} == {5}
-    kept = pd.read_csv(tmp_path / "out" / "calibration.csv")
+    kept = pd.read_csv(tmp_path / "out" / "calibration.csv", keep_default_na=False)
     assert kept.to_dict("records") == rows
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "calibration.csv",

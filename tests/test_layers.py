@@ -15,7 +15,7 @@ import stimuli
 
 FLOOR = {
     "array_files", "chance", "defaults", "directions", "errors", "files", "lazy", "memory",
-    "notebook", "options", "progress", "records", "results", "sites", "stages", "stats",
+    "notebook", "options", "progress", "records", "results", "shares", "sites", "stages", "stats",
 }  # fmt: skip
 DOORS = {
     "array_files": {"errors", "files"},
@@ -30,6 +30,7 @@ DOORS = {
     "options": {"errors"},
     "progress": set(),
     "sites": {"errors"},
+    "shares": {"errors", "stats"},
     "stages": set(),
     "stats": {"errors"},
     "records": {"errors", "files"},

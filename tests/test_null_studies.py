@@ -7,9 +7,12 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from interp.models import load
+from interp.testbeds import planted
+from interp.testbeds.planted.spec import subspaces
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "null_studies"
 ANY = "any sentence that claims an effect"
@@ -52,3 +55,45 @@ def test_an_unknown_study_is_told(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert "unknown studies plante" in capsys.readouterr().err
+
+
+def test_what_is_kept_is_not_run_again(tmp_path, monkeypatch, capsys):
+    """Two of three seeds are there: the third alone is run, and all three are counted."""
+    script = runpy.run_path(str(SCRIPT), run_name="null")
+    asked, folder = [], tmp_path / "kept"
+
+    def claims(name, seed, preset):
+        asked.append((name, seed, preset))
+        return {"probes: something": seed == 1, ANY: seed == 1}
+
+    monkeypatch.setitem(script["main"].__globals__, "claims", claims)
+    for seeds in (2, 3, 3):
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            [str(SCRIPT), "planted_null", "--seeds", str(seeds), "--keep", str(folder), "--json"],
+        )
+        script["main"]()
+    assert asked == [("planted_null", seed, "quick") for seed in range(3)]
+    told = capsys.readouterr().out
+    last = json.loads(told[told.rindex("[") :])
+    assert {(row["what"], row["found"], row["seeds"]) for row in last} == {
+        ("probes: something", 1, 3),
+        (ANY, 1, 3),
+    }
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_half_the_effect_is_half_the_part_of_the_noise():
+    script = runpy.run_path(str(SCRIPT), run_name="null")
+    whole, half = (script["spec_of"](name, 3)["planted"] for name in ("planted", "planted_half"))
+    assert whole.seed == half.seed == 3
+    ratios = []
+    for spec in (whole, half):
+        table = planted.build(spec)[0].get_input_embeddings().weight.detach().numpy()
+        space = subspaces(spec)
+        ratios.append(
+            np.linalg.norm(table @ space.evidence.T, axis=1).max()
+            / np.linalg.norm(table @ space.free.T, axis=1).mean()
+        )
+    assert ratios[1] == pytest.approx(ratios[0] / 2, rel=0.05)

@@ -35,6 +35,33 @@ def test_the_rule(found, p, above, expected):
     assert decide(found, nothing=0.5, p=p, above=above) is expected
 
 
+@pytest.mark.parametrize(
+    ("found", "p", "least_p", "expected"),
+    [
+        (Number(0.8, 0.7, 0.9), 0.25, 0.25, Verdict.CANNOT_SAY),
+        (Number(0.8, 0.7, 0.9), 0.25, 0.04, Verdict.NOT_FOUND),
+        (Number(0.6, 0.4, 0.8), 0.25, 0.25, Verdict.NOT_FOUND),
+        (Number(0.8, 0.7, 0.9), 0.04, 0.04, Verdict.FOUND),
+        (Number(0.3, 0.2, 0.4), 1.0, 0.25, Verdict.INVERTED),
+    ],
+)
+def test_a_test_that_could_not_find_anything_decides_nothing(found, p, least_p, expected):
+    assert decide(found, nothing=0.5, p=p, least_p=least_p) is expected
+
+
+@pytest.mark.parametrize("stage", ["ablation", "steering"])
+def test_how_small_a_p_could_be_is_told_where_that_is_not_small(stage):
+    few = TABLES[stage].assign(p=0.25, least_p=0.25)
+    told = findings({stage: few})
+    assert {one.verdict for one in told} == {Verdict.CANNOT_SAY}
+    assert all("p = 0.250 (never below 0.250)" in dict(one.beside).values() for one in told)
+    assert not any(
+        "never below" in text
+        for one in findings({stage: few.assign(p=0.004, least_p=0.004)})
+        for _, text in one.beside
+    )
+
+
 def sentence(stage, table, *, number=0):
     return findings({stage: table})[number].sentence
 
@@ -57,9 +84,16 @@ def test_a_probe_that_holds_is_told_and_one_that_does_not_is_not():
     assert "each fold chose its place out of 18, most often resid_post, layer 5" in sentence(
         "probes", probes
     )
-    assert sentence("probes", probes.assign(p_max_t=0.4)).startswith(
+    assert sentence("probes", probes.assign(p=0.4)).startswith(
         "No place was found where a linear probe"
     )
+    beside = dict(findings({"probes": probes})[0].beside)
+    assert beside["refits of this AUROC"] == "p = 0.005"
+    assert beside["p of a ridge probe, largest of 18 places (max-T)"] == "p = 0.002"
+    ridge = probes.assign(p=NAN)  # a table of before: its only p is that of the ridge probes
+    assert verdict("probes", ridge.assign(p_max_t=0.4)) is Verdict.NOT_FOUND
+    assert findings({"probes": ridge})[0].p == 0.002
+    assert "refits of this AUROC" not in dict(findings({"probes": ridge})[0].beside)
     words = shifted(probes, -0.3, metric="above_text")
     assert "not told apart from the words alone" in sentence("probes", words)
     assert "less well than the words alone" in sentence(
@@ -112,6 +146,16 @@ def test_patching_is_told_of_the_site_that_other_folds_chose():
     assert (
         verdict("patching", shifted(table, -0.7, metric="nested_restoration")) is Verdict.NOT_FOUND
     )
+
+
+def test_a_patch_that_chance_does_as_often_is_not_found():
+    table = TABLES["patching"]
+    nested = table["metric"] == "nested_restoration"
+    for p, told in ((0.3, Verdict.NOT_FOUND), (0.01, Verdict.FOUND)):
+        tested = table.assign(p=np.where(nested, p, NAN), p_of="signs")
+        assert verdict("patching", tested) is told
+        assert dict(findings({"patching": tested})[0].beside)["signs"].startswith("p = 0.")
+        assert findings({"patching": tested})[0].p == p
 
 
 def test_where_all_together_restore_nothing_the_surest_emotion_is_told():
@@ -208,7 +252,7 @@ def test_a_finding_has_its_number_for_machines():
         "verdict": "found",
         "estimate": pytest.approx(0.95),
         "interval": pytest.approx([0.93, 0.97]),
-        "p": 0.002,
+        "p": 0.005,
         "n": 120,
     }
     bare = findings({"probes": TABLES["probes"].assign(ci_low=NAN, ci_high=NAN)})[0].record()

@@ -9,6 +9,7 @@ from scipy.stats import t as student
 
 from interp import stats
 from interp.errors import InternalError, StatisticsError
+from interp.shares import Share, share_difference, wilson
 
 
 def mean_of(values: np.ndarray) -> stats.Statistic:
@@ -128,15 +129,15 @@ def test_the_jackknife_of_a_mean_is_students_t() -> None:
 
 def test_shares_stay_inside_and_a_perfect_one_is_bounded_by_its_scenarios() -> None:
     hits = np.append(np.ones(29), 0.0)
-    near = stats.jackknife(mean_of(hits), np.arange(30), scale="share")
+    near = Share(mean_of(hits)).estimate(np.arange(30))
     assert 0.7 < near.ci_low < 0.95 < near.value < near.ci_high < 1
     for n in (5, 20, 60):
-        whole = stats.jackknife(mean_of(np.ones(n)), np.arange(n), scale="share")
+        whole = Share(mean_of(np.ones(n))).estimate(np.arange(n))
         assert whole[:3] == pytest.approx((1.0, 0.05 ** (1 / n), 1.0))
         assert binomtest(n, n, whole.ci_low, alternative="greater").pvalue == pytest.approx(0.05)
-        none = stats.jackknife(mean_of(np.zeros(n)), np.arange(n), scale="share")
+        none = Share(mean_of(np.zeros(n))).estimate(np.arange(n))
         assert none[:3] == pytest.approx((0.0, 0.0, 1 - 0.05 ** (1 / n)))
-    heavy = stats.jackknife(mean_of(np.ones(20)), np.arange(20), scale="share", heaviest=0.1)
+    heavy = Share(mean_of(np.ones(20)), heaviest=0.1).estimate(np.arange(20))
     assert 1 - heavy.ci_low == pytest.approx(2 * (1 - 0.05 ** (1 / 20)))
 
 
@@ -158,10 +159,10 @@ def test_a_positive_scale_keeps_the_loss_above_zero() -> None:
 
 def test_wilson_against_the_published_example() -> None:
     """Newcombe (1998), table I: 81 of 263 gives .2553 to .3662; 0 of 20 gives 0 to .1611."""
-    assert stats.wilson(81, 263)[1:3] == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert stats.wilson(0, 20) == pytest.approx((0.0, 0.0, 0.1611, 20), abs=1e-4)
+    assert wilson(81, 263)[1:3] == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.0, 0.1611, 20), abs=1e-4)
     with pytest.raises(StatisticsError, match="3 out of 2"):
-        stats.wilson(3, 2)
+        wilson(3, 2)
 
 
 SHAPES: dict[str, tuple[Callable[[np.random.Generator, int], np.ndarray], float]] = {
@@ -203,10 +204,10 @@ def test_ratios_are_covered_where_there_is_an_interval(n: int) -> None:
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (3, 7), (10, 10)])
 def test_wilson_equals_scipy(k: int, n: int) -> None:
-    found, expected = stats.wilson(k, n), binomtest(k, n).proportion_ci(method="wilson")
+    found, expected = wilson(k, n), binomtest(k, n).proportion_ci(method="wilson")
     assert found == pytest.approx((k / n, expected.low, expected.high, n), abs=1e-9)
     with pytest.raises(StatisticsError, match="0 out of 0"):
-        stats.wilson(0, 0)
+        wilson(0, 0)
 
 
 def paired_hits(
@@ -225,7 +226,7 @@ def test_a_difference_of_shares_covers_and_knows_what_they_share(shared: float) 
     random, held, widths = np.random.default_rng(7), 0, []
     for _ in range(300):
         one, other = paired_hits(random, 40, shared=shared)
-        found = stats.share_difference(mean_of(one), mean_of(other), np.arange(40))
+        found = share_difference(Share(mean_of(one)), Share(mean_of(other)), np.arange(40))
         held += found.ci_low <= 0.2 <= found.ci_high
         widths.append(found.ci_high - found.ci_low)
     assert held / 300 >= 0.91  # nominal .95, binomial error .013
@@ -234,14 +235,14 @@ def test_a_difference_of_shares_covers_and_knows_what_they_share(shared: float) 
 
 def test_a_difference_from_a_score_without_error_has_a_width() -> None:
     """Ten of ten against a coin that always says one half: the jackknife alone gives [.5, .5]."""
-    whole, half = mean_of(np.ones(10)), mean_of(np.full(10, 0.5))
-    found = stats.share_difference(whole, half, np.arange(10))
+    whole, half = Share(mean_of(np.ones(10))), Share(mean_of(np.full(10, 0.5)))
+    found = share_difference(whole, half, np.arange(10))
     assert found.value == pytest.approx(0.5)
     bound = 1 - 0.05 ** (1 / 10)
     assert found.ci_low == pytest.approx(0.5 - bound * np.sqrt(1.25))
-    alike = stats.jackknife(half, np.arange(10), scale="share")
+    alike = half.estimate(np.arange(10))
     assert alike[:3] == pytest.approx((0.5, 0.5 - bound / 2, 0.5 + bound / 2))
-    same = stats.share_difference(whole, whole, np.arange(10))
+    same = share_difference(whole, whole, np.arange(10))
     assert same.ci_low < 0 < same.ci_high
-    alone = stats.share_difference(whole, half, ["a"] * 10)
+    alone = share_difference(whole, half, ["a"] * 10)
     assert np.isnan(alone[1:3]).all()

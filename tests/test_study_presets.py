@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import stimuli
+from interp.causal.pooled import gain_rows
+from interp.chance import draws_for, least_strata_p, strata_p
 from interp.cli import cli
 from interp.errors import UsageError
 from interp.models import load
@@ -67,6 +70,24 @@ def test_full_leaves_nothing_out_and_the_others_say_what(plutchik):
     ):
         assert phrase in told
     assert "layers" not in " ".join(left_out(PRESETS["standard"], plutchik, 10))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("n_emotions", range(1, 9))
+def test_a_p_of_all_emotions_can_reach_a_hundredth_or_says_how_small_it_can_be(name, n_emotions):
+    """Ablation: draws are added until it can. Steering: by dealing emotions, or by a random
+    direction per prompt.
+    """
+    preset = PRESETS[name]
+    draws = [max(preset.draws, draws_for(n_emotions))] * n_emotions
+    assert least_strata_p(draws) <= 0.01 + 1e-12
+    # drawn itself: binomial error .001
+    assert strata_p(np.ones(n_emotions), [np.zeros(n) for n in draws]) <= 0.015
+    random = np.random.default_rng(0).normal(size=(n_emotions, preset.prompts, n_emotions))
+    own = random + 9 * np.eye(n_emotions)[:, None, :]
+    row = gain_rows({("", 1.0): own, ("random", 1.0): random}, np.arange(preset.prompts))[0]
+    assert row["p"] == pytest.approx(row["least_p"], abs=0.005)
+    assert (row["least_p"] <= 0.01) == (n_emotions not in (1, 4))
 
 
 def test_sites_are_thinned_by_the_preset_unless_they_were_named(tiny_folder, tmp_path):

@@ -14,9 +14,9 @@ from sklearn.naive_bayes import GaussianNB
 
 import interp
 from interp.analysis.baselines import BASELINES
-from interp.analysis.folds import grouped_folds
 from interp.analysis.methods import DIRECTIONS
-from interp.analysis.probes import PROBES, Probe, cross_validate
+from interp.analysis.probes import PROBES, Probe
+from interp.analysis.site_probes import prepare, probe_sites
 from interp.causal.stand_ins import STAND_INS, zero_values
 from interp.errors import UsageError
 from interp.evaluation.judges import JUDGES
@@ -194,15 +194,14 @@ def test_an_oracle_is_refused_where_nobody_knows_the_language_before_anything_is
     assert not (tmp_path / "run").exists()
 
 
-def test_a_probe_of_one_setting_knows_its_loss_on_inner_folds():
-    """Without it no fold could choose a place by such a probe."""
+def test_a_probe_of_one_setting_has_a_nested_score():
+    """Its folds choose their place although they have no setting to choose."""
     random = np.random.default_rng(0)
     y, groups = np.tile(["a", "b"], 40), np.repeat(np.arange(40), 2)
     x = random.normal(size=(80, 3)) + 2.0 * (y == "a")[:, None]
-    folds = grouped_folds(y, groups)
-    told = cross_validate(x, y, groups, folds=folds, probe="lda")
-    assert np.isfinite(told.inner_losses).all()
-    assert max(told.inner_losses) < np.log(2)  # better than a coin
-    given = cross_validate(x, y, groups, folds=folds, probe="lda", settings=told.chosen)
-    assert np.isnan(given.inner_losses).all()
-    np.testing.assert_array_equal(given.probability, told.probability)
+    places = [({"layer": 0}, random.normal(size=(80, 3))), ({"layer": 1}, x)]
+    task = prepare("reception", y, groups, n_perm=20)
+    swept = probe_sites(lambda: places, task, probe="lda", control=False)
+    (row,) = [one for one in swept.rows if one["metric"] == "nested_auroc"]
+    assert (row["layer"], row["chosen_by"]) == (1, "5 of 5 folds")
+    assert row["value"] > 0.8

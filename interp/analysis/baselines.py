@@ -20,9 +20,10 @@ from jaxtyping import Float, Shaped
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
+from interp.analysis.features import standardiser
 from interp.analysis.folds import Fold, Folds
 from interp.analysis.predictions import Predictions, score
-from interp.analysis.probes import PROBES, Probe, predict_folds, standardiser
+from interp.analysis.probes import PROBES, Probe, predict_folds
 from interp.errors import DataError, UsageError
 from interp.stats import Labels
 

@@ -3,7 +3,7 @@ labels of the same texts.
 
 The p-value refits for every relabelling, which alone is exact for cross-validated scores (shuffling
 the labels of held-out scores is not: the folds' probes share training rows, see
-`interp.analysis.stats.share_inflation`). A thousand refits of one site take some milliseconds,
+`interp.analysis.dependence`). A thousand refits of one site take some milliseconds,
 because the ridge probe's held-out scores are a fixed matrix times the labels.
 """
 
@@ -14,20 +14,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from interp.analysis.dependence import RIDGE
 from interp.analysis.design import Design
-from interp.analysis.folds import Folds, fold_of, plain_folds
-from interp.analysis.predictions import Predictions, auroc_statistic
-from interp.analysis.probes import check_features, cross_validate, standardiser
-from interp.analysis.stats import heaviest_scenario, share_inflation
+from interp.analysis.features import check_features, standardiser
+from interp.analysis.folds import Fold, Folds, fold_of, plain_folds
+from interp.analysis.predictions import Predictions, auroc_share
+from interp.analysis.probes import cross_validate
 from interp.chance import permutation_p
 from interp.defaults import PROBE
-from interp.errors import StatisticsError, UsageError
-from interp.stats import Labels, codes, jackknife, share_difference
-
-RIDGE = 0.1
-"""Penalty of the ridge probe, as a share of the number of training items (the features are
-standardised).
-"""
+from interp.errors import StatisticsError
+from interp.shares import share_difference
+from interp.stats import Labels, codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,40 +63,46 @@ def permutation_null(
     classes. Raises as `check_features`.
     """
     check_features(x, labellings[0])
-    classes = range(1, 2) if labellings.max() == 1 else range(int(labellings.max()) + 1)
-    total = np.zeros(len(labellings))
-    for fold in folds:
-        hat = ridge_hat(x[fold.train], x[fold.test])
-        for one in classes:
-            member = (labellings == one).astype(np.float32)
-            train = member[:, fold.train]
-            scores = (train - train.mean(axis=1, keepdims=True)) @ hat.T
-            total += _correlation(scores, member[:, fold.test])
-    total /= len(folds) * len(classes)
-    return Null(float(total[0]), total[1:])
+    found = np.mean(
+        [ridge_correlation(x, labellings, fold.train, fold.test) for fold in folds], axis=0
+    )
+    return Null(float(found[0]), found[1:])
 
 
-def refit_null(
-    x: Float[np.ndarray, "item feature"],
-    design: Design,
-    *,
-    folds: Folds,
-    probe: str = PROBE,
-    n_perm: int = 200,
-) -> Null:
-    """The macro AUROC of any probe of `PROBES` against `n_perm` full refits, inner choice included:
-    slow, for a headline.
-
-    Raises as `cross_validate`; `UsageError` for `n_perm` < 1.
+def inner_correlations(
+    x: Float[np.ndarray, "item feature"], labellings: Int[np.ndarray, "draw item"], *, folds: Folds
+) -> Float[np.ndarray, "fold draw"]:
+    """The same correlation over the inner folds of each outer fold: what a fold may choose a place
+    by, having seen its training rows only. NaN for a fold without inner ones.
     """
-    if n_perm < 1:
-        raise UsageError(f"n_perm is {n_perm}: at least one relabelling is needed.")
-    whole = np.ones((1, int((fold_of(folds, len(x)) >= 0).sum())))
-    found = []
-    for labels in relabellings(design, folds=folds, n_perm=n_perm):
-        predictions = cross_validate(x, labels, design.groups, folds=folds, probe=probe)
-        found.append(float(auroc_statistic(predictions)(whole)[0]))
-    return Null(found[0], np.array(found[1:]))
+    return np.array([_mean_correlation(x, labellings, fold) for fold in folds])
+
+
+def _mean_correlation(x: np.ndarray, labellings: np.ndarray, fold: Fold) -> np.ndarray:
+    if not fold.inner:
+        return np.full(len(labellings), np.nan)
+    return np.mean(
+        [ridge_correlation(x, labellings, train, test) for train, test in fold.inner], axis=0
+    )
+
+
+def ridge_correlation(
+    x: Float[np.ndarray, "item feature"],
+    labellings: Int[np.ndarray, "draw item"],
+    train: Int[np.ndarray, " _"],
+    test: Int[np.ndarray, " _"],
+) -> Float[np.ndarray, " draw"]:
+    """Of each labelling: the correlation over the rows `test` of a ridge probe's score, learned on
+    the rows `train`, with the one-hot label, averaged over classes.
+    """
+    classes = range(1, 2) if labellings.max() == 1 else range(int(labellings.max()) + 1)
+    hat, total = ridge_hat(x[train], x[test]), np.zeros(len(labellings))
+    for one in classes:
+        member = (labellings == one).astype(np.float32)
+        learned = member[:, train]
+        scores = (learned - learned.mean(axis=1, keepdims=True)) @ hat.T
+        total += _correlation(scores, member[:, test])
+    return total / len(classes)
 
 
 def memorisation(
@@ -123,14 +126,7 @@ def memorisation(
     control = cross_validate(
         x[task.rows], random_y, task.groups, folds=folds, probe=probe, settings=task.chosen
     )
-    found = jackknife(
-        auroc_statistic(control),
-        task.groups,
-        scale="share",
-        inflation=share_inflation(task.groups),
-        heaviest=heaviest_scenario(random_y, task.groups),
-    )
-    return [{"metric": "auroc", **found._asdict()}]
+    return [{"metric": "auroc", **auroc_share(control).estimate(task.groups)._asdict()}]
 
 
 def nuisance_rows(
@@ -149,7 +145,7 @@ def nuisance_rows(
     the two compete on equal terms. The interval of the difference leaves the same scenarios out of
     both. Raises `StatisticsError` for a nuisance that `can_compete` would leave out.
     """
-    of_task, rows = auroc_statistic(task), []
+    of_task, rows = auroc_share(task), []
     groups = np.full(len(x), "", dtype=object)
     groups[task.rows] = task.groups
     for name, labels in nuisances.items():
@@ -158,24 +154,10 @@ def nuisance_rows(
                 f"nuisance {name!r} lacks a class in some fold: leave it out (see can_compete)."
             )
         rival = cross_validate(x, labels, groups, folds=folds, probe=probe, settings=task.chosen)
-        of_rival = auroc_statistic(rival)
-        heaviest = heaviest_scenario(rival.y, rival.groups)
-        own = jackknife(
-            of_rival,
-            task.groups,
-            scale="share",
-            inflation=share_inflation(task.groups),
-            heaviest=heaviest,
-        )
-        apart = share_difference(
-            of_task,
-            of_rival,
-            task.groups,
-            inflation=share_inflation(task.groups),
-            heaviest=(heaviest_scenario(task.y, task.groups), heaviest),
-        )
+        of_rival = auroc_share(rival)
+        apart = share_difference(of_task, of_rival, task.groups)
         rows += [
-            {"target": name, "metric": "auroc", **own._asdict()},
+            {"target": name, "metric": "auroc", **of_rival.estimate(task.groups)._asdict()},
             {"target": name, "metric": "selectivity", **apart._asdict()},
         ]
     return rows

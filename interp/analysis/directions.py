@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from interp.analysis.dependence import auroc_variance
 from interp.analysis.folds import Folds, fold_of, grouped_folds
 from interp.analysis.lengths import OF, PairRows, length, length_p
 from interp.analysis.methods import (
@@ -21,15 +22,16 @@ from interp.analysis.methods import (
     axis_p,
     check_rows,
     fit_unit,
+    fold_inflation,
     held_out_length,
     method_named,
 )
-from interp.analysis.predictions import CV_INFLATION
-from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
+from interp.analysis.stats import heaviest_scenario, weighted_auroc
 from interp.chance import LEAST_P
 from interp.defaults import DIRECTION
 from interp.directions import Direction
 from interp.errors import StatisticsError
+from interp.shares import Share
 from interp.sites import Site
 from interp.stats import Estimate, Labels, codes, jackknife, numbered
 
@@ -164,15 +166,10 @@ def separation(
     )
     n_pairs, both = len(affective), np.concatenate([groups, groups])
     truth = np.repeat([True, False], n_pairs)
-    apart = jackknife(
-        lambda w: weighted_auroc(projection, w * truth, w * ~truth, strata=number),
-        both,
-        scale="share",
-        inflation=share_inflation(groups),
-        heaviest=heaviest_scenario(truth, both),
-    )
+    wider = fold_inflation(affective, neutral, groups, number[:n_pairs], method=method)
+    apart = separation_share(projection, truth, number, both, inflation=wider).estimate(both)
     d_prime = jackknife(
-        lambda w: _d_prime(projection, w * truth, w * ~truth), both, inflation=CV_INFLATION
+        lambda w: _d_prime(projection, w * truth, w * ~truth), both, inflation=wider
     )
     difference = affective - neutral
     found: dict[str, Estimate] = {
@@ -188,6 +185,24 @@ def separation(
     rows[-1] |= {"method": OF, "p": length_p(difference, groups, seed=seed)}
     halves = _split_half(affective, neutral, groups, method_named(method), seed)
     return [*rows, {"method": method, **halves}]
+
+
+def separation_share(
+    projection: Float[np.ndarray, " row"],
+    truth: Bool[np.ndarray, " row"],
+    fold: Int[np.ndarray, " row"],
+    groups: Labels,
+    *,
+    inflation: float,
+) -> Share:
+    """The AUROC of projections inside folds, with what its interval needs."""
+    variance = auroc_variance([projection], [truth], strata=fold, groups=groups)
+    return Share(
+        lambda w: weighted_auroc(projection, w * truth, w * ~truth, strata=fold),
+        inflation,
+        heaviest_scenario(truth, groups),
+        variance,
+    )
 
 
 def held_out_projections(

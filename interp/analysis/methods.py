@@ -7,13 +7,13 @@ A method is a function (affective, neutral) -> vector; row i of both is one pair
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 
+from interp.analysis.dependence import UNKNOWN_INFLATION, inflation_of
+from interp.analysis.features import standardiser
 from interp.analysis.lengths import PairRows
-from interp.analysis.predictions import CV_INFLATION
-from interp.analysis.probes import standardiser
 from interp.chance import sign_flip
 from interp.defaults import DIRECTION
 from interp.errors import ArtefactError, DataError, StatisticsError, UsageError
@@ -79,6 +79,9 @@ def logistic(affective: PairRows, neutral: PairRows) -> Float[np.ndarray, " d_mo
     )
 
 
+MEANS = (paired.__name__, group_centred.__name__)
+"""Methods whose vector is the mean paired difference, at some length."""
+
 DIRECTIONS: dict[str, Method] = {
     "paired": paired, "group_centred": group_centred, "pca": pca, "lda": lda, "logistic": logistic,
 }  # fmt: skip
@@ -117,8 +120,8 @@ def held_out_length(
     Scenarios are dealt at random into `LENGTH_FOLDS`; each fold's differences are projected on the
     direction of the rest. Along the direction of its own data the mean difference is too long, by
     about sqrt(tr S / n) where there is nothing (S the differences' covariance). The held-out one is
-    near zero there, and may be below. The interval is over scenarios, wider by `CV_INFLATION`,
-    since the folds' directions share scenarios. Raises `StatisticsError` for one scenario.
+    near zero there, and may be below. The interval is over scenarios, wider by `fold_inflation`.
+    Raises `StatisticsError` for one scenario.
     """
     group = numbered(groups)
     n_groups = int(group.max()) + 1
@@ -133,9 +136,50 @@ def held_out_length(
         vector = fit_unit(method_named(method), affective[~held], neutral[~held])
         projected[held] = (affective[held] - neutral[held]).astype(np.float64) @ vector
     value, low, high, n = mean_interval(projected, groups)
-    return Estimate(
-        value, value + CV_INFLATION * (low - value), value + CV_INFLATION * (high - value), n
-    )
+    wider = fold_inflation(affective, neutral, groups, deal[group], method=method)
+    return Estimate(value, value + wider * (low - value), value + wider * (high - value), n)
+
+
+def fold_inflation(
+    affective: PairRows,
+    neutral: PairRows,
+    groups: Labels,
+    fold: Int[np.ndarray, " pair"],
+    *,
+    method: str = DIRECTION,
+) -> float:
+    """How much wider the interval of held-out projections is than the projections themselves say.
+
+    A scenario is projected on the direction of other folds, and turns the directions on which they
+    are projected. Scenario j moves the unit vector v for i by (I - v v') d_j / |s|, s the sum of
+    the differences it is made of, and i moves it as much for j: their projections vary together by
+    the square of d_i' (I - v v') d_j / |s|. Summed over all pairs of scenarios in different folds,
+    that is as much again as the projections' own variance where there is nothing, and little where
+    the difference is long. Derived for the mean difference; for other methods
+    `UNKNOWN_INFLATION`.
+    """
+    if method not in MEANS:
+        return UNKNOWN_INFLATION
+    sums = group_sums((affective - neutral).astype(np.float64), groups)
+    sizes = group_sums(np.ones(len(affective)), groups)
+    total, n, n_folds = sums.sum(axis=0), len(sums), int(fold.max()) + 1
+    of_scenario = fold[np.unique(numbered(groups), return_index=True)[1]]
+    vector = unit(total)
+    rest = sums - np.outer(sizes / sizes.sum(), total)
+    along = rest @ vector
+    if n < 2 or not along.any():
+        return UNKNOWN_INFLATION
+    across = rest - np.outer(along, vector)
+    own = float((along**2).sum()) * n / (n - 1)
+    shared = _squares(across) - sum(_squares(across[of_scenario == one]) for one in range(n_folds))
+    share = shared / (own * (total @ total) * (1 - 1 / n_folds) ** 2)
+    return inflation_of(share)
+
+
+def _squares(rows: np.ndarray) -> float:
+    """The sum of the squared products of all rows with each other."""
+    gram = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
+    return float((gram**2).sum())
 
 
 def axis_p(differences: PairRows, vector: Float[np.ndarray, " d_model"], groups: Labels) -> float:

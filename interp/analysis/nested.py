@@ -12,16 +12,17 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
-from interp.analysis.directions import project, twin_folds
+from interp.analysis.directions import project, separation_share, twin_folds
 from interp.analysis.folds import fold_of
 from interp.analysis.lengths import PairRows, flipped_lengths
-from interp.analysis.methods import Method, method_named
-from interp.analysis.predictions import Predictions, auroc_statistic
-from interp.analysis.stats import heaviest_scenario, max_t, share_inflation, weighted_auroc
+from interp.analysis.methods import Method, fold_inflation, method_named
+from interp.analysis.predictions import Predictions, auroc_share
+from interp.analysis.stats import max_t, weighted_auroc
 from interp.defaults import DIRECTION
-from interp.stats import Labels, jackknife, share_difference
+from interp.shares import share_difference
+from interp.stats import Labels
 
 RowSplit = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 """Numbers of training rows, and of test rows."""
@@ -33,59 +34,52 @@ NESTED_AUROC = "nested_auroc"
 ABOVE_TEXT = "above_text"
 
 
-def choose_places(found: Sequence[Predictions]) -> Int[np.ndarray, " fold"] | None:
-    """For each outer fold the number of the place with the least log-loss over its inner folds.
+def choose_places(
+    inner: Float[np.ndarray, "place fold draw"],
+) -> Int[np.ndarray, "fold draw"] | None:
+    """For each outer fold and labelling the number of the place that correlates highest
+    with the labels over its inner folds (`controls.inner_correlations`).
 
     None where some fold has no inner folds to choose on, unless there is one place only.
     """
-    n_folds = int(found[0].fold.max()) + 1
-    if len(found) == 1:
-        return np.zeros(n_folds, dtype=np.int64)
-    losses = np.array([one.inner_losses for one in found])
-    return losses.argmin(axis=0) if losses.size and np.isfinite(losses).all() else None
+    if len(inner) == 1:
+        return np.zeros(inner.shape[1:], dtype=np.int64)
+    return inner.argmax(axis=0) if np.isfinite(inner).all() else None
 
 
 def joined(found: Sequence[Predictions], chosen: Int[np.ndarray, " fold"]) -> Predictions:
-    """The held-out predictions of each fold at the place that it chose; all of the same items."""
+    """The held-out predictions of each fold at the place that it chose; all of the same items. What
+    scenarios teach each other is that of the place that most folds chose.
+    """
     first = found[0]
     at = chosen[first.fold]
     probability = np.stack([one.probability for one in found])[at, np.arange(len(at))]
     settings = tuple(found[place].chosen[fold] for fold, place in enumerate(chosen.tolist()))
-    return replace(first, probability=probability, chosen=settings, inner_losses=(), warnings=())
+    taught = found[Counter(chosen.tolist()).most_common(1)[0][0]].influence
+    return replace(first, probability=probability, chosen=settings, warnings=(), influence=taught)
 
 
 def nested_rows(
-    found: Sequence[Predictions], places: Sequence[PlaceColumns], texts: Mapping[str, Predictions]
+    told: Predictions,
+    chosen: Int[np.ndarray, " fold"],
+    places: Sequence[PlaceColumns],
+    texts: Mapping[str, Predictions],
 ) -> list[dict[str, Any]]:
-    """Rows of `nested_auroc`, the macro AUROC where each fold chose its place, and of `above_text`:
-    how far it lies above each text baseline (`target`), paired by scenario on the same folds.
+    """Rows of `nested_auroc`, the macro AUROC of `told`, whose folds took the places `chosen` (see
+    `joined`), and of `above_text`: how far it lies above each text baseline (`target`), paired by
+    scenario on the same folds.
 
     The rows' place is the one that most folds chose (`chosen_by`). Intervals leave out scenarios,
-    wider by `share_inflation`. No row where the scenarios are too few to choose a place on.
+    wider by what the folds share.
     """
-    chosen = choose_places(found)
-    if chosen is None:
-        return []
-    told = joined(found, chosen)
     most, times = Counter(chosen.tolist()).most_common(1)[0]
     common = {**places[most], "control": "", "chosen_by": f"{times} of {len(chosen)} folds"}
-    statistic, heaviest = auroc_statistic(told), heaviest_scenario(told.y, told.groups)
-    own = jackknife(
-        statistic,
-        told.groups,
-        scale="share",
-        inflation=share_inflation(told.groups),
-        heaviest=heaviest,
-    )
-    rows: list[dict[str, Any]] = [{**common, "metric": NESTED_AUROC, "target": "", **own._asdict()}]
+    probe = auroc_share(told)
+    rows: list[dict[str, Any]] = [
+        {**common, "metric": NESTED_AUROC, "target": "", **probe.estimate(told.groups)._asdict()}
+    ]
     for name, text in texts.items():
-        above = share_difference(
-            statistic,
-            auroc_statistic(text),
-            told.groups,
-            inflation=share_inflation(told.groups),
-            heaviest=(heaviest, heaviest),
-        )
+        above = share_difference(probe, auroc_share(text), told.groups)
         rows.append({**common, "metric": ABOVE_TEXT, "target": name, **above._asdict()})
     return rows
 
@@ -120,14 +114,9 @@ def nested_separation(
         chosen.append(int(np.mean(inner, axis=1).argmax()))
         projection[fold.test] = project(stacked[chosen[-1]], fold.train, fold.test, fitted)
     number, both = fold_of(folds, n), np.concatenate([groups, groups])
-    own = jackknife(
-        lambda w: weighted_auroc(projection, w * truth, w * ~truth, strata=number),
-        both,
-        scale="share",
-        inflation=share_inflation(groups),
-        heaviest=heaviest_scenario(truth, both),
-    )
     most, times = Counter(chosen).most_common(1)[0]
+    wider = fold_inflation(*twins[most], groups, number[: n // 2], method=method)
+    own = separation_share(projection, truth, number, both, inflation=wider).estimate(both)
     chosen_by = f"{times} of {len(folds)} folds"
     row = {**places[most], "method": method, "metric": NESTED_AUROC, "chosen_by": chosen_by}
     p_of = f"sign flips of scenarios, the largest of {len(places)} places"

@@ -2,22 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from interp.analysis.stats import heaviest_scenario, share_inflation, weighted_auroc
+from interp.analysis.dependence import UNKNOWN_INFLATION, auroc_variance, shared_inflation
+from interp.analysis.stats import heaviest_scenario, weighted_auroc
+from interp.shares import Share
 from interp.stats import Statistic, jackknife
-
-CV_INFLATION = float(np.sqrt(2))
-"""How much wider an interval of K-fold scores without a bound (log-loss, d', lengths) is made than
-the held-out predictions say; shares take `share_inflation`.
-
-Every test scenario also trains the other folds' probes. For a mean-difference probe of labels
-without signal the scores of two folds correlate by 1/(K-1), hence Var(mean) = 2/K times a fold's,
-where the held-out predictions show 1/K (compare Bates, Hastie & Tibshirani 2024).
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +18,9 @@ class Predictions:
     """Held-out probabilities, one row a tested item; `rows` are the items' numbers in x, `fold`
     says which fold tested each.
 
-    `chosen` is the setting that the inner folds picked, one an outer fold; `inner_losses` its mean
-    log-loss there, or NaN.
+    `chosen` is the setting that the inner folds picked, one per outer fold; `influence` what blocks
+    of scenarios teach the probes of others (`dependence.influence`, summed over folds), None where
+    that is not known.
     """
 
     probability: Float[np.ndarray, "item class"]
@@ -37,7 +31,14 @@ class Predictions:
     rows: Int[np.ndarray, " item"]
     chosen: tuple[Mapping[str, float], ...]
     warnings: tuple[str, ...] = ()
-    inner_losses: tuple[float, ...] = ()
+    influence: Float[np.ndarray, "block block"] | None = None
+
+    @property
+    def inflation(self) -> float:
+        """How much wider intervals of these scores are than the scenarios' own scores say."""
+        if not self.fold.max():
+            return 1.0
+        return UNKNOWN_INFLATION if self.influence is None else shared_inflation(self.influence)
 
 
 def score(predictions: Predictions) -> list[dict[str, Any]]:
@@ -46,40 +47,41 @@ def score(predictions: Predictions) -> list[dict[str, Any]]:
 
     Scores of different folds are never compared: an AUROC counts positive-negative pairs inside
     folds. Intervals leave out scenarios (`interp.stats.jackknife`), shares on the logit and the
-    log-loss on the log scale, wider by `share_inflation` and `CV_INFLATION` when there is more than
-    one fold; a share of exactly 1 is bounded by the number of scenarios. n is the number of items.
+    log-loss on the log scale, wider by what the folds share (`Predictions.inflation`); a share of
+    exactly 1 is bounded by the number of scenarios. n is the number of items.
     """
-    statistics: dict[str, Statistic] = {
-        "auroc": auroc_statistic(predictions),
-        "accuracy": _mean_statistic(_hits(predictions)),
-        "balanced_accuracy": _balanced_statistic(predictions),
-        "log_loss": _mean_statistic(_losses(predictions)),
+    groups, wider = predictions.groups, predictions.inflation
+    heaviest = heaviest_scenario(predictions.y, groups)
+    hits = _mean_statistic(_hits(predictions)), _balanced_statistic(predictions)
+    accuracy, balanced = (Share(one, wider, heaviest).estimate(groups) for one in hits)
+    losses = _mean_statistic(_losses(predictions))
+    found = {
+        "auroc": auroc_share(predictions).estimate(groups),
+        "accuracy": accuracy,
+        "balanced_accuracy": balanced,
+        "log_loss": jackknife(losses, groups, scale="positive", inflation=wider),
     }
+    return [{"metric": metric, **one._asdict()} for metric, one in found.items()]
+
+
+def auroc_share(predictions: Predictions) -> Share:
+    """The macro AUROC with what its interval needs."""
     heaviest = heaviest_scenario(predictions.y, predictions.groups)
-    several = predictions.fold.max() > 0
-    rows = []
-    for metric, statistic in statistics.items():
-        share = metric != "log_loss"
-        scale: Literal["share", "positive"] = "share" if share else "positive"
-        wider = (
-            1.0 if not several else share_inflation(predictions.groups) if share else CV_INFLATION
-        )
-        found = jackknife(
-            statistic, predictions.groups, scale=scale, inflation=wider, heaviest=heaviest
-        )
-        rows.append({"metric": metric, **found._asdict()})
-    return rows
+    places = _places(predictions)
+    variance = auroc_variance(
+        [predictions.probability[:, place] for place in places],
+        [predictions.y == predictions.classes[place] for place in places],
+        strata=predictions.fold,
+        groups=predictions.groups,
+    )
+    return Share(auroc_statistic(predictions), predictions.inflation, heaviest, variance)
 
 
 def auroc_statistic(predictions: Predictions) -> Statistic:
     """Macro one-vs-rest AUROC inside folds, as a function of item weights; classes that no tested
     item has are left out.
     """
-    tested = [
-        place for place, one in enumerate(predictions.classes) if (predictions.y == one).any()
-    ]
-    # For two classes the second one-vs-rest problem mirrors the first.
-    places = tested[-1:] if len(predictions.classes) == 2 else tested
+    places = _places(predictions)
 
     def statistic(weights: Float[np.ndarray, "draw item"]) -> Float[np.ndarray, " draw"]:
         total = np.zeros(len(weights))
@@ -92,6 +94,15 @@ def auroc_statistic(predictions: Predictions) -> Statistic:
         return total / len(places)
 
     return statistic
+
+
+def _places(predictions: Predictions) -> list[int]:
+    """The classes whose AUROCs are averaged: those that a tested item has."""
+    tested = [
+        place for place, one in enumerate(predictions.classes) if (predictions.y == one).any()
+    ]
+    # For two classes the second one-vs-rest problem mirrors the first.
+    return tested[-1:] if len(predictions.classes) == 2 else tested
 
 
 def _hits(predictions: Predictions) -> np.ndarray:

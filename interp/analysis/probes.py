@@ -21,14 +21,14 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from interp.analysis.dependence import blocks_of, influence
+from interp.analysis.features import check_features, features_of
 from interp.analysis.folds import Fold, Folds, fold_of, straddling
+from interp.analysis.many_logistic import fit_labellings
 from interp.analysis.predictions import Predictions, log_losses
 from interp.defaults import PROBE
-from interp.errors import DataError, StatisticsError, UsageError
+from interp.errors import StatisticsError, UsageError
 from interp.stats import Labels
-
-_SMALLEST_SPREAD = 1e-8
-_RARE = 0.1
 
 
 def _logistic(seed: int) -> LogisticRegression:
@@ -50,15 +50,24 @@ class Probe:
     """A kind of probe: `make(seed)` gives a scikit-learn classifier with `predict_proba`.
 
     `grid` holds its settings among which inner folds choose; the middle one is used where the rows
-    are too few to choose.
+    are too few to choose. `turns` says that its scores are the same in any orthonormal axes that
+    span the training rows. `fit_many`, where there is one, fits many labellings together, as
+    `fit_labellings` does.
     """
 
     make: Callable[[int], Any]
     grid: Grid = ({},)
+    turns: bool = False
+    fit_many: Callable[..., Float[np.ndarray, "draw other class"]] | None = None
 
 
 PROBES: dict[str, Probe] = {
-    "logistic": Probe(_logistic, ({"C": 0.01}, {"C": 0.1}, {"C": 1.0})),
+    "logistic": Probe(
+        _logistic,
+        ({"C": 0.01}, {"C": 0.1}, {"C": 1.0}),
+        turns=True,
+        fit_many=fit_labellings,
+    ),
     "lda": Probe(_lda),
 }
 """The probes by name; a study runs the one that `--probe` names."""
@@ -98,7 +107,7 @@ def cross_validate(
     if settings:  # nothing is left to choose, so that nobody asks for a loss on inner folds
         folds = [replace(fold, inner=()) for fold in folds]
     told = predict_folds(
-        lambda fold: standardiser(x[fold.train])(x),
+        lambda fold: features_of(x, fold, turned=kind.turns),
         y,
         groups,
         folds=folds,
@@ -126,60 +135,23 @@ def predict_folds(
     labels, names = np.asarray(y).astype(str), np.asarray(groups).astype(str)
     found = _check_leak(folds, names)
     classes = np.unique(labels)
-    probability, chosen, losses = np.zeros((len(labels), len(classes))), [], []
+    probability, chosen, block = np.zeros((len(labels), len(classes))), [], blocks_of(names)
+    taught = np.zeros((int(block.max()) + 1,) * 2)
     for fold, grid in zip(folds, grids, strict=True):
         z = prepare(fold)
-        setting, loss = _choose(z, labels, fold, make, grid, found)
-        fitted = _fit_predict(z, labels, (fold.train, fold.test), make, (setting,), found)[0]
+        setting = _choose(z, labels, fold, make, grid, found)
+        fitted = fit_predict(z, labels, (fold.train, fold.test), make, (setting,), found)[0]
         probability[fold.test[:, None], np.searchsorted(classes, fitted.classes)] = (
             fitted.probability
         )
         chosen.append(setting)
-        losses.append(loss)
+        taught += influence(z, labels, block, fold.train, fold.test)
     rows = np.flatnonzero((number := fold_of(folds, len(labels))) >= 0)
     told = tuple(str(one) for one in classes)
     return Predictions(
         probability[rows], told, labels[rows], names[rows], number[rows], rows,
-        tuple(chosen), tuple(sorted(found)), tuple(losses),
+        tuple(chosen), tuple(sorted(found)), taught,
     )  # fmt: skip
-
-
-def check_features(
-    x: Float[np.ndarray, "item feature"], y: Shaped[np.ndarray, " item"]
-) -> set[str]:
-    """Refuse features that no probe can use; return what is odd about the rest as warnings.
-
-    Raises `DataError` (lengths differ, not finite, all zero) and `StatisticsError` (one class).
-    """
-    if len(x) != len(y):
-        raise DataError(
-            f"{len(x)} rows of features came with {len(y)} labels: one label belongs to every row."
-        )
-    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-    if len(bad):
-        raise DataError(
-            f"{len(bad)} rows of the features are not finite, first row {bad[0]}: quarantine the "
-            "pair or mend it."
-        )
-    if not x.any():
-        raise DataError("all features are zero: the hook at this site did not fire.")
-    classes, counts = np.unique(y, return_counts=True)
-    if len(classes) < 2:
-        raise StatisticsError(
-            f"only {', '.join(repr(str(c)) for c in classes) or 'nothing'} present; need >= 2 "
-            "classes."
-        )
-    constant, found = int((np.ptp(x, axis=0) == 0).sum()), set()
-    if constant:
-        found.add(f"{constant} of {x.shape[1]} features are constant and tell nothing.")
-    if counts.min() < _RARE * counts.max():
-        rare, common = str(classes[counts.argmin()]), str(classes[counts.argmax()])
-        found.add(
-            f"classes are unbalanced ({rare!r} {counts.min()}, {common!r} {counts.max()}): "
-            f"always saying {common!r} scores accuracy {counts.max() / counts.sum():.2f}; read "
-            "the AUROC and the balanced accuracy."
-        )
-    return found
 
 
 def _check_leak(folds: Folds, groups: Shaped[np.ndarray, " item"]) -> set[str]:
@@ -199,28 +171,21 @@ def _check_leak(folds: Folds, groups: Shaped[np.ndarray, " item"]) -> set[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fitted:
+class Fitted:
+    """The probabilities that a classifier gives its test rows, and the classes that it knows."""
+
     probability: np.ndarray
     classes: np.ndarray
 
 
-def standardiser(x: Float[np.ndarray, "item feature"]) -> Callable[[np.ndarray], np.ndarray]:
-    """The map to zero mean and unit spread learned on `x`; a feature that is constant there is only
-    centred.
-    """
-    centre, spread = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(spread > _SMALLEST_SPREAD * (1 + np.abs(centre)), spread, 1.0)
-    return lambda rows: (rows - centre) / scale
-
-
-def _fit_predict(
+def fit_predict(
     z: np.ndarray,
     labels: np.ndarray,
     rows: tuple[np.ndarray, np.ndarray],
     make: Callable[[int], Any],
     grid: Grid,
     found: set[str],
-) -> list[_Fitted]:
+) -> list[Fitted]:
     """The test rows' probabilities under each setting; what went wrong is added to `found`."""
     train, test = rows
     estimator, fitted = make(0), []
@@ -234,7 +199,7 @@ def _fit_predict(
                 f"the probe did not converge with {dict(setting)} in {estimator.max_iter} "
                 "iterations."
             )
-        fitted.append(_Fitted(estimator.predict_proba(z[test]), estimator.classes_))
+        fitted.append(Fitted(estimator.predict_proba(z[test]), estimator.classes_))
     return fitted
 
 
@@ -245,20 +210,20 @@ def _choose(
     make: Callable[[int], Any],
     grid: Grid,
     found: set[str],
-) -> tuple[Mapping[str, float], float]:
-    """The setting of the grid with the least log-loss over the inner folds, and its mean there."""
+) -> Mapping[str, float]:
+    """The setting of the grid with the least log-loss over the inner folds."""
+    if len(grid) == 1:
+        return grid[0]
     if not fold.inner:
-        middle = grid[len(grid) // 2]
-        if len(grid) > 1:
-            found.add(
-                f"too few scenarios to choose among {grid} on inner folds: {middle} was taken."
-            )
-        return middle, np.nan
+        found.add(
+            f"too few scenarios to choose among {grid} on inner folds: {grid[len(grid) // 2]} "
+            "was taken."
+        )
+        return grid[len(grid) // 2]
     losses = np.zeros(len(grid))
     for rows in fold.inner:
-        for place, fitted in enumerate(_fit_predict(z, labels, rows, make, grid, found)):
+        for place, fitted in enumerate(fit_predict(z, labels, rows, make, grid, found)):
             losses[place] += log_losses(
                 fitted.probability, np.searchsorted(fitted.classes, labels[rows[1]])
             ).sum()
-    best = int(losses.argmin())
-    return grid[best], float(losses[best]) / sum(len(test) for _, test in fold.inner)
+    return grid[int(losses.argmin())]

@@ -6,7 +6,7 @@ task and the nuisances on the same folds.
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_limits
 import stimuli
 from interp.analysis.baselines import Lexicons, count_listed, words
 from interp.analysis.controls import can_compete
+from interp.analysis.refits import Sites
 from interp.analysis.site_probes import (
-    SiteRows,
     Sweep,
     Task,
     prepare,
@@ -58,14 +58,14 @@ def cells(sites: Sequence[Site], positions: Sequence[str]) -> list[tuple[Site, s
 def answer(
     task: Task,
     items: Sequence[Stimulus],
-    sites: Iterable[SiteRows],
+    sites: Sites,
     *,
     probe: str = PROBE,
 ) -> Sweep:
     """Rows of the probe at every site, then of the text baselines, which have no site.
 
-    `sites` gives what to write in a site's rows and its activations, one row per item. Raises as
-    `probe_sites`.
+    `sites()` gives what to write in a site's rows and its activations, one row per item, site after
+    site; it is called twice. Raises as `probe_sites`.
     """
     with threadpool_limits(1):  # the fits are small: a second thread waits more than it works
         texts = text_predictions([item.text for item in items], task, lexicons=lexicons())

@@ -5,7 +5,7 @@ What does not depend on the activations (folds, relabellings) is made once, in a
 then costs a few fits.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, Shaped
 from interp.analysis.baselines import Lexicons, baseline_rows, predict_texts
 from interp.analysis.controls import (
     Null,
+    inner_correlations,
     memorisation,
     nuisance_rows,
     permutation_null,
@@ -22,23 +23,23 @@ from interp.analysis.controls import (
 )
 from interp.analysis.design import Design
 from interp.analysis.folds import Folds, grouped_folds
-from interp.analysis.nested import NESTED_AUROC, nested_rows
+from interp.analysis.nested import NESTED_AUROC, choose_places, joined, nested_rows
 from interp.analysis.predictions import Predictions, score
 from interp.analysis.probes import cross_validate
+from interp.analysis.refits import REFITS, Sites, refit_null
 from interp.analysis.stats import max_t
 from interp.chance import benjamini_hochberg
 from interp.defaults import PROBE
 from interp.errors import StatisticsError
 from interp.stats import Labels, numbered
 
-SiteRows = tuple[Mapping[str, Any], Float[np.ndarray, "item feature"]]
+P_OF_RIDGE = "permutation of a ridge probe"
+"""What the p on the AUROC of a place tests: the held-out correlation of a ridge probe, refitted for
+each relabelling, and not the AUROC itself. That would cost a thousand times as much at every place;
+the nested AUROC, of which a sentence is told, has a p of its own (`refits.refit_null`)."""
 
-
-P_OF = "permutation of a ridge probe"
-"""What the p on an AUROC's row tests: the held-out correlation of a ridge probe, refitted for each
-relabelling, and not the AUROC itself (`controls.refit_null` does that, at a thousand times the
-cost).
-"""
+P_OF_NESTED = "refits of this AUROC, each fold choosing its place anew"
+"""What the p on the row of the nested AUROC tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def probe_rows(
 
     `control` adds the row of what the probe can learn by heart, marked "memorisation"; `nuisances`
     (name -> a label per item) add rows marked "nuisance", with the name under `target`. `p` stands
-    on the AUROC's row and is that of `permutation_null` (`P_OF`). Raises as `cross_validate`.
+    on the AUROC's row and is that of `permutation_null` (`P_OF_RIDGE`). Raises as `cross_validate`.
     """
     predictions = cross_validate(x, task.y, task.groups, folds=task.folds, probe=probe)
     null = permutation_null(x, task.labellings, folds=task.folds)
@@ -129,13 +130,15 @@ def probe_rows(
     rivals = nuisance_rows(x, predictions, nuisances or {}, folds=task.folds, probe=probe)
     found += [{"control": "nuisance", **row} for row in rivals]
     for row in found:
-        tested = {"p": null.p, "p_of": P_OF} if _is_headline(row) else {"p": np.nan, "p_of": ""}
+        tested = (
+            {"p": null.p, "p_of": P_OF_RIDGE} if _is_headline(row) else {"p": np.nan, "p_of": ""}
+        )
         row.update({"target": "", **row}, task=task.name, method=probe, **tested)
     return Probed(found, null, predictions.warnings, predictions)
 
 
 def probe_sites(
-    sites: Iterable[SiteRows],
+    sites: Sites,
     task: Task,
     *,
     probe: str = PROBE,
@@ -143,47 +146,61 @@ def probe_sites(
     nuisances: Mapping[str, Labels] | None = None,
     texts: Mapping[str, Predictions] | None = None,
 ) -> Sweep:
-    """`probe_rows` of every (what to write in its rows, x), with p corrected over all of them.
+    """`probe_rows` of every place, with p corrected over all of them.
 
-    `p_corrected` is Benjamini-Hochberg's over the sites, `p_max_t` the family-wise one of the
-    largest standardised statistic. Behind them the `nested_rows` of choosing a site by folds,
-    beside the predictions from `texts`; `p_max_t` there is the smallest of all sites. Raises
-    `StatisticsError` when there is no site.
+    `sites()` gives what to write in a place's rows and its activations, place after place; it is
+    called twice. `p_corrected` is Benjamini-Hochberg's over the places, `p_max_t` the family-wise
+    one of the largest standardised statistic. Behind them the `nested_rows` of choosing a place by
+    folds, beside the predictions from `texts`: `p` there is of that very AUROC (`P_OF_NESTED`),
+    `p_max_t` the smallest of all places. Raises `StatisticsError` when there is no place.
     """
     rows: list[dict[str, Any]] = []
     nulls: list[Null] = []
+    inner: list[Float[np.ndarray, "fold draw"]] = []
     places: list[Mapping[str, Any]] = []
     told: list[Predictions] = []
-    warnings: set[str] = set()
-    for where, x in sites:
+    warnings: set[str] = set(_floor(task))
+    refitted = task.labellings[: REFITS + 1]
+    for where, x in sites():
         found = probe_rows(x, task, probe=probe, control=control, nuisances=nuisances)
         rows += [{**where, **row} for row in found.rows]
         nulls.append(found.null)
+        inner.append(inner_correlations(x, refitted, folds=task.folds))
         places.append(where)
         told.append(found.predictions)
         warnings.update(f"{task.name}: {one}" for one in found.warnings)
     if not nulls:
         raise StatisticsError("a sweep needs at least one site.")
-    warnings.update(_floor(task))
-    over_sites = benjamini_hochberg(np.array([null.p for null in nulls]))
-    of_largest = _family_wise(nulls)
-    nested = nested_rows(told, places, texts or {})
-    if not nested:
+    of_largest = _correct(rows, nulls)
+    chosen = choose_places(np.array(inner))
+    if chosen is None:
         warnings.add(
             f"{task.name}: too few scenarios to choose a place on some and score it on others."
         )
-    rows += [{"p": np.nan, "p_of": "", **row, "task": task.name, "method": probe} for row in nested]
-    headlines = [row for row in rows if _is_headline(row)]
+        return Sweep(rows, tuple(sorted(warnings)))
+    own = joined(told, chosen[:, 0])
+    p = refit_null(sites, own, chosen, refitted, folds=task.folds, probe=probe).p
+    none = {"p": np.nan, "p_of": "", "p_corrected": np.nan, "p_max_t": np.nan}
+    tested = {NESTED_AUROC: {"p": p, "p_of": P_OF_NESTED, "p_max_t": float(of_largest.min())}}
+    for row in nested_rows(own, chosen[:, 0], places, texts or {}):
+        rows.append(
+            {**none, **row, **tested.get(row["metric"], {}), "task": task.name, "method": probe}
+        )
+    return Sweep(rows, tuple(sorted(warnings)))
+
+
+def _correct(rows: list[dict[str, Any]], nulls: Sequence[Null]) -> Float[np.ndarray, " site"]:
+    """Write the corrected p of each place into the row of its AUROC; returns the family-wise
+    ones.
+    """
+    over_sites = benjamini_hochberg(np.array([null.p for null in nulls]))
+    of_largest = _family_wise(nulls)
     for row in rows:
         row.update(p_corrected=np.nan, p_max_t=np.nan)
+    headlines = [row for row in rows if _is_headline(row)]
     for row, corrected, largest in zip(headlines, over_sites, of_largest, strict=True):
         row.update(p_corrected=float(corrected), p_max_t=float(largest))
-    for row in rows:
-        if row["metric"] == NESTED_AUROC:
-            row.update(
-                p_max_t=float(of_largest.min()), p_of=f"the largest of {len(nulls)} places, {P_OF}"
-            )
-    return Sweep(rows, tuple(sorted(warnings)))
+    return of_largest
 
 
 def _floor(task: Task) -> Iterator[str]:

@@ -35,25 +35,6 @@ def heaviest_scenario(y: Labels, groups: Labels) -> float:
     return float((counts / counts.sum(axis=0)).mean(axis=1).max())
 
 
-MOST_SHARE_INFLATION = 1.3
-"""How much wider the interval of a share (AUROC, accuracy) of K-fold predictions is made than the
-jackknife says, from 32 scenarios on: the folds' probes share training rows."""
-
-_LEAST_INFLATED, _FULLY_INFLATED = 8, 32
-
-
-def share_inflation(groups: Labels) -> float:
-    """`MOST_SHARE_INFLATION`, less below 32 scenarios, none at 8.
-
-    Where folds hold few scenarios, leaving one out changes a fold's share by more than drawing
-    others would, and the jackknife is too wide by itself. Measured, not derived: `interp calibrate`
-    tells the coverage.
-    """
-    n = len(np.unique(np.asarray(groups)))
-    part = (n - _LEAST_INFLATED) / (_FULLY_INFLATED - _LEAST_INFLATED)
-    return 1 + (MOST_SHARE_INFLATION - 1) * float(np.clip(part, 0, 1))
-
-
 def weighted_auroc(
     scores: Float[np.ndarray, " item"],
     positive: Float[np.ndarray, "draw item"],

@@ -10,12 +10,13 @@ of the others.
    change of the readout's log-probability of its words, for every target emotion (the E x E
    specificity matrix).
 4. Control: k random components of the same layers, several draws, with p = (1 + draws at least as
-   large) / (1 + draws). None of the chosen ones is ever among them: where a layer has too few
-   others, the rest comes from the other layers that write to the direction (column `matched`), and
-   where these are too few there is no control and no p.
+   large) / (1 + draws). None of the chosen ones is ever among them, and no two draws are the same:
+   where a layer has too few others, the rest comes from the other layers that write to the
+   direction (column `matched`), and where these are too few there is no control and no p.
 5. All emotions together (`all`): each one's own components and texts, in one mean. Its p takes, in
    every emotion, one of the chosen and the drawn sets at random, so that a few draws per emotion
-   suffice for a small one (`interp.chance.strata_p`).
+   suffice for a small one (`interp.chance.strata_p`); `least_p` is the smallest that so many can
+   give.
 """
 
 import warnings
@@ -31,7 +32,7 @@ from interp.causal.knockout import measure
 from interp.causal.matching import matched_draws
 from interp.causal.pooled import ALL
 from interp.causal.stand_ins import STAND_INS
-from interp.chance import permutation_p, strata_p
+from interp.chance import least_strata_p, permutation_p, strata_p, sums_of_strata
 from interp.defaults import STAND_IN
 from interp.errors import UsageError
 from interp.sites import site_columns
@@ -218,6 +219,15 @@ def _spread(draws: Float[np.ndarray, " draw"]) -> dict[str, Any]:
     return {**mean._asdict(), "draw_low": low, "draw_high": high}
 
 
+def _spread_of_strata(sums: Sequence[Float[np.ndarray, " _"]], n_pairs: int) -> dict[str, Any]:
+    """The mean over pairs, of the random draws of every emotion (their sums over pairs are given),
+    and its range where one draw of each is taken at random. `n` counts the draws of all emotions.
+    """
+    taken = _spread(sums_of_strata(sums) / n_pairs)
+    mean = float(sum(one.mean() for one in sums)) / n_pairs
+    return {**taken, "value": mean, "n": sum(map(len, sums))}
+
+
 def _pooled_rows(
     bench: Bench, effects: Effects, arms: Sequence[_Arm], common: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
@@ -240,7 +250,7 @@ def _pooled_rows(
             for pair in bench.pairs
             if pair.affective.emotion == emotion
         ]
-        row: dict[str, Any] = {**here, "control": "", "matched": "", "p": np.nan}
+        row: dict[str, Any] = {**here, "control": "", "matched": "", "p": np.nan, "least_p": np.nan}
         random: list[dict[str, Any]] = []
         row |= mean_interval(
             np.concatenate([own[emotion][metric] for emotion in told]), groups
@@ -250,13 +260,8 @@ def _pooled_rows(
             sums = {emotion: drawn[emotion][metric].sum(axis=1) for emotion in told}
             chosen = np.array([own[emotion][metric].sum() for emotion in told])
             row["p"] = strata_p(sign * chosen, [sign * sums[emotion] for emotion in told])
-            random = [
-                {
-                    **here,
-                    "control": "random",
-                    "matched": "",
-                    **_spread(np.sum(list(sums.values()), axis=0) / len(groups)),
-                }
-            ]
+            row["least_p"] = least_strata_p([len(sums[emotion]) for emotion in told])
+            spread = _spread_of_strata(list(sums.values()), len(groups))
+            random = [{**here, "control": "random", "matched": "", **spread}]
         rows += [row, *random]
     return rows

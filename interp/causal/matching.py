@@ -12,6 +12,9 @@ from interp.causal.contributions import KINDS, Component, writes_before
 from interp.models import LanguageModel
 from interp.sites import Site
 
+TRIES = 20
+"""Choices that are tried for each one that is wanted, before there are taken to be no more."""
+
 
 def matched_draws(
     top: Sequence[Component],
@@ -24,9 +27,11 @@ def matched_draws(
     """`n_draws` random choices of as many components in each layer as `top` has there, none of
     `top` among them.
 
-    What a layer cannot give is drawn from all layers that write to `site`. Returns the draws and
-    how they match: "layer", or "layers" where some come from others. Where all layers together have
-    too few others there is no draw, and a warning says so.
+    No two choices are the same set, so that there are fewer where the layers have no more to give:
+    a p counts sets, and one that is drawn again is no new one. What a layer cannot give is drawn
+    from all layers that write to `site`. Returns the draws and how they match: "layer", or "layers"
+    where some come from others. Where all layers together have too few others there is no draw, and
+    a warning says so.
     """
     name, chosen, wanted = top[0].name, set(top), Counter(component.layer for component in top)
 
@@ -47,13 +52,15 @@ def matched_draws(
             stacklevel=3,
         )
         return [], ""
-    draws = []
-    for _ in range(n_draws):
+    draws: dict[frozenset[Component], tuple[Component, ...]] = {}
+    for _ in range(TRIES * n_draws):
         drawn = [one for layer, n in wanted.items() for one in _draw(pools[layer], n, rng)]
-        taken = set(drawn)
-        rest = [one for one in spare if one not in taken]
-        draws.append((*drawn, *_draw(rest, missing, rng)))
-    return draws, "layers" if missing else "layer"
+        rest = [one for one in spare if one not in set(drawn)]
+        draw = (*drawn, *_draw(rest, missing, rng))
+        draws.setdefault(frozenset(draw), draw)
+        if len(draws) == n_draws:
+            break
+    return list(draws.values()), "layers" if missing else "layer"
 
 
 def width(name: str, model: LanguageModel) -> int:

@@ -9,7 +9,8 @@ to every prompt. So a p stands beside it (`p_of`). From 4 emotions on, the emoti
 directions at random ("shuffled emotion", `interp.chance.assignment_p`): a vector that makes any
 text joyful brings joy under all names. With fewer, each direction is held against random ones of
 its length, a new one for every prompt (`interp.chance.strata_p`); these differ by prompt as well,
-so that the p is on the large side.
+so that the p is on the large side. `least_p` is the smallest that so few emotions and prompts
+allow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.chance import FEWEST_DEALT, assignment_p, strata_p
-from interp.stats import Labels, Statistic, jackknife, mean_interval, share_difference
+from interp.chance import (
+    FEWEST_DEALT,
+    assignment_p,
+    least_assignment_p,
+    least_strata_p,
+    strata_p,
+)
+from interp.shares import Share, share_difference
+from interp.stats import Labels, Statistic, mean_interval
 
 ALL = "all"
 Arm = tuple[str, float]
@@ -50,14 +58,14 @@ def success_rows(
             {
                 **common,
                 "metric": "success",
-                **jackknife(_mean(own), groups, scale="share")._asdict(),
+                **Share(_mean(own)).estimate(groups)._asdict(),
                 **tested,
             }
         )
         rivals = {} if control else {"unsteered": ("unsteered", 0.0), "random": ("random", scale)}
         for name, arm in rivals.items():
             if arm in reached:
-                above = share_difference(_mean(own), _mean(reached[arm]), groups)
+                above = share_difference(Share(_mean(own)), Share(_mean(reached[arm])), groups)
                 rows.append(
                     {**common, "metric": "success_above", "target": name, **above._asdict()}
                 )
@@ -115,13 +123,17 @@ def _tested(
     drawn: Float[np.ndarray, "direction prompt"] | None,
 ) -> dict[str, Any]:
     if len(effects) >= FEWEST_DEALT:
-        return {"p": assignment_p(effects), "p_of": "emotions dealt to the directions at random"}
+        least = least_assignment_p(len(effects))
+        return {
+            "p": assignment_p(effects),
+            "p_of": "emotions dealt to the directions at random",
+            "least_p": least,
+        }
     if drawn is None:
         return {}
-    return {
-        "p": strata_p(own.mean(axis=1), list(drawn)),
-        "p_of": "random directions of the same length",
-    }
+    least = least_strata_p([drawn.shape[1]] * len(drawn))
+    p = strata_p(own.mean(axis=1), list(drawn))
+    return {"p": p, "p_of": "random directions of the same length", "least_p": least}
 
 
 def _mean(values: Float[np.ndarray, " prompt"]) -> Statistic:

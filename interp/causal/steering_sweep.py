@@ -31,8 +31,9 @@ from interp.models.quantised import warn_of_rounding
 from interp.models.texts.conversations import Prompt
 from interp.progress import track
 from interp.results import TableRows
+from interp.shares import wilson
 from interp.sites import site_columns
-from interp.stats import Labels, codes, wilson
+from interp.stats import Labels, codes
 from stimuli.battery import Stimulus
 
 Judge = Callable[[Sequence[str]], list[str | None]]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from interp.errors import DataError
 from interp.reporting.formatting import whole
 from interp.reporting.style import COLOURS, GREY, explain, facets, styled
-from interp.stats import wilson
+from interp.shares import wilson
 
 BANDS = {0.05: (0.03, 0.07), 0.01: (0.004, 0.02), 0.95: (0.92, 0.98)}
 """What is well calibrated, by nominal level: the shaded band of each panel."""

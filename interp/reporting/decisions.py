@@ -35,14 +35,20 @@ NONE = Number(math.nan, math.nan, math.nan)
 
 
 def decide(
-    found: Number, *, nothing: float, p: float | None = None, above: Number | None = None
+    found: Number,
+    *,
+    nothing: float,
+    p: float | None = None,
+    least_p: float | None = None,
+    above: Number | None = None,
 ) -> Verdict:
     """The verdict on `found`, where `nothing` is its value when there is nothing to find.
 
     1. Without an interval nothing can be said.
     2. An interval wholly below `nothing` is an effect in the wrong direction; with a one-sided `p`,
        only where that is as large as it is small for an effect (1 - `LEVEL`), else nothing.
-    3. An interval that reaches down to `nothing`, or a `p` above `LEVEL`, is no finding.
+    3. An interval that reaches down to `nothing`, or a `p` above `LEVEL`, is no finding. Where `p`
+       could not have been smaller than `least_p`, and that is above `LEVEL`, nothing can be said.
     4. `above` is the paired difference to the best text baseline. Where its interval reaches down
        to zero, or it has none, the finding is not told apart from the words.
     """
@@ -50,8 +56,10 @@ def decide(
         return Verdict.CANNOT_SAY
     if found.high < nothing and (p is None or p >= 1 - LEVEL):
         return Verdict.INVERTED
-    if found.low <= nothing or (p is not None and not p <= LEVEL):
+    if found.low <= nothing:
         return Verdict.NOT_FOUND
+    if p is not None and not p <= LEVEL:
+        return Verdict.CANNOT_SAY if least_p is not None and least_p > LEVEL else Verdict.NOT_FOUND
     if above is not None and not above.low > 0:
         return Verdict.NOT_TOLD_APART
     return Verdict.FOUND

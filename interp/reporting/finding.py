@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from interp.reporting.decisions import NONE, Number, Verdict
-from interp.reporting.formatting import interval, number
+from interp.reporting.formatting import interval, number, p_value
 from interp.reporting.select import measured, numbers, numeral
+
+LEAST_TOLD = 0.01
+"""Where no result could give a p as small as this, that is said beside it."""
 
 
 class Question(StrEnum):
@@ -177,6 +180,16 @@ def p_of(row: pd.DataFrame, *names: str) -> float | None:
         if name in row and not numbers(row, name).isna().all():
             return numeral(row, name)
     return None
+
+
+def told_p(row: pd.DataFrame, p: float) -> str:
+    """`p` as text, and where that cannot reach `LEAST_TOLD`, how small it could be."""
+    least = p_of(row, "least_p")
+    return (
+        p_value(p)
+        if least is None or least <= LEAST_TOLD
+        else f"{p_value(p)} (never below {number(least)})"
+    )
 
 
 def json_values(value: Any) -> Any:

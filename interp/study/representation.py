@@ -190,7 +190,7 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> TableRow
                 study.values(site, position)[rows],
             )
 
-    swept = answer(task, items, sites(), probe=study.settings.probe)
+    swept = answer(task, items, sites, probe=study.settings.probe)
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
     return swept.rows

@@ -68,9 +68,8 @@ def probes(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
                 value = 0.55 + (top - 0.55 - 0.04 * i) * (1 - np.exp(-layer)) / (
                     1 - np.exp(-N_LAYERS + 1.0)
                 )
-                rows.append(
-                    row(value, 0.025, **at, control="", metric="auroc", p=0.001, p_corrected=0.004)
-                )
+                tested = {"p": 0.001, "p_of": "permutation of a ridge probe", "p_corrected": 0.004}
+                rows.append(row(value, 0.025, **at, control="", metric="auroc", **tested))
                 rows.append(row(value - 0.1, 0.03, **at, control="", metric="accuracy"))
                 chosen = 0.5 + 0.01 * i
                 rows.append(row(chosen, 0.04, **at, control="memorisation", metric="auroc"))
@@ -85,7 +84,8 @@ def probes(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
             "method": "logistic",
         }
         at |= {"chosen_by": "4 of 5 folds", "control": ""}
-        rows.append(row(top - 0.02, 0.02, **at, metric="nested_auroc", p_max_t=0.002))
+        tested = {"p": 0.005, "p_of": "refits of this AUROC", "p_max_t": 0.002}
+        rows.append(row(top - 0.02, 0.02, **at, metric="nested_auroc", **tested))
         for name, value in (("char", 0.62), ("length", 0.5)):
             rows.append(row(top - 0.02 - value, 0.06, **at, metric="above_text", target=name))
     return table(rows)

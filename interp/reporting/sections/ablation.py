@@ -16,8 +16,9 @@ from interp.reporting.finding import (
     number_of,
     p_of,
     rivals_of,
+    told_p,
 )
-from interp.reporting.formatting import label, number, p_value, whole
+from interp.reporting.formatting import label, number, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     POOLED,
@@ -197,7 +198,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         random = beside(own, row, control="random")
         compared = [] if random is None else [(f"random {kind}s", drawn(random))]
         p = p_of(row, "p")
-        compared += [] if p is None else [(f"against random {kind}s", p_value(p))]
+        compared += [] if p is None else [(f"against random {kind}s", told_p(row, p))]
         fall = beside(own, row, metric="projection_drop")
         compared += [] if fall is None else [("projection, natural lengths", measured(fall))]
         compared += _largest(own, row)
@@ -214,7 +215,10 @@ def findings(table: pd.DataFrame) -> list[Finding]:
 def _lowered(row: pd.DataFrame, p: float | None) -> Verdict:
     """Without random components beside them a fall says nothing of these ones."""
     change = number_of(row)
-    verdict = decide(Number(-change.value, -change.high, -change.low), nothing=0.0, p=p)
+    least = p_of(row, "least_p")
+    verdict = decide(
+        Number(-change.value, -change.high, -change.low), nothing=0.0, p=p, least_p=least
+    )
     return Verdict.CANNOT_SAY if p is None and verdict is Verdict.FOUND else verdict
 
 

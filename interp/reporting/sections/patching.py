@@ -15,6 +15,7 @@ from interp.reporting.finding import (
     p_of,
     rivals_of,
 )
+from interp.reporting.formatting import p_value
 from interp.reporting.restoration import patching_curves, patching_map
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -91,7 +92,9 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         )
         compared += _reach(cells)
         over = "all emotions" if word(row, "emotion") in POOLED else word(row, "emotion")
-        verdict = decide(number_of(row), nothing=0.0)
+        p = p_of(row, "p")
+        compared += [] if p is None else [(word(row, "p_of"), p_value(p))]
+        verdict = decide(number_of(row), nothing=0.0, p=p)
         what = f"patching at {name} restores the readout's difference"
         mode, position = word(row, "mode"), word(row, "position")
         where = _WHERE.get(position, position)
@@ -101,7 +104,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         told_of["rivals"] = rivals_of(("source", "another scenario's state", control))
         if position == ANSWERING:
             told_of["answers"] = Question.CAUSAL
-        found.append(claim("patching", what, verdict, row, _OF_A_PATCH, **told_of))
+        found.append(claim("patching", what, verdict, row, _OF_A_PATCH, p=p, **told_of))
     return found
 
 

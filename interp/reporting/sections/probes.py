@@ -161,16 +161,14 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         nested = holds(table, metric=NESTED, task=name)
         top = select(table, metric=NESTED, task=name) if nested else best(rows)
         words, above = closest_words(table, name)
-        p = p_of(top, "p_max_t", "p_corrected")
+        own, largest = p_of(top, "p") if nested else None, p_of(top, "p_max_t", "p_corrected")
+        p = largest if own is None else own
         verdict = (
             decide(number_of(top), nothing=0.5, p=p, above=above) if nested else Verdict.CANNOT_SAY
         )
         compared = [("chance", "0.5"), *words, *_rivals(table, top)]
-        compared += (
-            []
-            if p is None
-            else [(f"p of a ridge probe, largest of {len(rows)} places (max-T)", p_value(p))]
-        )
+        compared += [] if own is None else [(word(top, "p_of"), p_value(own))]
+        compared += [] if largest is None else [(_of_ridge(len(rows)), p_value(largest))]
         what = _TASKS.get(task, f"answers {task}")
         why = "it has no interval" if nested else UNCHOSEN
         baselines = text_baselines_of(select(table, metric="auroc", task=name))
@@ -193,6 +191,10 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         )
         found += first_layer(table, baselines, found[-1])
     return found
+
+
+def _of_ridge(n: int) -> str:
+    return f"p of a ridge probe, largest of {n} places (max-T)"
 
 
 def _apart(above: Number) -> str:
@@ -275,7 +277,9 @@ SECTION = Section(
                 "Higher is better; 0.5 is chance. The score counts only as far as it lies above "
                 "the grey band of the best text baseline: below that, the words alone would do. "
                 "The dotted line is what the same probe could learn by heart of scenarios that it "
-                "has seen; the solid ones are of scenarios that it has not seen."
+                "has seen; the solid ones are of scenarios that it has not seen. In the table, "
+                "p of a place is that of a ridge probe (column p_of); the sentence has its own, of "
+                "the very AUROC that it tells."
             ),
         ),
         Drawing(

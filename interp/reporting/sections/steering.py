@@ -20,8 +20,9 @@ from interp.reporting.finding import (
     number_of,
     p_of,
     rivals_of,
+    told_p,
 )
-from interp.reporting.formatting import number, p_value, whole
+from interp.reporting.formatting import number, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     POOLED,
@@ -108,9 +109,11 @@ def _success(rows: pd.DataFrame) -> Finding:
     arms = [(name, mean(each, metric="success", control=name)) for name in ("unsteered", "random")]
     compared: Compared = [(name, number(value)) for name, value in arms if value is not None]
     above, p = _above(told, at, "success_above"), p_of(row, "p")
-    verdict = Verdict.CANNOT_SAY if above is None else decide(number_of(above), nothing=0.0, p=p)
+    verdict = Verdict.CANNOT_SAY
+    if above is not None:
+        verdict = decide(number_of(above), nothing=0.0, p=p, least_p=p_of(row, "least_p"))
     compared += [] if above is None else [("above random, paired by prompt", measured(above))]
-    compared += [] if p is None else [(word(row, "p_of"), p_value(p))]
+    compared += [] if p is None else [(word(row, "p_of"), told_p(row, p))]
     compared += shared
     ends = (("weakest", least(steered)), ("strongest", best(steered)))
     compared += [(f"{name}, {word(one, 'emotion')}", measured(one)) for name, one in ends]
@@ -154,9 +157,9 @@ def _dose(table: pd.DataFrame) -> Finding:
     ]
     above, p = _above(table, at, "gain_above"), p_of(row, "p")
     compared += [] if above is None else [("above random, paired by prompt", measured(above))]
-    compared += [] if p is None else [(word(row, "p_of"), p_value(p))]
+    compared += [] if p is None else [(word(row, "p_of"), told_p(row, p))]
     compared.append((f"largest gain, {word(best(own), 'emotion')}", measured(best(own))))
-    verdict = decide(number_of(row), nothing=0.0, p=p)
+    verdict = decide(number_of(row), nothing=0.0, p=p, least_p=p_of(row, "least_p"))
     surely = above is not None and decide(number_of(above), nothing=0.0) is Verdict.FOUND
     if verdict is Verdict.FOUND and not surely:
         verdict = Verdict.CANNOT_SAY if above is None else Verdict.NOT_FOUND

@@ -1,0 +1,148 @@
+"""What makes a held-out score vary more, or less, than a jackknife over its scenarios says.
+
+*Folds share training scenarios.* Scenario j teaches the probe that tests i, and i the one that
+tests j. What both learn of each other by accident is the same number twice, so that two scenarios'
+scores vary together. By the ridge probe, whose scores are linear in the labels, g_ij is what j's
+labels add to i's margin; with the effect of being i and of being j taken off, g_ij g_ji is their
+covariance. Summed over all pairs it is as much again as the margins' own variance where the labels
+mean nothing (compare Bates, Hastie & Tibshirani 2024), and next to nothing where the effect is
+large.
+
+*An AUROC compares two scenarios at a time.* What a comparison has of its own, beyond both
+scenarios' parts, the jackknife counts for both (Efron & Stein 1981). It is taken off once, as the
+variance of data in pairs does (Aronow, Samii & Assenova 2015).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from interp.stats import MOST_BLOCKS, Labels, numbered
+
+RIDGE = 0.1
+"""Penalty of the ridge probe, as a share of the number of training items (of standardised
+features).
+"""
+
+UNKNOWN_INFLATION = float(np.sqrt(2))
+"""What is taken where it is not known what is shared: what is expected where the labels mean
+nothing, which is as much as the score's own variance, and the most that can be expected.
+"""
+
+LARGEST_SHARE = 2.0
+"""The most that a measured share counts for. It varies around what is expected, with few scenarios
+by as much again; held at what is expected at most, it would be too small on average.
+"""
+
+MOST_COMPARED = 4_000_000
+"""Comparisons that are held in memory at once."""
+
+
+def blocks_of(groups: Labels) -> Int[np.ndarray, " item"]:
+    """The number of each item's scenario, several of them together where there are very many."""
+    return numbered(groups) % MOST_BLOCKS
+
+
+def influence(
+    z: Float[np.ndarray, "item axis"],
+    y: Shaped[np.ndarray, " item"],
+    block: Int[np.ndarray, " item"],
+    train: Int[np.ndarray, " _"],
+    test: Int[np.ndarray, " _"],
+) -> Float[np.ndarray, "block block"]:
+    """g: what each training block (column) adds to the margins of each block of tested rows, by a
+    ridge probe of every class on the features `z`. Zero for what is not tested or not trained on.
+    """
+    n_blocks, scores = int(block.max()) + 1, np.zeros((int(block.max()) + 1,) * 2)
+    member = np.asarray(y)[:, None] == np.unique(y)
+    coded = member - member[train].mean(axis=0)
+    rows, held = z[train].astype(np.float64), z[test].astype(np.float64)
+    penalty = RIDGE * len(rows)
+    wide = rows.shape[1] > len(rows)
+    gram = (rows @ rows.T if wide else rows.T @ rows) + penalty * np.eye(min(rows.shape))
+    for label in coded.T:
+        taught = np.zeros((len(rows), n_blocks))
+        taught[np.arange(len(rows)), block[train]] = label[train]
+        weights = (
+            rows.T @ np.linalg.solve(gram, taught)
+            if wide
+            else np.linalg.solve(gram, rows.T @ taught)
+        )
+        told = held @ weights
+        np.add.at(scores, block[test], label[test][:, None] * told)
+    return scores
+
+
+def shared_inflation(g: Float[np.ndarray, "block block"]) -> float:
+    """How much wider the interval of a held-out score is than its scenarios say, from `influence`
+    summed over folds: `inflation_of` what their scores share over what they vary by.
+    """
+    used = g != 0
+    n = used.sum()
+    own = g.sum(axis=1)[used.any(axis=1)]
+    if len(own) < 2 or not np.ptp(own):
+        return UNKNOWN_INFLATION
+    of_row, of_column = (g.sum(axis=axis) / np.maximum(used.sum(axis=axis), 1) for axis in (1, 0))
+    rest = (g - of_row[:, None] - of_column + g.sum() / n) * used
+    share = float((rest * rest.T).sum() / ((own - own.mean()) ** 2).sum())
+    return inflation_of(share)
+
+
+def inflation_of(share: float) -> float:
+    """How much wider an interval is where scores share `share` of what they vary by: the root of
+    1 + share, which is held between 0 and `LARGEST_SHARE`.
+    """
+    return float(np.sqrt(1 + min(max(share, 0.0), LARGEST_SHARE)))
+
+
+def auroc_variance(
+    scores: Sequence[Float[np.ndarray, " item"]],
+    positive: Sequence[Bool[np.ndarray, " item"]],
+    *,
+    strata: Int[np.ndarray, " item"],
+    groups: Labels,
+) -> float:
+    """The variance over scenarios of the mean of AUROCs, one per pair of `scores` and `positive`,
+    whose items are compared inside `strata`; NaN for one scenario.
+
+    Each comparison's part in the mean belongs to one or two scenarios. The squares of all that a
+    scenario has part in are summed, less the square of what each pair of scenarios has in common,
+    which that counts twice; it is never less than those squares.
+    """
+    block = blocks_of(groups)
+    n = int(block.max()) + 1
+    values = [_won(one, truth, strata) for one, truth in zip(scores, positive, strict=True)]
+    of_scenario, of_pairs = np.zeros(n), 0.0
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        parts = np.zeros((n, n))
+        for one, truth, (value, compared) in zip(scores, positive, values, strict=True):
+            high, low = rows[truth[rows]], rows[~truth[rows]]
+            for some in np.array_split(high, -(-len(high) * len(low) // MOST_COMPARED) or 1):
+                won = np.heaviside(one[some][:, None] - one[low], 0.5) - value
+                np.add.at(parts, (block[some][:, None], block[low]), won / compared / len(scores))
+        both = np.triu(parts + parts.T, 1)
+        of_scenario += both.sum(axis=0) + both.sum(axis=1) + np.diag(parts)
+        of_pairs += float((both**2).sum())
+    return (
+        max(float((of_scenario**2).sum()) - of_pairs, of_pairs) * n / (n - 1) if n > 1 else np.nan
+    )
+
+
+def _won(scores: np.ndarray, positive: np.ndarray, strata: np.ndarray) -> tuple[float, float]:
+    """The AUROC inside strata, and the number of comparisons that it is of."""
+    won = compared = 0.0
+    for stratum in np.unique(strata):
+        high, low = scores[positive & (strata == stratum)], scores[~positive & (strata == stratum)]
+        ordered = np.sort(low)
+        won += (
+            float(
+                (
+                    np.searchsorted(ordered, high, "left") + np.searchsorted(ordered, high, "right")
+                ).sum()
+            )
+            / 2
+        )
+        compared += len(high) * len(low)
+    return (won / compared, compared) if compared else (np.nan, 1.0)

@@ -1,0 +1,205 @@
+"""How often each interval of a study holds the truth: data whose truth is known, by the name of
+the interval.
+
+To let a further interval be checked, write a function from a seed to an estimate and its truth
+(None: the mean of all estimates), and its line in `INTERVALS`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import norm
+
+from interp.analysis import lengths, methods
+from interp.analysis.directions import separation
+from interp.analysis.folds import grouped_folds
+from interp.analysis.nested import ABOVE_TEXT, NESTED_AUROC, nested_rows
+from interp.analysis.predictions import score
+from interp.analysis.probes import cross_validate
+from interp.causal.pooled import success_rows
+from interp.causal.restoration import Key, nested_restoration
+from interp.evaluation.made import twins
+from interp.evaluation.rejections import chosen_site, sites_of
+from interp.results import TableRow
+from interp.sites import Site
+from interp.stats import Estimate, mean_interval, ratio_interval
+
+Draw = Callable[[np.random.Generator, int], Float[np.ndarray, " n"]]
+
+
+def _nested(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None]:
+    """The score of four sites, each fold choosing its own; and how far it lies above a text that
+    knows half as much.
+    """
+    sites, task = sites_of(seed, n=n, shift=shift)
+    words, _, _ = twins(seed, n=n, shift=shift / 2)
+    text = cross_validate(
+        words[:, :2], task.y, task.groups, folds=task.folds, settings=[{"C": 0.1}] * len(task.folds)
+    )
+    told, chosen = chosen_site(sites, task)
+    return _estimate(
+        nested_rows(told, chosen[:, 0], [{}] * len(sites), {"words": text}), metric
+    ), None
+
+
+def _nested_restoration(n: int, seed: int) -> tuple[Estimate, float]:
+    """Five sites that restore one half each, with noise that they share in part."""
+    random = np.random.default_rng(seed)
+    below = 3 + random.normal(size=n)
+    shared = 0.5 * below + random.exponential(size=n) - 1
+    moved: dict[Key, np.ndarray] = {
+        (Site("resid_post", layer), "last", ""): shared + 0.5 * random.normal(size=n)
+        for layer in range(5)
+    }
+    (row,) = nested_restoration(moved, below, np.arange(n), seed=seed)
+    return Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"]), 0.5
+
+
+def _restored_by_none(n: int, seed: int) -> tuple[Estimate, float]:
+    """Twenty sites that restore nothing."""
+    random = np.random.default_rng(seed)
+    moved: dict[Key, np.ndarray] = {
+        (Site("resid_post", at), "last", ""): random.normal(size=n) for at in range(20)
+    }
+    (row,) = nested_restoration(moved, 3 + random.normal(size=n), np.arange(n), seed=seed)
+    return Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"]), 0.0
+
+
+def _success(metric: str, n: int, seed: int) -> tuple[Estimate, float]:
+    """Four emotions and n prompts, some easier than others; steered texts hit in .7, random ones in
+    .2.
+    """
+    random = np.random.default_rng(seed)
+    names = ("anger", "fear", "joy", "trust")
+    ease = random.normal(size=n)
+    arms = {}
+    for control, rate in (("", 0.7), ("random", 0.2)):
+        reach = ease + random.normal(size=(4, n)) < np.sqrt(2) * norm.ppf(rate)
+        arms[control, 1.0] = {
+            name: [name if one else None for one in hit]
+            for name, hit in zip(names, reach, strict=True)
+        }
+    rows = [row for row in success_rows(arms, np.arange(n)) if row["control"] == ""]
+    return _estimate(rows, metric), 0.7 if metric == "success" else 0.5
+
+
+def _mean(draw: Draw, truth: float, n: int, seed: int) -> tuple[Estimate, float]:
+    return mean_interval(draw(np.random.default_rng(seed), n), np.arange(n)), truth
+
+
+def _ratio(n: int, seed: int) -> tuple[Estimate, float]:
+    random = np.random.default_rng(seed)
+    below = 3 + random.normal(size=n)
+    return ratio_interval(0.5 * below + random.exponential(size=n) - 1, below, np.arange(n)), 0.5
+
+
+def _score(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None]:
+    x, y, groups = twins(seed, n=n, shift=shift)
+    folds = grouped_folds(y, groups, n_splits=min(5, n), seed=seed)
+    told = cross_validate(x, y, groups, folds=folds, settings=[{"C": 0.1}] * len(folds))
+    return _estimate(score(told), metric), None
+
+
+def _separation(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None]:
+    x, _, groups = twins(seed, n=n, shift=shift)
+    return _estimate(
+        separation(x[::2], x[1::2], groups[::2], n_splits=min(5, n), seed=seed), metric
+    ), None
+
+
+def _estimate(rows: list[TableRow], metric: str) -> Estimate:
+    row = next(row for row in rows if row["metric"] == metric)
+    return Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"])
+
+
+def _differences(
+    seed: int, n: int, d: int, truth: float, shape: str = "normal"
+) -> Float[np.ndarray, "pair d"]:
+    draw, mean = _DRAWS[shape]
+    noise = draw(np.random.default_rng(seed), n * d).reshape(n, d) - mean
+    return noise + truth * np.eye(d)[-1]
+
+
+def _norm(n: int, truth: float, shape: str, seed: int) -> tuple[Estimate, float]:
+    return lengths.length(_differences(seed, n, 64, truth, shape), np.arange(n)), truth
+
+
+def _held_out(n: int, truth: float, shape: str, seed: int) -> tuple[Estimate, float]:
+    rows = _differences(seed, n, 64, truth, shape)
+    vector = methods.fit_unit(methods.paired, rows, np.zeros_like(rows))
+    return methods.held_out_length(
+        rows, np.zeros_like(rows), np.arange(n), seed=seed
+    ), truth * float(vector[-1])
+
+
+def _cosine(n: int, truth: float, seed: int) -> tuple[Estimate, float]:
+    one, other = _differences(2 * seed, n, 64, 3.0), _differences(2 * seed + 1, n, 64, 3 * truth)
+    other[:, 0] += 3 * np.sqrt(1 - truth**2)
+    return lengths.cosine((one, np.arange(n)), (other, n + np.arange(n))), truth
+
+
+_DRAWS: dict[str, tuple[Draw, float]] = {
+    "normal": (lambda random, n: random.normal(size=n), 0.0),
+    "skewed": (lambda random, n: random.exponential(size=n), 1.0),
+}
+_SIZES = (8, 16, 64)
+_UNSURE = "nested restoration, 20 sites do nothing"
+
+INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
+    **{
+        f"mean, {shape}, n {n}": partial(_mean, *_DRAWS[shape], n)
+        for shape in _DRAWS
+        for n in (4, *_SIZES)
+    },
+    **{f"restoration interval, n {n}": partial(_ratio, n) for n in (4, *_SIZES)},
+    **{
+        f"probe {m}, shift {s}, n {n}": partial(_score, m, n, s)
+        for m in ("auroc", "accuracy", "log_loss")
+        for s in (0.0, 1.0, 3.0)
+        for n in _SIZES
+    },
+    **{
+        f"{m}, any of 4 sites, shift {s}, n {n}": partial(_nested, m, n, s)
+        for m in (NESTED_AUROC, ABOVE_TEXT)
+        for s in (0.0, 2.0)
+        for n in (8, 16)
+    },
+    **{f"nested restoration, n {n}": partial(_nested_restoration, n) for n in _SIZES},
+    **{f"{_UNSURE}, n {n}": partial(_restored_by_none, n) for n in _SIZES},
+    **{
+        f"steering {m}, n {n}": partial(_success, m, n)
+        for m in ("success", "success_above")
+        for n in _SIZES
+    },
+    **{
+        f"{m}, shift {s}, n {n}": partial(_separation, m, n, s)
+        for m in ("separation_auroc", "d_prime")
+        for s in (0.0, 2.0)
+        for n in _SIZES
+    },
+    **{
+        f"norm, true {t}, {shape}, n {n}": partial(_norm, n, t, shape)
+        for shape in _DRAWS
+        for t in (0.0, 3.0)
+        for n in (4, *_SIZES)
+    },
+    **{
+        f"held-out length, true {t}, {shape}, n {n}": partial(_held_out, n, t, shape)
+        for shape in _DRAWS
+        for t in (0.0, 3.0)
+        for n in (4, *_SIZES)
+    },
+    **{
+        f"corrected cosine, true {t}, n {n}": partial(_cosine, n, t)
+        for t in (0.0, 0.8)
+        for n in _SIZES
+    },
+}
+"""Name -> seed -> an estimate and its truth (None: the mean of all estimates)."""
+
+NOTES: dict[str, str] = {
+    _UNSURE: "an interval knows nothing of other choices of a site: a p that does stands beside it",
+}
+"""Part of a name -> why that check cannot be at its level."""

@@ -1,0 +1,115 @@
+"""What scenarios teach each other's probes, and what comparisons have of their own, against
+independent computations.
+"""
+
+import numpy as np
+import pytest
+
+from interp.analysis import dependence, probes
+from interp.analysis.controls import ridge_hat
+from interp.analysis.features import standardiser
+from interp.analysis.folds import grouped_folds
+from interp.analysis.stats import weighted_auroc
+from interp.shares import Share
+
+
+def twins(n: int, d: int, shift: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    y, groups = np.tile(["affective", "neutral"], n), np.repeat(np.arange(n), 2)
+    x = random.normal(size=(2 * n, d)) + random.normal(size=(n, d))[groups]
+    x[y == "affective", 0] += shift
+    return x, y, groups
+
+
+@pytest.mark.parametrize("d", [4, 90])
+def test_influence_sums_to_the_margins_of_a_ridge_probe(d: int) -> None:
+    x, y, groups = twins(20, d, 1.0, 0)
+    fold = grouped_folds(y, groups)[2]
+    z = standardiser(x[fold.train])(x)
+    found = dependence.influence(z, y, groups, fold.train, fold.test)
+    code = (y == "neutral") - (y[fold.train] == "neutral").mean()
+    scores = ridge_hat(x[fold.train], x[fold.test]) @ code[fold.train]
+    # two classes, mirrored
+    margins = np.bincount(groups[fold.test], weights=2 * code[fold.test] * scores, minlength=20)
+    assert found.sum(axis=1) == pytest.approx(margins, abs=1e-5)
+    tested = np.unique(groups[fold.test])
+    assert not found[:, tested].any()
+    assert not np.delete(found, tested, axis=0).any()
+
+
+def test_what_is_learned_of_nothing_is_shared_and_what_is_learned_of_much_is_not() -> None:
+    def inflation(shift: float, seed: int) -> float:
+        x, y, groups = twins(40, 8, shift, seed)
+        folds = grouped_folds(y, groups, seed=seed)
+        return probes.cross_validate(x, y, groups, folds=folds, settings=[{"C": 0.1}] * 5).inflation
+
+    assert np.mean([inflation(0.0, seed) for seed in range(20)]) > 1.25
+    assert np.mean([inflation(4.0, seed) for seed in range(5)]) < 1.2
+    # nothing is known
+    assert dependence.shared_inflation(np.zeros((3, 3))) == dependence.UNKNOWN_INFLATION
+    alone = probes.cross_validate(
+        *twins(10, 3, 1.0, 0), folds=grouped_folds(*twins(10, 3, 1.0, 0)[1:])[:1]
+    )
+    assert alone.inflation == 1.0
+
+
+def test_the_variance_is_the_sum_over_comparisons_with_a_common_scenario() -> None:
+    random = np.random.default_rng(1)
+    scores, truth = random.integers(0, 9, 24).astype(float), np.tile([True, False, False], 8)
+    groups, fold = np.arange(24) // 3, np.arange(24) // 3 % 2
+    ones = np.ones((1, 24))
+    value = float(weighted_auroc(scores, ones * truth, ones * ~truth, strata=fold)[0])
+    compared = [
+        (i, j)
+        for i in range(24)
+        for j in range(24)
+        if truth[i] and not truth[j] and fold[i] == fold[j]
+    ]
+
+    def part(i: int, j: int) -> float:
+        return (float(scores[i] > scores[j]) + 0.5 * float(scores[i] == scores[j]) - value) / len(
+            compared
+        )
+
+    # All pairs of comparisons that have a scenario in common, each once.
+    told = [(i, j, part(i, j)) for i, j in compared]
+    expected = sum(
+        one * other
+        for i, j, one in told
+        for k, m, other in told
+        if {groups[i], groups[j]} & {groups[k], groups[m]}
+    )
+    found = dependence.auroc_variance([scores], [truth], strata=fold, groups=groups)
+    assert found == pytest.approx(expected * 8 / 7)
+    twice = dependence.auroc_variance([scores, scores], [truth, truth], strata=fold, groups=groups)
+    assert twice == pytest.approx(found)  # a mean of two that are the same
+
+
+def test_an_aurocs_variance_counts_each_comparison_once() -> None:
+    """Two scenarios per fold, scores that tell nothing: the plain jackknife says far more than
+    there is.
+    """
+    truth, groups, fold = (
+        np.tile([True, False], 16),
+        np.repeat(np.arange(16), 2),
+        np.repeat(np.arange(16), 2) // 2 % 8,
+    )
+    values, told, plain = [], [], []
+    for seed in range(300):
+        scores = np.random.default_rng(seed).normal(size=32)
+
+        def statistic(w: np.ndarray, scores: np.ndarray = scores) -> np.ndarray:
+            return weighted_auroc(scores, w * truth, w * ~truth, strata=fold)
+
+        variance = dependence.auroc_variance([scores], [truth], strata=fold, groups=groups)
+        found, naive = (Share(statistic, variance=one).estimate(groups) for one in (variance, None))
+        values.append(found.value)
+        for into, one in ((told, found), (plain, naive)):
+            half = (
+                np.log(one.ci_high / (1 - one.ci_high)) - np.log(one.ci_low / (1 - one.ci_low))
+            ) / 2
+            # Student's quantile of 15
+            into.append((half * one.value * (1 - one.value) / 2.131450) ** 2)
+    # that of 300 has an error of .08
+    assert np.mean(told) / np.var(values) == pytest.approx(1.0, abs=0.25)
+    assert np.mean(plain) / np.var(values) > 1.3
