@@ -13,6 +13,7 @@ from interp.causal.forward import open_prompts
 from interp.causal.steps import DOSE, UNITS, pushes, step
 from interp.directions import Direction
 from interp.errors import ArtefactError, DataError, UsageError
+from interp.models.generation import Decoding
 from interp.sites import Site
 
 SITE = Site("resid_post", 1)
@@ -110,7 +111,7 @@ def test_the_norm_is_kept_with_the_direction_and_checked(model, tmp_path):
 def test_what_is_written_is_told_token_by_token(model):
     heard = []
     rows = model.tokenize(PROMPTS, open_turn=True)
-    written = model.generate(rows, max_new_tokens=5, told=heard.append)
+    written = model.generate(rows, Decoding(max_new_tokens=5), told=heard.append)
     assert heard[-1] == written
     assert [max(map(len, texts)) for texts in heard] == [1, 2, 3, 4, 5][: len(heard)]
     for before, after in pairwise(heard):

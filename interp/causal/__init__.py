@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from interp.causal.readout import Readout
     from interp.causal.stand_ins import STAND_INS
     from interp.causal.steering import dose_response, steer
-    from interp.causal.steering_sweep import sweep
+    from interp.causal.steering_sweep import Place, sweep
 
 _HOME = {
     "Bench": "interp.causal.bench",
     "EDITS": "interp.causal.edits",
     "Intervention": "interp.causal.interventions",
+    "Place": "interp.causal.steering_sweep",
     "Readout": "interp.causal.readout",
     "STAND_INS": "interp.causal.stand_ins",
     "ablate": "interp.causal.ablation",
@@ -34,7 +35,7 @@ _HOME = {
 }
 
 __all__ = [
-    "EDITS", "STAND_INS", "Bench", "Intervention", "Readout", "ablate", "applied",
+    "EDITS", "STAND_INS", "Bench", "Intervention", "Place", "Readout", "ablate", "applied",
     "contribution_rows", "dose_response", "generate", "patch_pairs", "steer", "sweep",
 ]  # fmt: skip
 

@@ -29,6 +29,7 @@ from interp.causal.words import word_scores
 from interp.directions import Direction
 from interp.errors import UsageError
 from interp.models import LanguageModel
+from interp.models.generation import Decoding
 from interp.models.quantised import warn_of_rounding
 from interp.models.texts.conversations import Prompt
 from interp.progress import track
@@ -92,9 +93,7 @@ def steer(
         model,
         rows,
         edits,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        seed=seed,
+        Decoding(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed),
     )
 
 

@@ -186,12 +186,14 @@ class _Asking(NamedTuple):
 
 def _read(asked: dict[str, Any]) -> _Asking:
     """The options that `steer` and `chat` share, checked as far as they can be without a model."""
+    from interp.models.generation import Decoding
     from interp.study.sentence import Manner, read_mixture
     from interp.study.sources import Wanted
 
-    how = ("scale", "unit", "max_new_tokens", "temperature", "seed")
+    how = ("max_new_tokens", "temperature", "seed")
+    decoding = Decoding(**{name: asked[name] for name in how})
     where = tuple(asked["where"].split("+"))
-    manner = Manner(**{name: asked[name] for name in how}, where=where)
+    manner = Manner(scale=asked["scale"], unit=asked["unit"], where=where, decoding=decoding)
     whence = ("model", "direction", "run", "stimuli", "arm")
     wanted = Wanted(**{name: asked[name] for name in whence}, keep=not asked["no_cache"])
     weights = read_mixture(asked["emotion"]) if asked["emotion"] else {}

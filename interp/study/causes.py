@@ -14,12 +14,13 @@ from interp.causal.bench import Bench
 from interp.causal.contributions import KINDS, contribution_rows, ranked
 from interp.causal.patching import patch_pairs
 from interp.causal.steering import dose_response
-from interp.causal.steering_sweep import Place, sweep_places
+from interp.causal.steering_sweep import Place, sweep
 from interp.chance import draws_for
 from interp.directions import Direction
 from interp.errors import UsageError
 from interp.evaluation.judges import judge_named
 from interp.models.checks.reliance import tell_refused, usable
+from interp.models.generation import Decoding
 from interp.results import TableRows
 from interp.sites import Site
 from interp.study import power
@@ -121,15 +122,13 @@ def steering(study: Study) -> TableRows:
     )
     judge = judge_named(study.settings.judge, study.model, study.readout.readout)
     if judge is not None:
-        rows += sweep_places(
+        rows += sweep(
             study.model,
             neutral,
             _places(study, chosen),
             judge,
             scales=limits.scales,
-            max_new_tokens=NEW_TOKENS,
-            seed=study.settings.seed,
-            groups=[stimulus.group for stimulus in neutral],
+            decoding=Decoding(max_new_tokens=NEW_TOKENS, seed=study.settings.seed),
         )
     return rows
 

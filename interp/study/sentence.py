@@ -4,7 +4,7 @@ with the same seed and stop rules; and what the steering cost.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from interp.evaluation.costs import costs
 from interp.evaluation.judges import forced_choice
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel
-from interp.models.generation import check_generation
+from interp.models.generation import Decoding
 from interp.models.texts.conversations import Prompt
 from interp.study.sources import DirectionSource, one_of
 
@@ -34,16 +34,13 @@ ToldArm = Callable[[str, list[str]], None]
 class Manner:
     """How prompts are steered and continued. `scale` counts in `unit` (`interp.causal.steps`).
 
-    Raises `UsageError` for a scale that is not finite, an unknown unit, no new tokens, or a
-    temperature below 0.
+    Raises `UsageError` for a scale that is not finite, or an unknown unit.
     """
 
     scale: float = 1.0
     unit: str = "dose"
     where: Where = STEERED_AT
-    max_new_tokens: int = 40
-    temperature: float = 0.0
-    seed: int = 0
+    decoding: Decoding
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.scale):
@@ -52,7 +49,6 @@ class Manner:
             )
         if self.unit not in UNITS:
             raise UsageError(f"unknown unit {self.unit!r}: choose one of {', '.join(UNITS)}.")
-        check_generation(self.max_new_tokens, self.temperature)
 
 
 class Said(NamedTuple):
@@ -116,9 +112,7 @@ def say(
             model,
             rows,
             added[arm],
-            max_new_tokens=manner.max_new_tokens,
-            temperature=manner.temperature,
-            seed=manner.seed,
+            manner.decoding,
             told=_in_words(model, arm, told),
         )
         for arm in arms
@@ -171,9 +165,7 @@ def facts(
         "added": length,
         "share_of_stream": _known(length / norm),
         "natural_lengths": None if alone is None else _known(length / alone.length),
-        "max_new_tokens": manner.max_new_tokens,
-        "temperature": manner.temperature,
-        "seed": manner.seed,
+        **asdict(manner.decoding),
     }
 
 
