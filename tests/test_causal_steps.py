@@ -10,7 +10,7 @@ import pytest
 import interp
 from interp.causal.edits import add
 from interp.causal.forward import open_prompts
-from interp.causal.steps import DOSE, UNITS, pushes, step
+from interp.causal.steps import DOSE, UNITS, Strength, pushes, step
 from interp.directions import Direction
 from interp.errors import ArtefactError, DataError, UsageError
 from interp.models.generation import Decoding
@@ -59,7 +59,7 @@ def test_a_mixture_is_the_sum_of_its_steps(model):
     mixture = [(one, 1.0), (other, -0.5)]
     rows = open_prompts(model, PROMPTS)
     total = 3.0 * (4.0 * one.vector - 0.5 * 2.0 * other.vector)
-    edits = pushes(model, rows, mixture, scale=3.0, unit="stream", where="last")
+    edits = pushes(model, rows, mixture, Strength(3.0, "stream"), where="last")
     whole = interp.Intervention(SITE, add(total), "last")
     found, expected = (
         interp.causal.forward.run_forward(model, rows, interventions=some, read=[SITE])

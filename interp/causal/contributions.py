@@ -167,15 +167,14 @@ def contribution_rows(
     contribution: affective minus neutral.
 
     `activations` maps `z` and `post` sites to values at the texts' last token; `twins` says which
-    items are whose. Only components
-    that write before the direction's site count. Intervals are over scenarios. What is ranked
-    highest is so by chance too: `report` (the emotion's twins that took no part) gives the value
-    and its interval, and column `half` says "report", else "choose". `rank` counts from 1 for the
-    largest push towards the emotion; `component` is head or neuron, `index` its number; `p` is that
-    it does not push towards the emotion, by flipping the signs of the scenarios that tell the
-    value. Behind a post-norm each has a second row, metric `frozen_contribution`. Raises
-    `UsageError`, before anything is computed, where the parts at a site do not add up to what is
-    added to the stream.
+    items are compared. Only components that write before the direction's site count. Intervals are
+    over scenarios. What is ranked highest is so by chance too: `report` (other twins of the
+    emotion, which took no part) gives the value and its interval, and column `half` says "report",
+    else "choose". `rank` counts from 1 for the largest push towards the emotion; `component` is
+    head or neuron, `index` its number; `p` is that it does not push towards the emotion, by
+    flipping the signs of the scenarios that tell the value. Behind a post-norm each has a second
+    row, metric `frozen_contribution`. Raises `UsageError`, before anything is computed, where the
+    parts at a site do not add up to what is added to the stream.
     """
     counted = [
         site
@@ -197,13 +196,8 @@ def contribution_rows(
         frozen = _paired(model, activations, behind, direction, (told.items,), frozen=True)
         for rank, component in enumerate(order, start=1):
             where = Site(name, component.layer, component.index if kind == "head" else None)
-            common = {
-                **site_columns(where),
-                "emotion": twins.emotion,
-                "component": kind,
-                "half": half,
-            }
-            common |= {"index": component.index, "rank": rank}
+            common = {**site_columns(where), "emotion": twins.emotion, "component": kind}
+            common |= {"half": half, "index": component.index, "rank": rank}
             values = paired[component][1]
             estimate = mean_interval(values, told.groups)._asdict()
             p = sign_flip(group_sums(values, told.groups), side="above")

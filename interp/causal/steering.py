@@ -24,7 +24,14 @@ from interp.causal.interventions import Intervention, Where
 from interp.causal.pooled import gain_rows
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
-from interp.causal.steps import Weighted, check_direction, pushes, random_like, with_length
+from interp.causal.steps import (
+    Strength,
+    Weighted,
+    check_direction,
+    pushes,
+    random_like,
+    with_length,
+)
 from interp.causal.words import word_scores
 from interp.directions import Direction
 from interp.errors import UsageError
@@ -84,8 +91,7 @@ def steer(
         model,
         rows,
         mixture,
-        scale=scale,
-        unit=unit,
+        Strength(scale, unit),
         where=where,
         allow_foreign=allow_foreign,
     )

@@ -13,7 +13,7 @@ from interp.causal.forward import Encoded, open_prompts
 from interp.causal.generation import write_tokens
 from interp.causal.interventions import Intervention, Where
 from interp.causal.steering import STEERED_AT
-from interp.causal.steps import UNITS, Weighted, pushes, step
+from interp.causal.steps import UNITS, Strength, Weighted, pushes, step
 from interp.directions import Direction
 from interp.errors import UsageError
 from interp.evaluation.costs import costs
@@ -105,7 +105,8 @@ def say(
     same numbers, and a scale of 0 gives the unsteered text. Raises as `interp.steer`.
     """
     rows = open_prompts(model, prompts)
-    steered = pushes(model, rows, mixture, scale=manner.scale, unit=manner.unit, where=manner.where)
+    strength = Strength(manner.scale, manner.unit)
+    steered = pushes(model, rows, mixture, strength, where=manner.where)
     added: dict[str, list[Intervention]] = {UNSTEERED: [], STEERED: steered}
     tokens = {
         arm: write_tokens(
