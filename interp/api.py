@@ -26,7 +26,7 @@ from interp.capture import ActivationStore, capture
 from interp.capture.options import Options
 from interp.causal import ablation
 from interp.causal.bench import Bench
-from interp.causal.contributions import KINDS, contribution_rows, ranked
+from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.chance import draws_for
@@ -266,16 +266,8 @@ def _contributions(
     listed = {}
     for emotion, one in directions.items():
         mine = [row for row, pair in enumerate(pairs) if pair.affective.emotion == emotion]
-        groups = pairs.of(emotion).groups
-        listed[emotion] = contribution_rows(
-            model,
-            activations,
-            twins[mine],
-            one,
-            emotion=emotion,
-            groups=groups,
-            top=top,
-        )
+        own = EmotionTwins(emotion, twins[mine], pairs.of(emotion).groups)
+        listed[emotion] = contribution_rows(model, activations, own, one, top=top)
     return listed
 
 

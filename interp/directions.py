@@ -5,7 +5,7 @@ card.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,14 @@ class Direction:
     def step(self) -> Float[np.ndarray, " d_model"]:
         """length * vector: what steering adds at scale 1."""
         return self.vector * self.length
+
+    def with_origin(self, origin: Mapping[str, Any]) -> "Direction":
+        """The same direction, whose provenance says that its activations came from `origin`. The
+        warnings of both are kept.
+        """
+        told = {**origin, **self.provenance}
+        warnings = [one for by in (origin, self.provenance) for one in by.get("warnings", [])]
+        return replace(self, provenance={**told, "warnings": warnings} if warnings else told)
 
     def _repr_html_(self) -> str:
         """For a notebook: what it is the direction of, where, and how long it is."""

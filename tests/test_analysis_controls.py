@@ -155,7 +155,7 @@ def test_a_nuisance_that_some_fold_lacks_cannot_compete() -> None:
 
 
 def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
-    task = prepare("reception", *twins(40, 8, 0.0, 0)[1:], n_perm=400)
+    task = prepare("reception", Design.infer(*twins(40, 8, 0.0, 0)[1:]), n_perm=400)
     sites = [
         ({"site": f"s{k}", "layer": k}, twins(40, 8, 3.0 if k == 3 else 0.0, 50 + k)[0])
         for k in range(6)
@@ -181,7 +181,7 @@ def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:
 
 def test_control_can_be_left_out_and_warnings_name_the_task() -> None:
     x, y, groups = twins(12, 30, 0.0, 8)
-    task = prepare("reception", y, groups, n_splits=3, n_perm=20, seed=4)
+    task = prepare("reception", Design.infer(y, groups), n_splits=3, n_perm=20, seed=4)
     rows, null, told, _ = probe_rows(x, task, control=False)
     assert {row["control"] for row in rows} == {""}
     assert len(null.draws) == 20
@@ -202,13 +202,12 @@ def test_few_relabellings_are_told() -> None:
     def told(task: Task) -> tuple[str, ...]:
         return probe_sites(lambda: [({}, x)], task).warnings
 
-    task = prepare("reception", y, np.repeat(np.arange(5), 6), n_perm=300)
+    task = prepare("reception", Design.infer(y, np.repeat(np.arange(5), 6)), n_perm=300)
     assert any(
         "allow 16 different relabellings, so no p can fall below 0.06" in one for one in told(task)
     )
-    many = prepare(
-        "reception", y, np.repeat(np.arange(5), 6), pairs=np.repeat(np.arange(15), 2), n_perm=300
-    )
+    apart = Design.infer(y, np.repeat(np.arange(5), 6), np.repeat(np.arange(15), 2))
+    many = prepare("reception", apart, n_perm=300)
     assert not any("relabellings" in one for one in told(many))
 
 
@@ -218,7 +217,7 @@ def test_text_rows_stand_on_the_same_folds() -> None:
         f"{'no' if one == 'neutral' else 'yes'} word {group}"
         for one, group in zip(y, groups, strict=True)
     ]
-    task = prepare("reception", y, groups, n_perm=10)
+    task = prepare("reception", Design.infer(y, groups), n_perm=10)
     rows = text_score_rows(
         text_predictions(texts, task, lexicons={"negation": ["no"], "function_words": ["the"]}),
         task,

@@ -4,6 +4,7 @@ else does.
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -293,15 +294,20 @@ def test_sign_is_anchored_on_held_out_twins_with_a_warning() -> None:
     assert "sign turned" in turned.provenance["warnings"][0]
 
 
+def test_an_origin_is_told_beside_the_warnings_of_both() -> None:
+    sure = fit(*noisy(12, 64, 9.0, 0), site=SITE, labels=LABELS)
+    assert sure.with_origin({"model": "m"}).provenance == {"model": "m"}
+    lost = replace(sure, provenance={"warnings": ["short"]})
+    found = lost.with_origin({"model": "m", "warnings": ["old"]})
+    assert found.provenance == {"model": "m", "warnings": ["old", "short"]}
+    assert (found.vector == sure.vector).all()
+    assert found.length == sure.length
+
+
 def test_a_saved_direction_comes_back_equal(tmp_path: Path) -> None:
     affective, neutral, _ = twins(20, 5, 3.0, 8)
-    found = fit(
-        affective,
-        neutral,
-        site=SITE,
-        labels=LABELS,
-        provenance={"model": "planted", "revision": "0" * 40},
-    )
+    found = fit(affective, neutral, site=SITE, labels=LABELS)
+    found = found.with_origin({"model": "planted", "revision": "0" * 40})
     found.save(tmp_path / "joy.safetensors")
     back = Direction.load(tmp_path / "joy.safetensors")
     assert (back.vector == found.vector).all()
@@ -315,7 +321,7 @@ def test_a_saved_direction_comes_back_equal(tmp_path: Path) -> None:
 def test_every_flipped_bit_and_truncation_is_refused(tmp_path: Path) -> None:
     affective, neutral, _ = twins(20, 3, 3.0, 9)
     path = tmp_path / "v.safetensors"
-    fit(affective, neutral, site=SITE, labels=LABELS, provenance={"model": "m"}).save(path)
+    fit(affective, neutral, site=SITE, labels=LABELS).with_origin({"model": "m"}).save(path)
     random = np.random.default_rng(0)
     for file in (path, card_path(path)):
         whole = file.read_bytes()

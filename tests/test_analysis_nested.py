@@ -5,6 +5,7 @@ import pytest
 
 from interp.analysis import nested
 from interp.analysis.controls import inner_correlations
+from interp.analysis.design import Design
 from interp.analysis.folds import grouped_folds
 from interp.analysis.predictions import Predictions, score
 from interp.analysis.site_probes import P_OF_NESTED, prepare, probe_sites
@@ -98,7 +99,7 @@ def test_what_a_fold_chooses_does_not_depend_on_what_it_is_scored_on() -> None:
 def test_a_sweep_tells_the_place_with_the_signal() -> None:
     random = np.random.default_rng(6)
     y, groups = ["affective", "neutral"] * 30, np.repeat(np.arange(30), 2)
-    task = prepare("reception", y, groups, n_perm=199)
+    task = prepare("reception", Design.infer(y, groups), n_perm=199)
     sites = []
     for layer in range(4):
         x = random.normal(size=(60, 8))
@@ -112,9 +113,8 @@ def test_a_sweep_tells_the_place_with_the_signal() -> None:
     assert row["value"] == own[2]["value"]
     assert row["p_max_t"] == min(one["p_max_t"] for one in own) <= 0.05
     assert (row["p"], row["p_of"]) == (1 / 200, P_OF_NESTED)
-    few = prepare(
-        "reception", ["affective", "neutral"] * 2, np.repeat([0, 1], 2), n_splits=2, n_perm=9
-    )
+    small = Design.infer(["affective", "neutral"] * 2, np.repeat([0, 1], 2))
+    few = prepare("reception", small, n_splits=2, n_perm=9)
     told = probe_sites(lambda: [(where, x[:4]) for where, x in sites], few, control=False)
     assert not [r for r in told.rows if r["metric"] == nested.NESTED_AUROC]
     assert any("too few scenarios to choose a place" in one for one in told.warnings)

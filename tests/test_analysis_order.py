@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import stimuli
 from interp.analysis.audit import audit
+from interp.analysis.design import Design
 from interp.analysis.directions import separation
 from interp.analysis.folds import grouped_folds, transfer_folds
 from interp.analysis.site_probes import prepare, probe_rows, text_predictions, text_score_rows
@@ -71,7 +72,7 @@ def numbers(battery: Battery) -> list[dict]:
     for name, chosen in (("reception", [i for pair in pairs for i in pair]),
                          ("categorisation", [pair.affective for pair in pairs])):  # fmt: skip
         labels = [i.emotion if name == "categorisation" else i.arm for i in chosen]
-        task = prepare(name, labels, [i.group for i in chosen], n_splits=3, n_perm=50)
+        task = prepare(name, Design.infer(labels, [i.group for i in chosen]), n_splits=3, n_perm=50)
         rows += probe_rows(np.array([activations(i.text) for i in chosen]), task)[0]
         rows += text_score_rows(
             text_predictions([i.text for i in chosen], task, lexicons=LEXICONS), task

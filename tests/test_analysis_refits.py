@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from interp.analysis import probes
 from interp.analysis.controls import Null, inner_correlations
+from interp.analysis.design import Design
 from interp.analysis.features import in_span
 from interp.analysis.folds import grouped_folds
 from interp.analysis.many_logistic import fit_labellings
@@ -19,13 +20,8 @@ from interp.analysis.site_probes import P_OF_NESTED, P_OF_RIDGE, Task, prepare, 
 
 
 def task_of(n: int, seed: int, *, n_perm: int = REFITS) -> Task:
-    return prepare(
-        "reception",
-        ["affective", "neutral"] * n,
-        np.repeat(np.arange(n), 2),
-        n_perm=n_perm,
-        seed=seed,
-    )
+    design = Design.infer(["affective", "neutral"] * n, np.repeat(np.arange(n), 2))
+    return prepare("reception", design, n_perm=n_perm, seed=seed)
 
 
 def places(
@@ -145,7 +141,7 @@ def test_categories_are_refitted_too() -> None:
     random = np.random.default_rng(3)
     y = np.tile(["anger", "fear", "joy"], 12)
     x = random.normal(size=(36, 5))
-    task = prepare("categorisation", y, np.arange(36), n_perm=REFITS)
+    task = prepare("categorisation", Design.infer(y, np.arange(36)), n_perm=REFITS)
     assert headline(task, [x])["p"] > 0.05
     x[np.arange(36), np.arange(36) % 3] += 3
     assert headline(task, [x])["p"] == 1 / (1 + REFITS)

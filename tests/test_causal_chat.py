@@ -13,9 +13,10 @@ from transformers import AutoModelForCausalLM
 from interp.causal.forward import encode_stimuli
 from interp.causal.readout import Readout
 from interp.causal.steering import steer
-from interp.causal.steering_sweep import sweep
+from interp.causal.steering_sweep import Place, sweep
 from interp.directions import Direction
 from interp.models import load
+from interp.models.generation import Decoding
 from interp.sites import Site
 from stimuli.battery import Stimulus
 from support.chat_cases import TALK, TEXT, turn
@@ -74,7 +75,9 @@ def test_a_sweep_continues_open_turns(chat_model, chat_tokenizer, monkeypatch):
     seen = []
     generate = chat_model.generate
     monkeypatch.setattr(
-        chat_model, "generate", lambda rows, **how: (seen.extend(rows), generate(rows, **how))[1]
+        chat_model,
+        "generate",
+        lambda rows, *how, **more: (seen.extend(rows), generate(rows, *how, **more))[1],
     )
     direction = Direction(
         np.eye(32)[0],
@@ -88,10 +91,10 @@ def test_a_sweep_continues_open_turns(chat_model, chat_tokenizer, monkeypatch):
     sweep(
         chat_model,
         [TEXT, TALK],
-        {"joy": direction},
+        [Place({"joy": direction})],
         lambda texts: [None] * len(texts),
         scales=(1.0,),
-        max_new_tokens=2,
+        decoding=Decoding(max_new_tokens=2),
     )
     assert {row[-1] for row in seen} == {chat_tokenizer.convert_tokens_to_ids("<assistant>")}
 
@@ -159,10 +162,9 @@ def test_the_table_says_where_a_direction_acts(chat_model):
         rows = sweep(
             chat_model,
             [TEXT, TALK],
-            {"joy": direction},
+            [Place({"joy": direction}, where)],
             lambda texts: ["joy"] * len(texts),
             scales=(1.0,),
-            where=where,
-            max_new_tokens=1,
+            decoding=Decoding(max_new_tokens=1),
         )
         assert {row["position"] for row in rows} == {position}

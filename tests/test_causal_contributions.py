@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from interp.causal.contributions import Component, contribution_rows, contributions_at, ranked
+from interp.causal.contributions import (
+    Component,
+    EmotionTwins,
+    contribution_rows,
+    contributions_at,
+    ranked,
+)
 from interp.causal.edits import zero
 from interp.causal.forward import batches, encode_stimuli, run_forward
 from interp.causal.interventions import Intervention, applied
@@ -20,6 +26,8 @@ from support.given_directions import given
 from support.tiny_models import FAMILIES, POST_NORMED
 
 SPEC = planted.SPECS["planted"]
+
+ONE_PAIR = EmotionTwins("joy", np.array([[0, 1]]), ["g"])
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -128,8 +136,7 @@ def test_behind_a_post_norm_the_rows_tell_both(tiny_folder, family):
     model = load(str(tiny_folder(family)), check=False)
     values = last_token(model, [Site(name, layer) for name in ("z", "post") for layer in (0, 1)])
     direction = given(np.eye(model.dims.d_model)[0], Site("resid_post", 1))
-    twins, asked = np.array([[0, 1]]), {"emotion": "joy", "groups": ["g"], "top": 3}
-    rows = contribution_rows(model, values, twins, direction, **asked)
+    rows = contribution_rows(model, values, ONE_PAIR, direction, top=3)
     methods = [(row["method"], row["metric"]) for row in rows]
     both = [("exact_contribution", "contribution"), ("frozen_norm", "frozen_contribution")]
     assert methods == both * 6 if family == "gemma2" else methods == both[:1] * 6
@@ -150,9 +157,7 @@ def test_only_what_writes_before_the_site_counts(circuit):
     }  # fmt: skip
     v = np.eye(128)[5]
     for target, (attention, mlp) in reach.items():
-        rows = contribution_rows(
-            circuit, at, np.array([[0, 1]]), given(v, target), emotion="joy", groups=["g"], top=999
-        )
+        rows = contribution_rows(circuit, at, ONE_PAIR, given(v, target), top=999)
         layers = {
             kind: [row["layer"] for row in rows if row["component"] == kind]
             for kind in ("head", "neuron")
@@ -162,9 +167,7 @@ def test_only_what_writes_before_the_site_counts(circuit):
         if target.name.endswith("_out"):
             assert set(layers["head"]) | set(layers["neuron"]) == {2}
     with pytest.raises(UsageError, match="not there"):
-        contribution_rows(
-            circuit, at, np.array([[0, 1]]), given(v, Site("z", 3)), emotion="joy", groups=["g"]
-        )
+        contribution_rows(circuit, at, ONE_PAIR, given(v, Site("z", 3)))
 
 
 def test_the_planted_heads_and_neurons_rank_first(circuit):
@@ -189,9 +192,8 @@ def test_the_planted_heads_and_neurons_rank_first(circuit):
         )
         direction = given(truth.direction(emotion, Site("resid_post", 3)), Site("resid_post", 3))
         groups = [pair.affective.group for pair in pairs if pair.affective.emotion == emotion]
-        table = contribution_rows(
-            circuit, arrays, twins, direction, emotion=emotion, groups=groups, top=20
-        )
+        mine = EmotionTwins(emotion, twins, groups)
+        table = contribution_rows(circuit, arrays, mine, direction, top=20)
         heads, neurons = (
             ranked(table, component=kind, emotion=emotion) for kind in ("head", "neuron")
         )
@@ -217,9 +219,8 @@ def test_intervals_of_contributions_count_scenarios(circuit):
     direction = given(v, Site("resid_post", 0))
 
     def first(values, twins, groups):
-        return contribution_rows(
-            circuit, values, twins, direction, emotion="joy", groups=groups, top=1
-        )[0]
+        mine = EmotionTwins("joy", twins, groups)
+        return contribution_rows(circuit, values, mine, direction, top=1)[0]
 
     once = first({site: told}, twins[:8], list("abcdefgh"))
     four = first(again, twins, list("abcdefgh") * 4)
@@ -252,14 +253,13 @@ def test_parts_that_do_not_add_up_give_no_contribution(
     model = load(str(tiny_folder("llama")), check=False)
     values = last_token(model, [Site(name, layer) for name in ("z", "post") for layer in (0, 1)])
     direction = given(np.eye(model.dims.d_model)[0], Site("resid_post", 1))
-    asked = {"emotion": "joy", "groups": ["g"], "top": 3}
-    assert contribution_rows(model, values, np.array([[0, 1]]), direction, **asked)
+    assert contribution_rows(model, values, ONE_PAIR, direction, top=3)
     right = getattr(type(model), matrix)
     scaled = lambda self, layer: right(self, layer) * (1.5 if layer == 1 else 1.0)  # noqa: E731
     monkeypatch.setattr(type(model), matrix, scaled)
     model.proofs.clear()
     with pytest.raises(UsageError, match=rf"{site} do not add up to {whole}.*bound 1e-05") as error:
-        contribution_rows(model, values, np.array([[0, 1]]), direction, **asked)
+        contribution_rows(model, values, ONE_PAIR, direction, top=3)
     assert "blocks.1" in str(error.value)
 
 
@@ -278,11 +278,9 @@ def test_values_are_told_of_pairs_that_did_not_rank(tiny_folder):
     for _ in range(20):
         values = {site: rng.standard_normal((32, *width)).astype(np.float32) for site in sites}
         direction = given(v, Site("resid_post", circuit.dims.n_layers - 1))
-        asked = {"emotion": "joy", "groups": groups, "top": 1}
-        for half, report in (("choose", None), ("report", (twins[8:], groups))):
-            first = contribution_rows(
-                circuit, values, twins[:8], direction, **asked, report=report
-            )[0]
+        ranking, others = (EmotionTwins("joy", one, groups) for one in (twins[:8], twins[8:]))
+        for half, report in (("choose", None), ("report", others)):
+            first = contribution_rows(circuit, values, ranking, direction, top=1, report=report)[0]
             assert (first["rank"], first["half"]) == (1, half)
             values_of[half].append(first["value"])
     assert min(values_of["choose"]) > 0

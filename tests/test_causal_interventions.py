@@ -10,6 +10,7 @@ from interp.causal.edits import add, replace, zero
 from interp.causal.interventions import Intervention, applied
 from interp.errors import InternalError, UsageError
 from interp.models import load
+from interp.models.generation import Decoding
 from interp.sites import Site
 from support.tiny_models import FAMILIES
 
@@ -132,9 +133,11 @@ def test_generation_is_the_same_with_and_without_the_cache(model, where):
             lengths=[len(p) for p in prompts],
             side="left",
         ):
-            made[use_cache] = model.generate(prompts, max_new_tokens=6, use_cache=use_cache)
+            made[use_cache] = model.generate(
+                prompts, Decoding(max_new_tokens=6), use_cache=use_cache
+            )
     assert made[True] == made[False]
-    assert made[True] != model.generate(prompts, max_new_tokens=6)
+    assert made[True] != model.generate(prompts, Decoding(max_new_tokens=6))
 
 
 def test_generated_means_every_token_after_the_prompt(model):
@@ -143,7 +146,7 @@ def test_generated_means_every_token_after_the_prompt(model):
     with applied(
         model, [Intervention(STREAM, add(v), "generated")], lengths=[len(prompt)], side="left"
     ):
-        found = model.generate([prompt], max_new_tokens=5)[0]
+        found = model.generate([prompt], Decoding(max_new_tokens=5))[0]
     ids = list(prompt)
     for _ in range(5):  # by hand: forward passes with a mask on what was written
         mask = torch.arange(len(ids))[None] >= len(prompt)

@@ -14,6 +14,7 @@ from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
 from interp.causal.steering import check_direction
 from interp.models import load
+from interp.models.generation import Decoding
 from interp.sites import Site
 from support.given_directions import given
 from test_causal_patching import SUFFIX, UNEQUAL, WORDS
@@ -135,7 +136,7 @@ def test_what_is_written_under_it_is_what_plain_hugging_face_writes(family):
     v = 3 * vector(model, 2)
     rows = open_prompts(model, ["the dog saw the child", "anna kept the old key near the river"])
     edit = Intervention(MID, add(v), ("last", "generated"))
-    found = write_on(model, rows, [edit], max_new_tokens=4)
+    found = write_on(model, rows, [edit], Decoding(max_new_tokens=4))
     for row, text in zip(rows, found, strict=True):
         ids, start = list(row.tokens), len(row.tokens) - 1
 

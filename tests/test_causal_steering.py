@@ -4,16 +4,19 @@ be void.
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from interp.causal.generation import generate
 from interp.causal.readout import Readout
 from interp.causal.steering import check_direction, dose_response, steer
-from interp.causal.steering_sweep import Place, choose_scale, sweep, sweep_places
+from interp.causal.steering_sweep import Place, choose_scale, sweep
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import load
+from interp.models.generation import Decoding
 from interp.results import table
 from interp.sites import Site
 from interp.testbeds import planted
@@ -25,6 +28,7 @@ SITE = Site("resid_post", SPEC.neuron_layer)
 WORDS = {word: emotion for emotion, words in planted.readout(SPEC).items() for word in words}
 NEUTRAL = [pair.neutral for pair in planted.stimuli(SPEC, n=2).pairs()]
 PROMPTS = [stimulus.text for stimulus in NEUTRAL]
+ONE = Decoding(max_new_tokens=1)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,8 @@ def test_steering_reaches_the_emotions_words(model, directions):
 
 def test_scale_zero_is_the_unsteered_text_alone_and_in_a_mixed_batch(model, directions):
     unsteered = [
-        model.decode(row) for row in model.generate(model.tokenize(PROMPTS[:3]), max_new_tokens=4)
+        model.decode(row)
+        for row in model.generate(model.tokenize(PROMPTS[:3]), Decoding(max_new_tokens=4))
     ]
     assert steer(model, PROMPTS[:3], directions["joy"], scale=0.0, max_new_tokens=4) == unsteered
     mixed = steer(model, PROMPTS[:3], directions["joy"], scale=[0.0, 3.0, 0.0], max_new_tokens=4)
@@ -108,7 +113,8 @@ def test_a_seed_means_the_same_sample_again(tiny):
 @pytest.fixture(scope="module")
 def swept(model, directions):
     chosen = {e: directions[e] for e in ("joy", "fear", "anger")}
-    return table(sweep(model, PROMPTS, chosen, oracle, scales=(0.25, 2.0, 4.0), max_new_tokens=2))
+    scales, short = (0.25, 2.0, 4.0), Decoding(max_new_tokens=2)
+    return table(sweep(model, PROMPTS, [Place(chosen)], oracle, scales=scales, decoding=short))
 
 
 def test_a_sweep_chooses_on_one_half_and_reports_on_the_other(swept):
@@ -142,11 +148,31 @@ def test_the_halves_share_no_prompt_and_all_arms_share_theirs(model, directions)
         seen.append(len(texts))
         return ["joy"] * len(texts)
 
-    rows = sweep(
-        model, PROMPTS[:5], {"joy": directions["joy"]}, listening, scales=(1.0,), max_new_tokens=1
-    )
+    place = Place({"joy": directions["joy"]})
+    rows = sweep(model, PROMPTS[:5], [place], listening, scales=(1.0,), decoding=ONE)
     assert seen == [3 * 3, 2 * 3]
     assert {(row["half"], row["n"]) for row in rows} == {("choose", 3), ("report", 2)}
+
+
+def test_a_sweep_writes_as_asked(model, directions):
+    """Sampled, from a seed of its own for each half: what is judged is what `generate` writes."""
+    judged = []
+
+    def listening(texts):
+        judged.append(texts)
+        return ["joy"] * len(texts)
+
+    place, sampled = Place({"joy": directions["joy"]}), {"max_new_tokens": 5, "temperature": 1.0}
+    decoding = Decoding(**sampled, seed=3)
+    sweep(model, PROMPTS[:5], [place], listening, scales=(1.0,), decoding=decoding)
+    asked = [[], []]
+    for half, one in enumerate(np.random.default_rng(3).permutation(5).tolist()):
+        asked[half % 2].append(PROMPTS[one])
+    for half, (texts, prompts) in enumerate(zip(judged, asked, strict=True)):
+        arms = prompts * 3  # unsteered, steered, random: one batch
+        written = generate(model, arms, **sampled, seed=3 + half)[: len(prompts)]
+        assert texts[: len(prompts)] == written
+        assert written != generate(model, prompts, max_new_tokens=5)
 
 
 def test_where_to_steer_is_chosen_on_one_half(model, directions):
@@ -162,13 +188,13 @@ def test_where_to_steer_is_chosen_on_one_half(model, directions):
         }
     )
     rows = table(
-        sweep_places(
+        sweep(
             model,
             PROMPTS,
             [deaf, Place(late, ("last",))],
             oracle,
             scales=(1.0, 2.0),
-            max_new_tokens=2,
+            decoding=Decoding(max_new_tokens=2),
         )
     )
     assert set(rows[rows["half"] == "place"]["where"]) == {"last+generated", "last"}
@@ -181,12 +207,11 @@ def test_where_to_steer_is_chosen_on_one_half(model, directions):
 
 
 def test_one_place_is_not_tried_and_none_is_refused(model, directions):
-    rows = sweep_places(
-        model, PROMPTS, [Place({"joy": directions["joy"]})], oracle, scales=(1.0,), max_new_tokens=1
-    )
+    place = Place({"joy": directions["joy"]})
+    rows = sweep(model, PROMPTS, [place], oracle, scales=(1.0,), decoding=ONE)
     assert {row["half"] for row in rows} == {"choose", "report"}
     with pytest.raises(StatisticsError, match="no place"):
-        sweep_places(model, PROMPTS, [], oracle)
+        sweep(model, PROMPTS, [], oracle)
 
 
 def test_the_best_scale_is_the_best_mean_and_the_smallest_of_equals():
@@ -274,7 +299,7 @@ def test_a_direction_of_another_width_or_model_is_refused(model, tiny, direction
         with pytest.raises(ArtefactError, match="allow_foreign=True"):
             steer(model, PROMPTS[:1], foreign)
         with pytest.raises(ArtefactError, match="made for"):
-            sweep(model, PROMPTS, {"joy": foreign}, oracle)
+            sweep(model, PROMPTS, [Place({"joy": foreign})], oracle)
         assert steer(model, PROMPTS[:1], foreign, max_new_tokens=1, allow_foreign=True)
     revision = {"model": "planted", "revision": "f" * 40}
     with pytest.raises(ArtefactError, match="f" * 40):
@@ -299,14 +324,13 @@ def test_a_direction_that_other_scenarios_do_not_share_is_refused_or_left_out(mo
     readout = Readout(planted.readout(SPEC), "")
     both = {"joy": joy, "fear": lost}
     with pytest.warns(UserWarning, match=r"leaves out fear \(-0.02\)"):
-        rows = sweep(model, PROMPTS[:4], both, oracle, scales=(1.0,), max_new_tokens=1)
+        rows = sweep(model, PROMPTS[:4], [Place(both)], oracle, scales=(1.0,), decoding=ONE)
     assert {row["emotion"] for row in rows} == {"joy", "all"}
     with pytest.warns(UserWarning, match=r"leaves out fear \(-0.02\)"):
         rows = dose_response(model, NEUTRAL[:4], both, readout, scales=(1.0,))
     assert {row["emotion"] for row in rows} == {"joy", "all"}
     for way in (
-        lambda: sweep(model, PROMPTS[:4], {"fear": lost}, oracle),
-        lambda: sweep_places(model, PROMPTS[:4], [Place({"fear": lost})], oracle),
+        lambda: sweep(model, PROMPTS[:4], [Place({"fear": lost})], oracle),
         lambda: dose_response(model, NEUTRAL[:4], {"fear": lost}, readout),
     ):
         with pytest.raises(StatisticsError, match="no direction has a held-out length above zero"):
@@ -328,23 +352,14 @@ def test_the_prompts_of_a_scenario_lie_in_one_half(model, directions):
         seen.append(len(texts))
         return [None] * len(texts)
 
-    groups = ["a", "a", "a", "a", "a", "b", "c", "c"]
-    rows = sweep(
-        model,
-        PROMPTS[:8],
-        {"joy": directions["joy"]},
-        listening,
-        scales=(1.0,),
-        max_new_tokens=1,
-        groups=groups,
-    )
+    place = Place({"joy": directions["joy"]})
+    told = [replace(one, group=group) for one, group in zip(NEUTRAL, "aaaaabcc", strict=False)]
+    rows = sweep(model, told, [place], listening, scales=(1.0,), decoding=ONE)
     sizes = {row["half"]: row["n"] for row in rows}
     assert sorted(sizes.values()) in ([1, 7], [2, 6], [3, 5])
     assert sizes["choose"] + sizes["report"] == 8
     with pytest.raises(StatisticsError, match="two scenarios"):
-        sweep(model, PROMPTS[:3], {"joy": directions["joy"]}, oracle, groups=["a"] * 3)
-    with pytest.raises(UsageError, match="3 prompts came with 2 groups"):
-        sweep(model, PROMPTS[:3], {"joy": directions["joy"]}, oracle, groups=["a", "b"])
+        sweep(model, told[:3], [place], oracle)
 
 
 @pytest.mark.parametrize("scale", [math.inf, -math.inf, math.nan, [1.0, math.nan]])
@@ -373,13 +388,13 @@ def test_settings_that_make_the_comparison_void_are_refused(model, directions):
         steer(model, [], joy)
     for scales in ((), (0.0, 1.0), (math.inf,), (-1.0,)):
         with pytest.raises(UsageError, match="above 0"):
-            sweep(model, PROMPTS, {"joy": joy}, oracle, scales=scales)
+            sweep(model, PROMPTS, [Place({"joy": joy})], oracle, scales=scales)
         with pytest.raises(UsageError, match="above 0"):
             dose_response(
                 model, NEUTRAL, {"joy": joy}, Readout(planted.readout(SPEC), ""), scales=scales
             )
     with pytest.raises(StatisticsError, match="two prompts"):
-        sweep(model, PROMPTS[:1], {"joy": joy}, oracle)
+        sweep(model, PROMPTS[:1], [Place({"joy": joy})], oracle)
     with pytest.raises(UsageError, match="not in the residual stream"):
         steer(model, PROMPTS[:1], given(joy.vector, Site("post", 1), 1.0, model.provenance))
     assert model.hooks_clean()

@@ -10,9 +10,10 @@ import pytest
 import interp
 from interp.causal.edits import add
 from interp.causal.forward import open_prompts
-from interp.causal.steps import DOSE, UNITS, pushes, step
+from interp.causal.steps import DOSE, UNITS, Strength, pushes, step
 from interp.directions import Direction
 from interp.errors import ArtefactError, DataError, UsageError
+from interp.models.generation import Decoding
 from interp.sites import Site
 
 SITE = Site("resid_post", 1)
@@ -58,7 +59,7 @@ def test_a_mixture_is_the_sum_of_its_steps(model):
     mixture = [(one, 1.0), (other, -0.5)]
     rows = open_prompts(model, PROMPTS)
     total = 3.0 * (4.0 * one.vector - 0.5 * 2.0 * other.vector)
-    edits = pushes(model, rows, mixture, scale=3.0, unit="stream", where="last")
+    edits = pushes(model, rows, mixture, Strength(3.0, "stream"), where="last")
     whole = interp.Intervention(SITE, add(total), "last")
     found, expected = (
         interp.causal.forward.run_forward(model, rows, interventions=some, read=[SITE])
@@ -110,7 +111,7 @@ def test_the_norm_is_kept_with_the_direction_and_checked(model, tmp_path):
 def test_what_is_written_is_told_token_by_token(model):
     heard = []
     rows = model.tokenize(PROMPTS, open_turn=True)
-    written = model.generate(rows, max_new_tokens=5, told=heard.append)
+    written = model.generate(rows, Decoding(max_new_tokens=5), told=heard.append)
     assert heard[-1] == written
     assert [max(map(len, texts)) for texts in heard] == [1, 2, 3, 4, 5][: len(heard)]
     for before, after in pairwise(heard):

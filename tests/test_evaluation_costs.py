@@ -7,6 +7,7 @@ import torch
 
 from interp.causal.forward import open_prompts
 from interp.evaluation.costs import costs, distinct_2, perplexities, repeated
+from interp.models.generation import Decoding
 
 
 def test_repetition_counted_by_hand():
@@ -44,6 +45,6 @@ def test_perplexity_is_that_of_hugging_face(tiny_model, family, monkeypatch):
 def test_what_the_model_would_write_costs_least(tiny_model):
     model = tiny_model("llama")
     rows = open_prompts(model, ["the dog ran home"])
-    likely = model.generate([list(rows[0].tokens)], max_new_tokens=6)
+    likely = model.generate([list(rows[0].tokens)], Decoding(max_new_tokens=6))
     odd = [[(token + 17) % 90 + 5 for token in likely[0]]]
     assert perplexities(model, rows, likely)[0] < perplexities(model, rows, odd)[0]

@@ -77,7 +77,7 @@ FALSE = {
     "generate": (
         LanguageModel,
         "generate",
-        lambda right: lambda self, rows, **how: [row[::-1] for row in right(self, rows, **how)],
+        lambda right: lambda self, rows, how: [row[::-1] for row in right(self, rows, how)],
     ),
     "steer": (comparisons, "add", lambda right: lambda vector: right(-vector)),
 }

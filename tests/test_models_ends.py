@@ -14,6 +14,7 @@ from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
 from interp.errors import ArtefactError, DataError
 from interp.models import load, outline
+from interp.models.generation import Decoding
 from interp.models.texts.ends import content_positions, last_content
 from interp.models.texts.tokens import Reading, added_specials
 from interp.results import table
@@ -194,8 +195,8 @@ def test_a_prompt_that_ends_in_an_end_token_is_refused(models):
     model = models["neither"]
     rows = model.tokenize(["the dog <eos>"], allow_special=True)
     with pytest.raises(DataError, match="prompt 0 ends in the end token '<eos>'"):
-        model.generate(rows, max_new_tokens=2)
-    assert model.generate([[2]], max_new_tokens=1)  # alone it begins a text
+        model.generate(rows, Decoding(max_new_tokens=2))
+    assert model.generate([[2]], Decoding(max_new_tokens=1))  # alone it begins a text
     model.reading = Reading(allow_special=True)
     try:
         with pytest.raises(DataError, match="stimulus '0' ends in the end token"):

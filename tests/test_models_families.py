@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from interp.errors import DataError, InternalError, UsageError
 from interp.models.checks.doctor import examine
+from interp.models.generation import Decoding
 from interp.sites import Site
 from support.tiny_models import FAMILIES, WORDS
 
@@ -89,9 +90,9 @@ def test_greedy_text_is_hugging_faces_alone_in_a_batch_and_without_cache(model, 
         )
         new = kept[0, len(row) :].tolist()
         expected.append([token for token in new if token not in model.end_tokens])
-    assert model.generate(rows, max_new_tokens=12) == expected
-    assert model.generate(rows, max_new_tokens=12, use_cache=False) == expected
-    assert [model.generate([row], max_new_tokens=12)[0] for row in rows] == expected
+    assert model.generate(rows, Decoding(max_new_tokens=12)) == expected
+    assert model.generate(rows, Decoding(max_new_tokens=12), use_cache=False) == expected
+    assert [model.generate([row], Decoding(max_new_tokens=12))[0] for row in rows] == expected
 
 
 def test_last_logits_are_the_last_row_of_forward(model):
@@ -211,7 +212,7 @@ def test_hooks_are_gone_after_an_exception(model):
     assert model.hooks_clean()
     for run in (
         model.forward,
-        lambda batch, hooks: model.generate([[5, 6]], max_new_tokens=2, hooks=hooks),
+        lambda batch, hooks: model.generate([[5, 6]], Decoding(max_new_tokens=2), hooks=hooks),
     ):
         with pytest.raises(ZeroDivisionError):
             run(model.pad([[5, 6]]), hooks=[(Site("mlp_out", 0).hook, fail)])
@@ -222,8 +223,8 @@ def test_text_and_prompt_longer_than_the_context(model):
     with pytest.raises(DataError, match=r"the context of .* holds 128 \(n_ctx\)"):
         model.forward(model.pad([[5] * 129]))
     with pytest.raises(DataError, match="its 4 new tokens has 129 positions"):
-        model.generate([[5] * 125], max_new_tokens=4)
-    assert len(model.generate([[5] * 124], max_new_tokens=4)[0]) <= 4
+        model.generate([[5] * 125], Decoding(max_new_tokens=4))
+    assert len(model.generate([[5] * 124], Decoding(max_new_tokens=4))[0]) <= 4
 
 
 def test_a_hook_left_behind_is_an_error(tiny_model):

@@ -24,6 +24,7 @@ from interp.cli import cli
 from interp.errors import InternalError, ResourceError, UsageError
 from interp.models import load
 from interp.models.checks.doctor import confirm, examine
+from interp.models.generation import Decoding
 from interp.models.placement import check_placement, materialised
 from interp.sites import Site, expand
 from support.capture_cases import FEW, SITES, battery, capture, tree, write_store
@@ -146,7 +147,7 @@ def test_runs_edits_and_contributions_are_those_of_the_plain_model(two):
     for one, other in zip(*found, strict=True):
         assert close(other, one)
     assert not close(found[0][0], found[0][1])
-    texts = [model.generate(rows, max_new_tokens=4) for model in two]
+    texts = [model.generate(rows, Decoding(max_new_tokens=4)) for model in two]
     assert texts[0] == texts[1]
 
 

@@ -10,7 +10,7 @@ import torch
 
 from interp.capture import capture
 from interp.causal.bench import Bench, Knockout
-from interp.causal.contributions import Component, contribution_rows
+from interp.causal.contributions import Component, EmotionTwins, contribution_rows
 from interp.causal.edits import zero
 from interp.causal.interventions import Intervention, applied
 from interp.causal.knockout import measure
@@ -225,8 +225,8 @@ def test_a_mixture_of_experts_is_used_but_for_its_neurons(mixtral):
     heads = [Site("z", layer) for layer in range(mixtral.dims.n_layers)]
     values = {site: stored.read(site, "last_content").x for site in heads}
     last = Site("resid_post", mixtral.dims.n_layers - 1)
-    asked = {"emotion": "joy", "groups": ["g"]}
-    rows = contribution_rows(mixtral, values, np.array([[0, 1]]), direction(mixtral, last), **asked)
+    twins = EmotionTwins("joy", np.array([[0, 1]]), ["g"])
+    rows = contribution_rows(mixtral, values, twins, direction(mixtral, last))
     assert {row["component"] for row in rows} == {"head"}
     assert patch_pairs(mixtral, UNEQUAL, READOUT, sites=("mlp_out@1",), positions=("last",))
     checks = {row["check"]: row["passed"] for row in examine(mixtral)}

@@ -5,7 +5,7 @@ import torch
 
 from interp.errors import DataError, UsageError
 from interp.models import Batch
-from interp.models.generation import check_generation, choose
+from interp.models.generation import Decoding, choose
 from support.tiny_models import N_CTX
 
 LONG = "the dog cried . " * 60
@@ -126,15 +126,15 @@ def test_a_batch_that_contradicts_itself():
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ((0, 0.0), "at least 1"),
-        ((3, -1.0), "temperature -1.0"),
-        ((3, float("nan")), "nan"),
-        ((3, float("inf")), "inf"),
+        ({"max_new_tokens": 0}, "at least 1"),
+        ({"max_new_tokens": 3, "temperature": -1.0}, "temperature -1.0"),
+        ({"max_new_tokens": 3, "temperature": float("nan")}, "nan"),
+        ({"max_new_tokens": 3, "temperature": float("inf")}, "inf"),
     ],
 )
 def test_settings_that_generate_nothing(settings, told):
     with pytest.raises(UsageError, match=told):
-        check_generation(*settings)
+        Decoding(**settings)
 
 
 def test_sampling_draws_from_the_softmax():
@@ -155,7 +155,8 @@ def test_a_seed_means_a_text(llama):
     prompts = llama.tokenize(["the dog", "Anna lost the old key and"])
 
     def sample(seed, **settings):
-        return llama.generate(prompts, max_new_tokens=10, seed=seed, temperature=1.0, **settings)
+        sampled = Decoding(max_new_tokens=10, temperature=1.0, seed=seed)
+        return llama.generate(prompts, sampled, **settings)
 
     torch.manual_seed(1)
     first = sample(7)
@@ -179,6 +180,8 @@ def test_text_ends_at_the_end_token(llama):
             else tensor
         )
 
-    rows = llama.generate([[5, 6], [7]], max_new_tokens=9, hooks=[("unembed.hook_out", end)])
+    rows = llama.generate(
+        [[5, 6], [7]], Decoding(max_new_tokens=9), hooks=[("unembed.hook_out", end)]
+    )
     assert [len(row) for row in rows] == [2, 2]
     assert len(calls) == 3

@@ -16,6 +16,7 @@ from interp.causal.readout import Readout
 from interp.cli import cli
 from interp.models import LanguageModel, load
 from interp.models.counted import Counted, PassShape
+from interp.models.generation import Decoding
 from interp.results import read_table
 from interp.study.measure import STAGE_UNITS, measure_stages
 from interp.study.rehearsal import Rehearsal
@@ -121,9 +122,9 @@ class Marked(Counted):
         super().__init__(model)
         self.steps = 0
 
-    def generate(self, prompts, **how):
+    def generate(self, prompts, *how, **more):
         before = len(self.passes)
-        written = super().generate(prompts, **how)
+        written = super().generate(prompts, *how, **more)
         self.steps += len(self.passes) - before - 1
         del self.passes[before + 1 :]
         return written
@@ -204,7 +205,7 @@ def test_what_is_read_on_behind_a_pass_is_counted_too(words, llama, monkeypatch)
 def test_a_counted_model_leaves_no_hook_and_the_model_as_it_was(llama):
     before, logits = llama.count_hooks(), llama.forward(llama.pad([[1, 2, 3]]))
     counted = Counted(llama)
-    written = counted.generate([[1, 2, 3], [4, 5]], max_new_tokens=6)
+    written = counted.generate([[1, 2, 3], [4, 5]], Decoding(max_new_tokens=6))
     assert [len(row) for row in written] == [6, 6]  # as long as they may be
     steps = [(2, 1, 3 + step) for step in range(5)]
     assert [one[:3] for one in counted.passes] == [(2, 3, 0), *steps]

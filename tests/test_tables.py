@@ -14,6 +14,7 @@ from sklearn.naive_bayes import GaussianNB
 
 import interp
 from interp.analysis.baselines import BASELINES
+from interp.analysis.design import Design
 from interp.analysis.methods import DIRECTIONS
 from interp.analysis.probes import PROBES, Probe
 from interp.analysis.site_probes import prepare, probe_sites
@@ -200,7 +201,7 @@ def test_a_probe_of_one_setting_has_a_nested_score():
     y, groups = np.tile(["a", "b"], 40), np.repeat(np.arange(40), 2)
     x = random.normal(size=(80, 3)) + 2.0 * (y == "a")[:, None]
     places = [({"layer": 0}, random.normal(size=(80, 3))), ({"layer": 1}, x)]
-    task = prepare("reception", y, groups, n_perm=20)
+    task = prepare("reception", Design.infer(y, groups), n_perm=20)
     swept = probe_sites(lambda: places, task, probe="lda", control=False)
     (row,) = [one for one in swept.rows if one["metric"] == "nested_auroc"]
     assert (row["layer"], row["chosen_by"]) == (1, "5 of 5 folds")

@@ -6,6 +6,7 @@ from interp import lazy
 
 if TYPE_CHECKING:
     from interp.analysis.baselines import BASELINES
+    from interp.analysis.design import Design
     from interp.analysis.directions import fit, fit_groups, separation
     from interp.analysis.erasers import fit_eraser
     from interp.analysis.methods import DIRECTIONS
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _HOME = {
     "BASELINES": "interp.analysis.baselines",
     "DIRECTIONS": "interp.analysis.methods",
+    "Design": "interp.analysis.design",
     "PROBES": "interp.analysis.probes",
     "cross_validate": "interp.analysis.probes",
     "fit": "interp.analysis.directions",
@@ -26,8 +28,8 @@ _HOME = {
 }
 
 __all__ = [
-    "BASELINES", "DIRECTIONS", "PROBES", "cross_validate", "fit", "fit_eraser", "fit_groups",
-    "prepare", "probe_rows", "separation",
+    "BASELINES", "DIRECTIONS", "PROBES", "Design", "cross_validate", "fit", "fit_eraser",
+    "fit_groups", "prepare", "probe_rows", "separation",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

@@ -7,7 +7,6 @@ direction fitted on some scenarios separates the twins of others.
 """
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -47,25 +46,23 @@ def fit(
     labels: tuple[str, str],
     groups: Labels | None = None,
     method: str = DIRECTION,
-    provenance: Mapping[str, Any] | None = None,
 ) -> Direction:
     """The direction from `neutral` rows to `affective` rows (row i of both is one pair), labelled
     (affective, neutral).
 
     `groups` are the pairs' scenarios; without them every pair counts as one of its own. Its length
     is measured on held-out scenarios (`held_out_length`); where that is not surely above zero, or
-    the axis of `pca` has no sign, `warnings` in its provenance say so, and `pca` warns. Raises
-    `DataError` for rows that do not match or are not finite, `StatisticsError` for fewer than two
-    pairs or scenarios, `UsageError` for an unknown method, `ArtefactError` when the twins do not
-    differ along it.
+    the axis of `pca` has no sign, `warnings` in its provenance say so, and `pca` warns.
+    `Direction.with_origin` adds where the activations came from. Raises `DataError` for rows that
+    do not match or are not finite, `StatisticsError` for fewer than two pairs or scenarios,
+    `UsageError` for an unknown method, `ArtefactError` when the twins do not differ along it.
     """
     check_rows(affective, neutral)
     scenarios = np.arange(len(affective)) if groups is None else groups
     vector = fit_unit(method_named(method), affective, neutral)
     difference = (affective - neutral).astype(np.float64)
     natural = held_out_length(affective, neutral, scenarios, method=method)
-    told = {**(provenance or {})}
-    doubts = [*told.get("warnings", []), *_doubts(natural, labels)]
+    doubts = _doubts(natural, labels)
     if method == "pca" and (p := axis_p(difference, vector, scenarios)) > LEAST_P:
         doubts.append(
             f"no sign: the mean of {labels[0]!r} minus {labels[1]!r} along the first principal "
@@ -73,8 +70,7 @@ def fit(
             "by the emotion."
         )
         warnings.warn(f"the pca direction at {site} has {doubts[-1]}", stacklevel=2)
-    if doubts:
-        told["warnings"] = doubts
+    told = {"warnings": doubts} if doubts else {}
     spread = float((difference @ vector).std(ddof=1))
     interval = (natural.ci_low, natural.ci_high)
     norm = _norm(np.concatenate([affective, neutral]))
@@ -87,7 +83,6 @@ def fit_groups(
     groups: Labels,
     *,
     site: Site,
-    provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Direction]:
     """Group-centred directions of scenarios told under every emotion (EC).
 
@@ -111,9 +106,7 @@ def fit_groups(
     centre = told.mean(axis=1)
     found = {}
     for place, name in enumerate(names):
-        direction = fit(
-            told[:, place], centre, site=site, labels=(str(name), "mean"), provenance=provenance
-        )
+        direction = fit(told[:, place], centre, site=site, labels=(str(name), "mean"))
         found[str(name)] = replace(direction, method="group_centred", stream_norm=_norm(told))
     return found
 

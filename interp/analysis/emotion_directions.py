@@ -84,14 +84,8 @@ def fit_emotion(
         "operation": "add scale * length * vector to the residual stream",
         "pairs": len(twins[0]),
     }
-    return fit(
-        *twins,
-        site=site,
-        labels=(emotion, NEUTRAL),
-        groups=groups,
-        method=method,
-        provenance={**origin, **made},
-    )
+    found = fit(*twins, site=site, labels=(emotion, NEUTRAL), groups=groups, method=method)
+    return found.with_origin({**origin, **made})
 
 
 def fit_centred(
@@ -115,7 +109,8 @@ def fit_centred(
         "texts": len(x),
         "centred": "within the scenario" if crossed else "over scenarios dealt together",
     }
-    return fit_groups(x, emotions, scenarios, site=site, provenance={**origin, **made})
+    found = fit_groups(x, emotions, scenarios, site=site)
+    return {emotion: one.with_origin({**origin, **made}) for emotion, one in found.items()}
 
 
 def _dealt(emotions: Sequence[str], groups: Scenarios) -> list[int]:

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 import stimuli
 from interp.analysis.baselines import Lexicons, count_listed, words
 from interp.analysis.controls import can_compete
+from interp.analysis.design import Design
 from interp.analysis.refits import Sites
 from interp.analysis.site_probes import (
     Sweep,
@@ -43,9 +44,11 @@ def task_of(
     folds: int = 5,
     seed: int = 0,
 ) -> Task:
-    """The question as a task over the items' scenarios. Raises as `prepare`."""
-    groups = [item.group for item in items]
-    return prepare(question, labels, groups, n_splits=folds, seed=seed)
+    """The question as a task over the items' scenarios. Raises as `Design.infer` and
+    `prepare`.
+    """
+    design = Design.infer(labels, [item.group for item in items])
+    return prepare(question, design, n_splits=folds, seed=seed)
 
 
 def cells(sites: Sequence[Site], positions: Sequence[str]) -> list[tuple[Site, str]]:

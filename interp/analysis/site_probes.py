@@ -6,7 +6,7 @@ then costs a few fits.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,23 +81,14 @@ class Probed(NamedTuple):
 
 
 def prepare(
-    name: str,
-    y: Labels,
-    groups: Labels,
-    *,
-    pairs: Labels | None = None,
-    n_splits: int = 5,
-    n_perm: int = 1000,
-    seed: int = 0,
+    name: str, design: Design, *, n_splits: int = 5, n_perm: int = 1000, seed: int = 0
 ) -> Task:
-    """The task `name` (reception, categorisation, ...) of labels `y` in scenarios `groups`.
+    """The task `name` (reception, categorisation, ...) of a design (`Design.infer`).
 
-    What relabelling may exchange is inferred (`interp.analysis.design`); `pairs` says that the
-    pairs of a scenario are independent of each other. Scenarios are named anew, by number in order
-    of first appearance, so that no draw depends on what a file calls them. Raises as `Design` and
-    `grouped_folds`.
+    Scenarios are named anew, by number in order of first appearance, so that no draw depends on
+    what a file calls them. Raises as `grouped_folds` and `Design.relabel`.
     """
-    design = Design.infer(y, numbered(groups).astype(str), pairs)
+    design = replace(design, groups=numbered(design.groups).astype(str))
     folds = grouped_folds(design.y, design.groups, n_splits=n_splits, seed=seed)
     return Task(
         name, design, folds, relabellings(design, folds=folds, n_perm=n_perm, seed=seed), seed

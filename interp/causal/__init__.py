@@ -7,7 +7,7 @@ from interp import lazy
 if TYPE_CHECKING:
     from interp.causal.ablation import ablate
     from interp.causal.bench import Bench
-    from interp.causal.contributions import contribution_rows
+    from interp.causal.contributions import EmotionTwins, contribution_rows
     from interp.causal.edits import EDITS
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention, applied
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from interp.causal.readout import Readout
     from interp.causal.stand_ins import STAND_INS
     from interp.causal.steering import dose_response, steer
-    from interp.causal.steering_sweep import sweep
+    from interp.causal.steering_sweep import Place, sweep
 
 _HOME = {
     "Bench": "interp.causal.bench",
     "EDITS": "interp.causal.edits",
+    "EmotionTwins": "interp.causal.contributions",
     "Intervention": "interp.causal.interventions",
+    "Place": "interp.causal.steering_sweep",
     "Readout": "interp.causal.readout",
     "STAND_INS": "interp.causal.stand_ins",
     "ablate": "interp.causal.ablation",
@@ -34,8 +36,8 @@ _HOME = {
 }
 
 __all__ = [
-    "EDITS", "STAND_INS", "Bench", "Intervention", "Readout", "ablate", "applied",
-    "contribution_rows", "dose_response", "generate", "patch_pairs", "steer", "sweep",
+    "EDITS", "STAND_INS", "Bench", "EmotionTwins", "Intervention", "Place", "Readout", "ablate",
+    "applied", "contribution_rows", "dose_response", "generate", "patch_pairs", "steer", "sweep",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.causal.post_norm import read_norm
@@ -29,7 +29,7 @@ from interp.models import LanguageModel
 from interp.models.checks.reliance import require
 from interp.models.checks.site_checks import output_map
 from interp.sites import Site, site_columns
-from interp.stats import group_sums, mean_interval
+from interp.stats import Labels, group_sums, mean_interval
 
 EXACT, FROZEN = "exact_contribution", "frozen_norm"
 """The second is told beside the first for models with a post-norm, as the metric
@@ -55,6 +55,17 @@ class Component:
     name: str
     layer: int
     index: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmotionTwins:
+    """The twins of an emotion: of each pair the numbers of its affective and its neutral item, and
+    its scenario.
+    """
+
+    emotion: str
+    items: Int[np.ndarray, "pair 2"]
+    groups: Labels
 
 
 def is_unit(direction: Direction) -> bool:
@@ -146,27 +157,24 @@ def _neuron_squares(
 def contribution_rows(
     model: LanguageModel,
     activations: Mapping[Site, Float[np.ndarray, "item ..."]],
-    twins: Int[np.ndarray, "pair 2"],
+    twins: EmotionTwins,
     direction: Direction,
     *,
-    emotion: str,
-    groups: Shaped[np.ndarray, " pair"] | Sequence[str],
     top: int = 100,
-    report: tuple[Int[np.ndarray, "told_pair 2"], Sequence[str]] | None = None,
+    report: EmotionTwins | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of the `top` heads and the `top` neurons by mean paired difference of their
     contribution: affective minus neutral.
 
-    `activations` maps `z` and `post` sites to values at the texts' last token; `twins` holds, per
-    pair, the rows of the affective and the neutral item, `groups` its scenario. Only components
-    that write before the direction's site count. Intervals are over scenarios. What is ranked
-    highest is so by chance too: `report` (twins and groups that took no part) gives the value and
-    its interval, and column `half` says "report", else "choose". `rank` counts from 1 for the
-    largest push towards the emotion; `component` is head or neuron, `index` its number; `p` is that
-    it does not push towards the emotion, by flipping the signs of the scenarios that tell the
-    value. Behind a post-norm each has a second row, metric `frozen_contribution`. Raises
-    `UsageError`, before anything is computed, where the parts at a site do not add up to what is
-    added to the stream.
+    `activations` maps `z` and `post` sites to values at the texts' last token; `twins` says which
+    items are compared. Only components that write before the direction's site count. Intervals are
+    over scenarios. What is ranked highest is so by chance too: `report` (other twins of the
+    emotion, which took no part) gives the value and its interval, and column `half` says "report",
+    else "choose". `rank` counts from 1 for the largest push towards the emotion; `component` is
+    head or neuron, `index` its number; `p` is that it does not push towards the emotion, by
+    flipping the signs of the scenarios that tell the value. Behind a post-norm each has a second
+    row, metric `frozen_contribution`. Raises `UsageError`, before anything is computed, where the
+    parts at a site do not add up to what is added to the stream.
     """
     counted = [
         site
@@ -174,28 +182,28 @@ def contribution_rows(
         if site.name in KINDS.values() and writes_before(site, direction.site)
     ]
     require(model, "contributions", counted)
-    told, scenarios = (twins, groups) if report is None else report
+    told = twins if report is None else report
     half = "choose" if report is None else "report"
     rows = []
     for kind, name in KINDS.items():
         sites = sorted(site for site in counted if site.name == name)
-        paired = _paired(model, activations, sites, direction, (twins, told))
+        paired = _paired(model, activations, sites, direction, (twins.items, told.items))
         order = sorted(paired, key=lambda one: -float(paired[one][0].mean()))[:top]
         normed = {
             site.layer for site in sites if model.post_norm(site.layer, _SUBLAYER[name]) is not None
         }
         behind = [site for site in sites if site.layer in normed]
-        frozen = _paired(model, activations, behind, direction, (told,), frozen=True)
+        frozen = _paired(model, activations, behind, direction, (told.items,), frozen=True)
         for rank, component in enumerate(order, start=1):
             where = Site(name, component.layer, component.index if kind == "head" else None)
-            common = {**site_columns(where), "emotion": emotion, "component": kind, "half": half}
-            common |= {"index": component.index, "rank": rank}
+            common = {**site_columns(where), "emotion": twins.emotion, "component": kind}
+            common |= {"half": half, "index": component.index, "rank": rank}
             values = paired[component][1]
-            estimate = mean_interval(values, scenarios)._asdict()
-            p = sign_flip(group_sums(values, scenarios), side="above")
+            estimate = mean_interval(values, told.groups)._asdict()
+            p = sign_flip(group_sums(values, told.groups), side="above")
             rows.append({**common, "method": EXACT, "metric": "contribution", **estimate, "p": p})
             if component in frozen:
-                estimate = mean_interval(frozen[component][0], scenarios)._asdict()
+                estimate = mean_interval(frozen[component][0], told.groups)._asdict()
                 rows.append(
                     {**common, "method": FROZEN, "metric": "frozen_contribution", **estimate}
                 )

@@ -22,6 +22,7 @@ from interp.causal.interventions import Intervention, Where, applied
 from interp.errors import UsageError
 from interp.models import LanguageModel
 from interp.models.checks.reliance import require
+from interp.models.generation import Decoding
 from interp.models.language_model import Told
 from interp.models.quantised import warn_of_rounding
 from interp.models.texts.conversations import Prompt
@@ -60,9 +61,7 @@ def generate(
         model,
         open_prompts(model, prompts),
         interventions,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        seed=seed,
+        Decoding(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed),
     )
 
 
@@ -70,37 +69,25 @@ def write_on(
     model: LanguageModel,
     rows: Sequence[Encoded],
     interventions: Sequence[Intervention],
-    *,
-    max_new_tokens: int,
-    temperature: float = 0.0,
-    seed: int = 0,
+    decoding: Decoding,
 ) -> list[str]:
     """What `generate` gives, for prompts that are tokens already. As `write_tokens`."""
-    decoding: dict[str, Any] = {"temperature": temperature, "seed": seed}
-    written = write_tokens(model, rows, interventions, max_new_tokens=max_new_tokens, **decoding)
-    return [model.decode(new) for new in written]
+    return [model.decode(new) for new in write_tokens(model, rows, interventions, decoding)]
 
 
 def write_tokens(
     model: LanguageModel,
     rows: Sequence[Encoded],
     interventions: Sequence[Intervention],
+    decoding: Decoding,
     *,
-    max_new_tokens: int,
-    temperature: float = 0.0,
-    seed: int = 0,
     told: Told | None = None,
 ) -> list[list[int]]:
-    """The new tokens of each row. Each batch of `ROWS_AT_ONCE` draws from `seed` anew.
+    """The new tokens of each row. Each batch of `ROWS_AT_ONCE` draws from the seed anew.
 
     `told` is called after each step with the new tokens so far, of the rows that are done and of
     those of the batch at work.
     """
-    decoding: dict[str, Any] = {
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "seed": seed,
-    }
     done: list[list[int]] = []
     for first in range(0, len(rows), ROWS_AT_ONCE):
         part = rows[first : first + ROWS_AT_ONCE]
@@ -108,7 +95,7 @@ def write_tokens(
         tokens = [row.tokens for row in part]
         told_all = None if told is None else partial(_told_behind, told, tuple(done))
         with applied(model, edits, lengths=[len(row) for row in tokens], side="left"):
-            done += model.generate(tokens, told=told_all, **decoding)
+            done += model.generate(tokens, decoding, told=told_all)
     return done
 
 

@@ -24,11 +24,19 @@ from interp.causal.interventions import Intervention, Where
 from interp.causal.pooled import gain_rows
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
-from interp.causal.steps import Weighted, check_direction, pushes, random_like, with_length
+from interp.causal.steps import (
+    Strength,
+    Weighted,
+    check_direction,
+    pushes,
+    random_like,
+    with_length,
+)
 from interp.causal.words import word_scores
 from interp.directions import Direction
 from interp.errors import UsageError
 from interp.models import LanguageModel
+from interp.models.generation import Decoding
 from interp.models.quantised import warn_of_rounding
 from interp.models.texts.conversations import Prompt
 from interp.progress import track
@@ -83,8 +91,7 @@ def steer(
         model,
         rows,
         mixture,
-        scale=scale,
-        unit=unit,
+        Strength(scale, unit),
         where=where,
         allow_foreign=allow_foreign,
     )
@@ -92,9 +99,7 @@ def steer(
         model,
         rows,
         edits,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        seed=seed,
+        Decoding(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed),
     )
 
 

@@ -10,7 +10,7 @@ that.
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -41,6 +41,13 @@ vector's, not the model's.
 """
 
 
+class Strength(NamedTuple):
+    """How much is added: a scale for all prompts or one each, counted in a unit of `UNITS`."""
+
+    scale: float | int | Sequence[float] = 1.0
+    unit: str = "length"
+
+
 def step(direction: Direction, unit: str) -> Float[np.ndarray, " d_model"]:
     """What a scale of 1 adds. Raises `UsageError` for an unknown unit, and where the direction does
     not know how long the stream is.
@@ -62,28 +69,27 @@ def pushes(
     model: LanguageModel,
     rows: Sequence[Encoded],
     mixture: Sequence[Weighted],
+    strength: Strength,
     *,
-    scale: float | int | Sequence[float] = 1.0,
-    unit: str = "length",
     where: Where,
     allow_foreign: bool = False,
 ) -> list[Intervention]:
-    """The interventions that add each direction's step, times its weight, times the row's `scale`.
+    """The interventions that add each direction's step, times its weight, times the row's scale.
 
     A row whose scale is 0 stays bit for bit what it was. Raises as `check_direction` and `step`,
     and `UsageError` for a scale or a weight that is not finite. Warns of a step that is more than
     20 times as long as the stream.
     """
-    strength = _one_a_prompt(scale, len(rows))
+    scale = _one_a_prompt(strength.scale, len(rows))
     found = []
     for direction, weight in mixture:
         check_direction(model, direction, allow_foreign=allow_foreign)
         if not math.isfinite(weight):
             raise UsageError(f"the weight of a direction is {weight}: give a finite number.")
-        added = weight * step(direction, unit)
-        longest = float(np.abs(strength).max() * np.linalg.norm(added))
+        added = weight * step(direction, strength.unit)
+        longest = float(np.abs(scale).max() * np.linalg.norm(added))
         warn_if_huge(model, rows, direction.site, longest)
-        found.append(Intervention(direction.site, add(added, scale=strength), where))
+        found.append(Intervention(direction.site, add(added, scale=scale), where))
     return found
 
 

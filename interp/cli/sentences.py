@@ -121,17 +121,15 @@ class _Asking(NamedTuple):
 
 def _read(asked: SentenceOptions) -> _Asking:
     """What `steer` and `chat` are asked, checked as far as it can be without a model."""
+    from interp.models.generation import Decoding
     from interp.study.sentence import Manner, read_mixture
     from interp.study.sources import Wanted
 
-    manner = Manner(
-        scale=asked.scale,
-        unit=asked.unit,
-        where=tuple(asked.where.split("+")),
-        max_new_tokens=asked.max_new_tokens,
-        temperature=asked.temperature,
-        seed=asked.seed,
+    decoding = Decoding(
+        max_new_tokens=asked.max_new_tokens, temperature=asked.temperature, seed=asked.seed
     )
+    where = tuple(asked.where.split("+"))
+    manner = Manner(scale=asked.scale, unit=asked.unit, where=where, decoding=decoding)
     wanted = Wanted(
         model=asked.model,
         direction=asked.direction,

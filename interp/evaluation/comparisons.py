@@ -19,6 +19,7 @@ from interp.causal.prefix import Prefix
 from interp.evaluation.plainly import Plain, plus, put
 from interp.models import LanguageModel
 from interp.models.editable import Hook
+from interp.models.generation import Decoding
 from interp.sites import Site
 
 TEXTS = ((1, 9, 14, 30, 8, 21, 6), (1, 30, 12, 5), (1, 4, 17, 25, 9))
@@ -127,7 +128,7 @@ def _compare_generation(trial: Trial) -> float:
     """Greedy tokens, in a padded batch and with the cache: how far each is from Hugging Face's
     most likely one.
     """
-    written = trial.model.generate(TEXTS, max_new_tokens=WRITTEN_TOKENS)
+    written = trial.model.generate(TEXTS, Decoding(max_new_tokens=WRITTEN_TOKENS))
     return max(_unlikely(trial, ids, new) for ids, new in zip(TEXTS, written, strict=True))
 
 
@@ -140,7 +141,7 @@ def _compare_steering(trial: Trial) -> float:
     vector = vector / vector.norm() * scale
     edit = Intervention(Site("resid_post", layer), add(vector.numpy()), ("last", "generated"))
     with applied(model, [edit], lengths=[len(ids) for ids in TEXTS], side="left"):
-        written = model.generate(TEXTS, max_new_tokens=WRITTEN_TOKENS)
+        written = model.generate(TEXTS, Decoding(max_new_tokens=WRITTEN_TOKENS))
     for ids, new in zip(TEXTS, written, strict=True):
         with trial.plain.changed([(trial.plain.blocks[layer], plus(len(ids) - 1, vector))]):
             gaps.append(_unlikely(trial, ids, new))

@@ -47,10 +47,11 @@ class PlantedBench:
     def direction(self, emotion: str, site: Site, *, method: str = DIRECTION) -> Direction:
         """The direction of `emotion` that `method` finds at `site` on the fitting half."""
         pairs = self.fitting.of(emotion)
-        return fit(
+        found = fit(
             *self.values(site, pairs), site=site, labels=(emotion, NEUTRAL), groups=pairs.groups,
-            method=method, provenance=self.model.provenance,
+            method=method,
         )  # fmt: skip
+        return found.with_origin(self.model.provenance)
 
     def true_direction(self, emotion: str, site: Site) -> Direction:
         """The direction that was planted. Raises `InternalError` where none was."""

@@ -64,7 +64,9 @@ def sites_of(
     """
     x, y, groups = twins(seed, n=n, shift=shift)
     random = np.random.default_rng(seed)
-    task = prepare("reception", y, groups, n_splits=min(5, n), n_perm=N_PERM, seed=seed)
+    task = prepare(
+        "reception", Design.infer(y, groups), n_splits=min(5, n), n_perm=N_PERM, seed=seed
+    )
     return [x + i * apart * random.normal(size=x.shape) for i in range(count)], task
 
 

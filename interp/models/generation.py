@@ -4,6 +4,7 @@ same text again.
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -12,16 +13,28 @@ from torch import Tensor
 from interp.errors import UsageError
 
 
-def check_generation(max_new_tokens: int, temperature: float) -> None:
-    """Raise `UsageError` for settings that generate nothing or have no meaning."""
-    if max_new_tokens < 1:
-        raise UsageError(
-            f"max_new_tokens is {max_new_tokens}: nothing would be generated; ask for at least 1."
-        )
-    if not math.isfinite(temperature) or temperature < 0:
-        raise UsageError(
-            f"temperature {temperature}: expected 0 (greedy) or a finite number above 0."
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How prompts are continued: by how many tokens at most, at which temperature (0 is greedy),
+    and from which seed what is sampled is drawn.
+
+    Raises `UsageError` for settings that generate nothing or have no meaning.
+    """
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise UsageError(
+                f"max_new_tokens is {self.max_new_tokens}: nothing would be generated; ask for at "
+                "least 1."
+            )
+        if not math.isfinite(self.temperature) or self.temperature < 0:
+            raise UsageError(
+                f"temperature {self.temperature}: expected 0 (greedy) or a finite number above 0."
+            )
 
 
 def choose(

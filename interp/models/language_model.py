@@ -23,7 +23,7 @@ from interp.models.arithmetic import coarsest
 from interp.models.cache import cache_name
 from interp.models.chat_template import ChatTemplate
 from interp.models.editable import Hook, find_read_only
-from interp.models.generation import check_generation, choose, until
+from interp.models.generation import Decoding, choose, until
 from interp.models.hooks import Hooked
 from interp.models.partial import Begin, begun_at, gives_tuples
 from interp.models.placement import Placement, home, is_spread
@@ -145,23 +145,19 @@ class LanguageModel(Reader, Hooked):
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
+        decoding: Decoding,
         *,
-        max_new_tokens: int,
-        seed: int = 0,
-        temperature: float = 0.0,
         hooks: Sequence[Hook] = (),
         use_cache: bool = True,
         told: Told | None = None,
     ) -> list[list[int]]:
-        """New tokens after each prompt (ids), up to and without the end-of-text token; temperature
-        0 is greedy. `told` is called after each step with what was written so far.
+        """New tokens after each prompt (ids), up to and without the end-of-text token. `told` is
+        called after each step with what was written so far.
 
         Prompts run as one left-padded batch. With the cache a hook sees `[batch, prompt, ...]` once
         and then one position a call; without, all positions each time. Sampling draws from its own
-        generator, seeded by `seed`. Raises `UsageError` for settings that generate nothing or have
-        no meaning, `DataError` for a prompt that is too long, or that ends in an end token.
+        generator. Raises `DataError` for a prompt that is too long, or that ends in an end token.
         """
-        check_generation(max_new_tokens, temperature)
         refuse_ended(
             self.tokenizer,
             prompts,
@@ -170,17 +166,17 @@ class LanguageModel(Reader, Hooked):
         )
         batch = self.pad(prompts, side="left")
         self._check_width(
-            batch.ids.shape[1] + max_new_tokens,
-            what=f"the longest prompt and its {max_new_tokens} new tokens",
+            batch.ids.shape[1] + decoding.max_new_tokens,
+            what=f"the longest prompt and its {decoding.max_new_tokens} new tokens",
         )
-        draw = torch.Generator().manual_seed(seed)
+        draw = torch.Generator().manual_seed(decoding.seed)
         ends = self.end_tokens
         ids, mask, cache = batch.ids, batch.mask, None
         ended = torch.zeros(len(prompts), dtype=torch.bool)
         with self.hooked(hooks):
-            for _ in range(max_new_tokens):
+            for _ in range(decoding.max_new_tokens):
                 logits, cache = self.step(ids, mask, cache, use_cache=use_cache)
-                chosen = choose(logits, temperature=temperature, draw=draw)
+                chosen = choose(logits, temperature=decoding.temperature, draw=draw)
                 ids = torch.cat([ids, chosen.unsqueeze(1)], dim=1)
                 mask = torch.cat([mask, torch.ones(len(prompts), 1, dtype=torch.bool)], dim=1)
                 ended |= torch.isin(chosen, torch.tensor(sorted(ends), dtype=torch.long))

@@ -65,14 +65,8 @@ def patching_map(table: pd.DataFrame) -> Figure:
         at = column(own, "site"), numbers(own, "layer")
         cells = matrix(*at, own["value"], sites, layers)
         unsure = (numbers(own, "ci_low") <= 0) & (numbers(own, "ci_high") >= 0)
-        heat(
-            panel,
-            cells,
-            rows=sites,
-            columns=[whole(layer) for layer in layers],
-            limit=limit,
-            unsure=matrix(*at, unsure.astype(float), sites, layers) == 1,
-        )
+        doubtful = matrix(*at, unsure.astype(float), sites, layers).to_numpy() == 1
+        heat(panel, cells.rename(columns=whole), limit=limit, unsure=doubtful)
         panel.set_title(f"patched at: {label(name)}")
     outer_labels(axes, columns=2, x="layer", y="site")
     colour_bar(figure, axes, unit)

@@ -4,9 +4,7 @@ is an error and never an empty picture.
 
 from collections.abc import Collection, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from interp.errors import DataError
 from interp.reporting.formatting import interval, number, site_name, whole
@@ -217,16 +215,16 @@ def no_better(table: pd.DataFrame, row: pd.DataFrame, control: str) -> bool:
 
 def matrix(
     down: "pd.Series", across: "pd.Series", values: "pd.Series", names: list, columns: list
-) -> Float[np.ndarray, "row column"]:
+) -> pd.DataFrame:
     """Mean value for each combination of `down` and `across`; NaN where there is none."""
     cells = pd.DataFrame({"down": down, "across": across, "value": values})
     wide = cells.pivot_table(
         index="down", columns="across", values="value", aggfunc="mean", dropna=False
     )
-    return wide.reindex(index=names, columns=columns).to_numpy(dtype=float)
+    return wide.reindex(index=names, columns=columns).astype(float)
 
 
-def square(rows: pd.DataFrame, names: list[str]) -> Float[np.ndarray, "emotion target"]:
+def square(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """The values as a matrix, `emotion` down and `target` across; NaN where the table has no
     row.
     """

@@ -87,5 +87,5 @@ def _changes(table: pd.DataFrame, row: pd.DataFrame) -> Float[np.ndarray, "emoti
     if not holds(cells, **wanted):
         return None
     cells = select(cells, **wanted)
-    found = square(cells, list(dict.fromkeys(column(cells, "emotion"))))
+    found = square(cells, list(dict.fromkeys(column(cells, "emotion")))).to_numpy()
     return found if np.isfinite(found).all() else None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, ParamSpec
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -219,24 +219,23 @@ def chance(axes: Axes, height: float, text: str) -> None:
 
 def heat(
     axes: Axes,
-    cells: Float[np.ndarray, "row column"],
+    cells: pd.DataFrame,
     *,
-    rows: Sequence[str],
-    columns: Sequence[str],
     limit: float,
     written: bool = True,
     unsure: Bool[np.ndarray, "row column"] | None = None,
 ) -> None:
     """Draw a matrix, blue below zero, white at zero, red above, from -limit to limit; cells not
-    measured are grey.
+    measured are grey. Its rows and columns bear the table's names, which are texts.
 
     Matrices up to 12 x 12 have their numbers in the cells, unless `written` is off; those that are
     `unsure` in brackets. Raises `DataError` when no cell was measured.
     """
-    if np.isnan(cells).all():
+    values, rows, columns = cells.to_numpy(), list(cells.index), list(cells.columns)
+    if np.isnan(values).all():
         raise DataError("none of the matrix's cells was measured: there is nothing to draw.")
     map_ = mpl.colormaps["RdBu_r"].with_extremes(bad="#d9d9d9")
-    axes.imshow(cells, cmap=map_, vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
+    axes.imshow(values, cmap=map_, vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
     every = [*range(0, len(rows), max(1, math.ceil(len(rows) / 16)))]
     axes.set_yticks(every, [label(rows[place]) for place in every])
     shown = [*range(0, len(columns), max(1, math.ceil(len(columns) / 12)))]
@@ -248,8 +247,8 @@ def heat(
         ha="right" if long else "center",
     )
     axes.grid(visible=False)
-    if written and cells.shape[0] <= 12 and cells.shape[1] <= 12:
-        for (row, column), cell in np.ndenumerate(cells):
+    if written and max(values.shape) <= 12:
+        for (row, column), cell in np.ndenumerate(values):
             colour = "white" if abs(cell) > 0.6 * limit else "black"
             told = "–" if np.isnan(cell) else decimals(cell, 2)
             doubtful = unsure is not None and bool(unsure[row, column])

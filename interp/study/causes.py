@@ -11,15 +11,16 @@ import numpy as np
 
 from interp.causal.ablation import ablate
 from interp.causal.bench import Bench
-from interp.causal.contributions import KINDS, contribution_rows, ranked
+from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
 from interp.causal.patching import patch_pairs
 from interp.causal.steering import dose_response
-from interp.causal.steering_sweep import Place, sweep_places
+from interp.causal.steering_sweep import Place, sweep
 from interp.chance import draws_for
 from interp.directions import Direction
 from interp.errors import UsageError
 from interp.evaluation.judges import judge_named
 from interp.models.checks.reliance import tell_refused, usable
+from interp.models.generation import Decoding
 from interp.results import TableRows
 from interp.sites import Site
 from interp.study import power
@@ -121,15 +122,13 @@ def steering(study: Study) -> TableRows:
     )
     judge = judge_named(study.settings.judge, study.model, study.readout.readout)
     if judge is not None:
-        rows += sweep_places(
+        rows += sweep(
             study.model,
             neutral,
             _places(study, chosen),
             judge,
             scales=limits.scales,
-            max_new_tokens=NEW_TOKENS,
-            seed=study.settings.seed,
-            groups=[stimulus.group for stimulus in neutral],
+            decoding=Decoding(max_new_tokens=NEW_TOKENS, seed=study.settings.seed),
         )
     return rows
 
@@ -176,15 +175,13 @@ def _contributions(
     direction = fit_direction(study, pairs, emotion, choose_site(study, pairs))
     sites = _contributing(study, range(direction.site.layer + 1))
     activations = {site: study.values(site, study.position) for site in sites}
-    twins, groups = _of_emotion(study, pairs, emotion)
+    twins = _of_emotion(study, pairs, emotion)
     told = None if reported is None else _of_emotion(study, reported, emotion)
     return contribution_rows(
         study.model,
         activations,
         twins,
         direction,
-        emotion=emotion,
-        groups=groups,
         top=top,
         report=told,
     )
@@ -201,8 +198,8 @@ def _contributing(study: Study, layers: Iterable[int]) -> list[Site]:
     return found
 
 
-def _of_emotion(study: Study, pairs: Pairs, emotion: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The rows of an emotion's twins, and their scenarios."""
+def _of_emotion(study: Study, pairs: Pairs, emotion: str) -> EmotionTwins:
+    """Those of `pairs` that evoke the emotion, by their items' rows in the study."""
     mine = pairs.of(emotion)
     rows = [[study.row_of[item.id] for item in pair] for pair in mine]
-    return np.array(rows), mine.groups
+    return EmotionTwins(emotion, np.array(rows), mine.groups)

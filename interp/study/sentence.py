@@ -4,7 +4,7 @@ with the same seed and stop rules; and what the steering cost.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,14 +13,14 @@ from interp.causal.forward import Encoded, open_prompts
 from interp.causal.generation import write_tokens
 from interp.causal.interventions import Intervention, Where
 from interp.causal.steering import STEERED_AT
-from interp.causal.steps import UNITS, Weighted, pushes, step
+from interp.causal.steps import UNITS, Strength, Weighted, pushes, step
 from interp.directions import Direction
 from interp.errors import UsageError
 from interp.evaluation.costs import costs
 from interp.evaluation.judges import forced_choice
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel
-from interp.models.generation import check_generation
+from interp.models.generation import Decoding
 from interp.models.texts.conversations import Prompt
 from interp.study.sources import DirectionSource, one_of
 
@@ -34,16 +34,13 @@ ToldArm = Callable[[str, list[str]], None]
 class Manner:
     """How prompts are steered and continued. `scale` counts in `unit` (`interp.causal.steps`).
 
-    Raises `UsageError` for a scale that is not finite, an unknown unit, no new tokens, or a
-    temperature below 0.
+    Raises `UsageError` for a scale that is not finite, or an unknown unit.
     """
 
     scale: float = 1.0
     unit: str = "dose"
     where: Where = STEERED_AT
-    max_new_tokens: int = 40
-    temperature: float = 0.0
-    seed: int = 0
+    decoding: Decoding
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.scale):
@@ -52,7 +49,6 @@ class Manner:
             )
         if self.unit not in UNITS:
             raise UsageError(f"unknown unit {self.unit!r}: choose one of {', '.join(UNITS)}.")
-        check_generation(self.max_new_tokens, self.temperature)
 
 
 class Said(NamedTuple):
@@ -109,16 +105,15 @@ def say(
     same numbers, and a scale of 0 gives the unsteered text. Raises as `interp.steer`.
     """
     rows = open_prompts(model, prompts)
-    steered = pushes(model, rows, mixture, scale=manner.scale, unit=manner.unit, where=manner.where)
+    strength = Strength(manner.scale, manner.unit)
+    steered = pushes(model, rows, mixture, strength, where=manner.where)
     added: dict[str, list[Intervention]] = {UNSTEERED: [], STEERED: steered}
     tokens = {
         arm: write_tokens(
             model,
             rows,
             added[arm],
-            max_new_tokens=manner.max_new_tokens,
-            temperature=manner.temperature,
-            seed=manner.seed,
+            manner.decoding,
             told=_in_words(model, arm, told),
         )
         for arm in arms
@@ -171,9 +166,7 @@ def facts(
         "added": length,
         "share_of_stream": _known(length / norm),
         "natural_lengths": None if alone is None else _known(length / alone.length),
-        "max_new_tokens": manner.max_new_tokens,
-        "temperature": manner.temperature,
-        "seed": manner.seed,
+        **asdict(manner.decoding),
     }
 
 

@@ -149,7 +149,7 @@ def ablation_specificity(table: pd.DataFrame) -> Figure:
     )
     limit = float(rows["value"].abs().max()) or 1.0
     for panel, (name, own) in zip(axes, panels, strict=True):
-        heat(panel, square(own, names), rows=names, columns=names, limit=limit)
+        heat(panel, square(own, names), limit=limit)
         same = own[column(own, "emotion") == column(own, "target")]["value"].mean()
         panel.set_title(
             f"{label(name)}, top {whole(numeral(own, 'k'))}: own {number(same)}, others "

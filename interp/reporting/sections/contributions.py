@@ -58,15 +58,8 @@ def head_contributions(table: pd.DataFrame) -> Figure:
     limit = float(rows["value"].abs().max()) or 1.0
     for panel, (name, own) in zip(axes, panels, strict=True):
         cells = matrix(numbers(own, "layer"), numbers(own, "index"), own["value"], layers, heads)
-        names = [whole(layer) for layer in layers]
-        heat(
-            panel,
-            cells,
-            rows=names,
-            columns=[whole(head) for head in heads],
-            limit=limit,
-            written=False,
-        )
+        cells = cells.rename(index=whole, columns=whole)
+        heat(panel, cells, limit=limit, written=False)
         top = best(own.assign(value=own["value"].abs()))
         top = own.loc[top.index]
         panel.set_title(f"{label(name)}: {head_name(top)} {numeral(top, 'value'):+.2f}")

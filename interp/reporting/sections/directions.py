@@ -109,7 +109,7 @@ def direction_cosines(table: pd.DataFrame) -> Figure:
         len(panels), columns=2, height=0.3 * len(names) + 1.3, width=9.0 if len(panels) > 1 else 6.4
     )
     for panel, (_, own) in zip(axes, panels, strict=True):
-        heat(panel, square(own, names), rows=names, columns=names, limit=1.0)
+        heat(panel, square(own, names), limit=1.0)
         panel.set_title(f"{place(own)}, mean off the diagonal {mean_off_diagonal(own)}")
     outer_labels(axes, columns=2, x="", y="")
     colour_bar(figure, axes, "cosine")
