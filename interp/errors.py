@@ -1,4 +1,4 @@
-"""Every error that interp raises on purpose: one class an exit code.
+"""Every error that interp raises on purpose: one class per exit code.
 
 The command line turns the class into the process's exit code, so a script can tell "your file is
 wrong" from "the disk is full" without reading the message. The message itself names the row, file

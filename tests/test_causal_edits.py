@@ -166,7 +166,7 @@ def test_arrays_of_another_shape_are_refused():
         add(np.ones(5))(X, AT)
     with pytest.raises(ArtefactError, match="5 wide and the site 6"):
         project_out(np.ones(5))(X, AT)
-    with pytest.raises(UsageError, match="one a row"):
+    with pytest.raises(UsageError, match="one per row"):
         replace(np.ones((2, 2, 2, 6)))(X, AT)
     with pytest.raises(UsageError, match="expected"):
         erase(np.ones((5, 6)), centre=V)

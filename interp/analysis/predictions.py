@@ -15,7 +15,7 @@ from interp.stats import Statistic, jackknife
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Held-out probabilities, one row a tested item; `rows` are the items' numbers in x, `fold`
+    """Held-out probabilities, one row per tested item; `rows` are the items' numbers in x, `fold`
     says which fold tested each.
 
     `chosen` is the setting that the inner folds picked, one per outer fold; `influence` what blocks

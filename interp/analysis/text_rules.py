@@ -1,5 +1,5 @@
-"""The gate's rules that look at the texts themselves: one function a rule, each naming the items at
-fault.
+"""The gate's rules that look at the texts themselves: one function per rule, each naming the items
+at fault.
 
 A `Rule` says what was measured (`value`), what is allowed (`bound`) and where it failed (`detail`,
 at most ten places).

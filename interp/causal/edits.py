@@ -3,8 +3,8 @@
 An edit is `edit(x, at) -> x'` with `x: Float["token *site"]`, the activations of the selected
 tokens alone, and `at`, which says of each token its row in the batch and its absolute position in
 the text. It returns a new tensor of the same shape and dtype. A factory in `EDITS` takes arrays
-(numpy or torch) and makes an edit; an array may be given once for all tokens (`[*site]`), one a row
-(`[batch, *site]`), or one a row and absolute position (`[batch, pos, *site]`).
+(numpy or torch) and makes an edit; an array may be given once for all tokens (`[*site]`), one per
+row (`[batch, *site]`), or one per row and absolute position (`[batch, pos, *site]`).
 """
 
 import math
@@ -33,7 +33,7 @@ AnyArray = np.ndarray | Tensor
 
 
 def add(vector: AnyArray, *, scale: float | Sequence[float] | AnyArray = 1.0) -> Edit:
-    """x + scale v. `scale` is one number or one a row of the batch; a row whose scale is 0 stays
+    """x + scale v. `scale` is one number or one per row of the batch; a row whose scale is 0 stays
     bit for bit what it was.
 
     Raises `UsageError` when a scale is not finite, `ArtefactError` when the vector is not.
@@ -165,8 +165,8 @@ def exchange(
 
 
 def scale_by(factor: float | Sequence[float] | AnyArray) -> Edit:
-    """factor * x, with one factor or one a row of the batch; a row whose factor is 1 stays bit for
-    bit what it was.
+    """factor * x, with one factor or one per row of the batch; a row whose factor is 1 stays bit
+    for bit what it was.
     """
     coefficient = _coefficients(factor)
 
@@ -264,7 +264,7 @@ def _at(values: Tensor, x: Tensor, at: Selected) -> Tensor:
         return own[at.row, at.position]
     raise UsageError(
         f"an edit's array has the shape {tuple(values.shape)} and a token at the site "
-        f"{tuple(x.shape[1:])}: give one such array, one a row, or one a row and position."
+        f"{tuple(x.shape[1:])}: give one such array, one per row, or one per row and position."
     )
 
 

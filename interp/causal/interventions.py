@@ -234,7 +234,8 @@ def _select(
     if isinstance(where, Tensor):
         if len(where) != len(lengths):
             raise UsageError(
-                f"the mask has {len(where)} rows and the batch {len(lengths)}: give one row a text."
+                f"the mask has {len(where)} rows and the batch {len(lengths)}: give one row per "
+                "text."
             )
         inside = (in_prompt | generated) & (absolute < where.shape[1])
         return inside & where.to(absolute.device).gather(1, absolute.clamp(0, where.shape[1] - 1))

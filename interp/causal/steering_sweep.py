@@ -48,7 +48,7 @@ WRITTEN = Decoding(max_new_tokens=20)
 
 
 class Place(NamedTuple):
-    """A way to steer: a direction an emotion, all of one layer, and the positions where they are
+    """A way to steer: a direction per emotion, all of one layer, and the positions where they are
     added.
     """
 

@@ -155,8 +155,8 @@ class LanguageModel(Reader, Hooked):
         called after each step with what was written so far.
 
         Prompts run as one left-padded batch. With the cache a hook sees `[batch, prompt, ...]` once
-        and then one position a call; without, all positions each time. Sampling draws from its own
-        generator. Raises `DataError` for a prompt that is too long, or that ends in an end token.
+        and then one position per call; without, all positions each time. Sampling draws from its
+        own generator. Raises `DataError` for a prompt that is too long, or that ends in an end token.
         """
         refuse_ended(
             self.tokenizer,
