@@ -156,7 +156,8 @@ class LanguageModel(Reader, Hooked):
 
         Prompts run as one left-padded batch. With the cache a hook sees `[batch, prompt, ...]` once
         and then one position per call; without, all positions each time. Sampling draws from its
-        own generator. Raises `DataError` for a prompt that is too long, or that ends in an end token.
+        own generator. Raises `DataError` for a prompt that is too long, or that ends in an
+        end token.
         """
         refuse_ended(
             self.tokenizer,
