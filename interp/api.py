@@ -27,7 +27,7 @@ from interp.capture.options import Options
 from interp.causal import ablation
 from interp.causal.bench import Bench
 from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
-from interp.causal.patching import patch_pairs
+from interp.causal.patching import Patches, patch_pairs
 from interp.causal.readout import Readout
 from interp.chance import draws_for
 from interp.defaults import DIRECTION, PROBE
@@ -156,7 +156,7 @@ def patch(
     """
     named = [sites] if isinstance(sites, str) else sites
     asked = readout or readout_for(model, battery.emotions)
-    rows = patch_pairs(model, ordered_pairs(battery), asked, sites=named, seed=seed)
+    rows = patch_pairs(model, ordered_pairs(battery), asked, Patches(sites=named), seed=seed)
     return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
 
 

@@ -9,7 +9,7 @@ from interp.causal.edits import add, replace, zero
 from interp.causal.forward import encode_stimuli, open_prompts, run_forward
 from interp.causal.generation import write_on
 from interp.causal.interventions import Intervention, applied
-from interp.causal.patching import patch_pairs
+from interp.causal.patching import Patches, patch_pairs
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
 from interp.causal.steering import check_direction
@@ -155,7 +155,7 @@ def test_what_is_written_under_it_is_what_plain_hugging_face_writes(family):
 
 def test_patching_and_steering_take_the_site(family):
     _, model = family
-    rows = patch_pairs(model, UNEQUAL, READOUT, sites=("resid_mid",), positions=("last",))
+    rows = patch_pairs(model, UNEQUAL, READOUT, Patches(sites=("resid_mid",), positions=("last",)))
     layers = {row["layer"] for row in rows if row["site"] == "resid_mid"}
     assert layers == set(range(model.dims.n_layers))
     unit = vector(model).numpy() / vector(model).norm().item()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from interp.causal.alignment import align
-from interp.causal.patching import patch_pairs
+from interp.causal.patching import Patches, patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.restoration import effect_rows, gates, nested_restoration, warn_of_inverted
 from interp.errors import DataError, StatisticsError, UsageError
@@ -38,7 +38,7 @@ def rows():
             load("planted", check=False),
             planted_pairs(SPEC, 48),
             READOUT,
-            sites=("resid_post", head),
+            Patches(sites=("resid_post", head)),
         )
     )
 
@@ -135,7 +135,7 @@ def test_the_site_that_is_one_by_construction_is_never_chosen():
             load("planted", check=False),
             planted_pairs(SPEC, 16),
             READOUT,
-            sites=("resid_pre@0", "resid_post@3"),
+            Patches(sites=("resid_pre@0", "resid_post@3")),
         )
     )
     assert set(pick(embedded, metric="restoration", site="resid_pre")["position"]) == {
@@ -191,7 +191,10 @@ def test_the_total_effect_stands_beside(rows):
 def test_without_a_circuit_nothing_is_restored():
     found = table(
         patch_pairs(
-            load("planted_null", check=False), planted_pairs(NULL, 24), READOUT, modes=("denoise",)
+            load("planted_null", check=False),
+            planted_pairs(NULL, 24),
+            READOUT,
+            Patches(modes=("denoise",)),
         )
     )
     effect = pick(found, metric="total_effect", emotion="all").iloc[0]
@@ -337,9 +340,7 @@ def test_twins_of_unequal_length_equal_hooks_on_the_plain_model(llama, mode, pos
             llama,
             UNEQUAL,
             Readout(WORDS, SUFFIX),
-            sites=("resid_post@1",),
-            positions=(position,),
-            modes=(mode,),
+            Patches(sites=("resid_post@1",), positions=(position,), modes=(mode,)),
         )
     )
     hf = llama.plain().eval()
@@ -377,9 +378,7 @@ def test_an_emotion_with_one_scenario_has_no_control(llama):
             llama,
             pairs,
             Readout(WORDS, SUFFIX),
-            sites=("resid_post@2",),
-            positions=("last",),
-            modes=("denoise",),
+            Patches(sites=("resid_post@2",), positions=("last",), modes=("denoise",)),
         )
     )
     counts = pick(found, metric="kl").set_index(["emotion", "control"])["n"]
@@ -396,11 +395,11 @@ def test_an_emotion_with_one_scenario_has_no_control(llama):
 def test_what_cannot_be_patched(llama):
     readout = Readout(WORDS, SUFFIX)
     with pytest.raises(UsageError, match="unknown position 'first'"):
-        patch_pairs(llama, UNEQUAL, readout, positions=("first",))
+        patch_pairs(llama, UNEQUAL, readout, Patches(positions=("first",)))
     with pytest.raises(UsageError, match=r"unknown mode \(none given\)"):
-        patch_pairs(llama, UNEQUAL, readout, modes=())
+        patch_pairs(llama, UNEQUAL, readout, Patches(modes=()))
     with pytest.raises(UsageError, match="out of range"):
-        patch_pairs(llama, UNEQUAL, readout, sites=("resid_post@7",))
+        patch_pairs(llama, UNEQUAL, readout, Patches(sites=("resid_post@7",)))
     with pytest.raises(StatisticsError, match="at least one pair"):
         patch_pairs(llama, [], readout)
     with pytest.raises(UsageError, match="no words for 'sadness'"):

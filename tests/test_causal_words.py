@@ -14,7 +14,7 @@ from interp.causal.edits import add, zero
 from interp.causal.forward import encode_stimuli, run_forward
 from interp.causal.interventions import Intervention, applied
 from interp.causal.knockout import measure
-from interp.causal.patching import patch_pairs
+from interp.causal.patching import Patches, patch_pairs
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response
@@ -241,7 +241,10 @@ def test_patching_is_scored_by_whole_words(llama):
     bound, twins = LONG.bind(llama), pairs()
     rows = table(
         patch_pairs(
-            llama, twins, LONG, sites=("resid_post@2",), positions=("last",), modes=("denoise",)
+            llama,
+            twins,
+            LONG,
+            Patches(sites=("resid_post@2",), positions=("last",), modes=("denoise",)),
         )
     )
     scores = [

@@ -91,18 +91,18 @@ def test_patching_holds_no_more_late_than_early(llama, monkeypatch):
     twins = pairs(24)
     count = Looking(LanguageModel._run, ())
     monkeypatch.setattr(LanguageModel, "_run", lambda *args, **how: count(*args, **how))
-    asked = {"sites": ("resid_post",), "positions": ("last",), "modes": ("denoise",)}
+    asked = patching.Patches(positions=("last",), modes=("denoise",))
     readout = Readout({emotion: WORDS[emotion] for emotion in ("joy", "fear")}, SUFFIX)
     mine = [pair for pair in twins if pair.affective.emotion in ("joy", "fear")]
-    patching.patch_pairs(llama, mine, readout, **asked)
+    patching.patch_pairs(llama, mine, readout, asked)
     count.calls, whole = 0, count.calls
-    patching.patch_pairs(llama, mine, readout, **asked)
+    patching.patch_pairs(llama, mine, readout, asked)
     passes, n_batches = count.calls, len(mine) // 2
     each = passes // n_batches
     assert each * n_batches == passes <= whole  # all batches are alike
     assert n_batches > 4
     count.calls, count.at = 0, (each + 3, passes - each + 3)
-    patching.patch_pairs(llama, mine, readout, **asked)
+    patching.patch_pairs(llama, mine, readout, asked)
     early, late = count.found.values()
     assert late[0] <= early[0]
     assert late[1] <= early[1] + 20_000  # the scores of all cases are gathered

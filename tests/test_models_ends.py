@@ -9,7 +9,7 @@ import torch
 from interp.capture.options import Options
 from interp.capture.plan import make_plan
 from interp.causal.forward import encode_stimuli, open_prompts
-from interp.causal.patching import patch_pairs
+from interp.causal.patching import Patches, patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
 from interp.errors import ArtefactError, DataError
@@ -151,7 +151,7 @@ def test_an_end_token_behind_texts_changes_no_number(models, closed, open_):
     for model in (models[closed], models[open_]):
         made = given(v / np.linalg.norm(v), SITE, 3.0, model.provenance)
         rows = [
-            *patch_pairs(model, pairs, READOUT, sites=("resid_post@1",)),
+            *patch_pairs(model, pairs, READOUT, Patches(sites=("resid_post@1",))),
             *dose_response(model, told(), {"joy": made}, READOUT),
         ]
         found.append(

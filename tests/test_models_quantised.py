@@ -16,7 +16,7 @@ from interp import study
 from interp.capture import capture
 from interp.capture.plan import IDENTITY
 from interp.causal.contributions import contributions_at
-from interp.causal.patching import patch_pairs
+from interp.causal.patching import Patches, patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
 from interp.cli import cli
@@ -212,7 +212,7 @@ def test_comparisons_of_runs_warn(quantised, exact):
     pairs = battery(3).pairs()
     asked = {
         "patching": lambda one: patch_pairs(
-            one, pairs, READOUT, sites=("resid_post@1",), modes=("denoise",)
+            one, pairs, READOUT, Patches(sites=("resid_post@1",), modes=("denoise",))
         ),
         "steering": lambda one: steer(one, ["the dog ran"], first_axis(one), max_new_tokens=2),
     }

@@ -14,7 +14,7 @@ from interp.causal.contributions import Component, EmotionTwins, contribution_ro
 from interp.causal.edits import zero
 from interp.causal.interventions import Intervention, applied
 from interp.causal.knockout import measure
-from interp.causal.patching import patch_pairs
+from interp.causal.patching import Patches, patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import check_direction, steer
 from interp.errors import InternalError, UsageError
@@ -83,14 +83,14 @@ def test_an_edit_without_effect_refuses_what_edits_there_and_nothing_else(llama,
     told = r"patching is refused: blocks\.1\.hook_attn_out can be edited without effect.*" \
         r"the logits stay, not others.*Patch resid_pre or resid_post"  # fmt: skip
     with pytest.raises(UsageError, match=told):
-        patch_pairs(llama, UNEQUAL, READOUT, sites=("attn_out",), positions=("last",))
+        patch_pairs(llama, UNEQUAL, READOUT, Patches(sites=("attn_out",), positions=("last",)))
     with pytest.raises(UsageError, match=r"steering is refused: blocks\.1\.hook_attn_out can be"):
         steer(llama, ["the dog"], direction(llama), max_new_tokens=2)
     bench = Bench(llama, UNEQUAL, {"fear": direction(llama, Site("resid_post", 2))}, READOUT)
     with pytest.raises(UsageError, match=r"ablation is refused: blocks\.2\.attn\.hook_z can be"):
         measure(bench, [Knockout((Component("z", 2, 1),), (0,))])
     assert np.isfinite(measure(bench, [Knockout((Component("z", 1, 1),), (0,))]).score[0, 0])
-    assert patch_pairs(llama, UNEQUAL, READOUT, sites=("attn_out@0",), positions=("last",))
+    assert patch_pairs(llama, UNEQUAL, READOUT, Patches(sites=("attn_out@0",), positions=("last",)))
     assert capture(llama, battery(2), sites=["attn_out"]).sites
 
 
@@ -176,7 +176,7 @@ def test_where_the_stream_does_not_pass_resid_mid_it_is_read_only(llama, monkeyp
     assert "resid_mid" in llama.read_only
     told = r"patching is refused: blocks\.0\.hook_resid_mid is read-only"
     with pytest.raises(UsageError, match=told):
-        patch_pairs(llama, UNEQUAL, READOUT, sites=("resid_mid",))
+        patch_pairs(llama, UNEQUAL, READOUT, Patches(sites=("resid_mid",)))
     with pytest.raises(UsageError, match=r"steering is refused: .* is read-only here"):
         check_direction(llama, direction(llama, Site("resid_mid", 1)))
     row = next(row for row in llama.sites() if row["site"] == "resid_mid")
@@ -186,7 +186,7 @@ def test_where_the_stream_does_not_pass_resid_mid_it_is_read_only(llama, monkeyp
 def test_hooks_are_counted_from_what_was_there(opt):
     assert opt.count_hooks() > 0
     assert opt.hooks_clean()
-    rows = patch_pairs(opt, UNEQUAL, READOUT, sites=("resid_post@1",), positions=("last",))
+    rows = patch_pairs(opt, UNEQUAL, READOUT, Patches(sites=("resid_post@1",), positions=("last",)))
     assert {row["metric"] for row in rows} >= {"logit_diff"}
     along = direction(opt, Site("resid_post", 1))
     assert len(steer(opt, ["the dog"], along, max_new_tokens=2)) == 1
@@ -228,7 +228,9 @@ def test_a_mixture_of_experts_is_used_but_for_its_neurons(mixtral):
     twins = EmotionTwins("joy", np.array([[0, 1]]), ["g"])
     rows = contribution_rows(mixtral, values, twins, direction(mixtral, last))
     assert {row["component"] for row in rows} == {"head"}
-    assert patch_pairs(mixtral, UNEQUAL, READOUT, sites=("mlp_out@1",), positions=("last",))
+    assert patch_pairs(
+        mixtral, UNEQUAL, READOUT, Patches(sites=("mlp_out@1",), positions=("last",))
+    )
     checks = {row["check"]: row["passed"] for row in examine(mixtral)}
     assert checks["head sum"]
     assert all(checks.values())

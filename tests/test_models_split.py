@@ -10,7 +10,7 @@ import torch
 from interp.causal.bench import Bench, Knockout
 from interp.causal.contributions import Component, contributions_at
 from interp.causal.knockout import measure
-from interp.causal.patching import patch_pairs
+from interp.causal.patching import Patches, patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.steering import dose_response, steer
 from interp.models import load
@@ -153,7 +153,9 @@ def test_patching_finds_what_it_finds_on_one_device(two):
     pairs = battery(3).pairs()
     tables = [
         pd.DataFrame(
-            patch_pairs(model, pairs, READOUT, sites=("resid_post@1-2", "z@2"), modes=("denoise",))
+            patch_pairs(
+                model, pairs, READOUT, Patches(sites=("resid_post@1-2", "z@2"), modes=("denoise",))
+            )
         )
         for model in two
     ]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from interp import study
 from interp.capture.estimate import seconds_by_work
 from interp.capture.recording import recorder
-from interp.causal.patching import patch_pairs
+from interp.causal.patching import Patches, patch_pairs
 from interp.causal.readout import Readout
 from interp.cli import cli
 from interp.models import LanguageModel, load
@@ -197,7 +197,7 @@ def test_what_is_read_on_behind_a_pass_is_counted_too(words, llama, monkeypatch)
     for model in (llama, counted):
         spy.stage = type(model).__name__
         sites = ("resid_pre@0", "resid_post", "z")
-        patch_pairs(model, UNEQUAL, Readout(words, SUFFIX), sites=sites)
+        patch_pairs(model, UNEQUAL, Readout(words, SUFFIX), Patches(sites=sites))
     assert counted.passes == spy.passes["LanguageModel"]
     assert any(one.lowest for one in counted.passes)
 

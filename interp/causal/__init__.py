@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from interp.causal.edits import EDITS
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention, applied
-    from interp.causal.patching import patch_pairs
+    from interp.causal.patching import Patches, patch_pairs
     from interp.causal.readout import Readout
     from interp.causal.stand_ins import STAND_INS
     from interp.causal.steering import dose_response, steer
@@ -30,14 +30,16 @@ _HOME = {
     "contribution_rows": "interp.causal.contributions",
     "dose_response": "interp.causal.steering",
     "generate": "interp.causal.generation",
+    "Patches": "interp.causal.patching",
     "patch_pairs": "interp.causal.patching",
     "steer": "interp.causal.steering",
     "sweep": "interp.causal.steering_sweep",
 }
 
 __all__ = [
-    "EDITS", "STAND_INS", "Bench", "EmotionTwins", "Intervention", "Place", "Readout", "ablate",
-    "applied", "contribution_rows", "dose_response", "generate", "patch_pairs", "steer", "sweep",
+    "EDITS", "STAND_INS", "Bench", "EmotionTwins", "Intervention", "Patches", "Place", "Readout",
+    "ablate", "applied", "contribution_rows", "dose_response", "generate", "patch_pairs", "steer",
+    "sweep",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

@@ -14,6 +14,7 @@ emotion but another scenario: what it restores is the emotion without the story.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,36 +42,51 @@ WAYS = ("denoise", "noise")
 POSITIONS = ("last", "edit")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patches:
+    """What is put into the twin's run: the activations at `sites` (texts as `interp.sites.expand`
+    reads them) and `positions`. `modes` says which way: `denoise` puts the emotional text's into
+    the neutral one, `noise` the neutral text's into the emotional one.
+
+    Raises `UsageError` for an unknown position or mode, and for none.
+    """
+
+    sites: Sequence[str] = ("resid_post",)
+    positions: Sequence[str] = POSITIONS
+    modes: Sequence[str] = WAYS
+
+    def __post_init__(self) -> None:
+        _require(self.positions, POSITIONS, "position")
+        _require(self.modes, WAYS, "mode")
+
+
 def patch_pairs(
     model: LanguageModel,
     pairs: Sequence[Pair],
     readout: Readout,
+    patches: Patches | None = None,
     *,
-    sites: Sequence[str] = ("resid_post",),
-    positions: Sequence[str] = POSITIONS,
-    modes: Sequence[str] = WAYS,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Rows of a patching sweep: metrics `restoration`, `logit_diff` (nats) and `kl` (nats, of the
-    patched run to the source) for each site, position, mode, control ("" or `random_source`) and
-    emotion, and for all emotions together (`all`).
+    patched run to the source) for each site, position and mode of `patches` (by default all
+    positions and modes of `resid_post`), control ("" or `random_source`) and emotion, and for all
+    emotions together (`all`).
 
     Rows without a site and with metric `total_effect` give mean(LD_source - LD_target), with
     columns `p` (that the emotional text makes its own words likelier, by sign flips of scenarios),
     `p_corrected` over the emotions, and `effect`: "expected", "none", "inverted" or "too few"
     (fewer than 5 scenarios). Only where it is as expected is there something to restore, and a
-    restoration reported; inverted ones are warned of. `sites` are texts as `interp.sites.expand`
-    reads them. Warns on a quantised model. Raises `UsageError` for an unknown position, mode or
-    site, a site where an edit is not what its name says, or an emotion without words;
-    `StatisticsError` for no pairs; `DataError` for twins of the same tokens.
+    restoration reported; inverted ones are warned of. Warns on a quantised model. Raises
+    `UsageError` for an unknown site, a site where an edit is not what its name says, or an emotion
+    without words; `StatisticsError` for no pairs; `DataError` for twins of the same tokens.
     """
-    _require(positions, POSITIONS, "position")
-    _require(modes, WAYS, "mode")
     if not pairs:
         raise StatisticsError("patching needs at least one pair of twins, and none was given.")
     if model.quantised:
         warn_of_rounding(model.provenance, "patching")
-    swept = expand(sites, n_layers=model.dims.n_layers)
+    patches = patches or Patches()
+    swept = expand(patches.sites, n_layers=model.dims.n_layers)
     require(model, "patching", swept)
     bound = readout.bind(model)
     for emotion in {pair.affective.emotion for pair in pairs}:
@@ -79,10 +95,10 @@ def patch_pairs(
     neutral = encode_stimuli(model, [pair.neutral for pair in pairs], readout)
     other = strangers(pairs, seed=seed)
     rows: list[dict[str, Any]] = []
-    for mode in modes:
+    for mode in patches.modes:
         source, target = (affective, neutral) if mode == "denoise" else (neutral, affective)
         cases = [make_case(pair, i, source, target, int(other[i])) for i, pair in enumerate(pairs)]
-        cells = _sweep(model, cases, bound, swept, positions)
+        cells = _sweep(model, cases, bound, swept, patches.positions)
         rows += [
             {**row, "mode": mode}
             for row in _rows(cells, cases, bound, 1 if mode == "denoise" else -1)

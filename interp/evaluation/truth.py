@@ -19,7 +19,7 @@ from interp.analysis.stats import auroc
 from interp.causal.bench import Bench, Knockout
 from interp.causal.contributions import EXACT, KINDS, Component, contributions_at
 from interp.causal.knockout import measure
-from interp.causal.patching import patch_pairs
+from interp.causal.patching import Patches, patch_pairs
 from interp.causal.steering import steer
 from interp.defaults import DIRECTION
 from interp.evaluation.judges import oracle
@@ -116,9 +116,7 @@ def check_patching(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator
             bed.model,
             pairs,
             bed.readout,
-            sites=sites,
-            positions=positions,
-            modes=("denoise",),
+            Patches(sites=sites, positions=positions, modes=("denoise",)),
             seed=seed,
         )
     ]

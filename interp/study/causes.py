@@ -12,7 +12,7 @@ import numpy as np
 from interp.causal.ablation import ablate
 from interp.causal.bench import Bench
 from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
-from interp.causal.patching import patch_pairs
+from interp.causal.patching import Patches, patch_pairs
 from interp.causal.steering import dose_response
 from interp.causal.steering_sweep import Place, sweep
 from interp.chance import draws_for
@@ -51,7 +51,7 @@ def patching(study: Study) -> TableRows:
     at = ",".join(map(str, spaced(study.model.dims.n_layers, limits.layers)))
     sites = ["resid_pre@0", *(f"{name}@{at}" for name in limits.patched)]
     return patch_pairs(
-        study.model, pairs, study.readout.readout, sites=sites, seed=study.settings.seed
+        study.model, pairs, study.readout.readout, Patches(sites=sites), seed=study.settings.seed
     )
 
 
