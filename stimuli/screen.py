@@ -21,7 +21,8 @@ _BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C}
 _ZERO_WIDTH = {0x00AD, 0x180E, 0x200B, 0x2060, 0xFEFF, *range(0xE0000, 0xE0080)}
 _JOINERS = {0x200C, 0x200D}
 _SPECIAL = re.compile(
-    r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:pad|unk|bos|eos|mask|start_of_turn|end_of_turn)>|\[(?:PAD|CLS|SEP|MASK|UNK|INST)\]"
+    r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:pad|unk|bos|eos|mask|start_of_turn|end_of_turn)>"
+    r"|\[(?:PAD|CLS|SEP|MASK|UNK|INST)\]"
 )
 _LOOK_ALIKE = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE")
 _WORD = re.compile(r"[^\W\d_]+")

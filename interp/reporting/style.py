@@ -113,7 +113,8 @@ def facets(
     n_rows = math.ceil(n / columns)
     height = max(height, 2.6) if share and n <= 2 else height
     figure = Figure(figsize=(width, n_rows * height + 1.1), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, hspace=0.03, wspace=0.03)  # type: ignore[union-attr, call-arg]
+    room = {"w_pad": 0.06, "h_pad": 0.06, "hspace": 0.03, "wspace": 0.03}
+    figure.get_layout_engine().set(**room)  # type: ignore[union-attr]
     axes = [figure.add_subplot(n_rows, columns, 1)]
     for place in range(2, n + 1):
         shared = axes[0] if share else None
