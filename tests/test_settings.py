@@ -269,3 +269,12 @@ def test_the_example_lines_can_be_parsed():
             for one in ("preset", "probe", "direction", "ablate_with", "judge", "shard")
             if read.get(one)
         ]
+
+
+@pytest.mark.parametrize("name", ["run", *STAGES, "steer", "chat"])
+def test_what_a_command_needs_and_is_not_given_is_named(name):
+    given: list[str] = []
+    for option in [one for one in cli.commands[name].params if one.required]:
+        code, told = outcome(name, *given)
+        assert (code, f"Missing option '{option.opts[0]}'" in told) == (2, True), told
+        given += [option.opts[0], "planted"]

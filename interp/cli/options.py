@@ -126,7 +126,6 @@ def _option(one: Option, *, hidden: bool) -> Decorator:
         one.name,
         cls=GroupedOption,
         group=said.group,
-        default=None,
         required=one.is_required,
         help=f"{said.help}  [default: {shown}]" if shown else said.help,
         hidden=hidden,
