@@ -82,8 +82,8 @@ EACH = {
         "best text-only baseline 0.600 [0.500, 0.700]), in the stream first at layer 3 of 6 "
         "(AUROC 0.900 [0.800, 0.950]); without the 4 heads that write it most an emotion's own "
         "words become less likely (top 4 heads: 0.900 [0.800, 0.950] nats; random heads -0.010 "
-        "[-0.020, 0.000]); adding an emotion's direction makes the model write it (share at "
-        "strength 2: 0.900 [0.800, 0.950]; random directions 0.050).",
+        "[-0.020, 0.000]); adding an emotion's direction makes the model write it, on average "
+        "(share at strength 2: 0.900 [0.800, 0.950]; random directions 0.050).",
     ),
     Verdict.NOT_FOUND: (
         Says.NO,
@@ -224,7 +224,7 @@ def test_judges_decide_steering_and_all_of_them_have_to_agree():
     assert says(Question.STEERABLE, words, judged) is Says.NO
     alone = sum_up([words], model="m")
     assert alone.badges[3].says is Says.YES
-    assert "makes its own words likelier (own words at strength 2:" in alone.sentence
+    assert "makes its own words likelier on average (own words at strength 2:" in alone.sentence
     assert alone.sentence.endswith("no written text was judged).")
     yes = replace(judged, verdict=Verdict.FOUND)
     assert says(Question.STEERABLE, yes, judged) is Says.NO

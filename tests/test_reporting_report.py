@@ -205,6 +205,18 @@ def test_numbers_that_a_control_reaches_are_doubted(stage, change, warning):
     assert warning in doubt.text
 
 
+def test_emotions_whose_words_do_not_rise_are_named():
+    """The finding is of their mean: one that falls must not hide behind the others."""
+    table = TABLES["steering"]
+    own = {"metric": "label_logprob_gain", "control": "", "emotion": EMOTIONS[0]}
+    mine = np.logical_and.reduce([table[name] == value for name, value in own.items()])
+    falling = table.assign(ci_low=table["ci_low"].where(~mine, -0.5))
+    (doubt,) = cautions({"steering": falling})
+    assert doubt.text.startswith("at strength 1 the direction does not surely raise its own words")
+    assert EMOTIONS[0] in doubt.text
+    assert EMOTIONS[1] not in doubt.text
+
+
 def test_missing_baselines_few_pairs_and_unmeasured_rows_are_doubted():
     probes = TABLES["probes"]
     alone = probes[probes["control"].isin(["", "memorisation"])]

@@ -31,7 +31,7 @@ _CAUSAL: Clauses = {
     Verdict.CANNOT_SAY: "whether it causes the emotion's words cannot be said",
 }
 _JUDGED: Clauses = {
-    Verdict.FOUND: "adding an emotion's direction makes the model write it ({held})",
+    Verdict.FOUND: "adding an emotion's direction makes the model write it, on average ({held})",
     Verdict.NOT_FOUND: "adding an emotion's direction is not found to make the model write it "
     "({held})",
     Verdict.INVERTED: "adding an emotion's direction makes the model write it less often than "
@@ -40,10 +40,11 @@ _JUDGED: Clauses = {
     "said",
 }
 _WORDS: Clauses = {
-    Verdict.FOUND: "adding an emotion's direction makes its own words likelier ({held})",
+    Verdict.FOUND: "adding an emotion's direction makes its own words likelier on average ({held})",
     Verdict.NOT_FOUND: "adding an emotion's direction is not found to make its own words likelier "
     "({held})",
-    Verdict.INVERTED: "adding an emotion's direction makes its own words less likely ({held})",
+    Verdict.INVERTED: "adding an emotion's direction makes its own words less likely on average "
+    "({held})",
     Verdict.CANNOT_SAY: "whether adding an emotion's direction makes its own words likelier cannot "
     "be said",
 }

@@ -55,8 +55,8 @@ _OF_SUCCESS = {
 }
 _GAIN = "(gain in log-probability, nats; all {n} emotions together)"
 _OF_DOSE = {
-    Verdict.FOUND: "At strength {at} each emotion's direction raises its own words, more than "
-    f"{{rival}} {_GAIN}.",
+    Verdict.FOUND: "At strength {at} the emotions' directions raise their own words on average, "
+    f"more than {{rival}} {_GAIN}.",
     Verdict.NOT_FOUND: "At strength {at} the emotions' directions are not found to raise their own "
     f"words more than {{rival}} {_GAIN}.",
     Verdict.INVERTED: f"At strength {{at}} the emotions' directions lower their own words {_GAIN}.",
@@ -140,11 +140,16 @@ def _above(rows: pd.DataFrame, at: float, metric: str) -> pd.DataFrame | None:
     return select(here, **wanted) if holds(here, **wanted) else None
 
 
+def _told_strength(steered: pd.DataFrame) -> float:
+    """The strength that is told of: the one nearest to the natural length."""
+    return min(numbers(steered, "scale"), key=lambda scale: abs(scale - 1))
+
+
 def _dose(table: pd.DataFrame) -> Finding:
     rows = select(table, metric="label_logprob_gain")
     together = select(rows, emotion=POOLED)
     steered = select(together, control="")
-    at = min(numbers(steered, "scale"), key=lambda scale: abs(scale - 1))
+    at = _told_strength(steered)
     row = steered[numbers(steered, "scale") == at]
     each = rows[~column(rows, "emotion").isin(POOLED) & (numbers(rows, "scale") == at)]
     own = select(each, control="")
@@ -158,7 +163,8 @@ def _dose(table: pd.DataFrame) -> Finding:
     above, p = _above(table, at, "gain_above"), p_of(row, "p")
     compared += [] if above is None else [("above random, paired by prompt", measured(above))]
     compared += [] if p is None else [(word(row, "p_of"), told_p(row, p))]
-    compared.append((f"largest gain, {word(best(own), 'emotion')}", measured(best(own))))
+    for name, one in (("smallest", least(own)), ("largest", best(own))):
+        compared.append((f"{name} gain, {word(one, 'emotion')}", measured(one)))
     verdict = decide(number_of(row), nothing=0.0, p=p, least_p=p_of(row, "least_p"))
     surely = above is not None and decide(number_of(above), nothing=0.0) is Verdict.FOUND
     if verdict is Verdict.FOUND and not surely:
@@ -174,7 +180,7 @@ def _dose(table: pd.DataFrame) -> Finding:
     ]
     told = {"at": whole(at), "n": len(own), "rival": rival, "compared": compared}
     told |= {"answers": Question.STEERABLE, "about": OWN_WORDS, "rivals": rivals_of(*rivals)}
-    what = "each emotion's direction raises its own words"
+    what = "the emotions' directions raise their own words"
     return claim("steering", what, verdict, row, _OF_DOSE, p=p, **told)
 
 
@@ -183,9 +189,29 @@ VALID_WANTED = 0.9
 
 
 def cautions(table: pd.DataFrame) -> Iterator[Caution]:
-    """Continuations that nobody can read, and random directions that do as well."""
-    if not holds(table, metric="success", control=""):
-        return
+    """Continuations that nobody can read, random directions that do as well, and emotions whose own
+    words do not rise.
+    """
+    if holds(table, metric="success", control=""):
+        yield from _of_judged(table)
+    if holds(table, metric="label_logprob_gain", control=""):
+        yield from _of_own_words(select(table, metric="label_logprob_gain", control=""))
+
+
+def _of_own_words(steered: pd.DataFrame) -> Iterator[Caution]:
+    at = _told_strength(steered)
+    each = steered[numbers(steered, "scale") == at]
+    each = each[~column(each, "emotion").isin(POOLED)]
+    flat = each[~(numbers(each, "ci_low") > 0)]
+    if len(flat):
+        names = ", ".join(
+            f"{word(row, 'emotion')} ({measured(row)})" for _, row in groups(flat, ["emotion"])
+        )
+        text = f"at strength {whole(at)} the direction does not surely raise its own words: {names}"
+        yield Caution("steering", f"{text}.", OWN_WORDS)
+
+
+def _of_judged(table: pd.DataFrame) -> Iterator[Caution]:
     rows = select(table, metric=("success", "valid"))
     told = select(rows, half="report") if holds(rows, half="report") else rows
     valid = mean(told, metric="valid", control="")
