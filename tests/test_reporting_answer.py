@@ -81,9 +81,9 @@ EACH = {
         "In m, a linear probe tells twins apart, beyond the words (AUROC 0.900 [0.800, 0.950]; "
         "best text-only baseline 0.600 [0.500, 0.700]), in the stream first at layer 3 of 6 "
         "(AUROC 0.900 [0.800, 0.950]); without the 4 heads that write it most an emotion's own "
-        "words become less likely (top 4 heads: 0.900 [0.800, 0.950] nats; random heads -0.010 "
-        "[-0.020, 0.000]); adding an emotion's direction makes the model write it, on average "
-        "(share at strength 2: 0.900 [0.800, 0.950]; random directions 0.050).",
+        "words become less likely on average (top 4 heads: 0.900 [0.800, 0.950] nats; random heads "
+        "-0.010 [-0.020, 0.000]); adding an emotion's direction makes the model write it, on "
+        "average (share at strength 2: 0.900 [0.800, 0.950]; random directions 0.050).",
     ),
     Verdict.NOT_FOUND: (
         Says.NO,

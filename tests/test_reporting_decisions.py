@@ -210,7 +210,7 @@ def test_an_ablation_is_told_at_the_largest_k_that_has_a_control():
 def test_an_ablation_is_judged_by_its_p_beside_random_choices(p, told):
     table = TABLES["ablation"].assign(p=p)
     assert verdict("ablation", table) is told
-    assert ("lowers its own words, more than" in sentence("ablation", table)) == (
+    assert ("lowers its own words on average, more than" in sentence("ablation", table)) == (
         told is Verdict.FOUND
     )
     risen = shifted(

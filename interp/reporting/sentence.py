@@ -117,7 +117,8 @@ def _cause(verdict: Verdict, decided: Sequence[Finding]) -> str:
 
 
 _NEEDED = (
-    "without the {k} {kind}s that write it most an emotion's own words become less likely ({held})"
+    "without the {k} {kind}s that write it most an emotion's own words become less "
+    "likely on average ({held})"
 )
 
 

@@ -23,6 +23,7 @@ from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     POOLED,
     beside,
+    best,
     column,
     counted,
     groups,
@@ -169,12 +170,12 @@ def ablation_specificity(table: pd.DataFrame) -> Figure:
 
 _UNITS = "(log-probability, nats; all {n} emotions together)"
 _OF_ABLATION = {
-    Verdict.FOUND: "Ablating the top {k} {kind}s of each emotion lowers its own words, "
+    Verdict.FOUND: "Ablating the top {k} {kind}s of each emotion lowers its own words on average, "
     f"more than random {{kind}}s do {_UNITS}.",
     Verdict.NOT_FOUND: "Ablating the top {k} {kind}s of each emotion is not found to lower its own "
     f"words more than random {{kind}}s do {_UNITS}.",
     Verdict.INVERTED: "Ablating the top {k} {kind}s of each emotion raises its own words "
-    f"{_UNITS}.",
+    f"on average {_UNITS}.",
     Verdict.CANNOT_SAY: "Whether ablating the top {k} {kind}s of each emotion lowers its own words "
     f"more than random ones cannot be said {_UNITS}.",
 }
@@ -201,7 +202,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         compared += [] if p is None else [(f"against random {kind}s", told_p(row, p))]
         fall = beside(own, row, metric="projection_drop")
         compared += [] if fall is None else [("projection, natural lengths", measured(fall))]
-        compared += _largest(own, row)
+        compared += _extremes(own, row)
         verdict = _lowered(row, p)
         told = {"k": whole(numeral(row, "k")), "kind": kind, "n": n, "compared": compared}
         told["rivals"] = rivals_of(("random", f"random {kind}s", random))
@@ -222,14 +223,15 @@ def _lowered(row: pd.DataFrame, p: float | None) -> Verdict:
     return Verdict.CANNOT_SAY if p is None and verdict is Verdict.FOUND else verdict
 
 
-def _largest(own: pd.DataFrame, row: pd.DataFrame) -> Compared:
-    """The emotion whose words fall most."""
+def _extremes(own: pd.DataFrame, row: pd.DataFrame) -> Compared:
+    """The emotions whose words fall least and most."""
     each = own[(numbers(own, "k") == numeral(row, "k")) & ~column(own, "emotion").isin(POOLED)]
     wanted = {"metric": "label_logprob_change", "control": "", **words_of(row, "component", "mode")}
     if not holds(each, **wanted):
         return []
-    top = least(select(each, **wanted))
-    return [(f"largest fall, {word(top, 'emotion')}", measured(top))]
+    changes = select(each, **wanted)
+    ends = (("smallest", best(changes)), ("largest", least(changes)))
+    return [(f"{name} fall, {word(one, 'emotion')}", measured(one)) for name, one in ends]
 
 
 def drawn(row: pd.DataFrame) -> str:
