@@ -131,7 +131,9 @@ def test_what_the_words_do_as_well_is_no_yes_and_the_sentence_says_why():
     )
     layer = found(Question.LAYER, Verdict.NOT_TOLD_APART)
     both = [found(Question.REPRESENTED, Verdict.FOUND), layer]
-    assert ", at no layer by itself surely so (highest AUROC" in sum_up(both, model="m").sentence
+    assert (
+        ", though at no single layer surely so (highest AUROC" in sum_up(both, model="m").sentence
+    )
     assert says(Question.LAYER, *both) is Says.NO
 
 
@@ -290,7 +292,7 @@ def test_a_layer_is_asked_for_only_where_the_probe_is_beyond_the_words():
     near.loc[near["control"] == "char", "ci_high"] = 0.99
     told = of_probes(near)
     assert {one.verdict for one in told} == {Verdict.NOT_TOLD_APART}
-    assert "At no layer by itself" in told[0].sentence
+    assert "No single layer of the stream is surely above the words" in told[0].sentence
     unsure = of_probes(probes.assign(p_max_t=np.where(probes["metric"] == "auroc", 0.2, 0.002)))
     assert {one.verdict for one in unsure} == {Verdict.NOT_FOUND}
 

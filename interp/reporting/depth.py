@@ -11,7 +11,7 @@ from interp.sites import STREAM
 _AT = "(AUROC at layer {layer} of {n_layers}{reach})"
 _OF_A_LAYER = {
     Verdict.FOUND: f"The stream first {{does}}, beyond the words, at layer {{layer}} {_AT}.",
-    Verdict.NOT_TOLD_APART: "At no layer by itself the stream is surely above the words where it "
+    Verdict.NOT_TOLD_APART: "No single layer of the stream is surely above the words where it "
     f"{{does}} {_AT}.",
     Verdict.NOT_FOUND: f"No layer was found at which the stream by itself {{does}} {_AT}.",
     Verdict.INVERTED: f"The stream ranks the wrong way round where it {{does}} {_AT}.",

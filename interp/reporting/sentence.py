@@ -18,9 +18,9 @@ _REPRESENTED: Clauses = {
 }
 _LAYER: Clauses = {
     Verdict.FOUND: "in the stream first at layer {layer} of {n_layers} (AUROC {value})",
-    Verdict.NOT_TOLD_APART: "at no layer by itself surely so (highest AUROC {value})",
-    Verdict.NOT_FOUND: "at no layer by itself surely so (highest AUROC {value})",
-    Verdict.INVERTED: "at no layer by itself surely so (highest AUROC {value})",
+    Verdict.NOT_TOLD_APART: "though at no single layer surely so (highest AUROC {value})",
+    Verdict.NOT_FOUND: "though at no single layer surely so (highest AUROC {value})",
+    Verdict.INVERTED: "though at no single layer surely so (highest AUROC {value})",
     Verdict.CANNOT_SAY: "from which layer on cannot be said",
 }
 _CAUSAL: Clauses = {

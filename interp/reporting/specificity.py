@@ -23,14 +23,15 @@ from interp.reporting.select import (
 from interp.stats import mean_interval
 
 _OF_ITS_OWN = {
-    Verdict.FOUND: "Each emotion's own words fall further without its own top {k} {kind}s than "
-    "without those of the other emotions (nats, interval over {n} emotions).",
-    Verdict.NOT_FOUND: "Each emotion's own words are not found to fall further without its own top "
-    "{k} {kind}s than without those of the other emotions (nats, interval over {n} emotions).",
-    Verdict.INVERTED: "Each emotion's own words fall less without its own top {k} {kind}s than "
-    "without those of the other emotions (nats, interval over {n} emotions).",
-    Verdict.CANNOT_SAY: "Whether each emotion's own words fall further without its own top {k} "
-    "{kind}s than without those of the other emotions cannot be said (nats).",
+    Verdict.FOUND: "On average the emotions' own words fall further without their own top {k} "
+    "{kind}s than without those of the other emotions (nats, interval over {n} emotions).",
+    Verdict.NOT_FOUND: "The emotions' own words are not found to fall further, on average, without "
+    "their own top {k} {kind}s than without those of the other emotions (nats, interval over {n} "
+    "emotions).",
+    Verdict.INVERTED: "On average the emotions' own words fall less without their own top {k} "
+    "{kind}s than without those of the other emotions (nats, interval over {n} emotions).",
+    Verdict.CANNOT_SAY: "Whether the emotions' own words fall further, on average, without their "
+    "own top {k} {kind}s than without those of the other emotions cannot be said (nats).",
 }
 
 
