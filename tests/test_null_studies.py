@@ -50,6 +50,20 @@ def test_a_random_llama_knows_the_words_that_it_is_asked_for(tmp_path):
     assert Path(other).read_text(encoding="utf-8") != "\n".join(map(json.dumps, lines))
 
 
+def test_a_seed_draws_the_planted_model_and_the_words_that_it_knows(tmp_path):
+    script = runpy.run_path(str(SCRIPT), run_name="null")
+    known = []
+    for seed in (1, 2):
+        with script["planted_as"]("planted", seed):
+            _, battery = script["STUDIES"]["planted"](tmp_path, seed)
+            loaded = load("planted", check=False)
+        lines = Path(battery).read_text(encoding="utf-8").splitlines()
+        tokens = loaded.tokenize([json.loads(line)["text"] for line in lines])
+        assert not any(loaded.tokenizer.unk_token_id in row for row in tokens)
+        known.append(loaded.tokenizer.get_vocab())
+    assert known[0] != known[1]
+
+
 def test_an_unknown_study_is_told(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), "plante"])
     with pytest.raises(SystemExit):

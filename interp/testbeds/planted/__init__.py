@@ -12,7 +12,17 @@ from interp.testbeds.planted.texts import build_word_tokenizer, readout, stimuli
 from interp.testbeds.planted.weights import build_planted
 from interp.testbeds.records import Testbed
 
-__all__ = ["RECORDS", "SPECS", "PlantedSpec", "Truth", "build", "readout", "stimuli", "truth"]
+__all__ = [
+    "RECORDS",
+    "SPECS",
+    "PlantedSpec",
+    "Truth",
+    "build",
+    "readout",
+    "record_of",
+    "stimuli",
+    "truth",
+]
 
 SPECS = {"planted": PlantedSpec(), "planted_null": PlantedSpec(circuit=False)}
 """The models that have names: `interp.models.load("planted")`."""
@@ -23,7 +33,8 @@ def build(spec: PlantedSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return build_planted(spec), build_word_tokenizer(spec)
 
 
-def _record(spec: PlantedSpec) -> Testbed:
+def record_of(spec: PlantedSpec) -> Testbed:
+    """What `interp.testbeds.records` is to know of the model of `spec`."""
     return Testbed(
         source=partial(build, spec),
         words=readout(spec),
@@ -32,5 +43,5 @@ def _record(spec: PlantedSpec) -> Testbed:
     )
 
 
-RECORDS = {name: _record(spec) for name, spec in SPECS.items()}
+RECORDS = {name: record_of(spec) for name, spec in SPECS.items()}
 """What `interp.testbeds.records` asks for."""
