@@ -76,11 +76,12 @@ def test_what_is_kept_is_not_run_again(tmp_path, monkeypatch, capsys):
     script = runpy.run_path(str(SCRIPT), run_name="null")
     asked, folder = [], tmp_path / "kept"
 
-    def claims(name, seed, preset):
+    def verdicts(name, seed, preset):
         asked.append((name, seed, preset))
-        return {"probes: something": seed == 1, ANY: seed == 1}
+        verdict = "found" if seed == 1 else "not found"
+        return [{"stage": "probes", "what": "something", "verdict": verdict, "p": 0.04}]
 
-    monkeypatch.setitem(script["main"].__globals__, "claims", claims)
+    monkeypatch.setitem(script["main"].__globals__, "verdicts", verdicts)
     for seeds in (2, 3, 3):
         monkeypatch.setattr(
             sys,
