@@ -13,6 +13,8 @@ import pytest
 from interp.models import load
 from interp.testbeds import planted
 from interp.testbeds.planted.spec import subspaces
+from support.report_pages import folder
+from support.reporting_tables import all_tables
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "null_studies"
 ANY = "any sentence that claims an effect"
@@ -72,31 +74,35 @@ def test_an_unknown_study_is_told(monkeypatch, capsys):
 
 
 def test_what_is_kept_is_not_run_again(tmp_path, monkeypatch, capsys):
-    """Two of three seeds are there: the third alone is run, and all three are counted."""
+    """Two of three seeds are there: the third alone is run, and all three are counted. What counts
+    are the verdicts of the present rules on the tables that were kept.
+    """
     script = runpy.run_path(str(SCRIPT), run_name="null")
-    asked, folder = [], tmp_path / "kept"
+    asked, kept = [], tmp_path / "kept"
+    probes = all_tables()["probes"]
+    claim = (
+        "probes: a linear probe tells emotional texts from their neutral twins, beyond the words"
+    )
 
-    def verdicts(name, seed, preset):
+    def run_study(name, seed, *, preset, out):
         asked.append((name, seed, preset))
-        verdict = "found" if seed == 1 else "not found"
-        return [{"stage": "probes", "what": "something", "verdict": verdict, "p": 0.04}]
+        p = 0.005 if seed == 1 else 0.5
+        folder(out, {"probes": probes.assign(p=p, p_max_t=p)})
 
-    monkeypatch.setitem(script["main"].__globals__, "verdicts", verdicts)
+    monkeypatch.setitem(script["main"].__globals__, "run_study", run_study)
     for seeds in (2, 3, 3):
         monkeypatch.setattr(
             sys,
             "argv",
-            [str(SCRIPT), "planted_null", "--seeds", str(seeds), "--keep", str(folder), "--json"],
+            [str(SCRIPT), "planted_null", "--seeds", str(seeds), "--keep", str(kept), "--json"],
         )
         script["main"]()
     assert asked == [("planted_null", seed, "quick") for seed in range(3)]
     told = capsys.readouterr().out
     last = json.loads(told[told.rindex("[") :])
-    assert {(row["what"], row["found"], row["seeds"]) for row in last} == {
-        ("probes: something", 1, 3),
-        (ANY, 1, 3),
-    }
-    assert len(list(folder.iterdir())) == 3
+    found = {row["what"]: (row["found"], row["seeds"]) for row in last}
+    assert (found[claim], found[ANY]) == ((1, 3), (1, 3))
+    assert len(list(kept.iterdir())) == 3
 
 
 def test_half_the_effect_is_half_the_part_of_the_noise():

@@ -42,7 +42,9 @@ def test_the_rule(found, p, above, expected):
         (Number(0.8, 0.7, 0.9), 0.25, 0.04, Verdict.NOT_FOUND),
         (Number(0.6, 0.4, 0.8), 0.25, 0.25, Verdict.NOT_FOUND),
         (Number(0.8, 0.7, 0.9), 0.04, 0.04, Verdict.FOUND),
-        (Number(0.3, 0.2, 0.4), 1.0, 0.25, Verdict.INVERTED),
+        (Number(0.3, 0.2, 0.4), 1.0, 0.25, Verdict.CANNOT_SAY),
+        (Number(0.3, 0.2, 0.4), 1.0, 0.04, Verdict.INVERTED),
+        (Number(0.3, 0.2, 0.4), 0.98, 0.04, Verdict.NOT_FOUND),
     ],
 )
 def test_a_test_that_could_not_find_anything_decides_nothing(found, p, least_p, expected):
@@ -253,6 +255,7 @@ def test_a_finding_has_its_number_for_machines():
         "estimate": pytest.approx(0.95),
         "interval": pytest.approx([0.93, 0.97]),
         "p": 0.005,
+        "p_report": pytest.approx(0.0175),
         "n": 120,
     }
     bare = findings({"probes": TABLES["probes"].assign(ci_low=NAN, ci_high=NAN)})[0].record()

@@ -39,27 +39,39 @@ def decide(
     *,
     nothing: float,
     p: float | None = None,
+    p_below: float | None = None,
     least_p: float | None = None,
     above: Number | None = None,
 ) -> Verdict:
     """The verdict on `found`, where `nothing` is its value when there is nothing to find.
 
     1. Without an interval nothing can be said.
-    2. An interval wholly below `nothing` is an effect in the wrong direction; with a one-sided `p`,
-       only where that is as large as it is small for an effect (1 - `LEVEL`), else nothing.
-    3. An interval that reaches down to `nothing`, or a `p` above `LEVEL`, is no finding. Where `p`
-       could not have been smaller than `least_p`, and that is above `LEVEL`, nothing can be said.
+    2. An interval wholly below `nothing` is an effect in the wrong direction; where there is a
+       one-sided `p`, only where `p_below`, that of the opposite claim (`opposite`, unless it is
+       given, as where `p` was corrected for several), is at most `LEVEL`, else nothing.
+    3. An interval that reaches down to `nothing`, or a `p` above `LEVEL`, is no finding. Where no
+       p can be smaller than `least_p`, and that is above `LEVEL`, nothing can be said.
     4. `above` is the paired difference to the best text baseline. Where its interval reaches down
        to zero, or it has none, the finding is not told apart from the words.
     """
     if math.isnan(found.value) or math.isnan(found.low) or math.isnan(found.high):
         return Verdict.CANNOT_SAY
-    if found.high < nothing and (p is None or p >= 1 - LEVEL):
-        return Verdict.INVERTED
+    below = opposite(p, least_p) if p_below is None else p_below
+    blind = least_p is not None and least_p > LEVEL
+    if found.high < nothing:
+        inverted = below is None or below <= LEVEL
+        return Verdict.INVERTED if inverted else Verdict.CANNOT_SAY if blind else Verdict.NOT_FOUND
     if found.low <= nothing:
         return Verdict.NOT_FOUND
     if p is not None and not p <= LEVEL:
-        return Verdict.CANNOT_SAY if least_p is not None and least_p > LEVEL else Verdict.NOT_FOUND
+        return Verdict.CANNOT_SAY if blind else Verdict.NOT_FOUND
     if above is not None and not above.low > 0:
         return Verdict.NOT_TOLD_APART
     return Verdict.FOUND
+
+
+def opposite(p: float | None, least_p: float | None = None) -> float | None:
+    """The one-sided p of the opposite claim. What was measured belongs to both sides, and is at
+    least as likely as `least_p`, the smallest p there could be.
+    """
+    return None if p is None else min(1.0, round(1 - p + (least_p or 0.0), 12))

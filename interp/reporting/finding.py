@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from interp.reporting.decisions import NONE, Number, Verdict
+from interp.reporting.decisions import NONE, Number, Verdict, opposite
 from interp.reporting.formatting import interval, number, p_value
 from interp.reporting.select import measured, numbers, numeral
 
@@ -66,6 +66,12 @@ class Finding:
     For the answer of the run: `answers` is the question that it speaks to (empty: none), `about`
     the part of the stage that it speaks of, `rivals` what its number is held against, and `told`
     the words that its sentence was filled with.
+
+    For the correction over all that a report claims (`interp.reporting.multiplicity`): `family`
+    names the claims of a stage that are one question (empty: those of its `about`), `after` the
+    claim that opened it (its `what`), `gate` the p of the test that did, `p_below` the p of the
+    opposite claim, `otherwise` the sentence that stands where the claim is not made; and `p_report`
+    is the p so corrected.
     """
 
     stage: str
@@ -82,10 +88,16 @@ class Finding:
     about: str = ""
     rivals: tuple[Rival, ...] = ()
     told: Mapping[str, Any] = field(default_factory=dict)
+    family: str = ""
+    after: str = ""
+    gate: float = 0.0
+    p_below: float | None = None
+    otherwise: str = ""
+    p_report: float | None = None
 
     def record(self) -> dict[str, Any]:
         """The verdict with its number, for machines to read."""
-        names = ("stage", "what", "verdict", "estimate", "interval", "p", "n")
+        names = ("stage", "what", "verdict", "estimate", "interval", "p", "p_report", "n")
         return {name: json_values(getattr(self, name)) for name in names}
 
     @property
@@ -124,11 +136,12 @@ def claim(
 ) -> Finding:
     """The finding of the first row, in the sentence of its verdict.
 
-    `told` fills the sentence, but for `p`, `compared`, `rivals`, `answers` and `about`, which stand
-    beside the number.
+    `told` fills the sentence, but for `p`, `compared` and the other fields of a `Finding`, which
+    stand beside the number.
     """
-    p, compared = told.pop("p", None), told.pop("compared", [])
-    rivals, answers, about = (told.pop(name, "") for name in ("rivals", "answers", "about"))
+    compared, rivals = told.pop("compared", []), told.pop("rivals", ())
+    beside = {name: told.pop(name) for name in _BESIDE if name in told}
+    beside.setdefault("p_below", opposite(beside.get("p"), p_of(row, "least_p")))
     of = number_of(row)
     bare = math.isnan(of.value)
     return Finding(
@@ -139,14 +152,17 @@ def claim(
         value="" if bare else measured(row),
         estimate=None if bare else of.value,
         interval=_bounds(of),
-        p=p,
         n=int(numeral(row, "n")),
         beside=tuple(compared),
-        answers=answers,
-        about=about,
         rivals=tuple(rivals),
         told=told,
+        otherwise=sentences[Verdict.NOT_FOUND].format(**told),
+        **beside,
     )
+
+
+_BESIDE = ("p", "p_below", "answers", "about", "family", "after", "gate")
+"""The fields of a finding that are said of a claim besides the words of its sentence."""
 
 
 def rivals_of(*given: tuple[str, str, pd.DataFrame | None]) -> tuple[Rival, ...]:

@@ -14,6 +14,7 @@ import pandas as pd
 from interp.errors import DataError
 from interp.reporting.decisions import Verdict
 from interp.reporting.finding import Caution, Finding
+from interp.reporting.multiplicity import corrected
 from interp.reporting.sections import SECTIONS
 from interp.stages import STAGES
 
@@ -21,8 +22,8 @@ __all__ = ["Finding", "cautions", "findings", "warned"]
 
 
 def findings(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
-    """The headlines of all stages in `tables`; a stage whose table holds nothing measured says so
-    instead of a number.
+    """The headlines of all stages in `tables`, sure beside each other; a stage whose table holds
+    nothing measured says so instead of a number.
     """
     found: list[Finding] = []
     for section in SECTIONS:
@@ -36,7 +37,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
                 stage=section.name, what=section.name, verdict=Verdict.CANNOT_SAY, sentence=sentence
             )
             found.append(nothing)
-    return found
+    return corrected(found)
 
 
 def cautions(tables: Mapping[str, pd.DataFrame]) -> list[Caution]:

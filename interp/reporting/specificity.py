@@ -1,4 +1,4 @@
-"""Whether the parts that an emotion needs are its own, or those of every emotion."""
+"""Whether parts are needed by emotion after emotion, and whether those are each one's own."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.chance import FEWEST_DEALT, assignment_p
+from interp.chance import FEWEST_DEALT, assignment_p, sign_flip
 from interp.reporting.decisions import Number, Verdict, decide
 from interp.reporting.finding import Finding, Question, claim, number_of, rivals_of
 from interp.reporting.formatting import p_value
@@ -71,11 +71,36 @@ def of_its_own(table: pd.DataFrame, row: pd.DataFrame, needed: Finding) -> list[
         rivals=rivals_of(("other", f"without other emotions' {kind}s", other)),
         answers=Question.CAUSAL,
         about=f"{kind}, own",
+        after=needed.what,
         kind=kind,
         k=k,
         n=len(own),
     )
     return [finding]
+
+
+FEWEST_SIGNS = 5
+"""Emotions from which on flipping their signs can give a p below .05: 1 / 2^5 is .031."""
+
+
+def by_signs(own: pd.DataFrame, row: pd.DataFrame) -> float | None:
+    """One-sided p that the chosen parts lower their emotion's words no further than random ones,
+    by flipping the signs of the emotions; None below `FEWEST_SIGNS`, or without random parts.
+
+    Random parts write less than those that were chosen for writing most. So in a model without any
+    emotion, too, the chosen ones may move a word further than all of them: up, or down. What they
+    do then differs from emotion to emotion.
+    """
+    each = own[(numbers(own, "k") == numeral(row, "k")) & ~column(own, "emotion").isin(POOLED)]
+    wanted = {"metric": "label_logprob_change", **words_of(row, "component", "mode")}
+    if not holds(each, control="", **wanted) or not holds(each, control="random", **wanted):
+        return None
+    chosen, random = (
+        select(each, control=control, **wanted).set_index("emotion")["value"]
+        for control in ("", "random")
+    )
+    further = (random - chosen).dropna().to_numpy()
+    return None if len(further) < FEWEST_SIGNS else sign_flip(further, side="above")
 
 
 def _changes(table: pd.DataFrame, row: pd.DataFrame) -> Float[np.ndarray, "emotion target"] | None:

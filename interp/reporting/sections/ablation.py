@@ -18,7 +18,7 @@ from interp.reporting.finding import (
     rivals_of,
     told_p,
 )
-from interp.reporting.formatting import label, number, whole
+from interp.reporting.formatting import label, number, p_value, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     POOLED,
@@ -40,7 +40,7 @@ from interp.reporting.select import (
     word,
     words_of,
 )
-from interp.reporting.specificity import of_its_own
+from interp.reporting.specificity import by_signs, of_its_own
 from interp.reporting.style import (
     chance,
     colour_bar,
@@ -198,15 +198,16 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         kind = word(row, "component") if kind not in ("head", "neuron") else kind
         random = beside(own, row, control="random")
         compared = [] if random is None else [(f"random {kind}s", drawn(random))]
-        p = p_of(row, "p")
+        p, signs = p_of(row, "p"), by_signs(own, row)
         compared += [] if p is None else [(f"against random {kind}s", told_p(row, p))]
+        compared += [] if signs is None else [("signs of the emotions flipped", p_value(signs))]
         fall = beside(own, row, metric="projection_drop")
         compared += [] if fall is None else [("projection, natural lengths", measured(fall))]
         compared += _extremes(own, row)
-        verdict = _lowered(row, p)
+        verdict = _lowered(row, p if p is None else max(p, signs or 0.0))
         told = {"k": whole(numeral(row, "k")), "kind": kind, "n": n, "compared": compared}
         told["rivals"] = rivals_of(("random", f"random {kind}s", random))
-        told |= {"answers": Question.CAUSAL, "about": kind}
+        told |= {"answers": Question.CAUSAL, "about": kind, "gate": signs or 0.0}
         what = f"the top {kind}s of each emotion are needed for its own words"
         needed = claim("ablation", what, verdict, row, _OF_ABLATION, p=p, **told)
         found += [needed, *of_its_own(table, row, needed)]

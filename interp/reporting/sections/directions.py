@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interp.reporting.baselines import NESTED
-from interp.reporting.decisions import Verdict, decide
+from interp.reporting.decisions import Verdict, decide, opposite
 from interp.reporting.finding import Caution, Finding, claim, number_of, p_of
 from interp.reporting.formatting import label, p_value, whole
 from interp.reporting.section import Drawing, Section
@@ -147,7 +147,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     tops = sorted(
         (best(own) for _, own in groups(rows, ["emotion"])), key=lambda top: number_of(top).value
     )
-    verdicts = [_separates(top) if nested else Verdict.CANNOT_SAY for top in tops]
+    verdicts = [_separates(top, len(tops)) if nested else Verdict.CANNOT_SAY for top in tops]
     found = []
     for at, rank in ((0, "weakest"), (-1, "strongest")):
         top, p = tops[at], p_of(tops[at], "p_corrected")
@@ -172,7 +172,9 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         )
         emotion = word(top, "emotion")
         told = {"rank": rank, "n": len(tops), "emotion": emotion, "how": how}
-        what = f"the {rank} direction separates held-out texts"
+        told["p_below"] = _below(top, len(tops))
+        what, strongest = (f"the {one} direction {_SEPARATES}" for one in (rank, "strongest"))
+        told["after"] = "" if what == strongest else strongest
         found.append(
             claim(
                 "directions",
@@ -188,8 +190,20 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     return found
 
 
-def _separates(top: pd.DataFrame) -> Verdict:
-    return decide(number_of(top), nothing=0.5, p=p_of(top, "p_corrected"))
+_SEPARATES = "separates held-out texts"
+
+
+def _separates(top: pd.DataFrame, n: int) -> Verdict:
+    p, below = p_of(top, "p_corrected"), _below(top, n)
+    return decide(number_of(top), nothing=0.5, p=p, p_below=below)
+
+
+def _below(top: pd.DataFrame, n: int) -> float | None:
+    """The p that one of `n` directions separates the wrong way round, corrected for their number
+    (Bonferroni).
+    """
+    below = opposite(p_of(top, "p"))
+    return None if below is None else min(1.0, n * below)
 
 
 STABLE = 0.5

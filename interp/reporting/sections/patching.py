@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from interp.reporting.decisions import Verdict, decide
+from interp.reporting.decisions import Verdict, decide, opposite
 from interp.reporting.finding import (
     Caution,
     Compared,
@@ -101,11 +101,21 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         told_of = {"over": over, "n": len(cells), "place": place(row), "mode": mode, "where": where}
         told_of |= {"put": _PUT.get(mode, _PUT["denoise"]).format(where=where)}
         told_of |= {"does": _DOES.get(mode, "brings back"), "compared": compared, "about": name}
+        told_of |= {"family": _RESTORED, "gate": _gate(whole_effect)}
         told_of["rivals"] = rivals_of(("source", "another scenario's state", control))
         if position == ANSWERING:
             told_of["answers"] = Question.CAUSAL
         found.append(claim("patching", what, verdict, row, _OF_A_PATCH, p=p, **told_of))
     return found
+
+
+_RESTORED = "what is restored"
+"""Both positions and both ways are one question of the report."""
+
+
+def _gate(effect: pd.DataFrame | None) -> float:
+    """The p that there is a difference to restore at all."""
+    return 0.0 if effect is None else p_of(effect, "p_corrected") or 0.0
 
 
 def _no_effect(table: pd.DataFrame) -> Finding:
@@ -127,6 +137,8 @@ def _no_effect(table: pd.DataFrame) -> Finding:
         verdict=verdict,
         sentence=_NO_EFFECT[verdict],
         p=p_of(row, "p_corrected"),
+        p_below=opposite(p_of(row, "p")),
+        otherwise=_NO_EFFECT[Verdict.NOT_FOUND],
         beside=(("difference (nats)", measured(row)),),
     )
 

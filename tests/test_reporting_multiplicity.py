@@ -1,0 +1,164 @@
+"""All claims of a report together: where nothing is there, one report in twenty claims anything."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from interp.reporting.decisions import Verdict
+from interp.reporting.finding import Finding
+from interp.reporting.findings import findings
+from interp.reporting.multiplicity import FIRST, REST, corrected
+from support.reporting_tables import all_tables, row, table
+
+QUESTIONS = (*FIRST, *(f"{stage}: part" for stage in ("patching", "ablation", "steering")))
+
+
+def made(
+    p: float | None, asked: str = "ablation: head", verdict: Verdict = Verdict.FOUND, **more: object
+) -> Finding:
+    stage, about = asked.split(": ")
+    known = {"what": asked, "sentence": "it is", "otherwise": "it is not found", "about": about}
+    return Finding(stage=stage, verdict=verdict, p=p, **{**known, **more})
+
+
+def by_steps(p: Sequence[float], weights: Sequence[float], level: float) -> list[bool]:
+    """Holm's procedure as it is told: the surest claim first, until one is not sure enough."""
+    left, rejected = set(range(len(p))), [False] * len(p)
+    while left:
+        first = min(left, key=lambda one: p[one] / weights[one])
+        if p[first] > level * weights[first] / sum(weights[one] for one in left):
+            break
+        rejected[first] = True
+        left.remove(first)
+    return rejected
+
+
+def test_claims_are_made_as_the_steps_say():
+    draw = np.random.default_rng(0)
+    weights = [1.0, 1.0, REST / 3, REST / 3, REST / 3]
+    several = 0
+    for _ in range(200):
+        p = (draw.uniform(size=5) ** 6).tolist()
+        told = corrected([made(one, name) for one, name in zip(p, QUESTIONS, strict=True)])
+        wanted = by_steps(p, weights, 0.05)
+        assert [one.verdict is Verdict.FOUND for one in told] == wanted
+        assert [one.p_report <= 0.05 for one in told] == wanted
+        several += 1 < sum(wanted) < 5
+    assert several > 50
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.7])
+def test_one_report_in_twenty_claims_something_where_nothing_is_there(shared):
+    draw, reports = np.random.default_rng(1), 2000
+    false = alone = 0
+    for _ in range(reports):
+        z = shared**0.5 * draw.normal() + (1 - shared) ** 0.5 * draw.normal(size=5)
+        p = np.searchsorted(np.sort(draw.normal(size=999)), -z) / 1000 + 0.001
+        told = corrected([made(one, name) for one, name in zip(p.tolist(), QUESTIONS, strict=True)])
+        false += any(one.verdict is Verdict.FOUND for one in told)
+        alone += bool((p <= 0.05).any())
+    assert false / reports <= 0.05 + 2 * (0.05 * 0.95 / reports) ** 0.5
+    assert alone / reports > 0.1  # without the correction
+
+
+def test_the_first_questions_are_found_however_many_stages_there_are():
+    """A p of .005 is the least that 199 refits can give."""
+    others = [made(0.5, f"stage{one}: part") for one in range(30)]
+    told = corrected([made(0.005, FIRST[0]), made(0.005, FIRST[1]), *others])
+    assert [one.verdict for one in told[:2]] == [Verdict.FOUND] * 2
+    assert told[0].p_report == 0.025
+    assert dict(told[0].beside) == {"the same, among the 32 claims of this report": "p = 0.025"}
+
+
+def test_claims_of_one_family_share_what_it_counts():
+    four = [made(0.01, "patching: " + name, family="restored") for name in "abcd"]
+    rest = [made(0.9, "ablation: head"), made(0.9, "steering: words")]
+    alone = corrected([made(0.01, "patching: a"), *rest])[0]
+    assert alone.p_report == pytest.approx(0.03)
+    assert corrected([*four, *rest])[0].p_report == pytest.approx(0.12)
+
+
+def test_what_a_withdrawn_claim_opened_is_withdrawn_too():
+    parent, other = made(0.04, "probes: reception"), made(0.9, "ablation: head")
+    child = made(0.001, "probes: reception", what="at a layer", after=parent.what)
+    told = corrected([child, parent, other])
+    assert [one.verdict for one in told] == [Verdict.NOT_FOUND] * 3
+    assert [one.sentence for one in told[:2]] == ["it is not found"] * 2
+    assert told[0].p_report is None  # it takes nothing from the others
+    sure = corrected([child, made(0.01, "probes: reception"), other])
+    assert [one.verdict for one in sure[:2]] == [Verdict.FOUND] * 2
+
+
+def test_a_gate_is_no_surer_than_what_it_opened():
+    told = corrected(
+        [made(0.001, "patching: a", gate=0.04), made(0.9), made(0.9, "steering: words")]
+    )
+    assert told[0].verdict is Verdict.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("p", "below", "expected"),
+    [
+        (0.97, 0.03, Verdict.NOT_FOUND),  # sure by itself, not among three
+        (0.999, 0.001, Verdict.INVERTED),
+        (0.999, 0.04, Verdict.NOT_FOUND),  # corrected by its stage
+        (None, None, Verdict.INVERTED),  # without a p the interval alone decides
+    ],
+)
+def test_the_wrong_direction_needs_to_be_as_sure(p, below, expected):
+    wrong = made(p, verdict=Verdict.INVERTED, p_below=below)
+    told = corrected([wrong, made(0.9, "steering: words"), made(0.9, FIRST[0])])
+    assert told[0].verdict is expected
+
+
+def test_what_cannot_be_said_stays():
+    silent = made(None, verdict=Verdict.CANNOT_SAY, after="probes: reception")
+    assert corrected([silent, made(0.9, "probes: reception")])[0] == silent
+
+
+def ablated(changes: Sequence[float], random: float) -> pd.DataFrame:
+    """Parts that change their own emotion's words so much, beside random parts; p of them all
+    together is small.
+    """
+    names = [f"e{at}" for at in range(len(changes))]
+    rows = []
+    for name, change in [*zip(names, changes, strict=True), ("all", float(np.mean(changes)))]:
+        at = {"emotion": name, "target": name, "component": "neuron", "mode": "resample", "k": 4}
+        at |= {"metric": "label_logprob_change", "method": "ablate"}
+        rows.append(row(change, 0.001, control="", p=0.001, least_p=0.001, **at))
+        rows.append(row(random, 0.001, control="random", **at))
+    return table(rows)
+
+
+def test_parts_that_move_words_up_and_down_are_not_called_needed():
+    """Ablating them does more than ablating random ones, whichever way."""
+    same = [-0.30, -0.25, -0.28, -0.33, -0.27, -0.31, -0.29, -0.26]
+    found = findings({"ablation": ablated(same, -0.01)})[0]
+    assert (found.verdict, found.gate) == (Verdict.FOUND, 1 / 2**8)
+    mixed = [*same[:5], 0.3, 0.25, 0.2]
+    found = findings({"ablation": ablated(mixed, -0.01)})[0]
+    assert found.verdict is Verdict.NOT_FOUND
+    assert found.p == 0.001
+    assert found.gate > 0.05
+    assert dict(found.beside)["signs of the emotions flipped"].startswith("p = 0.")
+    few = findings({"ablation": ablated(same[:4], -0.01)})[0]
+    assert (few.verdict, few.gate) == (Verdict.FOUND, 0.0)  # their signs cannot tell
+
+
+def test_the_weakest_of_many_directions_is_not_called_inverted_for_being_the_weakest():
+    table = all_tables()["directions"]
+    nested = table["metric"] == "nested_auroc"
+    emotions = table.loc[nested, "emotion"].unique()
+    low = nested & (table["emotion"] == emotions[0])
+    table.loc[low, ["value", "ci_low", "ci_high", "p", "p_corrected"]] = [
+        0.3,
+        0.2,
+        0.48,
+        0.97,
+        0.97,
+    ]
+    assert findings({"directions": table})[0].verdict is Verdict.NOT_FOUND
+    table.loc[low, ["p", "p_corrected"]] = [0.999, 0.999]
+    assert findings({"directions": table})[0].verdict is Verdict.INVERTED
