@@ -82,11 +82,12 @@ def test_claims_of_one_family_share_what_it_counts():
 
 def test_what_a_withdrawn_claim_opened_is_withdrawn_too():
     parent, other = made(0.04, "probes: reception"), made(0.9, "ablation: head")
-    child = made(0.001, "probes: reception", what="at a layer", after=parent.what)
+    child = made(0.001, "probes: reception", what="at a layer", after=parent.name)
     told = corrected([child, parent, other])
     assert [one.verdict for one in told] == [Verdict.NOT_FOUND] * 3
     assert [one.sentence for one in told[:2]] == ["it is not found"] * 2
     assert told[0].p_report is None  # it takes nothing from the others
+    assert corrected([child])[0].verdict is Verdict.FOUND  # the other was not asked in this run
     sure = corrected([child, made(0.01, "probes: reception"), other])
     assert [one.verdict for one in sure[:2]] == [Verdict.FOUND] * 2
 
@@ -114,7 +115,7 @@ def test_the_wrong_direction_needs_to_be_as_sure(p, below, expected):
 
 
 def test_what_cannot_be_said_stays():
-    silent = made(None, verdict=Verdict.CANNOT_SAY, after="probes: reception")
+    silent = made(None, verdict=Verdict.CANNOT_SAY, after="probes: probes: reception")
     assert corrected([silent, made(0.9, "probes: reception")])[0] == silent
 
 

@@ -59,7 +59,7 @@ def first_layer(table: pd.DataFrame, baselines: pd.DataFrame, nested: Finding) -
         rivals=rivals_of(("words", "best text-only baseline", words)),
         answers=Question.LAYER,
         about=nested.about,
-        after=nested.what,
+        after=nested.name,
         **told,
     )
     return [found]

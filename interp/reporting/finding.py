@@ -69,7 +69,7 @@ class Finding:
 
     For the correction over all that a report claims (`interp.reporting.multiplicity`): `family`
     names the claims of a stage that are one question (empty: those of its `about`), `after` the
-    claim that opened it (its `what`), `gate` the p of the test that did, `p_below` the p of the
+    claim that opened it (its `name`), `gate` the p of the test that did, `p_below` the p of the
     opposite claim, `otherwise` the sentence that stands where the claim is not made; and `p_report`
     is the p so corrected.
     """
@@ -99,6 +99,11 @@ class Finding:
         """The verdict with its number, for machines to read."""
         names = ("stage", "what", "verdict", "estimate", "interval", "p", "p_report", "n")
         return {name: json_values(getattr(self, name)) for name in names}
+
+    @property
+    def name(self) -> str:
+        """The claim with its stage."""
+        return f"{self.stage}: {self.what}"
 
     @property
     def number(self) -> Number:

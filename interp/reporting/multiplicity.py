@@ -43,11 +43,8 @@ def corrected(found: Sequence[Finding]) -> list[Finding]:
         for at, one in enumerate(found)
     ]
     alone = [_withdrawn(one) if _unsure(one, weights) else one for one in beside]
-    made = {(one.stage, one.what) for one in alone if one.verdict is Verdict.FOUND}
-    return [
-        _withdrawn(one) if one.after and (one.stage, one.after) not in made else one
-        for one in alone
-    ]
+    lost = {one.name for one in alone if one.verdict is not Verdict.FOUND}
+    return [_withdrawn(one) if one.after in lost else one for one in alone]
 
 
 def _withdrawn(one: Finding) -> Finding:

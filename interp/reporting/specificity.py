@@ -71,7 +71,7 @@ def of_its_own(table: pd.DataFrame, row: pd.DataFrame, needed: Finding) -> list[
         rivals=rivals_of(("other", f"without other emotions' {kind}s", other)),
         answers=Question.CAUSAL,
         about=f"{kind}, own",
-        after=needed.what,
+        after=needed.name,
         kind=kind,
         k=k,
         n=len(own),

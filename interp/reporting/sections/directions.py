@@ -174,7 +174,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         told = {"rank": rank, "n": len(tops), "emotion": emotion, "how": how}
         told["p_below"] = _below(top, len(tops))
         what, strongest = (f"the {one} direction {_SEPARATES}" for one in (rank, "strongest"))
-        told["after"] = "" if what == strongest else strongest
+        told["after"] = "" if what == strongest else f"directions: {strongest}"
         found.append(
             claim(
                 "directions",
