@@ -48,3 +48,28 @@ def test_freed_blocks_are_not_cleared_anew():
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told")
 def test_blocks_beyond_the_bound_go_back():
     assert told("keep", 300)["faults"] > 20 * 300 / 2 * 0.9
+
+
+PIECES = """
+import json
+from pathlib import Path
+import numpy as np
+from interp.memory import give_freed_memory_back, keep_freed_memory
+keep_freed_memory()
+def held():
+    line = next(l for l in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in l)
+    return int(line.split()[1]) >> 10
+blocks = [np.ones(1 << 20, dtype=np.uint8) for _ in range(300)]
+del blocks[:-1]  # the last lies above them all
+before = held()
+print(json.dumps({"could": give_freed_memory_back(), "before": before, "after": held()}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told")
+def test_what_lies_freed_between_what_is_kept_goes_back():
+    command = [sys.executable, "-c", PIECES]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["could"]
+    assert found["before"] - found["after"] > 250  # MB

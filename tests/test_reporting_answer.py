@@ -323,7 +323,7 @@ def test_parts_are_an_emotions_own_where_its_words_fall_further_by_them():
 def test_parts_that_all_emotions_share_are_not_their_own():
     """Every word falls by what its column says, whichever emotion's heads are taken."""
     table = TABLES["ablation"]
-    change = table["metric"] == "label_logprob_change"
+    change = (table["metric"] == "label_logprob_change") & (table["control"] == "")
     by_word = table["target"].map({name: -1.0 - 0.1 * at for at, name in enumerate(EMOTIONS)})
     shared = table.assign(value=table["value"].mask(change & by_word.notna(), by_word))
     shared = shared.assign(

@@ -72,12 +72,23 @@ def test_the_first_questions_are_found_however_many_stages_there_are():
     assert dict(told[0].beside) == {"the same, among the 32 claims of this report": "p = 0.025"}
 
 
-def test_claims_of_one_family_share_what_it_counts():
-    four = [made(0.01, "patching: " + name, family="restored") for name in "abcd"]
+def test_a_family_of_several_claims_is_sure_first_and_its_claims_then():
     rest = [made(0.9, "ablation: head"), made(0.9, "steering: words")]
-    alone = corrected([made(0.01, "patching: a"), *rest])[0]
-    assert alone.p_report == pytest.approx(0.03)
-    assert corrected([*four, *rest])[0].p_report == pytest.approx(0.12)
+
+    def four(*p: float, **more: object) -> list[Finding]:
+        own = [made(one, f"patching: {at}", family="restored", **more) for at, one in enumerate(p)]
+        return corrected([*own, *rest])[: len(p)]
+
+    # three families that count one each: the surest of four claims, times four, times three
+    assert [one.p_report for one in four(0.002, 0.01, 0.02, 0.9)] == pytest.approx(
+        [0.024, 0.04, 0.08, 1.0]
+    )
+    # a test that opened the family stands for it
+    opened = four(0.002, 0.01, 0.02, 0.9, opened=0.001)
+    assert [one.p_report for one in opened] == pytest.approx([0.008, 0.04, 0.08, 1.0])
+    assert [one.verdict is Verdict.FOUND for one in opened] == [True, True, False, False]
+    shut = four(0.002, 0.01, 0.02, 0.9, opened=0.04)
+    assert {one.verdict for one in shut} == {Verdict.NOT_FOUND}
 
 
 def test_what_a_withdrawn_claim_opened_is_withdrawn_too():

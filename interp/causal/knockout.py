@@ -57,6 +57,7 @@ def measure(bench: Bench, plans: Sequence[Knockout], *, mode: str = STAND_IN) ->
     ready: _Ready | None = None
     for chunk, jobs in track(_work(bench.model, texts, plans), f"ablating ({mode})", unit="pass"):
         if ready is None or ready.chunk is not chunk:
+            ready = None  # before the next is made, or memory would hold both
             ready = _make_ready(bench.model, texts, chunk, plans, fixed)
         pair, of_plan = [i for i, _ in jobs], [p for _, p in jobs]
         edits = _edits(bench.model, ready, pair, [plans[p] for p in of_plan])

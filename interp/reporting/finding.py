@@ -69,7 +69,8 @@ class Finding:
 
     For the correction over all that a report claims (`interp.reporting.multiplicity`): `family`
     names the claims of a stage that are one question (empty: those of its `about`), `after` the
-    claim that opened it (its `name`), `gate` the p of the test that did, `p_below` the p of the
+    claim that opened it (its `name`), `gate` the p of a test that it has to pass besides, `opened`
+    the p of the one that opened its whole family, `p_below` the p of the
     opposite claim, `otherwise` the sentence that stands where the claim is not made; and `p_report`
     is the p so corrected.
     """
@@ -91,6 +92,7 @@ class Finding:
     family: str = ""
     after: str = ""
     gate: float = 0.0
+    opened: float | None = None
     p_below: float | None = None
     otherwise: str = ""
     p_report: float | None = None
@@ -166,7 +168,7 @@ def claim(
     )
 
 
-_BESIDE = ("p", "p_below", "answers", "about", "family", "after", "gate")
+_BESIDE = ("p", "p_below", "answers", "about", "family", "after", "gate", "opened")
 """The fields of a finding that are said of a claim besides the words of its sentence."""
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from interp.capture.workers.signals import ended_by_signals
 from interp.errors import ArtefactError, DataError, InterpError, StatisticsError, UsageError
 from interp.files import make_folder, sha256_bytes, write_atomic
+from interp.memory import give_freed_memory_back
 from interp.records import read_record
 from interp.reporting.answer import sum_up
 from interp.reporting.figures import draw_all
@@ -165,6 +166,7 @@ def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
     ):
         if name != "capture" and name in done_stages(study.out):
             return  # another command was quicker
+        give_freed_memory_back()  # by the stage before
         try:
             rows = STAGE_FUNCTIONS[name](study)
             study.inputs.check()  # weights may be read from their file while they are at work

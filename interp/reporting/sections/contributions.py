@@ -225,6 +225,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             "where": where,
             "name": name,
             "emotion": word(top, "emotion"),
+            "about": kind,
         }
         what = f"the {kind} that ranks first writes the emotion"
         verdict = verdicts[top.index[0]]

@@ -101,7 +101,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         told_of = {"over": over, "n": len(cells), "place": place(row), "mode": mode, "where": where}
         told_of |= {"put": _PUT.get(mode, _PUT["denoise"]).format(where=where)}
         told_of |= {"does": _DOES.get(mode, "brings back"), "compared": compared, "about": name}
-        told_of |= {"family": _RESTORED, "gate": _gate(whole_effect)}
+        told_of |= {"family": _RESTORED, "opened": _gate(whole_effect)}
         told_of["rivals"] = rivals_of(("source", "another scenario's state", control))
         if position == ANSWERING:
             told_of["answers"] = Question.CAUSAL
@@ -113,9 +113,13 @@ _RESTORED = "what is restored"
 """Both positions and both ways are one question of the report."""
 
 
-def _gate(effect: pd.DataFrame | None) -> float:
-    """The p that there is a difference to restore at all."""
-    return 0.0 if effect is None else p_of(effect, "p_corrected") or 0.0
+def _gate(effect: pd.DataFrame | None) -> float | None:
+    """The p that there is a difference to restore at all; of all emotions together it is one test,
+    of the surest of them it is corrected for their number.
+    """
+    if effect is None:
+        return None
+    return p_of(effect, "p" if word(effect, "emotion") in POOLED else "p_corrected")
 
 
 def _no_effect(table: pd.DataFrame) -> Finding:
