@@ -131,7 +131,9 @@ def test_every_headline_has_what_it_is_held_against():
     assert dict(peak[0].beside)["p of a ridge probe, largest of 18 places (max-T)"] == "p < 0.001"
     assert held["patching"]["another scenario's state, same place"] == "0.020 [-0.030, 0.070]"
     assert held["patching"]["difference to restore (nats)"] == "4.000 [3.500, 4.500]"
-    neurons = next(each for each in findings(TABLES) if each.about == "neuron")
+    neurons = next(
+        each for each in findings(TABLES) if each.stage == "ablation" and each.about == "neuron"
+    )
     assert dict(neurons.beside)["random neurons"] == "-0.114 (draws -0.214 to -0.014)"
     success = next(each for each in findings(TABLES) if "judged by oracle" in each.sentence)
     assert "interval over prompts" in success.sentence
