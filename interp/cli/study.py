@@ -177,12 +177,12 @@ def figures(run: Path, out: Path | None, pdf: bool, width: str | None, titles: b
     Example:
       interp figures runs/demo --pdf --width 3.3in --no-titles
     """
-    from interp.reporting.figures import KINDS
+    from interp.reporting.figures import FILE_KINDS
     from interp.reporting.form import Form, read_width
     from interp.reporting.report import redraw
 
     form = Form(width=None if width is None else read_width(width), titles=titles)
-    for path in redraw(run, out, form=form, kinds=(*KINDS, "pdf") if pdf else KINDS):
+    for path in redraw(run, out, form=form, kinds=(*FILE_KINDS, "pdf") if pdf else FILE_KINDS):
         click.echo(path)
 
 

@@ -30,7 +30,7 @@ FIGURES: dict[str, Drawing] = {
 }
 """Every figure by its name, in the order of the report."""
 
-KINDS = ("svg", "png")
+FILE_KINDS = ("svg", "png")
 """The kinds of file that a report's figures are written as; `as_bytes` knows `pdf`, too."""
 
 _DPI = 144
@@ -63,7 +63,7 @@ def draw_all(
     out_dir: Path,
     *,
     form: Form = HOUSE,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = FILE_KINDS,
     say: Callable[[str], None] = _log.info,
 ) -> list[Path]:
     """Draw the figures of all stages in `tables` (stage -> table) into `out_dir`, in a form and as

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from interp.errors import DataError
 from interp.reporting.form import form_now
 from interp.reporting.formatting import decimals, label
-from interp.reporting.sheet import columns_of
+from interp.reporting.sheet import panel_columns
 
 _LARGEST, _SMALLEST = 7.5, 4.0
 """Points of the numbers in the cells."""
@@ -89,7 +89,7 @@ def _size(axes: Axes, n_columns: int, letters: int) -> float:
     """Points of the numbers in a matrix: 7.5, or less where a narrow form has narrow cells."""
     if (width := form_now().width) is None:
         return _LARGEST
-    columns = columns_of(axes.get_figure(root=True))  # type: ignore[arg-type]
+    columns = panel_columns(axes.get_figure(root=True))  # type: ignore[arg-type]
     cell = 72 * _SHARE * width / (columns * n_columns)
     return min(_LARGEST, cell / (_LETTER * letters))
 

@@ -22,7 +22,7 @@ from interp.files import write_atomic
 from interp.records import RunRecord, read_record
 from interp.reporting.answer import Answer, sum_up
 from interp.reporting.decisions import Verdict
-from interp.reporting.figures import KINDS, draw_all
+from interp.reporting.figures import FILE_KINDS, draw_all
 from interp.reporting.finding import Caution, Finding
 from interp.reporting.findings import cautions, findings, warned
 from interp.reporting.form import HOUSE, Form
@@ -97,7 +97,7 @@ def read_run(run_dir: Path) -> tuple[RunRecord, dict[str, pd.DataFrame]]:
 
 
 def redraw(
-    run_dir: Path, out: Path | None = None, *, form: Form = HOUSE, kinds: Sequence[str] = KINDS
+    run_dir: Path, out: Path | None = None, *, form: Form = HOUSE, kinds: Sequence[str] = FILE_KINDS
 ) -> list[Path]:
     """Draw the figures of a finished run again from its tables; the files written.
 

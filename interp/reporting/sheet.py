@@ -73,7 +73,7 @@ def _lowest(figure: Figure, lines: list[str], *, size: float, colour: str) -> Te
     return figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=size, color=colour)
 
 
-def fit(figure: Figure, texts: list[Text]) -> None:
+def make_room(figure: Figure, texts: list[Text]) -> None:
     """In a form of another width: wrap the panels' titles, seat the legend between the title and
     the panels, and give every text its height, so that the panels keep theirs.
     """
@@ -95,7 +95,7 @@ def fit(figure: Figure, texts: list[Text]) -> None:
         text.set_y(PAD / high)
 
 
-def columns_of(figure: Figure) -> int:
+def panel_columns(figure: Figure) -> int:
     """In how many columns a figure's panels stand."""
     place = figure.axes[0].get_subplotspec()
     return 1 if place is None else int(place.get_gridspec().ncols)

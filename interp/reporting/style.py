@@ -27,9 +27,9 @@ from interp.reporting.sheet import (
     HEADROOM,
     PAD,
     TITLE,
-    columns_of,
-    fit,
     foot_line,
+    make_room,
+    panel_columns,
     write_texts,
 )
 
@@ -139,7 +139,7 @@ def outer_labels(figure: Figure, axes: Sequence[Axes], *, x: str, y: str) -> Non
     """Name the x axis of the lowest panel in each column and the y axis of the first in each row;
     hide repeated tick labels.
     """
-    columns = columns_of(figure)
+    columns = panel_columns(figure)
     for place, panel in enumerate(axes):
         lowest, first = place + columns >= len(axes), place % columns == 0
         panel.set_xlabel(x if lowest else "")
@@ -177,7 +177,7 @@ def explain(
     form, foot = form_now(), foot_line(rows, unit)
     texts = write_texts(figure, form, title=title, caption=caption, foot=foot)
     if form.width is not None:
-        fit(figure, texts)
+        make_room(figure, texts)
 
 
 def key(figure: Figure) -> None:
