@@ -41,7 +41,7 @@ RUN = Path("runs") / f"notebooks-{Path(MODEL).name}"  # shared by the notebooks;
 # not made from.
 
 # %%
-interp.run(MODEL, STIMULI, RUN, preset="quick", stages=["directions"])
+interp.run(MODEL, STIMULI, RUN, preset="quick", stages=["directions", "cosines"])
 
 tables = read_tables(RUN, ["directions", "cosines"])
 Image(as_bytes(interp.draw("direction_separation", tables["directions"]), "png"))

@@ -60,7 +60,7 @@ Image(as_bytes(interp.draw("patching_curves", table), "png"))
 # ## Is there anything to restore?
 #
 # Restoration is a share of the difference that the twins make. Where the model answers both alike,
-# no share exists, and the table says so (column `effect`).
+# no share exists, and the table says so (column `effect`; `too few` pairs cannot show any).
 
 # %%
 total = table[table.metric == "total_effect"]

@@ -47,9 +47,9 @@ found.round(3)
 # | error | 0 | distance to the closed form, or in layers |
 # | rate | 1 with the circuit, small without | share of cases that came out as planted |
 # | p | small with the circuit, not without | corrected over layers |
-
-# %%
-found.groupby("metric")["value"].describe().round(3)
+#
+# `lda` and `logistic` look for what separates the twins best, and not for the shift between them.
+# With many more dimensions than texts the two part: a cosine of .4 to .5 is what they give here.
 
 # %% [markdown]
 # ## What would change this conclusion
