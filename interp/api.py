@@ -39,6 +39,7 @@ from interp.models.checks.reliance import tell_refused, usable
 from interp.records import RunRecord
 from interp.results import table
 from interp.sites import LAST, RESIDUAL_WIDE, STREAM, Site
+from interp.stages import STAGES
 from interp.study.conditions import evoking
 from interp.study.sources import centred, chosen_emotion
 from interp.study.twins import finite_pairs, ordered_pairs
@@ -193,15 +194,27 @@ def ablate(
     return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
 
 
-def run(model: str, stimuli: str, out: Path | str, **settings: Any) -> dict[str, Any]:
+def run(
+    model: str,
+    stimuli: str,
+    out: Path | str,
+    *,
+    stages: Sequence[str] | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
     """The whole study of a model on a battery, both by name, into the folder `out`; resumes.
+    With `stages` only those, without a report: `["probes"]`.
 
     `settings` are those of `interp run`, by their names there: `preset`, `device`, `probe`, ...
     (`interp.settings`). Gives the folder, the findings, the warnings and the path of the report.
     Raises `UsageError` for a name that is no setting, and as `interp.study.run`.
     """
+    known = [stage.name for stage in STAGES]
+    for name in stages or ():
+        if name not in known:
+            raise UsageError(f"unknown stage {name!r}: there are {', '.join(known)}.")
     asked = study.Settings.of(model=model, stimuli=stimuli, out=Path(out), **settings)
-    return study.run(asked)
+    return study.run(asked, stages=stages)
 
 
 Labelled = tuple[list[Stimulus], list[str]]

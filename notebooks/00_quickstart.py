@@ -25,9 +25,12 @@ from IPython.display import Image
 import interp
 from interp.reporting.figures import as_bytes
 
+MODEL = "storyworld"
+STIMULI = "storyworld"
+
 # %%
-model = interp.load("storyworld")
-whole = interp.battery("storyworld")
+model = interp.load(MODEL)
+whole = interp.battery(STIMULI)
 pairs = whole.pairs()[::4]  # every fourth scenario: enough to see, quick to run
 battery = interp.Battery(whole.name, tuple(item for pair in pairs for item in pair))
 battery

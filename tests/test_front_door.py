@@ -194,3 +194,9 @@ def test_a_store_of_before_leaves_the_depth_open(store, battery, monkeypatch):
     old = {name: value for name, value in store.provenance.items() if name != "n_layers"}
     monkeypatch.setattr(store, "provenance", old)
     assert pd.isna(interp.probe(store, battery).depth).all()
+
+
+def test_a_run_of_an_unknown_stage_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(UsageError, match="unknown stage 'probe': there are capture, probes"):
+        interp.run("storyworld", "storyworld", tmp_path / "run", stages=["probe"])
+    assert not (tmp_path / "run").exists()

@@ -1,14 +1,39 @@
-"""Every notebook runs; its .ipynb is its .py, with no outputs kept."""
+"""Every notebook runs on the testbed; its .ipynb is its .py, with no outputs kept; it is short,
+defines nothing, and says which figure it redoes and what would change its conclusion.
+"""
 
+import ast
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "notebooks"
 SOURCES = sorted(FOLDER.glob("*.py"))
+REDONE = [source for source in SOURCES if source.stem != "00_quickstart"]
+WORDS_A_MINUTE = 120
+"""Slow: half of it is code and tables."""
+
+FIGURES = {
+    "00_quickstart": 1,
+    "01_probing_layers": 1,
+    "02_whether_or_which": 1,
+    "03_directions_and_geometry": 4,
+    "04_patching": 2,
+    "05_heads_and_neurons": 4,
+    "07_steering": 2,
+    "10_truth": 0,
+    "11_across_models": 0,
+}
+
+
+def cells(source: Path, kind: str) -> list[str]:
+    return [cell.source for cell in jupytext.read(source).cells if cell.cell_type == kind]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
@@ -21,13 +46,94 @@ def test_the_pair_says_the_same_and_keeps_no_output(source):
     assert not [cell for cell in paired.cells if cell.get("outputs") or cell.get("execution_count")]
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_it_begins_with_its_model_and_its_texts_and_defines_nothing(source):
+    first = cells(source, "code")[0]
+    assert re.search(r'^MODEL = "\w+"', first, flags=re.MULTILINE)
+    assert re.search(r'^STIMULI = "\w+"', first, flags=re.MULTILINE)
+    code = ast.parse(source.read_text(encoding="utf-8"))
+    made = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    assert not [node for node in ast.walk(code) if isinstance(node, made)]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_it_is_read_in_ten_minutes(source):
+    text = source.read_text(encoding="utf-8")
+    assert len(text.split()) <= 10 * WORDS_A_MINUTE
+
+
+@pytest.mark.parametrize("source", REDONE, ids=lambda path: path.stem)
+def test_it_says_which_figure_it_redoes_and_ends_with_what_would_change_it(source):
+    told = cells(source, "markdown")
+    assert "**Redoes** " in told[0]
+    assert told[-1].startswith("## What would change this conclusion\n")
+    assert told[-1].count("\n- **") >= 3
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> dict[str, nbformat.NotebookNode]:
+    """All notebooks as `scripts/gallery` runs them, in one folder: they share one run."""
+    out = tmp_path_factory.mktemp("gallery")
+    command = [sys.executable, str(ROOT / "scripts" / "gallery"), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {source.stem: nbformat.read(out / f"{source.stem}.ipynb", 4) for source in SOURCES}
+
+
+def outputs(notebook: nbformat.NotebookNode) -> list[dict]:
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def printed(notebook: nbformat.NotebookNode) -> str:
+    return "".join(output["text"] for output in outputs(notebook) if output.get("name") == "stdout")
+
+
+def first_table(notebook: nbformat.NotebookNode) -> list[list[str]]:
+    """The cells of the first table of numbers that a notebook shows, row by row."""
+    pages = [output.get("data", {}).get("text/html", "") for output in outputs(notebook)]
+    page = next(page for page in pages if 'class="dataframe"' in page)
+    rows = re.findall(r"<tr.*?</tr>", page, flags=re.DOTALL)
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL) for row in rows]
+
+
 @pytest.mark.slow
-def test_the_quickstart_ends_in_a_layer_curve_and_a_steered_text():
-    notebook = nbformat.from_dict(jupytext.read(FOLDER / "00_quickstart.py"))
-    NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert any("image/png" in output.get("data", {}) for output in outputs)
-    told = "".join(output.get("text", "") for output in outputs)
+@pytest.mark.timeout(900)
+def test_every_notebook_shows_its_figures(gallery):
+    shown = {
+        name: sum("image/png" in output.get("data", {}) for output in outputs(notebook))
+        for name, notebook in gallery.items()
+    }
+    assert shown == FIGURES
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_quickstart_ends_in_a_steered_text(gallery):
+    told = printed(gallery["00_quickstart"])
     pairs = [part.split("steered:") for part in told.split("unsteered:")[1:]]
     assert len(pairs) == 5
     assert any(before.strip() != after.partition("\n")[0].strip() for before, after in pairs)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_what_the_notebooks_conclude_is_what_is_known_of_the_testbeds(gallery):
+    told = {row[0]: row[1:] for row in first_table(gallery["02_whether_or_which"])}
+    assert told["task"] == ["categorisation", "reception"]
+    whether = [float(told[str(float(layer))][1]) for layer in range(6)]
+    assert max(*whether[:3], float(told["best words"][1])) < 0.6
+    assert min(whether[3:]) > 0.9
+    header, _, *depths = first_table(gallery["11_across_models"])
+    assert header[1:] == ["planted", "planted_null"]
+    assert float(depths[-1][1]) > 0.9
+    assert max(float(row[2]) for row in depths) < 0.65
+    assert len(printed(gallery["07_steering"]).split("unsteered:")[1:]) == 4
+    assert len(first_table(gallery["10_truth"])) > 20
+
+
+def test_the_gallery_names_what_there_is(tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "gallery"), "--out", str(tmp_path), "99"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no notebook begins with 99" in done.stderr
+    assert "01_probing_layers" in done.stderr

@@ -203,15 +203,18 @@ document.querySelector("iframe").onload = function () {{
     if (!one.closest(".scroll") && one.getBoundingClientRect().right > root.clientWidth + 1)
       out.push(one.tagName + "." + one.className);
   }});
-  const told = {{scroll: root.scrollWidth, client: root.clientWidth, out: out,
+  const told = {{paper: getComputedStyle(page.body).backgroundColor, out: out,
+    scroll: root.scrollWidth, client: root.clientWidth,
     images: [...page.images].filter(one => one.naturalWidth > 0).length}};
   document.querySelector("pre").textContent = JSON.stringify(told);
 }};</script>"""
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (apt-get install chromium)")
-@pytest.mark.parametrize("width", [400, 1280])
-def test_a_browser_shows_the_page_without_scrolling_sideways(tmp_path, width):
+@pytest.mark.parametrize(
+    ("width", "dark"), [(400, False), (400, True), (1280, False)], ids=["phone", "dark", "desk"]
+)
+def test_a_browser_shows_the_page_without_scrolling_sideways(tmp_path, width, dark):
     evil = "a_very_long_label_without_a_space_" * 8
     pair = {"emotion": evil, "affective": f"{evil} one", "neutral": f"{evil} two"}
     record = replace(recorded(examples=[pair], ids=[evil] * 3), model=evil, warnings=(evil,))
@@ -221,13 +224,32 @@ def test_a_browser_shows_the_page_without_scrolling_sideways(tmp_path, width):
     (path / "frame.html").write_text(FRAME.format(width=width))
     asked = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
     asked += ["--virtual-time-budget=5000", f"--user-data-dir={tmp_path / 'profile'}"]
-    asked += [f"--window-size={width + 100},1000", "--dump-dom", (path / "frame.html").as_uri()]
+    asked += [f"--window-size={width + 100},1000", "--dump-dom", "--enable-logging=stderr"]
+    asked += [f"--blink-settings=preferredColorScheme={int(not dark)}"]
+    asked += [(path / "frame.html").as_uri()]
     done = subprocess.run([CHROMIUM, *asked], capture_output=True, text=True, check=True)
+    assert ":CONSOLE:" not in done.stderr, done.stderr
     (told,) = re.findall(r"<pre>(\{.*\})</pre>", done.stdout)
     seen = json.loads(told)
     assert seen["out"] == []
     assert seen["scroll"] == seen["client"]
     assert seen["images"] == 2
+    paper = [int(part) for part in re.findall(r"\d+", seen["paper"])[:3]]
+    assert (max(paper) < 64) if dark else (min(paper) > 224)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (apt-get install chromium)")
+def test_a_browser_prints_the_page_on_sheets_without_an_error(tmp_path):
+    path = folder(tmp_path / "out", TABLES)
+    draw_all(TABLES, path / "figures")
+    write_report(path)
+    asked = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    asked += [f"--user-data-dir={tmp_path / 'profile'}", "--no-pdf-header-footer"]
+    asked += [f"--print-to-pdf={tmp_path / 'page.pdf'}", (path / "report.html").as_uri()]
+    done = subprocess.run([str(CHROMIUM), *asked], capture_output=True, text=True, check=True)
+    assert ":CONSOLE:" not in done.stderr, done.stderr
+    sheets = re.findall(rb"/Type /Page\b", (tmp_path / "page.pdf").read_bytes())
+    assert 5 <= len(sheets) <= 40
 
 
 def test_the_badges_link_to_their_sections(tmp_path):

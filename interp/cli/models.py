@@ -2,6 +2,7 @@
 where all is known.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import click
 
 from interp.cli.options import as_json, gathered, seed
-from interp.cli.printing import show
+from interp.cli.printing import printable, show
 from interp.defaults import CALIBRATIONS
 from interp.files import make_folder, write_atomic
 from interp.settings import ModelOptions
@@ -103,4 +104,19 @@ def _keep(rows: list[dict[str, Any]], out: Path) -> None:
         write_atomic(out / f"calibration.{form}", as_bytes(figure, form))
 
 
-COMMANDS = (doctor, sites, truth, calibrate)
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def env(as_json: bool) -> None:
+    """Say what a bug report needs: versions, platform, threads, devices, model packages."""
+    from interp.models.environment import environment
+
+    facts = environment()
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    widest = max(map(len, facts))
+    for name, value in facts.items():
+        click.echo(f"{name:<{widest}}  {printable(value)}")
+
+
+COMMANDS = (doctor, sites, truth, calibrate, env)

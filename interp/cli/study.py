@@ -156,6 +156,36 @@ def report(out: Path) -> None:
     click.echo(study.report(out))
 
 
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Where to; by default RUN/figures, or RUN/paper with --width or --no-titles.",
+)
+@click.option("--pdf", is_flag=True, help="Write a PDF beside each SVG and PNG.")
+@click.option("--width", metavar="WIDTH", help="How wide each figure is: 3.3in, 84mm or 8.4cm.")
+@click.option(
+    "--titles/--no-titles",
+    default=True,
+    help="Leave titles and captions to the paper; the foot line stays.",
+)
+def figures(run: Path, out: Path | None, pdf: bool, width: str | None, titles: bool) -> None:
+    """Draw the figures of a finished run again, from its tables, as a paper wants them.
+
+    \b
+    Example:
+      interp figures runs/demo --pdf --width 3.3in --no-titles
+    """
+    from interp.reporting.figures import FILE_KINDS
+    from interp.reporting.form import Form, read_width
+    from interp.reporting.report import redraw
+
+    form = Form(width=None if width is None else read_width(width), titles=titles)
+    for path in redraw(run, out, form=form, kinds=(*FILE_KINDS, "pdf") if pdf else FILE_KINDS):
+        click.echo(path)
+
+
 def _study(
     names: tuple[str, ...] | None,
     asked: StudyOptions,
@@ -207,4 +237,5 @@ COMMANDS = (
     capture,
     *(_command(name) for name in STAGE_COMMANDS if name != capture.name),
     report,
+    figures,
 )

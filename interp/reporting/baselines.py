@@ -12,7 +12,6 @@ from interp.reporting.select import (
     NOT_BASELINES,
     best,
     column,
-    counted,
     groups,
     holds,
     least,
@@ -65,10 +64,12 @@ def text_baselines(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="What the words alone give away: text baselines beside the probe",
-        caption=f"{counted(scores)}; bars begin at chance, whiskers are 95 % intervals. The "
+        caption="Bars begin at chance, whiskers are 95 % intervals. The "
         "probe's place is chosen by each fold on its training scenarios (where the table has no "
         "such score, it is the best of all, which flatters it); the baselines see only the text, "
         "on the same folds.",
+        rows=scores,
+        unit="texts",
     )
     return figure
 

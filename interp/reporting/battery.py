@@ -48,6 +48,8 @@ def audit_figure(table: pd.DataFrame) -> Figure:
         caption=f"{verdict} Points: AUROC on held-out scenarios of classifiers that see the text "
         "only, with 95 % intervals; dashed: chance. Right: keyword-free texts (all texts "
         "where there are none) by emotion and domain.",
+        rows=baselines,
+        unit="texts",
     )
     return figure
 

@@ -33,9 +33,10 @@ def calibration(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How often chance is rejected, and how often intervals hold the truth",
-        caption=f"{whole(float(known['runs'].min()))} to {whole(float(known['runs'].max()))} "
-        "data sets a point; whiskers are 95 % intervals of the measured share. Dashed: "
+        caption="Whiskers are 95 % intervals of the measured share. Dashed: "
         "nominal. Shaded: what counts as well calibrated.",
+        rows=known.assign(n=known["runs"]),
+        unit="data sets per point",
     )
     return figure
 

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from interp.reporting.formatting import label
 from interp.reporting.select import (
     column,
-    counted,
     groups,
     holds,
     numbers,
@@ -55,16 +54,17 @@ def steering_success(table: pd.DataFrame) -> Figure:
         _success_panel(panel, select(rows, judge=word(own, "judge"), emotion=word(own, "emotion")))
         panel.set_title(label(name or "all emotions"))
         panel.set_ylim(-0.04, 1.04)
-    outer_labels(axes, columns=columns, x="strength", y="share")
+    outer_labels(figure, axes, x="strength", y="share")
     key(figure)
     explain(
         figure,
         title="How often the judge finds the target emotion in steered continuations",
-        caption=f"{counted(success)} continuations per point; bands and whiskers are 95 % "
-        "intervals. Strength 1 adds the direction at its natural length. Layer, "
-        "positions and strength are chosen on one half of the prompts and reported "
-        "(star) on the other. Valid: the judge finds a feeling it can name in the "
+        caption="Bands and whiskers are 95 % intervals. Strength 1 adds the direction at its "
+        "natural length. Layer, positions and strength are chosen on one half of the prompts and "
+        "reported (star) on the other. Valid: the judge finds a feeling it can name in the "
         "continuation; where this falls, success means nothing.",
+        rows=success,
+        unit="continuations per point",
     )
     return figure
 
@@ -110,14 +110,16 @@ def steering_dose(table: pd.DataFrame) -> Figure:
         chance(panel, 0.0, "unsteered")
         panel.set_title(label(name or "all emotions"))
         powers_of_two(panel, sorted(set(numbers(own, "scale"))))
-    outer_labels(axes, columns=columns, x="strength", y="gain (nats)")
+    outer_labels(figure, axes, x="strength", y="gain (nats)")
     key(figure)
     explain(
         figure,
         title="How steering moves the probability of the emotion's words",
-        caption=f"At {place(rows)}; {counted(rows)} texts per point, bands are 95 % intervals. "
+        caption=f"At {place(rows)}; bands are 95 % intervals. "
         "Strength 1 adds the direction at its natural length. Nothing is generated here: the "
         "words are read at the end of the text. The random direction is as long.",
+        rows=rows,
+        unit="texts per point",
     )
     return figure
 

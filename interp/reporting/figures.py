@@ -6,7 +6,7 @@ stage's file in `sections/`, and its line in that file's `SECTION`.
 
 import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from interp.errors import UsageError
 from interp.files import make_folder, write_atomic
+from interp.reporting.form import HOUSE, Form, in_form
 from interp.reporting.letters import told_once
 from interp.reporting.section import Drawing
 from interp.reporting.sections import SECTIONS
@@ -29,65 +30,78 @@ FIGURES: dict[str, Drawing] = {
 }
 """Every figure by its name, in the order of the report."""
 
+FILE_KINDS = ("svg", "png")
+"""The kinds of file that a report's figures are written as; `as_bytes` knows `pdf`, too."""
+
 _DPI = 144
+_NO_STAMP: Mapping[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 _log = logging.getLogger(__name__)
 
 
-def draw(name: str, table: pd.DataFrame) -> Figure:
-    """The figure `name` of `FIGURES`, drawn from its table.
+def draw(
+    name: str, table: pd.DataFrame, *, width: float | None = None, titles: bool = True
+) -> Figure:
+    """The figure `name` of `FIGURES`, drawn from its table; `width` inches wide, if that is given,
+    and without its title and caption, if `titles` is off. The foot line always says the model, the
+    battery and n.
 
-    Raises `UsageError` for an unknown name, `DataError` when the table lacks the rows that the
-    figure shows.
+    Raises `UsageError` for an unknown name or a width outside 2 to 20 inches, `DataError` when the
+    table lacks the rows that the figure shows.
     """
     if name not in FIGURES:
         raise UsageError(f"unknown figure {name!r}: there are {', '.join(FIGURES)}.")
-    return FIGURES[name].draw(table)
+    with in_form(Form(width=width, titles=titles)):
+        return FIGURES[name].draw(table)
 
 
 def draw_all(
-    tables: Mapping[str, pd.DataFrame], out_dir: Path, *, say: Callable[[str], None] = _log.info
+    tables: Mapping[str, pd.DataFrame],
+    out_dir: Path,
+    *,
+    form: Form = HOUSE,
+    kinds: Sequence[str] = FILE_KINDS,
+    say: Callable[[str], None] = _log.info,
 ) -> list[Path]:
-    """Draw the figures of all stages in `tables` (stage -> table) as SVG and PNG into `out_dir`;
-    the files written.
+    """Draw the figures of all stages in `tables` (stage -> table) into `out_dir`, in a form and as
+    files of these kinds; the files written.
 
     A stage that is not in `tables` did not run: its figures are skipped, and `say` is told which;
     so are those whose rows (`Drawing.needs`) the stage left out. The same tables give the same
     bytes, with the same fonts installed. Letters that none of these has are told once. Raises
     `DataError` when a stage ran and its table lacks what its figure shows.
     """
-    with told_once():
-        return _draw_all(tables, make_folder(out_dir), say)
-
-
-def _draw_all(
-    tables: Mapping[str, pd.DataFrame], out_dir: Path, say: Callable[[str], None]
-) -> list[Path]:
-    written = []
-    for name, drawing in FIGURES.items():
-        stage, needs = drawing.table, drawing.needs
-        if stage not in tables:
-            say(f"figure {name} skipped: the stage {stage} did not run")
-            continue
-        if needs and not holds(tables[stage], **needs):
-            say(
-                f"figure {name} skipped: the stage {stage} did not measure "
-                f"{', '.join(needs.values())}"
-            )
-            continue
-        figure = drawing.draw(tables[stage])
-        for form in ("svg", "png"):
-            path = out_dir / f"{name}.{form}"
-            write_atomic(path, as_bytes(figure, form))
-            written.append(path)
+    folder, written = make_folder(out_dir), []
+    with told_once(), in_form(form):
+        for name, drawing in FIGURES.items():
+            if missing := _missing(drawing, tables):
+                say(f"figure {name} skipped: the stage {drawing.table} did not {missing}")
+                continue
+            figure = drawing.draw(tables[drawing.table])
+            for kind in kinds:
+                written.append(folder / f"{name}.{kind}")
+                write_atomic(written[-1], as_bytes(figure, kind))
     return written
 
 
-def as_bytes(figure: Figure, form: str) -> bytes:
-    """The figure as an `svg` or `png` file, without dates or version stamps, so that equal figures
-    are equal bytes.
+def _missing(drawing: Drawing, tables: Mapping[str, pd.DataFrame]) -> str:
+    """What the figure's stage did not do that the figure needs; empty where it can be drawn."""
+    if drawing.table not in tables:
+        return "run"
+    needs = drawing.needs
+    if needs and not holds(tables[drawing.table], **needs):
+        return f"measure {', '.join(needs.values())}"
+    return ""
+
+
+def as_bytes(figure: Figure, kind: str) -> bytes:
+    """The figure as an `svg`, `png` or `pdf` file, without dates or version stamps, so that equal
+    figures are equal bytes.
     """
     stream = io.BytesIO()
-    metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
     with mpl.rc_context(STYLE):
-        figure.savefig(stream, format=form, dpi=_DPI, metadata=metadata)
+        figure.savefig(stream, format=kind, dpi=_DPI, metadata=_NO_STAMP[kind])
     return stream.getvalue()

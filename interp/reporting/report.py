@@ -17,13 +17,15 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from interp.errors import ArtefactError
+from interp.errors import ArtefactError, UsageError
 from interp.files import write_atomic
 from interp.records import RunRecord, read_record
 from interp.reporting.answer import Answer, sum_up
 from interp.reporting.decisions import Verdict
+from interp.reporting.figures import FILE_KINDS, draw_all
 from interp.reporting.finding import Caution, Finding
 from interp.reporting.findings import cautions, findings, warned
+from interp.reporting.form import HOUSE, Form
 from interp.reporting.formatting import visible
 from interp.reporting.glossary import GLOSSARY
 from interp.reporting.pictures import Picture, read_pictures
@@ -72,19 +74,42 @@ def write_report(run_dir: Path) -> Path:
     A stage without a table is told to be not run. The same folder gives the same bytes.
     Raises `ArtefactError` when the folder holds no run record, or a file in it cannot be trusted.
     """
+    record, tables = read_run(run_dir)
+    page = render(record, tables, pictures=read_pictures(run_dir / "figures"))
+    path = run_dir / "report.html"
+    write_atomic(path, page.encode("utf-8"))
+    return path
+
+
+def read_run(run_dir: Path) -> tuple[RunRecord, dict[str, pd.DataFrame]]:
+    """The record of a run, and those of its tables that the report shows.
+
+    Raises `ArtefactError` when the folder holds no run record, or a table was changed since.
+    """
     record_file = run_dir / "run.json"
     if not record_file.is_file():
         raise ArtefactError(
             f"{run_dir} is no results folder: it has no run.json. Give the --out of an `interp "
             "run`."
         )
-    record = read_record(record_file)
     names = dict.fromkeys(name for section in SECTIONS for name in section.tables)
-    tables = read_tables(run_dir, names)
-    page = render(record, tables, pictures=read_pictures(run_dir / "figures"))
-    path = run_dir / "report.html"
-    write_atomic(path, page.encode("utf-8"))
-    return path
+    return read_record(record_file), read_tables(run_dir, names)
+
+
+def redraw(
+    run_dir: Path, out: Path | None = None, *, form: Form = HOUSE, kinds: Sequence[str] = FILE_KINDS
+) -> list[Path]:
+    """Draw the figures of a finished run again from its tables; the files written.
+
+    They go into `out`: by default the run's `figures`, or `paper` where the form is not that of the
+    report, which keeps its own. No model is loaded. Raises `ArtefactError` as `read_run`,
+    `UsageError` where the run has no table yet.
+    """
+    _, tables = read_run(run_dir)
+    if not tables:
+        raise UsageError(f"{run_dir} has no table yet: run a stage first, then draw its figures.")
+    usual = run_dir / ("figures" if form == HOUSE else "paper")
+    return draw_all(tables, usual if out is None else out, form=form, kinds=kinds)
 
 
 def render(

@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interp.reporting.formatting import label, whole
+from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.select import (
     column,
-    counted,
     groups,
     holds,
     matrix,
@@ -18,11 +18,9 @@ from interp.reporting.select import (
 )
 from interp.reporting.style import (
     chance,
-    colour_bar,
     curve,
     explain,
     facets,
-    heat,
     key,
     layer_ticks,
     look,
@@ -68,7 +66,7 @@ def patching_map(table: pd.DataFrame) -> Figure:
         doubtful = matrix(*at, unsure.astype(float), sites, layers).to_numpy() == 1
         heat(panel, cells.rename(columns=whole), limit=limit, unsure=doubtful)
         panel.set_title(f"patched at: {label(name)}")
-    outer_labels(axes, columns=2, x="layer", y="site")
+    outer_labels(figure, axes, x="layer", y="site")
     colour_bar(figure, axes, unit)
     over = (
         "all emotions together"
@@ -78,9 +76,11 @@ def patching_map(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How much of the twins' difference one patched activation moves",
-        caption=f"{over.capitalize()}, {counted(rows)} pairs per cell. {_SCALE[unit]} Last: the "
+        caption=f"{over.capitalize()}. {_SCALE[unit]} Last: the "
         "text's last token; edit: the tokens in which the twins differ. A late layer at "
         "the last token only copies the output. In brackets: the interval holds zero.",
+        rows=rows,
+        unit="pairs per cell",
     )
     return figure
 
@@ -113,15 +113,17 @@ def patching_curves(table: pd.DataFrame) -> Figure:
         panel.set_title(label(name))
         layer_ticks(panel)
     axes[0].set_ylim(*_span(rows))
-    outer_labels(axes, columns=columns, x="layer", y=unit)
+    outer_labels(figure, axes, x="layer", y=unit)
     key(figure)
     explain(
         figure,
         title="How much of the twins' difference one patched layer moves",
-        caption=f"{counted(rows)} pairs per point; bands are 95 % intervals, dotted lines' bands "
+        caption="Bands are 95 % intervals; dotted lines' bands "
         f"are cut at the panel's edge. {_SCALE[unit]} "
         "Dotted: the activation came from another scenario's text of the same kind and "
         "emotion: what it restores is the emotion without this story.",
+        rows=rows,
+        unit="pairs per point",
     )
     return figure
 

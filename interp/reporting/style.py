@@ -7,22 +7,31 @@ Figures are made from `matplotlib.figure.Figure` directly, so nothing is kept be
 
 import functools
 import math
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from interp.errors import DataError
-from interp.reporting.formatting import decimals, label, whole
+from interp.reporting.form import form_now
+from interp.reporting.formatting import label, whole
 from interp.reporting.letters import families
 from interp.reporting.select import numbers
+from interp.reporting.sheet import (
+    ABOVE,
+    HEADROOM,
+    PAD,
+    TITLE,
+    foot_line,
+    make_room,
+    panel_columns,
+    write_texts,
+)
 
 P = ParamSpec("P")
 
@@ -34,7 +43,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.titlelocation": "left",
     "axes.titlesize": 9,
-    "figure.titlesize": 11,
+    "figure.titlesize": TITLE,
     "figure.titleweight": "bold",
     "font.family": families(),
     "font.size": 9,
@@ -44,6 +53,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "lines.markersize": 4.5,
+    "pdf.fonttype": 42,
     "savefig.facecolor": "white",
     "svg.fonttype": "none",
     "svg.hashsalt": "interp",
@@ -62,7 +72,8 @@ on white.
 
 GREY = "#6b6b6b"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_LETTERS_AN_INCH = 13.5
+_LEAST_SHARE = 0.5
+"""The share of its usual width below which a panel is not squeezed: it gets a row of its own."""
 
 
 class Look(NamedTuple):
@@ -107,13 +118,15 @@ def facets(
     n: int, *, columns: int, height: float, width: float = 9.0, share: bool = True
 ) -> tuple[Figure, list[Axes]]:
     """A figure `width` inches wide with `n` panels of `height` inches in at most `columns` columns;
-    two or fewer are higher.
+    two or fewer are higher. A form that is narrower has fewer columns.
     """
     columns = min(columns, n)
+    if (asked := form_now().width) is not None:
+        columns = max(1, min(columns, math.floor(asked * columns / (_LEAST_SHARE * width))))
     n_rows = math.ceil(n / columns)
     height = max(height, 2.6) if share and n <= 2 else height
-    figure = Figure(figsize=(width, n_rows * height + 1.1), layout="constrained")
-    room = {"w_pad": 0.06, "h_pad": 0.06, "hspace": 0.03, "wspace": 0.03}
+    figure = Figure(figsize=(asked or width, n_rows * height + HEADROOM), layout="constrained")
+    room = {"w_pad": PAD, "h_pad": PAD, "hspace": 0.03, "wspace": 0.03}
     figure.get_layout_engine().set(**room)  # type: ignore[union-attr]
     axes = [figure.add_subplot(n_rows, columns, 1)]
     for place in range(2, n + 1):
@@ -122,11 +135,11 @@ def facets(
     return figure, axes
 
 
-def outer_labels(axes: Sequence[Axes], *, columns: int, x: str, y: str) -> None:
+def outer_labels(figure: Figure, axes: Sequence[Axes], *, x: str, y: str) -> None:
     """Name the x axis of the lowest panel in each column and the y axis of the first in each row;
     hide repeated tick labels.
     """
-    columns = min(columns, len(axes))
+    columns = panel_columns(figure)
     for place, panel in enumerate(axes):
         lowest, first = place + columns >= len(axes), place % columns == 0
         panel.set_xlabel(x if lowest else "")
@@ -141,30 +154,45 @@ def layer_ticks(axes: Axes) -> None:
 
 def powers_of_two(axes: Axes, places: Sequence[float]) -> None:
     """A logarithmic x axis (linear where it holds zero or less) with a tick at each place that was
-    measured.
+    measured. A single place stands in the middle: matplotlib finds no range for one.
     """
-    if min(places) > 0:
+    positive = min(places) > 0
+    if positive:
         axes.set_xscale("log", base=2)
+    if len(places) == 1:
+        (only,) = places
+        axes.set_xlim(*((only / 2, only * 2) if positive else (only - 1, only + 1)))
     axes.set_xticks(places, [whole(place) for place in places])
     axes.minorticks_off()
 
 
-def explain(figure: Figure, *, title: str, caption: str) -> None:
-    """Set the figure's title above and its caption (what is drawn, n, intervals) below."""
-    figure.suptitle(title, x=0.01, ha="left")
-    letters = int(_LETTERS_AN_INCH * figure.get_size_inches()[0])
-    figure.supxlabel(
-        "\n".join(textwrap.wrap(caption, letters)), x=0.01, ha="left", fontsize=8.5, color="#333333"
-    )
+def explain(
+    figure: Figure, *, title: str, caption: str, rows: pd.DataFrame, unit: str = ""
+) -> None:
+    """Set the figure's title above, its caption (what is drawn, intervals) below, and at the foot
+    what it was measured on: model, battery and n of the `rows` drawn, and what n counts (`unit`).
+
+    To be called last: a form of another width makes room for all that.
+    """
+    form, foot = form_now(), foot_line(rows, unit)
+    texts = write_texts(figure, form, title=title, caption=caption, foot=foot)
+    if form.width is not None:
+        make_room(figure, texts)
 
 
 def key(figure: Figure) -> None:
-    """One legend for all panels, beside them, each label once."""
+    """One legend for all panels, each label once: beside them, or above them where the figure is
+    narrow.
+    """
     found: dict[str, Any] = {}
     for panel in figure.axes:
         for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
             found.setdefault(text, handle)
-    figure.legend(found.values(), found.keys(), loc="outside right upper", handlelength=2.6)
+    width = figure.get_size_inches()[0]
+    beside = form_now().width is None or width >= ABOVE
+    columns = max(1, int(width / (0.6 + 0.07 * max(map(len, found), default=1))))
+    where = {"loc": "outside right upper"} if beside else {"loc": "upper left", "ncols": columns}
+    figure.legend(found.values(), found.keys(), handlelength=2.6, **where)
 
 
 def curve(
@@ -216,57 +244,3 @@ def curve(
 def chance(axes: Axes, height: float, text: str) -> None:
     """A dashed grey line across the panel at what nothing would score, named in the legend."""
     axes.axhline(height, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1, label=text, zorder=1)
-
-
-def heat(
-    axes: Axes,
-    cells: pd.DataFrame,
-    *,
-    limit: float,
-    written: bool = True,
-    unsure: Bool[np.ndarray, "row column"] | None = None,
-) -> None:
-    """Draw a matrix, blue below zero, white at zero, red above, from -limit to limit; cells not
-    measured are grey. Its rows and columns bear the table's names, which are texts.
-
-    Matrices up to 12 x 12 have their numbers in the cells, unless `written` is off; those that are
-    `unsure` in brackets. Raises `DataError` when no cell was measured.
-    """
-    values, rows, columns = cells.to_numpy(), list(cells.index), list(cells.columns)
-    if np.isnan(values).all():
-        raise DataError("none of the matrix's cells was measured: there is nothing to draw.")
-    map_ = mpl.colormaps["RdBu_r"].with_extremes(bad="#d9d9d9")
-    axes.imshow(values, cmap=map_, vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
-    every = [*range(0, len(rows), max(1, math.ceil(len(rows) / 16)))]
-    axes.set_yticks(every, [label(rows[place]) for place in every])
-    shown = [*range(0, len(columns), max(1, math.ceil(len(columns) / 12)))]
-    long = max(len(columns[place]) for place in shown) > 3
-    axes.set_xticks(
-        shown,
-        [label(columns[place]) for place in shown],
-        rotation=40 if long else 0,
-        ha="right" if long else "center",
-    )
-    axes.grid(visible=False)
-    if written and max(values.shape) <= 12:
-        for (row, column), cell in np.ndenumerate(values):
-            colour = "white" if abs(cell) > 0.6 * limit else "black"
-            told = "–" if np.isnan(cell) else decimals(cell, 2)
-            doubtful = unsure is not None and bool(unsure[row, column])
-            told = f"({told})" if doubtful else told
-            axes.text(
-                column,
-                row,
-                told,
-                ha="center",
-                va="center",
-                color=colour,
-                fontsize=6.2 if doubtful else 7.5,
-            )
-
-
-def colour_bar(figure: Figure, axes: Sequence[Axes], text: str) -> None:
-    """The scale of the panels' matrices, which share one."""
-    bar = figure.colorbar(axes[0].images[0], ax=list(axes), shrink=0.8, aspect=30, pad=0.02)
-    bar.set_label(text)
-    bar.outline.set_visible(False)

@@ -19,6 +19,7 @@ from interp.reporting.finding import (
     told_p,
 )
 from interp.reporting.formatting import label, number, p_value, whole
+from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     POOLED,
@@ -43,12 +44,10 @@ from interp.reporting.select import (
 from interp.reporting.specificity import by_signs, of_its_own
 from interp.reporting.style import (
     chance,
-    colour_bar,
     columns_for,
     curve,
     explain,
     facets,
-    heat,
     key,
     look,
     outer_labels,
@@ -101,15 +100,17 @@ def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
         chance(panel, 0.0, "no effect")
         panel.set_title(label(name))
         powers_of_two(panel, sorted(set(numbers(own, "k"))))
-    outer_labels(axes, columns=columns, x="k ablated", y=y)
+    outer_labels(figure, axes, x="k ablated", y=y)
     key(figure)
     explain(
         figure,
         title=title,
-        caption=f"Solid: the top k by contribution, {counted(select(rows, control=''))} pairs, "
+        caption="Solid: the top k by contribution, "
         f"bands are 95 % intervals. Dotted: the mean and 95 % range of {_draws(rows)} "
         "random sets of the same layers and size; only where the two part is the effect "
         "due to the chosen components.",
+        rows=select(rows, control=""),
+        unit="pairs",
     )
     return figure
 
@@ -156,14 +157,16 @@ def ablation_specificity(table: pd.DataFrame) -> Figure:
             f"{label(name)}, top {whole(numeral(own, 'k'))}: own {number(same)}, others "
             f"{mean_off_diagonal(own)}"
         )
-    outer_labels(axes, columns=2, x="emotion measured", y="emotion ablated")
+    outer_labels(figure, axes, x="emotion measured", y="emotion ablated")
     colour_bar(figure, axes, "change of log-probability (nats)")
     explain(
         figure,
         title="Whether ablating one emotion's components spares the others",
-        caption=f"{counted(rows)} pairs per cell. A blue diagonal on a white field: each emotion "
+        caption="A blue diagonal on a white field: each emotion "
         "has components of its own. A blue row or column: the components are shared, or "
         "the damage is general.",
+        rows=rows,
+        unit="pairs per cell",
     )
     return figure
 

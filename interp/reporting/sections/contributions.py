@@ -9,11 +9,11 @@ from interp.errors import DataError
 from interp.reporting.decisions import Verdict, decide
 from interp.reporting.finding import Finding, claim, number_of
 from interp.reporting.formatting import label, p_value, whole
+from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     best,
     column,
-    counted,
     groups,
     matrix,
     measured,
@@ -22,17 +22,7 @@ from interp.reporting.select import (
     select,
     word,
 )
-from interp.reporting.style import (
-    colour_bar,
-    columns_for,
-    explain,
-    facets,
-    heat,
-    key,
-    look,
-    outer_labels,
-    styled,
-)
+from interp.reporting.style import columns_for, explain, facets, key, look, outer_labels, styled
 
 _TALLEST = 3.0
 """Inches of a map of heads, however many layers it has."""
@@ -63,15 +53,17 @@ def head_contributions(table: pd.DataFrame) -> Figure:
         top = best(own.assign(value=own["value"].abs()))
         top = own.loc[top.index]
         panel.set_title(f"{label(name)}: {head_name(top)} {numeral(top, 'value'):+.2f}")
-    outer_labels(axes, columns=columns, x="head", y="layer")
+    outer_labels(figure, axes, x="head", y="layer")
     colour_bar(figure, axes, "contribution (residual units)")
     explain(
         figure,
         title="What each head adds along each emotion's direction",
-        caption=f"{counted(rows)} pairs, affective minus neutral. Above each map its largest "
+        caption="Affective minus neutral. Above each map its largest "
         "head. Red: the head pushes the residual stream along the emotion's direction; "
         "blue: against it. Grey: not among the heads that the table lists. Layers behind the "
         "direction's own add nothing to it and are not shown.",
+        rows=rows,
+        unit="pairs",
     )
     return figure
 
@@ -108,8 +100,8 @@ def neuron_tail(table: pd.DataFrame) -> Figure:
     for axis in (axes[0].xaxis, axes[0].yaxis):
         axis.set_major_formatter(lambda value, _: f"{value:g}")
     outer_labels(
+        figure,
         axes,
-        columns=1,
         x="rank of the neuron (1 is the largest)",
         y="|contribution| (residual units)",
     )
@@ -117,9 +109,11 @@ def neuron_tail(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How large the neurons' contributions to each direction are, by rank",
-        caption=f"{counted(rows)} pairs, affective minus neutral; the neurons that the table "
+        caption="Affective minus neutral; the neurons that the table "
         "lists. A steep start means that a handful add most; a flat line means that it is "
         "spread over many.",
+        rows=rows,
+        unit="pairs",
     )
     return figure
 
@@ -157,8 +151,8 @@ def frozen_norm(table: pd.DataFrame) -> Figure:
         r = both["value"].corr(both["value_frozen"]) if len(both) > 1 else float("nan")
         panel.set_title(f"{label(name)}: r {r:.2f}, error up to {100 * error:.0f} %")
     outer_labels(
+        figure,
         axes,
-        columns=2,
         x="contribution: lost when zeroed (residual units)",
         y="share with the norm frozen",
     )
@@ -166,9 +160,11 @@ def frozen_norm(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="What a frozen norm says of a component, and what the model would lose",
-        caption=f"{counted(frozen)} pairs, affective minus neutral; the components that the "
+        caption="Affective minus neutral; the components that the "
         "table lists. This model passes each sublayer's output through an RMS norm "
         "before it is added. Error: as a share of the largest contribution.",
+        rows=frozen,
+        unit="pairs",
     )
     return figure
 

@@ -11,13 +11,13 @@ from interp.reporting.baselines import NESTED
 from interp.reporting.decisions import Verdict, decide, opposite
 from interp.reporting.finding import Caution, Finding, claim, number_of, p_of
 from interp.reporting.formatting import label, p_value, whole
+from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.section import Drawing, Section
 from interp.reporting.sections.probes import UNCHOSEN
 from interp.reporting.select import (
     beside,
     best,
     column,
-    counted,
     groups,
     holds,
     mean_off_diagonal,
@@ -31,12 +31,10 @@ from interp.reporting.select import (
 )
 from interp.reporting.style import (
     chance,
-    colour_bar,
     columns_for,
     curve,
     explain,
     facets,
-    heat,
     key,
     layer_ticks,
     look,
@@ -90,10 +88,11 @@ def _by_emotion(
         chance(panel, nothing, f"chance {whole(nothing)}")
         panel.set_title(label(name))
         layer_ticks(panel)
-    outer_labels(axes, columns=columns, x="layer", y=y)
+    outer_labels(figure, axes, x="layer", y=y)
     key(figure)
     bands = "bands are 95 % intervals" if rows["ci_low"].notna().any() else "there are no intervals"
-    explain(figure, title=title, caption=f"{counted(rows)} a panel; {bands}. {reading}")
+    told = f"A panel per emotion; {bands}. {reading}"
+    explain(figure, title=title, caption=told, rows=rows, unit="per panel")
     return figure
 
 
@@ -111,7 +110,7 @@ def direction_cosines(table: pd.DataFrame) -> Figure:
     for panel, (_, own) in zip(axes, panels, strict=True):
         heat(panel, square(own, names), limit=1.0)
         panel.set_title(f"{place(own)}, mean off the diagonal {mean_off_diagonal(own)}")
-    outer_labels(axes, columns=2, x="", y="")
+    outer_labels(figure, axes, x="", y="")
     colour_bar(figure, axes, "cosine")
     centred = (
         f" Centring alone forces a mean of {-1 / max(len(names) - 1, 1):.3f} on "
@@ -120,9 +119,10 @@ def direction_cosines(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How alike the emotions' directions are",
-        caption=f"{counted(rows)}. Directions made against the same neutral texts share a common "
+        caption="Directions made against the same neutral texts share a common "
         "part, which raises every cosine."
         + (centred if holds(rows, method="group_centred") else ""),
+        rows=rows,
     )
     return figure
 

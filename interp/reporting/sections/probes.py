@@ -26,7 +26,6 @@ from interp.reporting.select import (
     beside,
     best,
     column,
-    counted,
     groups,
     holds,
     measured,
@@ -76,7 +75,7 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     }
     for panel, (name, rows) in zip(axes, panels, strict=True):
         _probe_panel(panel, rows, scores, name, lines)
-    outer_labels(axes, columns=columns, x=DEPTH, y="AUROC (macro, held out)")
+    outer_labels(figure, axes, x=DEPTH, y="AUROC (macro, held out)")
     key(figure)
     told = "The table holds no control task."
     if controlled:
@@ -87,9 +86,11 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="How well a linear probe reads the emotion, by depth and site",
-        caption=f"{counted(probes)} texts, scored on held-out scenarios; bands are 95 % "
+        caption="Scored on held-out scenarios; bands are 95 % "
         f"intervals (of {main}). {told} Where the best text baseline comes near, the words alone "
         "give the answer away.",
+        rows=probes,
+        unit="texts",
     )
     return figure
 
