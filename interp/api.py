@@ -198,7 +198,7 @@ def run(model: str, stimuli: str, out: Path | str, **settings: Any) -> dict[str,
 
     `settings` are those of `interp run`, by their names there: `preset`, `device`, `probe`, ...
     (`interp.settings`). Gives the folder, the findings, the warnings and the path of the report.
-    Raises `UsageError` for a name that is no setting, and as `interp.study.run`.
+    Raises `UsageError` for a name that is no setting, and as `interp.study.runs.run`.
     """
     asked = study.Settings.of(model=model, stimuli=stimuli, out=Path(out), **settings)
     return study.run(asked)
