@@ -41,9 +41,6 @@ by as much again; held at what is expected at most, it would be too small on ave
 MOST_AXES = 128
 """Axes of sparse training rows that `influence` sees."""
 
-MOST_COMPARED = 4_000_000
-"""Comparisons that are held in memory at once."""
-
 
 def blocks_of(groups: Labels) -> Int[np.ndarray, " item"]:
     """The number of each item's scenario, several of them together where there are very many."""
@@ -144,15 +141,32 @@ def auroc_variance(
         parts = np.zeros((n, n))
         for one, truth, (value, compared) in zip(scores, positive, values, strict=True):
             high, low = rows[truth[rows]], rows[~truth[rows]]
-            for some in np.array_split(high, -(-len(high) * len(low) // MOST_COMPARED) or 1):
-                won = np.heaviside(one[some][:, None] - one[low], 0.5) - value
-                np.add.at(parts, (block[some][:, None], block[low]), won / compared / len(scores))
+            parts += _won_by_block(one, high, low, block, value=value) / compared / len(scores)
         both = np.triu(parts + parts.T, 1)
         of_scenario += both.sum(axis=0) + both.sum(axis=1) + np.diag(parts)
         of_pairs += float((both**2).sum())
     return (
         max(float((of_scenario**2).sum()) - of_pairs, of_pairs) * n / (n - 1) if n > 1 else np.nan
     )
+
+
+def _won_by_block(
+    scores: np.ndarray, high: np.ndarray, low: np.ndarray, block: np.ndarray, *, value: float
+) -> Float[np.ndarray, "block block"]:
+    """How many comparisons the rows `high` of each block (row) win over the rows `low` of each
+    block (column), a tie counting half, less `value` of all of them. Sorted, not compared one by
+    one: rows times blocks, and not their square.
+    """
+    n, order = int(block.max()) + 1, low[np.argsort(scores[low])]
+    beaten = np.zeros((len(low) + 1, n))  # of each block, by a row that stands behind so many
+    beaten[np.arange(len(low)) + 1, block[order]] = 1
+    np.cumsum(beaten, axis=0, out=beaten)
+    won = -value * np.outer(np.bincount(block[high], minlength=n), beaten[-1])
+    for side in ("left", "right"):
+        behind = np.searchsorted(scores[order], scores[high], side)
+        halves = np.full(len(high), 0.5)
+        won += sparse.csr_array((halves, (block[high], behind)), (n, len(low) + 1)) @ beaten
+    return won
 
 
 def _won(scores: np.ndarray, positive: np.ndarray, strata: np.ndarray) -> tuple[float, float]:
