@@ -63,6 +63,8 @@ on white.
 GREY = "#6b6b6b"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LETTERS_AN_INCH = 13.5
+_LINE_OF_KEY = 0.19  # inches, as is what stands above and below a legend
+_ABOVE_KEY = 0.6
 
 
 class Look(NamedTuple):
@@ -159,12 +161,25 @@ def explain(figure: Figure, *, title: str, caption: str) -> None:
 
 
 def key(figure: Figure) -> None:
-    """One legend for all panels, beside them, each label once."""
+    """One legend for all panels, beside them, each label once; in columns, for which the figure
+    grows wider, where one would be higher than the figure.
+    """
     found: dict[str, Any] = {}
     for panel in figure.axes:
         for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
             found.setdefault(text, handle)
-    figure.legend(found.values(), found.keys(), loc="outside right upper", handlelength=2.6)
+    width, height = figure.get_size_inches()
+    columns = math.ceil(len(found) / max(1, int((height - _ABOVE_KEY) / _LINE_OF_KEY)))
+    legend = figure.legend(
+        found.values(),
+        found.keys(),
+        loc="outside right upper",
+        handlelength=2.6,
+        ncols=max(1, columns),
+    )
+    if columns > 1:
+        each = legend.get_window_extent().width / figure.dpi / columns
+        figure.set_size_inches(width + each * (columns - 1), height)
 
 
 def curve(
