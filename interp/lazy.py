@@ -39,7 +39,7 @@ def _modules(package: str) -> set[str]:
     return {module.name for module in found if not module.name.startswith("_")}
 
 
-def names_in(table: str) -> tuple[str, ...]:
+def keys_of(table: str) -> tuple[str, ...]:
     """The keys of "module:TABLE", a dictionary that is written out in its module.
 
     A module that was imported is asked, since a table may have grown; of another one only the

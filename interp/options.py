@@ -25,7 +25,7 @@ class About:
 
     `group`: its heading in a command's help; without one, the `GROUP` of its record. `choices`: the
     values that it may have, or the table whose keys they are, as "module:TABLE"
-    (`lazy.names_in`). `least`: the smallest number; `above`: a number that it must exceed. `parse`:
+    (`lazy.keys_of`). `least`: the smallest number; `above`: a number that it must exceed. `parse`:
     makes its value of a command line's text. `flag`: whether commands have it. `name`: what it is
     called where that is not the field's name, and `unit`: how many of the field's units are one of
     `name`.
@@ -46,7 +46,7 @@ class About:
         """The choices; of a table, the keys that it has now."""
         if not isinstance(self.choices, str):
             return self.choices
-        return lazy.names_in(self.choices)
+        return lazy.keys_of(self.choices)
 
     def outward(self, value: Any) -> Any:
         """A field's value as it is under `name`: 67,108,864 bytes are 64 MiB."""

@@ -126,9 +126,9 @@ def test_the_choices_read_from_source_are_those_of_the_imported_tables() -> None
     }
     assert set(tables) == {"probe", "direction", "ablate_with", "judge"}
     code = (
-        "import sys, importlib; from interp.lazy import names_in; found = {}\n"
+        "import sys, importlib; from interp.lazy import keys_of; found = {}\n"
         f"for name, table in {tables}.items():\n"
-        "    written = names_in(table)\n"
+        "    written = keys_of(table)\n"
         "    assert table.partition(':')[0] not in sys.modules\n"
         "    found[name] = written\n"
         f"for name, table in {tables}.items():\n"
@@ -148,12 +148,12 @@ def test_a_table_that_is_not_written_out_is_imported(
         "WRITTEN = {'one': 1}\nraise RuntimeError('this was imported')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert lazy.names_in("made_table:MADE") == lazy.names_in("mixed_table:MIXED") == ("one", "two")
-    assert lazy.names_in("written_table:WRITTEN") == ("one",)
+    assert lazy.keys_of("made_table:MADE") == lazy.keys_of("mixed_table:MIXED") == ("one", "two")
+    assert lazy.keys_of("written_table:WRITTEN") == ("one",)
 
 
 def test_a_table_that_grew_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     from interp.analysis.methods import DIRECTIONS
 
     monkeypatch.setitem(DIRECTIONS, "mine", DIRECTIONS["paired"])
-    assert lazy.names_in("interp.analysis.methods:DIRECTIONS")[-1] == "mine"
+    assert lazy.keys_of("interp.analysis.methods:DIRECTIONS")[-1] == "mine"
