@@ -207,7 +207,7 @@ def run(
 
     `settings` are those of `interp run`, by their names there: `preset`, `device`, `probe`, ...
     (`interp.settings`). Gives the folder, the findings, the warnings and the path of the report.
-    Raises `UsageError` for a name that is no setting, and as `interp.study.run`.
+    Raises `UsageError` for a name that is no setting, and as `interp.study.runs.run`.
     """
     known = [stage.name for stage in STAGES]
     for name in stages or ():

@@ -7,11 +7,11 @@ again.
 """
 
 import difflib
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
+from interp import lazy
 from interp.errors import UsageError
 
 Record = TypeVar("Record")
@@ -24,8 +24,8 @@ class About:
     """What is said of an option.
 
     `group`: its heading in a command's help; without one, the `GROUP` of its record. `choices`: the
-    values that it may have, or the table whose keys they are, as "module:TABLE", which is read when
-    it is needed. `least`: the smallest number; `above`: a number that it must exceed. `parse`:
+    values that it may have, or the table whose keys they are, as "module:TABLE"
+    (`lazy.keys_of`). `least`: the smallest number; `above`: a number that it must exceed. `parse`:
     makes its value of a command line's text. `flag`: whether commands have it. `name`: what it is
     called where that is not the field's name, and `unit`: how many of the field's units are one of
     `name`.
@@ -46,8 +46,7 @@ class About:
         """The choices; of a table, the keys that it has now."""
         if not isinstance(self.choices, str):
             return self.choices
-        module, _, table = self.choices.partition(":")
-        return tuple(getattr(importlib.import_module(module), table))
+        return lazy.keys_of(self.choices)
 
     def outward(self, value: Any) -> Any:
         """A field's value as it is under `name`: 67,108,864 bytes are 64 MiB."""

@@ -52,7 +52,7 @@ def load(
     ledger = Ledger()
     check_by_hand(columns or {})
     if isinstance(source, str | Path):
-        path = _resolve(source)
+        path = battery_path(source)
         name, where = stem(path.name), shown(path)
         reading = drafts(path, limits or Limits(), ledger, columns or {})
     else:
@@ -76,7 +76,8 @@ def load(
     return _battery(name, where, found, ledger, strict=strict)
 
 
-def _resolve(name_or_path: str | Path) -> Path:
+def battery_path(name_or_path: str | Path) -> Path:
+    """The file or folder of the battery of this name; raises `UsageError` where there is none."""
     if isinstance(name_or_path, str) and name_or_path in names():
         return _HERE / f"{name_or_path}.jsonl"
     path = Path(name_or_path)

@@ -190,7 +190,7 @@ def join_repeats(found: Sequence[Draft], ledger: Ledger) -> None:
 
     def root(group: str) -> str:
         while (above := parent.setdefault(group, group)) != group:
-            group = above
+            group = parent[group] = parent[above]  # long ways are halved each time they are gone
         return group
 
     for drafts in _by_text(found).values():

@@ -3,7 +3,8 @@
 Everything random comes from a seed.
 """
 
-from collections import defaultdict
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,9 +30,11 @@ def halves(pairs: Sequence[Pair], *, seed: int = 0) -> tuple[Pairs, Pairs]:
         if len(groups) < 2:
             need = "at least 2 are needed to select on one and score on the other"
             raise StatisticsError(f"{emotion!r} has one group of pairs: {need}.")
+        taken = Counter(side_of[group] for group in groups if group in side_of)
         for group in groups:
-            taken = [side_of[g] for g in groups if g in side_of]
-            side_of.setdefault(group, int(taken.count(0) > taken.count(1)))
+            if group not in side_of:
+                side_of[group] = int(taken[0] > taken[1])
+                taken[side_of[group]] += 1
 
     def on(side: int) -> Pairs:
         return Pairs(pair for pair in pairs if side_of[pair.affective.group] == side)
@@ -44,15 +47,21 @@ def strangers(pairs: Sequence[Pair], *, seed: int = 0) -> Int[np.ndarray, " pair
     none.
     """
     rng = np.random.default_rng(seed)
+    alike: dict[str, list[int]] = defaultdict(list)
+    # Of each place that a group has among its emotion's pairs: how many others lie before it.
+    before: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for i, pair in enumerate(pairs):
+        emotion, group = pair.affective.emotion, pair.affective.group
+        own = before[emotion, group]
+        own.append(len(alike[emotion]) - len(own))
+        alike[emotion].append(i)
     chosen = []
     for pair in pairs:
-        own = pair.affective
-        others = [
-            i
-            for i, other in enumerate(pairs)
-            if other.affective.emotion == own.emotion and other.affective.group != own.group
-        ]
-        chosen.append(int(rng.choice(others)) if others else -1)
+        emotion, group = pair.affective.emotion, pair.affective.group
+        same, own = alike[emotion], before[emotion, group]
+        others = len(same) - len(own)
+        k = int(rng.integers(others)) if others else -1
+        chosen.append(same[k + bisect_right(own, k)] if others else -1)
     return np.array(chosen, dtype=int)
 
 

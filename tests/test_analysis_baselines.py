@@ -7,9 +7,9 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from interp.analysis import baselines
+from interp.analysis import baselines, dependence
 from interp.analysis.folds import Fold, grouped_folds
-from interp.analysis.predictions import score
+from interp.analysis.predictions import Predictions, score
 from interp.errors import DataError, UsageError
 
 LEXICONS = {
@@ -109,6 +109,38 @@ def test_rotated_counts_are_the_plain_pipeline(baseline: str) -> None:
     narrow = LogisticRegression(tol=1e-8, max_iter=5000).fit(z[fold.train], y[fold.train])
     expected = wide.predict_proba(vectorizer.transform(test))
     assert narrow.predict_proba(z[fold.test]) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("baseline", ["tfidf", "bag_of_words", "char"])
+def test_many_texts_stay_sparse_and_are_read_as_few_are(
+    baseline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same settings, probabilities and width, without any square matrix of the texts."""
+    texts, y, groups = corpus(60, seed=4)
+    random = np.random.default_rng(5)
+    texts = [
+        f"{text} {' '.join(f'w{chr(97 + k)}' for k in random.integers(0, 26, 9))}"
+        + (" tears" if one == "affective" and random.random() < 0.5 else "")
+        for text, one in zip(texts, y, strict=True)
+    ]
+    folds = grouped_folds(y, groups)
+
+    def told() -> Predictions:
+        return baselines.predict_text(
+            texts, y, groups, folds=folds, baseline=baseline, lexicons=LEXICONS
+        )
+
+    turned = told()
+    monkeypatch.setattr(baselines, "MOST_TURNED", 0)
+    monkeypatch.delattr(np.linalg, "eigh")
+    monkeypatch.delattr(np.linalg, "solve")
+    monkeypatch.setattr(dependence, "MOST_AXES", 1000)  # all that there are
+    kept = told()
+    assert kept.chosen == turned.chosen
+    assert kept.probability == pytest.approx(turned.probability, abs=1e-3)
+    assert kept.influence == pytest.approx(turned.influence, abs=1e-8)
+    monkeypatch.setattr(dependence, "MOST_AXES", 40)
+    assert told().inflation == pytest.approx(turned.inflation, rel=0.02)
 
 
 def test_words_of_test_texts_are_not_learned() -> None:

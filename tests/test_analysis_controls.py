@@ -5,6 +5,8 @@ and what else it reads.
 import numpy as np
 import pytest
 from scipy.stats import kstest
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
 
 from interp.analysis import controls, probes
 from interp.analysis.design import Design
@@ -88,6 +90,46 @@ def test_the_closed_form_is_ridge_regression() -> None:
         assert controls.ridge_hat(train, test) @ (labels - labels.mean()) == pytest.approx(
             held @ weights, abs=1e-5
         )
+
+
+@pytest.mark.parametrize("d", [6, 300])
+def test_labellings_are_read_as_by_ridge_regression_whatever_the_shape(
+    d: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many narrow rows by the features' weights (no matrix of test by training rows is made), few
+    wide ones by that matrix; all draws at once or three at a time.
+    """
+    random = np.random.default_rng(4)
+    x, labellings = random.normal(size=(250, d)) + 1, random.integers(0, 3, (7, 250))
+    train, test = np.arange(200), np.arange(200, 250)
+    scaler = StandardScaler().fit(x[train])
+    expected = [
+        np.mean(
+            [
+                np.corrcoef(
+                    Ridge(controls.RIDGE * 200)
+                    .fit(scaler.transform(x[train]), labels[train] == one)
+                    .predict(scaler.transform(x[test])),
+                    labels[test] == one,
+                )[0, 1]
+                for one in range(3)
+            ]
+        )
+        for labels in labellings
+    ]
+    if d == 6:
+        monkeypatch.delattr(controls, "ridge_hat")
+    found = controls.ridge_correlation(x, labellings, train, test)
+    assert found == pytest.approx(expected, abs=1e-7)
+    read: list[int] = []
+    correlate = controls._correlation
+    monkeypatch.setattr(
+        controls, "_correlation", lambda a, b: read.append(len(a)) or correlate(a, b)
+    )
+    monkeypatch.setattr(controls, "BYTES_AT_ONCE", 3 * 32 * 250)
+    again = controls.ridge_correlation(x, labellings, train, test)
+    assert again == pytest.approx(found, abs=1e-7)
+    assert read == [3, 3, 3, 3, 3, 3, 1, 1, 1]
 
 
 def test_a_constant_score_correlates_with_nothing() -> None:

@@ -4,6 +4,7 @@ its upkeep.
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -434,3 +435,36 @@ def test_per_token_capture_streams(model, tmp_path):
     stored = inspect(tmp_path / "run")["bytes"]
     assert stored > 80e6
     assert peak() - before < stored / 2
+
+
+def test_an_item_is_found_by_its_name_pooled_or_token_by_token(memory):
+    ragged, pooled = memory.read(POST, "all"), memory.read(POST, "last")
+    start = 0
+    for row, (item, length) in enumerate(zip(ragged.items, ragged.lengths, strict=True)):
+        assert np.array_equal(ragged.of(item), ragged.x[start : start + length])
+        assert np.array_equal(pooled.of(item), pooled.x[row])
+        start += length
+    for found in (ragged, pooled):
+        with pytest.raises(UsageError, match="has no item 'nobody'"):
+            found.of("nobody")
+
+
+def test_items_are_looked_up_and_not_searched(memory):
+    """Each item of many in turn: neither their names nor their lengths are gone through again."""
+    gone = []
+
+    class Counted(tuple):
+        def __iter__(self):
+            gone.append(len(self))
+            return super().__iter__()
+
+        def index(self, name):
+            gone.append(len(self))
+            return super().index(name)
+
+    ragged = memory.read(POST, "all")
+    again = replace(ragged, items=Counted(ragged.items), lengths=Counted(ragged.lengths))
+    gone.clear()
+    for item in ragged.items:
+        again.of(item)
+    assert len(gone) <= 3  # names once, lengths once

@@ -149,6 +149,22 @@ def test_random_heads_are_never_the_chosen_ones(bench, k):
     assert all(one.layer <= 2 for draw in early for one in draw)
 
 
+def test_no_component_is_made_that_is_not_drawn(bench, monkeypatch):
+    """Five draws of three neurons make fifteen, however many a layer has."""
+    made = []
+
+    def counted(*place):
+        made.append(place)
+        return Component(*place)
+
+    monkeypatch.setattr("interp.causal.matching.Component", counted)
+    top = [Component("post", 1, 7), Component("post", 0, 9), Component("post", 1, 8)]
+    draws, matched = matched_draws(top, bench.model, FINAL, n_draws=5, rng=np.random.default_rng(0))
+    assert (len(draws), matched, len(made)) == (5, "layer", 15)
+    assert all(sorted(one.layer for one in draw) == [0, 1, 1] for draw in draws)
+    assert not {one for draw in draws for one in draw} & set(top)
+
+
 def test_a_whole_layer_of_heads_has_a_control_with_a_width(bench):
     """All heads of the head layer: every "random" draw used to be the chosen set, [.477, .477]
     beside .477.

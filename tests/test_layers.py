@@ -27,7 +27,7 @@ DOORS = {
     "lazy": set(),
     "memory": set(),
     "notebook": set(),
-    "options": {"errors"},
+    "options": {"errors", "lazy"},
     "progress": set(),
     "sites": {"errors"},
     "shares": {"errors", "stats"},

@@ -8,7 +8,7 @@ import pytest
 
 import interp
 import stimuli
-from interp.study.run import STAGE_FUNCTIONS
+from interp.study.runs import STAGE_FUNCTIONS
 
 ROOTS = (Path(interp.__file__).parent, Path(stimuli.__file__).parent)
 

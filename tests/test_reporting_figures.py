@@ -15,6 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from interp.errors import DataError, UsageError
+from interp.reporting import style
 from interp.reporting.figures import FIGURES, as_bytes, draw, draw_all
 from interp.reporting.letters import families, told_once
 from interp.reporting.sections import SECTIONS
@@ -453,3 +454,25 @@ def test_every_figure_has_a_name_a_reading_and_a_table_of_its_section():
         for drawing in section.figures
     }
     assert told == {(section.name, table) for section in SECTIONS for table in section.tables}
+
+
+@pytest.mark.parametrize("n", [2, 28, 171])
+def test_a_legend_of_many_entries_stands_in_the_figure_whole(n):
+    """It used to end at the 25th entry, without a word."""
+
+    @style.styled
+    def drawn() -> Figure:
+        figure, (panel,) = style.facets(1, columns=1, height=2.6)
+        for place in range(n):
+            panel.plot([0, 1], [place, place], label=f"emotion {place}")
+        style.key(figure)
+        return figure
+
+    figure = drawn()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"emotion {k}" for k in range(n)]
+    box = legend.get_window_extent()
+    assert 0 <= box.y0 < box.y1 <= figure.bbox.height
+    assert figure.axes[0].get_window_extent().x1 <= box.x0 < box.x1 <= figure.bbox.width
+    assert figure.axes[0].get_window_extent().width > 4 * figure.dpi  # the panel keeps its room
+    assert (figure.get_size_inches()[0] > 9) == (n > 20)

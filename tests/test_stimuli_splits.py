@@ -1,10 +1,11 @@
 """Splits and draws of pairs, against hand-made cases."""
 
+import numpy as np
 import pytest
 
 from interp.errors import StatisticsError
 from stimuli.battery import Pair, Pairs, Stimulus
-from stimuli.splits import balanced, strangers
+from stimuli.splits import balanced, halves, strangers
 
 
 def pair(n: int, emotion: str, group: str) -> Pair:
@@ -50,3 +51,51 @@ def test_strangers_share_the_emotion_and_not_the_group():
     for own, other in zip(pairs[:6], found[:6], strict=True):
         assert pairs[other].affective.emotion == "joy"
         assert pairs[other].affective.group != own.affective.group
+
+
+class Looked(tuple):
+    """Pairs that count how often one of them is looked at."""
+
+    n = 0
+
+    def __iter__(self):
+        for one in super().__iter__():
+            Looked.n += 1
+            yield one
+
+    def __getitem__(self, at):
+        Looked.n += 1
+        return super().__getitem__(at)
+
+
+def many(n):
+    random = np.random.default_rng(n)
+    emotions = random.choice(["joy", "fear", "anger"], n)
+    return [
+        pair(k, str(emotion), f"g{random.integers(n // 3)}") for k, emotion in enumerate(emotions)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_strangers_are_drawn_as_from_a_list_of_all_others(seed):
+    pairs = many(90)
+    rng, expected = np.random.default_rng(seed), []
+    for own, _ in pairs:
+        others = [
+            i
+            for i, (other, _) in enumerate(pairs)
+            if other.emotion == own.emotion and other.group != own.group
+        ]
+        expected.append(int(rng.choice(others)) if others else -1)
+    assert strangers(pairs, seed=seed).tolist() == expected
+
+
+@pytest.mark.parametrize("draw", [strangers, halves])
+def test_the_work_grows_as_the_number_of_pairs(draw):
+    looked = []
+    for n in (100, 200, 400):
+        Looked.n = 0
+        draw(Looked(many(n)))
+        looked.append(Looked.n)
+    assert looked[0] >= 100
+    assert looked[2] < 5 * looked[0]

@@ -18,7 +18,7 @@ from interp.errors import ArtefactError, InterpError
 from interp.records import read_record
 from interp.study.folder import Study
 from interp.study.locks import LOCKS, FolderLocks
-from interp.study.run import STAGE_FUNCTIONS, _write
+from interp.study.runs import STAGE_FUNCTIONS, _write
 from support import matched_pairs
 from support.commands import outcome
 from support.tiny_models import edit_config

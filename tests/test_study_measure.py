@@ -20,7 +20,7 @@ from interp.models.generation import Decoding
 from interp.results import read_table
 from interp.study.measure import STAGE_UNITS, measure_stages
 from interp.study.rehearsal import Rehearsal
-from interp.study.run import STAGE_FUNCTIONS
+from interp.study.runs import STAGE_FUNCTIONS
 from support.commands import outcome
 from test_causal_patching import SUFFIX, UNEQUAL, WORDS
 

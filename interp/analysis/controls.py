@@ -4,15 +4,16 @@ labels of the same texts.
 The p-value refits for every relabelling, which alone is exact for cross-validated scores (shuffling
 the labels of held-out scores is not: the folds' probes share training rows, see
 `interp.analysis.dependence`). A thousand refits of one site take some milliseconds,
-because the ridge probe's held-out scores are a fixed matrix times the labels.
+because the ridge probe's held-out scores are linear in the labels (`ridge_reader`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.linalg import cho_factor, cho_solve
 
 from interp.analysis.dependence import RIDGE
 from interp.analysis.design import Design
@@ -25,6 +26,11 @@ from interp.defaults import PROBE
 from interp.errors import StatisticsError
 from interp.shares import share_difference
 from interp.stats import Labels, codes
+
+BYTES_AT_ONCE = 256 * 2**20
+"""About how much memory the labellings take that are read at once."""
+
+_BYTES_PER_LABEL = 32  # what a label costs while it is read: itself, centred, its score, a square
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ def relabellings(
     use them for every site.
     """
     drawn = design.relabel(n_perm=n_perm, seed=seed, folds=fold_of(folds, len(design.y)))
-    return np.concatenate([codes(design.y)[None], drawn])
+    return np.concatenate([codes(design.y)[None].astype(drawn.dtype), drawn])
 
 
 def permutation_null(
@@ -96,12 +102,14 @@ def ridge_correlation(
     the rows `train`, with the one-hot label, averaged over classes.
     """
     classes = range(1, 2) if labellings.max() == 1 else range(int(labellings.max()) + 1)
-    hat, total = ridge_hat(x[train], x[test]), np.zeros(len(labellings))
-    for one in classes:
-        member = (labellings == one).astype(np.float32)
-        learned = member[:, train]
-        scores = (learned - learned.mean(axis=1, keepdims=True)) @ hat.T
-        total += _correlation(scores, member[:, test])
+    read, total = ridge_reader(x[train], x[test]), np.zeros(len(labellings))
+    at_once = max(1, BYTES_AT_ONCE // (_BYTES_PER_LABEL * (len(train) + len(test))))
+    for start in range(0, len(labellings), at_once):
+        block = labellings[start : start + at_once]
+        for one in classes:
+            learned, told = (block[:, rows] == one for rows in (train, test))
+            scores = read(learned - learned.mean(axis=1, keepdims=True))
+            total[start : start + at_once] += _correlation(scores, told.astype(scores.dtype))
     return total / len(classes)
 
 
@@ -173,7 +181,28 @@ def can_compete(labels: Labels, folds: Folds) -> bool:
     )
 
 
-def ridge_hat(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+def ridge_reader(
+    train: Float[np.ndarray, "item feature"], test: Float[np.ndarray, "other feature"]
+) -> Callable[[Float[np.ndarray, "draw item"]], Float[np.ndarray, "draw other"]]:
+    """From centred training labels, one labelling per row, to held-out scores of a ridge probe.
+
+    One matrix of test by training rows reads a labelling in the product of both numbers, the
+    weights Z'y of the features in their sum times the features: the one that costs less is taken,
+    so that cost and memory grow with the rows, not with their square.
+    """
+    n, d = train.shape
+    if n * len(test) <= d * (n + len(test)):
+        hat = ridge_hat(train, test)
+        return lambda labels: labels.astype(np.float32) @ hat.T
+    standardise = standardiser(train)
+    z, held = standardise(train), standardise(test)
+    factor = cho_factor(z.T @ z + RIDGE * n * np.eye(d))
+    return lambda labels: cho_solve(factor, (labels @ z).T).T @ held.T
+
+
+def ridge_hat(
+    train: Float[np.ndarray, "item feature"], test: Float[np.ndarray, "other feature"]
+) -> Float[np.ndarray, "other item"]:
     """The matrix that takes centred training labels to held-out scores, by the smaller of the two
     Gram matrices.
     """

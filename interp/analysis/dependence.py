@@ -13,11 +13,14 @@ scenarios' parts, the jackknife counts for both (Efron & Stein 1981). It is take
 variance of data in pairs does (Aronow, Samii & Assenova 2015).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
+from scipy import sparse
+from sklearn.utils.extmath import randomized_svd
 
+from interp.analysis.features import Features
 from interp.stats import MOST_BLOCKS, Labels, numbered
 
 RIDGE = 0.1
@@ -35,8 +38,8 @@ LARGEST_SHARE = 2.0
 by as much again; held at what is expected at most, it would be too small on average.
 """
 
-MOST_COMPARED = 4_000_000
-"""Comparisons that are held in memory at once."""
+MOST_AXES = 128
+"""Axes of sparse training rows that `influence` sees."""
 
 
 def blocks_of(groups: Labels) -> Int[np.ndarray, " item"]:
@@ -45,7 +48,7 @@ def blocks_of(groups: Labels) -> Int[np.ndarray, " item"]:
 
 
 def influence(
-    z: Float[np.ndarray, "item axis"],
+    z: Features,
     y: Shaped[np.ndarray, " item"],
     block: Int[np.ndarray, " item"],
     train: Int[np.ndarray, " _"],
@@ -53,25 +56,44 @@ def influence(
 ) -> Float[np.ndarray, "block block"]:
     """g: what each training block (column) adds to the margins of each block of tested rows, by a
     ridge probe of every class on the features `z`. Zero for what is not tested or not trained on.
+
+    Of sparse features the `MOST_AXES` strongest axes of the training rows are inverted, and the
+    rest counts as small beside the penalty: nothing square is made, and what is shared comes out
+    right or a little too large.
     """
     n_blocks, scores = int(block.max()) + 1, np.zeros((int(block.max()) + 1,) * 2)
     member = np.asarray(y)[:, None] == np.unique(y)
     coded = member - member[train].mean(axis=0)
-    rows, held = z[train].astype(np.float64), z[test].astype(np.float64)
-    penalty = RIDGE * len(rows)
-    wide = rows.shape[1] > len(rows)
-    gram = (rows @ rows.T if wide else rows.T @ rows) + penalty * np.eye(min(rows.shape))
+    join = _ridge(z[train])
     for label in coded.T:
-        taught = np.zeros((len(rows), n_blocks))
-        taught[np.arange(len(rows)), block[train]] = label[train]
-        weights = (
-            rows.T @ np.linalg.solve(gram, taught)
-            if wide
-            else np.linalg.solve(gram, rows.T @ taught)
+        asked, taught = (
+            _block_sums(label[rows], block[rows], n_blocks) @ z[rows] for rows in (test, train)
         )
-        told = held @ weights
-        np.add.at(scores, block[test], label[test][:, None] * told)
+        scores += join(asked, taught)
     return scores
+
+
+def _block_sums(label: np.ndarray, block: np.ndarray, n_blocks: int) -> sparse.csr_array:
+    """The matrix that sums rows, times their labels, block by block."""
+    return sparse.csr_array((label, (block, np.arange(len(label)))), (n_blocks, len(label)))
+
+
+def _ridge(rows: Features) -> Callable[[Features, Features], np.ndarray]:
+    """(a, b) -> a (Z'Z + penalty)^-1 b' of training rows Z, by the smaller of the Gram matrices; of
+    sparse rows by their strongest axes.
+    """
+    penalty = RIDGE * rows.shape[0]
+    if isinstance(rows, sparse.csr_array):
+        n_axes = min(MOST_AXES, *rows.shape)
+        _, spread, axes = randomized_svd(rows, n_axes, n_iter=4, random_state=0)
+        weight = spread**2 / (spread**2 + penalty)
+        return lambda a, b: ((a @ b.T).toarray() - (a @ axes.T * weight) @ (b @ axes.T).T) / penalty
+    rows = rows.astype(np.float64)
+    if rows.shape[1] <= len(rows):
+        gram = rows.T @ rows + penalty * np.eye(rows.shape[1])
+        return lambda a, b: a @ np.linalg.solve(gram, b.T)
+    gram = rows @ rows.T + penalty * np.eye(len(rows))
+    return lambda a, b: (a @ b.T - (a @ rows.T) @ np.linalg.solve(gram, rows @ b.T)) / penalty
 
 
 def shared_inflation(g: Float[np.ndarray, "block block"]) -> float:
@@ -119,15 +141,32 @@ def auroc_variance(
         parts = np.zeros((n, n))
         for one, truth, (value, compared) in zip(scores, positive, values, strict=True):
             high, low = rows[truth[rows]], rows[~truth[rows]]
-            for some in np.array_split(high, -(-len(high) * len(low) // MOST_COMPARED) or 1):
-                won = np.heaviside(one[some][:, None] - one[low], 0.5) - value
-                np.add.at(parts, (block[some][:, None], block[low]), won / compared / len(scores))
+            parts += _won_by_block(one, high, low, block, value=value) / compared / len(scores)
         both = np.triu(parts + parts.T, 1)
         of_scenario += both.sum(axis=0) + both.sum(axis=1) + np.diag(parts)
         of_pairs += float((both**2).sum())
     return (
         max(float((of_scenario**2).sum()) - of_pairs, of_pairs) * n / (n - 1) if n > 1 else np.nan
     )
+
+
+def _won_by_block(
+    scores: np.ndarray, high: np.ndarray, low: np.ndarray, block: np.ndarray, *, value: float
+) -> Float[np.ndarray, "block block"]:
+    """How many comparisons the rows `high` of each block (row) win over the rows `low` of each
+    block (column), a tie counting half, less `value` of all of them. Sorted, not compared one by
+    one: rows times blocks, and not their square.
+    """
+    n, order = int(block.max()) + 1, low[np.argsort(scores[low])]
+    beaten = np.zeros((len(low) + 1, n))  # of each block, by a row that stands behind so many
+    beaten[np.arange(len(low)) + 1, block[order]] = 1
+    np.cumsum(beaten, axis=0, out=beaten)
+    won = -value * np.outer(np.bincount(block[high], minlength=n), beaten[-1])
+    for side in ("left", "right"):
+        behind = np.searchsorted(scores[order], scores[high], side)
+        halves = np.full(len(high), 0.5)
+        won += sparse.csr_array((halves, (block[high], behind)), (n, len(low) + 1)) @ beaten
+    return won
 
 
 def _won(scores: np.ndarray, positive: np.ndarray, strata: np.ndarray) -> tuple[float, float]:

@@ -112,7 +112,7 @@ class Design:
         n_perm: int,
         random: np.random.Generator,
     ) -> Int[np.ndarray, "draw item"]:
-        drawn = np.empty((n_perm, len(label)), dtype=np.int64)
+        drawn = np.empty((n_perm, len(label)), dtype=np.int16)  # the largest array of a study
         for items, equal, n_classes in self._kinds(label, block):
             told = np.broadcast_to(label[items], (n_perm, *items.shape))
             if self.exchange != "pair":

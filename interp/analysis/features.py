@@ -8,9 +8,13 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+from scipy import sparse
 
 from interp.analysis.folds import Fold
 from interp.errors import DataError, StatisticsError
+
+Features = Float[np.ndarray, "item feature"] | sparse.csr_array
+"""What a classifier reads, one row per item: counts of words are mostly zero and may be sparse."""
 
 _SMALLEST_SPREAD = 1e-8
 _SMALLEST_SQUARE = 1e-10

@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from interp.analysis.dependence import blocks_of, influence
-from interp.analysis.features import check_features, features_of
+from interp.analysis.features import Features, check_features, features_of
 from interp.analysis.folds import Fold, Folds, fold_of, straddling
 from interp.analysis.many_logistic import fit_labellings
 from interp.analysis.predictions import Predictions, log_losses
@@ -118,7 +118,7 @@ def cross_validate(
 
 
 def predict_folds(
-    prepare: Callable[[Fold], Float[np.ndarray, "item feature"]],
+    prepare: Callable[[Fold], Features],
     y: Labels,
     groups: Labels,
     *,
@@ -179,7 +179,7 @@ class Fitted:
 
 
 def fit_predict(
-    z: np.ndarray,
+    z: Features,
     labels: np.ndarray,
     rows: tuple[np.ndarray, np.ndarray],
     make: Callable[[int], Any],
@@ -204,7 +204,7 @@ def fit_predict(
 
 
 def _choose(
-    z: np.ndarray,
+    z: Features,
     labels: np.ndarray,
     fold: Fold,
     make: Callable[[int], Any],

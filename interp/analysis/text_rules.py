@@ -9,12 +9,13 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
-import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
+from interp.analysis.alike import alike
 from interp.analysis.baselines import Lexicons, count_listed, words
 from stimuli.battery import NEUTRAL, Battery, Pair, Stimulus
 from stimuli.copies import MOST_SHARED
@@ -164,27 +165,22 @@ def duplicates(battery: Battery) -> Rule:
 
 def near_duplicates(battery: Battery) -> Rule:
     """No two texts of different scenarios share more than `MOST_SHARED` of their word triples
-    (Jaccard).
+    (Jaccard); `value` is the number of such pairs.
     """
     items = battery.items
     triples = CountVectorizer(tokenizer=words, token_pattern=None, ngram_range=(3, 3), binary=True)
     try:
-        found = sparse.csr_array(triples.fit_transform([item.text for item in items]), dtype=float)
+        found = sparse.csr_array(triples.fit_transform([item.text for item in items]))
     except ValueError:  # no text has three words
-        return Rule("near_duplicate_text", True, 0.0, MOST_SHARED)
-    size = np.asarray(found.sum(axis=1)).ravel()
-    common = (found @ found.T).tocoo()
-    union = size[common.row] + size[common.col] - common.data
-    shared = common.data / union
-    groups = np.array([item.group for item in items])
-    foreign = (common.row < common.col) & (groups[common.row] != groups[common.col])
-    worst = float(shared[foreign].max()) if foreign.any() else 0.0
-    bad = np.flatnonzero(foreign & (shared > MOST_SHARED))
-    places = [
-        f"{items[common.row[k]].id} and {items[common.col[k]].id} share {shared[k]:.2f}"
-        for k in bad
-    ]
-    return Rule("near_duplicate_text", not places, worst, MOST_SHARED, _places(places))
+        return _counted("near_duplicate_text", [])
+    n, places = 0, list[str]()
+    for pairs in alike(found, [item.group for item in items], above=MOST_SHARED):
+        n += len(pairs.one)
+        places += [
+            f"{items[one].id} and {items[other].id} share {share:.2f}"
+            for one, other, share in islice(zip(*pairs, strict=True), _MOST_PLACES - len(places))
+        ]
+    return Rule("near_duplicate_text", not n, float(n), 0.0, _places(places, n))
 
 
 def emotion_word_rules(
@@ -284,6 +280,7 @@ def _bounded(rule: str, pairs: list[Pair], differences: list[float], bound: floa
     return Rule(rule, not places, float(max(differences, default=0)), bound, _places(places))
 
 
-def _places(faults: list[str]) -> str:
-    more = f"; and {len(faults) - _MOST_PLACES} more" if len(faults) > _MOST_PLACES else ""
-    return "; ".join(faults[:_MOST_PLACES]) + more
+def _places(faults: list[str], n: int | None = None) -> str:
+    """The first places at fault, and how many of all `n` (as many as are given) there are more."""
+    more = (len(faults) if n is None else n) - _MOST_PLACES
+    return "; ".join(faults[:_MOST_PLACES]) + (f"; and {more} more" if more > 0 else "")

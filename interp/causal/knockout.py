@@ -8,7 +8,7 @@ Texts share a prefix pass, plans that begin at a high layer begin there, and the
 are taken once for all plans.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -118,10 +118,14 @@ def _work(
     """
     behind = [len(text.tokens) - start for text, start in zip(texts.own, texts.starts, strict=True)]
     lowest = [min((one.layer for one in plan.components), default=0) for plan in plans]
+    plans_of: dict[int, list[int]] = defaultdict(list)
+    for p, plan in enumerate(plans):
+        for i in plan.pairs:
+            plans_of[i].append(p)
     work: list[tuple[Chunk, Jobs]] = []
     for indices in batches(texts.own, budget=PREFIX_TOKENS, sizes=behind):
         chunk = tuple(int(i) for i in indices)
-        jobs = [(i, p) for i in chunk for p, plan in enumerate(plans) if i in plan.pairs]
+        jobs = [(i, p) for i in chunk for p in plans_of[i]]
         jobs.sort(key=lambda job: lowest[job[1]])
         before = max(texts.starts[i] for i in chunk)
         most = rows_at_once(model, before=before, behind=max(behind[i] for i in chunk))

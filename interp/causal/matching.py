@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from interp.causal.contributions import KINDS, Component, writes_before
 from interp.models import LanguageModel
@@ -33,18 +34,20 @@ def matched_draws(
     where some come from others. Where all layers together have too few others there is no draw, and
     a warning says so.
     """
-    name, chosen, wanted = top[0].name, set(top), Counter(component.layer for component in top)
+    name, wide, wanted = top[0].name, width(top[0].name, model), Counter(one.layer for one in top)
+    # A component is the number layer * wide + index: a layer may have tens of thousands.
+    chosen = [one.layer * wide + one.index for one in top]
 
-    def others(layers: Iterable[int]) -> list[Component]:
-        every = (Component(name, layer, i) for layer in layers for i in range(width(name, model)))
-        return [one for one in every if one not in chosen]
+    def others(layers: Iterable[int]) -> Int[np.ndarray, " other"]:
+        every = [np.arange(layer * wide, (layer + 1) * wide) for layer in layers]
+        return np.setdiff1d(np.concatenate(every), chosen)
 
     pools = {layer: others([layer]) for layer in wanted}
     missing = sum(max(0, n - len(pools[layer])) for layer, n in wanted.items())
     writing = {
         layer for layer in range(model.dims.n_layers) if writes_before(Site(name, layer), site)
     }
-    spare = others(sorted(writing | set(wanted))) if missing else []
+    spare = others(writing | set(wanted)) if missing else np.array([], dtype=np.int64)
     if n_draws and missing and len(spare) < len(top):
         warnings.warn(
             f"beside the top {len(top)} there are too few others to draw as many at random, "
@@ -52,15 +55,15 @@ def matched_draws(
             stacklevel=3,
         )
         return [], ""
-    draws: dict[frozenset[Component], tuple[Component, ...]] = {}
+    draws: dict[frozenset[int], list[int]] = {}
     for _ in range(TRIES * n_draws):
         drawn = [one for layer, n in wanted.items() for one in _draw(pools[layer], n, rng)]
-        rest = [one for one in spare if one not in set(drawn)]
-        draw = (*drawn, *_draw(rest, missing, rng))
+        draw = [*drawn, *_draw(np.setdiff1d(spare, drawn), missing, rng)]
         draws.setdefault(frozenset(draw), draw)
         if len(draws) == n_draws:
             break
-    return list(draws.values()), "layers" if missing else "layer"
+    found = [tuple(Component(name, *divmod(one, wide)) for one in draw) for draw in draws.values()]
+    return found, "layers" if missing else "layer"
 
 
 def width(name: str, model: LanguageModel) -> int:
@@ -68,10 +71,6 @@ def width(name: str, model: LanguageModel) -> int:
     return model.dims.n_heads if name == KINDS["head"] else model.dims.d_mlp
 
 
-def _draw(pool: Sequence[Component], n: int, rng: np.random.Generator) -> list[Component]:
+def _draw(pool: Int[np.ndarray, " other"], n: int, rng: np.random.Generator) -> list[int]:
     """`n` of the pool, or all of it where it has fewer."""
-    return (
-        [pool[i] for i in rng.choice(len(pool), size=min(n, len(pool)), replace=False)]
-        if pool
-        else []
-    )
+    return rng.choice(pool, size=min(n, len(pool)), replace=False).tolist() if len(pool) else []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from interp.cli.loading import load_model
 from interp.cli.options import as_json, gathered
 from interp.cli.printing import show
 from interp.defaults import RECOMPUTED
@@ -37,9 +38,7 @@ def verify(
 
     loaded = None
     if model is not None:
-        from interp import models
-
-        loaded = models.load(
+        loaded = load_model(
             model,
             device=how.device,
             dtype=captured_dtype(path),
@@ -66,7 +65,7 @@ def inspect(path: Path, layers: bool, as_json: bool) -> None:
 
         show(layer_rows(path), as_json=as_json)
         return
-    from interp.study import describe
+    from interp.study.artefacts import describe
 
     show(describe(path), as_json=as_json)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from interp.cli.loading import load_model
 from interp.cli.options import as_json, gathered, seed
 from interp.cli.printing import printable, show
 from interp.defaults import CALIBRATIONS
@@ -24,10 +25,7 @@ def doctor(model: str, how: ModelOptions, as_json: bool) -> None:
     """Check that a model's sites can be trusted, in the precision that will be run; exit code 1
     when a check fails.
     """
-    from interp import models
-    from interp.models.checks.doctor import examine
-
-    loaded = models.load(
+    loaded = load_model(
         model,
         device=how.device,
         dtype=how.dtype,
@@ -35,6 +33,8 @@ def doctor(model: str, how: ModelOptions, as_json: bool) -> None:
         check=False,
         chat_template="off",
     )
+    from interp.models.checks.doctor import examine
+
     checks = examine(loaded, thorough=True)
     show(checks, as_json=as_json)
     sys.exit(0 if all(check["passed"] for check in checks) else 1)
@@ -46,9 +46,7 @@ def doctor(model: str, how: ModelOptions, as_json: bool) -> None:
 @as_json
 def sites(model: str, how: ModelOptions, as_json: bool) -> None:
     """List the sites a model offers, with their shapes."""
-    from interp import models
-
-    loaded = models.load(model, device=how.device, offline=how.offline, chat_template="off")
+    loaded = load_model(model, device=how.device, offline=how.offline, chat_template="off")
     show(loaded.sites(), as_json=as_json)
 
 

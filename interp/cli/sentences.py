@@ -121,6 +121,9 @@ class _Asking(NamedTuple):
 
 def _read(asked: SentenceOptions) -> _Asking:
     """What `steer` and `chat` are asked, checked as far as it can be without a model."""
+    from interp.models.loading.names import resolve
+
+    resolve(asked.model)  # what is imported next takes seconds
     from interp.models.generation import Decoding
     from interp.study.sentence import Manner, read_mixture
     from interp.study.sources import Wanted

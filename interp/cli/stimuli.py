@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from interp.cli.loading import load_model
 from interp.cli.options import as_json, gathered, seed, texts
 from interp.cli.printing import printable, show
 from interp.errors import DataError, UsageError
@@ -78,9 +79,10 @@ def audit_stimuli(
     """Put a battery through the gate: do its words alone give the answer away? Exit code 3 when a
     rule fails.
     """
+    asked = reading.read(battery)
     from interp.study import audit
 
-    result = audit.audit_battery(reading.read(battery), seed=seed)
+    result = audit.audit_battery(asked, seed=seed)
     if as_json:
         click.echo(json.dumps(audit.content(result), indent=1))
     else:
@@ -118,16 +120,15 @@ def power_stimuli(
         raise UsageError(
             f"battery {asked.name!r} has no twins: total effects are differences of twins."
         )
-    from interp import models
-    from interp.study.power import power_rows, told
-
-    loaded = models.load(
+    loaded = load_model(
         model,
         device=how.device,
         dtype=how.dtype,
         offline=how.offline,
         chat_template=how.chat_template,
     )
+    from interp.study.power import power_rows, told
+
     rows = power_rows(loaded, asked, seed=seed)
     show(rows, as_json=as_json)
     for line in told(rows):

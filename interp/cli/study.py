@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import click
 
+from interp.cli.loading import refuse_unknown
 from interp.cli.options import Command, GroupedCommand, gathered, options
 from interp.cli.printing import printable, show
 from interp.errors import UsageError
@@ -194,6 +195,7 @@ def _study(
     repair: bool = False,
 ) -> None:
     """Run these stages of what was asked, or all of them, or say what that would be."""
+    refuse_unknown(asked)
     from interp import study
     from interp.capture.store import upkeep
 

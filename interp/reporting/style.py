@@ -7,7 +7,7 @@ Figures are made from `matplotlib.figure.Figure` directly, so nothing is kept be
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib as mpl
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
 
 from interp.errors import DataError
@@ -74,6 +75,9 @@ GREY = "#6b6b6b"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LEAST_SHARE = 0.5
 """The share of its usual width below which a panel is not squeezed: it gets a row of its own."""
+_LETTERS_AN_INCH = 13.5
+_LINE_OF_KEY = 0.19  # inches, as is what stands above and below a legend
+_ABOVE_KEY = 0.6
 
 
 class Look(NamedTuple):
@@ -182,17 +186,27 @@ def explain(
 
 def key(figure: Figure) -> None:
     """One legend for all panels, each label once: beside them, or above them where the figure is
-    narrow.
+    narrow. Beside them it is in columns, for which the figure grows wider, where one would be
+    higher than the figure.
     """
     found: dict[str, Any] = {}
     for panel in figure.axes:
         for handle, text in zip(*panel.get_legend_handles_labels(), strict=True):
             found.setdefault(text, handle)
-    width = figure.get_size_inches()[0]
-    beside = form_now().width is None or width >= ABOVE
-    columns = max(1, int(width / (0.6 + 0.07 * max(map(len, found), default=1))))
-    where = {"loc": "outside right upper"} if beside else {"loc": "upper left", "ncols": columns}
-    figure.legend(found.values(), found.keys(), handlelength=2.6, **where)
+    width, height = figure.get_size_inches()
+    if form_now().width is not None and width < ABOVE:
+        columns = max(1, int(width / (0.6 + 0.07 * max(map(len, found), default=1))))
+        _legend(figure, found, columns, loc="upper left")
+        return
+    columns = max(1, math.ceil(len(found) / max(1, int((height - _ABOVE_KEY) / _LINE_OF_KEY))))
+    legend = _legend(figure, found, columns, loc="outside right upper")
+    if columns > 1:
+        each = legend.get_window_extent().width / figure.dpi / columns
+        figure.set_size_inches(width + each * (columns - 1), height)
+
+
+def _legend(figure: Figure, found: Mapping[str, Any], columns: int, *, loc: str) -> Legend:
+    return figure.legend(found.values(), found.keys(), handlelength=2.6, ncols=columns, loc=loc)
 
 
 def curve(

@@ -13,7 +13,7 @@ from interp.study.conditions import conditions
 from interp.study.identity import refuse_other_config
 from interp.study.measure import measure_stages
 from interp.study.presets import left_out
-from interp.study.run import STAGE_FUNCTIONS, done_stages
+from interp.study.runs import STAGE_FUNCTIONS, done_stages
 from interp.study.settings import Settings
 
 

@@ -51,7 +51,8 @@ def usable_pairs(
     found = [pair for pair in battery.pairs() if all(item.id in read for item in pair)]
     same = _same_tokens(found, model)
     _warn_of(same, "are the same tokens to this model as their twin")
-    found = [pair for pair in found if pair.affective.id not in same]
+    lost = set(same)
+    found = [pair for pair in found if pair.affective.id not in lost]
     rare = _rare_emotions(found, battery.emotions)
     _warn_of(rare, f"have fewer than {FEWEST} scenarios")
     return Pairs(in_content_order(pair for pair in found if pair.affective.emotion not in rare))

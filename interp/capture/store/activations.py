@@ -50,12 +50,14 @@ class Activations:
             )
 
     def of(self, item: str) -> Float[np.ndarray, "..."]:
-        """The row of an item, or its tokens' rows [token, ...]."""
-        place = self.items.index(item)
+        """The row of an item, or its tokens' rows [token, ...]. Raises `UsageError` for an item
+        that is not here.
+        """
+        self._require([item])
+        place = self._row_of[item]
         if self.lengths is None:
             return self.x[place]
-        start = sum(self.lengths[:place])
-        return self.x[start : start + self.lengths[place]]
+        return self.x[self._starts[place] : self._starts[place + 1]]
 
     def select(self, items: Iterable[str]) -> Float[np.ndarray, "item ..."]:
         """The rows of these items, in this order. Raises `UsageError` for unpooled rows and for an
@@ -66,11 +68,7 @@ class Activations:
                 f"{self.site}/{self.position} holds a row per token: use `of`, an item at a time."
             )
         wanted = list(items)
-        unknown = [item for item in wanted if item not in self._row_of]
-        if unknown:
-            raise UsageError(
-                f"{self.site}/{self.position} has no item {', '.join(map(repr, unknown[:5]))}."
-            )
+        self._require(wanted)
         return self.x[[self._row_of[item] for item in wanted]]
 
     def twins(self, pairs: Sequence[Pair]) -> Twins:
@@ -81,6 +79,18 @@ class Activations:
     @cached_property
     def _row_of(self) -> Mapping[str, int]:
         return {item: row for row, item in enumerate(self.items)}
+
+    @cached_property
+    def _starts(self) -> Sequence[int]:
+        """Where each item's rows begin, and where the last one's end."""
+        return np.cumsum([0, *(self.lengths or ())]).tolist()
+
+    def _require(self, wanted: Sequence[str]) -> None:
+        unknown = [item for item in wanted if item not in self._row_of]
+        if unknown:
+            raise UsageError(
+                f"{self.site}/{self.position} has no item {', '.join(map(repr, unknown[:5]))}."
+            )
 
 
 def check_width(record: ShardRecord, name: str, found: Shape, expected: Shape) -> None:

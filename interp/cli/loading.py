@@ -1,0 +1,30 @@
+"""Names that nothing has, refused at once: what loads a model takes seconds to import."""
+
+from typing import Any
+
+import stimuli
+from interp.settings import StudyOptions
+from interp.sites import check_names
+
+
+def load_model(name: str, **how: Any) -> Any:
+    """The model of this name; `how` and what is raised is that of `interp.models.load`."""
+    from interp.models.loading.names import resolve
+
+    resolve(name)
+    from interp import models
+
+    return models.load(name, **how)
+
+
+def refuse_unknown(asked: StudyOptions) -> None:
+    """Raise `UsageError` for a battery, a site or a model of a new run that does not exist.
+
+    A run that was begun may be looked at where its model is no longer.
+    """
+    from interp.models.loading.names import resolve
+
+    stimuli.battery_path(asked.stimuli)
+    check_names(asked.sites)
+    if not (asked.out / "run.json").exists():
+        resolve(asked.model)
