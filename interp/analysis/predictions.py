@@ -77,6 +77,11 @@ def auroc_share(predictions: Predictions) -> Share:
     return Share(auroc_statistic(predictions), predictions.inflation, heaviest, variance)
 
 
+def missed_share(predictions: Predictions) -> Share:
+    """The share of tested items that are not given their own label."""
+    return Share(_mean_statistic(1 - _hits(predictions)), predictions.inflation)
+
+
 def auroc_statistic(predictions: Predictions) -> Statistic:
     """Macro one-vs-rest AUROC inside folds, as a function of item weights; classes that no tested
     item has are left out.
