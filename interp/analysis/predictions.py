@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from interp.analysis.dependence import UNKNOWN_INFLATION, auroc_variance, shared_inflation
+from interp.analysis.dependence import (
+    UNKNOWN_INFLATION,
+    auroc_variance,
+    drawn_inflation,
+    shared_inflation,
+)
 from interp.analysis.stats import heaviest_scenario, weighted_auroc
 from interp.shares import Share
 from interp.stats import Statistic, jackknife
@@ -20,7 +25,8 @@ class Predictions:
 
     `chosen` is the setting that the inner folds picked, one per outer fold; `influence` what blocks
     of scenarios teach the probes of others (`dependence.influence`, summed over folds), None where
-    that is not known.
+    that is not known. `drawn` says that the scenarios it was fitted on count as drawn, too: they
+    taught it of other texts than those that are tested (`dependence.drawn_inflation`).
     """
 
     probability: Float[np.ndarray, "item class"]
@@ -32,13 +38,16 @@ class Predictions:
     chosen: tuple[Mapping[str, float], ...]
     warnings: tuple[str, ...] = ()
     influence: Float[np.ndarray, "block block"] | None = None
+    drawn: bool = False
 
     @property
     def inflation(self) -> float:
         """How much wider intervals of these scores are than the scenarios' own scores say."""
         if not self.fold.max():
             return 1.0
-        return UNKNOWN_INFLATION if self.influence is None else shared_inflation(self.influence)
+        if self.influence is None:
+            return UNKNOWN_INFLATION
+        return (drawn_inflation if self.drawn else shared_inflation)(self.influence)
 
 
 def score(predictions: Predictions) -> list[dict[str, Any]]:

@@ -11,9 +11,11 @@ that it has not seen.
 Beside each stands the lexical floor: the text-only baselines, fitted and tested on the same texts.
 What passes from arm to arm beyond that is not carried by words that the arms share.
 
-All arms share one deal of scenarios into folds and one set of relabellings, under which a scenario
-changes its label in all arms at once. Each fold chooses its place, and the probe its penalty, on
-the fitted arm's training scenarios alone.
+All arms share one deal of scenarios into folds. Each fold chooses its place, and the probe its
+penalty, on the fitted arm's training scenarios alone. p is of relabellings under which a scenario
+changes its label in all arms at once: that labels mean nothing in any arm. Where they mean
+something in both and the arms share nothing, a probe may still read the other arm by accident of
+the scenarios that it was fitted on; the intervals allow for that, and p does not.
 """
 
 from collections import Counter
@@ -27,7 +29,7 @@ from jaxtyping import Float, Int, Shaped
 from interp.analysis.baselines import BASELINES, Lexicons, predict_text
 from interp.analysis.controls import Null, inner_correlations
 from interp.analysis.design import Design
-from interp.analysis.folds import Folds, fold_of, transfer_folds
+from interp.analysis.folds import Fold, Folds, fold_of, transfer_folds
 from interp.analysis.nested import PlaceColumns, choose_places, joined
 from interp.analysis.predictions import Predictions
 from interp.analysis.probes import cross_validate
@@ -201,7 +203,7 @@ def _probed(
             for place in places.tolist()
         ]
         told = {text for one in found for text in one.warnings}
-        return replace(joined(found, at), warnings=tuple(sorted(told)))
+        return replace(joined(found, at), warnings=tuple(sorted(told)), drawn=test != fit)
 
     own = on(fit, None)
     return {test: own if test == fit else on(test, own.chosen) for test in task.tested}
@@ -210,18 +212,34 @@ def _probed(
 def _worded(
     texts: Sequence[str], baseline: str, task: ArmTask, fit: str, lexicons: Lexicons
 ) -> dict[str, Predictions]:
-    """The same of a text baseline."""
+    """The same of a text baseline, which counts the words of the two arms alone."""
 
     def on(test: str, settings: Sequence[Mapping[str, float]] | None) -> Predictions:
-        return predict_text(
-            texts,
-            task.y,
-            task.groups,
-            folds=task.folds(fit, test),
+        rows = np.flatnonzero(np.isin(task.arms, (fit, test)))
+        told = predict_text(
+            [texts[row] for row in rows],
+            task.y[rows],
+            task.groups[rows],
+            folds=_renumbered(task.folds(fit, test), rows),
             baseline=baseline,
             lexicons=lexicons,
             settings=settings,
         )
+        return replace(told, rows=rows[told.rows], drawn=test != fit)
 
     own = on(fit, None)
     return {test: own if test == fit else on(test, own.chosen) for test in task.tested}
+
+
+def _renumbered(folds: Folds, rows: Int[np.ndarray, " kept"]) -> Folds:
+    """The same folds where only `rows`, which hold all of them, are left."""
+    place = np.full(int(rows.max()) + 1, -1, dtype=np.int64)
+    place[rows] = np.arange(len(rows))
+    return [
+        Fold(
+            place[fold.train],
+            place[fold.test],
+            tuple((place[train], place[test]) for train, test in fold.inner),
+        )
+        for fold in folds
+    ]

@@ -352,8 +352,9 @@ def transfer(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
 
 
 MAKERS = {
-    "probes": probes, "transfer": transfer, "directions": directions, "cosines": cosines, "patching": patching,
-    "contributions": contributions, "ablation": ablation, "steering": steering,
+    "probes": probes, "transfer": transfer, "directions": directions, "cosines": cosines,
+    "patching": patching, "contributions": contributions, "ablation": ablation,
+    "steering": steering,
 }  # fmt: skip
 
 
