@@ -101,10 +101,10 @@ def drawn_inflation(g: Float[np.ndarray, "block block"]) -> float:
     used = g != 0
     tested, teaching = used.any(axis=1), used.any(axis=0)
     own = g.sum(axis=1)
+    if tested.sum() < 2 or not np.ptp(own[tested]):
+        return UNKNOWN_INFLATION
     mean, square = own[tested].mean(), (own[tested] ** 2).mean()
     spread = float(((own[tested] - mean) ** 2).sum())
-    if not spread:
-        return UNKNOWN_INFLATION
     scaled = g * (1 - mean * own / square)[:, None]
     taught = scaled.sum(axis=0)
     parts = np.where(tested, own - mean, 0.0)
