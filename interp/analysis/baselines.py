@@ -29,8 +29,6 @@ from interp.stats import Labels
 
 Lexicons = Mapping[str, Sequence[str]]
 Prepare = Callable[[Fold], Float[np.ndarray, "item feature"]]
-Settings = Sequence[Mapping[str, float]]
-"""A setting of the reader for each fold."""
 
 READER = Probe(PROBES["logistic"].make, ({"C": 0.1}, {"C": 1.0}, {"C": 10.0}))
 """What reads a baseline's features; its settings suit counts and unit-length tf-idf rows."""
@@ -120,17 +118,16 @@ def predict_text(
     folds: Folds,
     baseline: str,
     lexicons: Lexicons,
-    settings: Settings | None = None,
+    parts: Labels | None = None,
 ) -> Predictions:
-    """Held-out predictions from the text alone; inner folds choose the reader's setting, unless
-    `settings` (one a fold) gives it.
+    """Held-out predictions from the text alone; `parts` as in `predict_folds`.
 
     Raises `UsageError` for an unknown baseline, `DataError` for a missing lexicon.
     """
     if baseline not in BASELINES:
         raise UsageError(f"unknown baseline {baseline!r}: choose one of {', '.join(BASELINES)}.")
     prepare = BASELINES[baseline](texts, lexicons)
-    return _read(prepare, y, groups, folds=folds, settings=settings)
+    return _read(prepare, y, groups, folds=folds, parts=parts)
 
 
 def predict_measured(
@@ -164,10 +161,12 @@ def baseline_rows(told: Mapping[str, Predictions]) -> list[dict[str, Any]]:
 
 
 def _read(
-    prepare: Prepare, y: Labels, groups: Labels, *, folds: Folds, settings: Settings | None = None
+    prepare: Prepare, y: Labels, groups: Labels, *, folds: Folds, parts: Labels | None = None
 ) -> Predictions:
-    grids = [(one,) for one in settings] if settings else [READER.grid] * len(folds)
-    return predict_folds(prepare, y, groups, folds=folds, make=READER.make, grids=grids)
+    grids = [READER.grid] * len(folds)
+    return predict_folds(
+        prepare, y, groups, folds=folds, make=READER.make, grids=grids, parts=parts
+    )
 
 
 def _lexicon(lexicons: Lexicons, name: str) -> Sequence[str]:

@@ -54,7 +54,21 @@ def influence(
     """g: what each training block (column) adds to the margins of each block of tested rows, by a
     ridge probe of every class on the features `z`. Zero for what is not tested or not trained on.
     """
-    n_blocks, scores = int(block.max()) + 1, np.zeros((int(block.max()) + 1,) * 2)
+    return influences(z, y, block, train, test, part=np.zeros(len(z), dtype=np.int64))[0]
+
+
+def influences(
+    z: Float[np.ndarray, "item axis"],
+    y: Shaped[np.ndarray, " item"],
+    block: Int[np.ndarray, " item"],
+    train: Int[np.ndarray, " _"],
+    test: Int[np.ndarray, " _"],
+    *,
+    part: Int[np.ndarray, " item"],
+) -> Float[np.ndarray, "part block block"]:
+    """`influence` on the tested rows of each part, which are numbered from 0."""
+    n_blocks = int(block.max()) + 1
+    scores = np.zeros((int(part.max()) + 1, n_blocks, n_blocks))
     member = np.asarray(y)[:, None] == np.unique(y)
     coded = member - member[train].mean(axis=0)
     rows, held = z[train].astype(np.float64), z[test].astype(np.float64)
@@ -70,7 +84,7 @@ def influence(
             else np.linalg.solve(gram, rows.T @ taught)
         )
         told = held @ weights
-        np.add.at(scores, block[test], label[test][:, None] * told)
+        np.add.at(scores, (part[test], block[test]), label[test][:, None] * told)
     return scores
 
 

@@ -1,11 +1,11 @@
 """Held-out predictions of a classifier, and their scores with intervals over scenarios."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.analysis.dependence import (
     UNKNOWN_INFLATION,
@@ -25,8 +25,9 @@ class Predictions:
 
     `chosen` is the setting that the inner folds picked, one per outer fold; `influence` what blocks
     of scenarios teach the probes of others (`dependence.influence`, summed over folds), None where
-    that is not known. `drawn` says that the scenarios it was fitted on count as drawn, too: they
-    taught it of other texts than those that are tested (`dependence.drawn_inflation`).
+    that is not known; `by_part` the same on the tested items of each part alone. `drawn` says that
+    the scenarios it was fitted on count as drawn, too: they taught it of other texts than those
+    that are tested (`dependence.drawn_inflation`).
     """
 
     probability: Float[np.ndarray, "item class"]
@@ -38,7 +39,23 @@ class Predictions:
     chosen: tuple[Mapping[str, float], ...]
     warnings: tuple[str, ...] = ()
     influence: Float[np.ndarray, "block block"] | None = None
+    by_part: Mapping[str, Float[np.ndarray, "block block"]] = field(default_factory=dict)
     drawn: bool = False
+
+    def where(self, kept: Bool[np.ndarray, " tested"]) -> "Predictions":
+        """The same probes on these of the tested items."""
+        return replace(
+            self,
+            probability=self.probability[kept],
+            y=self.y[kept],
+            groups=self.groups[kept],
+            fold=self.fold[kept],
+            rows=self.rows[kept],
+        )
+
+    def of_part(self, part: str, kept: Bool[np.ndarray, " tested"]) -> "Predictions":
+        """The same probes on the tested items `kept`, which are those of one of the parts."""
+        return replace(self.where(kept), influence=self.by_part[part], by_part={})
 
     @property
     def inflation(self) -> float:

@@ -29,7 +29,7 @@ from jaxtyping import Float, Int, Shaped
 from interp.analysis.baselines import BASELINES, Lexicons, predict_text
 from interp.analysis.controls import Null, inner_correlations
 from interp.analysis.design import Design
-from interp.analysis.folds import Fold, Folds, fold_of, transfer_folds
+from interp.analysis.folds import Folds, fold_of, transfer_folds
 from interp.analysis.nested import PlaceColumns, choose_places, joined
 from interp.analysis.predictions import Predictions
 from interp.analysis.probes import cross_validate
@@ -160,15 +160,23 @@ def carry(
     kept = {place: x for place, (_, x) in enumerate(sites()) if place in read}
     cells: dict[tuple[str, str], Cell] = {}
     for arm, own in track(list(enough.items()), f"transfer ({task.name})", unit="arm"):
+        every = task.folds(arm)
         told = _probed(kept, own[:, 0], task, arm, probe)
-        words = {name: _worded(texts, name, task, arm, lexicons) for name in BASELINES}
-        draws = refitted(sites, told[arm], own, task.labellings, folds=task.folds(arm), probe=probe)
+        words = {
+            name: predict_text(
+                texts, task.y, task.groups,
+                folds=every, baseline=name, lexicons=lexicons, parts=task.arms,
+            )
+            for name in BASELINES
+        }  # fmt: skip
+        draws = refitted(sites, told, own, task.labellings, folds=every, probe=probe)
         most, times = Counter(own[:, 0].tolist()).most_common(1)[0]
         for other in task.tested:
-            null = null_of(told[other], draws, task.labellings) if other in task.labelled else None
-            by_words = {name: found[other] for name, found in words.items()}
+            here = _of_arm(told, task, arm, other)
+            null = null_of(here, draws, task.labellings) if other in task.labelled else None
+            by_words = {name: _of_arm(one, task, arm, other) for name, one in words.items()}
             chosen_by = f"{times} of {len(own)} folds"
-            cells[arm, other] = Cell(told[other], by_words, null, places[most], chosen_by)
+            cells[arm, other] = Cell(here, by_words, null, places[most], chosen_by)
     return cells
 
 
@@ -188,58 +196,19 @@ def _probed(
     task: ArmTask,
     fit: str,
     probe: str,
-) -> dict[str, Predictions]:
-    """What the probe of the arm `fit` predicts of each arm, with the settings that its own inner
-    folds choose.
-    """
+) -> Predictions:
+    """What the probe of the arm `fit` predicts of all rows, each fold at the place it chose."""
     places, at = np.unique(chosen, return_inverse=True)
-
-    def on(test: str, settings: Sequence[Mapping[str, float]] | None) -> Predictions:
-        folds = task.folds(fit, test)
-        found = [
-            cross_validate(
-                kept[place], task.y, task.groups, folds=folds, probe=probe, settings=settings
-            )
-            for place in places.tolist()
-        ]
-        told = {text for one in found for text in one.warnings}
-        return replace(joined(found, at), warnings=tuple(sorted(told)), drawn=test != fit)
-
-    own = on(fit, None)
-    return {test: own if test == fit else on(test, own.chosen) for test in task.tested}
-
-
-def _worded(
-    texts: Sequence[str], baseline: str, task: ArmTask, fit: str, lexicons: Lexicons
-) -> dict[str, Predictions]:
-    """The same of a text baseline, which counts the words of the two arms alone."""
-
-    def on(test: str, settings: Sequence[Mapping[str, float]] | None) -> Predictions:
-        rows = np.flatnonzero(np.isin(task.arms, (fit, test)))
-        told = predict_text(
-            [texts[row] for row in rows],
-            task.y[rows],
-            task.groups[rows],
-            folds=_renumbered(task.folds(fit, test), rows),
-            baseline=baseline,
-            lexicons=lexicons,
-            settings=settings,
+    found = [
+        cross_validate(
+            kept[place], task.y, task.groups, folds=task.folds(fit), probe=probe, parts=task.arms
         )
-        return replace(told, rows=rows[told.rows], drawn=test != fit)
-
-    own = on(fit, None)
-    return {test: own if test == fit else on(test, own.chosen) for test in task.tested}
-
-
-def _renumbered(folds: Folds, rows: Int[np.ndarray, " kept"]) -> Folds:
-    """The same folds where only `rows`, which hold all of them, are left."""
-    place = np.full(int(rows.max()) + 1, -1, dtype=np.int64)
-    place[rows] = np.arange(len(rows))
-    return [
-        Fold(
-            place[fold.train],
-            place[fold.test],
-            tuple((place[train], place[test]) for train, test in fold.inner),
-        )
-        for fold in folds
+        for place in places.tolist()
     ]
+    told = {text for one in found for text in one.warnings}
+    return replace(joined(found, at), warnings=tuple(sorted(told)))
+
+
+def _of_arm(told: Predictions, task: ArmTask, fit: str, test: str) -> Predictions:
+    """What was predicted of one arm's texts."""
+    return replace(told.of_part(test, task.arms[told.rows] == test), drawn=test != fit)

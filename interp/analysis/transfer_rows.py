@@ -3,15 +3,13 @@ ceiling.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
 from interp.analysis.baselines import Lexicons
 from interp.analysis.nested import ABOVE_TEXT
-from interp.analysis.predictions import Predictions, auroc_share, missed_share
+from interp.analysis.predictions import auroc_share, missed_share
 from interp.analysis.refits import Sites
 from interp.analysis.site_probes import Sweep
 from interp.analysis.transfer import ArmTask, Cell, Cells, carry
@@ -92,19 +90,8 @@ def _alarms(cell: Cell) -> Iterator[Row]:
 def _only(cell: Cell, label: str) -> Cell:
     """The cell's rows of one label."""
     own = cell.told.y == label
-    texts = {name: _rows_of(told, own) for name, told in cell.texts.items()}
-    return cell._replace(told=_rows_of(cell.told, own), texts=texts)
-
-
-def _rows_of(told: Predictions, kept: Bool[np.ndarray, " item"]) -> Predictions:
-    return replace(
-        told,
-        probability=told.probability[kept],
-        y=told.y[kept],
-        groups=told.groups[kept],
-        fold=told.fold[kept],
-        rows=told.rows[kept],
-    )
+    texts = {name: told.where(own) for name, told in cell.texts.items()}
+    return cell._replace(told=cell.told.where(own), texts=texts)
 
 
 def _row(cell: Cell, probe: str, common: Mapping[str, Any], found: Row) -> Row:
