@@ -9,7 +9,7 @@ import pytest
 from interp.analysis import transfer
 from interp.analysis.baselines import BASELINES
 from interp.analysis.folds import straddling
-from interp.analysis.probes import PROBES
+from interp.analysis.probes import PROBES, cross_validate
 from interp.analysis.questions import lexicons
 from interp.analysis.transfer import ArmRows, ArmTask, prepare_arms
 from interp.analysis.transfer_rows import transfer_rows
@@ -201,3 +201,18 @@ def test_an_arm_that_is_not_fitted_is_tested() -> None:
     assert set(found["train_arm"]) == {"keyword_rich"}
     assert cell(found, "keyword_rich", "keyword_free")["value"] > 0.95
     assert not (found["metric"] == "lost_in_transfer").any()  # there is no ceiling
+
+
+def test_one_fit_for_all_arms_tells_of_each_what_a_fit_for_it_alone_does(task: ArmTask) -> None:
+    x = made(task, (0, 0))
+    every = cross_validate(
+        x, task.y, task.groups, folds=task.folds("keyword_rich"), parts=task.arms, probe="lda"
+    )
+    for arm in task.tested:
+        folds = task.folds("keyword_rich", arm)
+        alone = cross_validate(x, task.y, task.groups, folds=folds, probe="lda")
+        one = every.of_part(arm, task.arms[every.rows] == arm)
+        np.testing.assert_array_equal(one.rows, alone.rows)
+        np.testing.assert_allclose(one.probability, alone.probability)
+        np.testing.assert_allclose(one.influence, alone.influence)
+        assert one.inflation == pytest.approx(alone.inflation)
