@@ -48,16 +48,16 @@ def transfer_matrix(table: pd.DataFrame) -> Figure:
     """
     rows = select(table, metric="auroc", control="")
     panels = groups(rows, ["task"])
-    arms = list(dict.fromkeys([*column(rows, "train_arm"), *column(rows, "test_arm")]))
+    fitted, tested = (list(dict.fromkeys(column(rows, n))) for n in ("train_arm", "test_arm"))
     figure, axes = facets(
-        len(panels), columns=2, height=0.75 * len(arms) + 1.2, width=5.0 * len(panels)
+        len(panels), columns=2, height=0.75 * len(fitted) + 1.2, width=5.0 * len(panels)
     )
     for panel, (name, own) in zip(axes, panels, strict=True):
         cells = matrix(
-            column(own, "train_arm"), column(own, "test_arm"), own["value"] - 0.5, arms, arms
+            column(own, "train_arm"), column(own, "test_arm"), own["value"] - 0.5, fitted, tested
         )
         heat(panel, cells, limit=0.5, written=False)
-        _write_cells(panel, own, table, arms)
+        _write_cells(panel, own, table, (fitted, tested))
         panel.set_title(label(name))
         panel.set_xlabel("tested on")
         panel.set_ylabel("fitted on" if panel is axes[0] else "")
@@ -72,15 +72,18 @@ def transfer_matrix(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _write_cells(panel: Axes, rows: pd.DataFrame, table: pd.DataFrame, arms: list[str]) -> None:
+def _write_cells(
+    panel: Axes, rows: pd.DataFrame, table: pd.DataFrame, arms: tuple[list[str], list[str]]
+) -> None:
+    fitted, tested = arms
     for at in range(len(rows)):
         row = rows.iloc[[at]]
         value, low, high = (numeral(row, name) for name in ("value", "ci_low", "ci_high"))
         words = words_at(table, row)
         told = "" if words.empty else f"\nwords {decimals(numeral(best(words), 'value'), 2)}"
         panel.text(
-            arms.index(word(row, "test_arm")),
-            arms.index(word(row, "train_arm")),
+            tested.index(word(row, "test_arm")),
+            fitted.index(word(row, "train_arm")),
             f"{decimals(value, 2)}\n[{decimals(low, 2)}, {decimals(high, 2)}]{told}",
             ha="center",
             va="center",
@@ -94,8 +97,7 @@ def transfer_gap(table: pd.DataFrame) -> Figure:
     """The probe of one arm on another's texts beside these texts' own probe and the words, a row
     per pair of arms and a panel per question.
     """
-    scores = select(table, metric="auroc")
-    rows = select(scores, control="")
+    rows = select(table, metric="auroc", control="")
     across = rows[column(rows, "train_arm") != column(rows, "test_arm")]
     panels = groups(across, ["task"])
     n_rows = max(len(own) for _, own in panels)
@@ -109,7 +111,7 @@ def transfer_gap(table: pd.DataFrame) -> Figure:
         panel.axvline(0.5, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1, label="chance 0.5")
         panel.set_xlabel("AUROC (macro, held out)")
         panel.set_title(label(name))
-        panel.set_xlim(min(0.42, float(scores["value"].min()) - 0.03), 1.03)
+        panel.set_xlim(min(0.42, float(across["ci_low"].min()) - 0.03), 1.03)
         panel.set_ylim(len(own) - 0.5, -0.5)
     key(figure)
     explain(
@@ -123,7 +125,6 @@ def transfer_gap(table: pd.DataFrame) -> Figure:
 
 
 def _dumbbell(panel: Axes, height: int, row: pd.DataFrame, table: pd.DataFrame) -> None:
-    first = height == 0
     value, low, high = (numeral(row, name) for name in ("value", "ci_low", "ci_high"))
     test = word(row, "test_arm")
     same = {"metric": "auroc", "control": "", "task": word(row, "task"), "test_arm": test}
@@ -132,14 +133,14 @@ def _dumbbell(panel: Axes, height: int, row: pd.DataFrame, table: pd.DataFrame) 
         panel.plot([value, within], [height] * 2, color="#c4c4c4", linewidth=3, zorder=1)
         panel.plot(
             within, height, "o", markerfacecolor="white", color=COLOURS[0], markersize=11,
-            label="the tested arm's own probe" if first else None,
+            label="the tested arm's own probe",
         )  # fmt: skip
     panel.hlines(height, low, high, color=COLOURS[0], linewidth=1.2)
-    told = "probe of the other arm" if first else None
+    told = "probe of the other arm"
     panel.plot(value, height, "o", color=COLOURS[0], markersize=7, label=told)
     words = words_at(table, row)
     if not words.empty:
-        told = "best text baseline, same split" if first else None
+        told = "best text baseline, same split"
         at = numeral(best(words), "value")
         panel.plot(at, height, "|", color="black", markersize=13, markeredgewidth=2, label=told)
 
