@@ -37,6 +37,7 @@ class StageCommand(NamedTuple):
 STAGES = (
     Stage("capture", "representation.capture", "capture"),
     Stage("probes", "representation.probes", "probe", asks=("reception", "categorisation")),
+    Stage("transfer", "transfer.transfer", "transfer", asks=("transfer",)),
     Stage("directions", "representation.directions", "directions", asks=("directions",)),
     Stage("cosines", "representation.cosines", "directions", asks=("directions",)),
     Stage("patching", "causes.patching", "patch", asks=("readout",)),
@@ -51,6 +52,11 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
     ),
     "probe": StageCommand(
         "Linear probes beside text baselines and a control task.",
+        uses=("folds", "probe", "seed"),
+        example="--probe lda",
+    ),
+    "transfer": StageCommand(
+        "Probes fitted on one arm (texts that name the feeling) and tested on another.",
         uses=("folds", "probe", "seed"),
         example="--probe lda",
     ),

@@ -8,7 +8,7 @@ These two are *twins* and share `pair`.
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, SupportsIndex, TypeVar, overload
@@ -35,6 +35,12 @@ uses emotion words, or what sounds like an emotion, without one.
 
 DOSES = ("moderate", "keyword_free", "strong")
 """Arms that evoke without naming, from little to much."""
+
+EVOKING = ("keyword_rich", *DOSES)
+"""Arms whose texts evoke an emotion."""
+
+UNEMOTIONAL = ("complex_neutral", "counter_valence")
+"""Arms that sound as if they did, and do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +252,13 @@ class Battery:
         return members
 
     def doses(self) -> dict[str, list[Pair]]:
-        """For each arm of `DOSES` that occurs, its texts with their neutral twins: the one of the
-        same pair, else the one that the field `twin` names by its id, else the only neutral text of
-        the group. Texts without any are left out.
+        """`twinned` of the arms of `DOSES`."""
+        return self.twinned(DOSES)
+
+    def twinned(self, arms: Sequence[str]) -> dict[str, list[Pair]]:
+        """For each of `arms` that occurs, its texts with their neutral twins: the one of the same
+        pair, else the one that the field `twin` names by its id, else the only neutral text of the
+        group. Texts without any are left out.
         """
         by_id = {item.id: item for item in self.items if item.emotion == NEUTRAL}
         of_pair = {item.pair: item for item in by_id.values() if item.pair is not None}
@@ -258,9 +268,9 @@ class Battery:
                 of_group[item.group].append(item)
         found: dict[str, list[Pair]] = {}
         for item in sorted(
-            self.items, key=lambda one: DOSES.index(one.arm) if one.arm in DOSES else -1
+            self.items, key=lambda one: arms.index(one.arm) if one.arm in arms else -1
         ):
-            if item.arm not in DOSES or item.emotion == NEUTRAL:
+            if item.arm not in arms or item.emotion == NEUTRAL:
                 continue
             alone = of_group[item.group][0] if len(of_group[item.group]) == 1 else None
             paired = of_pair.get(item.pair) if item.pair is not None else None

@@ -2,13 +2,16 @@
 independent computations.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from interp.analysis import dependence, probes
 from interp.analysis.controls import ridge_hat
 from interp.analysis.features import standardiser
-from interp.analysis.folds import grouped_folds
+from interp.analysis.folds import grouped_folds, transfer_folds
+from interp.analysis.predictions import auroc_share
 from interp.analysis.stats import weighted_auroc
 from interp.shares import Share
 
@@ -113,3 +116,25 @@ def test_an_aurocs_variance_counts_each_comparison_once() -> None:
     # that of 300 has an error of .08
     assert np.mean(told) / np.var(values) == pytest.approx(1.0, abs=0.25)
     assert np.mean(plain) / np.var(values) > 1.3
+
+
+def test_a_probe_of_other_texts_varies_with_the_scenarios_that_it_was_fitted_on() -> None:
+    """Labels lie along one axis in the arm that is fitted and along another in the one that is
+    tested: the AUROC is .5 on average, and each fit hits the other arm by an accident of its own.
+    """
+    found, told, alone = [], [], []
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        y, groups = np.tile(["affective", "neutral"], 120), np.tile(np.repeat(np.arange(60), 2), 2)
+        rich = np.arange(240) < 120
+        x = random.normal(size=(240, 12)) + random.normal(size=(60, 12))[groups]
+        x[rich & (y == "affective"), 0] += 3
+        x[~rich & (y == "affective"), 1] += 3
+        folds = transfer_folds(y, groups, source=rich, target=~rich)
+        one = probes.cross_validate(x, y, groups, folds=folds)
+        for drawn, kept in ((True, told), (False, alone)):
+            share = auroc_share(replace(one, drawn=drawn)).estimate(one.groups)
+            kept.append((share.ci_high - share.ci_low) / 4)
+        found.append(share.value)
+    assert 0.8 < np.mean(told) / np.std(found) < 1.5
+    assert np.mean(alone) / np.std(found) < 0.7  # what the tested scenarios' own scores say

@@ -360,9 +360,8 @@ def test_a_study_under_a_template_reads_directions_where_it_edits(chat_folder, t
         sites=sites,
     )
     summary = study.run(settings)
-    assert not [
-        warning for warning in summary["warnings"] if "was not run" in warning or "plain" in warning
-    ]
+    assert not matched_pairs.not_run(summary["warnings"])
+    assert not [warning for warning in summary["warnings"] if "plain" in warning]
     directions = read_table(tmp_path / "run" / "tables" / "directions.csv")
     steering = read_table(tmp_path / "run" / "tables" / "steering.csv")
     # fitted where it acts

@@ -14,7 +14,17 @@ from interp.evaluation import truth
 from interp.evaluation.planted_bench import open_bench
 from interp.sites import Site
 
-WHATS = {"direction", "head", "neuron", "layer", "position", "ablation", "steering", "null"}
+WHATS = {
+    "direction",
+    "head",
+    "neuron",
+    "layer",
+    "position",
+    "ablation",
+    "steering",
+    "null",
+    "transfer",
+}
 METRICS = {"cosine", "auroc", "error", "p", "rate"}
 
 
@@ -87,6 +97,12 @@ def test_nothing_is_significant_where_nothing_is(found):
     assert values(found, what="layer", metric="auroc").min() > 0.95
 
 
+def test_what_is_planted_is_carried_to_the_other_arm_and_the_words_are_not(found):
+    assert values(found, what="transfer", metric="auroc").tolist() == [1.0]
+    assert values(found, what="transfer", metric="p").max() < 0.05
+    assert values(found, method="transfer_of_words").max() < 0.6
+
+
 class TestModelWithoutTheCircuit:
     """The null model, held against the truth of the other: what every check must then say."""
 
@@ -114,6 +130,10 @@ class TestModelWithoutTheCircuit:
 
     def test_loses_nothing_by_ablation(self, rows):
         assert values(rows, what="ablation").min() == pytest.approx(1.0, abs=0.05)
+
+    def test_carries_nothing_to_the_other_arm(self, rows):
+        assert values(rows, what="transfer", metric="auroc").max() < 0.65
+        assert values(rows, what="transfer", metric="p").min() > 0.05
 
     def test_cannot_be_steered(self, rows):
         assert values(rows, what="steering").max() < 0.2

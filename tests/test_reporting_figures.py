@@ -98,6 +98,25 @@ def test_the_probe_beside_the_baselines_is_the_best_where_no_fold_chose():
     assert figure.axes[0].get_yticklabels()[0].get_text() == "probe: resid_post, layer 5"
 
 
+def test_transfer_figures_show_each_arm_beside_its_ceiling_and_the_words():
+    table = TABLES["transfer"]
+    matrix = draw("transfer_matrix", table)
+    shown = np.asarray(matrix.axes[0].images[0].get_array())
+    np.testing.assert_allclose(shown, [[0.45, 0.3], [0.3, 0.45]])
+    assert "0.80\n[0.76, 0.84]\nwords 0.60" in words(matrix)
+    gap = draw("transfer_gap", table)
+    for text, value in (
+        ("probe of the other arm", 0.8),
+        ("the tested arm's own probe", 0.95),
+        ("best text baseline, same split", 0.6),
+    ):
+        assert line(gap, 0, text)[0] == pytest.approx([value])
+    assert "keyword_rich → keyword_free" in words(gap)
+    alarms = draw("transfer_alarms", table)
+    ends = [float(np.asarray(each.get_xdata())[0]) for each in alarms.axes[0].lines]
+    np.testing.assert_allclose(ends, [0.1, 0.3, 0.5, 0.3])
+
+
 @pytest.mark.parametrize(
     ("name", "metric"),
     [("direction_separation", "separation_auroc"), ("direction_stability", "split_half_cosine")],
@@ -374,12 +393,14 @@ def test_nothing_is_kept_in_pyplot():
     "name", [name for name, figure in FIGURES.items() if figure.table != "probes"]
 )
 def test_hostile_names_are_text(name):
-    figure = draw(name, MAKERS[FIGURES[name].table](HOSTILE))
+    table = MAKERS[FIGURES[name].table](HOSTILE)
+    figure = draw(name, table)
     svg = as_bytes(figure, "svg").decode()
     shown = " ".join(ET.fromstring(svg).itertext())
     assert "<script" not in svg
     assert "\u202e" not in svg
-    if name not in ("patching_map", "patching_curves"):  # these pool the emotions
+    pooled = ("patching_map", "patching_curves")
+    if name not in pooled and "emotion" in table:  # transfer speaks of arms, a fixed list
         assert "<script>alert(1)</script>" in shown
         assert "$\\frac{1}{" in shown
         assert "_jo⟨U+202E⟩y⟨U+200B⟩" in shown

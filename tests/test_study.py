@@ -35,7 +35,7 @@ def test_a_run_goes_through_on_every_family(family, tiny_folder, tmp_path):
         study.Settings(model=str(tiny_folder(family)), stimuli=str(stimuli), out=tmp_path / "run")
     )
     tables = {name: read_table(tmp_path / "run" / "tables" / f"{name}.csv") for name in TABLES}
-    assert not [warning for warning in summary["warnings"] if "was not run" in warning]
+    assert not matched_pairs.not_run(summary["warnings"])
     assert all(len(frame) for frame in tables.values())
     assert Path(summary["report"]).read_text(encoding="utf-8").count("<img") >= 10
     assert {"reception", "categorisation"} == set(tables["probes"]["task"])
@@ -45,7 +45,7 @@ def test_a_run_of_experts_leaves_out_their_neurons_and_nothing_else(tiny_folder,
     stimuli = matched_pairs.write(tmp_path / "pairs.jsonl")
     asked = {"model": str(tiny_folder("mixtral")), "stimuli": str(stimuli), "preset": "quick"}
     summary = conduct(study.Settings(**asked, out=tmp_path / "run"))
-    assert not [warning for warning in summary["warnings"] if "was not run" in warning]
+    assert not matched_pairs.not_run(summary["warnings"])
     left_out = [warning for warning in summary["warnings"] if "post is left out" in warning]
     assert left_out
     assert all("its MLP shows no neurons there" in warning for warning in left_out)
@@ -58,7 +58,7 @@ def test_a_run_whose_parts_do_not_add_up_has_all_but_contributions(tiny_folder, 
     stimuli = matched_pairs.write(tmp_path / "pairs.jsonl")
     asked = {"model": str(tiny_folder("granite")), "stimuli": str(stimuli), "preset": "quick"}
     summary = conduct(study.Settings(**asked, out=tmp_path / "run"))
-    not_run = [warning for warning in summary["warnings"] if "was not run" in warning]
+    not_run = matched_pairs.not_run(summary["warnings"])
     assert [warning.partition(" ")[0] for warning in not_run] == ["contributions", "ablation"]
     assert all("do not add up to attn_out" in warning for warning in not_run)
     assert len(read_table(tmp_path / "run" / "tables" / "steering.csv"))
@@ -113,7 +113,8 @@ def test_what_is_planted_is_claimed_and_the_record_says_so(planted_run):
     record = read_record(planted_run / "run.json")
     told = {(one["stage"], one["what"]): one for one in record.verdict}
     found = {stage for (stage, _), one in told.items() if one["verdict"] == "found"}
-    assert found == {"probes", "directions", "patching", "contributions", "ablation", "steering"}
+    stages = {"probes", "transfer", "directions", "patching", "contributions", "ablation"}
+    assert found == stages | {"steering"}
     assert set(record.verdict[0]) == {"stage", "what", "verdict", "estimate", "interval", "p", "n"}
     reception = told[
         "probes", "a linear probe tells emotional texts from their neutral twins, beyond the words"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import stimuli
 from interp import study
 from interp.errors import StatisticsError
 from interp.evaluation.readouts import readout_for, without_words
@@ -53,7 +54,7 @@ def paired(counts: dict[str, int]) -> Battery:
 @pytest.mark.parametrize(
     ("battery", "closed", "part"),
     [
-        (paired({"joy": 9, "fear": 9}), set(), ""),
+        (paired({"joy": 9, "fear": 9}), set(), "there is keyword_free alone"),
         (
             single({"joy": 9, "fear": 9, "neutral": 9}),
             {"reception", "directions", "readout"},
@@ -95,14 +96,24 @@ def paired(counts: dict[str, int]) -> Battery:
 )
 def test_what_is_closed_and_why(battery: Battery, closed: set[str], part: str) -> None:
     found = conditions(battery, folds=5, model="any")
-    assert set(found.closed) == closed
+    assert set(found.closed) == closed | {"transfer"}  # these have one arm
     assert part in " ".join(found.closed.values())
+
+
+def test_transfer_is_open_where_two_arms_have_enough_scenarios() -> None:
+    planted = stimuli.load("planted")
+    assert "transfer" not in conditions(planted, folds=5, model="any").closed
+    few = Battery(
+        "few", tuple(one for one in planted if one.arm != "keyword_rich" or "-00-" in one.id)
+    )
+    told = conditions(few, folds=5, model="any").closed["transfer"]
+    assert "keyword_rich has fewer than 5 scenarios of 'anger' 1" in told
 
 
 def test_single_texts_are_asked_where_twins_are_too_few() -> None:
     few, many = paired({"joy": 3}), single({"fear": 9, "anger": 9})
     found = conditions(Battery("both", (*few.items, *many.items)), folds=5, model="any")
-    assert set(found.closed) == {"reception", "directions", "readout"}
+    assert set(found.closed) == {"reception", "directions", "readout", "transfer"}
     assert not found.twins
     assert "fewer than 4 scenarios with twins ('joy' 3)" in found.closed["reception"]
 
@@ -114,17 +125,18 @@ def test_words_that_are_known_without_a_model() -> None:
         "Joy": "its words are all words of other emotions, too."
     }
     found = conditions(paired({"joy": 9, "saudade": 9}), folds=5, model="storyworld")
-    assert found.closed == {}  # the others can be asked
+    assert "readout" not in found.closed  # the others can be asked
     assert found.doubts == ("'saudade' is not asked by words: storyworld has no words for it.",)
     found = conditions(paired({"envy": 9, "saudade": 9}), folds=5, model="storyworld")
-    assert found.closed == {"readout": "storyworld has no words for it."}
+    assert found.closed["readout"] == "storyworld has no words for it."
     assert list(found.forbidden(study.STAGE_FUNCTIONS, asked=False)) == [
+        "transfer",
         "patching",
         "ablation",
         "steering",
     ]
     found = conditions(paired({"joy": 9, "saudade": 9}), folds=5, model="any")
-    assert found.closed == {}
+    assert "readout" not in found.closed
     assert found.doubts == ("the readout has no words for 'saudade': asked for by name alone.",)
     assert without_words("any", ("joy", "saudade")) == ["saudade"]
     assert readout_for("any", ("joy", "saudade")).words["saudade"] == ["saudade"]
@@ -205,10 +217,9 @@ def test_categorisation_needs_no_twins(tiny_folder, tmp_path) -> None:
         warnings.simplefilter("always", UserWarning)
         summary = study.run(settings)
     told = [str(one.message) for one in caught if one.category is UserWarning]
-    left_out = "directions, cosines, contributions, patching, ablation, steering were not run"
+    left_out = "transfer, directions, cosines, contributions, patching, ablation, steering"
     assert any(
-        set(line.split(" were")[0].split(", ")) == set(left_out.split(" were")[0].split(", "))
-        for line in told
+        set(line.split(" were")[0].split(", ")) == set(left_out.split(", ")) for line in told
     )
     assert any(
         line.startswith("probes: reception was not asked: no text has a neutral twin")

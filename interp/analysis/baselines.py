@@ -130,15 +130,16 @@ def predict_text(
     folds: Folds,
     baseline: str,
     lexicons: Lexicons,
+    parts: Labels | None = None,
 ) -> Predictions:
-    """Held-out predictions from the text alone.
+    """Held-out predictions from the text alone; `parts` as in `predict_folds`.
 
     Raises `UsageError` for an unknown baseline, `DataError` for a missing lexicon.
     """
     if baseline not in BASELINES:
         raise UsageError(f"unknown baseline {baseline!r}: choose one of {', '.join(BASELINES)}.")
     prepare = BASELINES[baseline](texts, lexicons)
-    return _read(prepare, y, groups, folds=folds)
+    return _read(prepare, y, groups, folds=folds, parts=parts)
 
 
 def predict_measured(
@@ -171,9 +172,13 @@ def baseline_rows(told: Mapping[str, Predictions]) -> list[dict[str, Any]]:
     ]
 
 
-def _read(prepare: Prepare, y: Labels, groups: Labels, *, folds: Folds) -> Predictions:
+def _read(
+    prepare: Prepare, y: Labels, groups: Labels, *, folds: Folds, parts: Labels | None = None
+) -> Predictions:
     grids = [READER.grid] * len(folds)
-    return predict_folds(prepare, y, groups, folds=folds, make=READER.make, grids=grids)
+    return predict_folds(
+        prepare, y, groups, folds=folds, make=READER.make, grids=grids, parts=parts
+    )
 
 
 def _lexicon(lexicons: Lexicons, name: str) -> Sequence[str]:

@@ -55,8 +55,8 @@ def joined(found: Sequence[Predictions], chosen: Int[np.ndarray, " fold"]) -> Pr
     at = chosen[first.fold]
     probability = np.stack([one.probability for one in found])[at, np.arange(len(at))]
     settings = tuple(found[place].chosen[fold] for fold, place in enumerate(chosen.tolist()))
-    taught = found[Counter(chosen.tolist()).most_common(1)[0][0]].influence
-    return replace(first, probability=probability, chosen=settings, warnings=(), influence=taught)
+    common = found[Counter(chosen.tolist()).most_common(1)[0][0]]
+    return replace(common, probability=probability, chosen=settings, warnings=())
 
 
 def nested_rows(

@@ -1,13 +1,18 @@
 """Held-out predictions of a classifier, and their scores with intervals over scenarios."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
-from interp.analysis.dependence import UNKNOWN_INFLATION, auroc_variance, shared_inflation
+from interp.analysis.dependence import (
+    UNKNOWN_INFLATION,
+    auroc_variance,
+    drawn_inflation,
+    shared_inflation,
+)
 from interp.analysis.stats import heaviest_scenario, weighted_auroc
 from interp.shares import Share
 from interp.stats import Statistic, jackknife
@@ -20,7 +25,9 @@ class Predictions:
 
     `chosen` is the setting that the inner folds picked, one per outer fold; `influence` what blocks
     of scenarios teach the probes of others (`dependence.influence`, summed over folds), None where
-    that is not known.
+    that is not known; `by_part` the same on the tested items of each part alone. `drawn` says that
+    the scenarios it was fitted on count as drawn, too: they taught it of other texts than those
+    that are tested (`dependence.drawn_inflation`).
     """
 
     probability: Float[np.ndarray, "item class"]
@@ -32,13 +39,32 @@ class Predictions:
     chosen: tuple[Mapping[str, float], ...]
     warnings: tuple[str, ...] = ()
     influence: Float[np.ndarray, "block block"] | None = None
+    by_part: Mapping[str, Float[np.ndarray, "block block"]] = field(default_factory=dict)
+    drawn: bool = False
+
+    def where(self, kept: Bool[np.ndarray, " tested"]) -> "Predictions":
+        """The same probes on these of the tested items."""
+        return replace(
+            self,
+            probability=self.probability[kept],
+            y=self.y[kept],
+            groups=self.groups[kept],
+            fold=self.fold[kept],
+            rows=self.rows[kept],
+        )
+
+    def of_part(self, part: str, kept: Bool[np.ndarray, " tested"]) -> "Predictions":
+        """The same probes on the tested items `kept`, which are those of one of the parts."""
+        return replace(self.where(kept), influence=self.by_part[part], by_part={})
 
     @property
     def inflation(self) -> float:
         """How much wider intervals of these scores are than the scenarios' own scores say."""
         if not self.fold.max():
             return 1.0
-        return UNKNOWN_INFLATION if self.influence is None else shared_inflation(self.influence)
+        if self.influence is None:
+            return UNKNOWN_INFLATION
+        return (drawn_inflation if self.drawn else shared_inflation)(self.influence)
 
 
 def score(predictions: Predictions) -> list[dict[str, Any]]:
@@ -75,6 +101,11 @@ def auroc_share(predictions: Predictions) -> Share:
         groups=predictions.groups,
     )
     return Share(auroc_statistic(predictions), predictions.inflation, heaviest, variance)
+
+
+def missed_share(predictions: Predictions) -> Share:
+    """The share of tested items that are not given their own label."""
+    return Share(_mean_statistic(1 - _hits(predictions)), predictions.inflation)
 
 
 def auroc_statistic(predictions: Predictions) -> Statistic:

@@ -21,14 +21,14 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from interp.analysis.dependence import blocks_of, influence
+from interp.analysis.dependence import blocks_of, influences
 from interp.analysis.features import Features, check_features, features_of
 from interp.analysis.folds import Fold, Folds, fold_of, straddling
 from interp.analysis.many_logistic import fit_labellings
 from interp.analysis.predictions import Predictions, log_losses
 from interp.defaults import PROBE
 from interp.errors import StatisticsError, UsageError
-from interp.stats import Labels
+from interp.stats import Labels, numbered
 
 
 def _logistic(seed: int) -> LogisticRegression:
@@ -88,9 +88,10 @@ def cross_validate(
     folds: Folds,
     probe: str = PROBE,
     settings: Sequence[Mapping[str, float]] | None = None,
+    parts: Labels | None = None,
 ) -> Predictions:
     """Fit `probe` on each fold's training rows and predict its test rows; inner folds choose its
-    setting, unless `settings` (one a fold) gives it.
+    setting, unless `settings` (one a fold) gives it. `parts` as in `predict_folds`.
 
     Raises `DataError` when x is not finite or all zero, `StatisticsError` for one class or when a
     group lies on both sides of a fold (folds made by `plain_folds` are let through with a warning),
@@ -113,6 +114,7 @@ def cross_validate(
         folds=folds,
         make=kind.make,
         grids=grids,
+        parts=parts,
     )
     return replace(told, warnings=tuple(sorted(found.union(told.warnings))))
 
@@ -125,18 +127,21 @@ def predict_folds(
     folds: Folds,
     make: Callable[[int], Any],
     grids: Sequence[Grid],
+    parts: Labels | None = None,
 ) -> Predictions:
     """Held-out predictions of the classifier `make(seed)`, one grid of settings a fold, on features
     made fold by fold.
 
     `prepare(fold)` returns the features of all items, having learned (a mean, a vocabulary) from
-    the fold's training rows only.
+    the fold's training rows only. `parts` names a part for each item whose predictions are looked
+    at alone (`Predictions.of_part`); what is taught is then kept for each of them.
     """
     labels, names = np.asarray(y).astype(str), np.asarray(groups).astype(str)
     found = _check_leak(folds, names)
     classes = np.unique(labels)
     probability, chosen, block = np.zeros((len(labels), len(classes))), [], blocks_of(names)
-    taught = np.zeros((int(block.max()) + 1,) * 2)
+    part = np.zeros(len(labels), dtype=np.int64) if parts is None else numbered(parts)
+    taught = np.zeros((int(part.max()) + 1, *(int(block.max()) + 1,) * 2))
     for fold, grid in zip(folds, grids, strict=True):
         z = prepare(fold)
         setting = _choose(z, labels, fold, make, grid, found)
@@ -145,12 +150,15 @@ def predict_folds(
             fitted.probability
         )
         chosen.append(setting)
-        taught += influence(z, labels, block, fold.train, fold.test)
+        taught += influences(z, labels, block, fold.train, fold.test, part=part)
     rows = np.flatnonzero((number := fold_of(folds, len(labels))) >= 0)
     told = tuple(str(one) for one in classes)
+    named = () if parts is None else dict.fromkeys(map(str, parts))
+    by_part = dict(zip(named, taught, strict=parts is not None))
     return Predictions(
         probability[rows], told, labels[rows], names[rows], number[rows], rows,
-        tuple(chosen), tuple(sorted(found)), taught,
+        tuple(chosen), tuple(sorted(found)), taught.sum(axis=0),
+        by_part=by_part,
     )  # fmt: skip
 
 

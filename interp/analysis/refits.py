@@ -43,11 +43,25 @@ def refit_null(
     """The macro AUROC of `told`, and of each relabelling (row 0 of `labellings` is the true one).
 
     `chosen` holds the number of the place that each fold takes under each labelling; `told` are the
-    held-out predictions of the true one, whose settings are kept. A relabelling that leaves no two
-    classes to be compared in any fold is no draw.
+    held-out predictions of the true one, whose settings are kept.
     """
-    classes, whole = np.array(told.classes), np.ones((1, len(told.rows)))
-    probability = np.zeros((*labellings.shape, len(classes)))
+    probability = refitted(sites, told, chosen, labellings, folds=folds, probe=probe)
+    return null_of(told, probability, labellings)
+
+
+def refitted(
+    sites: Sites,
+    told: Predictions,
+    chosen: Int[np.ndarray, "fold draw"],
+    labellings: Int[np.ndarray, "draw item"],
+    *,
+    folds: Folds,
+    probe: str = PROBE,
+) -> Float[np.ndarray, "draw item class"]:
+    """The held-out probabilities that each relabelling's probes give the rows that `folds` test,
+    with the settings of `told`; zero for the true labelling and for what is not tested.
+    """
+    probability = np.zeros((*labellings.shape, len(told.classes)))
     for place, (_, x) in enumerate(sites()):
         for number, fold in enumerate(folds):
             draws = np.flatnonzero(chosen[number, 1:] == place) + 1
@@ -56,6 +70,19 @@ def refit_null(
                 probability[draws[:, None], fold.test] = _refit(
                     x, labellings[draws], fold, probe, told, setting
                 )
+    return probability
+
+
+def null_of(
+    told: Predictions,
+    probability: Float[np.ndarray, "draw item class"],
+    labellings: Int[np.ndarray, "draw item"],
+) -> Null:
+    """The macro AUROC of the rows that `told` tests, as they are and under each relabelling.
+
+    A relabelling that leaves no two classes to be compared in any fold is no draw.
+    """
+    classes, whole = np.array(told.classes), np.ones((1, len(told.rows)))
     tested = zip(probability[1:, told.rows], classes[labellings[1:]][:, told.rows], strict=True)
     relabelled = (replace(told, probability=scores, y=labels) for scores, labels in tested)
     drawn = np.array([_auroc(one, whole) for one in relabelled])

@@ -24,7 +24,7 @@ from interp.causal.steering import steer
 from interp.defaults import DIRECTION
 from interp.evaluation.judges import oracle
 from interp.evaluation.planted_bench import PlantedBench, open_bench
-from interp.evaluation.probed_truth import check_reception
+from interp.evaluation.probed_truth import check_reception, check_transfer
 from interp.evaluation.truth_rows import row
 from interp.results import TableRow
 from interp.sites import Site
@@ -220,6 +220,7 @@ CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[TableRow]
     "ablation": check_ablation,
     "steering": check_steering,
     "reception": check_reception,
+    "transfer": check_transfer,
 }
 """The checks by name, each a function of the model with the circuit, the model without, and the
 seed.

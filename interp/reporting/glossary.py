@@ -12,6 +12,15 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     ("categorisation", "The question which emotion a text is about."),
     (
+        "transfer",
+        "Fitting a probe on one kind of text and testing it on another, of other scenarios.",
+    ),
+    (
+        "arm",
+        "A way in which a scenario is told: naming the feeling (keyword_rich), not naming it "
+        "(keyword_free), mildly (moderate), strongly (strong), or without any feeling (neutral).",
+    ),
+    (
         "AUROC",
         "How often the higher score is that of the right text: 0.5 is chance, 1 is without error.",
     ),

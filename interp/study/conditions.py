@@ -1,7 +1,7 @@
 """What the battery alone forbids, known before a model is loaded or anything is captured.
 
-Reception and everything about directions compare twins. Categorisation asks which emotion a text
-evokes, and needs no twins. What cannot be asked is said with its reason, and what still can.
+Reception, transfer and everything about directions compare twins. Categorisation asks which emotion
+a text evokes, and needs no twins. What cannot be asked is said with its reason, and what still can.
 """
 
 from collections import defaultdict
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from interp.errors import StatisticsError
 from interp.evaluation.readouts import Named, find_testbed, readout_for, without_words
 from interp.stages import STAGES
+from interp.study.arms import too_few_arms
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 
 FEWEST = 4
 """Scenarios that an emotion needs: two to choose on and two to report on."""
 
-_OF_TWINS = ("reception", "directions", "readout")
+_OF_TWINS = ("reception", "directions", "readout", "transfer")
 
 _ASKS: Mapping[str, tuple[str, ...]] = {stage.name: stage.asks for stage in STAGES}
 """The questions of each stage, of which one must be open; capture asks none."""
@@ -88,6 +89,8 @@ def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:
         told = f"{folds} folds need {folds} scenarios of every emotion ({_counted(rare)}): "
         told += _largest(min(map(len, rare.values())))
         closed["categorisation"] = told
+    if few := too_few_arms(battery, tuple(usable), folds=folds):
+        closed["transfer"] = few
     doubts = (
         []
         if "readout" in closed

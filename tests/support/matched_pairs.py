@@ -3,6 +3,7 @@ that the tiny models know.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 EMOTIONS = ("joy", "sadness", "anger", "fear")
@@ -48,3 +49,9 @@ def write(path: Path, content: list[dict[str, str]] | None = None) -> Path:
     lines = [json.dumps(row) for row in (rows() if content is None else content)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def not_run(warnings: Iterable[str]) -> list[str]:
+    """The warnings of stages that were not run, but for transfer: these pairs are of one arm."""
+    told = (warning for warning in warnings if "was not run" in warning)
+    return [warning for warning in told if not warning.startswith("transfer was not run: ")]

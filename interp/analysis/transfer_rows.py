@@ -1,0 +1,110 @@
+"""The rows of a table of transfer: each arm's probe on each arm's texts, beside the words and the
+ceiling.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from interp.analysis.baselines import Lexicons
+from interp.analysis.nested import ABOVE_TEXT
+from interp.analysis.predictions import auroc_share, missed_share
+from interp.analysis.refits import Sites
+from interp.analysis.site_probes import Sweep
+from interp.analysis.transfer import ArmTask, Cell, Cells, carry
+from interp.chance import benjamini_hochberg
+from interp.defaults import PROBE
+from interp.shares import share_difference
+
+LOST = "lost_in_transfer"
+CALLED = "called_emotional"
+P_OF_TRANSFER = "refits of this AUROC, labels changed in all arms at once, places chosen anew"
+
+Row = dict[str, Any]
+
+
+def transfer_rows(
+    sites: Sites,
+    task: ArmTask,
+    *,
+    texts: Sequence[str],
+    lexicons: Lexicons,
+    unlabelled: str = "",
+    probe: str = PROBE,
+) -> Sweep:
+    """Rows of every arm that is fitted (`train_arm`) on every arm that is tested (`test_arm`).
+
+    metric             value
+    auroc              macro AUROC of the probe, or of the text baseline that `control` names
+    above_text         the probe's AUROC less that of the baseline `target`, paired by scenario
+    lost_in_transfer   the AUROC of the tested arm's own probe less this one, on the same texts
+    called_emotional   the share of texts that evoke nothing which are not given the label
+                       `unlabelled`: of arms that are only tested, and of the fitted arm's own
+                       neutral twins (`test_arm` is that label)
+
+    `p` stands on the probe's AUROC and is of that number (`P_OF_TRANSFER`); `p_corrected` is
+    Benjamini-Hochberg's over all arms. Raises as `carry`.
+    """
+    cells = carry(sites, task, texts=texts, lexicons=lexicons, probe=probe)
+    rows: list[Row] = []
+    for (fit, test), cell in cells.items():
+        common = {"task": task.name, "train_arm": fit, "test_arm": test}
+        scored = [*_scores(cell, cell.null.p), *_lost(cells, fit, test)] if cell.null else []
+        found = scored or list(_alarms(cell))
+        rows += [_row(cell, probe, common, one) for one in found]
+        if fit == test and unlabelled:
+            neutral = _alarms(_only(cell, unlabelled))
+            rows += [_row(cell, probe, common | {"test_arm": unlabelled}, one) for one in neutral]
+    _correct(rows)
+    told = {f"{task.name}: {text}" for cell in cells.values() for text in cell.told.warnings}
+    lost = [arm for arm in task.fitted if (arm, arm) not in cells]
+    told |= {f"{task.name}: {arm} has too few scenarios to choose a place on." for arm in lost}
+    return Sweep(rows, tuple(sorted(told)))
+
+
+def _scores(cell: Cell, p: float) -> Iterator[Row]:
+    own = auroc_share(cell.told)
+    groups = cell.told.groups
+    yield {"metric": "auroc", **own.estimate(groups)._asdict(), "p": p, "p_of": P_OF_TRANSFER}
+    for name, text in cell.texts.items():
+        words = auroc_share(text)
+        yield {"metric": "auroc", "control": name, **words.estimate(groups)._asdict()}
+        above = share_difference(own, words, groups)
+        yield {"metric": ABOVE_TEXT, "target": name, **above._asdict()}
+
+
+def _lost(cells: Cells, fit: str, test: str) -> Iterator[Row]:
+    if fit != test and (test, test) in cells:
+        within, across = (auroc_share(cells[one, test].told) for one in (test, fit))
+        groups = cells[fit, test].told.groups
+        yield {"metric": LOST, **share_difference(within, across, groups)._asdict()}
+
+
+def _alarms(cell: Cell) -> Iterator[Row]:
+    for name, told in {"": cell.told, **cell.texts}.items():
+        called = missed_share(told).estimate(told.groups)
+        yield {"metric": CALLED, "control": name, **called._asdict()}
+
+
+def _only(cell: Cell, label: str) -> Cell:
+    """The cell's rows of one label."""
+    own = cell.told.y == label
+    texts = {name: told.where(own) for name, told in cell.texts.items()}
+    return cell._replace(told=cell.told.where(own), texts=texts)
+
+
+def _row(cell: Cell, probe: str, common: Mapping[str, Any], found: Row) -> Row:
+    control = str(found.get("control", ""))
+    none = {"control": "", "target": "", "p": np.nan, "p_of": "", "p_corrected": np.nan}
+    place = {"site": "", "position": ""} if control else {**cell.place}
+    chosen_by = "" if control else cell.chosen_by
+    return {**place, **common, "method": control or probe, "chosen_by": chosen_by, **none, **found}
+
+
+def _correct(rows: Sequence[Row]) -> None:
+    """Write Benjamini-Hochberg's p over all arms beside each p."""
+    tested = [row for row in rows if np.isfinite(row["p"])]
+    corrected = benjamini_hochberg(np.array([row["p"] for row in tested])).tolist()
+    for row, p in zip(tested, corrected, strict=True):
+        row["p_corrected"] = p

@@ -1,0 +1,117 @@
+"""The stage `transfer`: a probe fitted on the texts of one arm, tested on those of another."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from interp.analysis.questions import lexicons
+from interp.analysis.transfer import ArmRows, prepare_arms
+from interp.analysis.transfer_rows import transfer_rows
+from interp.errors import StatisticsError
+from interp.results import TableRows
+from interp.study.arms import Arms, arms_of
+from interp.study.folder import Study
+from interp.study.representation import stream_sites
+from stimuli.battery import NEUTRAL, UNEMOTIONAL, Pair, Stimulus, in_content_order
+
+AFFECTIVE = "affective"
+
+FITTED = ("keyword_rich", "keyword_free")
+"""The arms that probes are fitted on where a battery has both: the paper's question. Others, which
+are weaker or stronger keyword_free texts, are then tested only.
+"""
+
+ArmText = tuple[Stimulus, str, str]
+"""A text, its label, and the arm in which it is asked about."""
+
+
+def transfer(study: Study) -> TableRows:
+    """Reception and categorisation, carried from the arms of `FITTED` to every arm, read at the
+    stream by the text's last token; texts that only sound emotional are tested too.
+
+    An arm with too few scenarios is left out with a warning. Raises `StatisticsError` where fewer
+    than two are left.
+    """
+    arms, told = _arms(study)
+    if told:
+        warnings.warn(told, stacklevel=2)
+    rows = _carried(study, "reception", _reception(study, arms), unlabelled=NEUTRAL)
+    if len(study.emotions) > 1:
+        rows += _carried(study, "categorisation", _categorisation(arms))
+    return rows
+
+
+def _arms(study: Study) -> tuple[Arms, str]:
+    """The arms by the texts that were read, in an order that depends on no file, and what is to be
+    said of arms that are left out.
+    """
+    folds, read = study.settings.folds, study.row_of
+    found, told = arms_of(study.captured, study.emotions, folds=folds)
+    arms: dict[str, list[Pair]] = {
+        arm: in_content_order(pair for pair in pairs if all(item.id in read for item in pair))
+        for arm, pairs in found.items()
+    }
+    if len(arms) < 2:
+        raise StatisticsError(f"fewer than two arms can be compared. {told}")
+    return arms, told
+
+
+def _reception(study: Study, arms: Arms) -> list[ArmText]:
+    """Both texts of every pair of every arm, and behind them those that only sound emotional."""
+    texts = [
+        (item, label, arm)
+        for arm, pairs in arms.items()
+        for pair in pairs
+        for item, label in zip(pair, (AFFECTIVE, NEUTRAL), strict=True)
+    ]
+    for arm in UNEMOTIONAL:
+        own = [item for item in study.captured.where(arm=arm) if item.id in study.row_of]
+        if 0 < len({item.group for item in own}) < study.settings.folds:
+            warnings.warn(f"{arm} has too few texts to be tested.", stacklevel=3)
+        elif own:
+            texts += [(item, NEUTRAL, arm) for item in in_content_order(own)]
+    return texts
+
+
+def _categorisation(arms: Arms) -> list[ArmText]:
+    return [
+        (pair.affective, pair.affective.emotion, arm)
+        for arm, pairs in arms.items()
+        for pair in pairs
+    ]
+
+
+def _carried(
+    study: Study, question: str, texts: Sequence[ArmText], *, unlabelled: str = ""
+) -> TableRows:
+    items, labels, arms = zip(*texts, strict=True)
+    named = [arm for arm in FITTED if arm in arms]
+    task = prepare_arms(
+        question,
+        ArmRows(labels, [item.group for item in items], arms),
+        fit=named if len(named) > 1 else (),
+        n_splits=study.settings.folds,
+        seed=study.settings.seed,
+    )
+    rows = np.array([study.row_of[item.id] for item in items])
+
+    def sites() -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+        for site in stream_sites(study):
+            place = {"site": site.name, "layer": site.layer, "position": study.position}
+            yield place, study.values(site, study.position)[rows]
+
+    with threadpool_limits(1):  # the fits are small: a second thread waits more than it works
+        swept = transfer_rows(
+            sites,
+            task,
+            texts=[item.text for item in items],
+            lexicons=lexicons(),
+            unlabelled=unlabelled,
+            probe=study.settings.probe,
+        )
+    for warning in swept.warnings:
+        warnings.warn(warning, stacklevel=3)
+    return swept.rows

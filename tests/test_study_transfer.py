@@ -1,0 +1,76 @@
+"""The stage transfer: found in the testbed that holds the circuit, told where an arm is missing."""
+
+import json
+import warnings
+from dataclasses import replace
+
+import pytest
+
+import stimuli
+from interp import study
+from interp.errors import StatisticsError
+from interp.results import read_table
+from interp.study.arms import arms_of
+from stimuli.battery import Battery
+from support.commands import outcome
+
+EMOTIONS = ("joy", "fear")
+
+
+@pytest.fixture(scope="module")
+def battery() -> Battery:
+    """Two emotions of the planted battery, and texts that only sound emotional."""
+    planted = stimuli.load("planted")
+    items = [item for item in planted if item.emotion in EMOTIONS or item.pair in _pairs(planted)]
+    return replace(planted, items=tuple(items))
+
+
+def _pairs(battery: Battery) -> set[str | None]:
+    return {item.pair for item in battery if item.emotion in EMOTIONS}
+
+
+def conduct(battery: Battery, out, **how) -> dict:
+    path = stimuli.save(battery, out.with_suffix(".jsonl"))
+    asked = study.Settings.of(
+        model="planted", stimuli=str(path), out=out, sites=("resid_post",), probe="lda"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the record keeps them
+        return study.run(asked, **how)
+
+
+def test_what_is_planted_is_carried_between_the_arms(battery, tmp_path):
+    told = conduct(battery, tmp_path / "run", stages=["transfer"])
+    rows = read_table(tmp_path / "run" / "tables" / "transfer.csv")
+    across = rows[(rows["train_arm"] != rows["test_arm"]) & (rows["metric"] == "auroc")]
+    probe = across[across["control"] == ""]
+    assert set(probe["task"]) == {"reception", "categorisation"}
+    assert set(probe["train_arm"]) == set(probe["test_arm"]) == {"keyword_rich", "keyword_free"}
+    assert probe["value"].min() == 1.0
+    assert across[across["control"] == "bag_of_words"]["value"].max() < 0.7
+    assert {one["verdict"] for one in told["findings"]} == {"found"}
+
+
+def test_an_arm_that_is_missing_is_told(battery, tmp_path):
+    one_arm = replace(battery, items=tuple(i for i in battery if i.arm != "keyword_rich"))
+    with pytest.raises(StatisticsError, match="and there is keyword_free alone"):
+        conduct(one_arm, tmp_path / "asked", stages=["transfer"])
+    path = stimuli.save(one_arm, tmp_path / "one.jsonl")
+    line = ("run", "--model", "planted", "--stimuli", path, "--out", tmp_path / "run")
+    code, told = outcome(*line, "--dry-run", "--json")
+    assert code == 0
+    (stages,) = [row["value"] for row in json.loads(told) if row["what"] == "stages to run"]
+    assert "probes" in stages
+    assert "transfer" not in stages
+
+
+def test_arms_with_too_few_scenarios_are_left_out_by_name(battery):
+    few = tuple(i for i in battery if i.arm != "keyword_rich" or i.group in {"joy-00", "fear-01"})
+    kept, told = arms_of(replace(battery, items=few), EMOTIONS, folds=5)
+    assert list(kept) == ["keyword_free"]
+    assert told == "keyword_rich has fewer than 5 scenarios of 'joy' 1, 'fear' 1."
+    kept, told = arms_of(battery, EMOTIONS, folds=5)
+    assert (set(kept), told) == ({"keyword_rich", "keyword_free"}, "")
+    assert all(
+        pair.neutral.group == pair.affective.group for pairs in kept.values() for pair in pairs
+    )
