@@ -2,11 +2,12 @@
 both: shares over prompts, and the texts themselves, one row per text and judge.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from interp.causal.interventions import Where
-from interp.causal.pooled import Arm, success_rows
+from interp.causal.pooled import ALL, Arm, success_rows
 from interp.models.texts.conversations import Prompt, prompt_of, text_of
 from interp.results import TableRow, TableRows
 from interp.shares import wilson
@@ -83,15 +84,15 @@ def written_rows(
     written: Sequence[Written], prompts: Sequence[str], names: Sequence[str]
 ) -> TableRows:
     """One row of `reached` per text and judge: 1 where the verdict is the emotion that was meant,
-    else 0. Beside it stand the `text`, the `verdict` (empty: none), the `prompt` and its name
-    (`item`).
+    else 0; NaN where none was ("all"). Beside it stand the `text`, the `verdict` (empty: none), the
+    `prompt` and its name (`item`).
     """
     return [
         {
             **one.columns,
             "judge": judge,
             "metric": "reached",
-            "value": float(verdict == one.emotion),
+            "value": math.nan if one.emotion == ALL else float(verdict == one.emotion),
             "n": 1,
             "item": names[place],
             "verdict": verdict or "",

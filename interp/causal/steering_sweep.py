@@ -74,8 +74,8 @@ def sweep(
     decoding: Decoding = WRITTEN,
 ) -> Swept:
     """Steering all prompts towards all emotions: rows of `success` (judged as the target) and
-    `valid` (judged at all) by each judge, and every text (`steered_texts.written_rows`). Where there
-    are several `places`, the trials that chose one (half `place`) stand first.
+    `valid` (judged at all) by each judge, and every text (`steered_texts.written_rows`). Where
+    there are several `places`, the trials that chose one (half `place`) stand first.
 
     Half `choose` has all scales. The one scale with the best mean success over emotions there by
     the first of the `judges` (the smallest of equals) is run on half `report`, which has rows for
@@ -94,7 +94,7 @@ def sweep(
     places = [one._replace(directions=with_length(one.directions)) for one in places]
     if model.quantised:
         warn_of_rounding(model.provenance, "steering")
-    choose, report = _halves(model, prompts, decoding.seed)
+    choose, report = halves(model, prompts, decoding.seed)
     tried: list[Swept] = []
     if len(places) > 1:
         arms = [("", float(scale)) for scale in scales]
@@ -107,10 +107,10 @@ def sweep(
     arms = doses([choose_scale(chosen.rows)])
     again = replace(decoding, seed=decoding.seed + 1)
     reported = _tried(model, report, best, judges, arms=arms, decoding=again)
-    halves = [*(("place", one) for one in tried), ("choose", chosen), ("report", reported)]
+    parts = [*(("place", one) for one in tried), ("choose", chosen), ("report", reported)]
     return Swept(
-        [{**row, "half": half} for half, one in halves for row in one.rows],
-        [{**row, "half": half} for half, one in halves for row in one.texts],
+        [{**row, "half": half} for half, one in parts for row in one.rows],
+        [{**row, "half": half} for half, one in parts for row in one.texts],
     )
 
 
@@ -146,7 +146,7 @@ def _mean_success(rows: Sequence[Mapping[str, Any]]) -> dict[float, float]:
     }
 
 
-class _Half(NamedTuple):
+class Half(NamedTuple):
     """Prompts as tokens, as text, their names, and their scenarios."""
 
     rows: list[Encoded]
@@ -155,9 +155,9 @@ class _Half(NamedTuple):
     groups: list[int]
 
 
-def _halves(
+def halves(
     model: LanguageModel, prompts: Sequence[Prompt | Stimulus], seed: int
-) -> tuple[_Half, _Half]:
+) -> tuple[Half, Half]:
     """The prompts, their scenarios shuffled and dealt in two."""
     scenario = _scenarios(prompts)
     if len(np.unique(scenario)) < 2:
@@ -166,18 +166,18 @@ def _halves(
             "prompts of two scenarios."
         )
     order = np.random.default_rng(seed).permutation(int(scenario.max()) + 1)
-    halves = [
+    dealt = [
         [i for one in order[half::2] for i in np.flatnonzero(scenario == one).tolist()]
         for half in (0, 1)
     ]
     choose, report = (
-        _Half(
+        Half(
             open_prompts(model, [prompts[i] for i in half]),
             [prompt_text(prompts[i]) for i in half],
             [_name(prompts[i], i) for i in half],
             scenario[half].tolist(),
         )
-        for half in halves
+        for half in dealt
     )
     return choose, report
 
@@ -199,7 +199,7 @@ def _name(prompt: Prompt | Stimulus, place: int) -> str:
 
 def _tried(
     model: LanguageModel,
-    prompts: _Half,
+    prompts: Half,
     at: Place,
     judges: Judges,
     *,

@@ -1,5 +1,6 @@
 """The commands that say something: `steer` continues sentences as the model would and under an
-emotion's direction, `chat` talks with a model that is steered.
+emotion's direction, `chat` talks with a model that is steered, `evaluate-steering` measures how
+well that works.
 """
 
 import json
@@ -16,7 +17,7 @@ from interp.cli.printing import printable, show
 from interp.errors import DataError, UsageError
 from interp.files import read_regular
 from interp.options import options_of
-from interp.sentence_options import SentenceOptions
+from interp.sentence_options import SentenceOptions, TrialOptions
 
 _MOST = 1 << 24
 """Bytes of a file of prompts."""
@@ -28,6 +29,13 @@ MOVED = (
 
 
 _OF_A_CHAT = tuple(name for name in options_of(SentenceOptions) if name != "chat_template")
+
+
+_OF_A_TRIAL = tuple(
+    name
+    for name in options_of(SentenceOptions)
+    if name not in ("emotion", "direction", "run", "layer", "scale")
+)
 
 
 class _Steer(GroupedCommand):
@@ -186,4 +194,29 @@ def _heard(stream: TextIO) -> Iterator[str]:
             yield line.strip()
 
 
-COMMANDS = (steer, chat)
+@click.command("evaluate-steering", cls=GroupedCommand)
+@gathered(SentenceOptions, into="asked", only=_OF_A_TRIAL)
+@gathered(TrialOptions, into="how")
+@as_json
+def evaluate_steering(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
+    """Measure steering: success by several judges, specificity and cost, beside the unsteered
+    model, an instruction in words, random directions and other emotions' directions.
+
+    \b
+      interp evaluate-steering --model smollm2 --judge forced_choice,lexicon --out runs/steered
+    """
+    from interp.reporting.before_after import before_and_after
+    from interp.study.steering_trial import SCORES, TEXTS, run_trial, summary_rows
+
+    tables = run_trial(asked, how)
+    rows = summary_rows(tables[SCORES])
+    texts = [one._asdict() for one in before_and_after(tables[TEXTS])]
+    if as_json:
+        click.echo(json.dumps({"out": str(how.out), "arms": rows, "texts": texts}, indent=1))
+        return
+    show(rows, as_json=False)
+    side_by_side.show_texts(texts)
+    click.echo(how.out)
+
+
+COMMANDS = (steer, chat, evaluate_steering)
