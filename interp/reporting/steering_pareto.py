@@ -32,7 +32,6 @@ def steering_pareto(table: pd.DataFrame) -> Figure:
         _panel(panel, mine, select(rows, metric="perplexity_ratio"))
         panel.set_title(label(name))
         panel.set_ylim(-0.04, 1.04)
-        panel.set_xscale("log")
     outer_labels(axes, columns=columns_for(len(panels)), x="perplexity ratio", y="success")
     key(figure)
     explain(
@@ -59,10 +58,7 @@ def _panel(panel: Axes, success: pd.DataFrame, ratio: pd.DataFrame) -> None:
                 part["value_price"], part["value"], s=size, alpha=alpha, color=shape.colour,
                 marker=shape.marker, label=told if size > 20 else None, linewidths=0, zorder=3,
             )  # fmt: skip
+        colour = look(place).colour
         for _, one in joined[whole].iterrows():
-            panel.vlines(
-                one["value_price"], one["ci_low"], one["ci_high"], color=look(place).colour
-            )
-            panel.hlines(
-                one["value"], one["ci_low_price"], one["ci_high_price"], color=look(place).colour
-            )
+            panel.vlines(one["value_price"], one["ci_low"], one["ci_high"], color=colour)
+            panel.hlines(one["value"], one["ci_low_price"], one["ci_high_price"], color=colour)

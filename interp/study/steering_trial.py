@@ -100,7 +100,9 @@ def prompts_of(model: str, battery: Battery, how: TrialOptions) -> list[str | St
 
 
 def summary_rows(scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """What a person is told: of each arm, all emotions together, success by each judge and price."""
+    """What a person is told: of each arm, all emotions together, success by each judge, and what it
+    costs.
+    """
     told = scores[(scores["half"] == "report") & (scores["emotion"] == "all")]
     rows = []
     for control in dict.fromkeys(told[told["metric"] == "success"]["control"]):
@@ -206,11 +208,9 @@ def _write(
     make_folder(out / "tables")
     for name, content in data.items():
         write_atomic(table_path(out, name), content)
-    figure = steering_pareto(tables[SCORES])
+    figure, figures = steering_pareto(tables[SCORES]), make_folder(out / "figures")
     for form in ("svg", "png"):
-        write_atomic(
-            make_folder(out / "figures") / f"steering_pareto.{form}", as_bytes(figure, form)
-        )
+        write_atomic(figures / f"steering_pareto.{form}", as_bytes(figure, form))
     digests = {name: sha256_bytes(content) for name, content in data.items()}
     record.joined(tables=digests, seconds={SCORES: seconds}).write(out / "run.json")
     return tables
