@@ -56,7 +56,10 @@ class SentenceOptions:
         ),
     )
     direction: Path | None = field(
-        default=None, metadata=about("A saved direction (.safetensors) to steer along.")
+        default=None,
+        metadata=about(
+            "A saved direction (.safetensors, or a .gguf control vector) to steer along."
+        ),
     )
     run: Path | None = field(
         default=None,

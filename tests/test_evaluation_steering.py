@@ -11,7 +11,7 @@ from matplotlib import collections
 
 from interp.causal.generation import generate
 from interp.causal.readout import Readout
-from interp.causal.steering_sweep import halves
+from interp.causal.steering_sweep import split_prompts
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.evaluation.costs import Cost
 from interp.evaluation.judges import judges_of
@@ -101,7 +101,7 @@ def test_place_and_strength_are_chosen_on_the_other_half(found):
     assert set(rows[rows.half == "report"].scale) == {1.0}
     parts = {half: set(texts[texts.half == half].item) for half in ("choose", "report")}
     assert not parts["choose"] & parts["report"]
-    choose, report = halves(model(), NEUTRAL, 0)
+    choose, report = split_prompts(model(), NEUTRAL, 0)
     assert parts == {"choose": set(choose.names), "report": set(report.names)}
     n = len(report.names)
     arms = texts[(texts.half == "report") & (texts.judge == "oracle")].groupby("control").size()

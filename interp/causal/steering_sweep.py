@@ -94,7 +94,7 @@ def sweep(
     places = [one._replace(directions=with_length(one.directions)) for one in places]
     if model.quantised:
         warn_of_rounding(model.provenance, "steering")
-    choose, report = halves(model, prompts, decoding.seed)
+    choose, report = split_prompts(model, prompts, decoding.seed)
     tried: list[Swept] = []
     if len(places) > 1:
         arms = [("", float(scale)) for scale in scales]
@@ -155,7 +155,7 @@ class Half(NamedTuple):
     groups: list[int]
 
 
-def halves(
+def split_prompts(
     model: LanguageModel, prompts: Sequence[Prompt | Stimulus], seed: int
 ) -> tuple[Half, Half]:
     """The prompts, their scenarios shuffled and dealt in two."""

@@ -1,18 +1,19 @@
 """The commands that say something: `steer` continues sentences as the model would and under an
 emotion's direction, `chat` talks with a model that is steered, `evaluate-steering` measures how
-well that works.
+well that works, `control-vector` writes a direction for llama.cpp.
 """
 
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import click
 
 from interp.cli import side_by_side
-from interp.cli.options import GroupedCommand, as_json, gathered
+from interp.cli.options import GroupedCommand, as_json, gathered, single
 from interp.cli.printing import printable, show
 from interp.errors import DataError, UsageError
 from interp.files import read_regular
@@ -198,7 +199,7 @@ def _heard(stream: TextIO) -> Iterator[str]:
 @gathered(SentenceOptions, into="asked", only=_OF_A_TRIAL)
 @gathered(TrialOptions, into="how")
 @as_json
-def evaluate_steering(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
+def trial(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
     """Measure steering: success by several judges, specificity and cost, beside the unsteered
     model, an instruction in words, random directions and other emotions' directions.
 
@@ -206,11 +207,11 @@ def evaluate_steering(asked: SentenceOptions, how: TrialOptions, as_json: bool) 
       interp evaluate-steering --model smollm2 --judge forced_choice,lexicon --out runs/steered
     """
     from interp.reporting.before_after import before_and_after
-    from interp.study.steering_trial import SCORES, TEXTS, run_trial, summary_rows
+    from interp.study.steering_trial import SCORES, STEERED_TEXTS, run_trial, summary_rows
 
     tables = run_trial(asked, how)
     rows = summary_rows(tables[SCORES])
-    texts = [one._asdict() for one in before_and_after(tables[TEXTS])]
+    texts = [one._asdict() for one in before_and_after(tables[STEERED_TEXTS])]
     if as_json:
         click.echo(json.dumps({"out": str(how.out), "arms": rows, "texts": texts}, indent=1))
         return
@@ -219,4 +220,23 @@ def evaluate_steering(asked: SentenceOptions, how: TrialOptions, as_json: bool) 
     click.echo(how.out)
 
 
-COMMANDS = (steer, chat, evaluate_steering)
+@click.command("control-vector")
+@click.argument("direction", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@single(SentenceOptions, "scale")
+@single(SentenceOptions, "unit")
+def control_vector(direction: Path, target: Path, scale: float, unit: str) -> None:
+    """Write a saved DIRECTION as a GGUF control vector, TARGET, which llama.cpp takes.
+
+    At its strength 1, llama.cpp adds there --scale times --unit, at every token.
+    """
+    from interp.causal.steps import step
+    from interp.directions import Direction
+    from interp.models.control_vectors import save_control_vector
+
+    one = Direction.load(direction)
+    save_control_vector(target, [(one, scale * step(one, unit))])
+    click.echo(target)
+
+
+COMMANDS = (steer, chat, trial, control_vector)

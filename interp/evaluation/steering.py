@@ -25,7 +25,7 @@ from interp.causal.interventions import Intervention, Where
 from interp.causal.pooled import ALL
 from interp.causal.steered_texts import Judges, Written, judged, written_rows
 from interp.causal.steering import STEERED_AT, check_scales
-from interp.causal.steering_sweep import WRITTEN, Half, halves
+from interp.causal.steering_sweep import WRITTEN, Half, split_prompts
 from interp.causal.steps import check_direction, random_like, step
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
@@ -110,7 +110,7 @@ def evaluate_steering(
         warn_of_rounding(model.provenance, "steering")
     for direction in (one[emotion] for one in candidates for emotion in emotions):
         check_direction(model, direction)
-    choose, report = halves(model, prompts, trial.decoding.seed)
+    choose, report = split_prompts(model, prompts, trial.decoding.seed)
     tried = _Writer(model, choose, judges, trial)
     best, scale, chosen = _chosen(tried, candidates)
     again = replace(trial.decoding, seed=trial.decoding.seed + 1)

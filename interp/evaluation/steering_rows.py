@@ -13,13 +13,12 @@ from jaxtyping import Float
 
 from interp.causal.pooled import ALL
 from interp.chance import FEWEST_DEALT, assignment_p, least_assignment_p
-from interp.evaluation.agreement import agreement_rows
+from interp.evaluation.agreement import Verdicts, agreement_rows
 from interp.evaluation.costs import Cost, fluency, harmonic, is_broken
 from interp.results import TableRow, TableRows
 from interp.shares import Share, share_difference
 from interp.stats import Labels, Statistic, mean_interval
 
-Verdicts = Sequence[str | None]
 Reached = Mapping[str, Float[np.ndarray, "emotion prompt"]]
 """Of each arm: how often it reaches each emotion from each prompt, 0 to 1."""
 

@@ -44,7 +44,8 @@ def save_control_vector(
     target = Path(path)
     if target.suffix != ".gguf" or not steps:
         raise UsageError(
-            f"cannot write {len(steps)} directions as {target.name}: give some, .gguf."
+            f"cannot write {len(steps)} directions as {target.name}: give at least one, and a name "
+            "that ends in .gguf."
         )
     found: dict[int, tuple[Direction, np.ndarray]] = {}
     for direction, step in steps:
@@ -88,8 +89,8 @@ def load_control_vector(path: Path | str) -> dict[int, Direction]:
         raise ArtefactError(f"{source} is no GGUF file that can be read: {error}.") from error
     if kind != ARCHITECTURE:
         raise ArtefactError(
-            f"{source} holds {kind or 'nothing named'}, expected {ARCHITECTURE!r}: it is no control "
-            "vector."
+            f"{source} holds {kind or 'nothing named'}, expected {ARCHITECTURE!r}: it is no "
+            "control vector."
         )
     if not tensors:
         raise ArtefactError(f"{source} holds no direction.")

@@ -24,6 +24,7 @@ from interp.directions import Direction
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.files import make_folder, sha256_bytes
 from interp.models import LanguageModel
+from interp.models.control_vectors import load_control_vector
 from interp.sites import LAST, STREAM, Site
 from interp.study.representation import file_name
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
@@ -151,9 +152,12 @@ def default_battery(model: str, batteries: Sequence[str]) -> str:
 
 
 def from_file(path: Path, *, layer: int | None = None) -> DirectionSource:
-    """The direction in a file, at its own layer. Raises `ArtefactError` for what is none,
+    """The direction in a file, at its own layer: a saved one, or a GGUF control vector, of whose
+    layers one is named where there are several. Raises `ArtefactError` for what is none,
     `UsageError` for another layer.
     """
+    if path.suffix == ".gguf":
+        return _from_vector(path, layer)
     one = Direction.load(path)
     if layer not in (None, one.site.layer):
         raise UsageError(
@@ -162,6 +166,16 @@ def from_file(path: Path, *, layer: int | None = None) -> DirectionSource:
         )
     told = f"{path} ({one.method}, {one.labels[0]} against {one.labels[1]})"
     return DirectionSource({one.labels[0]: one}, one.site.layer, told, "the file's own")
+
+
+def _from_vector(path: Path, layer: int | None) -> DirectionSource:
+    found = load_control_vector(path)
+    chosen = next(iter(found)) if layer is None and len(found) == 1 else layer
+    if chosen not in found:
+        known = ", ".join(map(str, found))
+        raise UsageError(f"{path} has directions at the layers {known}: name one by --layer.")
+    one = found[chosen]
+    return DirectionSource({one.labels[0]: one}, chosen, f"{path} ({one.method})", "the file's own")
 
 
 def from_run(out: Path, *, layer: int | None, n_layers: int) -> DirectionSource:

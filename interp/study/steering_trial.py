@@ -32,7 +32,7 @@ from interp.study.identity import plain
 from interp.study.sources import Wanted, fitted
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 
-SCORES, TEXTS = "steering_scores", "steered_texts"
+SCORES, STEERED_TEXTS = "steering_scores", "steered_texts"
 """The tables of the folder."""
 
 INSTRUCTION = "Written by someone who is full of {emotion}: {text}"
@@ -82,7 +82,7 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
         warnings.warn(message, stacklevel=2)
     record = _record(asked, how, model, wanted.battery, heard)
     seconds = round(time.monotonic() - start, 1)
-    return _write(how.out, record, {SCORES: found.rows, TEXTS: found.texts}, model, seconds)
+    return _write(how.out, record, {SCORES: found.rows, STEERED_TEXTS: found.texts}, model, seconds)
 
 
 def prompts_of(model: str, battery: Battery, how: TrialOptions) -> list[str | Stimulus]:
