@@ -124,7 +124,7 @@ class SentenceOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialOptions:
-    """What is evaluated; see `interp.evaluation.steering.Trial`."""
+    """What is evaluated; see `interp.evaluation.steering.SteeringTrial`."""
 
     GROUP: ClassVar[str] = "Study"
 

@@ -84,17 +84,17 @@ def test_a_direction_goes_to_a_control_vector_and_steers_the_same(tiny, tiny_mod
     folder = kept_folder(tiny_model("llama"), stimuli.load(tiny[3]), "keyword_rich")
     (saved,) = folder.glob("*joy-01.safetensors")
     target = tmp_path / "joy.gguf"
-    code, printed = outcome("control-vector", saved, target, "--scale", 20, "--unit", "stream")
+    code, printed = outcome("control-vector", saved, target, "--scale", 5, "--unit", "stream")
     assert (code, printed.strip()) == (0, str(target))
     how = ("--prompt", PROMPTS[0], "--max-new-tokens", 6, "--unit")
-    first = told(tiny, "--direction", saved, *how, "stream", "--scale", 20)
+    first = told(tiny, "--direction", saved, *how, "stream", "--scale", 5)
     again = told(tiny, "--direction", target, *how, "length", "--scale", 1)
     assert again["texts"] == first["texts"]
     assert (again["layer"], again["emotions"]) == (1, {"joy": 1.0})
     assert again["added"] == pytest.approx(first["added"], rel=1e-5)
     code, printed = steer(tiny, "--direction", target, "--prompt", "she was", "--layer", 2)
     assert code == 2
-    assert "has directions at the layers 1: name one by --layer" in printed
+    assert "was fitted at layer 1, and acts there" in printed
     (bottom,) = folder.glob("*joy-00.safetensors")
     code, printed = outcome("control-vector", bottom, tmp_path / "none.gguf")
     assert code == 4
@@ -108,7 +108,7 @@ def evaluated(tiny, out, *more):
 
 def test_an_evaluation_fills_a_folder_and_prints_arms_and_texts(tiny, tmp_path):
     prompts = tmp_path / "prompts.txt"
-    prompts.write_text("\n".join([*PROMPTS, "", "it was cold", "he ran", "they saw", "a road"]))
+    prompts.write_text("\n".join([*PROMPTS, "", "it was cold", "he ran", "they saw", "a dog ran"]))
     out, asked = tmp_path / "out", ("--judge", "lexicon", "--judge", "masked:lexicon")
     more = (*asked, "--prompts", prompts, "--scales", "0.5,1", "--emotions", "joy,fear")
     code, printed = evaluated(tiny, out, *more, "--instruction", "{emotion} {text}", "--json")
@@ -118,7 +118,7 @@ def test_an_evaluation_fills_a_folder_and_prints_arms_and_texts(tiny, tmp_path):
     assert [row["arm"] for row in found["arms"]] == arms
     assert set(found["arms"][0]) >= {"lexicon", "masked:lexicon", "perplexity_ratio", "broken"}
     texts = read_table(out / "tables" / "steered_texts.csv")
-    assert set(texts["prompt"]) <= {*PROMPTS, "it was cold", "he ran", "they saw", "a road"}
+    assert set(texts["prompt"]) <= {*PROMPTS, "it was cold", "he ran", "they saw", "a dog ran"}
     assert set(texts[texts["half"] == "choose"]["layer"]) == {1, 2}
     for one in found["texts"]:
         rows = texts[(texts["prompt"] == one["prompt"]) & (texts["half"] == "report")]

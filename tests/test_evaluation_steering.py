@@ -15,7 +15,7 @@ from interp.causal.steering_sweep import split_prompts
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.evaluation.costs import Cost
 from interp.evaluation.judges import judges_of
-from interp.evaluation.steering import Trial, evaluate_steering
+from interp.evaluation.steering import SteeringTrial, evaluate_steering
 from interp.evaluation.steering_rows import Spoken, harmonic_of, measured_rows, reached
 from interp.models import load
 from interp.models.generation import Decoding
@@ -32,7 +32,7 @@ EMOTIONS = ("anger", "fear", "joy", "sadness")
 NEUTRAL = [pair.neutral for pair in planted.stimuli(SPEC, n=2).pairs()][:10]
 SHORT = Decoding(max_new_tokens=4)
 READOUT = Readout({one: planted.readout(SPEC)[one] for one in EMOTIONS}, "")
-ASKED = Trial(
+ASKED = SteeringTrial(
     scales=(0.01, 1.0), unit="length", draws=3, decoding=SHORT, instruction="{emotion} {text}"
 )
 
@@ -185,7 +185,7 @@ def test_the_figure_shows_the_table(found):
 )
 def test_a_trial_that_cannot_be_is_refused(given, message):
     with pytest.raises(UsageError, match=message):
-        Trial(**given)
+        SteeringTrial(**given)
 
 
 def test_what_nothing_can_be_said_of_is_refused():

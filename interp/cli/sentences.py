@@ -207,10 +207,10 @@ def trial(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
       interp evaluate-steering --model smollm2 --judge forced_choice,lexicon --out runs/steered
     """
     from interp.reporting.before_after import before_and_after
-    from interp.study.steering_trial import SCORES, STEERED_TEXTS, run_trial, summary_rows
+    from interp.study.steering_trial import SCORES, STEERED_TEXTS, arm_rows, run_trial
 
     tables = run_trial(asked, how)
-    rows = summary_rows(tables[SCORES])
+    rows = arm_rows(tables[SCORES])
     texts = [one._asdict() for one in before_and_after(tables[STEERED_TEXTS])]
     if as_json:
         click.echo(json.dumps({"out": str(how.out), "arms": rows, "texts": texts}, indent=1))

@@ -48,7 +48,7 @@ Candidate = Mapping[str, Direction]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class SteeringTrial:
     """How steering is evaluated. `scales` count in `unit` (`interp.causal.steps`); `draws` are
     random directions; `instruction` asks for `{emotion}` and has the prompt as `{text}` (None: that
     arm is left out).
@@ -88,7 +88,7 @@ def evaluate_steering(
     prompts: Sequence[str | Stimulus],
     candidates: Sequence[Candidate],
     judges: Judges,
-    trial: Trial,
+    trial: SteeringTrial,
     *,
     neutral: Sequence[str] = (),
 ) -> SteeringScores:
@@ -127,7 +127,9 @@ class _Writer:
     of all of them in `texts`.
     """
 
-    def __init__(self, model: LanguageModel, half: Half, judges: Judges, trial: Trial) -> None:
+    def __init__(
+        self, model: LanguageModel, half: Half, judges: Judges, trial: SteeringTrial
+    ) -> None:
         self._model, self._half, self._judges, self.trial = model, half, judges, trial
         self._draw = np.random.default_rng(trial.decoding.seed)
         self.groups = half.groups
@@ -225,14 +227,14 @@ def _chosen(writer: _Writer, candidates: Sequence[Candidate]) -> tuple[Candidate
     return best, scale, rows
 
 
-def _told(rows: TableRows, at: Candidate, scale: float, trial: Trial) -> TableRows:
+def _told(rows: TableRows, at: Candidate, scale: float, trial: SteeringTrial) -> TableRows:
     """The rows, with where and how much was added."""
     place = {**site_columns(_site(at)), "method": "steering", "unit": trial.unit, "half": "report"}
     return [{**place, "scale": scale, **row} for row in rows]
 
 
 def _on_neutral(
-    model: LanguageModel, texts: Sequence[str], at: Candidate, *, scale: float, trial: Trial
+    model: LanguageModel, texts: Sequence[str], at: Candidate, *, scale: float, trial: SteeringTrial
 ) -> TableRows:
     """Rows of `neutral_loss_gain` (nats per token) of each direction, and of all together."""
     if not texts:

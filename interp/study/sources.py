@@ -81,7 +81,7 @@ class Wanted:
         `from_run` and `fitted`.
         """
         if self.direction is not None:
-            return list(from_file(self.direction).directions)
+            return sorted({one.labels[0] for one in _in_file(self.direction)})
         if self.run is not None:
             return sorted({one.labels[0] for one in map(Direction.load, _saved(self.run))})
         return sorted({item.emotion for item in _texts(self.battery, self.arm)})
@@ -152,30 +152,21 @@ def default_battery(model: str, batteries: Sequence[str]) -> str:
 
 
 def from_file(path: Path, *, layer: int | None = None) -> DirectionSource:
-    """The direction in a file, at its own layer: a saved one, or a GGUF control vector, of whose
-    layers one is named where there are several. Raises `ArtefactError` for what is none,
-    `UsageError` for another layer.
+    """The direction in a file, at its own layer; a GGUF control vector may have several. Raises
+    `ArtefactError` for what is none, `UsageError` for another layer, or where one must be named.
     """
-    if path.suffix == ".gguf":
-        return _from_vector(path, layer)
-    one = Direction.load(path)
-    if layer not in (None, one.site.layer):
+    found = {one.site.layer: one for one in _in_file(path)}
+    layers = ", ".join(map(str, found))
+    if layer is None and len(found) > 1:
+        raise UsageError(f"{path} has directions at the layers {layers}: name one by --layer.")
+    one = found.get(next(iter(found)) if layer is None else layer)
+    if one is None:
         raise UsageError(
-            f"layer {layer}: the direction in {path} was fitted at layer {one.site.layer}, and "
-            "acts there. Leave out --layer."
+            f"layer {layer}: the direction in {path} was fitted at layer {layers}, and acts there. "
+            "Leave out --layer, or name another."
         )
     told = f"{path} ({one.method}, {one.labels[0]} against {one.labels[1]})"
     return DirectionSource({one.labels[0]: one}, one.site.layer, told, "the file's own")
-
-
-def _from_vector(path: Path, layer: int | None) -> DirectionSource:
-    found = load_control_vector(path)
-    chosen = next(iter(found)) if layer is None and len(found) == 1 else layer
-    if chosen not in found:
-        known = ", ".join(map(str, found))
-        raise UsageError(f"{path} has directions at the layers {known}: name one by --layer.")
-    one = found[chosen]
-    return DirectionSource({one.labels[0]: one}, chosen, f"{path} ({one.method})", "the file's own")
 
 
 def from_run(out: Path, *, layer: int | None, n_layers: int) -> DirectionSource:
@@ -274,6 +265,11 @@ def _texts(battery: Battery, arm: str) -> list[Stimulus]:
             f"arms are {arms}."
         )
     return in_content_order(items)
+
+
+def _in_file(path: Path) -> list[Direction]:
+    vector = path.suffix == ".gguf"
+    return list(load_control_vector(path).values()) if vector else [Direction.load(path)]
 
 
 def _saved(out: Path) -> list[Path]:

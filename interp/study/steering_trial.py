@@ -18,7 +18,7 @@ from interp.analysis.emotion_directions import usual_layer
 from interp.errors import ArtefactError, DataError, UsageError
 from interp.evaluation.judges import check_judges, judges_of
 from interp.evaluation.readouts import find_testbed, readout_for
-from interp.evaluation.steering import Candidate, Trial, evaluate_steering
+from interp.evaluation.steering import Candidate, SteeringTrial, evaluate_steering
 from interp.files import make_folder, read_regular, sha256_bytes, write_atomic
 from interp.models import LanguageModel, load
 from interp.models.generation import Decoding
@@ -99,7 +99,7 @@ def prompts_of(model: str, battery: Battery, how: TrialOptions) -> list[str | St
     return list(found[: how.n_prompts])
 
 
-def summary_rows(scores: pd.DataFrame) -> list[dict[str, Any]]:
+def arm_rows(scores: pd.DataFrame) -> list[dict[str, Any]]:
     """What a person is told: of each arm, all emotions together, success by each judge, and what it
     costs.
     """
@@ -148,11 +148,11 @@ def _candidates(
     ]
 
 
-def _trial(asked: SentenceOptions, how: TrialOptions) -> Trial:
+def _trial(asked: SentenceOptions, how: TrialOptions) -> SteeringTrial:
     instruction = how.instruction
     if instruction is None and find_testbed(asked.model) is None:
         instruction = INSTRUCTION
-    return Trial(
+    return SteeringTrial(
         scales=how.scales,
         unit=asked.unit,
         where=tuple(asked.where.split("+")),
