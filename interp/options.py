@@ -25,8 +25,9 @@ class About:
 
     `group`: its heading in a command's help; without one, the `GROUP` of its record. `choices`: the
     values that it may have, or the table whose keys they are, as "module:TABLE"
-    (`lazy.keys_of`). `least`: the smallest number; `above`: a number that it must exceed. `parse`:
-    makes its value of a command line's text. `flag`: whether commands have it. `name`: what it is
+    (`lazy.keys_of`). `several`: several of them between commas, each of which may go on behind a
+    colon. `least`: the smallest number; `above`: a number that it must exceed. `parse`: makes its
+    value of a command line's text. `flag`: whether commands have it. `name`: what it is
     called where that is not the field's name, and `unit`: how many of the field's units are one of
     `name`.
     """
@@ -34,6 +35,7 @@ class About:
     help: str
     group: str = ""
     choices: tuple[str, ...] | str = ()
+    several: bool = False
     least: int | None = None
     above: int | None = None
     parse: Callable[[str], Any] | None = None
@@ -47,6 +49,14 @@ class About:
         if not isinstance(self.choices, str):
             return self.choices
         return lazy.keys_of(self.choices)
+
+    def odd(self, value: Any) -> str | None:
+        """What of a value is none of the choices; None: nothing."""
+        if not self.choices:
+            return None
+        named = [one.strip() for one in value.split(",")] if self.several else [value]
+        heads = [one.partition(":")[0] if self.several else one for one in named]
+        return next((one for one in heads if one not in self.allowed), None)
 
     def outward(self, value: Any) -> Any:
         """A field's value as it is under `name`: 67,108,864 bytes are 64 MiB."""
@@ -122,9 +132,9 @@ def check(record: Any) -> None:
         value, name = getattr(record, one.name), said.name or one.name
         if value is None and one.default is None:
             continue
-        if said.choices and value not in said.allowed:
+        if (odd := said.odd(value)) is not None:
             allowed = ", ".join(said.allowed)
-            raise UsageError(f"{name} is {value!r}: expected one of {allowed}.")
+            raise UsageError(f"{name} is {odd!r}: expected one of {allowed}.")
         if said.least is not None and value < said.least:
             raise UsageError(f"{name} is {said.outward(value)}: at least {said.least} is needed.")
         if said.above is not None and value <= said.above:

@@ -1,4 +1,5 @@
-"""SentenceOptions: what a person may ask of the commands that steer a sentence or a conversation.
+"""What a person may ask of the commands that steer a sentence or a conversation, and of an
+evaluation of steering.
 
 As `interp.settings`, it lies apart from `interp.study`, so that the command line can show these
 options without importing torch.
@@ -9,8 +10,26 @@ from pathlib import Path
 from typing import ClassVar
 
 from interp.defaults import SENTENCE_ARM
+from interp.errors import UsageError
 from interp.options import about, check
-from interp.settings import ModelOptions
+from interp.settings import ModelOptions, split
+
+
+def numbers_of(text: str) -> tuple[float, ...]:
+    """The numbers between commas. Raises `UsageError` for what is none."""
+    try:
+        return tuple(map(float, split(text)))
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no list of numbers, such as 0.7,1,1.3.") from error
+
+
+def layers_of(text: str) -> tuple[int, ...]:
+    """The layers between commas. Raises `UsageError` for what is none."""
+    try:
+        return tuple(map(int, split(text)))
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no list of layers, such as 15,20.") from error
+
 
 WHERE = ("last+generated", "last", "all")
 
@@ -37,7 +56,10 @@ class SentenceOptions:
         ),
     )
     direction: Path | None = field(
-        default=None, metadata=about("A saved direction (.safetensors) to steer along.")
+        default=None,
+        metadata=about(
+            "A saved direction (.safetensors, or a .gguf control vector) to steer along."
+        ),
     )
     run: Path | None = field(
         default=None,
@@ -95,6 +117,57 @@ class SentenceOptions:
         default=0.0, metadata=about("0: always the likeliest token.", group="Writing")
     )
     seed: int = field(default=0, metadata=about("Seed of everything random.", group="Writing"))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialOptions:
+    """What is evaluated; see `interp.evaluation.steering.SteeringTrial`."""
+
+    GROUP: ClassVar[str] = "Study"
+
+    out: Path = field(metadata=about("The folder for tables, figure and record; a new one."))
+    emotions: tuple[str, ...] = field(
+        default=(), metadata=about("Emotions between commas; unsaid, all of them.", parse=split)
+    )
+    layers: tuple[int, ...] = field(
+        default=(),
+        metadata=about(
+            "Layers to choose among. By default the middle one and two thirds of the way up.",
+            parse=layers_of,
+        ),
+    )
+    scales: tuple[float, ...] = field(
+        default=(0.7, 1.0, 1.3),
+        metadata=about("Strengths to choose among, in --unit.", parse=numbers_of),
+    )
+    judge: str | None = field(
+        default=None,
+        metadata=about(
+            "Who reads the texts, as in `interp run`; the first one chooses layer and strength. "
+            "Unsaid, a testbed's oracle.",
+            choices="interp.evaluation.judges:JUDGES",
+            several=True,
+        ),
+    )
+    prompts: Path | None = field(
+        default=None,
+        metadata=about(
+            "A file with a prompt on each line. Else everyday openings, and for a testbed its "
+            "battery's neutral texts."
+        ),
+    )
+    n_prompts: int = field(default=32, metadata=about("Prompts, at most.", least=2))
+    draws: int = field(default=20, metadata=about("Random directions.", least=1))
+    instruction: str | None = field(
+        default=None,
+        metadata=about(
+            "How the model is asked in words, with {emotion} and {text}. Testbeds are not asked "
+            "unless this is given."
+        ),
+    )
 
     def __post_init__(self) -> None:
         check(self)

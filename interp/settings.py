@@ -193,9 +193,12 @@ class StudyOptions:
     judge: str | None = field(
         default=None,
         metadata=about(
-            "Who says which emotion a steered text expresses; unsaid, a testbed's oracle, and "
-            "for other models nobody.",
+            "Who says which emotion a steered text expresses: one, or several between commas, "
+            "forced_choice[:MODEL], lexicon[:FILE.json], classifier:FOLDER, embedding:BATTERY, and "
+            "masked:JUDGE, which is shown no emotion word. The first one chooses where to steer. "
+            "Unsaid, a testbed's oracle, and for other models nobody.",
             choices="interp.evaluation.judges:JUDGES",
+            several=True,
         ),
     )
     seed: int = field(default=0, metadata=about("Seed of everything random."))

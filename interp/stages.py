@@ -15,13 +15,14 @@ class Stage(NamedTuple):
     `name` is also that of its table; `function` is `module.function` of `interp.study`; `command`
     runs it alone, and those of one command run one after the other. `asks` are the questions it
     asks of a battery (`interp.study.conditions`): where none of them can be answered, it is left
-    out.
+    out. `beside` are further tables that it may leave (`Study.beside`).
     """
 
     name: str
     function: str
     command: str
     asks: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 class StageCommand(NamedTuple):
@@ -43,8 +44,11 @@ STAGES = (
     Stage("patching", "causes.patching", "patch", asks=("readout",)),
     Stage("contributions", "causes.contributions", "ablate", asks=("directions",)),
     Stage("ablation", "causes.ablation", "ablate", asks=("readout",)),
-    Stage("steering", "causes.steering", "steering", asks=("readout",)),
+    Stage("steering", "causes.steering", "steering", asks=("readout",), beside=("steered_texts",)),
 )
+
+TABLES = tuple(table for stage in STAGES for table in (stage.name, *stage.beside))
+"""All tables that a run may leave."""
 
 STAGE_COMMANDS: Mapping[str, StageCommand] = {
     "capture": StageCommand(
@@ -76,7 +80,7 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
     "steering": StageCommand(
         "Steer neutral texts along each direction, over strengths.",
         uses=("folds", "direction", "judge", "seed"),
-        example="--judge forced_choice",
+        example="--judge forced_choice,lexicon",
     ),
 }
 """The commands that run some of the stages."""

@@ -92,7 +92,7 @@ def test_a_sweep_continues_open_turns(chat_model, chat_tokenizer, monkeypatch):
         chat_model,
         [TEXT, TALK],
         [Place({"joy": direction})],
-        lambda texts: [None] * len(texts),
+        {"deaf": lambda texts: [None] * len(texts)},
         scales=(1.0,),
         decoding=Decoding(max_new_tokens=2),
     )
@@ -163,8 +163,8 @@ def test_the_table_says_where_a_direction_acts(chat_model):
             chat_model,
             [TEXT, TALK],
             [Place({"joy": direction}, where)],
-            lambda texts: ["joy"] * len(texts),
+            {"glad": lambda texts: ["joy"] * len(texts)},
             scales=(1.0,),
             decoding=Decoding(max_new_tokens=1),
-        )
+        ).rows
         assert {row["position"] for row in rows} == {position}

@@ -50,6 +50,9 @@ def oracle(texts):
     return [next((WORDS[word] for word in text.split() if word in WORDS), None) for text in texts]
 
 
+ORACLE = {"oracle": oracle}
+
+
 def test_steering_reaches_the_emotions_words(model, directions):
     for emotion, direction in directions.items():
         assert (
@@ -114,7 +117,7 @@ def test_a_seed_means_the_same_sample_again(tiny):
 def swept(model, directions):
     chosen = {e: directions[e] for e in ("joy", "fear", "anger")}
     scales, short = (0.25, 2.0, 4.0), Decoding(max_new_tokens=2)
-    return table(sweep(model, PROMPTS, [Place(chosen)], oracle, scales=scales, decoding=short))
+    return table(sweep(model, PROMPTS, [Place(chosen)], ORACLE, scales=scales, decoding=short).rows)
 
 
 def test_a_sweep_chooses_on_one_half_and_reports_on_the_other(swept):
@@ -141,6 +144,30 @@ def test_a_sweep_chooses_on_one_half_and_reports_on_the_other(swept):
     assert set(swept["judge"]) == {"oracle"}
 
 
+def test_every_text_is_kept_with_what_each_judge_says(model, directions):
+    """As many as were written; the shares are means of them; and they are what `steer` writes."""
+    judges = {"oracle": oracle, "deaf": lambda texts: [None] * len(texts)}
+    places = [Place({"joy": directions["joy"], "fear": directions["fear"]}, ("last",))] * 2
+    short = Decoding(max_new_tokens=2)
+    found = sweep(model, NEUTRAL, places, judges, scales=(0.25, 2.0), decoding=short)
+    texts, rows = table(found.texts), table(found.rows)
+    sizes = {"place": 2 * 2 * 2 * 8, "choose": 5 * 2 * 8, "report": 3 * 2 * 8}
+    assert (texts.groupby("half").size() / len(judges)).to_dict() == sizes
+    assert set(texts[texts.judge == "deaf"].verdict) == {""}
+    shares = rows[(rows.metric == "success") & (rows.emotion != "all") & (rows.half != "place")]
+    means = texts.groupby(["half", "control", "emotion", "scale", "judge"]).value.mean()
+    for row in shares.itertuples():
+        assert means[row.half, row.control, row.emotion, row.scale, row.judge] == row.value
+    told = texts[(texts.half == "report") & (texts.control == "") & (texts.judge == "oracle")]
+    prompts = {stimulus.id: stimulus for stimulus in NEUTRAL}
+    for row in told[told.emotion == "fear"].itertuples():
+        assert row.prompt == prompts[row.item].text
+        (text,) = steer(
+            model, row.prompt, directions["fear"], scale=row.scale, where="last", max_new_tokens=2
+        )
+        assert (row.text, row.verdict) == (text, "fear")
+
+
 def test_the_halves_share_no_prompt_and_all_arms_share_theirs(model, directions):
     seen = []
 
@@ -149,7 +176,7 @@ def test_the_halves_share_no_prompt_and_all_arms_share_theirs(model, directions)
         return ["joy"] * len(texts)
 
     place = Place({"joy": directions["joy"]})
-    rows = sweep(model, PROMPTS[:5], [place], listening, scales=(1.0,), decoding=ONE)
+    rows = sweep(model, PROMPTS[:5], [place], {"ear": listening}, scales=(1.0,), decoding=ONE).rows
     assert seen == [3 * 3, 2 * 3]
     assert {(row["half"], row["n"]) for row in rows} == {("choose", 3), ("report", 2)}
 
@@ -164,7 +191,7 @@ def test_a_sweep_writes_as_asked(model, directions):
 
     place, sampled = Place({"joy": directions["joy"]}), {"max_new_tokens": 5, "temperature": 1.0}
     decoding = Decoding(**sampled, seed=3)
-    sweep(model, PROMPTS[:5], [place], listening, scales=(1.0,), decoding=decoding)
+    sweep(model, PROMPTS[:5], [place], {"ear": listening}, scales=(1.0,), decoding=decoding)
     asked = [[], []]
     for half, one in enumerate(np.random.default_rng(3).permutation(5).tolist()):
         asked[half % 2].append(PROMPTS[one])
@@ -192,10 +219,10 @@ def test_where_to_steer_is_chosen_on_one_half(model, directions):
             model,
             PROMPTS,
             [deaf, Place(late, ("last",))],
-            oracle,
+            ORACLE,
             scales=(1.0, 2.0),
             decoding=Decoding(max_new_tokens=2),
-        )
+        ).rows
     )
     assert set(rows[rows["half"] == "place"]["where"]) == {"last+generated", "last"}
     reported = rows[
@@ -208,16 +235,18 @@ def test_where_to_steer_is_chosen_on_one_half(model, directions):
 
 def test_one_place_is_not_tried_and_none_is_refused(model, directions):
     place = Place({"joy": directions["joy"]})
-    rows = sweep(model, PROMPTS, [place], oracle, scales=(1.0,), decoding=ONE)
+    rows = sweep(model, PROMPTS, [place], ORACLE, scales=(1.0,), decoding=ONE).rows
     assert {row["half"] for row in rows} == {"choose", "report"}
     with pytest.raises(StatisticsError, match="no place"):
-        sweep(model, PROMPTS, [], oracle)
+        sweep(model, PROMPTS, [], ORACLE)
 
 
 def test_the_best_scale_is_the_best_mean_and_the_smallest_of_equals():
     def row(scale, value, **other):
         return {
             "half": "choose",
+            "judge": "oracle",
+            "emotion": "joy",
             "control": "",
             "metric": "success",
             "scale": scale,
@@ -234,9 +263,8 @@ def test_the_best_scale_is_the_best_mean_and_the_smallest_of_equals():
         row(2.0, 0.6),
     ]
     assert choose_scale(rows) == 2.0
-    assert (
-        choose_scale([*rows, row(8.0, 1.0, half="report"), row(8.0, 1.0, control="random")]) == 2.0
-    )
+    others = (row(8.0, 1.0, judge="second"), row(8.0, 1.0, control="random"))
+    assert choose_scale([*rows, *others]) == 2.0
 
 
 def test_the_dose_response_is_the_readout_under_the_vector(model, directions):
@@ -299,7 +327,7 @@ def test_a_direction_of_another_width_or_model_is_refused(model, tiny, direction
         with pytest.raises(ArtefactError, match="allow_foreign=True"):
             steer(model, PROMPTS[:1], foreign)
         with pytest.raises(ArtefactError, match="made for"):
-            sweep(model, PROMPTS, [Place({"joy": foreign})], oracle)
+            sweep(model, PROMPTS, [Place({"joy": foreign})], ORACLE)
         assert steer(model, PROMPTS[:1], foreign, max_new_tokens=1, allow_foreign=True)
     revision = {"model": "planted", "revision": "f" * 40}
     with pytest.raises(ArtefactError, match="f" * 40):
@@ -324,13 +352,13 @@ def test_a_direction_that_other_scenarios_do_not_share_is_refused_or_left_out(mo
     readout = Readout(planted.readout(SPEC), "")
     both = {"joy": joy, "fear": lost}
     with pytest.warns(UserWarning, match=r"leaves out fear \(-0.02\)"):
-        rows = sweep(model, PROMPTS[:4], [Place(both)], oracle, scales=(1.0,), decoding=ONE)
+        rows = sweep(model, PROMPTS[:4], [Place(both)], ORACLE, scales=(1.0,), decoding=ONE).rows
     assert {row["emotion"] for row in rows} == {"joy", "all"}
     with pytest.warns(UserWarning, match=r"leaves out fear \(-0.02\)"):
         rows = dose_response(model, NEUTRAL[:4], both, readout, scales=(1.0,))
     assert {row["emotion"] for row in rows} == {"joy", "all"}
     for way in (
-        lambda: sweep(model, PROMPTS[:4], [Place({"fear": lost})], oracle),
+        lambda: sweep(model, PROMPTS[:4], [Place({"fear": lost})], ORACLE),
         lambda: dose_response(model, NEUTRAL[:4], {"fear": lost}, readout),
     ):
         with pytest.raises(StatisticsError, match="no direction has a held-out length above zero"):
@@ -354,12 +382,12 @@ def test_the_prompts_of_a_scenario_lie_in_one_half(model, directions):
 
     place = Place({"joy": directions["joy"]})
     told = [replace(one, group=group) for one, group in zip(NEUTRAL, "aaaaabcc", strict=False)]
-    rows = sweep(model, told, [place], listening, scales=(1.0,), decoding=ONE)
+    rows = sweep(model, told, [place], {"ear": listening}, scales=(1.0,), decoding=ONE).rows
     sizes = {row["half"]: row["n"] for row in rows}
     assert sorted(sizes.values()) in ([1, 7], [2, 6], [3, 5])
     assert sizes["choose"] + sizes["report"] == 8
     with pytest.raises(StatisticsError, match="two scenarios"):
-        sweep(model, told[:3], [place], oracle)
+        sweep(model, told[:3], [place], ORACLE)
 
 
 @pytest.mark.parametrize("scale", [math.inf, -math.inf, math.nan, [1.0, math.nan]])
@@ -388,13 +416,13 @@ def test_settings_that_make_the_comparison_void_are_refused(model, directions):
         steer(model, [], joy)
     for scales in ((), (0.0, 1.0), (math.inf,), (-1.0,)):
         with pytest.raises(UsageError, match="above 0"):
-            sweep(model, PROMPTS, [Place({"joy": joy})], oracle, scales=scales)
+            sweep(model, PROMPTS, [Place({"joy": joy})], ORACLE, scales=scales)
         with pytest.raises(UsageError, match="above 0"):
             dose_response(
                 model, NEUTRAL, {"joy": joy}, Readout(planted.readout(SPEC), ""), scales=scales
             )
     with pytest.raises(StatisticsError, match="two prompts"):
-        sweep(model, PROMPTS[:1], [Place({"joy": joy})], oracle)
+        sweep(model, PROMPTS[:1], [Place({"joy": joy})], ORACLE)
     with pytest.raises(UsageError, match="not in the residual stream"):
         steer(model, PROMPTS[:1], given(joy.vector, Site("post", 1), 1.0, model.provenance))
     assert model.hooks_clean()

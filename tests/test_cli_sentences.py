@@ -10,9 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 import interp
+import stimuli
 from interp.causal.steps import DOSE
 from interp.cli import cli, side_by_side
 from interp.models.texts.chat import ON
+from interp.records import read_record
+from interp.results import read_table
 from interp.study.sources import kept_folder
 from interp.testbeds import storyworld
 from support import crossed_texts
@@ -74,6 +77,80 @@ def test_json_holds_the_texts_and_what_is_needed_to_say_them_again(tiny, tiny_mo
     for arm, texts in expected.items():
         assert [row["text"] for row in found["texts"] if row["arm"] == arm] == texts
     assert expected["steered"] != expected["unsteered"]
+
+
+def test_a_direction_goes_to_a_control_vector_and_steers_the_same(tiny, tiny_model, tmp_path):
+    told(tiny, "--emotion", "joy", "--prompt", "she was", "--layer", 1)
+    folder = kept_folder(tiny_model("llama"), stimuli.load(tiny[3]), "keyword_rich")
+    (saved,) = folder.glob("*joy-01.safetensors")
+    target = tmp_path / "joy.gguf"
+    code, printed = outcome("control-vector", saved, target, "--scale", 5, "--unit", "stream")
+    assert (code, printed.strip()) == (0, str(target))
+    how = ("--prompt", PROMPTS[0], "--max-new-tokens", 6, "--unit")
+    first = told(tiny, "--direction", saved, *how, "stream", "--scale", 5)
+    again = told(tiny, "--direction", target, *how, "length", "--scale", 1)
+    assert again["texts"] == first["texts"]
+    assert (again["layer"], again["emotions"]) == (1, {"joy": 1.0})
+    assert again["added"] == pytest.approx(first["added"], rel=1e-5)
+    code, printed = steer(tiny, "--direction", target, "--prompt", "she was", "--layer", 2)
+    assert code == 2
+    assert "was fitted at layer 1, and acts there" in printed
+    (bottom,) = folder.glob("*joy-00.safetensors")
+    code, printed = outcome("control-vector", bottom, tmp_path / "none.gguf")
+    assert code == 4
+    assert "cannot act behind layer 0" in printed
+
+
+def evaluated(tiny, out, *more):
+    options = ("--n-prompts", 6, "--draws", 2, "--max-new-tokens", 3, "--layers", "1,2")
+    return outcome("evaluate-steering", *tiny, "--out", out, *options, *more)
+
+
+def test_an_evaluation_fills_a_folder_and_prints_arms_and_texts(tiny, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("\n".join([*PROMPTS, "", "it was cold", "he ran", "they saw", "a dog ran"]))
+    out, asked = tmp_path / "out", ("--judge", "lexicon", "--judge", "masked:lexicon")
+    more = (*asked, "--prompts", prompts, "--scales", "0.5,1", "--emotions", "joy,fear")
+    code, printed = evaluated(tiny, out, *more, "--instruction", "{emotion} {text}", "--json")
+    assert code == 0, printed
+    found = json.loads(printed)
+    arms = ["unsteered", "direction", "instruction", "random", "shuffled"]
+    assert [row["arm"] for row in found["arms"]] == arms
+    assert set(found["arms"][0]) >= {"lexicon", "masked:lexicon", "perplexity_ratio", "broken"}
+    texts = read_table(out / "tables" / "steered_texts.csv")
+    assert set(texts["prompt"]) <= {*PROMPTS, "it was cold", "he ran", "they saw", "a dog ran"}
+    assert set(texts[texts["half"] == "choose"]["layer"]) == {1, 2}
+    for one in found["texts"]:
+        rows = texts[(texts["prompt"] == one["prompt"]) & (texts["half"] == "report")]
+        assert one["before"] in set(rows[rows["control"] == "unsteered"]["text"])
+        assert one["after"] in set(rows[rows["emotion"] == one["emotion"]]["text"])
+    record = read_record(out / "run.json")
+    assert set(record.provenance["tables"]) == {"steering_scores", "steered_texts"}
+    assert (record.config["judge"], record.config["scales"]) == ("lexicon,masked:lexicon", [0.5, 1])
+    assert {path.name for path in (out / "figures").iterdir()} == {
+        "steering_pareto.svg", "steering_pareto.png",
+    }  # fmt: skip
+    code, printed = evaluated(tiny, out, *more)
+    assert code == 4
+    assert "is there already" in printed
+
+
+def test_an_evaluation_without_a_reader_or_with_a_wrong_option_is_refused(tiny, tmp_path):
+    for more, code, message in (
+        ((), 2, "nobody would read the texts"),
+        (("--judge", "oracle"), 2, "has no oracle"),
+        (("--judge", "classifier"), 2, "write classifier:MODEL"),
+        (("--judge", "lexicon", "--emotions", "joy,glee"), 2, "there is no 'glee'"),
+        (("--judge", "lexicon", "--layers", "1,x"), 2, "is no list of layers"),
+        (("--judge", "lexicon", "--scales", "1,x"), 2, "is no list of numbers"),
+        (("--judge", "lexicon", "--layers", "7"), 2, "layer 7 is out of range"),
+        (("--judge", "lexicon", "--prompts", "none.txt"), 2, "cannot read --prompts none.txt"),
+    ):
+        found, printed = outcome(
+            "evaluate-steering", *tiny, "--out", tmp_path / "out", "--n-prompts", 4, *more
+        )
+        assert (found, message in printed) == (code, True), printed
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("temperature", [0, 0.9])

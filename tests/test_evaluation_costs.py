@@ -2,12 +2,26 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from interp.causal.edits import add
 from interp.causal.forward import open_prompts
-from interp.evaluation.costs import costs, distinct_2, perplexities, repeated
+from interp.causal.interventions import Intervention
+from interp.evaluation.costs import (
+    Cost,
+    costs,
+    distinct_2,
+    fluency,
+    harmonic,
+    is_broken,
+    losses,
+    perplexities,
+    repeated,
+)
 from interp.models.generation import Decoding
+from interp.sites import Site
 
 
 def test_repetition_counted_by_hand():
@@ -48,3 +62,42 @@ def test_what_the_model_would_write_costs_least(tiny_model):
     likely = model.generate([list(rows[0].tokens)], Decoding(max_new_tokens=6))
     odd = [[(token + 17) % 90 + 5 for token in likely[0]]]
     assert perplexities(model, rows, likely)[0] < perplexities(model, rows, odd)[0]
+
+
+def test_a_breakdown_is_nothing_or_the_same_again():
+    assert is_broken(Cost(math.nan, math.nan, math.nan))
+    assert is_broken(Cost(2.0, distinct_2([7, 8, 7, 8, 7, 8]), 0.6))
+    assert not is_broken(Cost(2.0, distinct_2([1, 2, 3, 1, 2]), 0.4))
+
+
+def test_fluency_and_harmonic_means_by_hand():
+    usual, sound = Cost(4.0, 1.0, 0.0), Cost(8.0, 1.0, 0.0)
+    assert (fluency(sound, usual), fluency(usual, sound)) == (0.5, 1.0)
+    assert fluency(Cost(1.0, 0.2, 0.8), usual) == 0
+    assert math.isnan(fluency(sound, Cost(math.nan, math.nan, math.nan)))
+    assert harmonic(1.0, 0.5) == pytest.approx(2 / 3)
+    assert (harmonic(0.0, 1.0), harmonic(0.5, 0.5, 0.5)) == (0.0, 0.5)
+
+
+def test_losses_under_an_edit_are_those_of_hugging_face_with_a_hook(tiny_model):
+    model = tiny_model("llama")
+    texts = [list(row.tokens) for row in open_prompts(model, ["the dog ran home", "it was cold"])]
+    vector = np.eye(32)[2] * 3
+    edit = [Intervention(Site("resid_post", 1), add(vector), "all")]
+    network = model.plain().eval()
+
+    def hook(module, given, output):
+        moved = torch.as_tensor(vector, dtype=torch.float32)
+        return (output[0] + moved, *output[1:]) if isinstance(output, tuple) else output + moved
+
+    handle = network.model.layers[1].register_forward_hook(hook)
+    expected = []
+    for text in texts:
+        with torch.no_grad():
+            told = network(torch.tensor([text])).logits[0].double().log_softmax(-1)
+        expected.append(-np.mean([float(told[at - 1, text[at]]) for at in range(1, len(text))]))
+    handle.remove()
+    found = losses(model, texts, [1, 1], edit)
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert found != pytest.approx(losses(model, texts, [1, 1]), rel=1e-3)
+    assert math.isnan(losses(model, texts, [1, len(texts[1])])[1])

@@ -42,7 +42,7 @@ DOORS = {
     "testbeds": FLOOR,
     "evaluation": FLOOR | {"causal", "analysis", "capture", "models", "testbeds"},
     "reporting": FLOOR,
-    "sentence_options": {"defaults", "options", "settings"},
+    "sentence_options": {"defaults", "errors", "options", "settings"},
     "settings": {"capture.options", "defaults", "errors", "options", "sites"},
     "study": FLOOR
     | {
@@ -53,6 +53,7 @@ DOORS = {
         "testbeds",
         "evaluation",
         "reporting",
+        "sentence_options",
         "settings",
     },
     "cli": FLOOR

@@ -247,7 +247,7 @@ def test_the_help_of_run_and_probe_has_groups_choices_defaults_and_an_example():
         assert [word for word in told if word not in run[heading]] == []
     assert "[logistic|lda]" in run["Study"]
     assert "[default: logistic]" in run["Study"]
-    assert "[oracle|forced_choice]" in run["Study"]
+    assert "[oracle|forced_choice|lexicon|" in run["Study"]
     assert "[default: 0]" in run["Study"]
     assert {"--probe", "--folds", "--seed"} <= set(probe["Study"].split())
     assert "--judge" not in probe["Study"]

@@ -155,6 +155,28 @@ def test_a_lost_stage_is_computed_to_the_same_numbers(planted_run, tmp_path):
     assert lost.read_bytes() == before
 
 
+def test_the_steered_texts_are_kept_and_come_again_when_they_are_lost(planted_run, tmp_path):
+    texts = read_table(planted_run / "tables" / "steered_texts.csv")
+    rows = read_table(planted_run / "tables" / "steering.csv")
+    reported = texts[(texts["half"] == "report") & (texts["control"] == "")]
+    share = rows[
+        (rows["half"] == "report") & (rows["control"] == "") & (rows["metric"] == "success")
+    ]
+    means = reported.groupby("emotion")["value"].mean().to_dict()
+    assert share[share["emotion"] != "all"].set_index("emotion")["value"].to_dict() == means
+    copy = tmp_path / "run"
+    shutil.copytree(planted_run, copy)
+    lost = copy / "tables" / "steered_texts.csv"
+    before = lost.read_bytes()
+    lost.unlink()
+    summary = conduct(study.Settings(model="planted", stimuli="planted", out=copy))
+    assert lost.read_bytes() == before
+    assert [one["emotion"] for one in summary["texts"]] == sorted(means)[:6]
+    lost.write_bytes(before + b"#")
+    with pytest.raises(ArtefactError, match=r"steered_texts.csv was changed"):
+        conduct(study.Settings(model="planted", stimuli="planted", out=copy))
+
+
 def test_one_emotion_is_received_but_not_categorised(tiny_folder, tmp_path):
     joy = [row for row in matched_pairs.rows(40) if int(row["pair"][1:]) % 4 == 0]
     stimuli = matched_pairs.write(tmp_path / "joy.jsonl", joy)

@@ -20,7 +20,7 @@ from interp.analysis.probes import PROBES, Probe
 from interp.analysis.site_probes import prepare, probe_sites
 from interp.causal.stand_ins import STAND_INS, zero_values
 from interp.errors import UsageError
-from interp.evaluation.judges import JUDGES
+from interp.evaluation.judges import JUDGES, JudgeKind
 from interp.records import read_record
 from interp.results import read_table
 from support import matched_pairs
@@ -47,7 +47,7 @@ def half(model, rows, sites):
     }
 
 
-def gloomy(model, readout):
+def gloomy(model, readout, behind):
     """A judge that finds fear in all texts."""
 
     def gloomy_judge(continuations):
@@ -72,7 +72,7 @@ def toys():
         patch.setitem(PROBES, "bayes", Probe(lambda seed: GaussianNB()))
         patch.setitem(DIRECTIONS, "median", median)
         patch.setitem(STAND_INS, "half", half)
-        patch.setitem(JUDGES, "gloomy", gloomy)
+        patch.setitem(JUDGES, "gloomy", JudgeKind(gloomy))
         patch.setitem(BASELINES, "letters", letters)
         yield
 
@@ -157,11 +157,31 @@ def test_a_stand_in_of_the_table_takes_the_place_of_heads_and_neurons(tables):
 
 def test_a_judge_of_the_table_judges_the_steered_texts(tables):
     success = tables["steering"].query("metric == 'success' and half == 'report'")
-    assert set(success.judge) == {"gloomy_judge"}
+    assert set(success.judge) == {"gloomy"}
     means = success.groupby("emotion").value.mean()
     assert means[["fear", "joy"]].tolist() == [1.0, 0.0]
     titles = words(interp.draw("steering_success", tables["steering"]))
     assert any("fear" in title for title in titles)
+
+
+def test_several_judges_are_asked_at_once_and_agree_or_not(toys, tmp_path):
+    """Said by commas or again; the first one chooses, and the others only judge."""
+    asked = ("--model", "planted", "--stimuli", "planted", "--emotions", "fear,joy")
+    out = tmp_path / "run"
+    more = ("--judge", "oracle,masked:lexicon", "--judge", "gloomy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        code, told = outcome("steering", *asked, "--out", out, "--preset", "quick", *more, "--json")
+    assert code == 0, told
+    rows = read_table(out / "tables" / "steering.csv").query("half == 'report'")
+    own = rows.query("metric == 'success' and control == '' and emotion != 'all'")
+    means = own.groupby("judge").value.mean().to_dict()
+    assert means == {"oracle": 1.0, "masked:lexicon": 0.0, "gloomy": 0.5}
+    agreed = rows[rows.metric == "kappa"].set_index(["judge", "target"]).value
+    assert len(agreed) == 3
+    assert agreed["oracle", "gloomy"] == 0
+    assert read_record(out / "run.json").config["judge"] == "oracle,masked:lexicon,gloomy"
+    assert "agreement with gloomy (kappa)" in told
 
 
 def test_the_record_knows_the_choices_and_refuses_others(ran):

@@ -24,6 +24,7 @@ from interp.causal.interventions import Intervention, Where
 from interp.causal.pooled import gain_rows
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
+from interp.causal.steered_texts import STEERING, acts_at
 from interp.causal.steps import (
     Strength,
     Weighted,
@@ -40,11 +41,10 @@ from interp.models.generation import Decoding
 from interp.models.quantised import warn_of_rounding
 from interp.models.texts.conversations import Prompt
 from interp.progress import track
-from interp.sites import LAST, site_columns
+from interp.sites import site_columns
 from interp.stats import mean_interval
 from stimuli.battery import Stimulus
 
-STEERING = "steering"
 STEERED_AT: Where = ("last", "generated")
 """Where a direction is added unless asked otherwise, in the words of `interp.causal.generation`."""
 
@@ -176,12 +176,6 @@ def dose_response(
             ]
     site = next(iter(usable.values())).site
     return rows + [{**site_columns(site), **about, **row} for row in gain_rows(gains, groups)]
-
-
-def acts_at(where: Where) -> str:
-    """The position of a table's rows: the first place where a direction is added."""
-    words = where if isinstance(where, tuple) else (where,)
-    return LAST if "last" in words else str(words[0]) if isinstance(words[0], str) else "mask"
 
 
 def doses(scales: Sequence[float]) -> list[tuple[str, float]]:

@@ -48,6 +48,16 @@ class Choices(click.ParamType):
         return self._plain.shell_complete(ctx, param, incomplete)
 
 
+class SeveralChoices(Choices):
+    """Several of an option's choices between commas; each may go on behind a colon."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """`value`, if what it names are choices; else the choices are told."""
+        if (odd := self._said.odd(value)) is not None:
+            self._plain.convert(odd, param, ctx)  # refuses it
+        return str(value)
+
+
 class GroupedOption(click.Option):
     """An option that stands under a heading."""
 
@@ -153,6 +163,8 @@ def _kind(one: Option) -> dict[str, Any]:
         return {"is_flag": True}
     if said.parse is not None:
         return {"callback": _parsed(said.parse)}
+    if said.several:
+        return {"type": SeveralChoices(said), "multiple": True, "callback": _joined}
     if said.choices:
         return {"type": Choices(said)}
     if kind is int:
@@ -163,6 +175,11 @@ def _kind(one: Option) -> dict[str, Any]:
         several = get_origin(one.kind) is tuple
         return {"type": click.Path(path_type=Path), "multiple": several}
     return {"type": str}
+
+
+def _joined(context: click.Context, parameter: click.Parameter, value: Any) -> str | None:
+    """What an option was given, once or again, as one text; None where it was not given."""
+    return ",".join(value) or None
 
 
 def _parsed(parse: Callable[[str], Any]) -> Callable[..., Any]:

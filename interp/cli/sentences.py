@@ -1,22 +1,24 @@
 """The commands that say something: `steer` continues sentences as the model would and under an
-emotion's direction, `chat` talks with a model that is steered.
+emotion's direction, `chat` talks with a model that is steered, `evaluate-steering` measures how
+well that works, `control-vector` writes a direction for llama.cpp.
 """
 
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import click
 
 from interp.cli import side_by_side
-from interp.cli.options import GroupedCommand, as_json, gathered
+from interp.cli.options import GroupedCommand, as_json, gathered, single
 from interp.cli.printing import printable, show
 from interp.errors import DataError, UsageError
 from interp.files import read_regular
 from interp.options import options_of
-from interp.sentence_options import SentenceOptions
+from interp.sentence_options import SentenceOptions, TrialOptions
 
 _MOST = 1 << 24
 """Bytes of a file of prompts."""
@@ -28,6 +30,13 @@ MOVED = (
 
 
 _OF_A_CHAT = tuple(name for name in options_of(SentenceOptions) if name != "chat_template")
+
+
+_OF_A_TRIAL = tuple(
+    name
+    for name in options_of(SentenceOptions)
+    if name not in ("emotion", "direction", "run", "layer", "scale")
+)
 
 
 class _Steer(GroupedCommand):
@@ -189,4 +198,48 @@ def _heard(stream: TextIO) -> Iterator[str]:
             yield line.strip()
 
 
-COMMANDS = (steer, chat)
+@click.command("evaluate-steering", cls=GroupedCommand)
+@gathered(SentenceOptions, into="asked", only=_OF_A_TRIAL)
+@gathered(TrialOptions, into="how")
+@as_json
+def trial(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
+    """Measure steering: success by several judges, specificity and cost, beside the unsteered
+    model, an instruction in words, random directions and other emotions' directions.
+
+    \b
+      interp evaluate-steering --model smollm2 --judge forced_choice,lexicon --out runs/steered
+    """
+    from interp.reporting.before_after import before_and_after
+    from interp.study.steering_trial import SCORES, STEERED_TEXTS, arm_rows, run_trial
+
+    tables = run_trial(asked, how)
+    rows = arm_rows(tables[SCORES])
+    texts = [one._asdict() for one in before_and_after(tables[STEERED_TEXTS])]
+    if as_json:
+        click.echo(json.dumps({"out": str(how.out), "arms": rows, "texts": texts}, indent=1))
+        return
+    show(rows, as_json=False)
+    side_by_side.show_texts(texts)
+    click.echo(how.out)
+
+
+@click.command("control-vector")
+@click.argument("direction", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@single(SentenceOptions, "scale")
+@single(SentenceOptions, "unit")
+def control_vector(direction: Path, target: Path, scale: float, unit: str) -> None:
+    """Write a saved DIRECTION as a GGUF control vector, TARGET, which llama.cpp takes.
+
+    At its strength 1, llama.cpp adds there --scale times --unit, at every token.
+    """
+    from interp.causal.steps import step
+    from interp.directions import Direction
+    from interp.models.control_vectors import save_control_vector
+
+    one = Direction.load(direction)
+    save_control_vector(target, [(one, scale * step(one, unit))])
+    click.echo(target)
+
+
+COMMANDS = (steer, chat, trial, control_vector)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import click
+
 from interp.cli.printing import printable
 
 NARROW = 90
@@ -77,6 +79,24 @@ def laid_out(prompts: Sequence[str], texts: Mapping[str, Sequence[str]], width: 
         cells = [prompt, *(written[place].strip() for written in texts.values())]
         grid.add_row(*(Text(printable(cell)) for cell in cells))
     return grid
+
+
+def show_texts(texts: Sequence[Mapping[str, Any]]) -> None:
+    """Print steered texts below the unsteered ones (`interp.reporting.before_after`), each with
+    what the judges say of it.
+    """
+    for one in texts:
+        click.echo(f"\ntowards {printable(one['emotion'])}, at strength {one['scale']:g}")
+        said = [
+            "; ".join(f"{judge}: {both[side]}" for judge, both in one["verdicts"].items())
+            for side in (0, 1)
+        ]
+        for name, text in (
+            ("prompt", one["prompt"]),
+            ("unsteered", f"{one['before']} ({said[0]})"),
+            ("steered", f"{one['after']} ({said[1]})"),
+        ):
+            click.echo(f"  {name:<10} {printable(_one_line(text))}")
 
 
 def priced(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import click
 from interp.cli.loading import refuse_unknown
 from interp.cli.options import Command, GroupedCommand, gathered, options
 from interp.cli.printing import printable, show
+from interp.cli.side_by_side import show_texts
 from interp.errors import UsageError
 from interp.options import about, flat
 from interp.settings import StudyOptions
@@ -219,6 +220,8 @@ def _study(
             click.echo(
                 f"{finding['stage']}: {printable(finding['sentence'])} {finding['value']}".rstrip()
             )
+        if names is None or "steering" in names:
+            show_texts(summary["texts"])
         if names is None:
             _tell(summary)
         click.echo(summary["report"] or summary["out"])

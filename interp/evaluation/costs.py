@@ -1,8 +1,8 @@
 """What steering costs: how odd the continuation is to the unsteered model, and how much it repeats
 itself.
 
-All three are of the new tokens alone. None says whether the text is good; each says one way in
-which it breaks.
+These are of the new tokens alone. None says whether the text is good; each says one way in which it
+breaks. `losses` says what an edit costs texts that are there already.
 """
 
 import math
@@ -13,7 +13,11 @@ from typing import NamedTuple
 import torch
 
 from interp.causal.forward import Encoded
+from interp.causal.interventions import Intervention, applied
 from interp.models import LanguageModel
+
+BROKEN_BELOW = 0.5
+"""A text with a smaller share of different bigrams goes round in circles."""
 
 PRICED_AT_ONCE = 1024
 """Tokens whose logits over the whole vocabulary are held at once, padding counted."""
@@ -53,6 +57,30 @@ def repeated(tokens: Sequence[int]) -> float:
     return 1 - len(set(tokens)) / len(tokens) if tokens else math.nan
 
 
+def is_broken(cost: Cost) -> bool:
+    """Whether a continuation is a breakdown: nothing at all, or more than half of its pairs of
+    neighbouring tokens come again (`BROKEN_BELOW`).
+    """
+    return math.isnan(cost.perplexity) or cost.distinct_2 < BROKEN_BELOW
+
+
+def fluency(cost: Cost, usual: Cost) -> float:
+    """How likely the unsteered model finds a continuation, beside the one that it writes itself:
+    the inverse ratio of perplexities, at most 1; 0 for a breakdown, and NaN where the usual text is
+    one.
+    """
+    if is_broken(cost):
+        return 0.0
+    return min(1.0, usual.perplexity / cost.perplexity) if usual.perplexity > 0 else math.nan
+
+
+def harmonic(*scores: float) -> float:
+    """The harmonic mean of scores between 0 and 1, 0 where one is 0: what is gained by giving one
+    up for another is nothing. AxBench (Wu et al. 2025) joins concept, instruction and fluency so.
+    """
+    return len(scores) / sum(1 / one for one in scores) if all(scores) else 0.0
+
+
 def perplexities(
     model: LanguageModel, rows: Sequence[Encoded], written: Sequence[Sequence[int]]
 ) -> list[float]:
@@ -60,18 +88,31 @@ def perplexities(
     one.
     """
     whole = [[*row.tokens, *new] for row, new in zip(rows, written, strict=True)]
-    found = [math.nan] * len(rows)
-    asked = [at for at, new in enumerate(written) if new]
-    longest = max((len(whole[at]) for at in asked), default=1)
+    found = losses(model, whole, [len(row.tokens) for row in rows])
+    return [math.exp(loss) for loss in found]
+
+
+def losses(
+    model: LanguageModel,
+    texts: Sequence[Sequence[int]],
+    starts: Sequence[int],
+    interventions: Sequence[Intervention] = (),
+) -> list[float]:
+    """-mean of log p(token | tokens before), in nats, of each text's tokens from its start on,
+    under `interventions`; NaN where there is none. What steering costs a text that has nothing to
+    do with it is its loss under the intervention less its loss.
+    """
+    found = [math.nan] * len(texts)
+    asked = [at for at, start in enumerate(starts) if start < len(texts[at])]
+    longest = max((len(texts[at]) for at in asked), default=1)
     at_once = max(PRICED_AT_ONCE // longest, 1)
     for first in range(0, len(asked), at_once):
         part = asked[first : first + at_once]
-        batch = model.pad([whole[at] for at in part])
-        with torch.inference_mode():
+        batch = model.pad([texts[at] for at in part])
+        with torch.inference_mode(), applied(model, interventions, lengths=batch.lengths):
             logits = model.forward(batch)
         for place, at in enumerate(part):
-            start = len(rows[at].tokens)
-            mine = logits[place, start - 1 : len(whole[at]) - 1].double().log_softmax(-1).cpu()
-            told = mine.gather(-1, torch.tensor(written[at])[:, None])
-            found[at] = math.exp(-float(told.mean()))
+            tokens = torch.tensor(texts[at][starts[at] :])
+            mine = logits[place, starts[at] - 1 : len(texts[at]) - 1].double().log_softmax(-1)
+            found[at] = -float(mine.cpu().gather(-1, tokens[:, None]).mean())
     return found

@@ -21,6 +21,7 @@ from interp.errors import ArtefactError, UsageError
 from interp.files import write_atomic
 from interp.records import RunRecord, read_record
 from interp.reporting.answer import Answer, sum_up
+from interp.reporting.before_after import before_and_after
 from interp.reporting.decisions import Verdict
 from interp.reporting.figures import FILE_KINDS, draw_all
 from interp.reporting.finding import Caution, Finding
@@ -184,6 +185,7 @@ def _section(
         "short": sum(len(doubt.text) for doubt in mine) <= _SHORT,
         "pictures": [pictures[one.name] for one in section.figures if one.name in pictures],
         "rows": pick_rows(tables[section.name], section) if ran else None,
+        "texts": before_and_after(tables[section.texts]) if section.texts in tables else [],
     }
 
 

@@ -42,7 +42,7 @@ class Section:
 
     Of the stage's table the rows of `metrics` are grouped by `per`, and the highest of each group
     is printed. `findings` gives the headlines of that table, `cautions` what its numbers themselves
-    give reason to doubt.
+    give reason to doubt. `texts` names a table of steered texts of which some are shown.
     """
 
     name: str
@@ -53,9 +53,10 @@ class Section:
     figures: tuple[Drawing, ...]
     findings: Callable[[pd.DataFrame], list[Finding]]
     cautions: Callable[[pd.DataFrame], Iterator[Caution]] = no_cautions
+    texts: str = ""
 
     @property
     def tables(self) -> tuple[str, ...]:
         """The tables that it shows, the stage's own first."""
-        others = (drawing.table for drawing in self.figures if drawing.table)
-        return tuple(dict.fromkeys((self.name, *others)))
+        others = [*(drawing.table for drawing in self.figures), self.texts]
+        return tuple(dict.fromkeys((self.name, *filter(None, others))))

@@ -5,7 +5,7 @@ what is reported was measured on the other.
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,12 +13,14 @@ from interp.causal.ablation import ablate
 from interp.causal.bench import Bench
 from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
 from interp.causal.patching import Patches, patch_pairs
+from interp.causal.pooled import ALL
 from interp.causal.steering import dose_response
 from interp.causal.steering_sweep import Place, sweep
 from interp.chance import draws_for
 from interp.directions import Direction
 from interp.errors import UsageError
-from interp.evaluation.judges import judge_named
+from interp.evaluation.agreement import agreement_rows
+from interp.evaluation.judges import judges_of
 from interp.models.checks.reliance import tell_refused, usable
 from interp.models.generation import Decoding
 from interp.results import TableRows
@@ -27,7 +29,7 @@ from interp.study import power
 from interp.study.folder import Study
 from interp.study.presets import spaced
 from interp.study.representation import choose_site, fit_direction, saturated_layers
-from stimuli.battery import Pairs
+from stimuli.battery import Pairs, Stimulus
 from stimuli.splits import balanced
 
 NEW_TOKENS = 12
@@ -102,10 +104,11 @@ def steering(study: Study) -> TableRows:
     """Each emotion's direction, fitted on the choosing half, added while the model reads and
     continues neutral texts.
 
-    Where there is a judge (the one that was asked for, else a testbed's oracle), continuations are
-    generated and judged, and layer, positions and strength are chosen on half of the prompts. For
-    every model the readout's log-probability of the emotion's words is measured against the
-    strength, at the layer where separation saturates.
+    Where there are judges (those that were asked for, else a testbed's oracle), continuations are
+    generated and judged, and layer, positions and strength are chosen on half of the prompts, by
+    the first judge; all texts are left in the table `steered_texts`. For every model the readout's
+    log-probability of the emotion's words is measured against the strength, at the layer where
+    separation saturates.
     """
     chosen, reported = study.pairs.split(seed=study.settings.seed)
     vectors = _directions(study, chosen)
@@ -120,17 +123,34 @@ def steering(study: Study) -> TableRows:
         scales=limits.scales,
         seed=study.settings.seed,
     )
-    judge = judge_named(study.settings.judge, study.model, study.readout.readout)
-    if judge is not None:
-        rows += sweep(
+    judges = judges_of(study.settings.judge, study.model, study.readout.readout)
+    if judges:
+        swept = sweep(
             study.model,
             neutral,
             _places(study, chosen),
-            judge,
+            judges,
             scales=limits.scales,
             decoding=Decoding(max_new_tokens=NEW_TOKENS, seed=study.settings.seed),
         )
+        study.beside["steered_texts"] = swept.texts
+        rows += [*swept.rows, *_agreement(study, swept.texts, neutral)]
     return rows
+
+
+def _agreement(study: Study, texts: TableRows, prompts: Sequence[Stimulus]) -> TableRows:
+    """How far the judges agree on the texts that are reported, controls included."""
+    group_of = {item.id: item.group for item in prompts}
+    told = [row for row in texts if row["half"] == "report"]
+    verdicts: dict[str, list[str | None]] = {}
+    for row in told:
+        verdicts.setdefault(row["judge"], []).append(row["verdict"] or None)
+    groups = [group_of[row["item"]] for row in told if row["judge"] == told[0]["judge"]]
+    place = {name: told[0][name] for name in ("site", "layer", "method", "where", "position")}
+    return [
+        {**place, "half": "report", "emotion": ALL, **row}
+        for row in agreement_rows(verdicts, groups, seed=study.settings.seed)
+    ]
 
 
 def _places(study: Study, pairs: Pairs) -> list[Place]:

@@ -26,6 +26,7 @@ from interp.files import make_folder
 from interp.models import LanguageModel, load
 from interp.models.checks.reliance import tell_refused, usable
 from interp.records import RunRecord, read_record, software
+from interp.results import TableRows
 from interp.settings import DEFAULT_SITES
 from interp.sites import LAST, Site
 from interp.study.conditions import Conditions, conditions, unreadable
@@ -77,6 +78,8 @@ class Study:
         self.captured = settings.captured(battery)
         """The texts that are captured: all of the battery, or those that the preset keeps."""
         self._read: dict[tuple[Site, str], Activations] = {}
+        self.beside: dict[str, TableRows] = {}
+        """Rows of further tables that the stage at work leaves (`Stage.beside`)."""
 
     def leave(self) -> None:
         """Give the folder back to other commands."""

@@ -5,7 +5,7 @@ report.
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from importlib import import_module
@@ -20,11 +20,14 @@ from interp.files import make_folder, sha256_bytes, write_atomic
 from interp.memory import give_freed_memory_back
 from interp.records import read_record
 from interp.reporting.answer import sum_up
+from interp.reporting.before_after import BeforeAfter, before_and_after
 from interp.reporting.figures import draw_all
 from interp.reporting.findings import cautions, findings
 from interp.reporting.report import write_report
+from interp.reporting.sections import SECTIONS
 from interp.results import read_tables, table, table_bytes, table_path, undigested
 from interp.stages import STAGES as ORDER
+from interp.stages import TABLES
 from interp.study.conditions import ASKED_BY_WORDS
 from interp.study.folder import Study
 from interp.study.locks import FolderLocks
@@ -54,7 +57,8 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
     In a whole run, a stage that this battery cannot answer (one class only, no words for an
     emotion) is recorded as a warning and left out; asked for by name, it raises, as does a model
     that cannot be loaded, or a capture, which every stage needs. Returns the folder, the answer,
-    the findings, the warnings, the cautions that the numbers give, and the report's path.
+    the findings, the warnings, the cautions that the numbers give, some steered texts beside the
+    unsteered ones, and the report's path.
     """
     study = Study(settings)
     try:
@@ -69,6 +73,7 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
                 _run_or_leave_out(study, name, asked=stages is not None)
             found, told = findings(tables := _tables(study.out)), cautions(tables)
             answered = sum_up(found, model=settings.model)
+            texts = _steered_texts(tables)
             study.judge([finding.record() for finding in found], answered.record())
             path = report(study.out) if stages is None else None
     except InterpError:
@@ -83,6 +88,7 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
         "warnings": list(study.record.warnings),
         "cautions": [caution._asdict() for caution in told],
         "findings": [asdict(finding) for finding in found],
+        "texts": [one._asdict() for one in texts],
     }
 
 
@@ -98,7 +104,7 @@ def report(out: Path) -> Path:
     read_record(out / "run.json")
     locks = FolderLocks(out)
     try:
-        if names := undigested(out, STAGE_FUNCTIONS):
+        if names := undigested(out, TABLES):
             warnings.warn(
                 f"{out}: run.json has no digest of the tables {', '.join(names)} (an older "
                 "interp wrote none), so nobody can say whether they were changed: delete them "
@@ -112,13 +118,23 @@ def report(out: Path) -> Path:
 
 
 def done_stages(out: Path) -> set[str]:
-    """The stages whose result is in `out`: their tables, and of capture, which has none, the word
-    that it was done once.
+    """The stages whose result is in `out`: their tables, with those beside them that the record
+    knows; and of capture, which has none, the word that it was done once.
     """
     if not (out / "run.json").is_file():
         return set()
-    captured = {"capture"} & read_record(out / "run.json").provenance.get("seconds", {}).keys()
-    return captured | {name for name in STAGE_FUNCTIONS if table_path(out, name).exists()}
+    known = read_record(out / "run.json").provenance
+    captured = {"capture"} & known.get("seconds", {}).keys()
+    return captured | {
+        stage.name
+        for stage in ORDER
+        if table_path(out, stage.name).exists()
+        and all(
+            table_path(out, name).exists()
+            for name in stage.beside
+            if name in known.get("tables", {})
+        )
+    }
 
 
 def _how_to_resume(study: Study) -> str:
@@ -184,15 +200,19 @@ def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
 
 
 def _write(study: Study, name: str, rows: list[dict[str, Any]], **kept: Any) -> None:
-    """Write a stage's table, once the record knows its digest and what else is `kept` of it."""
-    if not rows:
-        study.keep(**kept)
-        return
-    told = (study.record.row(**row) for row in rows)
-    data = table_bytes(table(told, n_layers=study.model.dims.n_layers))
-    study.keep(tables={name: sha256_bytes(data)}, **kept)
+    """Write a stage's table, behind those beside it, once the record knows their digests and what
+    else is `kept` of it.
+    """
+    data = {}
+    for table_name, found in (*study.beside.items(), (name, rows)):
+        if found:
+            told = (study.record.row(**row) for row in found)
+            data[table_name] = table_bytes(table(told, n_layers=study.model.dims.n_layers))
+    study.beside.clear()
+    study.keep(tables={one: sha256_bytes(content) for one, content in data.items()}, **kept)
     make_folder(study.tables)  # somebody may have taken it away meanwhile
-    write_atomic(table_path(study.out, name), data)
+    for table_name, content in data.items():
+        write_atomic(table_path(study.out, table_name), content)
 
 
 @contextmanager
@@ -227,5 +247,15 @@ class _Told(list[str]):
             self.append(text)
 
 
+def _steered_texts(tables: Mapping[str, pd.DataFrame]) -> list[BeforeAfter]:
+    """Some of the texts that the stages of a study left, before and after steering."""
+    return [
+        one
+        for section in SECTIONS
+        if section.texts in tables
+        for one in before_and_after(tables[section.texts])
+    ]
+
+
 def _tables(out: Path) -> dict[str, pd.DataFrame]:
-    return read_tables(out, STAGE_FUNCTIONS)
+    return read_tables(out, TABLES)

@@ -17,7 +17,7 @@ from interp.causal.steps import UNITS, Strength, Weighted, pushes, step
 from interp.directions import Direction
 from interp.errors import UsageError
 from interp.evaluation.costs import costs
-from interp.evaluation.judges import forced_choice
+from interp.evaluation.forced_choice import forced_choice
 from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel
 from interp.models.generation import Decoding

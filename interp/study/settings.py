@@ -11,7 +11,7 @@ from typing import Any
 from interp.capture.plan import parse_positions
 from interp.capture.workers.executors import check_executor
 from interp.errors import ResourceError, UsageError
-from interp.evaluation.judges import oracle, oracle_of
+from interp.evaluation.judges import check_judges
 from interp.files import sha256_bytes
 from interp.models import LanguageModel
 from interp.models.chat_template import OFF
@@ -49,8 +49,7 @@ class Settings(StudyOptions):
         check_names(self.sites)
         parse_positions(self.positions)
         check_executor(self.capture.executor)
-        if self.judge == oracle.__name__:
-            oracle_of(self.model)
+        check_judges(self.judge, self.model)
         if self.capture.truncate is not None and self.loading.chat_template not in (None, OFF):
             raise UsageError(UNCUT)
 

@@ -24,6 +24,7 @@ from interp.directions import Direction
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.files import make_folder, sha256_bytes
 from interp.models import LanguageModel
+from interp.models.control_vectors import load_control_vector
 from interp.sites import LAST, STREAM, Site
 from interp.study.representation import file_name
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
@@ -80,7 +81,7 @@ class Wanted:
         `from_run` and `fitted`.
         """
         if self.direction is not None:
-            return list(from_file(self.direction).directions)
+            return sorted({one.labels[0] for one in _in_file(self.direction)})
         if self.run is not None:
             return sorted({one.labels[0] for one in map(Direction.load, _saved(self.run))})
         return sorted({item.emotion for item in _texts(self.battery, self.arm)})
@@ -151,14 +152,18 @@ def default_battery(model: str, batteries: Sequence[str]) -> str:
 
 
 def from_file(path: Path, *, layer: int | None = None) -> DirectionSource:
-    """The direction in a file, at its own layer. Raises `ArtefactError` for what is none,
-    `UsageError` for another layer.
+    """The direction in a file, at its own layer; a GGUF control vector may have several. Raises
+    `ArtefactError` for what is none, `UsageError` for another layer, or where one must be named.
     """
-    one = Direction.load(path)
-    if layer not in (None, one.site.layer):
+    found = {one.site.layer: one for one in _in_file(path)}
+    layers = ", ".join(map(str, found))
+    if layer is None and len(found) > 1:
+        raise UsageError(f"{path} has directions at the layers {layers}: name one by --layer.")
+    one = found.get(next(iter(found)) if layer is None else layer)
+    if one is None:
         raise UsageError(
-            f"layer {layer}: the direction in {path} was fitted at layer {one.site.layer}, and "
-            "acts there. Leave out --layer."
+            f"layer {layer}: the direction in {path} was fitted at layer {layers}, and acts there. "
+            "Leave out --layer, or name another."
         )
     told = f"{path} ({one.method}, {one.labels[0]} against {one.labels[1]})"
     return DirectionSource({one.labels[0]: one}, one.site.layer, told, "the file's own")
@@ -260,6 +265,11 @@ def _texts(battery: Battery, arm: str) -> list[Stimulus]:
             f"arms are {arms}."
         )
     return in_content_order(items)
+
+
+def _in_file(path: Path) -> list[Direction]:
+    vector = path.suffix == ".gguf"
+    return list(load_control_vector(path).values()) if vector else [Direction.load(path)]
 
 
 def _saved(out: Path) -> list[Path]:

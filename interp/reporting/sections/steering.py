@@ -70,7 +70,10 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     found = []
     if holds(table, metric="success", control=""):
         judged = select(table, metric=("success", "success_above", "valid"))
-        found += [_success(rows) for _, rows in groups(judged, ["judge"])]
+        found += [
+            _success(rows, _agreed(table, word(rows, "judge")))
+            for _, rows in groups(judged, ["judge"])
+        ]
     if holds(table, metric="label_logprob", control=""):
         found.append(_dose(table))
     if not found:
@@ -78,7 +81,21 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     return found
 
 
-def _success(rows: pd.DataFrame) -> Finding:
+def _agreed(table: pd.DataFrame, judge: str) -> Compared:
+    """How far this judge agrees with each other one (Cohen's kappa)."""
+    found: Compared = []
+    for own, other in (("judge", "target"), ("target", "judge")):
+        if holds(table, **{"metric": "kappa", own: judge}):
+            rows = select(table, **{"metric": "kappa", own: judge})
+            rows = rows[rows["value"].notna()]
+            found += [
+                (f"agreement with {word(row, other)} (kappa)", measured(row))
+                for _, row in groups(rows, [other])
+            ]
+    return found
+
+
+def _success(rows: pd.DataFrame, agreed: Compared) -> Finding:
     half = (
         "report" if holds(rows, half="report", metric="success", control="") else word(rows, "half")
     )
@@ -117,6 +134,7 @@ def _success(rows: pd.DataFrame) -> Finding:
     compared += shared
     ends = (("weakest", least(steered)), ("strongest", best(steered)))
     compared += [(f"{name}, {word(one, 'emotion')}", measured(one)) for name, one in ends]
+    compared += agreed
     over = f"mean over {len(steered)} emotions, interval over prompts"
     over += ", on prompts that did not choose the strength" if half == "report" else ""
     what = what if verdict is Verdict.CANNOT_SAY else f"{what[0].upper()}{what[1:]}"
@@ -263,4 +281,5 @@ SECTION = Section(
     ),
     findings=findings,
     cautions=cautions,
+    texts="steered_texts",
 )
