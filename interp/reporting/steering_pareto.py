@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.formatting import label
-from interp.reporting.select import POOLED, column, counted, groups, select
+from interp.reporting.select import POOLED, column, groups, select
 from interp.reporting.style import columns_for, explain, facets, key, look, outer_labels, styled
 
 _ARMS = {
@@ -32,15 +32,16 @@ def steering_pareto(table: pd.DataFrame) -> Figure:
         _panel(panel, mine, select(rows, metric="perplexity_ratio"))
         panel.set_title(label(name))
         panel.set_ylim(-0.04, 1.04)
-    outer_labels(axes, columns=columns_for(len(panels)), x="perplexity ratio", y="success")
+    outer_labels(figure, axes, x="perplexity ratio", y="success")
     key(figure)
     explain(
         figure,
         title="What steering gains, and what it costs",
-        caption=f"{counted(select(success, emotion=POOLED))} prompts that did not choose the layer "
-        "or the strength. Large: all emotions, with 95 % intervals over prompts; small: one "
-        "emotion. The ratio is of perplexities under the unsteered model, steered text over "
-        "unsteered; further up and further left is better.",
+        caption="Prompts that did not choose the layer or the strength. Large: all emotions, with "
+        "95 % intervals over prompts; small: one emotion. The ratio is of perplexities under the "
+        "unsteered model, steered text over unsteered; further up and further left is better.",
+        rows=select(success, emotion=POOLED),
+        unit="prompts",
     )
     return figure
 

@@ -5,10 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.formatting import decimals, label
+from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.select import (
     best,
     column,
-    counted,
     groups,
     holds,
     matrix,
@@ -19,10 +19,8 @@ from interp.reporting.select import (
 from interp.reporting.style import (
     COLOURS,
     GREY,
-    colour_bar,
     explain,
     facets,
-    heat,
     key,
     styled,
 )
@@ -65,9 +63,11 @@ def transfer_matrix(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="A probe of each arm on the texts of every arm",
-        caption=f"{counted(rows)} texts of scenarios that the probe has not seen. In a cell: its "
-        "AUROC, the 95 % interval, and the best text baseline of the same split. On the diagonal "
-        "stands what can be read of an arm at all.",
+        caption="Texts of scenarios that the probe has not seen. In a cell: its AUROC, the 95 % "
+        "interval, and the best text baseline of the same split. On the diagonal stands what can "
+        "be read of an arm at all.",
+        rows=rows,
+        unit="texts",
     )
     return figure
 
@@ -117,9 +117,10 @@ def transfer_gap(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="What is lost when a probe is carried to another arm",
-        caption=f"{counted(across)} texts; whiskers are 95 % intervals over scenarios. Fitted on → "
-        "tested on. What lies right of the black mark is not carried by words that both arms "
-        "share.",
+        caption="Whiskers are 95 % intervals over scenarios. Fitted on → tested on. What lies "
+        "right of the black mark is not carried by words that both arms share.",
+        rows=across,
+        unit="texts",
     )
     return figure
 
@@ -170,9 +171,11 @@ def transfer_alarms(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="False alarms: texts that evoke nothing and are called emotional",
-        caption=f"{counted(rows)} texts of scenarios that the probe has not seen; whiskers are "
-        "95 % intervals. neutral: the twins of the fitted arm. The text baseline is the one that "
-        "tells that arm's twins best.",
+        caption="Texts of scenarios that the probe has not seen; whiskers are 95 % intervals. "
+        "neutral: the twins of the fitted arm. The text baseline is the one that tells that arm's "
+        "twins best.",
+        rows=rows,
+        unit="texts",
     )
     return figure
 
