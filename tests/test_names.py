@@ -17,6 +17,8 @@ DOORS = ("interp/cli", "interp/api.py")
 
 EXCEPTIONS = {
     "ABOVE_TEXT": "a metric that the analysis writes and the report reads: their doors are shut",
+    "CALLED": "as `ABOVE_TEXT`",
+    "LOST_IN_TRANSFER": "as `ABOVE_TEXT`",
     "SECTION": "of each stage's file in `reporting/sections`: what `SECTIONS` gathers",
     "findings": "of each such file, and of all of them together",
     "cautions": "as `findings`",

@@ -110,7 +110,10 @@ def test_transfer_figures_show_each_arm_beside_its_ceiling_and_the_words():
         ("the tested arm's own probe", 0.95),
         ("best text baseline, same split", 0.6),
     ):
-        assert line(gap, 0, text)[0] == pytest.approx([value])
+        own = [each for each in gap.axes[0].lines if each.get_label() == text]
+        assert [float(np.asarray(each.get_xdata())[0]) for each in own] == pytest.approx(
+            [value] * 2
+        )
     assert "keyword_rich → keyword_free" in words(gap)
     alarms = draw("transfer_alarms", table)
     ends = [float(np.asarray(each.get_xdata())[0]) for each in alarms.axes[0].lines]

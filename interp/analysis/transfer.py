@@ -80,7 +80,7 @@ class ArmTask:
         )
 
 
-class Cell(NamedTuple):
+class ArmCell(NamedTuple):
     """A probe of one arm on the texts of another: what it predicts, what each text baseline
     predicts, the AUROC of each relabelling (None where the tested arm has one label), and where
     most folds read it.
@@ -93,7 +93,7 @@ class Cell(NamedTuple):
     chosen_by: str
 
 
-Cells = Mapping[tuple[str, str], Cell]
+ArmCells = Mapping[tuple[str, str], ArmCell]
 """The cell of each arm that is fitted and each that is tested."""
 
 
@@ -141,7 +141,7 @@ def prepare_arms(
 
 def carry(
     sites: Sites, task: ArmTask, *, texts: Sequence[str], lexicons: Lexicons, probe: str = PROBE
-) -> Cells:
+) -> ArmCells:
     """Every arm's probe on every arm's texts. `sites()` gives what to write in a place's rows and
     the activations of all rows, place after place; it is called several times.
 
@@ -158,7 +158,7 @@ def carry(
         )
     read = {place for own in enough.values() for place in own[:, 0].tolist()}
     kept = {place: x for place, (_, x) in enumerate(sites()) if place in read}
-    cells: dict[tuple[str, str], Cell] = {}
+    cells: dict[tuple[str, str], ArmCell] = {}
     for arm, own in track(list(enough.items()), f"transfer ({task.name})", unit="arm"):
         every = task.folds(arm)
         told = _probed(kept, own[:, 0], task, arm, probe)
@@ -176,7 +176,7 @@ def carry(
             null = null_of(here, draws, task.labellings) if other in task.labelled else None
             by_words = {name: _of_arm(one, task, arm, other) for name, one in words.items()}
             chosen_by = f"{times} of {len(own)} folds"
-            cells[arm, other] = Cell(here, by_words, null, places[most], chosen_by)
+            cells[arm, other] = ArmCell(here, by_words, null, places[most], chosen_by)
     return cells
 
 

@@ -12,16 +12,15 @@ from interp.analysis.nested import ABOVE_TEXT
 from interp.analysis.predictions import auroc_share, missed_share
 from interp.analysis.refits import Sites
 from interp.analysis.site_probes import Sweep
-from interp.analysis.transfer import ArmTask, Cell, Cells, carry
+from interp.analysis.transfer import ArmCell, ArmCells, ArmTask, carry
 from interp.chance import benjamini_hochberg
 from interp.defaults import PROBE
+from interp.results import TableRow
 from interp.shares import share_difference
 
-LOST = "lost_in_transfer"
+LOST_IN_TRANSFER = "lost_in_transfer"
 CALLED = "called_emotional"
 P_OF_TRANSFER = "refits of this AUROC, labels changed in all arms at once, places chosen anew"
-
-Row = dict[str, Any]
 
 
 def transfer_rows(
@@ -47,7 +46,7 @@ def transfer_rows(
     Benjamini-Hochberg's over all arms. Raises as `carry`.
     """
     cells = carry(sites, task, texts=texts, lexicons=lexicons, probe=probe)
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for (fit, test), cell in cells.items():
         common = {"task": task.name, "train_arm": fit, "test_arm": test}
         scored = [*_scores(cell, cell.null.p), *_lost(cells, fit, test)] if cell.null else []
@@ -63,7 +62,7 @@ def transfer_rows(
     return Sweep(rows, tuple(sorted(told)))
 
 
-def _scores(cell: Cell, p: float) -> Iterator[Row]:
+def _scores(cell: ArmCell, p: float) -> Iterator[TableRow]:
     own = auroc_share(cell.told)
     groups = cell.told.groups
     yield {"metric": "auroc", **own.estimate(groups)._asdict(), "p": p, "p_of": P_OF_TRANSFER}
@@ -74,27 +73,27 @@ def _scores(cell: Cell, p: float) -> Iterator[Row]:
         yield {"metric": ABOVE_TEXT, "target": name, **above._asdict()}
 
 
-def _lost(cells: Cells, fit: str, test: str) -> Iterator[Row]:
+def _lost(cells: ArmCells, fit: str, test: str) -> Iterator[TableRow]:
     if fit != test and (test, test) in cells:
         within, across = (auroc_share(cells[one, test].told) for one in (test, fit))
         groups = cells[fit, test].told.groups
-        yield {"metric": LOST, **share_difference(within, across, groups)._asdict()}
+        yield {"metric": LOST_IN_TRANSFER, **share_difference(within, across, groups)._asdict()}
 
 
-def _alarms(cell: Cell) -> Iterator[Row]:
+def _alarms(cell: ArmCell) -> Iterator[TableRow]:
     for name, told in {"": cell.told, **cell.texts}.items():
         called = missed_share(told).estimate(told.groups)
         yield {"metric": CALLED, "control": name, **called._asdict()}
 
 
-def _only(cell: Cell, label: str) -> Cell:
+def _only(cell: ArmCell, label: str) -> ArmCell:
     """The cell's rows of one label."""
     own = cell.told.y == label
     texts = {name: told.where(own) for name, told in cell.texts.items()}
     return cell._replace(told=cell.told.where(own), texts=texts)
 
 
-def _row(cell: Cell, probe: str, common: Mapping[str, Any], found: Row) -> Row:
+def _row(cell: ArmCell, probe: str, common: Mapping[str, Any], found: TableRow) -> TableRow:
     control = str(found.get("control", ""))
     none = {"control": "", "target": "", "p": np.nan, "p_of": "", "p_corrected": np.nan}
     place = {"site": "", "position": ""} if control else {**cell.place}
@@ -102,7 +101,7 @@ def _row(cell: Cell, probe: str, common: Mapping[str, Any], found: Row) -> Row:
     return {**place, **common, "method": control or probe, "chosen_by": chosen_by, **none, **found}
 
 
-def _correct(rows: Sequence[Row]) -> None:
+def _correct(rows: Sequence[TableRow]) -> None:
     """Write Benjamini-Hochberg's p over all arms beside each p."""
     tested = [row for row in rows if np.isfinite(row["p"])]
     corrected = benjamini_hochberg(np.array([row["p"] for row in tested])).tolist()

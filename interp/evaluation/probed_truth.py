@@ -52,7 +52,7 @@ def check_reception(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterato
         yield row("null", probe, "auroc", _auroc(null, null.final, probe, seed), "planted_null")
 
 
-NAMING, EVOKING = "keyword_rich", "keyword_free"
+_CARRIED_BETWEEN = ("keyword_rich", "keyword_free")
 
 
 def check_transfer(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:
@@ -74,7 +74,7 @@ def _carried(bed: PlantedBench, seed: int) -> list[TableRow]:
     """The rows of transfer between the arms that name the emotion and that do not (reception)."""
     texts: list[tuple[Stimulus, str, str]] = [
         (item, label, arm)
-        for arm, pairs in bed.battery.twinned((NAMING, EVOKING)).items()
+        for arm, pairs in bed.battery.twinned(_CARRIED_BETWEEN).items()
         for pair in pairs
         for item, label in zip(pair, ("affective", NEUTRAL), strict=True)
     ]

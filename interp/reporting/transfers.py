@@ -25,7 +25,7 @@ from interp.reporting.style import (
     styled,
 )
 
-LOST = "lost_in_transfer"
+LOST_IN_TRANSFER = "lost_in_transfer"
 CALLED = "called_emotional"
 """What column `metric` says of a probe that lost something between two arms, and of texts that
 evoke nothing and were called emotional.

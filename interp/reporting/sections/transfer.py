@@ -12,7 +12,7 @@ from interp.reporting.section import Drawing, Section
 from interp.reporting.select import best, column, holds, least, measured, parts, select, word
 from interp.reporting.transfers import (
     CALLED,
-    LOST,
+    LOST_IN_TRANSFER,
     best_words,
     transfer_alarms,
     transfer_gap,
@@ -97,8 +97,10 @@ def _beside(table: pd.DataFrame, row: pd.DataFrame, p: float | None) -> Compared
     own = {"task": task, "train_arm": test, "test_arm": test, "metric": "auroc", "control": ""}
     if holds(table, **own):
         found.append((f"ceiling: a probe of {test} itself", measured(select(table, **own))))
-    if holds(table, metric=LOST, **same):
-        found.append(("lost on the way, paired", measured(select(table, metric=LOST, **same))))
+    if holds(table, metric=LOST_IN_TRANSFER, **same):
+        found.append(
+            ("lost on the way, paired", measured(select(table, metric=LOST_IN_TRANSFER, **same)))
+        )
     return found + ([] if p is None else [(f"{word(row, 'p_of')}, corrected", p_value(p))])
 
 
