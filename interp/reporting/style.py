@@ -8,7 +8,7 @@ Figures are made from `matplotlib.figure.Figure` directly, so nothing is kept be
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, ParamSpec
+from typing import Any, Literal, NamedTuple, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -205,7 +205,13 @@ def key(figure: Figure) -> None:
         figure.set_size_inches(width + each * (columns - 1), height)
 
 
-def _legend(figure: Figure, found: Mapping[str, Any], columns: int, *, loc: str) -> Legend:
+def _legend(
+    figure: Figure,
+    found: Mapping[str, Any],
+    columns: int,
+    *,
+    loc: Literal["upper left", "outside right upper"],
+) -> Legend:
     return figure.legend(found.values(), found.keys(), handlelength=2.6, ncols=columns, loc=loc)
 
 

@@ -47,6 +47,7 @@ from interp.reporting.style import (
     outer_labels,
     styled,
 )
+from interp.reporting.tasks import claim_of, does
 from interp.sites import STREAM
 
 DEPTH = "depth = (layer + 1) / n_layers"
@@ -136,10 +137,6 @@ def _probe_panel(
     panel.set_title(f"{label(name)}\ntext alone: {told}")
 
 
-_TASKS = {
-    "reception": "tells emotional texts from their neutral twins",
-    "categorisation": "tells which emotion a text is about",
-}
 _CHOSEN = "AUROC; each fold chose its place out of {n}, most often {place}"
 _OF_A_PROBE = {
     Verdict.FOUND: "A linear probe {does}, beyond the words (" + _CHOSEN + ").",
@@ -170,7 +167,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         compared = [("chance", "0.5"), *words, *_rivals(table, top)]
         compared += [] if own is None else [(word(top, "p_of"), p_value(own))]
         compared += [] if largest is None else [(_of_ridge(len(rows)), p_value(largest))]
-        what = _TASKS.get(task, f"answers {task}")
+        what = does(task)
         why = "it has no interval" if nested else UNCHOSEN
         baselines = text_baselines_of(select(table, metric="auroc", task=name))
         rivals = rivals_of(
@@ -186,9 +183,10 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             "answers": Question.REPRESENTED,
             "about": name,
         }
-        claimed = f"a linear probe {what}, beyond the words"
         found.append(
-            claim("probes", claimed, verdict, top, _OF_A_PROBE, p=p, compared=compared, **told)
+            claim(
+                "probes", claim_of(task), verdict, top, _OF_A_PROBE, p=p, compared=compared, **told
+            )
         )
         found += first_layer(table, baselines, found[-1])
     return found

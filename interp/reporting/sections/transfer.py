@@ -10,6 +10,7 @@ from interp.reporting.finding import Caution, Compared, Finding, claim, number_o
 from interp.reporting.formatting import label, p_value
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import best, column, holds, least, measured, parts, select, word
+from interp.reporting.tasks import claim_of
 from interp.reporting.transfers import (
     CALLED,
     LOST_IN_TRANSFER,
@@ -70,6 +71,7 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
         p=p,
         compared=_beside(table, row, p),
         about=f"{task}, {fit} to {test}",
+        after=f"probes: {claim_of(task)}",
         **told,
     )
 
