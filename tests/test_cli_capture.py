@@ -335,6 +335,7 @@ WRONG = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:transfer was not run")
 @pytest.mark.parametrize("name", ["capture", "run"])
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_place_that_is_not_there_ends_every_command_before_anything_is_computed(

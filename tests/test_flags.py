@@ -12,8 +12,8 @@ from interp.cli import cli
 
 ROOT = Path(interp.__file__).parents[1]
 FOREIGN = {
-    # pip, llama.cpp
-    "--no-deps", "--force-reinstall", "--merge", "--upgrade", "--user", "--extra-index-url",
+    # pip, llama.cpp, jupytext
+    "--to", "--no-deps", "--force-reinstall", "--merge", "--upgrade", "--user", "--extra-index-url",
     # our scripts, click
     "--newest", "--rounds", "--without", "--preset", "--seeds", "--page", "--help", "--version",
 }  # fmt: skip

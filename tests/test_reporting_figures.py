@@ -477,7 +477,12 @@ def test_every_figure_has_a_name_a_reading_and_a_table_of_its_section():
         for section in SECTIONS
         for drawing in section.figures
     }
-    assert told == {(section.name, table) for section in SECTIONS for table in section.tables}
+    assert told == {
+        (section.name, table)
+        for section in SECTIONS
+        for table in section.tables
+        if table != section.texts  # some of its texts are shown, and no figure
+    }
 
 
 @pytest.mark.parametrize("n", [2, 28, 171])

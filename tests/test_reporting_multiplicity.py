@@ -9,10 +9,13 @@ import pytest
 from interp.reporting.decisions import Verdict
 from interp.reporting.finding import Finding
 from interp.reporting.findings import findings
-from interp.reporting.multiplicity import FIRST, REST, corrected
+from interp.reporting.multiplicity import FIRST_FAMILIES, OTHERS_COUNT, corrected
 from support.reporting_tables import all_tables, row, table
 
-QUESTIONS = (*FIRST, *(f"{stage}: part" for stage in ("patching", "ablation", "steering")))
+QUESTIONS = (
+    *FIRST_FAMILIES,
+    *(f"{stage}: part" for stage in ("patching", "ablation", "steering")),
+)
 
 
 def made(
@@ -37,7 +40,7 @@ def by_steps(p: Sequence[float], weights: Sequence[float], level: float) -> list
 
 def test_claims_are_made_as_the_steps_say():
     draw = np.random.default_rng(0)
-    weights = [1.0, 1.0, REST / 3, REST / 3, REST / 3]
+    weights = [1.0, 1.0, OTHERS_COUNT / 3, OTHERS_COUNT / 3, OTHERS_COUNT / 3]
     several = 0
     for _ in range(200):
         p = (draw.uniform(size=5) ** 6).tolist()
@@ -66,7 +69,7 @@ def test_one_report_in_twenty_claims_something_where_nothing_is_there(shared):
 def test_the_first_questions_are_found_however_many_stages_there_are():
     """A p of .005 is the least that 199 refits can give."""
     others = [made(0.5, f"stage{one}: part") for one in range(30)]
-    told = corrected([made(0.005, FIRST[0]), made(0.005, FIRST[1]), *others])
+    told = corrected([made(0.005, FIRST_FAMILIES[0]), made(0.005, FIRST_FAMILIES[1]), *others])
     assert [one.verdict for one in told[:2]] == [Verdict.FOUND] * 2
     assert told[0].p_report == 0.025
     assert dict(told[0].beside) == {"the same, among the 32 claims of this report": "p = 0.025"}
@@ -121,7 +124,7 @@ def test_a_gate_is_no_surer_than_what_it_opened():
 )
 def test_the_wrong_direction_needs_to_be_as_sure(p, below, expected):
     wrong = made(p, verdict=Verdict.INVERTED, p_below=below)
-    told = corrected([wrong, made(0.9, "steering: words"), made(0.9, FIRST[0])])
+    told = corrected([wrong, made(0.9, "steering: words"), made(0.9, FIRST_FAMILIES[0])])
     assert told[0].verdict is expected
 
 

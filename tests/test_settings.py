@@ -21,7 +21,7 @@ from interp.errors import ArtefactError, UsageError
 from interp.models.loading.loader import DTYPES
 from interp.options import build_record, flat, options_of
 from interp.records import read_record
-from interp.sentence_options import SentenceOptions
+from interp.sentence_options import SentenceOptions, TrialOptions
 from interp.settings import ModelOptions, StudyOptions, TextOptions, columns_of
 from interp.study.presets import PRESETS
 from interp.study.settings import ASIDE
@@ -51,6 +51,8 @@ OWN = {
     "power": {"seed"},
     "steer": {"prompt", "prompts", "compare"},
     "capture": {"executor", "workers", "shard", "repair"},
+    "figures": {"out", "pdf", "width", "no_titles"},
+    "control-vector": {"scale", "unit"},
 }
 """Options that belong to one command and are no part of a record, beside --json."""
 
@@ -158,7 +160,8 @@ def test_every_option_of_every_command_is_a_field_of_a_record_or_told_here():
                 continue
             name = str(one.name)
             if isinstance(one, GroupedOption):
-                known = {*options_of(StudyOptions), *options_of(SentenceOptions), *options_of(Call)}
+                records = (StudyOptions, SentenceOptions, TrialOptions, Call)
+                known = {name for record in records for name in options_of(record)}
                 assert name in known, (command.name, name)
             else:
                 assert name in {*OWN.get(str(command.name), ()), "as_json"}, (command.name, name)

@@ -168,11 +168,11 @@ def report(out: Path) -> None:
 @click.option("--pdf", is_flag=True, help="Write a PDF beside each SVG and PNG.")
 @click.option("--width", metavar="WIDTH", help="How wide each figure is: 3.3in, 84mm or 8.4cm.")
 @click.option(
-    "--titles/--no-titles",
-    default=True,
+    "--no-titles",
+    is_flag=True,
     help="Leave titles and captions to the paper; the foot line stays.",
 )
-def figures(run: Path, out: Path | None, pdf: bool, width: str | None, titles: bool) -> None:
+def figures(run: Path, out: Path | None, pdf: bool, width: str | None, no_titles: bool) -> None:
     """Draw the figures of a finished run again, from its tables, as a paper wants them.
 
     \b
@@ -183,7 +183,7 @@ def figures(run: Path, out: Path | None, pdf: bool, width: str | None, titles: b
     from interp.reporting.form import Form, read_width
     from interp.reporting.report import redraw
 
-    form = Form(width=None if width is None else read_width(width), titles=titles)
+    form = Form(width=None if width is None else read_width(width), titles=not no_titles)
     for path in redraw(run, out, form=form, kinds=(*FILE_KINDS, "pdf") if pdf else FILE_KINDS):
         click.echo(path)
 

@@ -2,8 +2,8 @@
 
 Where nothing is there, one report in twenty may claim something, and not each of its sentences in
 twenty. So p are corrected over the report by Holm's steps with weights, over its families of
-claims. The two questions that a study asks first count one each and all others together `REST`, so
-that a further stage takes nothing from these two.
+claims. The two questions that a study asks first count one each and all others together
+`OTHERS_COUNT`, so that a further stage takes nothing from these two.
 
 A family of several claims (both ways of patching at both places) has the p of the test that opened
 it, or else the least of theirs, times their number (Bonferroni); in a family that is sure, its
@@ -22,11 +22,11 @@ from interp.reporting.decisions import LEVEL, Verdict
 from interp.reporting.finding import Finding
 from interp.reporting.formatting import p_value
 
-FIRST = ("probes: reception", "probes: categorisation")
+FIRST_FAMILIES = ("probes: reception", "probes: categorisation")
 """The families of the questions that a study asks first."""
 
-REST = 3.0
-"""What all other families count together, where each of the `FIRST` counts one."""
+OTHERS_COUNT = 3.0
+"""What all other families count together, where each of the `FIRST_FAMILIES` counts one."""
 
 
 def corrected(found: Sequence[Finding]) -> list[Finding]:
@@ -67,8 +67,8 @@ def _p_of_family(own: Sequence[Finding]) -> float:
 
 def _weights(families: Mapping[str, Sequence[Finding]]) -> dict[str, float]:
     """What each family counts."""
-    others = len(families.keys() - set(FIRST))
-    return {name: 1.0 if name in FIRST else REST / others for name in families}
+    others = len(families.keys() - set(FIRST_FAMILIES))
+    return {name: 1.0 if name in FIRST_FAMILIES else OTHERS_COUNT / others for name in families}
 
 
 def _holm(p: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
