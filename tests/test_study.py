@@ -115,7 +115,8 @@ def test_what_is_planted_is_claimed_and_the_record_says_so(planted_run):
     found = {stage for (stage, _), one in told.items() if one["verdict"] == "found"}
     stages = {"probes", "transfer", "directions", "patching", "contributions", "ablation"}
     assert found == stages | {"steering"}
-    assert set(record.verdict[0]) == {"stage", "what", "verdict", "estimate", "interval", "p", "n"}
+    names = {"stage", "what", "verdict", "estimate", "interval", "p", "p_report", "n"}
+    assert set(record.verdict[0]) == names
     reception = told[
         "probes", "a linear probe tells emotional texts from their neutral twins, beyond the words"
     ]
