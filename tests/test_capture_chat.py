@@ -324,6 +324,7 @@ def test_nothing_is_left_behind_where_the_template_is_no_file(command, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.filterwarnings("ignore:transfer was not run")
 def test_a_base_model_ends_a_whole_run_at_once(tiny_folder, tmp_path):
     path = matched_pairs.write(tmp_path / "pairs.jsonl")
     told = (

@@ -14,6 +14,7 @@ from interp import study
 from interp.errors import ArtefactError
 from interp.records import read_record
 from interp.results import read_table
+from interp.stages import STAGES
 from support import matched_pairs
 from support.tiny_models import FAMILIES
 
@@ -221,7 +222,7 @@ def test_the_record_says_what_made_the_run(planted_run):
     assert record.provenance["model"]["model"] == "planted"
     assert record.config["battery_sha256"] == record.provenance["battery"]["sha256"]
     seconds = record.provenance["seconds"]
-    assert set(seconds) == {"capture", *TABLES}
+    assert set(seconds) == {stage.name for stage in STAGES}
     assert json.loads((planted_run / "run.json").read_text(encoding="utf-8"))["schema"] == 1
     assert isinstance(read_table(planted_run / "tables" / "probes.csv"), pd.DataFrame)
 

@@ -89,6 +89,7 @@ def test_one_text_without_numbers_changes_no_other_number(broken, tiny_folder, r
         np.testing.assert_allclose(found["value"], known["value"], **close)
 
 
+@pytest.mark.filterwarnings("ignore:transfer was not run")
 def test_one_text_without_numbers_stops_a_run_in_one_line(broken, rows, tmp_path):
     stimuli = matched_pairs.write(tmp_path / "whole.jsonl", rows)
     line = ("run", "--model", broken, "--stimuli", stimuli, "--out", tmp_path / "run")
