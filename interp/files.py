@@ -170,3 +170,14 @@ def make_folder(path: Path) -> Path:
             f"cannot write in {path}: {reason}. Choose another --out, or mend the permission."
         ) from error
     return path
+
+
+def check_out(out: Path) -> None:
+    """Raise `ResourceError` for a folder that the file system cannot name."""
+    try:
+        (out / "activations" / "shards" / "00000.part-00000000.h5").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ResourceError(f"cannot use {str(out)[:80]!r} as --out: {reason}.") from error

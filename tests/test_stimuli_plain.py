@@ -17,6 +17,7 @@ from interp.analysis.baselines import predict_text
 from interp.analysis.folds import grouped_folds
 from interp.analysis.predictions import score
 from interp.analysis.questions import lexicons
+from interp.study.audit import token_counters
 from stimuli.battery import Stimulus
 
 EMOTIONS = ("joy", "trust", "fear", "surprise", "sadness", "disgust", "anger", "anticipation")
@@ -85,6 +86,14 @@ def test_doses_stand_beside_the_twin_of_their_scenario() -> None:
             neutral.id == f"{affective.group}-{affective.emotion}-neutral"
             for affective, neutral in pairs
         )
+
+
+def test_twins_are_as_long_in_words_and_in_tokens() -> None:
+    """The audit's rule of length, by each way to count."""
+    for count in token_counters([item.text for item in BATTERY]).values():
+        for affective, neutral in BATTERY.pairs():
+            lengths = sorted((count(affective.text), count(neutral.text)))
+            assert lengths[1] - lengths[0] <= 0.1 * lengths[1], affective.id
 
 
 def test_words_alone_do_not_tell_twins_apart() -> None:

@@ -165,7 +165,9 @@ def write(path: Path, battery: Battery) -> Path:
 @pytest.mark.parametrize("command", ["run", "probe", "directions", "patch", "ablate", "steering"])
 def test_a_battery_that_answers_nothing_ends_before_the_model(tmp_path, no_model, command) -> None:
     path = write(tmp_path / "s.jsonl", single({"joy": 9, "neutral": 9}))
-    code, told = outcome(command, "--model", "gone", "--stimuli", path, "--out", tmp_path / "run")
+    code, told = outcome(
+        command, "--model", "planted", "--stimuli", path, "--out", tmp_path / "run"
+    )
     assert code == StatisticsError.exit_code
     assert "Nothing else can be asked." in told
     assert not (tmp_path / "run").exists()
@@ -175,13 +177,15 @@ def test_what_still_can_be_asked_is_named(tmp_path, no_model) -> None:
     path = write(tmp_path / "s.jsonl", single({"joy": 9, "fear": 9, "neutral": 9}))
     for command in ("directions", "patch", "steering"):
         code, told = outcome(
-            command, "--model", "gone", "--stimuli", path, "--out", tmp_path / "run"
+            command, "--model", "planted", "--stimuli", path, "--out", tmp_path / "run"
         )
         assert (code, "What can be asked: probes." in told) == (StatisticsError.exit_code, True), (
             told
         )
     path = write(tmp_path / "s.jsonl", paired({"joy": 4}))
-    code, told = outcome("probe", "--model", "gone", "--stimuli", path, "--out", tmp_path / "run")
+    code, told = outcome(
+        "probe", "--model", "planted", "--stimuli", path, "--out", tmp_path / "run"
+    )
     assert (code, "What can be asked: directions, cosines" in told) == (
         StatisticsError.exit_code,
         True,
@@ -191,7 +195,7 @@ def test_what_still_can_be_asked_is_named(tmp_path, no_model) -> None:
 def test_a_dry_run_of_nothing_is_refused_too(tmp_path, no_model) -> None:
     path = write(tmp_path / "s.jsonl", single({"neutral": 9}))
     code, _ = outcome(
-        "run", "--model", "gone", "--stimuli", path, "--out", tmp_path / "run", "--dry-run"
+        "run", "--model", "planted", "--stimuli", path, "--out", tmp_path / "run", "--dry-run"
     )
     assert code == StatisticsError.exit_code
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import stimuli
+from interp.files import check_out
 from interp.settings import StudyOptions
 from interp.sites import check_names
 
@@ -18,7 +19,8 @@ def load_model(name: str, **how: Any) -> Any:
 
 
 def refuse_unknown(asked: StudyOptions) -> None:
-    """Raise `UsageError` for a battery, a site or a model of a new run that does not exist.
+    """Raise `UsageError` for a battery, a site or a model of a new run that does not exist,
+    `ResourceError` for a folder that cannot be.
 
     A run that was begun may be looked at where its model is no longer.
     """
@@ -26,5 +28,6 @@ def refuse_unknown(asked: StudyOptions) -> None:
 
     stimuli.battery_path(asked.stimuli)
     check_names(asked.sites)
+    check_out(asked.out)
     if not (asked.out / "run.json").exists():
         resolve(asked.model)

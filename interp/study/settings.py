@@ -5,14 +5,13 @@ share.
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
-from pathlib import Path
 from typing import Any
 
 from interp.capture.plan import parse_positions
 from interp.capture.workers.executors import check_executor
-from interp.errors import ResourceError, UsageError
+from interp.errors import UsageError
 from interp.evaluation.judges import check_judges
-from interp.files import sha256_bytes
+from interp.files import check_out, sha256_bytes
 from interp.models import LanguageModel
 from interp.models.chat_template import OFF
 from interp.models.texts.chat import UNCUT, read_template
@@ -43,7 +42,7 @@ class Settings(StudyOptions):
 
     def __post_init__(self) -> None:
         # What is wrong for any model is told before anything is made.
-        _check_out(self.out)
+        check_out(self.out)
         check(self)
         read_template(self.loading.chat_template)
         check_names(self.sites)
@@ -124,14 +123,3 @@ class Settings(StudyOptions):
     def read_battery(self) -> Battery:
         """The battery, read with these settings' reading options."""
         return self.texts.read(self.stimuli)
-
-
-def _check_out(out: Path) -> None:
-    """Raise `ResourceError` for a folder that the file system cannot name."""
-    try:
-        (out / "activations" / "shards" / "00000.part-00000000.h5").stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ResourceError(f"cannot use {str(out)[:80]!r} as --out: {reason}.") from error
