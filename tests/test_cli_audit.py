@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from interp.analysis.baselines import words
 from interp.cli import cli
 from interp.errors import DataError, InterpError
 from interp.reporting.battery import audit_figure
@@ -122,6 +123,13 @@ def test_the_table_says_what_the_json_says_and_the_figure_shows_it(whole) -> Non
     cells = np.asarray(figure.axes[2].images[0].get_array())
     assert cells.shape == (8, 8)
     assert cells.sum() == sum(map(free, ALL))
+    told = table[table["method"] == "length"].set_index("arm")
+    lengths = [len(words(row["text"])) for row in ALL if row["arm"] == "keyword_free"]
+    assert told.loc["keyword_free", "value"] == np.median(lengths)
+    assert told.loc["keyword_free", "n"] == len(lengths)
+    assert told.loc["keyword_free", "draw_high"] == np.quantile(lengths, 0.95)
+    shown = [text.get_text() for text in figure.axes[3].get_yticklabels()]
+    assert shown[:3] == ["neutral", "moderate", "keyword_free"]  # in the order of their dose
     assert "Every rule of the gate holds." in " ".join(
         text.get_text() for text in figure.findobj(mpl.text.Text)
     )

@@ -46,13 +46,14 @@ than .05.
 @dataclass(frozen=True)
 class AuditResult:
     """`rules` are the gate's lines, `baselines` the text-only scores, `coverage` counts items (see
-    `coverage`).
+    `coverage`), `lengths` says how long the texts of each arm are (`length_by_arm`).
     """
 
     battery: str
     rules: tuple[Rule, ...]
     baselines: tuple[Mapping[str, Any], ...]
     coverage: pd.DataFrame
+    lengths: pd.DataFrame
 
     @property
     def passed(self) -> bool:
@@ -94,7 +95,9 @@ def audit(
     rules += [_baseline_rule(row) for row in found if row["task"] == "reception"]
     rules.append(closed_class_rule(battery, lexicons=lexicons, seed=seed))
     rules.append(unseen_rule(battery, seed=seed))
-    return AuditResult(battery.name, tuple(rules), tuple(found), coverage(battery))
+    return AuditResult(
+        battery.name, tuple(rules), tuple(found), coverage(battery), length_by_arm(battery)
+    )
 
 
 def reception_rows(battery: Battery, *, lexicons: Lexicons, seed: int = 0) -> list[dict[str, Any]]:
@@ -187,6 +190,20 @@ def _tested_pairs(battery: Battery) -> list[Pair]:
     """The twins that the statistical rules compare, in the order of their content."""
     return in_content_order(
         pair for pair in whole_pairs(battery)[0] if pair.affective.arm == "keyword_free"
+    )
+
+
+def length_by_arm(battery: Battery) -> pd.DataFrame:
+    """Words of the texts of each arm: `median`, and `low` and `high`, between which nine of ten
+    lie.
+    """
+    found: dict[str, list[int]] = {}
+    for item in battery:
+        found.setdefault(item.arm, []).append(len(words(item.text)))
+    parts = {arm: np.quantile(own, [0.05, 0.5, 0.95]) for arm, own in found.items()}
+    return pd.DataFrame(
+        {"arm": arm, "low": low, "median": median, "high": high, "n": len(found[arm])}
+        for arm, (low, median, high) in parts.items()
     )
 
 

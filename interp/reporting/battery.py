@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from interp.reporting.formatting import label, number, whole
 from interp.reporting.select import column, numbers, select, word
 from interp.reporting.style import COLOURS, GREY, explain, facets, styled
+from stimuli.battery import DOSES
 
 TASKS = {
     "reception": "Emotional text or its neutral twin?",
@@ -20,14 +21,15 @@ _CHANCE = 0.5
 
 @styled
 def audit_figure(table: pd.DataFrame) -> Figure:
-    """AUROC of every text-only baseline with its interval, a panel per task, beside the bound; and
-    texts by emotion and domain.
+    """AUROC of every text-only baseline with its interval, a panel per task, beside the bound;
+    texts by emotion and domain; and the lengths of each arm's texts.
 
-    `table` is an audit's: its rows are told apart by `method` (gate, text_baseline, coverage).
+    `table` is an audit's: its rows are told apart by `method` (gate, text_baseline, coverage,
+    length).
     Raises `DataError` when a kind is missing.
     """
     rules, baselines = select(table, method="gate"), select(table, method="text_baseline")
-    figure, axes = facets(3, columns=3, height=3.0, width=11.0, share=False)
+    figure, axes = facets(4, columns=2, height=2.8, width=10.0, share=False)
     for panel, (task, title) in zip(axes, TASKS.items(), strict=False):
         _baseline_panel(panel, baselines[column(baselines, "task") == task])
         panel.set_title(title)
@@ -39,6 +41,7 @@ def audit_figure(table: pd.DataFrame) -> Figure:
         bound, -0.62, f" at most {whole(bound)}", color=COLOURS[1], fontsize=8, va="bottom"
     )
     _coverage_panel(axes[2], select(table, method="coverage"))
+    _length_panel(axes[3], select(table, method="length"))
     failed = [label(name) for name in column(rules[column(rules, "passed") != "True"], "metric")]
     verdict = f"Failed: {', '.join(failed)}." if failed else "Every rule of the gate holds."
     explain(
@@ -46,8 +49,9 @@ def audit_figure(table: pd.DataFrame) -> Figure:
         title=f"Audit of {label(word(rules, 'battery'))}: {len(rules) - len(failed)} of "
         f"{len(rules)} rules hold",
         caption=f"{verdict} Points: AUROC on held-out scenarios of classifiers that see the text "
-        "only, with 95 % intervals; dashed: chance. Right: keyword-free texts (all texts "
-        "where there are none) by emotion and domain.",
+        "only, with 95 % intervals; dashed: chance. Below: keyword-free texts (all texts where "
+        "there are none) by emotion and domain; and the words of each arm's texts (median, and "
+        "between the ends nine of ten).",
         rows=baselines,
         unit="texts",
     )
@@ -113,3 +117,23 @@ def _coverage_panel(panel: Axes, coverage: pd.DataFrame) -> None:
     if counts.size <= 12 * 12:
         for (down, across), count in np.ndenumerate(counts):
             panel.text(across, down, whole(count), ha="center", va="center", fontsize=8)
+
+
+_DOSES_FIRST = ("neutral", *DOSES)
+"""Arms in the order of their dose; others follow as they come."""
+
+
+def _length_panel(panel: Axes, lengths: pd.DataFrame) -> None:
+    arms = column(lengths, "arm")
+    known = [arm for arm in _DOSES_FIRST if arm in set(arms)]
+    order = [*known, *(arm for arm in arms if arm not in known)]
+    told = lengths.assign(at=[order.index(arm) for arm in arms]).sort_values("at")
+    heights = np.arange(len(told))
+    panel.hlines(heights, told["draw_low"], told["draw_high"], color=COLOURS[0], linewidth=2)
+    panel.plot(told["value"], heights, "o", color=COLOURS[0])
+    panel.set_yticks(heights, [label(arm) for arm in column(told, "arm")])
+    panel.set_ylim(len(told) - 0.4, -0.6)
+    panel.set_xlim(left=0)
+    panel.set_xlabel("words per text")
+    panel.grid(visible=False, axis="y")
+    panel.set_title("Length by arm, doses in order")

@@ -100,7 +100,8 @@ def audit_table(result: AuditResult, *, seed: int = 0) -> pd.DataFrame:
 
     gate: a row per rule (`metric` its name, `value`, `bound`, `passed`, `detail`); text_baseline: a
     row per baseline (`control` its name, `task`, AUROC with interval); coverage: how many texts
-    each arm, emotion, domain, person and tense has.
+    each arm, emotion, domain, person and tense has; length: the words of each arm's texts (median,
+    and between `draw_low` and `draw_high` nine of ten).
     """
     same = {"battery": result.battery, "seed": seed}
     rows: list[dict[str, Any]] = [
@@ -138,7 +139,13 @@ def audit_table(result: AuditResult, *, seed: int = 0) -> pd.DataFrame:
                 "value": count["n"],
             }
         )
-    nothing = dict.fromkeys(("value", "bound", "ci_low", "ci_high"), math.nan)
+    for arm in result.lengths.to_dict("records"):
+        spread = {"value": arm["median"], "draw_low": arm["low"], "draw_high": arm["high"]}
+        rows.append(
+            {**same, **_only(arm, "arm", "n"), "method": "length", "metric": "words"} | spread
+        )
+    absent = ("value", "bound", "ci_low", "ci_high", "draw_low", "draw_high")
+    nothing = dict.fromkeys(absent, math.nan)
     return tidy(
         {**nothing, **{name: math.nan if cell is None else cell for name, cell in row.items()}}
         for row in rows
