@@ -140,9 +140,17 @@ def audit_table(result: AuditResult, *, seed: int = 0) -> pd.DataFrame:
             }
         )
     for arm in result.lengths.to_dict("records"):
-        spread = {"value": arm["median"], "draw_low": arm["low"], "draw_high": arm["high"]}
         rows.append(
-            {**same, **_only(arm, "arm", "n"), "method": "length", "metric": "words"} | spread
+            {
+                **same,
+                "method": "length",
+                "metric": "words",
+                "arm": arm["arm"],
+                "n": arm["n"],
+                "value": arm["median"],
+                "draw_low": arm["low"],
+                "draw_high": arm["high"],
+            }
         )
     absent = ("value", "bound", "ci_low", "ci_high", "draw_low", "draw_high")
     nothing = dict.fromkeys(absent, math.nan)
