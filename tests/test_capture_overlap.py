@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -121,7 +122,15 @@ def test_a_batch_that_travels_arrives_while_the_next_is_computed_and_no_other_is
         np.testing.assert_array_equal(x, again.read("blocks.1.hook_resid_post").x)
 
 
-def test_ctrl_c_at_the_end_waits_for_what_is_being_written():
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests were begun in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_at_the_end_waits_for_what_is_being_written(ctrl_c):
     done: list[int] = []
 
     def interrupt_twice_then_finish() -> None:
