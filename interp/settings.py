@@ -170,7 +170,7 @@ class StudyOptions:
             choices=("quick", "standard", "full"),
         ),
     )
-    folds: int = field(default=5, metadata=about("Grouped cross-validation folds."))
+    folds: int = field(default=5, metadata=about("Grouped cross-validation folds.", least=2))
     probe: str = field(
         default=PROBE,
         metadata=about(

@@ -72,7 +72,7 @@ def test_the_first_questions_are_found_however_many_stages_there_are():
     told = corrected([made(0.005, FIRST_FAMILIES[0]), made(0.005, FIRST_FAMILIES[1]), *others])
     assert [one.verdict for one in told[:2]] == [Verdict.FOUND] * 2
     assert told[0].p_report == 0.025
-    assert dict(told[0].beside) == {"the same, among the 32 claims of this report": "p = 0.025"}
+    assert dict(told[0].beside) == {"among the 32 claims of this report (Holm)": "p = 0.025"}
 
 
 def test_a_family_of_several_claims_is_sure_first_and_its_claims_then():

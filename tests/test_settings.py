@@ -281,3 +281,21 @@ def test_what_a_command_needs_and_is_not_given_is_named(name):
         code, told = outcome(name, *given)
         assert (code, f"Missing option '{option.opts[0]}'" in told) == (2, True), told
         given += [option.opts[0], "planted"]
+
+
+def test_one_fold_is_refused_before_anything_is_done(tmp_path):
+    told = outcome(
+        "probe",
+        "--model",
+        "planted",
+        "--stimuli",
+        "planted",
+        "--out",
+        tmp_path / "run",
+        "--folds",
+        "1",
+    )
+    assert told[0] == 2
+    with pytest.raises(UsageError, match="folds is 1: at least 2 is needed"):
+        interp.run("planted", "planted", tmp_path / "run", folds=1)
+    assert not (tmp_path / "run").exists()

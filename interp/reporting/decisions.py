@@ -58,13 +58,13 @@ def decide(
         return Verdict.CANNOT_SAY
     below = opposite(p, least_p) if p_below is None else p_below
     blind = least_p is not None and least_p > LEVEL
+    unsure = Verdict.CANNOT_SAY if blind else Verdict.NOT_FOUND
     if found.high < nothing:
-        inverted = below is None or below <= LEVEL
-        return Verdict.INVERTED if inverted else Verdict.CANNOT_SAY if blind else Verdict.NOT_FOUND
+        return Verdict.INVERTED if below is None or below <= LEVEL else unsure
     if found.low <= nothing:
         return Verdict.NOT_FOUND
     if p is not None and not p <= LEVEL:
-        return Verdict.CANNOT_SAY if blind else Verdict.NOT_FOUND
+        return unsure
     if above is not None and not above.low > 0:
         return Verdict.NOT_TOLD_APART
     return Verdict.FOUND

@@ -70,9 +70,9 @@ class Finding:
     For the correction over all that a report claims (`interp.reporting.multiplicity`): `family`
     names the claims of a stage that are one question (empty: those of its `about`), `after` the
     claim that opened it (its `name`), `gate` the p of a test that it has to pass besides, `opened`
-    the p of the one that opened its whole family, `p_below` the p of the
-    opposite claim, `otherwise` the sentence that stands where the claim is not made; and `p_report`
-    is the p so corrected.
+    the p of the one that opened its whole family, `p_below` the p of the opposite claim, and
+    `otherwise` the sentence that stands where the claim is not made. `p_report` is the p so
+    corrected.
     """
 
     stage: str

@@ -87,7 +87,7 @@ def _beside(one: Finding, family_p: float, families: Mapping[str, Sequence[Findi
     n = sum(map(len, families.values()))
     if n == 1:
         return replace(one, p_report=p)
-    told = (f"the same, among the {n} claims of this report", p_value(p))
+    told = (f"among the {n} claims of this report (Holm)", p_value(p))
     return replace(one, p_report=p, beside=(*one.beside, told))
 
 

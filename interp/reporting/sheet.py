@@ -3,6 +3,7 @@ they and the legend take.
 """
 
 import textwrap
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -87,7 +88,8 @@ def make_room(figure: Figure, texts: list[Text]) -> None:
     seats = sum(_height(one) + 2 * PAD for one in legends)
     high = designed - HEADROOM + _AXIS + seats + sum(_height(text) for text in texts)
     figure.set_size_inches(width, high)
-    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - seats / high))  # type: ignore[union-attr, call-arg]
+    layout: Any = figure.get_layout_engine()
+    layout.set(rect=(0, 0, 1, 1 - seats / high))
     title = sum(_height(text) for text in texts[:-1])
     for legend in legends:
         legend.set_bbox_to_anchor((0, 1 - (title + 2 * PAD) / high), figure.transFigure)
