@@ -42,9 +42,13 @@ def corrected(found: Sequence[Finding]) -> list[Finding]:
     told = [
         _beside(one, adjusted[_family(one)], families) if _tested(one) else one for one in found
     ]
-    alone = [_withdrawn(one) if _unsure(one, weights) else one for one in told]
+    alone = [_withdrawn(one, _ALONE) if _unsure(one, weights) else one for one in told]
     lost = {one.name for one in alone if one.verdict is not Verdict.FOUND}
-    return [_withdrawn(one) if one.after in lost else one for one in alone]
+    return [_withdrawn(one, _RESTS) if one.after in lost else one for one in alone]
+
+
+_ALONE = "By itself this is sure; among all claims of this report it is not."
+_RESTS = "What this rests on is not found."
 
 
 def _tested(one: Finding) -> bool:
@@ -101,8 +105,10 @@ def _unsure(one: Finding, weights: Mapping[str, float]) -> bool:
     return made and one.p_report is not None and one.p_report > LEVEL
 
 
-def _withdrawn(one: Finding) -> Finding:
-    """The finding, not found; where nothing could be said, that stays."""
-    if one.verdict is Verdict.CANNOT_SAY:
+def _withdrawn(one: Finding, why: str) -> Finding:
+    """The finding, not found, and why a claim that was made is taken back; where nothing could be
+    said, or nothing was claimed, that stays.
+    """
+    if one.verdict in (Verdict.CANNOT_SAY, Verdict.NOT_FOUND):
         return one
-    return replace(one, verdict=Verdict.NOT_FOUND, sentence=one.otherwise)
+    return replace(one, verdict=Verdict.NOT_FOUND, sentence=f"{one.otherwise} {why}")
