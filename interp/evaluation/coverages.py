@@ -5,8 +5,8 @@ To let a further interval be checked, write a function from a seed to an estimat
 (None: the mean of all estimates), and its line in `INTERVALS`.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 from jaxtyping import Float
@@ -28,8 +28,16 @@ from interp.stats import Estimate, mean_interval, ratio_interval
 
 Draw = Callable[[np.random.Generator, int], Float[np.ndarray, " n"]]
 
+_KEPT = 8192
+"""Data sets whose scores are kept: several checks read different scores of the same data."""
+
 
 def _nested(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None]:
+    return _estimate(_nested_scores(n, shift, seed), metric), None
+
+
+@lru_cache(maxsize=_KEPT)
+def _nested_scores(n: int, shift: float, seed: int) -> tuple[TableRow, ...]:
     """The score of four sites, each fold choosing its own; and how far it lies above a text that
     knows half as much.
     """
@@ -39,9 +47,7 @@ def _nested(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, Non
         words[:, :2], task.y, task.groups, folds=task.folds, settings=[{"C": 0.1}] * len(task.folds)
     )
     told, chosen = chosen_site(sites, task)
-    return _estimate(
-        nested_rows(told, chosen[:, 0], [{}] * len(sites), {"words": text}), metric
-    ), None
+    return tuple(nested_rows(told, chosen[:, 0], [{}] * len(sites), {"words": text}))
 
 
 def _nested_restoration(n: int, seed: int) -> tuple[Estimate, float]:
@@ -96,20 +102,28 @@ def _ratio(n: int, seed: int) -> tuple[Estimate, float]:
 
 
 def _score(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None]:
+    return _estimate(_scores(n, shift, seed), metric), None
+
+
+@lru_cache(maxsize=_KEPT)
+def _scores(n: int, shift: float, seed: int) -> tuple[TableRow, ...]:
     x, y, groups = twins(seed, n=n, shift=shift)
     folds = grouped_folds(y, groups, n_splits=min(5, n), seed=seed)
     told = cross_validate(x, y, groups, folds=folds, settings=[{"C": 0.1}] * len(folds))
-    return _estimate(score(told), metric), None
+    return tuple(score(told))
 
 
 def _separation(metric: str, n: int, shift: float, seed: int) -> tuple[Estimate, None]:
+    return _estimate(_separations(n, shift, seed), metric), None
+
+
+@lru_cache(maxsize=_KEPT)
+def _separations(n: int, shift: float, seed: int) -> tuple[TableRow, ...]:
     x, _, groups = twins(seed, n=n, shift=shift)
-    return _estimate(
-        separation(x[::2], x[1::2], groups[::2], n_splits=min(5, n), seed=seed), metric
-    ), None
+    return tuple(separation(x[::2], x[1::2], groups[::2], n_splits=min(5, n), seed=seed))
 
 
-def _estimate(rows: list[TableRow], metric: str) -> Estimate:
+def _estimate(rows: Sequence[TableRow], metric: str) -> Estimate:
     row = next(row for row in rows if row["metric"] == metric)
     return Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"])
 
@@ -156,15 +170,15 @@ INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
     **{f"restoration interval, n {n}": partial(_ratio, n) for n in (4, *_SIZES)},
     **{
         f"probe {m}, shift {s}, n {n}": partial(_score, m, n, s)
-        for m in ("auroc", "accuracy", "log_loss")
         for s in (0.0, 1.0, 3.0)
         for n in _SIZES
+        for m in ("auroc", "accuracy", "log_loss")
     },
     **{
         f"{m}, any of 4 sites, shift {s}, n {n}": partial(_nested, m, n, s)
-        for m in (NESTED_AUROC, ABOVE_TEXT)
         for s in (0.0, 2.0)
         for n in (8, 16)
+        for m in (NESTED_AUROC, ABOVE_TEXT)
     },
     **{f"nested restoration, n {n}": partial(_nested_restoration, n) for n in _SIZES},
     **{f"{_UNSURE}, n {n}": partial(_restored_by_none, n) for n in _SIZES},
@@ -175,9 +189,9 @@ INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
     },
     **{
         f"{m}, shift {s}, n {n}": partial(_separation, m, n, s)
-        for m in ("separation_auroc", "d_prime")
         for s in (0.0, 2.0)
         for n in _SIZES
+        for m in ("separation_auroc", "d_prime")
     },
     **{
         f"norm, true {t}, {shape}, n {n}": partial(_norm, n, t, shape)

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.formatting import label
+from interp.reporting.many import Told, emotion_maps, too_many
 from interp.reporting.select import (
     column,
     groups,
@@ -35,6 +36,27 @@ _OTHER = Look(COLOURS[3], "D")
 _REPORTED = Look("#000000", "*")
 
 
+_STRENGTH = "Strength 1 adds the direction at its natural length."
+_SUCCESS_OF_MANY = Told(
+    "How often the judge finds the target emotion in steered continuations",
+    "share",
+    0.0,
+    "scale",
+    "strength",
+    f"{_STRENGTH} The prompts chose the layer, the positions and the strength.",
+    "continuations per cell",
+)
+_DOSE_OF_MANY = Told(
+    "How steering moves the probability of the emotion's words",
+    "gain (nats)",
+    0.0,
+    "scale",
+    "strength",
+    f"{_STRENGTH} Nothing is generated here: the words are read at the end of the text.",
+    "texts per cell",
+)
+
+
 @styled
 def steering_success(table: pd.DataFrame) -> Figure:
     """Share of continuations that express the target emotion, by steering strength, beside controls
@@ -47,6 +69,10 @@ def steering_success(table: pd.DataFrame) -> Figure:
     # the trials that chose the layer and the positions
     rows = rows[column(rows, "half") != "place"]
     success = select(rows, metric="success")
+    if too_many(success):
+        return emotion_maps(
+            success[column(success, "half") != "report"], ["judge", "control"], _SUCCESS_OF_MANY
+        )
     panels = groups(select(success, control=""), ["judge", "emotion"])
     columns = columns_for(len(panels))
     figure, axes = facets(len(panels), columns=columns, height=1.9)
@@ -97,6 +123,8 @@ def steering_dose(table: pd.DataFrame) -> Figure:
     beside a random direction and other emotions' words.
     """
     rows = select(table, metric="label_logprob_gain")
+    if too_many(rows):
+        return emotion_maps(rows, ["half", "control"], _DOSE_OF_MANY)
     panels = groups(select(rows, control=""), ["emotion", "half"])
     columns = columns_for(len(panels))
     figure, axes = facets(len(panels), columns=columns, height=1.9)

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interp.reporting.formatting import label, whole
+from interp.reporting.many import Told, emotion_maps, too_many
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.select import (
     column,
@@ -40,6 +41,7 @@ def patching_scores(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return select(table, metric="logit_diff"), "logit difference (nats)"
 
 
+_CURVES = "How much of the twins' difference one patched layer moves"
 _SCALE = {
     "restoration": "0: nothing restored; 1: as in the text that the activation came from.",
     "logit difference (nats)": "The model itself tells these twins not apart, so there is no "
@@ -95,6 +97,9 @@ def patching_curves(table: pd.DataFrame) -> Figure:
     scores, unit = patching_scores(table)
     rows, _ = pooled(scores)
     rows = _at_several_layers(rows)
+    if too_many(rows):
+        told = Told(_CURVES, unit, 0.0, "layer", "layer", _SCALE[unit], "pairs per cell")
+        return emotion_maps(rows, ["site", "mode", "position", "control"], told)
     panels = [
         (", ".join(filter(None, (name, mode))), own)
         for mode, of_mode in groups(rows, ["mode"])
@@ -117,7 +122,7 @@ def patching_curves(table: pd.DataFrame) -> Figure:
     key(figure)
     explain(
         figure,
-        title="How much of the twins' difference one patched layer moves",
+        title=_CURVES,
         caption="Bands are 95 % intervals; dotted lines' bands "
         f"are cut at the panel's edge. {_SCALE[unit]} "
         "Dotted: the activation came from another scenario's text of the same kind and "

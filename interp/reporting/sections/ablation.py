@@ -19,6 +19,14 @@ from interp.reporting.finding import (
     told_p,
 )
 from interp.reporting.formatting import label, number, p_value, whole
+from interp.reporting.many import (
+    Told,
+    emotion_maps,
+    name_square,
+    ordered,
+    square_height,
+    too_many,
+)
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -88,6 +96,10 @@ def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
         (column(rows, "emotion") == column(rows, "target")) | (column(rows, "target") == "")
     ]
     select(rows, control="")
+    if too_many(rows):
+        reading = "The map called random: the mean of random sets of the same layers and size."
+        told = Told(title, y, 0.0, "k", "k ablated", reading, "pairs")
+        return emotion_maps(rows, ["component", "mode", "control"], told)
     panels = groups(rows, ["emotion"])
     kinds = list(dict.fromkeys(zip(column(rows, "component"), column(rows, "mode"), strict=True)))
     columns = columns_for(len(panels))
@@ -146,12 +158,13 @@ def ablation_specificity(table: pd.DataFrame) -> Figure:
     ]
     panels = groups(select(rows), ["component", "mode"])
     names = list(dict.fromkeys([*column(rows, "emotion"), *column(rows, "target")]))
-    figure, axes = facets(
-        len(panels), columns=2, height=0.3 * len(names) + 1.4, width=9.0 if len(panels) > 1 else 6.4
-    )
+    names = ordered(panels[0][1], names)
+    wide = 9.0 if len(panels) > 1 else 6.4
+    figure, axes = facets(len(panels), columns=2, height=square_height(len(names)), width=wide)
     limit = float(rows["value"].abs().max()) or 1.0
     for panel, (name, own) in zip(axes, panels, strict=True):
         heat(panel, square(own, names), limit=limit)
+        name_square(panel, names)
         same = own[column(own, "emotion") == column(own, "target")]["value"].mean()
         panel.set_title(
             f"{label(name)}, top {whole(numeral(own, 'k'))}: own {number(same)}, others "

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.chance import benjamini_hochberg
@@ -9,6 +10,7 @@ from interp.errors import DataError
 from interp.reporting.decisions import Verdict, decide
 from interp.reporting.finding import Finding, claim, number_of
 from interp.reporting.formatting import label, p_value, whole
+from interp.reporting.many import height_of, name_rows, too_many
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -23,6 +25,9 @@ from interp.reporting.select import (
     word,
 )
 from interp.reporting.style import columns_for, explain, facets, key, look, outer_labels, styled
+
+HEADS_SHOWN = 40
+"""Heads in the map of many emotions."""
 
 _TALLEST = 3.0
 """Inches of a map of heads, however many layers it has."""
@@ -39,6 +44,8 @@ def head_contributions(table: pd.DataFrame) -> Figure:
     head per emotion.
     """
     rows = select(table, metric="contribution", component="head")
+    if too_many(rows):
+        return _heads_of_many(rows)
     panels = groups(rows, ["emotion"])
     heads = [float(head) for head in range(int(numbers(rows, "index").max()) + 1)]
     layers = [float(layer) for layer in range(int(numbers(rows, "layer").max()), -1, -1)]
@@ -68,6 +75,35 @@ def head_contributions(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _heads_of_many(rows: pd.DataFrame) -> Figure:
+    """A map emotion x head of the heads that do most for any emotion."""
+    at = "L" + numbers(rows, "layer").map(whole) + "H" + numbers(rows, "index").map(whole)
+    most = rows["value"].abs().groupby(at).max().sort_values(ascending=False, kind="stable")
+    heads = list(most.index[:HEADS_SHOWN])
+    emotions = list(dict.fromkeys(column(rows, "emotion")))
+    cells = matrix(column(rows, "emotion"), at, rows["value"], emotions, heads)
+    # emotions of one head beside each other
+    first = cells.abs().fillna(0.0).to_numpy().argmax(axis=1)
+    cells = cells.iloc[np.argsort(first, kind="stable")]
+    emotions = list(cells.index)
+    figure, axes = facets(1, columns=1, height=height_of(len(emotions)))
+    heat(axes[0], cells, limit=float(most.iloc[0]) or 1.0, written=False)
+    name_rows(axes[0], emotions, high=height_of(len(emotions)) - 1.0)
+    axes[0].set_xticks(range(len(heads)), heads, rotation=90, ha="center")
+    outer_labels(figure, axes, x="head", y="")
+    colour_bar(figure, axes, "contribution (residual units)")
+    explain(
+        figure,
+        title="What each head adds along each emotion's direction",
+        caption=f"Affective minus neutral; the {len(heads)} heads that do most for any emotion, "
+        f"of {len(most)} that the table lists. Red: the head pushes the residual stream along the "
+        "emotion's direction; blue: against it. Grey: not among the emotion's listed heads.",
+        rows=rows,
+        unit="pairs",
+    )
+    return figure
+
+
 def head_name(row: pd.DataFrame) -> str:
     """The first row's head in the field's short form: `L2H5`."""
     return f"L{whole(numeral(row, 'layer'))}H{whole(numeral(row, 'index'))}"
@@ -78,12 +114,10 @@ def neuron_tail(table: pd.DataFrame) -> Figure:
     """Size of the neurons' contributions by rank on logarithmic axes, a line per emotion."""
     rows = select(table, metric="contribution", component="neuron")
     figure, axes = facets(1, columns=1, height=3.4)
-    for place, (name, own) in enumerate(groups(rows, ["emotion"])):
-        sizes = np.sort(own["value"].abs().dropna().to_numpy())[::-1]
-        if not sizes.any():
-            raise DataError(
-                f"no neuron contributes anything to {name!r}: run the stage contributions again."
-            )
+    tails = _tails(rows)
+    if too_many(rows):
+        tails = _median_tail(axes[0], tails)
+    for place, (name, sizes) in enumerate(tails.items()):
         ranks = np.unique(np.geomspace(1, len(sizes), TAIL_POINTS).round().astype(int))
         style = look(place)
         every = max(1, len(ranks) // 8)
@@ -118,6 +152,32 @@ def neuron_tail(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _tails(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The sizes of each emotion's contributions, from the largest down."""
+    tails = {}
+    for name, own in groups(rows, ["emotion"]):
+        tails[name] = np.sort(own["value"].abs().dropna().to_numpy())[::-1]
+        if not tails[name].any():
+            raise DataError(
+                f"no neuron contributes anything to {name!r}: run the stage contributions again."
+            )
+    return tails
+
+
+def _median_tail(panel: Axes, tails: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Draw the middle nine tenths of the emotions as a band; what remains to be drawn as lines: the
+    median emotion's tail and the three that start highest.
+    """
+    n = min(map(len, tails.values()))
+    sizes = np.stack([tail[:n] for tail in tails.values()])
+    low, median, high = np.quantile(sizes, (0.05, 0.5, 0.95), axis=0)
+    ranks = np.arange(1, n + 1)
+    text = f"nine tenths of {len(tails)} emotions"
+    panel.fill_between(ranks, low, high, color="0.8", linewidth=0, label=text)
+    highest = sorted(tails, key=lambda name: -float(tails[name][0]))[:3]
+    return {"median": median, **{name: tails[name] for name in highest}}
+
+
 @styled
 def frozen_norm(table: pd.DataFrame) -> Figure:
     """Behind a post-norm: each listed component's share of the sum, with the norm's factor frozen,
@@ -134,7 +194,8 @@ def frozen_norm(table: pd.DataFrame) -> Figure:
         )
         if both.empty:
             raise DataError("no contribution was measured: run the stage contributions again.")
-        for place, (emotion, points) in enumerate(groups(both, ["emotion"])):
+        lines = [("an emotion", both)] if too_many(both) else groups(both, ["emotion"])
+        for place, (emotion, points) in enumerate(lines):
             style = look(place)
             panel.plot(
                 points["value"],

@@ -11,6 +11,15 @@ from interp.reporting.baselines import NESTED
 from interp.reporting.decisions import Verdict, decide, opposite
 from interp.reporting.finding import Caution, Finding, claim, number_of, p_of
 from interp.reporting.formatting import label, p_value, whole
+from interp.reporting.many import (
+    Told,
+    emotion_maps,
+    name_square,
+    ordered,
+    spread,
+    square_height,
+    too_many,
+)
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.section import Drawing, Section
 from interp.reporting.sections.probes import UNCHOSEN
@@ -79,11 +88,15 @@ def _by_emotion(
     table: pd.DataFrame, metric: str, *, nothing: float, y: str, title: str, reading: str
 ) -> Figure:
     rows = select(table, metric=metric)
+    lines = ["site", "position", "method"]
+    if too_many(rows):
+        told = Told(title, y, nothing, "layer", "layer", reading, "per cell")
+        return emotion_maps(rows, lines, told)
     panels = groups(rows, ["emotion"])
     columns = columns_for(len(panels))
     figure, axes = facets(len(panels), columns=columns, height=1.9)
     for panel, (name, own) in zip(axes, panels, strict=True):
-        for at, (line_name, line) in enumerate(groups(own, ["site", "position", "method"])):
+        for at, (line_name, line) in enumerate(groups(own, lines)):
             curve(panel, line, x="layer", look=look(at), text=line_name)
         chance(panel, nothing, f"chance {whole(nothing)}")
         panel.set_title(label(name))
@@ -91,8 +104,8 @@ def _by_emotion(
     outer_labels(figure, axes, x="layer", y=y)
     key(figure)
     bands = "bands are 95 % intervals" if rows["ci_low"].notna().any() else "there are no intervals"
-    told = f"A panel per emotion; {bands}. {reading}"
-    explain(figure, title=title, caption=told, rows=rows, unit="per panel")
+    caption = f"A panel per emotion; {bands}. {reading}"
+    explain(figure, title=title, caption=caption, rows=rows, unit="per panel")
     return figure
 
 
@@ -104,11 +117,12 @@ def direction_cosines(table: pd.DataFrame) -> Figure:
     rows = select(table, metric="cosine")
     panels = groups(rows, ["layer", "site", "position", "method"])
     names = list(dict.fromkeys([*column(rows, "emotion"), *column(rows, "target")]))
-    figure, axes = facets(
-        len(panels), columns=2, height=0.3 * len(names) + 1.3, width=9.0 if len(panels) > 1 else 6.4
-    )
+    names, panels = ordered(panels[-1][1], names), spread(panels, len(names))
+    wide = 9.0 if len(panels) > 1 else 6.4
+    figure, axes = facets(len(panels), columns=2, height=square_height(len(names)), width=wide)
     for panel, (_, own) in zip(axes, panels, strict=True):
         heat(panel, square(own, names), limit=1.0)
+        name_square(panel, names)
         panel.set_title(f"{place(own)}, mean off the diagonal {mean_off_diagonal(own)}")
     outer_labels(figure, axes, x="", y="")
     colour_bar(figure, axes, "cosine")
