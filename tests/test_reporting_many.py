@@ -1,4 +1,4 @@
-"""Figures of a hundred emotions: one map each that can be read, and the numbers of the table in it."""
+"""Figures of a hundred emotions: one map each that can be read, with the table's numbers in it."""
 
 import numpy as np
 import pytest
