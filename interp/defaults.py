@@ -9,6 +9,9 @@ DIRECTION = "paired"
 STAND_IN = "resample"
 """A key of `interp.causal.stand_ins.STAND_INS`."""
 
+CORES = "cores"
+"""Who computes probes: an executor of `interp.analysis.spread.spread_by`."""
+
 SENTENCE_ARM = "keyword_rich"
 """The arm whose texts give the directions along which a sentence is steered."""
 

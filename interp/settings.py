@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import stimuli
 from interp.capture.options import Options
-from interp.defaults import DIRECTION, PROBE, STAND_IN
+from interp.defaults import CORES, DIRECTION, PROBE, STAND_IN
 from interp.errors import UsageError
 from interp.options import about, check
 from interp.sites import LAST
@@ -199,6 +199,13 @@ class StudyOptions:
             "Unsaid, a testbed's oracle, and for other models nobody.",
             choices="interp.evaluation.judges:JUDGES",
             several=True,
+        ),
+    )
+    analyse_by: str = field(
+        default=CORES,
+        metadata=about(
+            "Who computes probes: cores (this machine's, where it pays), serial, processes:N, "
+            "ray:N."
         ),
     )
     seed: int = field(default=0, metadata=about("Seed of everything random."))

@@ -56,12 +56,12 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
     ),
     "probe": StageCommand(
         "Linear probes beside text baselines and a control task.",
-        uses=("folds", "probe", "seed"),
+        uses=("folds", "probe", "analyse_by", "seed"),
         example="--probe lda",
     ),
     "transfer": StageCommand(
         "Probes fitted on one arm (texts that name the feeling) and tested on another.",
-        uses=("folds", "probe", "seed"),
+        uses=("folds", "probe", "analyse_by", "seed"),
         example="--probe lda",
     ),
     "directions": StageCommand(

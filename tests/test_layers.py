@@ -15,7 +15,8 @@ import stimuli
 
 FLOOR = {
     "array_files", "chance", "defaults", "directions", "errors", "files", "lazy", "memory",
-    "notebook", "options", "progress", "records", "results", "shares", "sites", "stages", "stats",
+    "notebook", "options", "progress", "ray_cluster", "records", "results", "shares", "sites",
+    "stages", "stats",
 }  # fmt: skip
 DOORS = {
     "array_files": {"errors", "files"},
@@ -29,6 +30,7 @@ DOORS = {
     "notebook": set(),
     "options": {"errors", "lazy"},
     "progress": set(),
+    "ray_cluster": {"errors"},
     "sites": {"errors"},
     "shares": {"errors", "stats"},
     "stages": set(),

@@ -27,6 +27,7 @@ from interp.analysis.features import Features, standardiser
 from interp.analysis.folds import Fold, Folds
 from interp.analysis.predictions import Predictions, score
 from interp.analysis.probes import Probe, predict_folds
+from interp.analysis.spread import spread
 from interp.errors import DataError, UsageError
 from interp.stats import Labels
 
@@ -152,13 +153,22 @@ def predict_measured(
 
 
 def predict_texts(
-    texts: Sequence[str], y: Labels, groups: Labels, *, folds: Folds, lexicons: Lexicons
+    texts: Sequence[str],
+    y: Labels,
+    groups: Labels,
+    *,
+    folds: Folds,
+    lexicons: Lexicons,
+    parts: Labels | None = None,
 ) -> dict[str, Predictions]:
-    """`predict_text` of every baseline of `BASELINES`, by name."""
-    return {
-        name: predict_text(texts, y, groups, folds=folds, baseline=name, lexicons=lexicons)
-        for name in BASELINES
-    }
+    """`predict_text` of every baseline of `BASELINES`, by name; `parts` as in `predict_folds`."""
+    told = spread(
+        lambda name: predict_text(
+            texts, y, groups, folds=folds, baseline=name, lexicons=lexicons, parts=parts
+        ),
+        BASELINES,
+    )
+    return dict(zip(BASELINES, told, strict=True))
 
 
 def baseline_rows(told: Mapping[str, Predictions]) -> list[dict[str, Any]]:

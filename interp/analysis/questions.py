@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 import stimuli
 from interp.analysis.baselines import Lexicons, count_listed, words
@@ -24,7 +23,8 @@ from interp.analysis.site_probes import (
     text_predictions,
     text_score_rows,
 )
-from interp.defaults import PROBE
+from interp.analysis.spread import spread_by
+from interp.defaults import CORES, PROBE
 from interp.sites import STREAM, Site
 from stimuli.battery import Pair, Stimulus
 
@@ -64,13 +64,15 @@ def answer(
     sites: Sites,
     *,
     probe: str = PROBE,
+    executor: str = CORES,
 ) -> Sweep:
     """Rows of the probe at every site, then of the text baselines, which have no site.
 
     `sites()` gives what to write in a site's rows and its activations, one row per item, site after
-    site; it is called twice. Raises as `probe_sites`.
+    site; it is called twice. `executor` says who works (`spread.spread_by`). Raises as
+    `probe_sites`.
     """
-    with threadpool_limits(1):  # the fits are small: a second thread waits more than it works
+    with spread_by(executor):
         texts = text_predictions([item.text for item in items], task, lexicons=lexicons())
         swept = probe_sites(sites, task, probe=probe, nuisances=nuisances(task, items), texts=texts)
     baselines = [{"site": "", "position": "", **row} for row in text_score_rows(texts, task)]

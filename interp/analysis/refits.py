@@ -9,8 +9,9 @@ Only the penalty is not chosen anew: each fold keeps the one that it chose for t
 Source: Ojala & Garriga (2010), test 1, on the relabellings that the design allows.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from interp.analysis.features import features_of
 from interp.analysis.folds import Fold, Folds
 from interp.analysis.predictions import Predictions, auroc_statistic
 from interp.analysis.probes import PROBES, fit_predict
+from interp.analysis.spread import spread
 from interp.defaults import PROBE
 
 REFITS = 199
@@ -62,15 +64,45 @@ def refitted(
     with the settings of `told`; zero for the true labelling and for what is not tested.
     """
     probability = np.zeros((*labellings.shape, len(told.classes)))
-    for place, (_, x) in enumerate(sites()):
-        for number, fold in enumerate(folds):
-            draws = np.flatnonzero(chosen[number, 1:] == place) + 1
-            if len(draws):
-                setting = told.chosen[number]
-                probability[draws[:, None], fold.test] = _refit(
-                    x, labellings[draws], fold, probe, told, setting
-                )
+    taken = set(chosen[:, 1:].ravel().tolist())
+    places = ((place, x) for place, (_, x) in enumerate(sites()) if place in taken)
+    refit = partial(
+        _at_place,
+        chosen=chosen,
+        labellings=labellings,
+        folds=folds,
+        probe=probe,
+        settings=told.chosen,
+    )
+    for place in spread(refit, places):
+        for draws, test, found in place:
+            probability[draws[:, None], test] = found
     return probability
+
+
+Refitted = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"], Float[np.ndarray, "_ _ class"]]
+"""Some relabellings, a fold's test rows, and the probabilities that these have by those."""
+
+
+def _at_place(
+    place: tuple[int, Float[np.ndarray, "item feature"]],
+    *,
+    chosen: Int[np.ndarray, "fold draw"],
+    labellings: Int[np.ndarray, "draw item"],
+    folds: Folds,
+    probe: str,
+    settings: Sequence[Mapping[str, float]],
+) -> list[Refitted]:
+    """What is refitted at one place: in each fold, the relabellings that took it."""
+    number, x = place
+    n_classes = int(labellings.max()) + 1
+    found = []
+    for fold, own, setting in zip(folds, chosen, settings, strict=True):
+        draws = np.flatnonzero(own[1:] == number) + 1
+        if len(draws):
+            told = _refit(x, labellings[draws], fold, probe, n_classes, setting)
+            found.append((draws, fold.test, told))
+    return found
 
 
 def null_of(
@@ -98,13 +130,13 @@ def _refit(
     labels: Int[np.ndarray, "draw item"],
     fold: Fold,
     probe: str,
-    told: Predictions,
+    n_classes: int,
     setting: Mapping[str, float],
 ) -> Float[np.ndarray, "draw test class"]:
     """The probabilities of the fold's test rows by the probe that each relabelling's training rows
     give.
     """
-    kind, n_classes = PROBES[probe], len(told.classes)
+    kind = PROBES[probe]
     z = features_of(x, fold, turned=kind.turns)
     if kind.fit_many is not None:
         train, test = z[fold.train], z[fold.test]

@@ -7,6 +7,7 @@ then costs a few fits.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,10 +24,17 @@ from interp.analysis.controls import (
 )
 from interp.analysis.design import Design
 from interp.analysis.folds import Folds, grouped_folds
-from interp.analysis.nested import NESTED_AUROC, choose_places, joined, nested_rows
+from interp.analysis.nested import (
+    NESTED_AUROC,
+    PlaceColumns,
+    choose_places,
+    joined,
+    nested_rows,
+)
 from interp.analysis.predictions import Predictions, score
 from interp.analysis.probes import cross_validate
-from interp.analysis.refits import REFITS, Sites, refit_null
+from interp.analysis.refits import REFITS, SiteRows, Sites, refit_null
+from interp.analysis.spread import spread
 from interp.analysis.stats import max_t
 from interp.chance import benjamini_hochberg
 from interp.defaults import PROBE
@@ -151,12 +159,11 @@ def probe_sites(
     places: list[Mapping[str, Any]] = []
     told: list[Predictions] = []
     warnings: set[str] = set(_floor(task))
-    refitted = task.labellings[: REFITS + 1]
-    for where, x in sites():
-        found = probe_rows(x, task, probe=probe, control=control, nuisances=nuisances)
+    asked = partial(_at_place, task=task, probe=probe, control=control, nuisances=nuisances)
+    for where, found, correlations in spread(asked, sites()):
         rows += [{**where, **row} for row in found.rows]
         nulls.append(found.null)
-        inner.append(inner_correlations(x, refitted, folds=task.folds))
+        inner.append(correlations)
         places.append(where)
         told.append(found.predictions)
         warnings.update(f"{task.name}: {one}" for one in found.warnings)
@@ -170,7 +177,7 @@ def probe_sites(
         )
         return Sweep(rows, tuple(sorted(warnings)))
     own = joined(told, chosen[:, 0])
-    p = refit_null(sites, own, chosen, refitted, folds=task.folds, probe=probe).p
+    p = refit_null(sites, own, chosen, _refitted(task), folds=task.folds, probe=probe).p
     none = {"p": np.nan, "p_of": "", "p_corrected": np.nan, "p_max_t": np.nan}
     tested = {NESTED_AUROC: {"p": p, "p_of": P_OF_NESTED, "p_max_t": float(of_largest.min())}}
     for row in nested_rows(own, chosen[:, 0], places, texts or {}):
@@ -178,6 +185,27 @@ def probe_sites(
             {**none, **row, **tested.get(row["metric"], {}), "task": task.name, "method": probe}
         )
     return Sweep(rows, tuple(sorted(warnings)))
+
+
+def _at_place(
+    place: SiteRows,
+    *,
+    task: Task,
+    probe: str,
+    control: bool,
+    nuisances: Mapping[str, Labels] | None,
+) -> tuple[PlaceColumns, Probed, Float[np.ndarray, "fold draw"]]:
+    """What one place gives to a sweep: what to write in its rows, what was probed, and what each
+    fold may choose it by.
+    """
+    where, x = place
+    found = probe_rows(x, task, probe=probe, control=control, nuisances=nuisances)
+    return where, found, inner_correlations(x, _refitted(task), folds=task.folds)
+
+
+def _refitted(task: Task) -> Int[np.ndarray, "draw item"]:
+    """The labellings for which the nested AUROC is refitted."""
+    return task.labellings[: REFITS + 1]
 
 
 def _correct(rows: list[dict[str, Any]], nulls: Sequence[Null]) -> Float[np.ndarray, " site"]:

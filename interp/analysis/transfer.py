@@ -21,19 +21,21 @@ the scenarios that it was fitted on; the intervals allow for that, and p does no
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from interp.analysis.baselines import BASELINES, Lexicons, predict_text
+from interp.analysis.baselines import Lexicons, predict_texts
 from interp.analysis.controls import Null, inner_correlations
 from interp.analysis.design import Design
 from interp.analysis.folds import Folds, fold_of, transfer_folds
 from interp.analysis.nested import PlaceColumns, choose_places, joined
 from interp.analysis.predictions import Predictions
 from interp.analysis.probes import cross_validate
-from interp.analysis.refits import Sites, null_of, refitted
+from interp.analysis.refits import SiteRows, Sites, null_of, refitted
+from interp.analysis.spread import spread
 from interp.defaults import PROBE
 from interp.errors import DataError, StatisticsError
 from interp.progress import track
@@ -162,13 +164,9 @@ def carry(
     for arm, own in track(list(enough.items()), f"transfer ({task.name})", unit="arm"):
         every = task.folds(arm)
         told = _probed(kept, own[:, 0], task, arm, probe)
-        words = {
-            name: predict_text(
-                texts, task.y, task.groups,
-                folds=every, baseline=name, lexicons=lexicons, parts=task.arms,
-            )
-            for name in BASELINES
-        }  # fmt: skip
+        words = predict_texts(
+            texts, task.y, task.groups, folds=every, lexicons=lexicons, parts=task.arms
+        )
         draws = refitted(sites, told, own, task.labellings, folds=every, probe=probe)
         most, times = Counter(own[:, 0].tolist()).most_common(1)[0]
         for other in task.tested:
@@ -184,10 +182,18 @@ def _inner(sites: Sites, task: ArmTask) -> dict[str, Float[np.ndarray, "place fo
     """For each arm that is fitted: how well each place tells its labels on the inner folds."""
     folds = {arm: task.folds(arm) for arm in task.fitted}
     found: dict[str, list[np.ndarray]] = {arm: [] for arm in task.fitted}
-    for _, x in sites():
-        for arm, own in folds.items():
-            found[arm].append(inner_correlations(x, task.labellings, folds=own))
+    for place in spread(partial(_inner_at, labellings=task.labellings, folds=folds), sites()):
+        for arm, correlations in place.items():
+            found[arm].append(correlations)
     return {arm: np.array(own) for arm, own in found.items()}
+
+
+def _inner_at(
+    place: SiteRows, *, labellings: Int[np.ndarray, "draw row"], folds: Mapping[str, Folds]
+) -> dict[str, Float[np.ndarray, "fold draw"]]:
+    """The same of one place, by arm."""
+    _, x = place
+    return {arm: inner_correlations(x, labellings, folds=own) for arm, own in folds.items()}
 
 
 def _probed(

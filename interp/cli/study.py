@@ -19,7 +19,9 @@ from interp.options import about, flat
 from interp.settings import StudyOptions
 from interp.stages import STAGE_COMMANDS, STAGES, StageCommand
 
-METHOD_OPTIONS = frozenset({"folds", "probe", "direction", "ablate_with", "judge", "seed"})
+METHOD_OPTIONS = frozenset(
+    {"folds", "probe", "analyse_by", "direction", "ablate_with", "judge", "seed"}
+)
 """Settings that only some stages use. The help of the other stages leaves them out; every stage
 takes them, since commands that share a folder agree in all settings.
 """

@@ -190,7 +190,8 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> TableRow
                 study.values(site, position)[rows],
             )
 
-    swept = answer(task, items, sites, probe=study.settings.probe)
+    settings = study.settings
+    swept = answer(task, items, sites, probe=settings.probe, executor=settings.analyse_by)
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
     return swept.rows

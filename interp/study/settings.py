@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
+from interp.analysis.spread import check_executor as check_analysts
 from interp.capture.plan import parse_positions
 from interp.capture.workers.executors import check_executor
 from interp.errors import UsageError
@@ -27,10 +28,10 @@ ROOM = 32
 and for what is written.
 """
 
-ASIDE = ("out", "offline", "executor", "reuse", "on_nonfinite", "columns")
-"""Settings that are no part of a run's identity. Who does the work (`executor`), and what of it is
-copied (`reuse`), move the last digits at most; `on_nonfinite` only says what becomes of texts that
-give no numbers; what `columns` do shows in the battery's digest.
+ASIDE = ("out", "offline", "executor", "analyse_by", "reuse", "on_nonfinite", "columns")
+"""Settings that are no part of a run's identity. Who does the work (`executor`, `analyse_by`), and
+what of it is copied (`reuse`), move the last digits at most; `on_nonfinite` only says what becomes
+of texts that give no numbers; what `columns` do shows in the battery's digest.
 """
 
 
@@ -48,6 +49,7 @@ class Settings(StudyOptions):
         check_names(self.sites)
         parse_positions(self.positions)
         check_executor(self.capture.executor)
+        check_analysts(self.analyse_by)
         check_judges(self.judge, self.model)
         if self.capture.truncate is not None and self.loading.chat_template not in (None, OFF):
             raise UsageError(UNCUT)

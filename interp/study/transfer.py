@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from interp.analysis.questions import lexicons
+from interp.analysis.spread import spread_by
 from interp.analysis.transfer import ArmRows, prepare_arms
 from interp.analysis.transfer_rows import transfer_rows
 from interp.errors import StatisticsError
@@ -103,7 +103,7 @@ def _carried(
             place = {"site": site.name, "layer": site.layer, "position": study.position}
             yield place, study.values(site, study.position)[rows]
 
-    with threadpool_limits(1):  # the fits are small: a second thread waits more than it works
+    with spread_by(study.settings.analyse_by):
         swept = transfer_rows(
             sites,
             task,

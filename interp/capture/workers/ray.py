@@ -1,7 +1,5 @@
 """Workers that are actors of a Ray cluster, on one machine or on several that share the folder."""
 
-import logging
-import os
 from typing import Any
 
 import interp.errors
@@ -12,6 +10,7 @@ from interp.capture.workers.processes import LOOK_SECONDS, Work
 from interp.capture.workers.signals import Stopping, watched_signals
 from interp.errors import BusyError, InterpError, ResourceError
 from interp.models.quiet import first_line
+from interp.ray_cluster import ray_cluster
 
 RESTARTS, RETRIES = 3, 2
 """How often an actor that died is started again, and how often its shard is tried again."""
@@ -28,36 +27,15 @@ def run_in_ray(recorder: Recorder, folder: RunFolder, lock: Lock, *, workers: in
     actors end their batches and commit what is finished. Where shared memory (/dev/shm) is small,
     Ray takes its temporary folder instead: what goes through it is the plan, and no activations.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise ResourceError(
-            "executor ray needs the extra `ray`: pip install 'emotion-interp[ray]'."
-        ) from error
     lacking = recorder.missing(folder, range(len(recorder.plan.shards)), beat=lock.beat)
     if not lacking:
         return
     work = Work.of(recorder, folder)
-    started = not ray.is_initialized()
-    if started:
-        alone: dict[str, Any] = (
-            {}
-            if os.environ.get("RAY_ADDRESS")
-            else {"num_cpus": workers, "include_dashboard": False}
-        )
-        try:
-            ray.init(**alone, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            told = f"Ray cannot be started or joined ({first_line(error)}): see RAY_ADDRESS."
-            raise ResourceError(told) from error
-    try:
+    with ray_cluster(workers) as ray:
         actors = _begin(ray, work, min(workers, len(lacking)))
         with watched_signals() as stopping:
             _share_out(ray, actors, lacking, folder, lock, stopping)
             stopping.check(how_to_resume(folder))
-    finally:
-        if started:
-            ray.shutdown()
 
 
 def _begin(ray: Any, work: Work, count: int) -> list[Any]:

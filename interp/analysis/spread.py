@@ -1,0 +1,140 @@
+"""Work that is spread: one function at many places, by this process or by several at once. Who does
+it changes no result.
+
+    with spread_by("processes:2"):
+        for found in spread(work, places):
+            ...
+
+joblib does the work: it starts the processes, hands out the places, and gives the results back in
+their order. Ray is one of its backends (extra `ray`). Each worker computes with one thread, as this
+process does inside `spread_by`.
+"""
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+import joblib
+from joblib.externals.loky import get_reusable_executor
+from threadpoolctl import threadpool_limits
+
+from interp.defaults import CORES
+from interp.errors import UsageError
+from interp.ray_cluster import ray_cluster
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+SERIAL = "serial"
+
+WORTH_WORKERS = 4.0
+"""Seconds after which what is left to do is shared among the cores: it takes about as long to start
+the processes.
+"""
+
+BYTES_OF_A_WORKER = 300 << 20
+"""What a worker needs beside its place: Python and the libraries."""
+
+_BLOCK = 4
+"""Places of each worker that Ray is given at once."""
+
+_KNOWN = re.compile(rf"{SERIAL}|{CORES}|(processes|ray):[1-9]\d{{0,3}}")
+
+_executor: ContextVar[str] = ContextVar("executor", default=SERIAL)
+
+
+def check_executor(executor: str) -> None:
+    """Raise `UsageError` for an executor that `spread_by` does not know."""
+    if not _KNOWN.fullmatch(executor):
+        raise UsageError(
+            f"unknown executor {executor!r} for probes: write {CORES}, {SERIAL}, processes:2 or "
+            "ray:2."
+        )
+
+
+@contextmanager
+def spread_by(executor: str) -> Iterator[None]:
+    """Inside, `spread` works by this executor: `serial`, `processes:N`, `ray:N`; or `cores`: this
+    process alone for `WORTH_WORKERS` seconds, and then as many processes as there are cores and
+    room for.
+
+    All compute with one thread: the fits are small, and a second thread waits more than it works.
+    Workers end with the block. Raises as `check_executor`.
+    """
+    check_executor(executor)
+    token = _executor.set(executor)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        _executor.reset(token)
+        if executor.startswith(("processes", CORES)):
+            get_reusable_executor(max_workers=1, reuse=True).shutdown(kill_workers=True)
+
+
+def spread(work: Callable[[T], R], places: Iterable[T]) -> Iterator[R]:
+    """`work` of each place, in their order, by the executor of `spread_by` (serial outside it).
+
+    `work` and the places must be such as can be sent to another process. What `work` raises is
+    raised here.
+    """
+    waiting = iter(places)
+    kind, _, number = _executor.get().partition(":")
+    if number:
+        yield from _by_workers(work, waiting, int(number), ray=kind == "ray")
+        return
+    start = time.monotonic()
+    for place in waiting:
+        yield work(place)
+        late = kind == CORES and time.monotonic() - start > WORTH_WORKERS
+        if late and (count := workers_here(place)) > 1:
+            yield from _by_workers(work, waiting, count, ray=False)
+
+
+def workers_here(place: Any) -> int:
+    """How many processes this machine has room for, each with such a place: one per core, in at
+    most a quarter of the memory that is free.
+    """
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    parts = place if isinstance(place, tuple | list) else [place]
+    each = BYTES_OF_A_WORKER + 8 * sum(int(getattr(part, "nbytes", 0)) for part in parts)
+    return max(1, min(joblib.cpu_count(), int(free / 4 / each)))
+
+
+def _by_workers(
+    work: Callable[[T], R], places: Iterator[T], count: int, *, ray: bool
+) -> Iterator[R]:
+    calls = (joblib.delayed(_undisturbed)(work, place) for place in places)
+    if ray:
+        yield from _by_ray(calls, count)
+    elif (first := next(calls, None)) is not None:
+        pool = joblib.Parallel(count, return_as="generator", pre_dispatch=count + 1)
+        yield from pool(chain([first], calls))
+
+
+def _by_ray(calls: Iterator[Any], count: int) -> Iterator[Any]:
+    """The results of joblib's `calls` by Ray's backend, which gives them a block at a time."""
+    with ray_cluster(count):
+        from ray.util.joblib import register_ray
+
+        register_ray()
+        with joblib.parallel_config(backend="ray", n_jobs=count), joblib.Parallel() as pool:
+            while block := list(islice(calls, _BLOCK * count)):
+                yield from pool(block)
+
+
+def _undisturbed(work: Callable[[T], R], place: T) -> R:
+    """`work` in a worker: with one thread, and without heeding Ctrl-C, which the process that it
+    works for does.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with threadpool_limits(1):
+        return work(place)
