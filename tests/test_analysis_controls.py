@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from interp.analysis import controls, probes
 from interp.analysis.design import Design
+from interp.analysis.features import FoldFeatures
 from interp.analysis.folds import grouped_folds
 from interp.analysis.predictions import score
 from interp.analysis.site_probes import (
@@ -173,7 +174,7 @@ def test_a_nuisance_competes_on_the_tasks_own_folds(strength: float) -> None:
     told = probes.cross_validate(x, y, groups, folds=folds)
     rows = {
         row["metric"]: row
-        for row in controls.nuisance_rows(x, told, {"length": length}, folds=folds)
+        for row in controls.nuisance_rows(FoldFeatures(x), told, {"length": length}, folds=folds)
     }
     assert {row["target"] for row in rows.values()} == {"length"}
     alone = probes.cross_validate(x, length, groups, folds=folds, settings=told.chosen)
@@ -193,7 +194,7 @@ def test_a_nuisance_that_some_fold_lacks_cannot_compete() -> None:
     assert controls.can_compete(y, folds)
     told = probes.cross_validate(x, y, groups, folds=folds)
     with pytest.raises(StatisticsError, match="nuisance 'domain' lacks a class"):
-        controls.nuisance_rows(x, told, {"domain": rare}, folds=folds)
+        controls.nuisance_rows(FoldFeatures(x), told, {"domain": rare}, folds=folds)
 
 
 def test_sweep_names_the_site_with_the_signal_and_no_other() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from interp.analysis import probes
+from interp.analysis import features, probes
 from interp.analysis.features import check_features
 from interp.analysis.folds import (
     Fold,
@@ -302,3 +302,20 @@ def test_a_probe_that_does_not_converge_is_warned_of(monkeypatch: pytest.MonkeyP
     x, y, groups = twins(20, 5, 1.0, 15)
     told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups))
     assert any("did not converge" in one for one in told.warnings)
+
+
+def test_features_of_a_fold_are_made_once_and_change_no_number(monkeypatch):
+    x, y, groups = twins(10, 8, 2.0, 0)
+    folds = grouped_folds(y, groups)
+    alone = probes.cross_validate(x, y, groups, folds=folds)
+    made = []
+    real = features.features_of
+    monkeypatch.setattr(features, "features_of", lambda *a, **k: made.append(1) or real(*a, **k))
+    shared = features.FoldFeatures(x)
+    for _ in range(2):
+        told = probes.cross_validate(shared, y, groups, folds=folds)
+        np.testing.assert_array_equal(told.probability, alone.probability)
+    assert len(made) == len(folds)
+    monkeypatch.setattr(features, "MOST_KEPT", 0)  # large ones are not kept
+    probes.cross_validate(features.FoldFeatures(x), y, groups, folds=folds)
+    assert len(made) == 2 * len(folds)

@@ -17,7 +17,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from interp.analysis.dependence import RIDGE
 from interp.analysis.design import Design
-from interp.analysis.features import check_features, standardiser
+from interp.analysis.features import FoldFeatures, check_features, standardiser
 from interp.analysis.folds import Fold, Folds, fold_of, plain_folds
 from interp.analysis.predictions import Predictions, auroc_share
 from interp.analysis.probes import cross_validate
@@ -138,7 +138,7 @@ def memorisation(
 
 
 def nuisance_rows(
-    x: Float[np.ndarray, "item feature"],
+    x: FoldFeatures,
     task: Predictions,
     nuisances: Mapping[str, Labels],
     *,
@@ -154,7 +154,7 @@ def nuisance_rows(
     both. Raises `StatisticsError` for a nuisance that `can_compete` would leave out.
     """
     of_task, rows = auroc_share(task), []
-    groups = np.full(len(x), "", dtype=object)
+    groups = np.full(len(x.x), "", dtype=object)
     groups[task.rows] = task.groups
     for name, labels in nuisances.items():
         if not can_compete(labels, folds):

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy import sparse
+from scipy.linalg import cho_factor, cho_solve
 from sklearn.utils.extmath import randomized_svd
 
 from interp.analysis.features import Features
@@ -105,10 +106,10 @@ def _ridge(rows: Features) -> Callable[[Features, Features], np.ndarray]:
         return lambda a, b: ((a @ b.T).toarray() - (a @ axes.T * weight) @ (b @ axes.T).T) / penalty
     rows = rows.astype(np.float64)
     if rows.shape[1] <= len(rows):
-        gram = rows.T @ rows + penalty * np.eye(rows.shape[1])
-        return lambda a, b: a @ np.linalg.solve(gram, b.T)
-    gram = rows @ rows.T + penalty * np.eye(len(rows))
-    return lambda a, b: (a @ b.T - (a @ rows.T) @ np.linalg.solve(gram, rows @ b.T)) / penalty
+        factor = cho_factor(rows.T @ rows + penalty * np.eye(rows.shape[1]))
+        return lambda a, b: a @ cho_solve(factor, b.T)
+    factor = cho_factor(rows @ rows.T + penalty * np.eye(len(rows)))
+    return lambda a, b: (a @ b.T - (a @ rows.T) @ cho_solve(factor, rows @ b.T)) / penalty
 
 
 def shared_inflation(g: Float[np.ndarray, "block block"]) -> float:

@@ -21,6 +21,10 @@ _SMALLEST_SQUARE = 1e-10
 _RARE = 0.1
 
 
+MOST_KEPT = 8 << 20
+"""Bytes of a fold's features that are kept for the next labels."""
+
+
 def check_features(
     x: Float[np.ndarray, "item feature"], y: Shaped[np.ndarray, " item"]
 ) -> set[str]:
@@ -67,6 +71,26 @@ def features_of(
     """
     z = standardiser(x[fold.train])(x)
     return in_span(z, fold.train) if turned else z
+
+
+class FoldFeatures:
+    """`features_of` one `x`: those of a fold are made once, where they are small enough to be kept,
+    since probes of several labels read the same.
+    """
+
+    def __init__(self, x: Float[np.ndarray, "item feature"]) -> None:
+        self.x = x
+        self._kept: dict[tuple[bytes, bool], Features] = {}
+
+    def of(self, fold: Fold, *, turned: bool) -> Features:
+        """What a probe reads of all items in this fold."""
+        key = fold.train.tobytes(), turned
+        if key in self._kept:
+            return self._kept[key]
+        made = features_of(self.x, fold, turned=turned)
+        if made.nbytes <= MOST_KEPT:
+            self._kept[key] = made
+        return made
 
 
 def standardiser(x: Float[np.ndarray, "item feature"]) -> Callable[[np.ndarray], np.ndarray]:

@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from interp.analysis.dependence import blocks_of, influences
-from interp.analysis.features import Features, check_features, features_of
+from interp.analysis.features import Features, FoldFeatures, check_features
 from interp.analysis.folds import Fold, Folds, fold_of, straddling
 from interp.analysis.many_logistic import fit_labellings
 from interp.analysis.predictions import Predictions, log_losses
@@ -81,7 +81,7 @@ def probe_named(name: str) -> Probe:
 
 
 def cross_validate(
-    x: Float[np.ndarray, "item feature"],
+    x: Float[np.ndarray, "item feature"] | FoldFeatures,
     y: Labels,
     groups: Labels,
     *,
@@ -91,24 +91,26 @@ def cross_validate(
     parts: Labels | None = None,
 ) -> Predictions:
     """Fit `probe` on each fold's training rows and predict its test rows; inner folds choose its
-    setting, unless `settings` (one a fold) gives it. `parts` as in `predict_folds`.
+    setting, unless `settings` (one a fold) gives it. `parts` as in `predict_folds`. Who asks of
+    several labels gives `FoldFeatures(x)`.
 
     Raises `DataError` when x is not finite or all zero, `StatisticsError` for one class or when a
     group lies on both sides of a fold (folds made by `plain_folds` are let through with a warning),
     `UsageError` for an unknown probe.
     """
     kind = probe_named(probe)
-    found = check_features(x, np.asarray(y).astype(str))
-    if min(len(fold.train) for fold in folds) < x.shape[1]:
+    features = x if isinstance(x, FoldFeatures) else FoldFeatures(x)
+    found = check_features(features.x, np.asarray(y).astype(str))
+    if min(len(fold.train) for fold in folds) < (width := features.x.shape[1]):
         found.add(
-            f"fewer training items than the {x.shape[1]} dimensions: any labelling of them can "
+            f"fewer training items than the {width} dimensions: any labelling of them can "
             "be separated, so only the penalty, the held-out score and the permutation p speak."
         )
     grids = [(setting,) for setting in settings] if settings else [kind.grid] * len(folds)
     if settings:  # nothing is left to choose, so that nobody asks for a loss on inner folds
         folds = [replace(fold, inner=()) for fold in folds]
     told = predict_folds(
-        lambda fold: features_of(x, fold, turned=kind.turns),
+        lambda fold: features.of(fold, turned=kind.turns),
         y,
         groups,
         folds=folds,

@@ -23,6 +23,7 @@ from interp.analysis.controls import (
     relabellings,
 )
 from interp.analysis.design import Design
+from interp.analysis.features import FoldFeatures
 from interp.analysis.folds import Folds, grouped_folds
 from interp.analysis.nested import (
     NESTED_AUROC,
@@ -118,7 +119,8 @@ def probe_rows(
     (name -> a label per item) add rows marked "nuisance", with the name under `target`. `p` stands
     on the AUROC's row and is that of `permutation_null` (`P_OF_RIDGE`). Raises as `cross_validate`.
     """
-    predictions = cross_validate(x, task.y, task.groups, folds=task.folds, probe=probe)
+    features = FoldFeatures(x)
+    predictions = cross_validate(features, task.y, task.groups, folds=task.folds, probe=probe)
     null = permutation_null(x, task.labellings, folds=task.folds)
     found = [{"control": "", **row} for row in score(predictions)]
     if control:
@@ -126,7 +128,7 @@ def probe_rows(
             {"control": "memorisation", **row}
             for row in memorisation(x, predictions, probe=probe, seed=task.seed)
         ]
-    rivals = nuisance_rows(x, predictions, nuisances or {}, folds=task.folds, probe=probe)
+    rivals = nuisance_rows(features, predictions, nuisances or {}, folds=task.folds, probe=probe)
     found += [{"control": "nuisance", **row} for row in rivals]
     for row in found:
         tested = (

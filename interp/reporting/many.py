@@ -173,7 +173,7 @@ def alike_beside(values: Float[np.ndarray, "emotion emotion"]) -> list[int]:
 
     What was not measured counts as not alike.
     """
-    filled = np.nan_to_num(values, nan=0.0)
+    filled = np.where(np.isnan(values), 0.0, values)
     apart = np.max(np.abs(filled)) - (filled + filled.T) / 2
     np.fill_diagonal(apart, 0.0)
     tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
