@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interp.analysis import transfer
-from interp.analysis.baselines import BASELINES
+from interp.analysis import baselines, transfer
 from interp.analysis.folds import straddling
 from interp.analysis.probes import PROBES, cross_validate
 from interp.analysis.questions import lexicons
@@ -77,8 +76,8 @@ def cell(found: pd.DataFrame, fit: str, test: str, **wanted: str) -> pd.Series:
 
 @pytest.fixture(autouse=True)
 def _few_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {name: BASELINES[name] for name in ("bag_of_words", "length")}
-    monkeypatch.setattr(transfer, "BASELINES", few)
+    few = {name: baselines.BASELINES[name] for name in ("bag_of_words", "length")}
+    monkeypatch.setattr(baselines, "BASELINES", few)
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,8 @@ from interp.defaults import CORES
 from interp.errors import UsageError
 from interp.ray_cluster import ray_cluster
 
-T = TypeVar("T")
-R = TypeVar("R")
+Place = TypeVar("Place")
+Found = TypeVar("Found")
 
 SERIAL = "serial"
 
@@ -50,7 +50,7 @@ _KNOWN = re.compile(rf"{SERIAL}|{CORES}|(processes|ray):[1-9]\d{{0,3}}")
 _executor: ContextVar[str] = ContextVar("executor", default=SERIAL)
 
 
-def check_executor(executor: str) -> None:
+def check_analysts(executor: str) -> None:
     """Raise `UsageError` for an executor that `spread_by` does not know."""
     if not _KNOWN.fullmatch(executor):
         raise UsageError(
@@ -66,9 +66,9 @@ def spread_by(executor: str) -> Iterator[None]:
     room for.
 
     All compute with one thread: the fits are small, and a second thread waits more than it works.
-    Workers end with the block. Raises as `check_executor`.
+    Workers end with the block. Raises as `check_analysts`.
     """
-    check_executor(executor)
+    check_analysts(executor)
     token = _executor.set(executor)
     try:
         with threadpool_limits(1):
@@ -79,7 +79,7 @@ def spread_by(executor: str) -> Iterator[None]:
             get_reusable_executor(max_workers=1, reuse=True).shutdown(kill_workers=True)
 
 
-def spread(work: Callable[[T], R], places: Iterable[T]) -> Iterator[R]:
+def spread(work: Callable[[Place], Found], places: Iterable[Place]) -> Iterator[Found]:
     """`work` of each place, in their order, by the executor of `spread_by` (serial outside it).
 
     `work` and the places must be such as can be sent to another process. What `work` raises is
@@ -109,8 +109,8 @@ def workers_here(place: Any) -> int:
 
 
 def _by_workers(
-    work: Callable[[T], R], places: Iterator[T], count: int, *, ray: bool
-) -> Iterator[R]:
+    work: Callable[[Place], Found], places: Iterator[Place], count: int, *, ray: bool
+) -> Iterator[Found]:
     calls = (joblib.delayed(_undisturbed)(work, place) for place in places)
     if ray:
         yield from _by_ray(calls, count)
@@ -130,7 +130,7 @@ def _by_ray(calls: Iterator[Any], count: int) -> Iterator[Any]:
                 yield from pool(block)
 
 
-def _undisturbed(work: Callable[[T], R], place: T) -> R:
+def _undisturbed(work: Callable[[Place], Found], place: Place) -> Found:
     """`work` in a worker: with one thread, and without heeding Ctrl-C, which the process that it
     works for does.
     """

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.formatting import label
-from interp.reporting.many import Told, emotion_maps, too_many
+from interp.reporting.many import MapTexts, emotion_maps, too_many
 from interp.reporting.select import (
     column,
     groups,
@@ -37,7 +37,7 @@ _REPORTED = Look("#000000", "*")
 
 
 _STRENGTH = "Strength 1 adds the direction at its natural length."
-_SUCCESS_OF_MANY = Told(
+_SUCCESS_OF_MANY = MapTexts(
     "How often the judge finds the target emotion in steered continuations",
     "share",
     0.0,
@@ -46,7 +46,7 @@ _SUCCESS_OF_MANY = Told(
     f"{_STRENGTH} The prompts chose the layer, the positions and the strength.",
     "continuations per cell",
 )
-_DOSE_OF_MANY = Told(
+_DOSE_OF_MANY = MapTexts(
     "How steering moves the probability of the emotion's words",
     "gain (nats)",
     0.0,

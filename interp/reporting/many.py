@@ -43,7 +43,7 @@ _NAMED = 40
 """The most names that a square matrix bears below, where they stand side by side."""
 
 
-class Told(NamedTuple):
+class MapTexts(NamedTuple):
     """What a figure of many emotions says: its title, what its colours mean (`unit`), the value at
     which a cell is white, what its columns are (`x`, a number column, and its name), how a caption
     reads it, and what n counts.
@@ -73,7 +73,7 @@ def too_many(rows: pd.DataFrame) -> bool:
     return column(rows, "emotion").nunique() > MOST_PANELS
 
 
-def emotion_maps(rows: pd.DataFrame, by: Sequence[str], told: Told) -> Figure:
+def emotion_maps(rows: pd.DataFrame, by: Sequence[str], told: MapTexts) -> Figure:
     """A map emotion x `told.x`, one for each line that a panel of few emotions would have had (the
     combinations of the columns `by`), white where the value is `told.nothing`.
 
@@ -111,7 +111,7 @@ def _map(
     rows: pd.DataFrame,
     names: list[str],
     places: list[float],
-    told: Told,
+    told: MapTexts,
     limit: float,
 ) -> None:
     at = column(rows, "emotion"), numbers(rows, told.x)
@@ -148,7 +148,7 @@ def name_square(panel: Axes, names: Sequence[str]) -> None:
     panel.set_xticks(range(len(names)), [label(name) for name in names], rotation=90, ha="center")
 
 
-def spread(panels: list[tuple[str, pd.DataFrame]], n: int) -> list[tuple[str, pd.DataFrame]]:
+def some_of(panels: list[tuple[str, pd.DataFrame]], n: int) -> list[tuple[str, pd.DataFrame]]:
     """The panels of a figure of `n` names: all of them up to twelve names, else at most four,
     evenly spaced from the first to the last.
     """

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interp.reporting.formatting import label, whole
-from interp.reporting.many import Told, emotion_maps, too_many
+from interp.reporting.many import MapTexts, emotion_maps, too_many
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.select import (
     column,
@@ -98,7 +98,7 @@ def patching_curves(table: pd.DataFrame) -> Figure:
     rows, _ = pooled(scores)
     rows = _at_several_layers(rows)
     if too_many(rows):
-        told = Told(_CURVES, unit, 0.0, "layer", "layer", _SCALE[unit], "pairs per cell")
+        told = MapTexts(_CURVES, unit, 0.0, "layer", "layer", _SCALE[unit], "pairs per cell")
         return emotion_maps(rows, ["site", "mode", "position", "control"], told)
     panels = [
         (", ".join(filter(None, (name, mode))), own)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
-from interp.analysis.spread import check_executor as check_analysts
+from interp.analysis.spread import check_analysts
 from interp.capture.plan import parse_positions
 from interp.capture.workers.executors import check_executor
 from interp.errors import UsageError

@@ -20,7 +20,7 @@ from interp.reporting.finding import (
 )
 from interp.reporting.formatting import label, number, p_value, whole
 from interp.reporting.many import (
-    Told,
+    MapTexts,
     emotion_maps,
     name_square,
     ordered,
@@ -98,7 +98,7 @@ def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
     select(rows, control="")
     if too_many(rows):
         reading = "The map called random: the mean of random sets of the same layers and size."
-        told = Told(title, y, 0.0, "k", "k ablated", reading, "pairs")
+        told = MapTexts(title, y, 0.0, "k", "k ablated", reading, "pairs")
         return emotion_maps(rows, ["component", "mode", "control"], told)
     panels = groups(rows, ["emotion"])
     kinds = list(dict.fromkeys(zip(column(rows, "component"), column(rows, "mode"), strict=True)))

@@ -12,11 +12,11 @@ from interp.reporting.decisions import Verdict, decide, opposite
 from interp.reporting.finding import Caution, Finding, claim, number_of, p_of
 from interp.reporting.formatting import label, p_value, whole
 from interp.reporting.many import (
-    Told,
+    MapTexts,
     emotion_maps,
     name_square,
     ordered,
-    spread,
+    some_of,
     square_height,
     too_many,
 )
@@ -90,7 +90,7 @@ def _by_emotion(
     rows = select(table, metric=metric)
     lines = ["site", "position", "method"]
     if too_many(rows):
-        told = Told(title, y, nothing, "layer", "layer", reading, "per cell")
+        told = MapTexts(title, y, nothing, "layer", "layer", reading, "per cell")
         return emotion_maps(rows, lines, told)
     panels = groups(rows, ["emotion"])
     columns = columns_for(len(panels))
@@ -117,7 +117,7 @@ def direction_cosines(table: pd.DataFrame) -> Figure:
     rows = select(table, metric="cosine")
     panels = groups(rows, ["layer", "site", "position", "method"])
     names = list(dict.fromkeys([*column(rows, "emotion"), *column(rows, "target")]))
-    names, panels = ordered(panels[-1][1], names), spread(panels, len(names))
+    names, panels = ordered(panels[-1][1], names), some_of(panels, len(names))
     wide = 9.0 if len(panels) > 1 else 6.4
     figure, axes = facets(len(panels), columns=2, height=square_height(len(names)), width=wide)
     for panel, (_, own) in zip(axes, panels, strict=True):
