@@ -16,7 +16,7 @@ import pytest
 from interp.analysis import spread as spreading
 from interp.analysis.design import Design
 from interp.analysis.site_probes import prepare, probe_sites, text_predictions
-from interp.analysis.spread import spread, spread_by, workers_here
+from interp.analysis.spread import share_out, spread_by, workers_here
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.made import twins
 
@@ -71,7 +71,7 @@ def children() -> set[str]:
 def test_processes_do_the_work_in_order_and_end_with_the_block():
     before = children()
     with spread_by("processes:2"):
-        found = list(spread(pid, range(5)))
+        found = list(share_out(pid, range(5)))
     assert [place for place, _ in found] == list(range(5))
     assert os.getpid() not in {who for _, who in found}
     time.sleep(0.2)
@@ -84,7 +84,7 @@ def test_this_process_begins_and_the_cores_go_on(monkeypatch):
     monkeypatch.setattr(spreading, "WORTH_WORKERS", 0.0)
     monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     with spread_by("cores"):
-        found = list(spread(pid, range(5)))
+        found = list(share_out(pid, range(5)))
     assert [place for place, _ in found] == list(range(5))
     assert found[0][1] == os.getpid()
     assert all(who != os.getpid() for _, who in found[1:])
@@ -92,13 +92,13 @@ def test_this_process_begins_and_the_cores_go_on(monkeypatch):
 
 def test_short_work_starts_no_process():
     with spread_by("cores"):
-        assert {who for _, who in spread(pid, range(5))} == {os.getpid()}
-    assert {who for _, who in spread(pid, range(5))} == {os.getpid()}
+        assert {who for _, who in share_out(pid, range(5))} == {os.getpid()}
+    assert {who for _, who in share_out(pid, range(5))} == {os.getpid()}
 
 
 def test_an_error_keeps_its_name():
     with spread_by("processes:2"), pytest.raises(StatisticsError, match="third place"):
-        list(spread(refuse, range(4)))
+        list(share_out(refuse, range(4)))
 
 
 def test_as_many_processes_as_have_room(monkeypatch):
@@ -117,14 +117,14 @@ def test_an_unknown_executor_is_refused(executor):
 
 SLEEPER = """
 import time
-from interp.analysis.spread import spread, spread_by
+from interp.analysis.spread import share_out, spread_by
 
 def work(place):
     print("at", place, flush=True)
     time.sleep(30)
 
 with spread_by("processes:2"):
-    list(spread(work, range(4)))
+    list(share_out(work, range(4)))
 """
 
 

@@ -27,7 +27,7 @@ from interp.analysis.features import Features, standardiser
 from interp.analysis.folds import Fold, Folds
 from interp.analysis.predictions import Predictions, score
 from interp.analysis.probes import Probe, predict_folds
-from interp.analysis.spread import spread
+from interp.analysis.spread import share_out
 from interp.errors import DataError, UsageError
 from interp.stats import Labels
 
@@ -162,7 +162,7 @@ def predict_texts(
     parts: Labels | None = None,
 ) -> dict[str, Predictions]:
     """`predict_text` of every baseline of `BASELINES`, by name; `parts` as in `predict_folds`."""
-    told = spread(
+    told = share_out(
         lambda name: predict_text(
             texts, y, groups, folds=folds, baseline=name, lexicons=lexicons, parts=parts
         ),

@@ -22,7 +22,7 @@ from interp.analysis.features import features_of
 from interp.analysis.folds import Fold, Folds
 from interp.analysis.predictions import Predictions, auroc_statistic
 from interp.analysis.probes import PROBES, fit_predict
-from interp.analysis.spread import spread
+from interp.analysis.spread import share_out
 from interp.defaults import PROBE
 
 REFITS = 199
@@ -74,7 +74,7 @@ def refitted(
         probe=probe,
         settings=told.chosen,
     )
-    for place in spread(refit, places):
+    for place in share_out(refit, places):
         for draws, test, found in place:
             probability[draws[:, None], test] = found
     return probability

@@ -35,7 +35,7 @@ from interp.analysis.nested import (
 from interp.analysis.predictions import Predictions, score
 from interp.analysis.probes import cross_validate
 from interp.analysis.refits import REFITS, SiteRows, Sites, refit_null
-from interp.analysis.spread import spread
+from interp.analysis.spread import share_out
 from interp.analysis.stats import max_t
 from interp.chance import benjamini_hochberg
 from interp.defaults import PROBE
@@ -162,7 +162,7 @@ def probe_sites(
     told: list[Predictions] = []
     warnings: set[str] = set(_floor(task))
     asked = partial(_at_place, task=task, probe=probe, control=control, nuisances=nuisances)
-    for where, found, correlations in spread(asked, sites()):
+    for where, found, correlations in share_out(asked, sites()):
         rows += [{**where, **row} for row in found.rows]
         nulls.append(found.null)
         inner.append(correlations)

@@ -2,7 +2,7 @@
 it changes no result.
 
     with spread_by("processes:2"):
-        for found in spread(work, places):
+        for found in share_out(work, places):
             ...
 
 joblib does the work: it starts the processes, hands out the places, and gives the results back in
@@ -29,8 +29,8 @@ from interp.defaults import CORES
 from interp.errors import UsageError
 from interp.ray_cluster import ray_cluster
 
-Place = TypeVar("Place")
-Found = TypeVar("Found")
+_Place = TypeVar("_Place")
+_Found = TypeVar("_Found")
 
 SERIAL = "serial"
 
@@ -61,7 +61,7 @@ def check_analysts(executor: str) -> None:
 
 @contextmanager
 def spread_by(executor: str) -> Iterator[None]:
-    """Inside, `spread` works by this executor: `serial`, `processes:N`, `ray:N`; or `cores`: this
+    """Inside, `share_out` works by this executor: `serial`, `processes:N`, `ray:N`; or `cores`: this
     process alone for `WORTH_WORKERS` seconds, and then as many processes as there are cores and
     room for.
 
@@ -79,7 +79,7 @@ def spread_by(executor: str) -> Iterator[None]:
             get_reusable_executor(max_workers=1, reuse=True).shutdown(kill_workers=True)
 
 
-def spread(work: Callable[[Place], Found], places: Iterable[Place]) -> Iterator[Found]:
+def share_out(work: Callable[[_Place], _Found], places: Iterable[_Place]) -> Iterator[_Found]:
     """`work` of each place, in their order, by the executor of `spread_by` (serial outside it).
 
     `work` and the places must be such as can be sent to another process. What `work` raises is
@@ -109,8 +109,8 @@ def workers_here(place: Any) -> int:
 
 
 def _by_workers(
-    work: Callable[[Place], Found], places: Iterator[Place], count: int, *, ray: bool
-) -> Iterator[Found]:
+    work: Callable[[_Place], _Found], places: Iterator[_Place], count: int, *, ray: bool
+) -> Iterator[_Found]:
     calls = (joblib.delayed(_undisturbed)(work, place) for place in places)
     if ray:
         yield from _by_ray(calls, count)
@@ -130,7 +130,7 @@ def _by_ray(calls: Iterator[Any], count: int) -> Iterator[Any]:
                 yield from pool(block)
 
 
-def _undisturbed(work: Callable[[Place], Found], place: Place) -> Found:
+def _undisturbed(work: Callable[[_Place], _Found], place: _Place) -> _Found:
     """`work` in a worker: with one thread, and without heeding Ctrl-C, which the process that it
     works for does.
     """

@@ -35,7 +35,7 @@ from interp.analysis.nested import PlaceColumns, choose_places, joined
 from interp.analysis.predictions import Predictions
 from interp.analysis.probes import cross_validate
 from interp.analysis.refits import SiteRows, Sites, null_of, refitted
-from interp.analysis.spread import spread
+from interp.analysis.spread import share_out
 from interp.defaults import PROBE
 from interp.errors import DataError, StatisticsError
 from interp.progress import track
@@ -182,7 +182,7 @@ def _inner(sites: Sites, task: ArmTask) -> dict[str, Float[np.ndarray, "place fo
     """For each arm that is fitted: how well each place tells its labels on the inner folds."""
     folds = {arm: task.folds(arm) for arm in task.fitted}
     found: dict[str, list[np.ndarray]] = {arm: [] for arm in task.fitted}
-    for place in spread(partial(_inner_at, labellings=task.labellings, folds=folds), sites()):
+    for place in share_out(partial(_inner_at, labellings=task.labellings, folds=folds), sites()):
         for arm, correlations in place.items():
             found[arm].append(correlations)
     return {arm: np.array(own) for arm, own in found.items()}
