@@ -8,12 +8,12 @@ leave empty and reports print as "no interval": a bound is never made up.
     quantity                interval                       why
     mean                    studentised bootstrap, or t    covers at 4 groups, skewed or not
     ratio of means          Fieller                        knows when the denominator may be zero
-    log-loss, d'            jackknife                      knows no more than the statistic
+    d'                      jackknife                      knows no more than the statistic
 """
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -113,21 +113,16 @@ def ratio_interval(
     return estimate_of(value, low, high, len(above))
 
 
-def jackknife(
-    statistic: Statistic,
-    groups: Labels,
-    *,
-    scale: Literal["plain", "positive"] = "plain",
-    inflation: float = 1.0,
-) -> Estimate:
+def jackknife(statistic: Statistic, groups: Labels, *, inflation: float = 1.0) -> Estimate:
     """The statistic of all items with an interval from leaving out each group in turn.
 
-    Student's t on the `scale`: plain, or positive (log). `inflation` multiplies the standard error.
-    No interval with fewer than 2 groups, or where the statistic needs every group.
-    Raises `StatisticsError` when the statistic itself is undefined. Source: Miller (1974).
+    Student's t; `inflation` multiplies the standard error. No interval with fewer than 2 groups, or
+    where the statistic needs every group. Raises `StatisticsError` when the statistic itself is
+    undefined. Source: Miller (1974).
     """
     value, left_out, _ = without_each(statistic, groups)
-    return estimate_of(value, *_on_scale(value, inflation * reach_of(left_out), scale), len(groups))
+    reach = inflation * reach_of(left_out)
+    return estimate_of(value, value - reach, value + reach, len(groups))
 
 
 def without_each(
@@ -232,13 +227,6 @@ def _draws(n: int) -> Float[np.ndarray, "draw group"]:
     """How often each of `n` groups occurs in each of `N_DRAWS` draws with replacement."""
     drawn = np.random.default_rng(n).multinomial(n, np.full(n, 1 / n), size=N_DRAWS)
     return drawn.astype(np.float64)
-
-
-def _on_scale(value: float, reach: float, scale: str) -> tuple[float, float]:
-    """value -+ reach, taken on the scale and brought back (delta method)."""
-    if scale == "positive" and value > 0:
-        return value * float(np.exp(-reach / value)), value * float(np.exp(reach / value))
-    return value - reach, value + reach
 
 
 def students_quantile(n: int) -> float:

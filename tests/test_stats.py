@@ -149,14 +149,6 @@ def test_a_statistic_that_needs_every_group_has_no_interval() -> None:
         stats.jackknife(lambda w: np.full(len(w), np.nan), ["a", "b"])
 
 
-def test_a_positive_scale_keeps_the_loss_above_zero() -> None:
-    losses = np.array([0.01, 0.02, 0.01, 3.0])
-    plain = stats.jackknife(mean_of(losses), list("abcd"))
-    found = stats.jackknife(mean_of(losses), list("abcd"), scale="positive")
-    assert plain.ci_low < 0 < found.ci_low
-    assert np.log(found.ci_high / found.value) == pytest.approx(np.log(found.value / found.ci_low))
-
-
 def test_wilson_against_the_published_example() -> None:
     """Newcombe (1998), table I: 81 of 263 gives .2553 to .3662; 0 of 20 gives 0 to .1611."""
     assert wilson(81, 263)[1:3] == pytest.approx((0.2553, 0.3662), abs=1e-4)

@@ -61,9 +61,9 @@ def check_analysts(executor: str) -> None:
 
 @contextmanager
 def spread_by(executor: str) -> Iterator[None]:
-    """Inside, `share_out` works by this executor: `serial`, `processes:N`, `ray:N`; or `cores`: this
-    process alone for `WORTH_WORKERS` seconds, and then as many processes as there are cores and
-    room for.
+    """Inside, `share_out` works by this executor: `serial`, `processes:N`, `ray:N`; or `cores`:
+    this process alone for `WORTH_WORKERS` seconds, and then as many processes as there are cores
+    and room for.
 
     All compute with one thread: the fits are small, and a second thread waits more than it works.
     Workers end with the block. Raises as `check_analysts`.

@@ -172,7 +172,7 @@ INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
         f"probe {m}, shift {s}, n {n}": partial(_score, m, n, s)
         for s in (0.0, 1.0, 3.0)
         for n in _SIZES
-        for m in ("auroc", "accuracy", "log_loss")
+        for m in ("auroc", "accuracy")
     },
     **{
         f"{m}, any of 4 sites, shift {s}, n {n}": partial(_nested, m, n, s)
