@@ -150,6 +150,9 @@ def test_scores_are_those_of_the_held_out_probabilities() -> None:
     assert rows["log_loss"]["value"] == pytest.approx(-np.log(own).mean())
     inside = [auroc(neutral[told.fold == k], told.y[told.fold == k] == "neutral") for k in range(5)]
     assert rows["auroc"]["value"] == pytest.approx(np.mean(inside))
+    loss = rows.pop("log_loss")
+    assert np.isnan([loss["ci_low"], loss["ci_high"]]).all()  # none is known that covers
+    assert loss["n"] == 80
     assert all(
         row["ci_low"] <= row["value"] <= row["ci_high"] and row["n"] == 80 for row in rows.values()
     )
