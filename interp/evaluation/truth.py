@@ -48,8 +48,8 @@ def check_truth(*, seed: int = 0) -> list[TableRow]:
     Metrics: cosine (with the planted direction), auroc (planted components against distractors),
     error (relative, for ablation; in layers, for layer; in degrees, for angles), rate (share of
     cases that came out as planted), p (corrected over layers), correlation (of distances), cka, r2
-    (of a map, on scenarios that it has not seen). `seed` draws the texts and all that is random in the
-    methods; the models stay the same.
+    (of a map, on scenarios that it has not seen). `seed` draws the texts and all that is random in
+    the methods; the models stay the same.
     """
     bed, null = open_bench("planted", seed=seed), open_bench("planted_null", seed=seed)
     return [row for check in CHECKS.values() for row in check(bed, null, seed)]
