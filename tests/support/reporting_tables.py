@@ -414,8 +414,8 @@ def _silhouettes() -> list[dict]:
 
 MAKERS = {
     "probes": probes, "transfer": transfer, "directions": directions, "cosines": cosines,
-    "geometry": geometry, "patching": patching, "contributions": contributions, "ablation": ablation,
-    "steering": steering,
+    "geometry": geometry, "patching": patching, "contributions": contributions,
+    "ablation": ablation, "steering": steering,
 }  # fmt: skip
 
 
