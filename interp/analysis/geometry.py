@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from interp.analysis.products import Products, corrected
+from interp.analysis.products import Products, cosines_of
 from interp.chance import permutation_p
 from interp.errors import StatisticsError
 from interp.stats import Estimate, estimate_of, reach_of
@@ -128,7 +128,7 @@ def principal_axes(inner: Square, *, most: int = 3) -> Axes:
 
     Raises `StatisticsError` where the means have no spread that other scenarios repeat.
     """
-    middle = centred(inner)
+    middle = less_mean(inner)
     values, vectors = np.linalg.eigh(middle)
     total = float(np.trace(middle))
     if not total > 0:
@@ -177,7 +177,7 @@ def rating_test(
     return own, p
 
 
-def centred(inner: Square) -> Square:
+def less_mean(inner: Square) -> Square:
     """The products of the means less their grand mean."""
     return inner - inner.mean(axis=0) - inner.mean(axis=1)[:, None] + inner.mean()
 
@@ -188,14 +188,14 @@ def centred_cosines(inner: Square) -> Square:
 
     Centring alone makes their mean about -1 / (E - 1), whatever the emotions are.
     """
-    return corrected(centred(inner))
+    return cosines_of(less_mean(inner))
 
 
 def reliability(found: Products) -> Float[np.ndarray, " emotion"]:
     """The share of each centred mean's squared length that other scenarios repeat; not above zero:
     it is noise.
     """
-    return np.diag(centred(found.whole)) / np.diag(centred(found.biased))
+    return np.diag(less_mean(found.whole)) / np.diag(less_mean(found.biased))
 
 
 def _standard(values: np.ndarray) -> np.ndarray:

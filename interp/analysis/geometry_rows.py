@@ -26,7 +26,7 @@ from interp.results import TableRow
 from interp.sites import Site
 from interp.stats import Labels, mean_interval
 
-METHOD = "crossnobis"
+OF_DISTANCES = "crossnobis"
 """Squared distances in units of the noise, free of its bias."""
 
 P_OF_RSA = "emotions change places in the reference"
@@ -45,7 +45,7 @@ class Space:
 
     def row(self, metric: str, **columns: Any) -> TableRow:
         """A row of this space."""
-        same = {"control": self.control, "method": self.control or METHOD, "n": self.found.n}
+        same = {"control": self.control, "method": self.control or OF_DISTANCES, "n": self.found.n}
         return {**self.where, **same, "metric": metric, **columns}
 
 
@@ -108,7 +108,7 @@ def cosine_rows(space: Space) -> Iterator[TableRow]:
         yield space.row("centred_cosine", **pair, value=float(cosines[one, other]))
 
 
-def site_rows(
+def site_map_rows(
     sites: Sequence[Site], alike: Float[np.ndarray, "site site"], *, position: str, n: int
 ) -> Iterator[TableRow]:
     """How alike the emotions' means are at each two sites (`site_cosine`)."""

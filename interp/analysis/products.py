@@ -177,10 +177,10 @@ def alikeness(
     turned = np.stack([weights.astype(np.float32) @ x for x in flat])
     shared = flat.reshape(len(flat), -1) @ turned.reshape(len(flat), -1).T
     both = np.asarray((shared + shared.T) / 2, dtype=np.float64)
-    return corrected(both)
+    return cosines_of(both)
 
 
-def corrected(inner: Float[np.ndarray, "item item"]) -> Float[np.ndarray, "item item"]:
+def cosines_of(inner: Float[np.ndarray, "item item"]) -> Float[np.ndarray, "item item"]:
     """Cosines from unbiased products; NaN beside an item whose squared length is not above zero."""
     square = np.where(np.diag(inner) > 0, np.diag(inner), np.nan)
     return np.clip(inner / np.sqrt(np.outer(square, square)), -1.0, 1.0)

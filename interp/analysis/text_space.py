@@ -10,11 +10,11 @@ from jaxtyping import Float
 from interp.analysis.baselines import BASELINES, Lexicons
 from interp.analysis.folds import Fold
 
-Named = Iterator[tuple[str, Float[np.ndarray, "row feature"]]]
+NamedRows = Iterator[tuple[str, Float[np.ndarray, "row feature"]]]
 """The name of each text baseline, and rows of its features."""
 
 
-def text_features(texts: Sequence[str], *, lexicons: Lexicons) -> Named:
+def text_features(texts: Sequence[str], *, lexicons: Lexicons) -> NamedRows:
     """What each text baseline sees of the texts, learned on all of them without any label. One in
     whose eyes all texts are the same is left out.
     """
@@ -28,7 +28,7 @@ def text_features(texts: Sequence[str], *, lexicons: Lexicons) -> Named:
 
 def text_differences(
     affective: Sequence[str], neutral: Sequence[str], *, lexicons: Lexicons
-) -> Named:
+) -> NamedRows:
     """The features of each affective text less those of its twin. A baseline in whose eyes no pair
     differs is left out.
     """

@@ -31,7 +31,7 @@ def compare(runs: tuple[Path, ...], out: Path, maps: bool | None, seed: int, as_
     Example:
       interp compare runs/base runs/instruct --out runs/compared
     """
-    from interp.study.compare import compare as compare_runs
+    from interp.study.compare import compare_runs
 
     found = compare_runs(runs, out=out, maps=maps, seed=seed)
     if as_json:

@@ -34,7 +34,7 @@ MOST_COMPARED = 1500
 MOST_LAYERS = 12
 """Layers of a run, evenly spaced, that are compared with all of another one's."""
 
-DEPTH = 2 / 3
+COMPARED_AT = 2 / 3
 """The depth at which spaces are mapped onto each other: the layer nearest to it, beforehand."""
 
 N_SPLITS = 5
@@ -72,7 +72,7 @@ class Comparison:
     notes: tuple[str, ...] = field(default=())
 
 
-def compare(
+def compare_runs(
     paths: Sequence[Path], *, out: Path, maps: bool | None = None, seed: int = 0
 ) -> dict[str, Any]:
     """Compare finished runs and write OUT/comparison.html and OUT/comparison.csv; what was found.
@@ -105,7 +105,7 @@ def compare(
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[FinishedRun, ...]:
-    """The runs in these folders. Raises as `compare`."""
+    """The runs in these folders. Raises as `compare_runs`."""
     if len(paths) < 2:
         raise UsageError(f"{len(paths)} run: a comparison needs two runs or more.")
     places = [path.resolve() for path in paths]
@@ -132,7 +132,7 @@ def _finished(path: Path, name: str) -> FinishedRun:
 
 
 def compared(runs: Sequence[FinishedRun], *, maps: bool | None = None, seed: int = 0) -> Comparison:
-    """The comparison of runs that were read. Raises as `compare`."""
+    """The comparison of runs that were read. Raises as `compare_runs`."""
     notes = list(_missing(runs))
     rows = [row for one in runs for row in _curves(one)]
     first, *others = runs
@@ -247,7 +247,7 @@ def _layers(store: ActivationStore, run: FinishedRun) -> list[int]:
 
 
 def _nearest(layers: Sequence[int], n_layers: int) -> int:
-    return min(layers, key=lambda layer: abs((layer + 1) / n_layers - DEPTH))
+    return min(layers, key=lambda layer: abs((layer + 1) / n_layers - COMPARED_AT))
 
 
 def _rows(

@@ -17,7 +17,7 @@ from interp.analysis.geometry_rows import (
     cosine_rows,
     rsa_rows,
     silhouette_rows,
-    site_rows,
+    site_map_rows,
 )
 from interp.analysis.products import alikeness, gram_of, pair_weights, products, whitened
 from interp.analysis.questions import lexicons
@@ -140,7 +140,7 @@ def _site_map(study: Study, pairs: Pairs) -> TableRows:
     apart = [np.subtract(*study.twins(site, pairs)) for site in sites]
     labels = [item.emotion for item in pairs.affective]
     alike = alikeness(apart, pair_weights(labels, pairs.groups))
-    return list(site_rows(sites, alike, position=study.position, n=len(pairs)))
+    return list(site_map_rows(sites, alike, position=study.position, n=len(pairs)))
 
 
 def _few(sites: list[Site], floats: int) -> list[Site]:

@@ -8,7 +8,6 @@ from interp.reporting.baselines import ABOVE_TEXT
 from interp.reporting.decisions import NONE, Number, Verdict, decide
 from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of, told_p
 from interp.reporting.geometries import (
-    adjacent_similarity,
     axis_ratings,
     best_fit,
     deepest,
@@ -16,12 +15,12 @@ from interp.reporting.geometries import (
     emotion_similarity,
     rsa_curves,
     silhouettes,
-    site_similarity,
 )
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import column, holds, least, measured, numbers, place, select, word
+from interp.reporting.site_maps import adjacent_similarity, site_similarity
 
-DEPTH = 2 / 3
+_DEPTH = 2 / 3
 """The depth of which the findings speak, chosen beforehand: the layer nearest to it."""
 
 _CLAIMS = {
@@ -69,8 +68,8 @@ def _finding(table: pd.DataFrame, reference: str) -> Finding:
 
 
 def at_depth(rows: pd.DataFrame) -> pd.DataFrame:
-    """The row of the layer nearest to `DEPTH`."""
-    away = (numbers(rows, "depth") - DEPTH).abs()
+    """The row of the layer nearest to `_DEPTH`."""
+    away = (numbers(rows, "depth") - _DEPTH).abs()
     return rows.loc[[away.idxmin()]]
 
 
