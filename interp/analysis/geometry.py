@@ -32,6 +32,8 @@ N_DRAWN = 4999
 """Random orders of more emotions than that."""
 
 _LARGEST = 1 - 1e-9
+_AT_ONCE = 2_000_000
+"""Distances that are moved at once."""
 
 
 def distances(inner: Float[np.ndarray, "*draw emotion emotion"]) -> Distances:
@@ -102,10 +104,14 @@ def label_test(
     """
     one, other = np.triu_indices(len(theory), k=1)
     orders = _orders(len(theory), seed)
-    moved = theory[orders[:, one], orders[:, other]]
-    same = int(np.isclose(moved, theory[one, other], rtol=0, atol=1e-12).all(axis=1).sum())
-    null = _standard(moved) @ _standard(found).T
-    own = correlation(found, theory[one, other])
+    known, standard = theory[one, other], _standard(found).T
+    same, draws = 0, []
+    for part in np.array_split(orders, -(-len(orders) * len(one) // _AT_ONCE)):
+        moved = theory[part[:, one], part[:, other]]
+        same += int(np.isclose(moved, known, rtol=0, atol=1e-12).all(axis=1).sum())
+        draws.append(_standard(moved) @ standard)
+    null = np.concatenate(draws)
+    own = correlation(found, known)
     p = [
         permutation_p(r, null[:, at]) if np.isfinite(r) else np.nan
         for at, r in enumerate(own.tolist())
@@ -172,7 +178,8 @@ def rating_test(
     if own[varies].size:
         axes, rated = _standard(places.T[varies[0][:, 0]]), _standard(ratings.T[varies[1][0]])
         orders = _orders(len(places), seed)
-        largest = np.array([np.abs(axes @ rated[:, order].T).max() for order in orders])
+        moved = np.einsum("ae,roe->oar", axes, rated[:, orders])
+        largest = np.abs(moved).max(axis=(1, 2))
         p[varies] = [[permutation_p(abs(r), largest) for r in row] for row in own[varies].tolist()]
     return own, p
 

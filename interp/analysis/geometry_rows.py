@@ -97,13 +97,14 @@ def axes_rows(space: Space, *, seed: int = 0) -> Iterator[TableRow]:
 
 def cosine_rows(space: Space) -> Iterator[TableRow]:
     """Of one place: the cosines of the emotions' means less their grand mean, corrected for
-    unreliability (`centred_cosine`), and how reliable each mean is (`reliability`).
+    unreliability (`centred_cosine`; no row beside a mean that is not reliable), and how reliable
+    each mean is (`reliability`).
     """
     names = space.found.names
     cosines = centred_cosines(space.found.whole)
     for emotion, share in zip(names, reliability(space.found).tolist(), strict=True):
         yield space.row("reliability", emotion=emotion, value=share)
-    for one, other in np.ndindex(cosines.shape):
+    for one, other in np.argwhere(np.isfinite(cosines)).tolist():
         pair = {"emotion": names[one], "target": names[other]}
         yield space.row("centred_cosine", **pair, value=float(cosines[one, other]))
 
@@ -111,8 +112,10 @@ def cosine_rows(space: Space) -> Iterator[TableRow]:
 def site_map_rows(
     sites: Sequence[Site], alike: Float[np.ndarray, "site site"], *, position: str, n: int
 ) -> Iterator[TableRow]:
-    """How alike the emotions' means are at each two sites (`site_cosine`)."""
-    for one, other in np.ndindex(alike.shape):
+    """How alike the emotions' means are at each two sites (`site_cosine`); no row for a site whose
+    emotions other scenarios do not repeat.
+    """
+    for one, other in np.argwhere(np.isfinite(alike)).tolist():
         a, b = sites[one], sites[other]
         place = {"site": a.name, "layer": a.layer, "position": position}
         other_place = {"other_site": b.name, "other_layer": b.layer}

@@ -72,8 +72,9 @@ def curve_rows(table: pd.DataFrame, wanted: CurveOf) -> Iterator[dict[str, Any]]
     rows = rows[(column(rows, "position") == word(rows, "position")) & rows["depth"].notna()]
     for at in range(len(rows)):
         row = rows.iloc[at]
-        kept = ("site", "layer", "depth", "method", "value", "ci_low", "ci_high", "n")
-        yield {"metric": "curve", "curve": wanted.name, **{name: row[name] for name in kept}}
+        kept = ("site", "layer", "depth", "method", "value", "ci_low", "ci_high")
+        told = {"metric": "curve", "curve": wanted.name, "n": int(row["n"])}
+        yield {**told, **{name: row[name] for name in kept}}
 
 
 @styled

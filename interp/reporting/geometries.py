@@ -182,10 +182,15 @@ def deepest(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _round_order(table: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
-    """The emotions of the rows by their angle on the map of the same layer."""
+    """The emotions of the rows' layer by their angle on its map; as they come, where there is
+    none.
+    """
     layer = whole(float(rows["layer"].iloc[0]))
+    every = select(table, metric="reliability", layer=layer)
+    names = list(dict.fromkeys(column(every, "emotion")))
+    if not holds(table, metric="axis_place", layer=layer):
+        return names
     own = select(table, metric="axis_place", layer=layer)
-    names = list(dict.fromkeys(column(rows, "emotion")))
     axis = numbers(own, "axis").map(whole)
     at = matrix(column(own, "emotion"), axis, own["value"], names, ["1", "2"]).to_numpy()
     angle = np.arctan2(at[:, 1], at[:, 0])

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from interp.reporting.formatting import whole
 from interp.reporting.matrices import colour_bar, heat
-from interp.reporting.select import column, groups, matrix, numbers, select, word
+from interp.reporting.select import column, matrix, numbers, select
 from interp.reporting.style import (
     chance,
     curve,
@@ -58,19 +58,13 @@ def _site_names(rows: pd.DataFrame, site: str, layer: str) -> "pd.Series[str]":
 def adjacent_similarity(table: pd.DataFrame) -> Figure:
     """How alike the emotions' means are at neighbouring sites, by layer."""
     rows = select(table, metric="site_cosine")
-    layer, other = (numbers(rows, name) for name in ("layer", "other_layer"))
-    a, b = column(rows, "site"), column(rows, "other_site")
-    within = (layer == other) & (a == "attn_out") & (b == "mlp_out")
-    onward = (other == layer + 1) & ((a == b) | ((a == "mlp_out") & (b == "attn_out")))
     figure, axes = facets(1, columns=1, height=2.8, width=7.0)
-    at = 0
-    for text, own in (("{a} and {b} of a layer", rows[within]), ("", rows[onward])):
-        for _, part in groups(own, ["site", "other_site"]) if len(own) else []:
-            told = text or "{a} and the next layer's {b}"
-            names = {"a": word(part, "site"), "b": word(part, "other_site")}
-            if part["value"].notna().any():
-                curve(axes[0], part, x="layer", look=look(at), text=told.format(**names)[:28])
-                at += 1
+    drawn = _neighbours(rows)
+    for at, (text, own) in enumerate(drawn.items()):
+        curve(axes[0], own, x="layer", look=look(at), text=text)
+    if not drawn:
+        told = "no two neighbouring sites were captured"
+        axes[0].text(0.5, 0.5, told, ha="center", transform=axes[0].transAxes)
     chance(axes[0], 0.0, "unrelated 0")
     layer_ticks(axes[0])
     outer_labels(figure, axes, x="layer", y="cosine")
@@ -84,3 +78,18 @@ def adjacent_similarity(table: pd.DataFrame) -> Figure:
         unit="pairs",
     )
     return figure
+
+
+def _neighbours(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of sites that follow each other: attention and MLP of a layer, an MLP and the next
+    layer's attention, the stream behind two layers; only those that were measured.
+    """
+    layer, other = (numbers(rows, name) for name in ("layer", "other_layer"))
+    a, b = column(rows, "site"), column(rows, "other_site")
+    same, onward = layer == other, other == layer + 1
+    found = {
+        "attn_out, mlp_out": rows[same & (a == "attn_out") & (b == "mlp_out")],
+        "mlp_out, next attn_out": rows[onward & (a == "mlp_out") & (b == "attn_out")],
+        "resid_post, next layer's": rows[onward & (a == "resid_post") & (b == "resid_post")],
+    }
+    return {text: own for text, own in found.items() if len(own)}

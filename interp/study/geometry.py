@@ -55,16 +55,14 @@ def geometry(study: Study) -> TableRows:
     _tell_unrated(pairs.emotions)
     stream = stream_sites(study)
     with threadpool_limits(1):  # small matrices: a second thread waits more than it works
-        places = {
-            site: _space(study, pairs, site) for site in track(stream, "geometry", unit="site")
-        }
+        places = _spaces(study, pairs, stream)
         words = list(_word_spaces(pairs))
         references = references_for(pairs.emotions)
         seed = study.settings.seed
         rows = list(rsa_rows(list(places.values()), words, references, seed=seed))
-        for site in mapped(stream, study.model.dims.n_layers):
-            rows += axes_rows(places[site], seed=seed)
+        for site in mapped(list(places), study.model.dims.n_layers):
             rows += cosine_rows(places[site])
+            rows += _axes(places[site], site, seed=seed)
         rows += _site_map(study, pairs)
         rows += _silhouettes(study, stream)
     return rows
@@ -101,10 +99,31 @@ def _tell_unrated(emotions: Sequence[str]) -> None:
         )
 
 
-def _space(study: Study, pairs: Pairs, site: Site) -> Space:
-    affective, neutral = study.twins(site, pairs)
-    where = {"site": site.name, "layer": site.layer, "position": study.position}
-    return _of_differences(affective - neutral, pairs, where)
+def _spaces(study: Study, pairs: Pairs, stream: Sequence[Site]) -> dict[Site, Space]:
+    """The emotions at each site; one that tells no texts of one emotion apart (before the first
+    attention, texts that end alike are the same) is left out with a warning. Raises
+    `StatisticsError` where none is left.
+    """
+    found = {}
+    for site in track(stream, "geometry", unit="site"):
+        affective, neutral = study.twins(site, pairs)
+        where = {"site": site.name, "layer": site.layer, "position": study.position}
+        try:
+            found[site] = _of_differences(affective - neutral, pairs, where)
+        except StatisticsError as error:
+            warnings.warn(f"{site} was left out: {error}", stacklevel=3)
+    if not found:
+        raise StatisticsError("no site tells texts of one emotion apart: there is no geometry.")
+    return found
+
+
+def _axes(space: Space, site: Site, *, seed: int) -> TableRows:
+    """The axes of a site; none, with a warning, where the emotions have no spread there."""
+    try:
+        return list(axes_rows(space, seed=seed))
+    except StatisticsError as error:
+        warnings.warn(f"{site} has no axes: {error}", stacklevel=3)
+        return []
 
 
 def _word_spaces(pairs: Pairs) -> Iterator[Space]:

@@ -145,6 +145,7 @@ SECTION = Section(
             emotion_map,
             reading="Near emotions are alike. A circle with joy opposite sadness would be the "
             "wheel's; a single long axis is often valence.",
+            needs={"metric": "axis_place"},
         ),
         Drawing(
             axis_ratings,
@@ -154,14 +155,17 @@ SECTION = Section(
         Drawing(
             emotion_similarity,
             reading="Red: two emotions differ from the others in the same way; blue: opposite.",
+            needs={"metric": "centred_cosine"},
         ),
         Drawing(
             site_similarity,
             reading="A red block: the emotions' directions are kept over these sites.",
+            needs={"metric": "site_cosine"},
         ),
         Drawing(
             adjacent_similarity,
             reading="High: what one site writes points where the next one's does.",
+            needs={"metric": "site_cosine"},
         ),
         Drawing(
             silhouettes,
