@@ -133,7 +133,7 @@ def of_circle(seed: int, **how):
 
 
 def test_a_circle_is_recovered():
-    found = of_circle(0, radius=1.5)
+    found = of_circle(0, radius=4.0)
     theory = wheel_distances(found.names)
     told = rsa(found, theory)
     assert told.ci_low < told.value < told.ci_high
@@ -170,7 +170,7 @@ def test_rsa_is_pearsons_and_its_p_counts_all_orders():
 
 
 def test_a_fit_is_compared_with_another_one_scenario_by_scenario():
-    one, other = of_circle(4, radius=1.5), of_circle(4, radius=0.0)
+    one, other = of_circle(4, radius=4.0), of_circle(4, radius=0.0)
     theory = wheel_distances(one.names)
     told = rsa_difference(one, other, theory)
     assert told.value == pytest.approx(rsa(one, theory).value - rsa(other, theory).value)
@@ -205,7 +205,7 @@ def test_axes_of_means_without_noise_are_those_of_pca():
 
 
 def test_explained_shares_have_intervals_over_scenarios():
-    found = of_circle(6, radius=1.5)
+    found = of_circle(6, radius=4.0)
     first, second, third = explained_shares(found)
     assert first.value >= second.value > third.ci_high
     assert first.ci_low < 0.5 < first.ci_high
@@ -295,7 +295,7 @@ def test_references_say_what_their_sources_do():
 
 
 def test_the_words_stand_beside_the_model():
-    found = Space(of_circle(10, radius=1.5), {"site": "resid_post", "layer": 2})
+    found = Space(of_circle(10, radius=4.0), {"site": "resid_post", "layer": 2})
     words = Space(of_circle(10, radius=0.0), {"site": ""}, "tfidf")
     rows = list(rsa_rows([found], [words], references_for(found.found.names)))
     assert {row["reference"] for row in rows} == {

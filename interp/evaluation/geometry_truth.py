@@ -25,7 +25,7 @@ def check_geometry(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator
     """A circle of emotions is found (correlation with the wheel, its p, the angles on the first two
     axes), and nothing where the emotions' means are the same.
     """
-    made = circumplex(seed, radius=1.5)
+    made = circumplex(seed, radius=4.0)
     found = _products(*made)
     yield row("geometry", "rsa", "correlation", rsa(found, _wheel(found)).value, "circle")
     yield row("geometry", "rsa", "p", _p(found, seed), "circle")
