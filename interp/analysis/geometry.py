@@ -45,7 +45,9 @@ def distances(inner: Float[np.ndarray, "*draw emotion emotion"]) -> Distances:
     return square[..., one] + square[..., other] - 2 * inner[..., one, other]
 
 
-def correlation(found: Distances, theory: Float[np.ndarray, " pair"]) -> np.ndarray:
+def correlation(
+    found: Float[np.ndarray, "draw pair"], theory: Float[np.ndarray, " pair"]
+) -> Float[np.ndarray, " draw"]:
     """Pearson's correlation of each draw's distances with the theory's; NaN where either does not
     vary.
     """
@@ -80,7 +82,7 @@ def _correlations(found: Products, theory: Square) -> tuple[float, np.ndarray]:
         )
     pairs = theory[np.triu_indices(len(theory), k=1)]
     return (
-        float(correlation(distances(found.whole), pairs)),
+        float(correlation(distances(found.whole)[None], pairs)[0]),
         correlation(distances(found.without), pairs),
     )
 

@@ -21,7 +21,7 @@ from interp.errors import DataError, StatisticsError
 from interp.stats import Estimate, Labels, estimate_of, ratio_interval
 
 One = Float[np.ndarray, "item d_one"]
-Other = Float[np.ndarray, "item d_other"]
+Other = Float[np.ndarray, "other_item d_other"]
 
 LEAST_ITEMS = 4
 """Items of which a debiased CKA can be made: its estimate divides by n - 3."""
