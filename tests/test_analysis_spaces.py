@@ -153,3 +153,19 @@ def test_a_probe_is_read_through_the_map_and_not_through_a_random_one(texts):
     assert rows[1]["value"] > 0.95
     assert rows[2]["value"] < 0.8
     assert all(row["n"] == 80 for row in rows)
+
+
+def test_a_probe_that_knows_nothing_reads_nothing_through_a_map():
+    """Fitted on the same scenarios, probe and map shared their noise, and this read 1."""
+    random = np.random.default_rng(7)
+    found = []
+    for _ in range(4):
+        groups = np.repeat([f"s{at}" for at in range(30)], 2)
+        y = np.tile(["affective", "neutral"], 30)
+        x = random.normal(size=(60, 20))
+        x[y == "affective", 0] += 8
+        nothing = random.normal(size=(60, 20))
+        folds = grouped_folds(y, groups)
+        told = carried_auroc(x, nothing, y, groups, folds=folds, fit=MAPS["procrustes"])
+        found.append(told[CARRIED].value)
+    assert abs(np.mean(found) - 0.5) < 0.25

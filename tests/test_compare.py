@@ -11,8 +11,10 @@ import pytest
 
 import stimuli
 from interp import study
+from interp.reporting.comparison import CURVES, curve_rows
 from interp.results import read_table
 from support.commands import outcome
+from support.reporting_tables import MAKERS, N_LAYERS
 
 
 @pytest.fixture(scope="module")
@@ -20,22 +22,25 @@ def runs(tmp_path_factory):
     """The planted model and its twin without the circuit on the same texts, and one on others."""
     folder = tmp_path_factory.mktemp("runs")
     planted = stimuli.load("planted")
-    emotions = ("joy", "fear")
-    ids = {p.affective.pair for p in planted.pairs() if p.affective.emotion in emotions}
-    two = replace(planted, items=tuple(item for item in planted if item.pair in ids))
-    texts = stimuli.save(two, folder / "texts.jsonl")
-    fewer = tuple(item for item in two if item.arm in ("keyword_free", "neutral"))
-    others = stimuli.save(replace(two, items=fewer), folder / "others.jsonl")
+    groups: dict[str, set[str]] = {}
+    for pair in planted.pairs():
+        groups.setdefault(pair.affective.emotion, set()).add(pair.affective.group)
+    kept = {group for own in groups.values() for group in sorted(own)[:6]}
+    few = tuple(i for i in planted if i.group in kept and i.arm != "keyword_rich")
+    texts = stimuli.save(replace(planted, items=few), folder / "texts.jsonl")
+    less = {group for own in groups.values() for group in sorted(own)[:5]}
+    fewer = tuple(item for item in few if item.group in less)
+    others = stimuli.save(replace(planted, items=fewer), folder / "others.jsonl")
     for name, model, path in (
         ("with", "planted", texts), ("without", "planted_null", texts), ("other", "planted", others)
     ):  # fmt: skip
         asked = study.Settings.of(
             model=model, stimuli=str(path), out=folder / name, sites=("resid_post",),
-            positions=("last_content",), probe="lda",
+            positions=("last_content",),
         )  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            study.run(asked, stages=["capture", "probes"])
+            study.run(asked, stages=["capture", "geometry"])
     return folder
 
 
@@ -46,9 +51,8 @@ def test_runs_of_the_same_texts_are_compared_in_all(runs, tmp_path):
     found = json.loads(told)
     assert [one["name"] for one in found["runs"]] == ["with", "without"]
     claims = {row["claim"]: row for row in found["verdicts"]}
-    reception = next(row for claim, row in claims.items() if "probes" in claim)
-    assert reception["with"].startswith("found")
-    assert not reception["without"].startswith("found ")
+    assert len(claims) == 2  # the wheel, the ratings
+    assert all({"with", "without"} < set(row) for row in claims.values())
     rows = read_table(out / "comparison.csv")
     assert set(rows["metric"]) == {"curve", "cka", "map_r2", "carried_auroc"}
     curves = rows[rows["metric"] == "curve"]
@@ -58,14 +62,15 @@ def test_runs_of_the_same_texts_are_compared_in_all(runs, tmp_path):
     assert (cka["value"] <= 1.01).all()
     probes = rows[(rows["metric"] == "carried_auroc") & (rows["task"] == "reception")]
     assert set(probes["method"]) == {"own", "procrustes", "linear", "random", "shuffled"}
-    # the second model has no circuit: its own probe finds nothing, and so none can be carried
-    assert probes[probes["method"] == "own"]["value"].max() < 0.7
     page = (out / "comparison.html").read_text(encoding="utf-8")
     assert page.count("data:image/svg+xml;base64") == 2
     assert "Maps from one space into the other" in page
-    again = tmp_path / "again"
-    assert outcome("compare", runs / "with", runs / "without", "--out", again)[0] == 0
-    assert (again / "comparison.html").read_bytes() == (out / "comparison.html").read_bytes()
+    pages = []
+    for name in ("once", "again"):
+        line = ("compare", runs / "with", runs / "without", "--no-maps", "--out", tmp_path / name)
+        assert outcome(*line)[0] == 0
+        pages.append((tmp_path / name / "comparison.html").read_bytes())
+    assert pages[0] == pages[1]
 
 
 def test_runs_of_other_texts_are_compared_by_their_curves_alone(runs, tmp_path):
@@ -109,14 +114,32 @@ def test_what_is_no_finished_run_is_refused(runs, tmp_path):
     assert (code, "holds a run: choose another --out" in message) == (2, True)
 
 
+def test_a_probe_of_the_circuit_is_carried_from_a_copy_and_by_no_control(runs, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(runs / "with", copy)
+    code, told = outcome("compare", copy, runs / "with", "--out", tmp_path / "out", "--json")
+    assert code == 0
+    every = json.loads(told)["rows"]
+    same = [row for row in every if row["metric"] == "cka" and row["layer"] == row["other_layer"]]
+    assert all(row["value"] == pytest.approx(1) for row in same)
+    rows = [row for row in every if row["metric"] == "carried_auroc"]
+    found = {row["method"]: row["value"] for row in rows if row["task"] == "reception"}
+    assert found["own"] == found["procrustes"] > 0.95
+    assert max(found["random"], found["shuffled"]) < 0.85
+
+
+def test_a_curve_is_the_stream_s_under_one_position():
+    reception = CURVES[0]
+    rows = list(curve_rows(MAKERS["probes"](), reception))
+    assert [row["layer"] for row in rows] == list(range(N_LAYERS))
+    assert {row["site"] for row in rows} == {"resid_post"}
+    assert list(curve_rows(MAKERS["cosines"](), reception)) == []
+
+
 def test_runs_of_one_name_are_told_apart(runs, tmp_path):
     copy = tmp_path / "with"
     shutil.copytree(runs / "with", copy)
-    code, told = outcome("compare", runs / "with", copy, "--out", tmp_path / "out", "--json")
+    line = ("compare", runs / "with", copy, "--no-maps", "--out", tmp_path / "out", "--json")
+    code, told = outcome(*line)
     assert code == 0
-    found = json.loads(told)
-    assert [one["name"] for one in found["runs"]] == [str(runs / "with"), str(copy)]
-    same = [row for row in found["rows"] if row["metric"] == "cka"]
-    assert all(
-        row["value"] == pytest.approx(1) for row in same if row["layer"] == row["other_layer"]
-    )
+    assert [one["name"] for one in json.loads(told)["runs"]] == [str(runs / "with"), str(copy)]
