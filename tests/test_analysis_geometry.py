@@ -26,6 +26,8 @@ from interp.analysis.geometry import (
 from interp.analysis.geometry_rows import Space, axes_rows, rsa_rows, silhouette_rows
 from interp.analysis.products import (
     LEAST_SHRINKAGE,
+    N_PARTS,
+    Products,
     alikeness,
     gram_of,
     pair_weights,
@@ -84,14 +86,16 @@ def test_products_of_some_emotions():
 
 
 def test_noise_alone_sets_nothing_apart():
-    unbiased, biased = [], []
-    for seed in range(150):
-        x, labels, groups = circumplex(seed, n=6, radius=0.0)
-        found = products(gram_of(x), labels, groups)
-        unbiased.append(distances(found.whole).mean())
+    raw, white, biased = [], [], []
+    for seed in range(100):
+        x, labels, groups = circumplex(seed, n=6, radius=0.0, d=60)
+        raw.append(distances(products(gram_of(x), labels, groups).whole).mean())
+        found = of_circle(seed, n=6, radius=0.0, d=60)  # more dimensions than texts of the noise
+        white.append(distances(found.whole).mean())
         biased.append(distances(found.biased).mean())
-    assert abs(np.mean(unbiased)) < 4 * np.std(unbiased) / np.sqrt(150)
-    assert np.mean(biased) > 10
+    for unbiased in (raw, white):
+        assert abs(np.mean(unbiased)) < 4 * np.std(unbiased) / np.sqrt(100)
+    assert np.mean(biased) > 20 * abs(np.mean(white))
 
 
 def test_what_cannot_be_repeated_is_refused():
@@ -113,23 +117,31 @@ def test_whitened_rows_are_in_units_of_the_shrunk_noise(d):
     random = np.random.default_rng(d)
     labels = np.repeat(["a", "b", "c"], 12)
     x = random.normal(size=(36, d)) * np.linspace(0.2, 2, d) + np.repeat(np.eye(3, d), 12, axis=0)
-    residuals = x - np.stack([x[labels == label].mean(axis=0) for label in labels])
-    shrinkage = ledoit_wolf_shrinkage(residuals, assume_centered=True)
-    assert LEAST_SHRINKAGE < shrinkage < 1
-    covariance = ledoit_wolf(residuals, assume_centered=True)[0]
-    expected = x @ np.linalg.inv(covariance) @ x.T
-    np.testing.assert_allclose(whitened(gram_of(x), labels, width=d), expected, rtol=1e-7)
+    part = np.arange(36) % N_PARTS  # every row is a scenario of its own
+    found = whitened(gram_of(x), labels, list(range(36)), width=d)
+    middle = x - x.mean(axis=0)
+    for i, j in ((0, 0), (3, 8), (30, 7)):
+        aside = part[j] if part[i] != part[j] else (part[i] + 1) % N_PARTS
+        rest = (part != part[i]) & (part != aside)
+        own = {label: x[rest & (labels == label)].mean(axis=0) for label in "abc"}
+        residuals = x[rest] - np.stack([own[label] for label in labels[rest]])
+        shrinkage = ledoit_wolf_shrinkage(residuals, assume_centered=True)
+        assert LEAST_SHRINKAGE < shrinkage < 1
+        covariance = ledoit_wolf(residuals, assume_centered=True)[0]
+        expected = middle[i] @ np.linalg.inv(covariance) @ middle[j]
+        assert found[i, j] == pytest.approx(expected)
+    np.testing.assert_allclose(found, found.T)
 
 
 def test_texts_that_do_not_differ_have_no_noise():
     x = np.repeat(np.eye(3), 4, axis=0)
     with pytest.raises(StatisticsError, match="do not differ"):
-        whitened(gram_of(x), np.repeat(["a", "b", "c"], 4), width=3)
+        whitened(gram_of(x), np.repeat(["a", "b", "c"], 4), list(range(12)), width=3)
 
 
 def of_circle(seed: int, **how):
     x, labels, groups = circumplex(seed, **how)
-    return products(whitened(gram_of(x), labels, width=x.shape[1]), labels, groups)
+    return products(whitened(gram_of(x), labels, groups, width=x.shape[1]), labels, groups)
 
 
 def test_a_circle_is_recovered():
@@ -242,14 +254,17 @@ def test_axes_follow_ratings_only_where_they_do():
 
 def test_centred_cosines_lose_what_all_share_and_what_is_noise():
     means = np.eye(4, 10) + 50.0
-    found = centred_cosines(means @ means.T)
+    inner = means @ means.T
+    none = np.empty((0, 4, 4))
+    found = centred_cosines(Products(tuple("abcd"), inner, inner, none, 4))
     np.testing.assert_allclose(found[~np.eye(4, dtype=bool)], -1 / 3)
-    shrunk = found @ np.diag([1, 1, 1, 1])
-    np.testing.assert_allclose(np.diag(shrunk), 1)
-    inner = np.diag([4.0, 1.0, -3.0, 1.0])
-    refused = centred_cosines(inner)
+    np.testing.assert_allclose(np.diag(found), 1)
+    noisy = np.diag([4.0, 1.0, -3.0, 1.0])
+    refused = centred_cosines(Products(tuple("abcd"), noisy, noisy + np.eye(4), none, 4))
     assert np.isnan(refused[2]).all()
     assert not np.isnan(refused[0, 1])
+    hardly = Products(tuple("abcd"), np.eye(4), np.diag([1.0, 1.0, 30.0, 1.0]), none, 4)
+    assert np.isnan(centred_cosines(hardly)[2]).all()
 
 
 def test_sites_that_hold_the_same_emotions_are_alike_and_noise_does_not_hide_it():
@@ -261,7 +276,7 @@ def test_sites_that_hold_the_same_emotions_are_alike_and_noise_does_not_hide_it(
     turn = np.linalg.qr(random.normal(size=(40, 40)))[0]
     sites = [scale * (own + 2 * random.normal(size=own.shape)) for scale in (1, 3)]
     sites.append(own @ turn + 2 * random.normal(size=own.shape))
-    found = alikeness(sites, pair_weights(labels, groups))
+    found = alikeness(sites, labels, groups)
     np.testing.assert_allclose(np.diag(found), 1)
     assert found[0, 1] == pytest.approx(1, abs=0.2)
     assert abs(found[0, 2]) < 0.5

@@ -191,13 +191,13 @@ def less_mean(inner: Square) -> Square:
     return inner - inner.mean(axis=0) - inner.mean(axis=1)[:, None] + inner.mean()
 
 
-def centred_cosines(inner: Square) -> Square:
+def centred_cosines(found: Products) -> Square:
     """The cosines of the emotions' means less their grand mean, corrected for unreliability; NaN
-    beside a mean that other scenarios do not repeat.
+    beside a mean that other scenarios hardly repeat (`LEAST_RELIABILITY`).
 
     Centring alone makes their mean about -1 / (E - 1), whatever the emotions are.
     """
-    return cosines_of(less_mean(inner))
+    return cosines_of(less_mean(found.whole), np.diag(less_mean(found.biased)))
 
 
 def reliability(found: Products) -> Float[np.ndarray, " emotion"]:

@@ -101,7 +101,7 @@ def cosine_rows(space: Space) -> Iterator[TableRow]:
     each mean is (`reliability`).
     """
     names = space.found.names
-    cosines = centred_cosines(space.found.whole)
+    cosines = centred_cosines(space.found)
     for emotion, share in zip(names, reliability(space.found).tolist(), strict=True):
         yield space.row("reliability", emotion=emotion, value=share)
     for one, other in np.argwhere(np.isfinite(cosines)).tolist():

@@ -27,6 +27,14 @@ LEAST_SHRINKAGE = 0.01
 fewer than features.
 """
 
+N_PARTS = 5
+"""Parts of the scenarios, of which three say what noise is to the others."""
+
+LEAST_RELIABILITY = 0.1
+"""The share of a mean's squared length that other scenarios must repeat, so that it has cosines:
+below it the correction would divide by little but noise.
+"""
+
 _MOST_KEPT = 4_000_000
 """Numbers that are kept of what is left without each block of scenarios."""
 
@@ -110,30 +118,56 @@ def _less(
 
 
 def whitened(
-    gram: Float[np.ndarray, "row row"], labels: Labels, *, width: int
+    gram: Float[np.ndarray, "row row"], labels: Labels, groups: Labels, *, width: int
 ) -> Float[np.ndarray, "row row"]:
     """The Gram matrix of the rows in units of their noise: x_i S^-1 x_j, S the covariance within
     emotions, shrunk towards a multiple of one (Ledoit & Wolf 2004). `width` is that of the rows.
 
-    By the identity of Woodbury, so that no matrix of the rows' width is made. Raises
-    `StatisticsError` where the rows do not differ within emotions.
+    S is of three of `N_PARTS` parts of the scenarios, none of which holds i or j. One that knew
+    their noise would take more of it from the single rows than from their means, and leave noise in
+    the products. The rows' common mean is taken out first, since it would have other lengths by
+    other S; in distances that changes nothing. By the identity of Woodbury, so that no matrix of
+    the rows' width is made. Raises `StatisticsError` where rows do not differ within emotions.
     """
     rows = gram.astype(np.float64)
+    rows = rows - rows.mean(axis=0) - rows.mean(axis=1)[:, None] + rows.mean()
     label = np.unique(np.asarray(labels), return_inverse=True)[1].reshape(-1)
-    is_of = np.eye(int(label.max()) + 1)[label]
-    centre = np.eye(len(rows)) - is_of @ (is_of / is_of.sum(axis=0)).T
-    noise = centre @ rows @ centre
-    n = len(rows)
-    variance = float(np.trace(noise)) / (n * width)
-    if not variance > 1e-12 * max(float(np.trace(rows)), 1e-300) / (n * width):
+    part = numbered(groups) % N_PARTS
+    found = np.empty_like(rows)
+    for one in range(N_PARTS):
+        for other in range(one, N_PARTS):
+            a, b = np.flatnonzero(part == one), np.flatnonzero(part == other)
+            aside = (one + 1) % N_PARTS if one == other else other  # always as many to learn from
+            rest = np.flatnonzero((part != one) & (part != aside))
+            found[np.ix_(a, b)] = _in_noise(rows, label[rest], (a, b, rest), width=width)
+            found[np.ix_(b, a)] = found[np.ix_(a, b)].T
+    return found
+
+
+def _in_noise(
+    gram: Float[np.ndarray, "row row"],
+    label: Int[np.ndarray, " other_row"],
+    at: tuple[np.ndarray, np.ndarray, np.ndarray],
+    *,
+    width: int,
+) -> Float[np.ndarray, "a b"]:
+    """x_i S^-1 x_j of the rows i and j at two places, S that of the rows at a third."""
+    a, b, rest = at
+    is_of = np.eye(int(label.max(initial=0)) + 1)[label]
+    counts = np.maximum(is_of.sum(axis=0), 1.0)
+    centre = np.eye(len(rest)) - is_of @ (is_of / counts).T
+    noise = centre @ gram[np.ix_(rest, rest)] @ centre
+    n = len(rest)
+    variance = float(np.trace(noise)) / max(n * width, 1)
+    if not variance > 1e-12 * float(np.trace(gram)) / (len(gram) * width):
         raise StatisticsError("texts of one emotion do not differ here: there is no noise.")
     shrinkage = max(_shrinkage(noise, width=width), LEAST_SHRINKAGE)
     if shrinkage >= 1:
-        return rows / variance
+        return gram[np.ix_(a, b)] / variance
     ridge = shrinkage * variance * n / (1 - shrinkage)
-    half = centre @ rows
-    taken = half.T @ np.linalg.solve(ridge * np.eye(n) + noise, half)
-    return (rows - (taken + taken.T) / 2) / (shrinkage * variance)
+    left, right = (centre @ gram[np.ix_(rest, one)] for one in (a, b))
+    taken = left.T @ np.linalg.solve(ridge * np.eye(n) + noise, right)
+    return (gram[np.ix_(a, b)] - taken) / (shrinkage * variance)
 
 
 def _shrinkage(noise: Float[np.ndarray, "row row"], *, width: int) -> float:
@@ -144,6 +178,29 @@ def _shrinkage(noise: Float[np.ndarray, "row row"], *, width: int) -> float:
     strayed = float((np.diag(noise) ** 2).sum()) / n**2 - square / n
     apart = square - width * mean**2
     return 1.0 if apart <= 0 else min(max(strayed, 0.0) / apart, 1.0)
+
+
+def alikeness(
+    sites: Sequence[Float[np.ndarray, "row d_model"]], labels: Labels, groups: Labels
+) -> Float[np.ndarray, "site site"]:
+    """How alike the emotions' centred means are at each two sites of one space: the cosine of all
+    of them together, corrected for unreliability.
+
+    sum_e c_e . c'_e / sqrt(sum_e |c_e|^2 sum_e |c'_e|^2), c_e an emotion's mean less the mean of
+    all, each product unbiased: the correction for attenuation (Spearman 1904), averaged over all
+    splits of the scenarios. NaN where less than `LEAST_RELIABILITY` of a site's is repeated.
+    Raises `StatisticsError` for an emotion of a single scenario.
+    """
+    label = np.unique(np.asarray(labels), return_inverse=True)[1].reshape(-1)
+    is_of = np.eye(int(label.max()) + 1)[label]
+    mean = is_of / is_of.sum(axis=0)
+    weights = pair_weights(labels, groups).astype(np.float32)
+    flat = np.stack([np.asarray(x - x.mean(axis=0), dtype=np.float32) for x in sites])
+    turned = np.stack([weights @ x for x in flat])
+    shared = flat.reshape(len(flat), -1) @ turned.reshape(len(flat), -1).T
+    inner = np.asarray((shared + shared.T) / 2, dtype=np.float64)
+    plain = (mean - mean.mean(axis=1, keepdims=True)).T
+    return cosines_of(inner, np.array([float(((plain @ x) ** 2).sum()) for x in flat]))
 
 
 def pair_weights(labels: Labels, groups: Labels) -> Float[np.ndarray, "row row"]:
@@ -163,27 +220,16 @@ def pair_weights(labels: Labels, groups: Labels) -> Float[np.ndarray, "row row"]
     return apart * weights[label[:, None], label[None]]
 
 
-def alikeness(
-    sites: Sequence[Float[np.ndarray, "row d_model"]], weights: Float[np.ndarray, "row row"]
-) -> Float[np.ndarray, "site site"]:
-    """How alike the emotions' centred means are at each two sites of one space: the cosine of all
-    of them together, corrected for unreliability. `weights` are `pair_weights`.
-
-    sum_e c_e . c'_e / sqrt(sum_e |c_e|^2 sum_e |c'_e|^2), each product unbiased: the correction for
-    attenuation (Spearman 1904), averaged over all splits of the scenarios. NaN where a site's
-    emotions have no length that other scenarios repeat.
+def cosines_of(
+    inner: Float[np.ndarray, "item item"], biased: Float[np.ndarray, " item"]
+) -> Float[np.ndarray, "item item"]:
+    """Cosines from unbiased products, beside the squared lengths as they are (`biased`); NaN beside
+    an item of which less than `LEAST_RELIABILITY` is repeated.
     """
-    flat = np.stack([np.asarray(x - x.mean(axis=0), dtype=np.float32) for x in sites])
-    turned = np.stack([weights.astype(np.float32) @ x for x in flat])
-    shared = flat.reshape(len(flat), -1) @ turned.reshape(len(flat), -1).T
-    both = np.asarray((shared + shared.T) / 2, dtype=np.float64)
-    return cosines_of(both)
-
-
-def cosines_of(inner: Float[np.ndarray, "item item"]) -> Float[np.ndarray, "item item"]:
-    """Cosines from unbiased products; NaN beside an item whose squared length is not above zero."""
-    square = np.where(np.diag(inner) > 0, np.diag(inner), np.nan)
-    return np.clip(inner / np.sqrt(np.outer(square, square)), -1.0, 1.0)
+    square = np.diag(inner)
+    sure = square > LEAST_RELIABILITY * np.maximum(biased, 0.0)
+    size = np.sqrt(np.where(sure, square, np.nan))
+    return np.clip(inner / np.outer(size, size), -1.0, 1.0)
 
 
 def gram_of(x: Shaped[np.ndarray, "row feature"]) -> Float[np.ndarray, "row row"]:

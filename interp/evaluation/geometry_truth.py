@@ -59,7 +59,7 @@ def check_spaces(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[T
 
 
 def _products(x: Float[np.ndarray, "item feature"], labels: Labels, groups: Labels) -> Products:
-    return products(whitened(gram_of(x), labels, width=x.shape[1]), labels, groups)
+    return products(whitened(gram_of(x), labels, groups, width=x.shape[1]), labels, groups)
 
 
 def _wheel(found: Products) -> Float[np.ndarray, "emotion emotion"]:

@@ -19,7 +19,7 @@ from interp.analysis.geometry_rows import (
     silhouette_rows,
     site_map_rows,
 )
-from interp.analysis.products import alikeness, gram_of, pair_weights, products, whitened
+from interp.analysis.products import alikeness, gram_of, products, whitened
 from interp.analysis.questions import lexicons
 from interp.analysis.references import rated_of, references_for
 from interp.analysis.text_space import text_differences, text_features
@@ -36,7 +36,7 @@ SUBLAYERS = ("attn_out", "mlp_out")
 else the stream's.
 """
 
-MOST_TEXTS = 2000
+MOST_TEXTS = 1000
 """Pairs that are compared; the products of more would cost more than the study."""
 
 MOST_FLOATS = 64_000_000
@@ -146,7 +146,7 @@ def _of_differences(
     control: str = "",
 ) -> Space:
     labels = [item.emotion for item in pairs.affective]
-    gram = whitened(gram_of(apart), labels, width=apart.shape[1])
+    gram = whitened(gram_of(apart), labels, pairs.groups, width=apart.shape[1])
     return Space(products(gram, labels, pairs.groups), where, control)
 
 
@@ -158,7 +158,7 @@ def _site_map(study: Study, pairs: Pairs) -> TableRows:
     sites = _few(sites, len(pairs) * study.model.dims.d_model)
     apart = [np.subtract(*study.twins(site, pairs)) for site in sites]
     labels = [item.emotion for item in pairs.affective]
-    alike = alikeness(apart, pair_weights(labels, pairs.groups))
+    alike = alikeness(apart, labels, pairs.groups)
     return list(site_map_rows(sites, alike, position=study.position, n=len(pairs)))
 
 

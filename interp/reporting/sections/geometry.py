@@ -23,6 +23,9 @@ from interp.reporting.site_maps import adjacent_similarity, site_similarity
 _DEPTH = 2 / 3
 """The depth of which the findings speak, chosen beforehand: the layer nearest to it."""
 
+_LEAST_RELIABILITY = 0.1
+"""The share of a mean that other scenarios must repeat, so that it has cosines."""
+
 _CLAIMS = {
     "wheel": "emotions that are near on Plutchik's wheel are near in the model",
     "ratings": "emotions that people rate alike (valence, arousal, dominance) are near in the "
@@ -113,12 +116,12 @@ def cautions(table: pd.DataFrame) -> Iterator[Caution]:
     if not holds(table, metric="reliability"):
         return
     rows = deepest(select(table, metric="reliability"))
-    noise = column(rows[~(rows["value"] > 0)], "emotion").tolist()
+    noise = column(rows[~(rows["value"] > _LEAST_RELIABILITY)], "emotion").tolist()
     if noise:
         more = ", ..." if len(noise) > 8 else ""
         yield Caution(
             "geometry",
-            f"of {len(rows)} emotions {len(noise)} have a mean that other scenarios do not repeat "
+            f"of {len(rows)} emotions {len(noise)} have a mean that other scenarios hardly repeat "
             f"(at {place(rows)}): {', '.join(noise[:8])}{more}. They have no cosines.",
         )
 
