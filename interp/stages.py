@@ -41,6 +41,7 @@ STAGES = (
     Stage("transfer", "transfer.transfer", "transfer", asks=("transfer",)),
     Stage("directions", "representation.directions", "directions", asks=("directions",)),
     Stage("cosines", "representation.cosines", "directions", asks=("directions",)),
+    Stage("geometry", "geometry.geometry", "geometry", asks=("geometry",)),
     Stage("patching", "causes.patching", "patch", asks=("readout",)),
     Stage("contributions", "causes.contributions", "ablate", asks=("directions",)),
     Stage("ablation", "causes.ablation", "ablate", asks=("readout",)),
@@ -68,6 +69,10 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
         "Emotion directions and how well they separate held-out twins.",
         uses=("folds", "direction", "seed"),
         example="--direction lda",
+    ),
+    "geometry": StageCommand(
+        "How the emotions lie to each other, beside the wheel, human ratings and the words.",
+        uses=("seed",),
     ),
     "patch": StageCommand(
         "Activation patching between twins: site x layer, at two positions.", uses=("seed",)

@@ -4,6 +4,7 @@ and checked.
 Words and prompts stand nowhere else in the project, so that every stage uses the same ones.
 """
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -52,6 +53,19 @@ def emotion_words() -> Mapping[str, Sequence[str]]:
     only.
     """
     return lexicon("emotions")
+
+
+def ratings() -> dict[str, dict[str, float]]:
+    """How people rated the words of the eight primaries: emotion -> valence, arousal, dominance,
+    each the mean on a scale from 1 to 9.
+
+    Source: Warriner, Kuperman & Brysbaert (2013), "Norms of valence, arousal, and dominance for
+    13,915 English lemmas", Behavior Research Methods 45, 1191-1207. Eight of its words, each under
+    the emotion's own name.
+    """
+    with (_HERE / "lexicons" / "ratings.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return {row.pop("emotion"): {name: float(value) for name, value in row.items()} for row in rows}
 
 
 def _names(folder: str) -> list[str]:

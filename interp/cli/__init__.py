@@ -17,7 +17,7 @@ from typing import NoReturn, TextIO
 import click
 
 import interp
-from interp.cli import captures, models, sentences, stimuli, study
+from interp.cli import captures, comparing, models, sentences, stimuli, study
 from interp.cli.printing import printable, show_warning
 from interp.errors import InterpError, ResourceError
 
@@ -25,6 +25,7 @@ COMMANDS = (
     *study.COMMANDS,
     *sentences.COMMANDS,
     *captures.COMMANDS,
+    *comparing.COMMANDS,
     *models.COMMANDS,
     *stimuli.COMMANDS,
 )

@@ -48,3 +48,24 @@ def emotions(
         y.tolist(),
         groups.tolist(),
     )
+
+
+WHEEL = ("joy", "trust", "fear", "surprise", "sadness", "disgust", "anger", "anticipation")
+"""Eight emotions round a circle, at 45 degrees."""
+
+
+def circumplex(
+    seed: int, *, n: int = 12, radius: float = 1.0, d: int = 40
+) -> tuple[Float[np.ndarray, "item d"], list[str], list[str]]:
+    """Paired differences of `n` scenarios of each emotion of `WHEEL`, labels and scenarios.
+
+    The emotions' means lie round a circle of this radius in a random plane, all moved by the same
+    vector; a scenario strays from its mean by noise of unit variance, in which axes differ.
+    """
+    random = np.random.default_rng(seed)
+    plane = np.linalg.qr(random.normal(size=(d, 2)))[0]
+    angle = np.repeat(np.arange(8) * np.pi / 4, n)
+    centre = radius * np.column_stack([np.cos(angle), np.sin(angle)]) @ plane.T
+    noise = random.normal(size=(8 * n, d)) * np.linspace(0.5, 1.5, d)
+    labels = np.repeat(WHEEL, n).tolist()
+    return centre + noise + random.normal(size=d), labels, [f"s{row}" for row in range(8 * n)]

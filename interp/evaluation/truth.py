@@ -22,6 +22,7 @@ from interp.causal.knockout import measure
 from interp.causal.patching import Patches, patch_pairs
 from interp.causal.steering import steer
 from interp.defaults import DIRECTION
+from interp.evaluation.geometry_truth import check_geometry, check_spaces
 from interp.evaluation.judges import oracle
 from interp.evaluation.planted_bench import PlantedBench, open_bench
 from interp.evaluation.probed_truth import check_reception, check_transfer
@@ -45,9 +46,10 @@ def check_truth(*, seed: int = 0) -> list[TableRow]:
     and `where`.
 
     Metrics: cosine (with the planted direction), auroc (planted components against distractors),
-    error (relative, for ablation; in layers, for layer), rate (share of cases that came out as
-    planted), p (corrected over layers). `seed` draws the texts and all that is random in the
-    methods; the models stay the same.
+    error (relative, for ablation; in layers, for layer; in degrees, for angles), rate (share of
+    cases that came out as planted), p (corrected over layers), correlation (of distances), cka, r2
+    (of a map, on scenarios that it has not seen). `seed` draws the texts and all that is random in
+    the methods; the models stay the same.
     """
     bed, null = open_bench("planted", seed=seed), open_bench("planted_null", seed=seed)
     return [row for check in CHECKS.values() for row in check(bed, null, seed)]
@@ -221,6 +223,8 @@ CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[TableRow]
     "steering": check_steering,
     "reception": check_reception,
     "transfer": check_transfer,
+    "geometry": check_geometry,
+    "spaces": check_spaces,
 }
 """The checks by name, each a function of the model with the circuit, the model without, and the
 seed.

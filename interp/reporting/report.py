@@ -123,7 +123,7 @@ def render(
     first = foremost(told, doubts)
     return _template().render(
         record=record,
-        style=Markup(_resource("report.css")),
+        style=Markup(resource("report.css")),
         answer=told,
         foremost=first,
         folded=sum(bool(doubt.stage) for doubt in doubts) - len(first),
@@ -250,10 +250,11 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["told"] = _told
-    return environment.from_string(_resource("report.html.j2"))
+    return environment.from_string(resource("report.html.j2"))
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """The text of a file beside this module."""
     return resources.files("interp.reporting").joinpath(name).read_text(encoding="utf-8")
 
 

@@ -17,7 +17,12 @@ from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 FEWEST = 4
 """Scenarios that an emotion needs: two to choose on and two to report on."""
 
-_OF_TWINS = ("reception", "directions", "readout", "transfer")
+FEWEST_COMPARED = 4
+"""Emotions whose geometry is asked for: three points always lie in a plane, and can change places
+in six ways only.
+"""
+
+_OF_TWINS = ("reception", "directions", "readout", "transfer", "geometry")
 
 _ASKS: Mapping[str, tuple[str, ...]] = {stage.name: stage.asks for stage in STAGES}
 """The questions of each stage, of which one must be open; capture asks none."""
@@ -89,6 +94,11 @@ def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:
         told = f"{folds} folds need {folds} scenarios of every emotion ({_counted(rare)}): "
         told += _largest(min(map(len, rare.values())))
         closed["categorisation"] = told
+    if len(usable) < FEWEST_COMPARED:
+        closed["geometry"] = (
+            f"a geometry needs {FEWEST_COMPARED} emotions or more, and there are {len(usable)} "
+            f"with {FEWEST} scenarios or more ({', '.join(map(repr, usable))})."
+        )
     if few := too_few_arms(battery, tuple(usable), folds=folds):
         closed["transfer"] = few
     doubts = (

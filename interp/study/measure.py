@@ -2,8 +2,8 @@
 
 The causal stages are gone through by a `Rehearsal`, which counts the passes that they ask for; the
 smallest and the largest of these are really run. All else that they do is done, and timed. Probes,
-directions, cosines and contributions are done at one place and at two (of contributions: for one
-emotion and for two), on made-up activations; the rest is their number.
+directions, cosines, geometry and contributions are done at one place and at two (of contributions:
+for one emotion and for two), on made-up activations; the rest is their number.
 """
 
 import io
@@ -44,6 +44,7 @@ STAGE_UNITS: Mapping[str, Units] = {
     "probes": Units("places", "layers", lambda study: len(representation.probed(study))),
     "directions": Units("places", "layers", lambda study: len(representation.stream_sites(study))),
     "cosines": Units("places", "layers", lambda study: len(representation.stream_sites(study))),
+    "geometry": Units("places", "layers", lambda study: len(representation.stream_sites(study))),
     "contributions": Units("emotions", "emotions", lambda study: len(study.emotions)),
 }
 """The stages that are done few times, and counted."""

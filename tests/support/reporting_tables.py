@@ -351,10 +351,71 @@ def transfer(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     return table(rows)
 
 
+def geometry(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+    """Near emotions are near (.8 at the last layers, the words .3); at the layer of two thirds the
+    emotions lie round a circle, and texts lie with their scenario before their emotion.
+    """
+    rows = []
+    here = {"position": "last_content", "method": "crossnobis", "control": ""}
+    for reference, top in (("wheel", 0.8), ("ratings", 0.5), ("valence", 0.4)):
+        tested = {"least_p": 0.0004, "p_of": "emotions change places in the reference"}
+        of = {"metric": "rsa", "reference": reference}
+        words = {"method": "tfidf", "control": "tfidf", "site": "", "position": ""}
+        rows.append(row(0.3, 0.1, **of, **words, p=0.2, **tested))
+        for layer in range(N_LAYERS):
+            value = top * min(1.0, layer / 3)
+            at = {**here, "site": "resid_post", "layer": layer}
+            rows.append(row(value, 0.1, **of, **at, p=0.001, **tested))
+            above = {"metric": "above_text", "reference": reference, "target": "tfidf"}
+            rows.append(row(value - 0.3, 0.15, **above, **at))
+    for layer in (1, 3):
+        at = {**here, "site": "resid_post", "layer": layer}
+        for axis, share in ((1, 0.5), (2, 0.3), (3, 0.1)):
+            rows.append(row(share, 0.1, metric="explained", axis=axis, **at))
+        for k, one in enumerate(emotions):
+            turn = 2 * np.pi * k / len(emotions)
+            for axis, value in ((1, np.cos(turn)), (2, np.sin(turn))):
+                placed = {"metric": "axis_place", "axis": axis, "emotion": one}
+                rows.append(row(value, np.nan, **placed, **at))
+            rows.append(row(0.8 - k / 4, np.nan, metric="reliability", emotion=one, **at))
+            for j, other in enumerate(emotions):
+                value = np.cos(2 * np.pi * (k - j) / len(emotions))
+                named = {"metric": "centred_cosine", "emotion": one, "target": other}
+                rows.append(row(value, np.nan, **named, **at))
+        for axis in (1, 2):
+            for name in ("valence", "arousal", "dominance"):
+                told = {"metric": "axis_rating", "axis": axis, "reference": name}
+                rows.append(row(0.7 / axis, np.nan, p_max_t=0.03 * axis, **told, **at))
+    rows += _site_map() + _silhouettes()
+    return table(rows)
+
+
+def _site_map() -> list[dict]:
+    sites = [(name, layer) for layer in range(N_LAYERS) for name in ("attn_out", "mlp_out")]
+    rows = []
+    for a, (site, layer) in enumerate(sites):
+        for b, (other, other_layer) in enumerate(sites):
+            at = {"site": site, "layer": layer, "other_site": other, "other_layer": other_layer}
+            told = {"metric": "site_cosine", "method": "centred", "control": ""}
+            rows.append(row(0.9 ** abs(a - b), np.nan, **at, **told))
+    return rows
+
+
+def _silhouettes() -> list[dict]:
+    rows = []
+    for by, top in (("emotion", 0.1), ("scenario", 0.3)):
+        told = {"metric": "silhouette", "by": by}
+        rows.append(row(0.05, 0.02, **told, control="tfidf", method="tfidf", site=""))
+        for layer in range(N_LAYERS):
+            at = {"site": "resid_post", "layer": layer, "method": "euclidean", "control": ""}
+            rows.append(row(top * layer / N_LAYERS, 0.02, **told, **at))
+    return rows
+
+
 MAKERS = {
     "probes": probes, "transfer": transfer, "directions": directions, "cosines": cosines,
-    "patching": patching, "contributions": contributions, "ablation": ablation,
-    "steering": steering,
+    "geometry": geometry, "patching": patching, "contributions": contributions,
+    "ablation": ablation, "steering": steering,
 }  # fmt: skip
 
 
