@@ -35,8 +35,9 @@ class Direction:
     square of the activations' norm over the fitted texts, the other unit of strength; NaN where it
     is not known, as in files of before. `neutral` are the projections x . vector of the neutral
     texts, each along a direction that was fitted without its scenario: what a reading is held
-    against (`interp.analysis.units`). It is empty where they are not known. Raises `ArtefactError` unless the vector is finite and of
-    norm one, length and spread are finite, spread is not negative, and a known norm is positive.
+    against (`interp.analysis.units`). It is empty where they are not known. Raises `ArtefactError`
+    unless the vector is finite and of norm one, length, spread and neutral projections are finite,
+    spread is not negative, and a known norm is positive.
     """
 
     vector: Float[np.ndarray, " d_model"]

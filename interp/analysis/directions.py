@@ -53,10 +53,11 @@ def fit(
 
     `groups` are the pairs' scenarios; without them every pair counts as one of its own. Its length,
     and where neutral texts project, are measured on held-out scenarios (`cross_fit`); where the
-    length is not surely above zero, or the axis of `pca` has no sign, `warnings` in its provenance say so, and `pca` warns.
-    `Direction.with_origin` adds where the activations came from. Raises `DataError` for rows that
-    do not match or are not finite, `StatisticsError` for fewer than two pairs or scenarios,
-    `UsageError` for an unknown method, `ArtefactError` when the twins do not differ along it.
+    length is not surely above zero, or the axis of `pca` has no sign, `warnings` in its provenance
+    say so, and `pca` warns. `Direction.with_origin` adds where the activations came from. Raises
+    `DataError` for rows that do not match or are not finite, `StatisticsError` for fewer than two
+    pairs or scenarios, `UsageError` for an unknown method, `ArtefactError` when the twins do not
+    differ along it.
     """
     check_rows(affective, neutral)
     scenarios = np.arange(len(affective)) if groups is None else groups

@@ -31,7 +31,8 @@ _STYLE = """<style>.{k} p{{margin:.5rem 0 1rem;line-height:2;white-space:pre-wra
 .{k} .notes{{font-size:.85rem;line-height:1.5}}.{k} .panel{{display:none}}
 .{k} b{{font-weight:600;font-size:.8rem;opacity:.75}}.{k} label{{margin-right:1rem}}
 .{k} span{{padding:.15em 0;cursor:help}}
-.{k} .up{{background:rgb(213 94 0/calc(var(--a)*.6));border-bottom:2px solid rgb(213 94 0/var(--a))}}
+.{k} .up{{background:rgb(213 94 0/calc(var(--a)*.6));
+border-bottom:2px solid rgb(213 94 0/var(--a))}}
 .{k} .low{{background:rgb(0 114 178/calc(var(--a)*.6));
 border-bottom:2px dotted rgb(0 114 178/var(--a))}}{chosen}</style>"""
 

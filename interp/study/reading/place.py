@@ -1,4 +1,4 @@
-"""The place of a reading: which directions of a finished run, at which layer, and in which model."""
+"""The place of a reading: which directions of a finished run, at which layer, in which model."""
 
 import warnings
 from collections.abc import Mapping, Sequence
