@@ -72,7 +72,9 @@ def read_continued(
             f"continuation behind the longest text ({longest} tokens): use shorter texts."
         )
     whole = (0, *kept)
-    return Continued(whole, _states(model, rows, site, whole), _same(rows, continuations, kept[-1]))
+    return Continued(
+        whole, _states(model, rows, site, whole), same_behind(rows, continuations, kept[-1])
+    )
 
 
 def _cut(model: LanguageModel, text: str, most: int) -> str:
@@ -96,9 +98,12 @@ def _states(
     return found
 
 
-def _same(
+def same_behind(
     rows: Sequence[Encoded], continuations: Sequence[str], last: int
 ) -> Bool[np.ndarray, " text"]:
+    """Whether each text is followed by the tokens, `last` of them, by which most texts with the
+    same continuation are followed.
+    """
     tokens = [row.tokens[row.end + 1 : row.end + 1 + last] for row in rows]
     usual = {
         text: Counter(

@@ -23,6 +23,7 @@ from interp.causal.patching import Patches, patch_pairs
 from interp.causal.steering import steer
 from interp.defaults import DIRECTION
 from interp.evaluation.judges import oracle
+from interp.evaluation.persisting_truth import check_persistence
 from interp.evaluation.planted_bench import PlantedBench, open_bench
 from interp.evaluation.probed_truth import check_reception, check_transfer
 from interp.evaluation.truth_rows import row
@@ -221,6 +222,7 @@ CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[TableRow]
     "steering": check_steering,
     "reception": check_reception,
     "transfer": check_transfer,
+    "persistence": check_persistence,
 }
 """The checks by name, each a function of the model with the circuit, the model without, and the
 seed.

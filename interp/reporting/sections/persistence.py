@@ -12,7 +12,6 @@ from interp.reporting.formatting import number, p_value, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     best,
-    column,
     holds,
     least,
     measured,
@@ -126,7 +125,8 @@ def half_life_told(table: pd.DataFrame, task: str) -> str:
     last = whole(float(numbers(kept, "offset").max()))
     value, low, high = (numeral(row, name) for name in ("value", "half_low", "half_high"))
     if low != low:
-        return f"cannot be said: the margin does not surely fall to half within {last} tokens"
+        sure = bool((numbers(kept, "ci_low")[numbers(kept, "offset") > 0] > 0.5).all())
+        return f"surely more than {last} tokens" if sure else "cannot be said: there is no interval"
     if value != value:
         return f"more than {last} tokens, at least {number(low)}"
     upper = f"and no upper bound within {last}" if high != high else f"to {number(high)}"
@@ -139,14 +139,10 @@ def cautions(table: pd.DataFrame) -> Iterator[Caution]:
         first = rows[numbers(rows, "offset") == 0]
         if not number_of(first).low > 0.5:
             text = (
-                f"at the texts' own last token the probe reads nothing sure ({measured(first)}), so "
-                "there is nothing that could stay."
+                "at the texts' own last token the probe reads nothing for sure "
+                f"({measured(first)}), so that there is nothing that could stay."
             )
             yield Caution("persistence", text, task)
-    if column(table, "task").nunique() and holds(table, metric="half_life"):
-        for task, row in parts(table, "task", metric="half_life"):
-            if numeral(row, "half_low") != numeral(row, "half_low"):
-                yield Caution("persistence", f"the half-life {half_life_told(table, task)}.", task)
 
 
 SECTION = Section(
@@ -154,8 +150,8 @@ SECTION = Section(
     title="Persistence: does the state stay while the model reads on?",
     question=(
         "Behind each text and its twin stands the same neutral continuation. A probe that was "
-        "fitted at the texts' last token reads the tokens of the continuation, of scenarios that it "
-        "has not seen. The words of the text alone tell the same at every offset. Attention may "
+        "fitted at the texts' last token reads the tokens of the continuation, of scenarios that "
+        "it has not seen. The words of the text alone tell the same at every offset. Attention may "
         "look back at the text from any later token: that the state stays does not say that it is "
         "carried and not read off the text anew."
     ),

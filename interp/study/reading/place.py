@@ -85,7 +85,7 @@ def find_place(run: Path, *, emotions: Sequence[str] = (), layer: int | None = N
     kept = {emotion: one for emotion, one in here.items() if not emotions or emotion in emotions}
     site = next(iter(kept.values())).site
     told = f"the run {run}, {site.name} at layer {chosen} ({why})"
-    return Place(kept, site, told, tuple(_doubts(kept)))
+    return Place(kept, site, told, tuple(doubts_of(kept)))
 
 
 def chosen_layer(run: Path) -> int:
@@ -152,7 +152,7 @@ def check_model(record: RunRecord, model: LanguageModel) -> None:
         )
 
 
-def _doubts(directions: Mapping[str, Direction]) -> list[str]:
+def doubts_of(directions: Mapping[str, Direction]) -> list[str]:
     """What is to be said of directions without a length, with a doubtful one, or of older files."""
     groups: dict[str, list[str]] = {}
     for emotion, one in directions.items():

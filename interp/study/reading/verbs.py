@@ -169,13 +169,11 @@ def read_rows_of(job: Job, rows: Iterable[TextRow]) -> Reading:
     return Reading(whole, job.place, by, n, (*job.place.doubts, *_told(too_long)))
 
 
-def frames_of(
-    job: Job, rows: Iterable[TextRow], *, rows_at_once: int = ROWS_AT_ONCE
-) -> Iterator[tuple[pd.DataFrame, dict[str, str]]]:
+def frames_of(job: Job, rows: Iterable[TextRow]) -> Iterator[tuple[pd.DataFrame, dict[str, str]]]:
     """The rows of the result block by block, and what was done with texts that are too long."""
     require(job.model, "capture", [job.place.site])
     texts, how = iter(rows), job.how
-    while block := list(islice(texts, rows_at_once)):
+    while block := list(islice(texts, ROWS_AT_ONCE)):
         found, told = read_rows(
             job.model, job.place, block, too_long=how.too_long, allow_special=how.allow_special
         )
