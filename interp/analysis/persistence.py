@@ -60,9 +60,15 @@ class Followed:
 
     @property
     def p_max_t(self) -> Float[np.ndarray, " offset"]:
-        """The p of each offset beside all others."""
+        """The p of each offset beside all others; 1 where all texts score alike, whatever their
+        labels.
+        """
         observed = np.array([one.observed for one in self.nulls])
-        return max_t(observed, np.stack([one.draws for one in self.nulls], axis=1))
+        draws = np.stack([one.draws for one in self.nulls], axis=1)
+        varies, found = draws.std(axis=0) > 0, np.ones(len(observed))
+        if varies.any():
+            found[varies] = max_t(observed[varies], draws[:, varies])
+        return found
 
 
 def follow(
