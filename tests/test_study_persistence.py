@@ -44,14 +44,14 @@ def test_what_is_planted_stays_to_the_last_offset(battery, tmp_path):
     told, rows = conduct("planted", battery, tmp_path / "run")
     probe = rows[(rows["metric"] == "auroc") & (rows["control"] == "")]
     assert set(probe["task"]) == {"reception", "categorisation"}
-    assert sorted(set(probe["offset"])) == [0, 1, 2, 4, 8, 16, 32]
+    assert sorted(set(probe["offset"])) == [0, 1, 2, 4, 8, 16, 32, 64]
     assert probe["value"].min() > 0.95
     shuffled = rows[rows["control"] == "shuffled"]
     assert shuffled["draw_high"].max() < 0.8
     assert {one["verdict"] for one in told["findings"]} == {"found"}
     assert all("16 tokens into a neutral continuation" in f["sentence"] for f in told["findings"])
     beside = dict(told["findings"][-1]["beside"])
-    assert beside["half-life of the margin"] == "surely more than 32 tokens"
+    assert beside["half-life of the margin"] == "surely more than 64 tokens"
 
 
 def test_where_nothing_is_planted_nothing_is_said(battery, tmp_path):

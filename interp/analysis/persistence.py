@@ -46,12 +46,14 @@ class Followed:
     """What a probe of the texts' last tokens reads of the tokens behind them.
 
     `offsets` begin with 0, the texts' last token. `told` are the held-out scores at each, with what
-    their intervals need; `nulls` the AUROC at each and of each relabelling.
+    their intervals need; `nulls` the AUROC at each and of each relabelling; `folds` those of the
+    texts.
     """
 
     offsets: tuple[int, ...]
     told: tuple[Predictions, ...]
     nulls: tuple[Null, ...]
+    folds: Folds
 
     @property
     def p(self) -> Float[np.ndarray, " offset"]:
@@ -105,7 +107,8 @@ def follow(
         )
         for at, taught in enumerate(_taught(states, labels, names, folds))
     )  # fmt: skip
-    return Followed(offsets, told, tuple(Null(float(one[0]), one[1:]) for one in aurocs))
+    nulls = tuple(Null(float(one[0]), one[1:]) for one in aurocs)
+    return Followed(offsets, told, nulls, folds)
 
 
 def retained(told: Followed) -> tuple[Estimate, ...]:
@@ -183,7 +186,7 @@ def _comparisons(
     """How many comparisons of a positive with a negative are won, a tie counting half, and how many
     there are (Mann-Whitney).
     """
-    positive = truth.sum(axis=1)
+    positive = truth.sum(axis=1).astype(float)
     ranks = (rankdata(scores, axis=1) * truth).sum(axis=1)
     return ranks - positive * (positive + 1) / 2, positive * (scores.shape[1] - positive)
 

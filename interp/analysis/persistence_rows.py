@@ -1,14 +1,16 @@
 """The rows of a table of persistence: each offset beside the relabelled texts and the words."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from interp.analysis.baselines import BASELINES, READER, Lexicons
 from interp.analysis.nested import ABOVE_TEXT
 from interp.analysis.persistence import Followed, half_life, retained
 from interp.analysis.predictions import Predictions, auroc_share
+from interp.analysis.probes import predict_folds
 from interp.results import TableRow
-from interp.shares import share_difference
+from interp.shares import Share, share_difference
 
 RETAINED, HALF_LIFE = "retained", "half_life"
 SHUFFLED = "shuffled"
@@ -24,7 +26,7 @@ def persistence_rows(told: Followed, words: Mapping[str, Predictions]) -> list[T
     metric       value
     auroc        macro AUROC, held out; of `control` "shuffled" the mean of the relabellings, with
                  the range of nine of ten (`draw_low`, `draw_high`)
-    above_text   the probe's AUROC less that of the baseline `target`, paired by scenario
+    above_text   the probe's AUROC less that of the best text baseline, `target`, paired by scenario
     retained     the margin as a share of that at offset 0 (two labels only)
     half_life    the offset at which that falls to one half; NaN: at none that was read. Its bounds
                  stand in `half_low` and `half_high`, since one of them may be open
@@ -32,9 +34,9 @@ def persistence_rows(told: Followed, words: Mapping[str, Predictions]) -> list[T
     `p` is of the offset alone, `p_max_t` beside all offsets. There is no share and no half-life
     where the probe does not surely read the texts' last tokens.
     """
-    rows = [*_aurocs(told), *_words(told, words)]
-    first = auroc_share(told.told[0]).estimate(told.told[0].groups)
-    if len(told.told[0].classes) == 2 and first.ci_low > 0.5:
+    own = [auroc_share(one) for one in told.told]
+    rows = [*_aurocs(told, own), *_words(told, own, words)]
+    if len(told.told[0].classes) == 2 and rows[0]["ci_low"] > 0.5:
         rows += _margins(told)
     return [{**_NONE, "method": METHOD, **row} for row in rows]
 
@@ -45,28 +47,53 @@ _NONE = {
 }  # fmt: skip
 
 
-def _aurocs(told: Followed) -> Iterator[TableRow]:
-    several = told.p_max_t
+def words_alone(told: Followed, texts: Sequence[str], lexicons: Lexicons) -> dict[str, Predictions]:
+    """What each text baseline tells of the texts, without any continuation, on the folds of the
+    probe; with the middle one of its penalties, as the probe has one that nothing chose.
+    """
+    one = told.told[0]
+    middle = (READER.grid[len(READER.grid) // 2],)
+    return {
+        name: predict_folds(
+            prepare(texts, lexicons),
+            one.y,
+            one.groups,
+            folds=told.folds,
+            make=READER.make,
+            grids=[middle] * len(told.folds),
+        )
+        for name, prepare in BASELINES.items()
+    }
+
+
+def _aurocs(told: Followed, own: Sequence[Share]) -> Iterator[TableRow]:
+    alone, several = told.p.tolist(), told.p_max_t.tolist()
     for at, offset in enumerate(told.offsets):
-        one, null = told.told[at], told.nulls[at]
-        p = {"p": float(told.p[at]), "p_of": P_OF, "p_max_t": float(several[at])}
-        own = auroc_share(one).estimate(one.groups)
-        yield {"metric": "auroc", "offset": offset, **own._asdict(), **p}
+        found = own[at].estimate(told.told[at].groups)
+        p = {"p": alone[at], "p_of": P_OF, "p_max_t": several[at]}
+        yield {"metric": "auroc", "offset": offset, **found._asdict(), **p}
+    for offset, null in zip(told.offsets, told.nulls, strict=True):
         low, high = np.quantile(null.draws, (0.05, 0.95)).tolist()
         drawn = {"value": float(null.draws.mean()), "draw_low": low, "draw_high": high}
         shuffled = {"metric": "auroc", "offset": offset, "control": SHUFFLED, **drawn}
-        yield {**shuffled, "ci_low": np.nan, "ci_high": np.nan, "n": own.n}
+        yield {**shuffled, "ci_low": np.nan, "ci_high": np.nan, "n": len(told.told[0].y)}
 
 
-def _words(told: Followed, words: Mapping[str, Predictions]) -> Iterator[TableRow]:
-    for name, text in words.items():
-        by_words = auroc_share(text)
-        estimate = by_words.estimate(text.groups)
+def _words(
+    told: Followed, own: Sequence[Share], words: Mapping[str, Predictions]
+) -> Iterator[TableRow]:
+    found = {name: auroc_share(text) for name, text in words.items()}
+    groups, best = told.told[0].groups, ("", -np.inf)
+    for name, share in found.items():
+        estimate = share.estimate(groups)
+        best = max(best, (name, estimate.value), key=lambda one: one[1])
         yield {"metric": "auroc", "control": name, "method": name, **estimate._asdict()}
-        for offset, one in zip(told.offsets, told.told, strict=True):
-            above = share_difference(auroc_share(one), by_words, one.groups)
-            common = {"metric": ABOVE_TEXT, "target": name, "offset": offset}
-            yield {**common, **above._asdict()}
+    if not found:
+        return
+    for offset, share in zip(told.offsets, own, strict=True):
+        above = share_difference(share, found[best[0]], groups)
+        common = {"metric": ABOVE_TEXT, "target": best[0], "offset": offset}
+        yield {**common, **above._asdict()}
 
 
 def _margins(told: Followed) -> Iterator[TableRow]:

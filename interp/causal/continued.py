@@ -56,6 +56,8 @@ def read_continued(
     longest = max(len(row.ids) for row in model.encode(prompts, ids=names))
     most = min(model.dims.n_ctx - longest, max(offsets) + _BEHIND)
     short = {text: _cut(model, text, most) for text in dict.fromkeys(continuations)}
+    if not all(text.strip() for text in short.values()):
+        raise _no_room(model, longest)
     suffixes = [short[text] for text in continuations]
     rows, behind = [], []
     for name, prompt, suffix, row in zip(
@@ -67,13 +69,17 @@ def read_continued(
         behind.append(stop - end)
     kept = tuple(k for k in offsets if 0 < k <= min(behind))
     if not kept:
-        raise StatisticsError(
-            f"the context of {model.name} ({model.dims.n_ctx} tokens) has no room for a "
-            f"continuation behind the longest text ({longest} tokens): use shorter texts."
-        )
+        raise _no_room(model, longest)
     whole = (0, *kept)
     return Continued(
         whole, _states(model, rows, site, whole), same_behind(rows, continuations, kept[-1])
+    )
+
+
+def _no_room(model: LanguageModel, longest: int) -> StatisticsError:
+    return StatisticsError(
+        f"the context of {model.name} ({model.dims.n_ctx} tokens) has no room for a continuation "
+        f"behind the longest text ({longest} tokens): use shorter texts."
     )
 
 
@@ -83,7 +89,7 @@ def _cut(model: LanguageModel, text: str, most: int) -> str:
     if len(tokens.ids) <= most:
         return f" {text}"
     end = max((end for _, end in tokens.spans[: max(most, 0)]), default=0)
-    return f" {text}"[:end].rpartition(" ")[0] or f" {text.split()[0]}"
+    return f" {text}"[:end].rpartition(" ")[0]
 
 
 def _states(

@@ -9,11 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from interp.analysis.baselines import predict_texts
 from interp.analysis.emotion_directions import usual_layer
-from interp.analysis.folds import grouped_folds
 from interp.analysis.persistence import follow
-from interp.analysis.persistence_rows import persistence_rows
+from interp.analysis.persistence_rows import persistence_rows, words_alone
 from interp.analysis.questions import lexicons
 from interp.causal.continued import Continued, read_continued
 from interp.errors import StatisticsError
@@ -66,7 +64,7 @@ def followed_pairs(pairs: Pairs, most: int) -> Pairs:
     for group, own in emotions.items():
         if any(taken[emotion] < most for emotion in own):
             kept.add(group)
-            taken.update(own)
+            taken.update(own.keys())
     return Pairs(pair for pair in pairs if pair.affective.group in kept)
 
 
@@ -121,11 +119,5 @@ def _asked(
     how = {"n_splits": study.settings.folds, "seed": study.settings.seed}
     with threadpool_limits(1):  # the fits are small: a second thread waits more than it works
         told = follow(read.states, labels, groups, offsets=read.offsets, **how)
-        words = predict_texts(
-            [item.text for item in texts],
-            labels,
-            groups,
-            folds=grouped_folds(labels, groups, **how),
-            lexicons=lexicons(),
-        )
+        words = words_alone(told, [item.text for item in texts], lexicons())
     return [{"task": question, **row} for row in persistence_rows(told, words)]

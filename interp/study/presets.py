@@ -53,7 +53,7 @@ PRESETS: Mapping[str, Preset] = {
         draws=6,
         prompts=16,
         scales=(1.0, 2.0),
-        followed=8,
+        followed=6,
         offsets=16,
     ),
     "standard": Preset(
@@ -66,7 +66,7 @@ PRESETS: Mapping[str, Preset] = {
         draws=12,
         prompts=32,
         scales=(0.5, 1.0, 1.5, 2.0, 3.0),
-        followed=24,
+        followed=12,
         offsets=64,
     ),
     "full": Preset(
