@@ -50,7 +50,8 @@ def test_what_is_planted_stays_to_the_last_offset(battery, tmp_path):
     assert shuffled["draw_high"].max() < 0.8
     assert {one["verdict"] for one in told["findings"]} == {"found"}
     assert all("16 tokens into a neutral continuation" in f["sentence"] for f in told["findings"])
-    beside = dict(told["findings"][-1]["beside"])
+    (one,) = [one for one in told["findings"] if one["about"] == "reception"]
+    beside = dict(one["beside"])
     assert beside["half-life of the margin"] == "surely more than 64 tokens"
 
 

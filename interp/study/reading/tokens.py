@@ -183,7 +183,7 @@ def columns_of(place: Place, *, by: str) -> list[str]:
 
 def _token_rows(read: ReadText, place: Place) -> Iterator[dict[str, Any]]:
     turns = turns_of(read.row.prompt)
-    of_turn = _turns_at(read, turns)
+    of_turn = _turns_at(read, turns).tolist()
     share, percentile = _in_units(read.projections, place)
     end = 0
     for at, position in enumerate(read.content.tolist()):
