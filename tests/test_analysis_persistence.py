@@ -68,6 +68,18 @@ def test_a_half_life_that_was_not_reached_is_not_told():
     assert np.isnan([half_life((0, 1, 2), unsure).ci_low]).all()
 
 
+def test_a_state_in_another_form_is_read_by_a_probe_of_its_own():
+    states, y, groups = made((1, 0), seed=7)
+    states[:N, 1, 5] += 4  # the same state along another axis
+    told = follow(states, y, groups, offsets=(0, 1))
+    across, own = (persistence_rows(told, {})[at] for at in (1, 3))
+    assert (own["control"], own["offset"], across["control"]) == ("own", 1, "")
+    assert own["value"] > 0.93
+    assert own["ci_low"] > 0.8
+    assert across["value"] < 0.7
+    assert told.p[1] > 0.05
+
+
 def test_scores_are_those_of_a_ridge_regression_written_out():
     states, y, groups = made((1, 0.4), seed=5)
     told = follow(states, y, groups, offsets=(0, 1))

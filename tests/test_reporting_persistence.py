@@ -27,8 +27,9 @@ def test_the_sentence_is_of_the_offset_that_was_fixed():
     beside = dict(one.beside)
     assert beside["at the text's last token"].startswith("0.950")
     assert beside["32 tokens on"].startswith("0.770")
-    assert beside["half-life of the margin"] == "11.500 tokens (9.000 to 14.000)"
+    assert beside["half-life of the margin"] == "11.5 tokens (9.0 to 14.0)"
     assert "half-life of the margin" not in dict(told["categorisation"].beside)
+    assert beside["a probe fitted there, and not at the text's end"].startswith("0.960")
     assert [key for key in beside if key.startswith("words of the text alone, the same")]
 
 
@@ -64,8 +65,8 @@ def test_a_state_that_the_words_tell_as_well_is_said_to_be_so():
 @pytest.mark.parametrize(
     ("half", "kept", "told"),
     [
-        ({"half_high": np.nan}, {}, "11.500 tokens (9.000 and no upper bound within 32)"),
-        ({"value": np.nan, "half_high": np.nan}, {}, "more than 32 tokens, at least 9.000"),
+        ({"half_high": np.nan}, {}, "11.5 tokens (9.0 and no upper bound within 32)"),
+        ({"value": np.nan, "half_high": np.nan}, {}, "more than 32 tokens, at least 9.0"),
         ({"value": np.nan, "half_low": np.nan}, {"ci_low": 0.6}, "surely more than 32 tokens"),
         ({"half_low": np.nan}, {"ci_low": np.nan}, "cannot be said: there is no interval"),
     ],

@@ -253,6 +253,27 @@ def test_a_reading_that_was_stopped_resumes_to_the_same_bytes(
         reading.read_file(job(run, chat_model), RowSource(str(data)), begun, asked={})
 
 
+def test_a_sink_has_no_units_and_no_part_in_a_mean(run, chat_model, monkeypatch):
+    whole = read(run, TEXTS[1], model=chat_model).frame
+    norms = chat_model.bridge.run_with_cache(torch.tensor(chat_model.tokenize([TEXTS[1]])))[1]
+    place = places.find_place(run)
+    norms = norms[str(place.site)][0, whole["token"].to_numpy()].norm(dim=-1).numpy()
+    stream = max(one.stream_norm for one in place.directions.values())
+    bound = np.sort(norms)[-2:].mean()  # above all but the longest
+    monkeypatch.setattr(tokens, "SINK", bound / stream)
+    names = [name for name in whole if name.startswith(("share_", "percentile_"))]
+    found = read(run, TEXTS[1], model=chat_model).frame
+    assert found[names].isna().all(axis=1).tolist() == (norms > bound).tolist()
+    by_text = read(run, TEXTS[1], model=chat_model, by="text").frame
+    shares = [name for name in names if name.startswith("share_")]
+    for name in shares:
+        kept = whole[name][norms <= bound]
+        assert by_text[f"mean_{name}"][0] == pytest.approx(kept.mean(), abs=1e-4)
+        assert by_text[f"peak_{name}"][0] == pytest.approx(kept.max(), abs=1e-4)
+    page = interp.read(run, TEXTS[1], model=chat_model, emotions=["joy"]).html()
+    assert "share none, percentile none" in page
+
+
 def test_texts_that_are_too_long_are_named(planted_run):
     model, place = interp.load("planted", check=False), places.find_place(planted_run)
     long = " ".join(["river"] * 200)

@@ -8,7 +8,9 @@ behind them, of scenarios that it has not seen:
 
 Z and y are of offset 0 and of the training scenarios alone, so that nothing of the continuation is
 ever learned from. At each offset the scores of one fold are compared with each other (AUROC): what
-the continuation itself adds is the same on both sides of a pair. The margin, how much higher the
+the continuation itself adds is the same on both sides of a pair. Beside it stands a probe that was
+fitted at offset k itself: where it still reads what the probe of the text's end no longer does, the
+state is there in another form. The margin, how much higher the
 affective texts score than their twins, is told as a share of that at offset 0 (`retained`); the
 half-life is the offset at which it falls to one half.
 
@@ -47,11 +49,12 @@ class Followed:
 
     `offsets` begin with 0, the texts' last token. `told` are the held-out scores at each, with what
     their intervals need; `nulls` the AUROC at each and of each relabelling; `folds` those of the
-    texts.
+    texts. `own` are the held-out scores of a probe that was fitted at each offset itself.
     """
 
     offsets: tuple[int, ...]
     told: tuple[Predictions, ...]
+    own: tuple[Predictions, ...]
     nulls: tuple[Null, ...]
     folds: Folds
 
@@ -98,17 +101,32 @@ def follow(
     folds = grouped_folds(labels, names, n_splits=n_splits, seed=seed)
     labellings = relabellings(Design.infer(labels, names), folds=folds, n_perm=REFITS, seed=seed)
     scores, aurocs = _read(states, labellings, folds)
+    told = _told(scores, states, (labels, names), folds)
+    alone = [states[:, [at]] for at in range(len(offsets))]
+    own = [_told(_read(x, labellings[:1], folds)[0], x, (labels, names), folds)[0] for x in alone]
+    nulls = tuple(Null(float(one[0]), one[1:]) for one in aurocs)
+    return Followed(offsets, told, tuple(own), nulls, folds)
+
+
+def _told(
+    scores: Float[np.ndarray, "text offset class"],
+    states: StateRows,
+    of_text: tuple[Shaped[np.ndarray, " text"], Shaped[np.ndarray, " text"]],
+    folds: Folds,
+) -> tuple[Predictions, ...]:
+    """The scores at each offset, with the label and the scenario `of_text`, and what their
+    intervals need.
+    """
+    labels, names = of_text
     classes = tuple(str(one) for one in np.unique(labels))
     rows, number = np.arange(len(labels)), fold_of(folds, len(labels))
-    told = tuple(
+    return tuple(
         Predictions(
             scores[:, at], classes, labels, names, number, rows,
             chosen=(), influence=taught, drawn=at > 0,
         )
         for at, taught in enumerate(_taught(states, labels, names, folds))
     )  # fmt: skip
-    nulls = tuple(Null(float(one[0]), one[1:]) for one in aurocs)
-    return Followed(offsets, told, nulls, folds)
 
 
 def retained(told: Followed) -> tuple[Estimate, ...]:

@@ -13,15 +13,16 @@ from interp.results import TableRow
 from interp.shares import Share, share_difference
 
 RETAINED, HALF_LIFE = "retained", "half_life"
-SHUFFLED = "shuffled"
+SHUFFLED, OWN = "shuffled", "own"
 P_OF = "refits of this AUROC, scenarios' labels changed at all offsets at once"
 
 METHOD = "ridge"
 
 
 def persistence_rows(told: Followed, words: Mapping[str, Predictions]) -> list[TableRow]:
-    """Rows of the probe at each `offset`, of the labels shuffled over scenarios (`control`), and of
-    each text baseline, which is the same at every offset (its row has none).
+    """Rows of the probe at each `offset`, of the labels shuffled over scenarios (`control`), of a
+    probe that was fitted at that offset itself ("own"), and of each text baseline, which is the
+    same at every offset (its row has none).
 
     metric       value
     auroc        macro AUROC, held out; of `control` "shuffled" the mean of the relabellings, with
@@ -72,6 +73,9 @@ def _aurocs(told: Followed, own: Sequence[Share]) -> Iterator[TableRow]:
         found = own[at].estimate(told.told[at].groups)
         p = {"p": alone[at], "p_of": P_OF, "p_max_t": several[at]}
         yield {"metric": "auroc", "offset": offset, **found._asdict(), **p}
+    for offset, one in zip(told.offsets, told.own, strict=True):
+        itself = auroc_share(one).estimate(one.groups)
+        yield {"metric": "auroc", "offset": offset, "control": OWN, **itself._asdict()}
     for offset, null in zip(told.offsets, told.nulls, strict=True):
         low, high = np.quantile(null.draws, (0.05, 0.95)).tolist()
         drawn = {"value": float(null.draws.mean()), "draw_low": low, "draw_high": high}

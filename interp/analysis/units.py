@@ -39,10 +39,10 @@ def percentiles(
     projections: Float[np.ndarray, " *place"], direction: Direction
 ) -> Float[np.ndarray, " *place"]:
     """How many of a hundred neutral texts project lower than each projection; a tie counts half.
-    NaN where the direction does not know where neutral texts project.
+    NaN for NaN, and where the direction does not know where neutral texts project.
     """
     if not is_calibrated(direction):
         return np.full(np.shape(projections), np.nan)
     known = np.sort(direction.neutral)
     below, upto = (np.searchsorted(known, projections, side) for side in ("left", "right"))
-    return 100 * (below + upto) / 2 / len(known)
+    return np.where(np.isnan(projections), np.nan, 100 * (below + upto) / 2 / len(known))

@@ -19,8 +19,10 @@ from interp.reporting.select import (
 )
 from interp.reporting.style import COLOURS, GREY, chance, curve, explain, facets, key, look, styled
 
-SHUFFLED = "shuffled"
-"""What column `control` says of labels shuffled over scenarios."""
+SHUFFLED, OWN = "shuffled", "own"
+"""What column `control` says of labels shuffled over scenarios, and of a probe that was fitted at
+the offset that it reads.
+"""
 
 _AT_ZERO = 0.5
 """Where the text's last token stands on the logarithmic axis."""
@@ -29,7 +31,7 @@ _AT_ZERO = 0.5
 def text_rows(table: pd.DataFrame, task: str) -> pd.DataFrame:
     """The rows of the text baselines of a question (perhaps none)."""
     rows = select(table, metric="auroc", task=task)
-    return rows[~column(rows, "control").isin(("", SHUFFLED))]
+    return rows[~column(rows, "control").isin(("", SHUFFLED, OWN))]
 
 
 @styled
@@ -65,6 +67,10 @@ def _draw(panel: Axes, table: pd.DataFrame, rows: pd.DataFrame) -> None:
         drawn = _placed(select(table, metric="auroc", control=SHUFFLED, task=task))
         drawn = drawn.assign(ci_low=drawn["draw_low"], ci_high=drawn["draw_high"])
         curve(panel, drawn, x="offset", look=look(1), text="labels shuffled", line="--")
+    if holds(table, metric="auroc", control=OWN, task=task):
+        own = _placed(select(table, metric="auroc", control=OWN, task=task))
+        told = "probe fitted at that offset itself"
+        curve(panel, own, x="offset", look=look(3)._replace(faint=True), text=told, line=":")
     words = text_rows(table, task)
     if not words.empty:
         at = numeral(best(words), "value")

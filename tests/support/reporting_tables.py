@@ -369,6 +369,7 @@ def persistence(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
             drawn = {"draw_low": 0.42, "draw_high": 0.58, "ci_low": np.nan, "ci_high": np.nan}
             shuffled = row(0.5, 0.0, metric="auroc", control="shuffled", **here)
             rows.append({**shuffled, **drawn})
+            rows.append(row(0.96, 0.02, metric="auroc", control="own", **here))
             above = {"metric": "above_text", "target": "tfidf", "control": ""}
             rows.append(row(value - 0.6, 0.06, **above, **here))
             if task == "reception":

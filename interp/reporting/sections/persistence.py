@@ -7,7 +7,7 @@ import pandas as pd
 from interp.reporting.baselines import ABOVE_TEXT
 from interp.reporting.decisions import NONE, Number, Verdict, decide
 from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of
-from interp.reporting.followed import SHUFFLED, persistence_curve, text_rows
+from interp.reporting.followed import OWN, SHUFFLED, persistence_curve, text_rows
 from interp.reporting.formatting import number, p_value, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -107,6 +107,10 @@ def _beside(
         low, high = (number(numeral(drawn, name)) for name in ("draw_low", "draw_high"))
         told = f"{number(numeral(drawn, 'value'))} (nine of ten draws {low} to {high})"
         found.append(("labels shuffled over scenarios", told))
+    if holds(table, metric="auroc", control=OWN, task=task):
+        own = select(table, metric="auroc", control=OWN, task=task)
+        own = own[numbers(own, "offset") == at]
+        found.append(("a probe fitted there, and not at the text's end", measured(own)))
     if not (words := text_rows(table, task)).empty:
         name = f"words of the text alone, the same at every offset, {word(best(words), 'control')}"
         found.append((name, measured(best(words))))
@@ -128,9 +132,9 @@ def half_life_told(table: pd.DataFrame, task: str) -> str:
         sure = bool((numbers(kept, "ci_low")[numbers(kept, "offset") > 0] > 0.5).all())
         return f"surely more than {last} tokens" if sure else "cannot be said: there is no interval"
     if value != value:
-        return f"more than {last} tokens, at least {number(low)}"
-    upper = f"and no upper bound within {last}" if high != high else f"to {number(high)}"
-    return f"{number(value)} tokens ({number(low)} {upper})"
+        return f"more than {last} tokens, at least {low:.1f}"
+    upper = f"and no upper bound within {last}" if high != high else f"to {high:.1f}"
+    return f"{value:.1f} tokens ({low:.1f} {upper})"
 
 
 def cautions(table: pd.DataFrame) -> Iterator[Caution]:
@@ -162,7 +166,8 @@ SECTION = Section(
             persistence_curve,
             reading=(
                 "The further right the curve stays above the shuffled labels, the longer the state "
-                "lasts. At 0 stands the text's own last token."
+                "lasts. At 0 stands the text's own last token. Where a probe that was fitted at an "
+                "offset itself lies far above it, the state is there in another form."
             ),
         ),
     ),

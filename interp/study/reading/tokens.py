@@ -3,6 +3,10 @@
 Only tokens that belong to the text are read: what tokenizer and chat template write, and blanks,
 are not. Directions are fitted at a text's last token; every other token is read with them all the
 same, and nothing here says that a direction means there what it means at the end.
+
+In many models a text's first token holds a stream that is tens of times as long as all others, on
+which attention rests (a sink; Xiao et al. 2023). What such a token projects is hundreds of natural
+lengths and means nothing: it gets no units, and no part in a mean.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +40,9 @@ this end is cut.
 TOKENS_AT_ONCE = 2048
 """Tokens of a batch, padding counted."""
 
+SINK = 5.0
+"""A token whose stream is longer than this many times that of the fitted texts is a sink."""
+
 EXCERPT = 160
 """Characters of a text that its row repeats."""
 
@@ -44,7 +51,7 @@ DIGITS = 6
 
 class ReadText(NamedTuple):
     """A text that was read: its row, its own characters, where its tokens stand in these, which of
-    them are content, and the projections of the content on each direction.
+    them are content, and the projections of the content on each direction (NaN at sinks).
     """
 
     row: TextRow
@@ -89,8 +96,10 @@ def read_rows(
             encoded += cut
             told[row.where] = f"{n - len(cut[0].ids)} of {n} tokens cut at the {too_long}"
     found = _projected(model, place, kept, encoded)
+    longest = SINK * max(one.stream_norm for one in place.directions.values())
     return [
-        _content(row, tokens, x) for row, tokens, x in zip(kept, encoded, found, strict=True)
+        _content(row, tokens, x, longest)
+        for row, tokens, x in zip(kept, encoded, found, strict=True)
     ], told
 
 
@@ -109,7 +118,10 @@ def _uncut(model: LanguageModel, rows: Sequence[TextRow], allow_special: bool) -
     return found
 
 
-def _content(row: TextRow, tokens: Tokens, x: Float[np.ndarray, "token emotion"]) -> ReadText:
+def _content(
+    row: TextRow, tokens: Tokens, x: Float[np.ndarray, "token number"], longest: float
+) -> ReadText:
+    """The text with what its own tokens project; the last of a token's numbers is its norm."""
     text = text_of(row.prompt)
     content = content_positions(text, tokens.spans)
     if not np.isfinite(x[content]).all():
@@ -117,13 +129,14 @@ def _content(row: TextRow, tokens: Tokens, x: Float[np.ndarray, "token emotion"]
             f"{row.where}: the model's activations are not finite there: leave the text out, or "
             "make the run in float32."
         )
-    return ReadText(row, text, tokens.spans, content, x[content])
+    projections = np.where(x[content, -1:] > longest, np.nan, x[content, :-1])
+    return ReadText(row, text, tokens.spans, content, projections)
 
 
 def _projected(
     model: LanguageModel, place: Place, rows: Sequence[TextRow], encoded: Sequence[Tokens]
-) -> list[Float[np.ndarray, "token emotion"]]:
-    """The projections of every token of every text; of a batch nothing else is kept."""
+) -> list[Float[np.ndarray, "token number"]]:
+    """What `project` gives of every token of every text; of a batch nothing else is kept."""
     ids = [tokens.ids for tokens in encoded]
     lengths = [len(one) for one in ids]
     order = longest_first(ids, [row.where for row in rows])
@@ -143,14 +156,15 @@ def project(
     place: Place,
     ids: Sequence[Sequence[int]],
     vectors: Float[Tensor, "emotion d_model"],
-) -> Float[np.ndarray, "text token emotion"]:
-    """What every token of a batch projects on each of `vectors`; padding means nothing. The model
-    runs up to the place and no further.
+) -> Float[np.ndarray, "text token number"]:
+    """What every token of a batch projects on each of `vectors`, and its norm; padding means
+    nothing. The model runs up to the place and no further.
     """
     kept: list[Tensor] = []
 
     def look(x: Tensor, hook: Any = None) -> None:
-        kept.append((x.float() @ vectors.to(x.device).T).cpu())
+        x = x.float()
+        kept.append(torch.cat([x @ vectors.to(x.device).T, x.norm(dim=-1, keepdim=True)], -1).cpu())
 
     hooks: list[tuple[str, Callable[..., None]]] = [(place.site.hook, look)]
     model.forward(model.pad(ids), hooks=hooks, stop_at_layer=place.site.layer + 1)
@@ -228,10 +242,18 @@ def _summary(
             place,
             share=share[-1],
             percentile=percentile[-1],
-            mean_share=share.mean(axis=0),
-            peak_share=share.max(axis=0),
+            mean_share=_over(np.mean, share),
+            peak_share=_over(np.max, share),
         ),
     }
+
+
+def _over(
+    summary: Callable[..., Any], share: Float[np.ndarray, "token emotion"]
+) -> Float[np.ndarray, " emotion"]:
+    """The mean or the highest over those tokens that have a share; NaN where none has."""
+    told = [column[~np.isnan(column)] for column in share.T]
+    return np.array([summary(one) if len(one) else np.nan for one in told])
 
 
 def _turns_at(read: ReadText, turns: Sequence[tuple[str, int, int]]) -> Int[np.ndarray, " token"]:

@@ -39,7 +39,9 @@ NAMED = 5
 UNITS = (
     "share: 0 is the mean of the run's neutral texts, 1 is as far above it as held-out texts that "
     "evoke the emotion lie above their twins. percentile: among the run's neutral texts. The "
-    "directions were fitted at a text's last token; all other tokens are read with them, too."
+    "directions were fitted at a text's last token; all other tokens are read with them, too. A "
+    "token whose stream is far longer than that of the fitted texts (a sink, often a text's first "
+    "token) has no units."
 )
 
 Texts = Path | Prompt | Stimulus | Sequence[Prompt | Stimulus] | Battery
