@@ -1,7 +1,8 @@
 """interp: mechanistic interpretability of emotion in language models.
 
 What most people need is here: `load` a model, read a `battery`, `record` activations, `probe` them,
-fit a `direction`, `steer` or `generate` with it, `patch`, `ablate`, `draw` a table, `run` a study.
+fit a `direction`, `steer` or `generate` with it, `patch`, `ablate`, `draw` a table, `run` a study,
+`read` any texts along a study's directions.
 Everything else is in the rooms (`interp.analysis`, `interp.causal`, ...). All of it is imported
 when it is first named, so that `import interp` costs nothing.
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from interp.models import LanguageModel, load
     from interp.reporting.figures import draw
     from interp.sites import Site
+    from interp.study.reading import read
     from stimuli.battery import Battery, Pair, Pairs
     from stimuli.reading import load as battery
 
@@ -36,6 +38,7 @@ _HOME = {
     "patch": "interp.api",
     "ablate": "interp.api",
     "draw": "interp.reporting.figures",
+    "read": "interp.study.reading",
     "run": "interp.api",
     "Site": "interp.sites",
     "Battery": "stimuli.battery",
@@ -52,7 +55,7 @@ _HOME = {
 __all__ = [
     "ActivationStore", "Activations", "Battery", "Direction", "Eraser", "Intervention",
     "LanguageModel", "Pair", "Pairs", "Site", "ablate", "battery", "direction", "draw", "generate",
-    "load", "patch", "probe", "record", "run", "steer",
+    "load", "patch", "probe", "read", "record", "run", "steer",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

@@ -33,8 +33,11 @@ class Direction:
     files of before, whose length is that of the fitted texts themselves and too long. `spread` is
     the standard deviation of that difference over the fitted pairs. `stream_norm` is the root mean
     square of the activations' norm over the fitted texts, the other unit of strength; NaN where it
-    is not known, as in files of before. Raises `ArtefactError` unless the vector is finite and of
-    norm one, length and spread are finite, spread is not negative, and a known norm is positive.
+    is not known, as in files of before. `neutral` are the projections x . vector of the neutral
+    texts, each along a direction that was fitted without its scenario: what a reading is held
+    against (`interp.analysis.units`). It is empty where they are not known. Raises `ArtefactError`
+    unless the vector is finite and of norm one, length, spread and neutral projections are finite,
+    spread is not negative, and a known norm is positive.
     """
 
     vector: Float[np.ndarray, " d_model"]
@@ -46,6 +49,7 @@ class Direction:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     length_interval: tuple[float, float] = (np.nan, np.nan)
     stream_norm: float = np.nan
+    neutral: Float[np.ndarray, " text"] = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.vector).all():
@@ -68,9 +72,15 @@ class Direction:
                 f"the direction at {self.site} has the stream's norm {self.stream_norm}: expected "
                 "a finite number above 0."
             )
-        own = np.array(self.vector)
-        own.setflags(write=False)
-        object.__setattr__(self, "vector", own)
+        if not np.isfinite(self.neutral).all():
+            raise ArtefactError(
+                f"the direction at {self.site} has neutral projections that are not finite: "
+                f"{_not_finite(self.neutral)} of {len(self.neutral)}."
+            )
+        for name in ("vector", "neutral"):
+            own = np.array(getattr(self, name))
+            own.setflags(write=False)
+            object.__setattr__(self, name, own)
 
     @property
     def step(self) -> Float[np.ndarray, " d_model"]:
@@ -108,9 +118,9 @@ class Direction:
             "length_interval": [_known(end) for end in self.length_interval],
             "stream_norm": _known(self.stream_norm),
         }  # fmt: skip
-        array_files.write_arrays(
-            Path(path), {"vector": np.asarray(self.vector, dtype=np.float64)}, about
-        )
+        arrays = {"vector": self.vector, "neutral": self.neutral}
+        doubles = {name: np.asarray(one, dtype=np.float64) for name, one in arrays.items()}
+        array_files.write_arrays(Path(path), doubles, about)
 
     @classmethod
     def load(cls, path: Path | str) -> "Direction":
@@ -131,6 +141,7 @@ class Direction:
                 about["provenance"],
                 (low, high),
                 _number(about.get("stream_norm")),
+                tensors.get("neutral", np.empty(0)),
             )
         except (KeyError, TypeError, ValueError, IndexError, UsageError) as error:
             raise ArtefactError(f"{path} does not hold a direction: {error}.") from error

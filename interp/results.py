@@ -82,17 +82,22 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 
 def table_bytes(frame: pd.DataFrame) -> bytes:
-    """A checked table as CSV.
+    """A checked table as CSV, as `csv_bytes` writes it."""
+    check_table(frame)
+    return csv_bytes(frame)
+
+
+def csv_bytes(frame: pd.DataFrame, *, header: bool = True) -> bytes:
+    """Any table as CSV, with or without its line of names.
 
     Text that a spreadsheet would run as a formula gets a leading apostrophe.
     """
-    check_table(frame)
     safe = frame.copy()
     for column in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[column]):
             safe[column] = safe[column].map(_defuse)
     buffer = StringIO()
-    safe.to_csv(buffer, index=False, lineterminator="\n")
+    safe.to_csv(buffer, index=False, lineterminator="\n", header=header)
     return buffer.getvalue().encode("utf-8")
 
 

@@ -39,6 +39,7 @@ STAGES = (
     Stage("capture", "representation.capture", "capture"),
     Stage("probes", "representation.probes", "probe", asks=("reception", "categorisation")),
     Stage("transfer", "transfer.transfer", "transfer", asks=("transfer",)),
+    Stage("persistence", "persistence.persistence", "persistence", asks=("reception",)),
     Stage("directions", "representation.directions", "directions", asks=("directions",)),
     Stage("cosines", "representation.cosines", "directions", asks=("directions",)),
     Stage("geometry", "geometry.geometry", "geometry", asks=("geometry",)),
@@ -64,6 +65,10 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
         "Probes fitted on one arm (texts that name the feeling) and tested on another.",
         uses=("folds", "probe", "analyse_by", "seed"),
         example="--probe lda",
+    ),
+    "persistence": StageCommand(
+        "Whether what is read at a text's end stays while the model reads on.",
+        uses=("folds", "seed"),
     ),
     "directions": StageCommand(
         "Emotion directions and how well they separate held-out twins.",

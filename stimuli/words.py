@@ -32,8 +32,8 @@ def lexicon(name: str) -> dict[str, Any]:
 def prompts(name: str) -> dict[str, Any]:
     """A family of prompt wordings of `stimuli/prompts`, with its `purpose`.
 
-    instructions, system, framings, stress (level -> statements), emotional; readout (scheme ->
-    suffix and label words). Raises `UsageError` for an unknown name.
+    continuations, instructions, openings, system, framings, stress (level -> statements),
+    emotional; readout (scheme -> suffix and label words). Raises `UsageError` for an unknown name.
     """
     return deepcopy(_read("prompts", name))
 

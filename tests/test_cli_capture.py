@@ -371,7 +371,7 @@ def test_a_capture_that_the_disk_cannot_hold_leaves_nothing(command, tmp_path, m
 def test_a_dry_run_says_which_stages_are_left(command):
     stages = "stages to run"
     before = dry(command.line("out", "--teraflops", "2"))[stages]
-    assert before.startswith("capture, probes, directions")
+    assert before.startswith("capture, probes, persistence, directions")
     command("out")
     assert f"capture, {dry(command.line('out', '--teraflops', '2'))[stages]}" == before
 
@@ -384,8 +384,8 @@ def test_a_whole_run_answers_what_its_sites_allow_and_says_what_not(command, tmp
     summary = json.loads(output)
     assert code == 0
     left_out = [warning.split()[0] for warning in summary["warnings"] if "was not run: " in warning]
-    stages = ["probes", "directions", "cosines", "contributions", "ablation", "steering"]
-    assert left_out == ["transfer", *stages]
+    stages = ["directions", "cosines", "contributions", "ablation", "steering"]
+    assert left_out == ["transfer", "probes", "persistence", *stages]
     assert [path.stem for path in (tmp_path / "out" / "tables").glob("*.csv")] == ["patching"]
     assert "probes was not run" in Path(summary["report"]).read_text(encoding="utf-8")
     badges = {one["question"]: one for one in summary["answer"]["badges"]}

@@ -24,6 +24,7 @@ WHATS = {
     "steering",
     "null",
     "transfer",
+    "persistence",
 }
 METRICS = {"cosine", "auroc", "error", "p", "rate"}
 
@@ -103,6 +104,12 @@ def test_what_is_planted_is_carried_to_the_other_arm_and_the_words_are_not(found
     assert values(found, method="transfer_of_words").max() < 0.6
 
 
+def test_a_planted_state_stays_and_goes_as_it_must(found):
+    assert values(found, what="persistence", metric="auroc").tolist() == [1.0]
+    assert values(found, what="persistence", metric="p").max() < 0.05
+    assert values(found, method="half_life").max() < 0.1
+
+
 class TestModelWithoutTheCircuit:
     """The null model, held against the truth of the other: what every check must then say."""
 
@@ -134,6 +141,11 @@ class TestModelWithoutTheCircuit:
     def test_carries_nothing_to_the_other_arm(self, rows):
         assert values(rows, what="transfer", metric="auroc").max() < 0.65
         assert values(rows, what="transfer", metric="p").min() > 0.05
+
+    def test_keeps_no_state(self, rows):
+        assert values(rows, what="persistence", metric="auroc").max() < 0.65
+        assert values(rows, what="persistence", metric="p").min() > 0.05
+        assert values(rows, method="half_life").min() == 1.0
 
     def test_cannot_be_steered(self, rows):
         assert values(rows, what="steering").max() < 0.2

@@ -120,6 +120,20 @@ def test_transfer_figures_show_each_arm_beside_its_ceiling_and_the_words():
     np.testing.assert_allclose(ends, [0.1, 0.3, 0.5, 0.3])
 
 
+def test_persistence_shows_the_curve_beside_shuffled_labels_and_the_words():
+    figure = draw("persistence_curve", TABLES["persistence"])
+    drawn = {str(line.get_label()): line for line in figure.axes[0].lines}
+    curve = drawn["probe of the last token"]
+    np.testing.assert_allclose(curve.get_ydata(), [0.95 - 0.03 * at for at in range(7)])
+    np.testing.assert_allclose(curve.get_xdata(), [0.5, 1, 2, 4, 8, 16, 32])
+    np.testing.assert_allclose(drawn["labels shuffled"].get_ydata(), 0.5)
+    np.testing.assert_allclose(drawn["probe fitted at that offset itself"].get_ydata(), 0.96)
+    assert set(drawn["best text baseline (the same at every offset)"].get_ydata()) == {0.6}
+    assert set(drawn["half-life of the margin"].get_xdata()) == {11.5}
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()][:2] == ["0", "1"]
+    assert "half-life of the margin" not in {line.get_label() for line in figure.axes[1].lines}
+
+
 @pytest.mark.parametrize(
     ("name", "metric"),
     [("direction_separation", "separation_auroc"), ("direction_stability", "split_half_cosine")],

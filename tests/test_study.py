@@ -114,8 +114,8 @@ def test_what_is_planted_is_claimed_and_the_record_says_so(planted_run):
     record = read_record(planted_run / "run.json")
     told = {(one["stage"], one["what"]): one for one in record.verdict}
     found = {stage for (stage, _), one in told.items() if one["verdict"] == "found"}
-    stages = {"probes", "transfer", "directions", "patching", "contributions", "ablation"}
-    assert found == stages | {"steering"}
+    stages = {"probes", "transfer", "persistence", "directions", "patching", "contributions"}
+    assert found == stages | {"ablation", "steering"}
     names = {"stage", "what", "verdict", "estimate", "interval", "p", "p_report", "n"}
     assert set(record.verdict[0]) == names
     reception = told[

@@ -221,7 +221,9 @@ def test_categorisation_needs_no_twins(tiny_folder, tmp_path) -> None:
         warnings.simplefilter("always", UserWarning)
         summary = study.run(settings)
     told = [str(one.message) for one in caught if one.category is UserWarning]
-    left_out = "transfer, directions, cosines, contributions, patching, ablation, steering"
+    left_out = (
+        "transfer, persistence, directions, cosines, contributions, patching, ablation, steering"
+    )
     assert any(
         set(line.split(" were")[0].split(", ")) == set(left_out.split(", ")) for line in told
     )

@@ -20,6 +20,7 @@ from interp.analysis.methods import (
     Method,
     axis_p,
     check_rows,
+    cross_fit,
     fit_unit,
     fold_inflation,
     held_out_length,
@@ -50,18 +51,20 @@ def fit(
     """The direction from `neutral` rows to `affective` rows (row i of both is one pair), labelled
     (affective, neutral).
 
-    `groups` are the pairs' scenarios; without them every pair counts as one of its own. Its length
-    is measured on held-out scenarios (`held_out_length`); where that is not surely above zero, or
-    the axis of `pca` has no sign, `warnings` in its provenance say so, and `pca` warns.
-    `Direction.with_origin` adds where the activations came from. Raises `DataError` for rows that
-    do not match or are not finite, `StatisticsError` for fewer than two pairs or scenarios,
-    `UsageError` for an unknown method, `ArtefactError` when the twins do not differ along it.
+    `groups` are the pairs' scenarios; without them every pair counts as one of its own. Its length,
+    and where neutral texts project, are measured on held-out scenarios (`cross_fit`); where the
+    length is not surely above zero, or the axis of `pca` has no sign, `warnings` in its provenance
+    say so, and `pca` warns. `Direction.with_origin` adds where the activations came from. Raises
+    `DataError` for rows that do not match or are not finite, `StatisticsError` for fewer than two
+    pairs or scenarios, `UsageError` for an unknown method, `ArtefactError` when the twins do not
+    differ along it.
     """
     check_rows(affective, neutral)
     scenarios = np.arange(len(affective)) if groups is None else groups
     vector = fit_unit(method_named(method), affective, neutral)
     difference = (affective - neutral).astype(np.float64)
-    natural = held_out_length(affective, neutral, scenarios, method=method)
+    held_out = cross_fit(affective, neutral, scenarios, method=method)
+    natural = held_out.length
     doubts = _doubts(natural, labels)
     if method == "pca" and (p := axis_p(difference, vector, scenarios)) > LEAST_P:
         doubts.append(
@@ -74,7 +77,11 @@ def fit(
     spread = float((difference @ vector).std(ddof=1))
     interval = (natural.ci_low, natural.ci_high)
     norm = _norm(np.concatenate([affective, neutral]))
-    return Direction(vector, site, method, labels, natural.value, spread, told, interval, norm)
+    centre = float((affective.mean(axis=0) + neutral.mean(axis=0)) / 2 @ vector)
+    low_side = held_out.neutral + centre
+    return Direction(
+        vector, site, method, labels, natural.value, spread, told, interval, norm, low_side
+    )
 
 
 def fit_groups(
@@ -126,7 +133,8 @@ def anchored(direction: Direction, affective: PairRows, neutral: PairRows) -> Di
         **direction.provenance,
         "warnings": [*direction.provenance.get("warnings", []), warning],
     }
-    return replace(direction, vector=-direction.vector, provenance=told)
+    turned = {"vector": -direction.vector, "neutral": -direction.neutral}
+    return replace(direction, **turned, provenance=told)
 
 
 def separation(

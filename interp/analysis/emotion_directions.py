@@ -62,9 +62,13 @@ def saturated_sites(
         told = partial(told_apart, method=method, n_splits=n_splits, seed=seed)
         return float(np.mean([told(*one) for one in twins_at(site)]))
 
-    means = {site: mean_at(site) for site in sites}
-    least = max(means.values()) - SATURATED
-    return tuple(site for site, mean in means.items() if mean >= least)
+    return saturated({site: mean_at(site) for site in sites})
+
+
+def saturated(separations: Mapping[Site, float]) -> tuple[Site, ...]:
+    """The sites whose mean separation is within `SATURATED` of the highest, in the same order."""
+    least = max(separations.values()) - SATURATED
+    return tuple(site for site, mean in separations.items() if mean >= least)
 
 
 def fit_emotion(

@@ -17,13 +17,14 @@ from typing import NoReturn, TextIO
 import click
 
 import interp
-from interp.cli import captures, comparing, models, sentences, stimuli, study
+from interp.cli import captures, comparing, models, reading, sentences, stimuli, study
 from interp.cli.printing import printable, show_warning
 from interp.errors import InterpError, ResourceError
 
 COMMANDS = (
     *study.COMMANDS,
     *sentences.COMMANDS,
+    *reading.COMMANDS,
     *captures.COMMANDS,
     *comparing.COMMANDS,
     *models.COMMANDS,

@@ -24,6 +24,7 @@ from interp.causal.steering import steer
 from interp.defaults import DIRECTION
 from interp.evaluation.geometry_truth import check_geometry, check_spaces
 from interp.evaluation.judges import oracle
+from interp.evaluation.persisting_truth import check_persistence
 from interp.evaluation.planted_bench import PlantedBench, open_bench
 from interp.evaluation.probed_truth import check_reception, check_transfer
 from interp.evaluation.truth_rows import row
@@ -225,6 +226,7 @@ CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[TableRow]
     "transfer": check_transfer,
     "geometry": check_geometry,
     "spaces": check_spaces,
+    "persistence": check_persistence,
 }
 """The checks by name, each a function of the model with the circuit, the model without, and the
 seed.

@@ -25,7 +25,8 @@ class Preset:
     `layers`: layers, evenly spaced, at which the sites of `THINNED` are captured and probed, and at
     which patching is tried, at the sites `patched`. `pairs`: pairs per emotion in a causal stage.
     `ks` and `draws`: how many components are ablated together, and how many random choices stand
-    beside them. `prompts` and `scales`: prompts that are steered, and strengths.
+    beside them. `prompts` and `scales`: prompts that are steered, and strengths. `followed`:
+    scenarios per emotion that are read on behind their end, up to `offsets` tokens behind it.
     """
 
     twins_only: bool
@@ -37,6 +38,8 @@ class Preset:
     draws: int
     prompts: int
     scales: tuple[float, ...]
+    followed: int
+    offsets: int
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -50,6 +53,8 @@ PRESETS: Mapping[str, Preset] = {
         draws=6,
         prompts=16,
         scales=(1.0, 2.0),
+        followed=6,
+        offsets=16,
     ),
     "standard": Preset(
         twins_only=False,
@@ -61,6 +66,8 @@ PRESETS: Mapping[str, Preset] = {
         draws=12,
         prompts=32,
         scales=(0.5, 1.0, 1.5, 2.0, 3.0),
+        followed=12,
+        offsets=64,
     ),
     "full": Preset(
         twins_only=False,
@@ -72,6 +79,8 @@ PRESETS: Mapping[str, Preset] = {
         draws=100,
         prompts=32,
         scales=(0.5, 1.0, 1.5, 2.0, 3.0),
+        followed=200,
+        offsets=256,
     ),
 }
 
@@ -145,4 +154,6 @@ def _counts(preset: Preset, full: Preset) -> Sequence[tuple[str, int, int]]:
         ("numbers of components that are ablated together", len(preset.ks), len(full.ks)),
         ("prompts that are steered", preset.prompts, full.prompts),
         ("strengths of steering", len(preset.scales), len(full.scales)),
+        ("scenarios per emotion that are read on", preset.followed, full.followed),
+        ("tokens behind a text that are read", preset.offsets, full.offsets),
     )

@@ -83,7 +83,7 @@ class Wanted:
         if self.direction is not None:
             return sorted({one.labels[0] for one in _in_file(self.direction)})
         if self.run is not None:
-            return sorted({one.labels[0] for one in map(Direction.load, _saved(self.run))})
+            return sorted({one.labels[0] for one in saved_directions(self.run)})
         return sorted({item.emotion for item in _texts(self.battery, self.arm)})
 
     def check(self, emotions: Sequence[str | None]) -> None:
@@ -174,7 +174,7 @@ def from_run(out: Path, *, layer: int | None, n_layers: int) -> DirectionSource:
     lies nearest to `usual_layer`. Raises `ArtefactError` for a folder without directions,
     `UsageError` for a layer that the run has none for.
     """
-    saved = [Direction.load(path) for path in _saved(out)]
+    saved = saved_directions(out)
     layers = sorted({one.site.layer for one in saved})
     if layer is None:
         chosen = min(layers, key=lambda at: abs(at - usual_layer(n_layers)))
@@ -272,14 +272,17 @@ def _in_file(path: Path) -> list[Direction]:
     return list(load_control_vector(path).values()) if vector else [Direction.load(path)]
 
 
-def _saved(out: Path) -> list[Path]:
+def saved_directions(out: Path) -> list[Direction]:
+    """The directions of a run, of every emotion and layer. Raises `ArtefactError` where it has
+    none.
+    """
     found = sorted((out / "directions").glob("*.safetensors"))
     if not found:
         raise ArtefactError(
             f"{out} holds no directions: a finished run has them in {out / 'directions'}. Make "
             "them with `interp directions`."
         )
-    return found
+    return [Direction.load(path) for path in found]
 
 
 def _kept(path: Path) -> Direction:

@@ -25,7 +25,8 @@ class Testbed:
 
     `source` is its Hugging Face folder, or builds the model and its tokenizer in memory. `words`
     names each emotion in its vocabulary; an emotion that has none cannot be asked for. They are
-    expected behind a text and `suffix`. `battery` makes its texts from a seed. `judge` gives the
+    expected behind a text and `suffix`. `continuations` are neutral texts of its language that can
+    stand behind any of its texts. `battery` makes its texts from a seed. `judge` gives the
     emotion of each continuation, `MIXED`, or None for what is no sentence of the model's language;
     without it, `words` decide.
     """
@@ -34,6 +35,7 @@ class Testbed:
     words: Mapping[str, Sequence[str]]
     suffix: str
     battery: Callable[[int], Battery]
+    continuations: Sequence[str] = ()
     judge: Callable[[Sequence[str]], list[str | None]] | None = None
 
 

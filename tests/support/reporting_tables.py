@@ -412,9 +412,39 @@ def _silhouettes() -> list[dict]:
     return rows
 
 
+def persistence(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+    """From .95 at the text's end the probe falls by .03 an offset; the words stay at .6, and
+    shuffled labels at .5. The margin falls to half between 8 and 16 tokens.
+    """
+    rows = []
+    place = {"site": "resid_post", "layer": 3, "position": "last_content", "method": "ridge"}
+    offsets = (0, 1, 2, 4, 8, 16, 32)
+    for task in ("reception", "categorisation"):
+        words = {"control": "tfidf", "method": "tfidf", "site": "", "task": task}
+        rows.append(row(0.6, 0.05, metric="auroc", **words))
+        for at, offset in enumerate(offsets):
+            here = {**place, "task": task, "offset": offset}
+            value = 0.95 - 0.03 * at
+            p = {"p": 0.005, "p_max_t": 0.01, "p_of": "refits"}
+            rows.append(row(value, 0.02, metric="auroc", control="", **here, **p))
+            drawn = {"draw_low": 0.42, "draw_high": 0.58, "ci_low": np.nan, "ci_high": np.nan}
+            shuffled = row(0.5, 0.0, metric="auroc", control="shuffled", **here)
+            rows.append({**shuffled, **drawn})
+            rows.append(row(0.96, 0.02, metric="auroc", control="own", **here))
+            above = {"metric": "above_text", "target": "tfidf", "control": ""}
+            rows.append(row(value - 0.6, 0.06, **above, **here))
+            if task == "reception":
+                kept = {"metric": "retained", "control": ""}
+                rows.append(row(1 - 0.11 * at, 0.05, **kept, **here))
+        if task == "reception":
+            half = {"metric": "half_life", "control": "", "half_low": 9.0, "half_high": 14.0}
+            rows.append(row(11.5, 2.5, task=task, **place, **half))
+    return table(rows)
+
+
 MAKERS = {
-    "probes": probes, "transfer": transfer, "directions": directions, "cosines": cosines,
-    "geometry": geometry, "patching": patching, "contributions": contributions,
+    "probes": probes, "transfer": transfer, "persistence": persistence, "directions": directions,
+    "cosines": cosines, "geometry": geometry, "patching": patching, "contributions": contributions,
     "ablation": ablation, "steering": steering,
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.testbeds.planted.known import Truth, truth
 from interp.testbeds.planted.spec import PlantedSpec
-from interp.testbeds.planted.texts import build_word_tokenizer, readout, stimuli
+from interp.testbeds.planted.texts import build_word_tokenizer, continuations, readout, stimuli
 from interp.testbeds.planted.weights import build_planted
 from interp.testbeds.records import Testbed
 
@@ -40,6 +40,7 @@ def record_of(spec: PlantedSpec) -> Testbed:
         words=readout(spec),
         suffix="",
         battery=lambda seed: stimuli(spec, seed=seed),
+        continuations=continuations(spec),
     )
 
 

@@ -19,6 +19,7 @@ from interp.testbeds.storyworld.reactions import (
 from interp.testbeds.storyworld.rendering import Span
 from interp.testbeds.storyworld.stories import (
     Story,
+    continuations,
     generate_stories,
     instruct,
     instruction,
@@ -40,6 +41,7 @@ __all__ = [
     "Story",
     "appraisal_table",
     "battery",
+    "continuations",
     "feelings",
     "folder",
     "frames",
@@ -66,6 +68,7 @@ RECORDS = {
         suffix=" felt",
         battery=lambda seed: Battery("storyworld", tuple(battery(seed=seed))),
         judge=storyworld_oracle,
+        continuations=continuations(),
     )
 }
 """What `interp.testbeds.records` asks for. A story is asked behind its cue: "Then Mara" + "

@@ -37,6 +37,8 @@ from stimuli.battery import NEUTRAL
 
 Split = Literal["train", "held_out"]
 
+CONTINUATIONS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Story:
@@ -80,6 +82,19 @@ def generate_stories(n: int, *, seed: int, split: Split = "train") -> list[Story
         scenario(f"{split}:{seed}:{index}", EMOTIONS[index % len(EMOTIONS)], split=split)
         for index in range(n)
     ]
+
+
+def continuations() -> tuple[str, ...]:
+    """Neutral texts that go on behind any story's cue ("Then Mara"): something done, and then what
+    else there was, in the world's own words.
+    """
+    told = data("scenery")
+    plain = [line.capitalize() for line in told["distractors"] if "{" not in line]
+    n = len(plain) // CONTINUATIONS
+    return tuple(
+        f"{told['doings'][at]}. {' '.join(plain[at * n :] + plain[: at * n])}"
+        for at in range(CONTINUATIONS)
+    )
 
 
 def neutral_prompts(n: int, *, seed: int) -> list[Story]:

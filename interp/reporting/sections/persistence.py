@@ -1,0 +1,176 @@
+"""Persistence: whether what is read at a text's end is still read behind it, and for how long."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from interp.reporting.baselines import ABOVE_TEXT
+from interp.reporting.decisions import NONE, Number, Verdict, decide
+from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of
+from interp.reporting.followed import OWN, SHUFFLED, persistence_curve, text_rows
+from interp.reporting.formatting import number, p_value, whole
+from interp.reporting.section import Drawing, Section
+from interp.reporting.select import (
+    best,
+    holds,
+    least,
+    measured,
+    numbers,
+    numeral,
+    parts,
+    select,
+    word,
+)
+
+HEADLINE = 16
+"""The offset that findings speak of, fixed beforehand: or the largest below it that was read."""
+
+_TASKS = {
+    "reception": "tells affective texts from their neutral twins",
+    "categorisation": "tells which emotion the text was about",
+}
+_HOW = " (AUROC; scenarios new to the probe)."
+_SENTENCES = {
+    Verdict.FOUND: "{k} tokens into a neutral continuation, what the probe read at the text's end "
+    "still {does}, beyond the words of the text" + _HOW,
+    Verdict.NOT_TOLD_APART: "{k} tokens into a neutral continuation, what the probe read at the "
+    "text's end still {does}, {apart}" + _HOW,
+    Verdict.NOT_FOUND: "It was not found that {k} tokens into a neutral continuation the probe of "
+    "the text's end still {does}" + _HOW,
+    Verdict.INVERTED: "{k} tokens into a neutral continuation the probe of the text's end ranks "
+    "the wrong way round where it {does}" + _HOW,
+    Verdict.CANNOT_SAY: "Whether {k} tokens into a neutral continuation the probe of the text's "
+    "end still {does} cannot be said" + _HOW,
+}
+
+
+def findings(table: pd.DataFrame) -> list[Finding]:
+    """One finding for each question, at the offset that was fixed beforehand."""
+    found = []
+    for task, rows in parts(table, "task", metric="auroc", control=""):
+        offsets = numbers(rows, "offset")
+        behind = offsets[offsets > 0]
+        near = behind[behind <= HEADLINE]
+        at = float(near.max() if len(near) else behind.min())
+        found.append(_finding(table, task, rows[offsets == at], at))
+    return found
+
+
+def _finding(table: pd.DataFrame, task: str, row: pd.DataFrame, at: float) -> Finding:
+    above = _closest(table, task, at)
+    p = p_of(row, "p")
+    told = NONE if above is None else number_of(above)
+    does = _TASKS.get(task, f"answers {task}")
+    return claim(
+        "persistence",
+        f"{whole(at)} tokens on, the probe of the text's end still {does}",
+        decide(number_of(row), nothing=0.5, p=p, above=told),
+        row,
+        _SENTENCES,
+        p=p,
+        compared=_beside(table, task, row, above, at),
+        about=task,
+        k=whole(at),
+        does=does,
+        apart=_apart(told),
+    )
+
+
+def _closest(table: pd.DataFrame, task: str, at: float) -> pd.DataFrame | None:
+    """How far the probe lies above the text baseline that is closest to it at this offset."""
+    if not holds(table, metric=ABOVE_TEXT, task=task):
+        return None
+    rows = select(table, metric=ABOVE_TEXT, task=task)
+    return least(rows[numbers(rows, "offset") == at])
+
+
+def _apart(above: Number) -> str:
+    if above.high < 0:
+        return "but less well than the words of the text alone"
+    if above.high >= 0:
+        return "not told apart from what the words of the text alone tell"
+    return "and whether beyond the words cannot be said: no text baseline stands beside it"
+
+
+def _beside(
+    table: pd.DataFrame, task: str, row: pd.DataFrame, above: pd.DataFrame | None, at: float
+) -> Compared:
+    found: Compared = [("chance", "0.5")]
+    rows = select(table, metric="auroc", control="", task=task)
+    offsets = numbers(rows, "offset")
+    found.append(("at the text's last token", measured(rows[offsets == 0])))
+    if (last := float(offsets.max())) > at:
+        found.append((f"{whole(last)} tokens on", measured(rows[offsets == last])))
+    if holds(table, metric="auroc", control=SHUFFLED, task=task):
+        drawn = select(table, metric="auroc", control=SHUFFLED, task=task)
+        drawn = drawn[numbers(drawn, "offset") == at]
+        low, high = (number(numeral(drawn, name)) for name in ("draw_low", "draw_high"))
+        told = f"{number(numeral(drawn, 'value'))} (nine of ten draws {low} to {high})"
+        found.append(("labels shuffled over scenarios", told))
+    if holds(table, metric="auroc", control=OWN, task=task):
+        own = select(table, metric="auroc", control=OWN, task=task)
+        own = own[numbers(own, "offset") == at]
+        found.append(("a probe fitted there, and not at the text's end", measured(own)))
+    if not (words := text_rows(table, task)).empty:
+        name = f"words of the text alone, the same at every offset, {word(best(words), 'control')}"
+        found.append((name, measured(best(words))))
+    if above is not None:
+        found.append((f"above {word(above, 'target')}, paired", measured(above)))
+    if holds(table, metric="half_life", task=task):
+        found.append(("half-life of the margin", half_life_told(table, task)))
+    p = p_of(row, "p_max_t")
+    return found + ([] if p is None else [("p beside all offsets (max-T)", p_value(p))])
+
+
+def half_life_told(table: pd.DataFrame, task: str) -> str:
+    """The half-life in words: a number with its interval, or how far it is known."""
+    row = select(table, metric="half_life", task=task)
+    kept = select(table, metric="retained", task=task)
+    last = whole(float(numbers(kept, "offset").max()))
+    value, low, high = (numeral(row, name) for name in ("value", "half_low", "half_high"))
+    if low != low:
+        sure = bool((numbers(kept, "ci_low")[numbers(kept, "offset") > 0] > 0.5).all())
+        return f"surely more than {last} tokens" if sure else "cannot be said: there is no interval"
+    if value != value:
+        return f"more than {last} tokens, at least {low:.1f}"
+    upper = f"and no upper bound within {last}" if high != high else f"to {high:.1f}"
+    return f"{value:.1f} tokens ({low:.1f} {upper})"
+
+
+def cautions(table: pd.DataFrame) -> Iterator[Caution]:
+    """Questions whose probe does not surely read the texts' own last tokens."""
+    for task, rows in parts(table, "task", metric="auroc", control=""):
+        first = rows[numbers(rows, "offset") == 0]
+        if not number_of(first).low > 0.5:
+            text = (
+                "at the texts' own last token the probe reads nothing for sure "
+                f"({measured(first)}), so that there is nothing that could stay."
+            )
+            yield Caution("persistence", text, task)
+
+
+SECTION = Section(
+    name="persistence",
+    title="Persistence: does the state stay while the model reads on?",
+    question=(
+        "Behind each text and its twin stands the same neutral continuation. A probe that was "
+        "fitted at the texts' last token reads the tokens of the continuation, of scenarios that "
+        "it has not seen. The words of the text alone tell the same at every offset. Attention may "
+        "look back at the text from any later token: that the state stays does not say that it is "
+        "carried and not read off the text anew."
+    ),
+    metrics=("auroc", "retained"),
+    per=("task", "offset", "control"),
+    figures=(
+        Drawing(
+            persistence_curve,
+            reading=(
+                "The further right the curve stays above the shuffled labels, the longer the state "
+                "lasts. At 0 stands the text's own last token. Where a probe that was fitted at an "
+                "offset itself lies far above it, the state is there in another form."
+            ),
+        ),
+    ),
+    findings=findings,
+    cautions=cautions,
+)

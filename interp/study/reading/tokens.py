@@ -1,0 +1,285 @@
+"""Tokens of texts in calibrated units: one forward pass, one row per token, per turn or per text.
+
+Only tokens that belong to the text are read: what tokenizer and chat template write, and blanks,
+are not. Directions are fitted at a text's last token; every other token is read with them all the
+same, and nothing here says that a direction means there what it means at the end.
+
+In many models a text's first token holds a stream that is tens of times as long as all others, on
+which attention rests (a sink; Xiao et al. 2023). What such a token projects is hundreds of natural
+lengths and means nothing: it gets no units, and no part in a mean.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.analysis.units import percentiles, shares
+from interp.capture.packing import budget_batches, longest_first
+from interp.errors import DataError
+from interp.models import LanguageModel
+from interp.models.texts.chat import encode_prompts
+from interp.models.texts.conversations import text_of, turns_of
+from interp.models.texts.ends import content_positions, refuse_unembedded
+from interp.models.texts.tokens import Tokens
+from interp.study.reading.place import Place
+from interp.study.reading.texts import TextRow
+
+BY = ("token", "turn", "text")
+"""What a row of the result is."""
+
+TOO_LONG = ("stop", "skip", "left", "right")
+"""What becomes of a text that is longer than the model's context: an error, none of it is read, or
+this end is cut.
+"""
+
+TOKENS_AT_ONCE = 2048
+"""Tokens of a batch, padding counted."""
+
+SINK = 5.0
+"""A token whose stream is longer than this many times that of the fitted texts is a sink."""
+
+EXCERPT = 160
+"""Characters of a text that its row repeats."""
+
+DIGITS = 6
+
+
+class ReadText(NamedTuple):
+    """A text that was read: its row, its own characters, where its tokens stand in these, which of
+    them are content, and the projections of the content on each direction (NaN at sinks).
+    """
+
+    row: TextRow
+    text: str
+    spans: Sequence[tuple[int, int]]
+    content: Int[np.ndarray, " token"]
+    projections: Float[np.ndarray, "token emotion"]
+
+
+def read_rows(
+    model: LanguageModel,
+    place: Place,
+    rows: Sequence[TextRow],
+    *,
+    too_long: str = "stop",
+    allow_special: bool = False,
+) -> tuple[list[ReadText], dict[str, str]]:
+    """The texts read, in order, and what was done with each one that is too long, by its place.
+
+    Raises `DataError` naming a text that is too long (`too_long` "stop"), holds special tokens
+    (unless allowed) or gives values that are not finite; else as `LanguageModel.encode`.
+    """
+    kept, encoded, told = [], [], {}
+    for row, tokens in zip(rows, _uncut(model, rows, allow_special), strict=True):
+        n, most = len(tokens.ids), model.dims.n_ctx
+        if n <= most:
+            kept.append(row)
+            encoded.append(tokens)
+        elif too_long == "stop":
+            raise DataError(
+                f"{row.where}: the text has {n} tokens and the context of {model.name} holds "
+                f"{most} (n_ctx): shorten it, or say what becomes of such texts (--too-long "
+                "skip|left|right)."
+            )
+        elif too_long == "skip":
+            told[row.where] = f"not read: {n} tokens, and the context holds {most}"
+        else:
+            cut = model.encode(
+                [row.prompt], ids=[row.where], truncate=too_long, allow_special=allow_special
+            )
+            kept.append(row)
+            encoded += cut
+            told[row.where] = f"{n - len(cut[0].ids)} of {n} tokens cut at the {too_long}"
+    found = _projected(model, place, kept, encoded)
+    longest = SINK * max(one.stream_norm for one in place.directions.values())
+    return [
+        _content(row, tokens, x, longest)
+        for row, tokens, x in zip(kept, encoded, found, strict=True)
+    ], told
+
+
+def _uncut(model: LanguageModel, rows: Sequence[TextRow], allow_special: bool) -> list[Tokens]:
+    names = [row.where for row in rows]
+    allowed = allow_special or model.reading.allow_special
+    found = encode_prompts(
+        model.tokenizer,
+        model.chat,
+        [row.prompt for row in rows],
+        names=names,
+        allow_special=allowed,
+        open_turn=False,
+    )
+    refuse_unembedded(model.tokenizer, found, model.dims.d_vocab, names=names)
+    return found
+
+
+def _content(
+    row: TextRow, tokens: Tokens, x: Float[np.ndarray, "token number"], longest: float
+) -> ReadText:
+    """The text with what its own tokens project; the last of a token's numbers is its norm."""
+    text = text_of(row.prompt)
+    content = content_positions(text, tokens.spans)
+    if not np.isfinite(x[content]).all():
+        raise DataError(
+            f"{row.where}: the model's activations are not finite there: leave the text out, or "
+            "make the run in float32."
+        )
+    projections = np.where(x[content, -1:] > longest, np.nan, x[content, :-1])
+    return ReadText(row, text, tokens.spans, content, projections)
+
+
+def _projected(
+    model: LanguageModel, place: Place, rows: Sequence[TextRow], encoded: Sequence[Tokens]
+) -> list[Float[np.ndarray, "token number"]]:
+    """What `project` gives of every token of every text; of a batch nothing else is kept."""
+    ids = [tokens.ids for tokens in encoded]
+    lengths = [len(one) for one in ids]
+    order = longest_first(ids, [row.where for row in rows])
+    held = [0] * len(ids)
+    batches = budget_batches(lengths, held, order=order, token_budget=TOKENS_AT_ONCE, most_bytes=1)
+    found: list[np.ndarray] = [np.empty((0, 0))] * len(ids)
+    vectors = torch.from_numpy(place.vectors.astype(np.float32))
+    for batch in batches:
+        x = project(model, place, [ids[at] for at in batch], vectors)
+        for row, at in enumerate(batch):
+            found[at] = x[row, : lengths[at]]
+    return found
+
+
+def project(
+    model: LanguageModel,
+    place: Place,
+    ids: Sequence[Sequence[int]],
+    vectors: Float[Tensor, "emotion d_model"],
+) -> Float[np.ndarray, "text token number"]:
+    """What every token of a batch projects on each of `vectors`, and its norm; padding means
+    nothing. The model runs up to the place and no further.
+    """
+    kept: list[Tensor] = []
+
+    def look(x: Tensor, hook: Any = None) -> None:
+        x = x.float()
+        kept.append(torch.cat([x @ vectors.to(x.device).T, x.norm(dim=-1, keepdim=True)], -1).cpu())
+
+    hooks: list[tuple[str, Callable[..., None]]] = [(place.site.hook, look)]
+    model.forward(model.pad(ids), hooks=hooks, stop_at_layer=place.site.layer + 1)
+    (found,) = kept
+    return found.double().numpy()
+
+
+def frame_of(texts: Sequence[ReadText], place: Place, *, by: str) -> pd.DataFrame:
+    """The texts as rows by `token`, `turn` or `text`.
+
+    Of each emotion E: `share_E` and `percentile_E` (`interp.analysis.units`), of the token, or of
+    the turn's or the text's last one; of turns and texts also `mean_share_E` and `peak_share_E`
+    over their tokens.
+    """
+    make = {"token": _token_rows, "turn": _turn_rows, "text": _text_rows}[by]
+    rows = [row for text in texts for row in make(text, place)]
+    return pd.DataFrame(rows, columns=columns_of(place, by=by))
+
+
+def columns_of(place: Place, *, by: str) -> list[str]:
+    """The columns of the rows by `by`."""
+    start = {
+        "token": ["id", "turn", "role", "token", "piece"],
+        "turn": ["id", "turn", "role", "tokens", "text"],
+        "text": ["id", "tokens", "text"],
+    }[by]
+    units = ("share", "percentile", *(() if by == "token" else ("mean_share", "peak_share")))
+    return [*start, *(f"{unit}_{emotion}" for emotion in place.directions for unit in units)]
+
+
+def _token_rows(read: ReadText, place: Place) -> Iterator[dict[str, Any]]:
+    turns = turns_of(read.row.prompt)
+    of_turn = _turns_at(read, turns).tolist()
+    share, percentile = _in_units(read.projections, place)
+    end = 0
+    for at, position in enumerate(read.content.tolist()):
+        stop = max(end, read.spans[position][1])
+        number = of_turn[at]
+        yield {
+            "id": read.row.id,
+            "turn": number + 1,
+            "role": _role(read, turns, number),
+            "token": position,
+            "piece": read.text[end:stop],
+            **_unit_columns(place, share=share[at], percentile=percentile[at]),
+        }
+        end = stop
+
+
+def _turn_rows(read: ReadText, place: Place) -> Iterator[dict[str, Any]]:
+    turns = turns_of(read.row.prompt)
+    of_turn = _turns_at(read, turns)
+    for number, (_, start, end) in enumerate(turns):
+        mine = np.flatnonzero(of_turn == number)
+        if len(mine):
+            told = {"turn": number + 1, "role": _role(read, turns, number)}
+            text = read.text[start:end]
+            yield {"id": read.row.id, **told, **_summary(read.projections[mine], place, text)}
+
+
+def _text_rows(read: ReadText, place: Place) -> Iterator[dict[str, Any]]:
+    yield {"id": read.row.id, **_summary(read.projections, place, read.text)}
+
+
+def _summary(
+    projections: Float[np.ndarray, "token emotion"], place: Place, text: str
+) -> dict[str, Any]:
+    """The last of these tokens in both units, and the mean and the highest share of all."""
+    share, percentile = _in_units(projections, place)
+    excerpt = text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1]}…"
+    return {
+        "tokens": len(projections),
+        "text": excerpt,
+        **_unit_columns(
+            place,
+            share=share[-1],
+            percentile=percentile[-1],
+            mean_share=_over(np.mean, share),
+            peak_share=_over(np.max, share),
+        ),
+    }
+
+
+def _over(
+    summary: Callable[..., Any], share: Float[np.ndarray, "token emotion"]
+) -> Float[np.ndarray, " emotion"]:
+    """The mean or the highest over those tokens that have a share; NaN where none has."""
+    told = [column[~np.isnan(column)] for column in share.T]
+    return np.array([summary(one) if len(one) else np.nan for one in told])
+
+
+def _turns_at(read: ReadText, turns: Sequence[tuple[str, int, int]]) -> Int[np.ndarray, " token"]:
+    """The place of the turn that each content token belongs to, by the token's last character."""
+    ends = np.array([end for _, _, end in turns])
+    lasts = np.array([read.spans[position][1] for position in read.content.tolist()])
+    return np.minimum(np.searchsorted(ends, lasts), len(turns) - 1)
+
+
+def _role(read: ReadText, turns: Sequence[tuple[str, int, int]], number: int) -> str:
+    """The role of a turn; a text that is no conversation has none."""
+    return "" if isinstance(read.row.prompt, str) else turns[number][0]
+
+
+def _in_units(
+    projections: Float[np.ndarray, "token emotion"], place: Place
+) -> tuple[Float[np.ndarray, "token emotion"], Float[np.ndarray, "token emotion"]]:
+    directions = list(place.directions.values())
+    share = [shares(projections[:, at], one) for at, one in enumerate(directions)]
+    among = [percentiles(projections[:, at], one) for at, one in enumerate(directions)]
+    return np.stack(share, axis=1), np.stack(among, axis=1)
+
+
+def _unit_columns(place: Place, **units: Float[np.ndarray, " emotion"]) -> Mapping[str, float]:
+    return {
+        f"{unit}_{emotion}": round(float(values[at]), DIGITS)
+        for at, emotion in enumerate(place.directions)
+        for unit, values in units.items()
+    }
