@@ -9,6 +9,12 @@ DIRECTION = "paired"
 STAND_IN = "resample"
 """A key of `interp.causal.stand_ins.STAND_INS`."""
 
+ATTRIBUTE_WITH = "attribution"
+"""A key of `interp.causal.estimates.ESTIMATES`."""
+
+STEPS = 5
+"""Steps of the path of integrated gradients."""
+
 SENTENCE_ARM = "keyword_rich"
 """The arm whose texts give the directions along which a sentence is steered."""
 
