@@ -195,19 +195,19 @@ def _estimate_batch(
 
 
 class _Step(NamedTuple):
-    """The exchange at one site that `moves` make in the targets `rows`, whose `slopes` are known."""
+    """The exchange at a site that `moves` make in the targets `rows`, whose `slopes` are known."""
 
     slopes: Slopes
     site: Site
     moves: Sequence[Moves]
     rows: Sequence[int]
 
-    def towards(self, source: Held) -> Float[Tensor, "token *site"]:
+    def towards(self, source: Held) -> Float[Tensor, " token *site"]:
         """By how much what stands there changes, token by token of all rows."""
         taken, put = ([move[side] for move in self.moves] for side in (0, 1))
         return source.taken(self.site, taken).float() - self._of(self.slopes.values, put)
 
-    def effects(self, change: Float[Tensor, "token *site"]) -> Float[Tensor, "case unit"]:
+    def effects(self, change: Float[Tensor, " token *site"]) -> Float[Tensor, "case unit"]:
         """To first order what `change` does to each case's score, by unit of the site."""
         put = [move[1] for move in self.moves]
         along = change * self._of(self.slopes.gradient, put)
@@ -219,7 +219,9 @@ class _Step(NamedTuple):
         whole[torch.tensor(self.rows)] = 0.0
         return whole.index_add_(0, torch.from_numpy(case).to(whole.device), of_unit)
 
-    def _of(self, held: Held, put: Sequence[Int[np.ndarray, " _"]]) -> Float[Tensor, "token *site"]:
+    def _of(
+        self, held: Held, put: Sequence[Int[np.ndarray, " _"]]
+    ) -> Float[Tensor, " token *site"]:
         of_rows = Held(
             {self.site: held.sites[self.site][list(self.rows)]},
             [held.positions[i] for i in self.rows],
@@ -228,8 +230,8 @@ class _Step(NamedTuple):
 
 
 def _random_like(
-    change: Float[Tensor, "token *site"], draw: torch.Generator
-) -> Float[Tensor, "token *site"]:
+    change: Float[Tensor, " token *site"], draw: torch.Generator
+) -> Float[Tensor, " token *site"]:
     """Random steps, each (over the last axis) as long as its own."""
     noise = torch.randn(change.shape, generator=draw).to(change.device)
     return noise * (change.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True))

@@ -6,9 +6,8 @@ many random ones are patched exactly. From this come the error of the estimates,
 heads and neurons really do.
 """
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -36,7 +35,6 @@ from interp.results import TableRow, TableRows
 from interp.sites import Site, site_columns
 from interp.stats import group_sums, mean_interval
 from stimuli.battery import Pair
-from stimuli.splits import halves
 
 LISTED_NEURONS = 20
 """Neurons that the table lists, the highest first."""
@@ -55,19 +53,20 @@ drawn at random.
 
 def attribute_pairs(
     model: LanguageModel,
-    pairs: Sequence[Pair],
+    halves: tuple[Sequence[Pair], Sequence[Pair]],
     readout: Readout,
     asked: Attribution | None = None,
     *,
     seed: int = 0,
 ) -> TableRows:
-    """Rows of all pairs' attribution, in nats of the readout's logit difference; all are of the
-    half of the scenarios that ranked nothing.
+    """Rows of attribution, in nats of the readout's logit difference. Of the `halves`, which share
+    no scenario (`Pairs.split`), the first ranks the nodes; all rows are of the second.
 
     - `estimated_effect`: of each sublayer and head, and of the highest neurons, for all emotions
       together, with the controls `OTHER_EMOTION` and `SAME_NORM` (but for neurons); for each
       emotion alone of its highest heads. `rank` counts from 1, by the other half.
-    - `exact_effect`: of what was patched exactly; column `chosen` says why (all, top, random).
+    - `exact_effect`: of what was patched exactly; column `chosen` says why (all, top, random),
+      and `estimated` is the estimate on the same pairs.
     - `rank_correlation`, `mean_absolute_error`, `relative_error`, `sign_agreement`: the estimates
       against these (`interp.causal.estimate_errors`), by component, position and direction.
     - `chosen_effect`: what the exact patches of the top heads (or neurons) do on average, towards
@@ -76,15 +75,20 @@ def attribute_pairs(
       `above_random` is their difference, paired, with its p by sign flips of scenarios.
     - `total_effect`: the logit difference of the emotional text less that of its twin.
 
-    Raises `StatisticsError` for no pairs or an emotion of one scenario, `UsageError` for an emotion
-    without words or a site that holds no node, `DataError` for twins of the same tokens.
+    Raises `StatisticsError` where a half has no pair, `UsageError` for an emotion without words or
+    a site that holds no node, `DataError` for twins of the same tokens.
     """
-    if not pairs:
-        raise StatisticsError("attribution needs at least two pairs of twins, and none was given.")
+    if not all(halves):
+        raise StatisticsError(
+            "attribution ranks the nodes on one half of the scenarios and tells of the other: each "
+            f"needs a pair of twins, and they have {len(halves[0])} and {len(halves[1])}."
+        )
     if model.quantised:
         warn_of_rounding(model.provenance, "attribution")
     asked = asked or Attribution()
-    choosing, reported = _halves(pairs, seed)
+    pairs = [pair for half in halves for pair in half]
+    choosing = list(range(len(halves[0])))
+    reported = list(range(len(halves[0]), len(pairs)))
     sites = node_sites(model, asked.sites)
     bound = readout.bind(model)
     for emotion in {pair.affective.emotion for pair in pairs}:
@@ -133,16 +137,6 @@ class _Told(NamedTuple):
         unit = 0 if node.component == SUBLAYER else int(node.columns["index"])
         held = self.estimates[way, _whole(node.site), position, control]
         return held[self.reported, unit].astype(np.float64)
-
-
-def _halves(pairs: Sequence[Pair], seed: int) -> tuple[list[int], list[int]]:
-    """The indices of the pairs that rank, and of those that are told of."""
-    first, _ = halves(pairs, seed=seed)
-    ranks = {pair.affective.group for pair in first}
-    sides: tuple[list[int], list[int]] = ([], [])
-    for i, pair in enumerate(pairs):
-        sides[pair.affective.group not in ranks].append(i)
-    return sides
 
 
 class Ranking(NamedTuple):
@@ -270,7 +264,9 @@ def _exact_rows(
         for node, chosen in picked.items():
             found = mean_interval(exact[node, way], told.groups)._asdict()
             place = {**node.columns, "position": position, "mode": way, "emotion": ALL}
-            row = {"method": PATCHING, "metric": "exact_effect", "chosen": chosen, **found}
+            estimated = float(told.of(node, way, position).mean())
+            found |= {"chosen": chosen, "estimated": estimated}
+            row = {"method": PATCHING, "metric": "exact_effect", **found}
             yield {**place, "control": "", **row}
 
 

@@ -131,7 +131,7 @@ def _keep(site: Site, kept: dict[Site, Tensor]) -> Hook:
 
 def _slopes(
     passes: _Passes, total: Float[Tensor, ""], at: Int[Tensor, "row kept"]
-) -> dict[Site, Float[Tensor, "row kept *site"]]:
+) -> dict[Site, Float[Tensor, " row kept *site"]]:
     """The gradient of `total` at the positions `at` of each text, summed over the passes."""
     nodes = [kept[site] for _, kept in passes.kept for site in passes.sites]
     found = iter(torch.autograd.grad(total, nodes, allow_unused=True))
@@ -150,8 +150,8 @@ def _slopes(
 
 
 def _take(
-    x: Float[Tensor, "row pos *site"], at: Int[Tensor, "row kept"]
-) -> Float[Tensor, "row kept *site"]:
+    x: Float[Tensor, " row pos *site"], at: Int[Tensor, "row kept"]
+) -> Float[Tensor, " row kept *site"]:
     return x[torch.arange(len(x))[:, None], at.to(x.device)].float()
 
 

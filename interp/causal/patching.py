@@ -34,7 +34,7 @@ from interp.models import LanguageModel
 from interp.models.checks.reliance import require
 from interp.models.quantised import warn_of_rounding
 from interp.progress import track
-from interp.sites import Site, expand
+from interp.sites import expand
 from stimuli.battery import Pair
 from stimuli.splits import strangers
 

@@ -65,7 +65,7 @@ class Held(NamedTuple):
 
     def taken(
         self, site: Site, positions: Sequence[Int[np.ndarray, " _"]]
-    ) -> Float[Tensor, "token *site"]:
+    ) -> Float[Tensor, " token *site"]:
         """What stands at these positions of each row, one after the other."""
         held = self.sites[site]
         rows = np.repeat(np.arange(len(positions)), [len(own) for own in positions])

@@ -19,7 +19,19 @@ from interp.options import about, flat
 from interp.settings import StudyOptions
 from interp.stages import STAGE_COMMANDS, STAGES, StageCommand
 
-METHOD_OPTIONS = frozenset({"folds", "probe", "direction", "ablate_with", "judge", "seed"})
+METHOD_OPTIONS = frozenset(
+    {
+        "folds",
+        "probe",
+        "direction",
+        "pairs",
+        "ablate_with",
+        "attribute_with",
+        "steps",
+        "judge",
+        "seed",
+    }
+)
 """Settings that only some stages use. The help of the other stages leaves them out; every stage
 takes them, since commands that share a folder agree in all settings.
 """

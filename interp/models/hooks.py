@@ -44,7 +44,8 @@ class Hooked(Weights):
     def hooked(self, hooks: Sequence[Hook], *, gradient: bool = False) -> Iterator[None]:
         """Keep `hooks` on the model for a while; they are gone afterwards, after an exception too.
 
-        With `gradient` what is computed meanwhile can be differentiated. Raises `UsageError` for a name the model lacks, `InternalError` when a hook is left behind.
+        With `gradient` what is computed meanwhile can be differentiated. Raises `UsageError` for a
+        name the model lacks, `InternalError` when a hook is left behind.
         """
         for name, _ in hooks:
             self._check_hook(name)
