@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from interp.causal.interventions import Intervention, applied
     from interp.causal.nodes import Node
     from interp.causal.patching import Patches, patch_pairs
-    from interp.causal.paths import Path, Receiver, patch_paths
+    from interp.causal.paths import Edge, Receiver, patch_paths
     from interp.causal.readout import Readout
     from interp.causal.stand_ins import STAND_INS
     from interp.causal.steering import dose_response, steer
@@ -39,7 +39,7 @@ _HOME = {
     "Patches": "interp.causal.patching",
     "patch_pairs": "interp.causal.patching",
     "Node": "interp.causal.nodes",
-    "Path": "interp.causal.paths",
+    "Edge": "interp.causal.paths",
     "Receiver": "interp.causal.paths",
     "patch_paths": "interp.causal.paths",
     "steer": "interp.causal.steering",
@@ -47,8 +47,8 @@ _HOME = {
 }
 
 __all__ = [
-    "EDITS", "STAND_INS", "Attribution", "Bench", "EmotionTwins", "Intervention", "Node", "Patches",
-    "Path", "Place", "Readout", "Receiver", "ablate", "applied", "attribute_pairs",
+    "EDITS", "STAND_INS", "Attribution", "Bench", "Edge", "EmotionTwins", "Intervention", "Node",
+    "Patches", "Place", "Readout", "Receiver", "ablate", "applied", "attribute_pairs",
     "contribution_rows", "dose_response", "generate", "patch_pairs", "patch_paths", "steer",
     "sweep",
 ]  # fmt: skip

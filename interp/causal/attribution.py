@@ -153,6 +153,14 @@ def estimate_effects(
     return found
 
 
+def towards_emotion(
+    estimates: Estimates, site: Site, position: str
+) -> Float[np.ndarray, "case unit"]:
+    """Half of what denoising adds less what noising does: above zero towards the emotion."""
+    both = [estimates[way, site, position, ""] for way in ("denoise", "noise")]
+    return (both[0] - both[1]) / 2
+
+
 def _longer(case: Case) -> Encoded:
     return max(case.source, case.target, key=lambda text: len(text.tokens))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 
 from interp.causal.attribution import (
     BOTH_WAYS,
@@ -21,9 +21,11 @@ from interp.causal.attribution import (
     Given,
     encode_cases,
     estimate_effects,
+    towards_emotion,
 )
 from interp.causal.estimate_errors import error_rows
-from interp.causal.nodes import SUBLAYER, Node, component_of, node_at, node_sites
+from interp.causal.node_ranking import RANDOM, TOP, Ranked, pick_nodes, rank_nodes
+from interp.causal.nodes import SUBLAYER, Node, component_of, node_sites
 from interp.causal.patching import PATCHING, patched_cells
 from interp.causal.pooled import ALL
 from interp.causal.readout import Readout, TokenReadout
@@ -44,11 +46,6 @@ BY_EMOTION = 5
 
 BOTH = "both"
 """The mode of what is half of denoising less noising."""
-
-TOP, RANDOM = "top", "random"
-"""What of the heads and neurons is patched exactly: the highest, and as control as many others,
-drawn at random.
-"""
 
 
 def attribute_pairs(
@@ -98,9 +95,10 @@ def attribute_pairs(
     told = _Told(pairs, choosing, reported, estimates, asked.method)
     rows: TableRows = []
     for position in asked.positions:
-        ranked = _ranked(told, sites, position)
+        towards = {site: towards_emotion(estimates, site, position)[choosing] for site in sites}
+        ranked = rank_nodes(towards, told.emotions(choosing))
         rows += _estimate_rows(told, sites, position, ranked)
-        picked = _picked(ranked, sites, asked.top, seed)
+        picked = pick_nodes(ranked, sites, asked.top, seed=seed)
         exact = _exact(model, given.of(reported), bound, list(picked), position)
         rows += _exact_rows(told, picked, exact, position)
         rows += _error_rows(told, picked, exact, position)
@@ -137,65 +135,6 @@ class _Told(NamedTuple):
         unit = 0 if node.component == SUBLAYER else int(node.columns["index"])
         held = self.estimates[way, _whole(node.site), position, control]
         return held[self.reported, unit].astype(np.float64)
-
-
-class Ranking(NamedTuple):
-    """The nodes of one component at `sites`, each of `n_units`, the highest first (`order`)."""
-
-    sites: Sequence[Site]
-    n_units: int
-    order: Int[np.ndarray, " node"]
-
-    def node(self, place: int) -> Node:
-        """The node at this place, counted from 0."""
-        site, unit = divmod(int(self.order[place]), self.n_units)
-        return node_at(self.sites[site], unit)
-
-    def nodes(self, most: int | None = None) -> list[Node]:
-        """The first `most` nodes; all without it."""
-        return [self.node(place) for place in range(len(self.order))[:most]]
-
-
-Ranked = dict[tuple[str, str], Ranking]
-"""By component (head, neuron) and emotion, or `ALL`."""
-
-
-def _ranked(told: _Told, sites: Sequence[Site], position: str) -> Ranked:
-    """Heads and neurons by what the ranking half estimates of them towards the emotion."""
-    found: Ranked = {}
-    labels = told.emotions(told.choosing)
-    for component in ("head", "neuron"):
-        own = [site for site in sites if component_of(site) == component]
-        if not own:
-            continue
-        scores = np.stack([_towards(told.estimates, site, position)[told.choosing] for site in own])
-        for emotion in [ALL, *dict.fromkeys(labels)]:
-            mine = (labels == emotion) | (emotion == ALL)
-            mean = scores[:, mine].mean(axis=1, dtype=np.float64).reshape(-1)
-            order = np.argsort(-mean, kind="stable")
-            found[component, emotion] = Ranking(own, scores.shape[2], order)
-    return found
-
-
-def _towards(estimates: Estimates, site: Site, position: str) -> Float[np.ndarray, "case unit"]:
-    """Half of what denoising adds less what noising does: positive towards the emotion."""
-    both = [estimates[way, site, position, ""] for way in ("denoise", "noise")]
-    return (both[0] - both[1]) / 2
-
-
-def _picked(ranked: Ranked, sites: Sequence[Site], top: int, seed: int) -> dict[Node, str]:
-    """What is patched exactly, and why: all sublayers, the top heads and neurons, and as many
-    others at random.
-    """
-    picked = {Node(site): ALL for site in sites if component_of(site) == SUBLAYER}
-    random = np.random.default_rng(seed)
-    for (_, emotion), ranking in ranked.items():
-        if emotion == ALL:
-            others = np.arange(len(ranking.order))[top:]
-            drawn = random.choice(others, size=min(top, len(others)), replace=False)
-            picked |= dict.fromkeys(ranking.nodes(top), TOP)
-            picked |= {ranking.node(place): RANDOM for place in sorted(drawn.tolist())}
-    return picked
 
 
 Exact = dict[tuple[Node | str, str], Float[np.ndarray, " case"]]

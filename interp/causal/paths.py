@@ -70,8 +70,8 @@ class Receiver(NamedTuple):
         return {"receiver": self.name, "receiver_layer": layer, "receiver_head": head}
 
 
-class Path(NamedTuple):
-    """From the change of a node to one receiver."""
+class Edge(NamedTuple):
+    """A path: from the change of a node to one receiver."""
 
     sender: Node
     receiver: Receiver
@@ -81,7 +81,7 @@ def patch_paths(
     model: LanguageModel,
     pairs: Sequence[Pair],
     readout: Readout,
-    paths: Sequence[Path],
+    paths: Sequence[Edge],
     *,
     position: str = "last",
     seed: int = 0,
@@ -99,21 +99,21 @@ def patch_paths(
         _check_path(path, model)
     bound = readout.bind(model)
     labels = np.array([pair.affective.emotion for pair in pairs])
-    for emotion in dict.fromkeys(labels):
+    for emotion in dict.fromkeys(labels.tolist()):
         bound.column(emotion)
     groups = np.array([pair.affective.group for pair in pairs])
     rows: TableRows = []
     for way, cases in encode_cases(model, pairs, readout, seed=seed).own.items():
         effects = path_effects(model, cases, bound, paths, position)
         for path, moved in effects.items():
-            for emotion in [ALL, *dict.fromkeys(labels)]:
+            for emotion in [ALL, *dict.fromkeys(labels.tolist())]:
                 mine = (labels == emotion) | (emotion == ALL)
                 found = mean_interval(moved[mine], groups[mine])._asdict()
                 rows.append({**_place(path, position, way, emotion), **found})
     return rows
 
 
-def _place(path: Path, position: str, way: str, emotion: str) -> TableRow:
+def _place(path: Edge, position: str, way: str, emotion: str) -> TableRow:
     where = {"position": position, "mode": way, "emotion": emotion, "control": ""}
     named = {"method": "path_patching", "metric": "path_effect"}
     return {**path.sender.columns, **path.receiver.columns, **where, **named}
@@ -123,9 +123,9 @@ def path_effects(
     model: LanguageModel,
     cases: Sequence[Case],
     bound: TokenReadout,
-    paths: Sequence[Path],
+    paths: Sequence[Edge],
     position: str,
-) -> dict[Path, Float[np.ndarray, " case"]]:
+) -> dict[Edge, Float[np.ndarray, " case"]]:
     """Of each path what it does to the logit difference in each case (nats)."""
     found = {path: np.full(len(cases), np.nan) for path in paths}
     chunks = batches([case.target for case in cases], budget=PREFIX_TOKENS)
@@ -148,7 +148,7 @@ class _Batch:
         targets = [case.target for case in cases]
         self.prefix = Prefix(model, targets, [int(put[0]) for _, put in self.moves])
 
-    def effects(self, paths: Sequence[Path]) -> Iterator[tuple[Path, Float[np.ndarray, " case"]]]:
+    def effects(self, paths: Sequence[Edge]) -> Iterator[tuple[Edge, Float[np.ndarray, " case"]]]:
         """Each path and its effect in each case."""
         layers = range(self.model.dims.n_layers)
         held = [Site(name, layer) for layer in layers for name in ("attn_out", "mlp_out")]
@@ -174,7 +174,7 @@ class _Batch:
                     if name != "logits":
                         new = replace(computed[one.site])
                         moved = self._score([Intervention(one.site, new)])
-                    yield Path(sender, one), moved - clean
+                    yield Edge(sender, one), moved - clean
 
     def _held(
         self,
@@ -229,7 +229,7 @@ def _is_behind(site: Site, sender: Node) -> bool:
     return site.name == "mlp_out" and sender.site.name in _ATTENTION
 
 
-def _check_path(path: Path, model: LanguageModel) -> None:
+def _check_path(path: Edge, model: LanguageModel) -> None:
     sender, receiver = path
     if sender.site.name not in ("z", "attn_out", "mlp_out", "post"):
         raise UsageError(

@@ -22,6 +22,7 @@ from interp.causal.knockout import measure
 from interp.causal.patching import Patches, patch_pairs
 from interp.causal.steering import steer
 from interp.defaults import DIRECTION
+from interp.evaluation.attributed_truth import check_attribution
 from interp.evaluation.judges import oracle
 from interp.evaluation.planted_bench import PlantedBench, open_bench
 from interp.evaluation.probed_truth import check_reception, check_transfer
@@ -217,6 +218,7 @@ CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[TableRow]
     "directions": check_directions,
     "components": check_components,
     "patching": check_patching,
+    "attribution": check_attribution,
     "ablation": check_ablation,
     "steering": check_steering,
     "reception": check_reception,
