@@ -12,7 +12,7 @@ Wang et al. 2022, there with MLPs left free; here they are held like heads, as i
 al. 2023, so that a path is one edge of the stream.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,6 +63,11 @@ class Receiver(NamedTuple):
         return Site("z", self.layer, self.head)
 
     @property
+    def whole(self) -> Site:
+        """That site, with all its heads."""
+        return Site(self.site.name, self.layer)
+
+    @property
     def columns(self) -> dict[str, Any]:
         """The receiver as columns of a table."""
         layer = np.nan if self.name == "logits" else self.layer
@@ -93,10 +98,7 @@ def patch_paths(
     for a receiver that is none, that does not come behind its sender, or that the model lacks, and
     where an edit is not what its name says.
     """
-    if not pairs or not paths:
-        raise StatisticsError("path patching needs pairs of twins and paths, and got none.")
-    for path in paths:
-        _check_path(path, model)
+    check_edges(model, pairs, paths)
     bound = readout.bind(model)
     labels = np.array([pair.affective.emotion for pair in pairs])
     for emotion in dict.fromkeys(labels.tolist()):
@@ -109,11 +111,12 @@ def patch_paths(
             for emotion in [ALL, *dict.fromkeys(labels.tolist())]:
                 mine = (labels == emotion) | (emotion == ALL)
                 found = mean_interval(moved[mine], groups[mine])._asdict()
-                rows.append({**_place(path, position, way, emotion), **found})
+                rows.append({**path_place(path, position, way, emotion), **found})
     return rows
 
 
-def _place(path: Edge, position: str, way: str, emotion: str) -> TableRow:
+def path_place(path: Edge, position: str, way: str, emotion: str) -> TableRow:
+    """The columns of a row of `path_effect`, but for its numbers."""
     where = {"position": position, "mode": way, "emotion": emotion, "control": ""}
     named = {"method": "path_patching", "metric": "path_effect"}
     return {**path.sender.columns, **path.receiver.columns, **where, **named}
@@ -130,57 +133,63 @@ def path_effects(
     found = {path: np.full(len(cases), np.nan) for path in paths}
     chunks = batches([case.target for case in cases], budget=PREFIX_TOKENS)
     for index in track(chunks, "paths", unit="batch"):
-        batch = _Batch(model, [cases[i] for i in index], bound, position)
+        batch = PathBatch(model, [cases[i] for i in index], bound, paths, position)
         for path, effect in batch.effects(paths):
             found[path][index] = effect
     return found
 
 
-class _Batch:
-    """Some targets, run once: what their sublayers add is kept."""
+class PathBatch:
+    """Some targets, run once: what their sublayers add is kept (`target`), and the inputs of the
+    heads of `layers`; `clean` is their logit difference.
+    """
 
     def __init__(
-        self, model: LanguageModel, cases: Sequence[Case], bound: TokenReadout, position: str
+        self,
+        model: LanguageModel,
+        cases: Sequence[Case],
+        bound: TokenReadout,
+        paths: Sequence[Edge],
+        position: str,
     ) -> None:
-        self.model, self.cases, self.bound, self.position = model, cases, bound, position
+        self.cases, self.bound = cases, bound
         self.moves = [case.moves[position, ""] for case in cases]
         self.lengths = [len(case.target.tokens) for case in cases]
-        targets = [case.target for case in cases]
-        self.prefix = Prefix(model, targets, [int(put[0]) for _, put in self.moves])
+        starts = [int(put[0]) for _, put in self.moves]
+        self.prefix = Prefix(model, [case.target for case in cases], starts)
+        layers = {path.receiver.layer for path in paths if path.receiver.head is not None}
+        every = range(model.dims.n_layers)
+        kept = [Site(name, layer) for layer in every for name in ("attn_out", "mlp_out")]
+        kept += [Site(name, layer) for layer in sorted(layers) for name in INPUTS_OF_A_HEAD]
+        self.target: dict[Site, Tensor] = {}
+        self.clean = self._score([self._keep(site, self.target) for site in kept])
+        sites = list(dict.fromkeys(path.sender.site for path in paths))
+        self._source = read_sources(model, cases, range(len(cases)), "", sites)
 
     def effects(self, paths: Sequence[Edge]) -> Iterator[tuple[Edge, Float[np.ndarray, " case"]]]:
         """Each path and its effect in each case."""
-        layers = range(self.model.dims.n_layers)
-        held = [Site(name, layer) for layer in layers for name in ("attn_out", "mlp_out")]
-        inputs = [
-            Site(name, layer)
-            for layer in sorted({p.receiver.layer for p in paths if p.receiver.head is not None})
-            for name in INPUTS_OF_A_HEAD
-        ]
-        target: dict[Site, Tensor] = {}
-        clean = self._score([self._keep(site, target) for site in (*held, *inputs)])
-        senders = list(dict.fromkeys(path.sender for path in paths))
-        sites = list(dict.fromkeys(sender.site for sender in senders))
-        source = read_sources(self.model, self.cases, range(len(self.cases)), "", sites)
-        for sender in senders:
-            change = transplant(sender, source, self.moves, self.lengths, 0)
-            own = [path.receiver for path in paths if path.sender == sender]
-            for name in dict.fromkeys(receiver.name for receiver in own):
-                asked = [receiver for receiver in own if receiver.name == name]
-                computed: dict[Site, Tensor] = {}
-                direct = self._score([change, *self._held(sender, asked, target, computed)])
-                for one in asked:
-                    moved = direct
-                    if name != "logits":
-                        new = replace(computed[one.site])
-                        moved = self._score([Intervention(one.site, new)])
-                    yield Edge(sender, one), moved - clean
+        for sender, receivers in by_run(paths):
+            computed, direct = self.computed(sender, receivers)
+            for one in receivers:
+                moved = direct
+                if one.name != "logits":
+                    moved = self._score([Intervention(one.site, replace(computed[one.site]))])
+                yield Edge(sender, one), moved - self.clean
+
+    def computed(
+        self, sender: Node, receivers: Sequence[Receiver]
+    ) -> tuple[dict[Site, Tensor], Float[np.ndarray, " case"]]:
+        """What receivers of one name compute where the sender's change alone reaches them, by row
+        and absolute position; and the logit difference where it reaches the logits alone.
+        """
+        change = transplant(sender, self._source, self.moves, self.lengths, 0)
+        found: dict[Site, Tensor] = {}
+        return found, self._score([change, *self._held(sender, receivers, found)])
 
     def _held(
         self,
         sender: Node,
         receivers: Sequence[Receiver],
-        target: Mapping[Site, Tensor],
         computed: dict[Site, Tensor],
     ) -> Iterator[Intervention]:
         """Everything behind the sender held at the target's, and what the receivers compute from
@@ -188,14 +197,14 @@ class _Batch:
         """
         asked = {receiver.site for receiver in receivers}
         name = receivers[0].name
-        for site in target:
+        for site, value in self.target.items():
             if site.name in INPUTS_OF_A_HEAD:
                 if name in INPUTS_OF_A_HEAD and site.name != name:
-                    yield Intervention(site, replace(target[site]))
+                    yield Intervention(site, replace(value))
             elif site in asked:
-                yield self._keep(site, computed, hold=target[site])
+                yield self._keep(site, computed, hold=value)
             elif _is_behind(site, sender):
-                yield Intervention(site, replace(target[site]))
+                yield Intervention(site, replace(value))
         if name in INPUTS_OF_A_HEAD:
             for site in asked:
                 yield self._keep(site, computed)
@@ -222,11 +231,28 @@ class _Batch:
         return Intervention(site, edit)
 
 
+def by_run(paths: Sequence[Edge]) -> Iterator[tuple[Node, list[Receiver]]]:
+    """The paths that one run of step 2 does for: one sender, and receivers of one name."""
+    found: dict[tuple[Node, str], list[Receiver]] = {}
+    for sender, receiver in paths:
+        found.setdefault((sender, receiver.name), []).append(receiver)
+    for (sender, _), receivers in found.items():
+        yield sender, receivers
+
+
 def _is_behind(site: Site, sender: Node) -> bool:
     """Whether a sublayer comes behind the node, so that the node's change reaches what it reads."""
     if site.layer != sender.site.layer:
         return site.layer > sender.site.layer
     return site.name == "mlp_out" and sender.site.name in _ATTENTION
+
+
+def check_edges(model: LanguageModel, pairs: Sequence[Pair], paths: Sequence[Edge]) -> None:
+    """Raise as `patch_paths` does for no pairs, and for what is no path of the model."""
+    if not pairs or not paths:
+        raise StatisticsError("path patching needs pairs of twins and paths, and got none.")
+    for path in paths:
+        _check_path(path, model)
 
 
 def _check_path(path: Edge, model: LanguageModel) -> None:
