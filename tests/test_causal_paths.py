@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from interp.causal.attribution import encode_cases
+from interp.causal.edges import attribute_edges, edge_estimates, edges_from
 from interp.causal.nodes import Node
 from interp.causal.paths import Edge, Receiver, patch_paths, path_effects
 from interp.causal.readout import Readout
@@ -80,7 +81,8 @@ class Plain:
         """The part of what o_proj reads that is one head's."""
         return x.view(*x.shape[:2], self.n_heads, -1)[:, :, head]
 
-    def effect(self, source, target, taken, put, edge):
+    def effect(self, source, target, taken, put, edge, *, share=1.0):
+        """The receiver computes what the path gives it, or only a `share` of the change."""
         clean, here = self.run(target)
         _, there = self.run(source)
         sender, receiver = edge
@@ -115,7 +117,7 @@ class Plain:
         if receiver.name == "mlp":
             module = getattr(block, self.names[1])
             _, seen = self.run(target, inputs=inputs, outputs=outputs)
-            new = seen[module]
+            new = here[module] + share * (seen[module] - here[module])
             return self.run(target, outputs={module: lambda x: new})[0] - clean
         attention = block.self_attn
         for name in "qkv":
@@ -123,7 +125,8 @@ class Plain:
             if name != receiver.name:
                 outputs[module] = lambda x, module=module: here[module]
         _, seen = self.run(target, inputs=inputs, outputs=outputs)
-        new = self.head(seen[attention.o_proj], receiver.head)
+        own, clean_z = (self.head(x[attention.o_proj], receiver.head) for x in (seen, here))
+        new = clean_z + share * (own - clean_z)
 
         def receive(x):
             self.head(x, receiver.head)[:] = new
@@ -148,6 +151,41 @@ def test_paths_equal_hooks_on_the_plain_model(tiny_model, family, position):
             assert found[edge][i] == pytest.approx(expected, abs=3e-5), edge
             sizes.append(abs(expected))
     assert np.median(sizes) > 1e-4
+
+
+def test_an_edge_is_estimated_by_the_slope_at_its_receiver(tiny_model):
+    """By central differences on the plain model; the way to the logits is exact."""
+    model = tiny_model("llama")
+    bound, given = READOUT.bind(model), encode_cases(model, UNEQUAL, READOUT)
+    found = edge_estimates(model, given.own["denoise"], bound, EDGES, "edit")
+    tokens = [bound.tokens[emotion][0] for emotion in bound.emotions]
+    plain = Plain(model.plain().eval(), "llama", model.dims.n_heads, tokens)
+    for edge in EDGES:
+        for i, case in enumerate(given.own["denoise"]):
+            taken, put = (torch.from_numpy(one) for one in case.moves["edit", ""])
+            at = (case.source.tokens, case.target.tokens, taken, put, edge)
+            expected = plain.effect(*at)
+            if edge.receiver.name != "logits":
+                both = [plain.effect(*at, share=share) for share in (0.25, -0.25)]
+                expected = (both[0] - both[1]) / 0.5
+            assert found[edge][i] == pytest.approx(expected, rel=0.03, abs=3e-5), edge
+
+
+def test_edges_of_the_planted_head_are_estimated_rightly():
+    model, pairs = load("planted", check=False), planted_pairs(SPEC, 16)
+    layer, head = TRUTH.heads["joy"][0]
+    edges = edges_from(model, [Node(Site("z", layer, head))])
+    above = SPEC.n_layers - 1 - layer
+    assert len(edges) == above * (3 * SPEC.n_heads + 1) + 2
+    mlps = {edge.receiver.layer for edge in edges if edge.receiver.name == "mlp"}
+    assert mlps == set(range(layer, SPEC.n_layers))
+    found = table(attribute_edges(model, pairs, Readout(planted.readout(SPEC), ""), edges))
+    assert len(pick(found, metric="estimated_path_effect")) == 2 * len(edges)
+    assert len(pick(found, metric="path_effect", chosen="top")) == 2 * 8
+    assert len(pick(found, metric="path_effect", chosen="random")) == 2 * 8
+    assert pick(found, metric="relative_error")["value"].max() < 0.1
+    best = pick(found, metric="estimated_path_effect", mode="denoise").nlargest(1, "value")
+    assert (best["receiver"].item(), best["receiver_layer"].item()) == ("mlp", TRUTH.neuron_layer)
 
 
 def test_the_planted_message_goes_through_the_planted_mlp_and_nowhere_else():
