@@ -51,7 +51,7 @@ def estimated(model, pairs, sites, *, readout=READOUT, **asked):
     return estimate_effects(model, given, bound, sites, how), given, bound
 
 
-def slope(model, cases, bound, site, position, *, by=0.05):
+def slope(model, cases, bound, site, position, *, by=0.01):
     """The slope of the score on the way from the target's activation to the source's, by central
     differences of edited passes: no gradient is asked for.
     """
@@ -83,12 +83,12 @@ def test_an_estimate_is_the_slope_of_the_patch(tiny_model, family):
         for site in sites:
             units = found[way, site, position, ""]
             expected = slope(model, given.own[way], bound, site, position)
-            np.testing.assert_allclose(units.sum(axis=1), expected, rtol=0.03, atol=2e-4)
+            np.testing.assert_allclose(units.sum(axis=1), expected, rtol=0.005, atol=4e-4)
             largest = max(largest, np.abs(expected).max())
         head = Site("z", 1, 2)
         expected = slope(model, given.own[way], bound, head, position)
         own = found[way, Site("z", 1), position, ""][:, 2]
-        np.testing.assert_allclose(own, expected, rtol=0.03, atol=2e-4)
+        np.testing.assert_allclose(own, expected, rtol=0.005, atol=4e-4)
     assert largest > 0.01  # there is something to get wrong
     assert found["denoise", Site("z", 1), "last", ""].shape == (2, model.dims.n_heads)
     assert model.hooks_clean()
@@ -148,22 +148,22 @@ def test_twins_of_unequal_length_equal_autograd_on_the_plain_model(tiny_model, w
 
 
 def test_words_of_several_tokens_are_estimated_whole(tiny_model):
-    long = Readout({"fear": ["afraid of it"], "joy": ["happy and glad"]}, SUFFIX)
+    long = Readout({"fear": ["lost a child"], "joy": ["won the cake", "cake"]}, SUFFIX)
     model = tiny_model("llama")
     sites = node_sites(model, ("resid_post@1",))
     found, given, bound = estimated(model, UNEQUAL, sites, readout=long)
     assert not bound.whole
     expected = slope(model, given.own["denoise"], bound, sites[0], "last")
     ours = found["denoise", sites[0], "last", ""][:, 0]
-    np.testing.assert_allclose(ours, expected, rtol=0.03, atol=2e-4)
+    np.testing.assert_allclose(ours, expected, rtol=0.005, atol=4e-4)
 
 
 def test_more_steps_come_nearer_to_the_exact_effect_of_the_inputs():
     """The inputs are the one activation that the path of integrated gradients moves."""
-    model, pairs = load("planted", check=False), planted_pairs(SPEC, 8)
+    model, pairs = load("planted", check=False), planted_pairs(SPEC, 4)
     readout = Readout(planted.readout(SPEC), "")
     errors = []
-    for steps in (1, 4, 32):
+    for steps in (1, 3, 12):
         asked = {"method": "integrated", "steps": steps, "positions": ("edit",)}
         found, given, bound = estimated(model, pairs, [INPUTS], readout=readout, **asked)
         exact = exact_effects(model, given.own["denoise"], bound, Node(INPUTS), "edit")

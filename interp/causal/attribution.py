@@ -46,7 +46,7 @@ BOTH_WAYS = {"denoise": "noise", "noise": "denoise"}
 EstimateKey = tuple[str, Site, str, str]
 """Direction of patching, site, position and control."""
 
-Estimates = dict[EstimateKey, Float[np.ndarray, "case unit"]]
+Estimates = dict[EstimateKey, Float[np.ndarray, "case _"]]
 """By direction, site, position and control the estimated effect (nats) in each case: of the site as
 a whole (one unit), of each query head of z, of each neuron of post. NaN where a case has no such
 source.

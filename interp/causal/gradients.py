@@ -48,7 +48,7 @@ def read_slopes(
     texts: Sequence[Encoded],
     sites: Sequence[Site],
     score: Score,
-    positions: Sequence[Int[np.ndarray, " kept"]],
+    positions: Sequence[Int[np.ndarray, " _"]],
     *,
     edits: Edits = no_edits,
 ) -> Slopes:

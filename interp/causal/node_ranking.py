@@ -38,7 +38,7 @@ Ranked = dict[tuple[str, str], Ranking]
 
 
 def rank_nodes(
-    towards: Mapping[Site, Float[np.ndarray, "case unit"]], emotions: Shaped[np.ndarray, " case"]
+    towards: Mapping[Site, Float[np.ndarray, "case _"]], emotions: Shaped[np.ndarray, " case"]
 ) -> Ranked:
     """The heads and neurons at the sites of `towards`, by the mean of what they are estimated to do
     towards the emotion: over all cases, and over those of each emotion.

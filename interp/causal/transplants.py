@@ -60,8 +60,8 @@ def make_case(
 class Held(NamedTuple):
     """What some texts hold at sites, at `positions`: each row's own, sorted."""
 
-    sites: Mapping[Site, Float[Tensor, " row kept *site"]]
-    positions: Sequence[Int[np.ndarray, " kept"]]
+    sites: Mapping[Site, Float[Tensor, "_ _ ..."]]
+    positions: Sequence[Int[np.ndarray, " _"]]
 
     def taken(
         self, site: Site, positions: Sequence[Int[np.ndarray, " _"]]
@@ -99,7 +99,7 @@ def read_sources(
     return Donor(found.logits, Held(found.sites, positions))
 
 
-def padded_positions(positions: Sequence[Int[np.ndarray, " kept"]]) -> Int[Tensor, "row most"]:
+def padded_positions(positions: Sequence[Int[np.ndarray, " _"]]) -> Int[Tensor, "row most"]:
     """Each row's positions, with zeros behind those of the shorter ones."""
     at = torch.zeros(len(positions), max(map(len, positions)), dtype=torch.long)
     for row, own in enumerate(positions):
