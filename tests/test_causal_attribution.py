@@ -158,19 +158,17 @@ def test_words_of_several_tokens_are_estimated_whole(tiny_model):
     np.testing.assert_allclose(ours, expected, rtol=0.005, atol=4e-4)
 
 
-def test_more_steps_come_nearer_to_the_exact_effect_of_the_inputs():
+def test_more_steps_come_nearer_to_the_exact_effect_of_the_inputs(tiny_model):
     """The inputs are the one activation that the path of integrated gradients moves."""
-    model, pairs = load("planted", check=False), planted_pairs(SPEC, 4)
-    readout = Readout(planted.readout(SPEC), "")
-    errors = []
-    for steps in (1, 3, 12):
+    model, errors = tiny_model("llama"), []
+    for steps in (2, 8, 32):
         asked = {"method": "integrated", "steps": steps, "positions": ("edit",)}
-        found, given, bound = estimated(model, pairs, [INPUTS], readout=readout, **asked)
+        found, given, bound = estimated(model, UNEQUAL, [INPUTS], **asked)
         exact = exact_effects(model, given.own["denoise"], bound, Node(INPUTS), "edit")
         ours = found["denoise", INPUTS, "edit", ""][:, 0]
         errors.append(np.abs(ours - exact).max() / np.abs(exact).max())
     assert errors[0] > 2 * errors[1] > 4 * errors[2]
-    assert errors[2] < 0.01
+    assert errors[2] < 0.03
 
 
 def exact_effects(model, cases, bound, node, position):

@@ -89,14 +89,14 @@ class Plain:
         layer = sender.site.layer
         inputs, outputs = {}, {}
         if sender.site.name == "z":
-            module = self.layers[layer].self_attn.o_proj
+            o_proj = self.layers[layer].self_attn.o_proj
 
             def send(x):
-                new = self.head(there[module], sender.site.head)[:, taken]
+                new = self.head(there[o_proj], sender.site.head)[:, taken]
                 self.head(x, sender.site.head)[:, put] = new
                 return x
 
-            inputs[module] = send
+            inputs[o_proj] = send
         for at, block in enumerate(self.layers):
             for name, place in zip(self.names, (0, 1), strict=True):
                 behind = at > layer or (at == layer and sender.site.name == "z" and place == 1)
@@ -150,7 +150,7 @@ def test_paths_equal_hooks_on_the_plain_model(tiny_model, family, position):
             expected = plain.effect(case.source.tokens, case.target.tokens, taken, put, edge)
             assert found[edge][i] == pytest.approx(expected, abs=3e-5), edge
             sizes.append(abs(expected))
-    assert np.median(sizes) > 1e-4
+    assert max(sizes) > 1e-3
 
 
 def test_an_edge_is_estimated_by_the_slope_at_its_receiver(tiny_model):
@@ -166,9 +166,9 @@ def test_an_edge_is_estimated_by_the_slope_at_its_receiver(tiny_model):
             at = (case.source.tokens, case.target.tokens, taken, put, edge)
             expected = plain.effect(*at)
             if edge.receiver.name != "logits":
-                both = [plain.effect(*at, share=share) for share in (0.25, -0.25)]
-                expected = (both[0] - both[1]) / 0.5
-            assert found[edge][i] == pytest.approx(expected, rel=0.03, abs=3e-5), edge
+                both = [plain.effect(*at, share=share) for share in (0.02, -0.02)]
+                expected = (both[0] - both[1]) / 0.04
+            assert found[edge][i] == pytest.approx(expected, rel=0.01, abs=2e-4), edge
 
 
 def test_edges_of_the_planted_head_are_estimated_rightly():

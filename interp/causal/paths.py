@@ -195,7 +195,7 @@ class PathBatch:
         """Everything behind the sender held at the target's, and what the receivers compute from
         the sender's change kept. An MLP is kept before it is held.
         """
-        asked = {receiver.site for receiver in receivers}
+        asked = {one.site for one in receivers if one.name != "logits"}
         name = receivers[0].name
         for site, value in self.target.items():
             if site.name in INPUTS_OF_A_HEAD:
