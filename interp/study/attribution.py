@@ -9,8 +9,9 @@ from interp.study.presets import spaced
 
 
 def attribution(study: Study) -> TableRows:
-    """Attribution of all heads and neurons, and of the sublayers that `patching` patches. One half
-    of the scenarios ranks them; what is told is of the other.
+    """Attribution at the last token of all heads and neurons, and of the sublayers that `patching`
+    patches. One half of the scenarios ranks them, and what is told is of the other; each half gives
+    half of the pairs.
     """
     settings, limits = study.settings, study.settings.limits
     at = ",".join(map(str, spaced(study.model.dims.n_layers, limits.layers)))
@@ -18,13 +19,12 @@ def attribution(study: Study) -> TableRows:
         sites=(*(f"{name}@{at}" for name in limits.patched), "z", "post"),
         method=settings.attribute_with,
         steps=settings.steps,
-        top=max(limits.ks),
+        top=limits.tried,
+        positions=("last",),
     )
-    chosen, reported = study.pairs.split(seed=settings.seed)
-    return attribute_pairs(
-        study.model,
-        (asked_pairs(study, chosen), asked_pairs(study, reported)),
-        study.readout.readout,
-        asked,
-        seed=settings.seed,
+    ranking, told = (
+        asked_pairs(study, half, each=max(1, limits.pairs // 2))
+        for half in study.pairs.split(seed=settings.seed)
     )
+    readout = study.readout.readout
+    return attribute_pairs(study.model, (ranking, told), readout, asked, seed=settings.seed)

@@ -163,10 +163,12 @@ def _places(study: Study, pairs: Pairs) -> list[Place]:
     ]
 
 
-def asked_pairs(study: Study, pairs: Pairs) -> Pairs:
-    """Those of the emotions that the model has words for, at most as many as the preset allows."""
+def asked_pairs(study: Study, pairs: Pairs, *, each: int | None = None) -> Pairs:
+    """Those of the emotions that the model has words for, at most `each` per emotion (by default as
+    many as the preset allows).
+    """
     mine = Pairs(pair for pair in pairs if pair.affective.emotion in study.readout.emotions)
-    most = study.settings.limits.pairs * len(study.emotions)
+    most = (study.settings.limits.pairs if each is None else each) * len(study.emotions)
     return balanced(mine, n=most, seed=study.settings.seed)
 
 
