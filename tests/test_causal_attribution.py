@@ -34,7 +34,7 @@ from interp.models import load
 from interp.results import table
 from interp.sites import Site
 from interp.testbeds import planted
-from test_causal_patching import SUFFIX, UNEQUAL, WORDS, pick, planted_pairs, story
+from test_causal_patching import SUFFIX, UNEQUAL, WORDS, pick, story
 
 READOUT = Readout(WORDS, SUFFIX)
 SPEC = planted.SPECS["planted"]

@@ -183,9 +183,6 @@ def _estimate_batch(
     }
     controlled = [site for site in sites if PARTS.get(site.name) != "neuron"]
     for way, other in BOTH_WAYS.items():
-        foreign = given.foreign[way]
-        met = [i for i, case in enumerate(foreign) if case.stranger is not None]
-        held = read_sources(model, foreign, met, CONTROL, controlled).held if met else None
         for position in asked.positions:
             moves = [case.moves[position, ""] for case in given.own[way]]
             everyone = list(range(len(moves)))
@@ -196,10 +193,16 @@ def _estimate_batch(
                 if site in controlled:
                     noise = _random_like(change, draw)
                     yield (way, site, position, SAME_NORM), step.effects(noise)
-            for site in controlled if held is not None else ():
-                away = [foreign[i].moves[position, CONTROL] for i in met]
+        foreign = given.foreign[way]
+        met = [i for i, case in enumerate(foreign) if case.stranger is not None]
+        if not met:
+            continue
+        strangers = read_sources(model, foreign, met, CONTROL, controlled).held
+        for position in asked.positions:
+            away = [foreign[i].moves[position, CONTROL] for i in met]
+            for site in controlled:
                 step = _Step(slopes[way], site, away, met)
-                yield (way, site, position, OTHER_EMOTION), step.effects(step.towards(held))
+                yield (way, site, position, OTHER_EMOTION), step.effects(step.towards(strangers))
 
 
 class _Step(NamedTuple):

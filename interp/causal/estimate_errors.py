@@ -88,8 +88,9 @@ def error_rows(
 
         if mine.sum() < least or np.isnan(statistic(np.ones((1, len(groups))))[0]):
             continue
-        scale = "positive" if metric.endswith("_error") else "plain"
-        found = jackknife(statistic, groups, scale=scale)
+        found = jackknife(
+            statistic, groups, scale="positive" if metric.endswith("_error") else "plain"
+        )
         yield {"metric": metric, "nodes": int(mine.sum()), **found._asdict()}
 
 

@@ -50,11 +50,7 @@ def _scatter(panel: Axes, rows: pd.DataFrame, place: int, text: str) -> None:
     exact, low, high = (rows[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high"))
     estimated, own = numbers(rows, "estimated").to_numpy(), look(place)
     panel.hlines(estimated, low, high, color=own.colour, linewidth=0.8, alpha=0.5)
-    chosen = {"markerfacecolor": "white"} if (column(rows, "chosen") == "random").all() else {}
-    panel.plot(
-        exact, estimated, own.marker, color=own.colour, markersize=4, alpha=0.85, label=text,
-        **chosen,
-    )  # fmt: skip
+    panel.plot(exact, estimated, own.marker, color=own.colour, markersize=4, alpha=0.85, label=text)
 
 
 @styled

@@ -25,8 +25,8 @@ class Preset:
     `layers`: layers, evenly spaced, at which the sites of `THINNED` are captured and probed, and at
     which patching is tried, at the sites `patched`. `pairs`: pairs per emotion in a causal stage.
     `ks` and `draws`: how many components are ablated together, and how many random choices stand
-    beside them. `tried`: how many of the heads (and of the neurons) that attribution ranks first are
-    patched exactly, and as many others. `prompts` and `scales`: prompts that are steered, and
+    beside them. `tried`: how many of the heads (and of the neurons) that attribution ranks first
+    are patched exactly, and as many others. `prompts` and `scales`: prompts that are steered, and
     strengths.
     """
 
