@@ -1,8 +1,8 @@
 """interp: mechanistic interpretability of emotion in language models.
 
 What most people need is here: `load` a model, read a `battery`, `record` activations, `probe` them,
-fit a `direction`, `steer` or `generate` with it, `patch`, `ablate`, `draw` a table, `run` a study,
-`read` any texts along a study's directions.
+fit a `direction`, `steer` or `generate` with it, `patch`, `attribute`, `ablate`, `draw` a table,
+`run` a study, `read` any texts along a study's directions.
 Everything else is in the rooms (`interp.analysis`, `interp.causal`, ...). All of it is imported
 when it is first named, so that `import interp` costs nothing.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from interp import lazy
 
 if TYPE_CHECKING:
-    from interp.api import ablate, direction, patch, probe, record, run
+    from interp.api import ablate, attribute, direction, patch, probe, record, run
     from interp.capture.store import Activations, ActivationStore
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention
@@ -36,6 +36,7 @@ _HOME = {
     "generate": "interp.causal.generation",
     "steer": "interp.causal.steering",
     "patch": "interp.api",
+    "attribute": "interp.api",
     "ablate": "interp.api",
     "draw": "interp.reporting.figures",
     "read": "interp.study.reading",
@@ -54,8 +55,8 @@ _HOME = {
 
 __all__ = [
     "ActivationStore", "Activations", "Battery", "Direction", "Eraser", "Intervention",
-    "LanguageModel", "Pair", "Pairs", "Site", "ablate", "battery", "direction", "draw", "generate",
-    "load", "patch", "probe", "read", "record", "run", "steer",
+    "LanguageModel", "Pair", "Pairs", "Site", "ablate", "attribute", "battery", "direction", "draw",
+    "generate", "load", "patch", "probe", "read", "record", "run", "steer",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

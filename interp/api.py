@@ -25,12 +25,14 @@ from interp.analysis.refits import SiteRows
 from interp.capture import ActivationStore, capture
 from interp.capture.options import Options
 from interp.causal import ablation
+from interp.causal.attribution import Attribution
+from interp.causal.attribution_rows import attribute_pairs
 from interp.causal.bench import Bench
 from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
 from interp.causal.patching import Patches, patch_pairs
 from interp.causal.readout import Readout
 from interp.chance import draws_for
-from interp.defaults import DIRECTION, PROBE
+from interp.defaults import ATTRIBUTE_WITH, DIRECTION, PROBE, STEPS
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.readouts import readout_for
@@ -158,6 +160,30 @@ def patch(
     named = [sites] if isinstance(sites, str) else sites
     asked = readout or readout_for(model, battery.emotions)
     rows = patch_pairs(model, ordered_pairs(battery), asked, Patches(sites=named), seed=seed)
+    return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
+
+
+def attribute(
+    model: LanguageModel,
+    battery: Battery,
+    *,
+    method: str = ATTRIBUTE_WITH,
+    steps: int = STEPS,
+    readout: Readout | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """What patching each sublayer, head and neuron would do, estimated by the gradient; beside it
+    the exact patch of all sublayers, of the parts ranked first and of random ones, and the error.
+
+    One half of the scenarios ranks them; all rows are of the other. `method`: `attribution` (one
+    gradient) or `integrated` (its mean over `steps` along the inputs). Raises as
+    `interp.causal.attribution_rows.attribute_pairs`, and `StatisticsError` for an emotion of one
+    scenario.
+    """
+    asked = readout or readout_for(model, battery.emotions)
+    halves = ordered_pairs(battery).split(seed=seed)
+    how = Attribution(method=method, steps=steps)
+    rows = attribute_pairs(model, halves, asked, how, seed=seed)
     return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
 
 

@@ -12,6 +12,12 @@ STAND_IN = "resample"
 CORES = "cores"
 """Who computes probes: an executor of `interp.analysis.spread.spread_by`."""
 
+ATTRIBUTE_WITH = "attribution"
+"""A key of `interp.causal.estimates.ESTIMATES`."""
+
+STEPS = 5
+"""Steps of the path of integrated gradients."""
+
 SENTENCE_ARM = "keyword_rich"
 """The arm whose texts give the directions along which a sentence is steered."""
 

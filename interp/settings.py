@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import stimuli
 from interp.capture.options import Options
-from interp.defaults import CORES, DIRECTION, PROBE, STAND_IN
+from interp.defaults import ATTRIBUTE_WITH, CORES, DIRECTION, PROBE, STAND_IN, STEPS
 from interp.errors import UsageError
 from interp.options import about, check
 from interp.sites import LAST
@@ -170,6 +170,12 @@ class StudyOptions:
             choices=("quick", "standard", "full"),
         ),
     )
+    pairs: int | None = field(
+        default=None,
+        metadata=about(
+            "Pairs per emotion in the causal stages; unsaid, what the preset says.", least=2
+        ),
+    )
     folds: int = field(default=5, metadata=about("Grouped cross-validation folds.", least=2))
     probe: str = field(
         default=PROBE,
@@ -189,6 +195,16 @@ class StudyOptions:
             "What heads and neurons are set to where they are knocked out.",
             choices="interp.causal.stand_ins:STAND_INS",
         ),
+    )
+    attribute_with: str = field(
+        default=ATTRIBUTE_WITH,
+        metadata=about(
+            "Which gradient estimates what a patch would do.",
+            choices="interp.causal.estimates:ESTIMATES",
+        ),
+    )
+    steps: int = field(
+        default=STEPS, metadata=about("Steps of the path of integrated gradients.", least=1)
     )
     judge: str | None = field(
         default=None,

@@ -44,6 +44,7 @@ STAGES = (
     Stage("cosines", "representation.cosines", "directions", asks=("directions",)),
     Stage("geometry", "geometry.geometry", "geometry", asks=("geometry",)),
     Stage("patching", "causes.patching", "patch", asks=("readout",)),
+    Stage("attribution", "attribution.attribution", "attribute", asks=("readout",)),
     Stage("contributions", "causes.contributions", "ablate", asks=("directions",)),
     Stage("ablation", "causes.ablation", "ablate", asks=("readout",)),
     Stage("steering", "causes.steering", "steering", asks=("readout",), beside=("steered_texts",)),
@@ -80,11 +81,16 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
         uses=("seed",),
     ),
     "patch": StageCommand(
-        "Activation patching between twins: site x layer, at two positions.", uses=("seed",)
+        "Activation patching between twins: site x layer, at two positions.", uses=("pairs", "seed")
+    ),
+    "attribute": StageCommand(
+        "What patching every head and neuron would do, by the gradient; beside exact patches.",
+        uses=("attribute_with", "steps", "pairs", "seed"),
+        example="--attribute-with integrated",
     ),
     "ablate": StageCommand(
         "Contributions of heads and neurons; ablation of the top k against random k.",
-        uses=("folds", "direction", "ablate_with", "seed"),
+        uses=("folds", "direction", "pairs", "ablate_with", "seed"),
         example="--ablate-with zero",
     ),
     "steering": StageCommand(

@@ -386,7 +386,8 @@ def test_a_whole_run_answers_what_its_sites_allow_and_says_what_not(command, tmp
     left_out = [warning.split()[0] for warning in summary["warnings"] if "was not run: " in warning]
     stages = ["directions", "cosines", "contributions", "ablation", "steering"]
     assert left_out == ["transfer", "probes", "persistence", *stages]
-    assert [path.stem for path in (tmp_path / "out" / "tables").glob("*.csv")] == ["patching"]
+    tables = {path.stem for path in (tmp_path / "out" / "tables").glob("*.csv")}
+    assert tables == {"attribution", "patching"}
     assert "probes was not run" in Path(summary["report"]).read_text(encoding="utf-8")
     badges = {one["question"]: one for one in summary["answer"]["badges"]}
     assert badges["represented beyond the words"]["says"] == "cannot be said"

@@ -25,6 +25,7 @@ WHATS = {
     "null",
     "transfer",
     "persistence",
+    "attribution",
 }
 METRICS = {"cosine", "auroc", "error", "p", "rate"}
 
@@ -71,13 +72,22 @@ def test_every_direction_method_is_checked_and_beats_chance(found):
 
 
 def test_heads_and_neurons_rank_above_every_distractor(found):
-    assert values(found, what="head", metric="auroc").tolist() == [1.0]
-    assert values(found, what="neuron", metric="auroc").tolist() == [1.0]
+    methods = {"exact_contribution", "attribution", "integrated"}
+    for what in ("head", "neuron"):
+        assert values(found, what=what, metric="auroc").tolist() == [1.0] * 3
+        assert set(found[found["what"] == what]["method"]) == methods
 
 
 def test_patching_peaks_at_the_planted_layers_and_positions(found):
     assert values(found, what="layer", method="activation_patching").tolist() == [0.0, 0.0]
     assert values(found, what="position").tolist() == [1.0]
+
+
+def test_attribution_peaks_at_the_planted_layers_and_is_nearly_exact(found):
+    for method in ("attribution", "integrated"):
+        assert values(found, what="layer", method=method).tolist() == [0.0, 0.0]
+    assert values(found, what="attribution", metric="p").max() < 0.01
+    assert values(found, what="attribution", metric="error").item() < 0.1
 
 
 def test_ablations_follow_their_closed_form(found):
@@ -134,6 +144,11 @@ class TestModelWithoutTheCircuit:
     def test_restores_nothing_anywhere(self, rows):
         assert values(rows, what="layer", method="activation_patching").min() > 0
         assert values(rows, what="position").max() < 0.5
+
+    def test_gives_attribution_nothing_to_find(self, rows):
+        assert values(rows, what="attribution", metric="p").min() > 0.05
+        for method in ("attribution", "integrated"):
+            assert values(rows, what="layer", method=method).max() > 0
 
     def test_loses_nothing_by_ablation(self, rows):
         assert values(rows, what="ablation").min() == pytest.approx(1.0, abs=0.05)

@@ -164,7 +164,9 @@ def test_a_room_opens_when_it_is_named(room):
 
 
 def test_the_front_door_offers_the_verbs_and_the_types():
-    verbs = "load battery record probe direction generate steer patch ablate draw run read"
+    verbs = (
+        "load battery record probe direction generate steer patch attribute ablate draw run read"
+    )
     types = "Site Battery Pair Pairs Activations ActivationStore Direction Eraser Intervention"
     types += " LanguageModel"
     assert set(interp.__all__) == {*verbs.split(), *types.split()}

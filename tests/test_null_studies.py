@@ -31,6 +31,7 @@ def test_a_study_without_a_circuit_claims_nothing(monkeypatch, capsys):
         "probes",
         "directions",
         "patching",
+        "attribution",
         "contributions",
         "ablation",
         "steering",

@@ -132,6 +132,7 @@ def test_words_that_are_known_without_a_model() -> None:
     assert list(found.forbidden(study.STAGE_FUNCTIONS, asked=False)) == [
         "transfer",
         "patching",
+        "attribution",
         "ablation",
         "steering",
     ]
@@ -222,7 +223,8 @@ def test_categorisation_needs_no_twins(tiny_folder, tmp_path) -> None:
         summary = study.run(settings)
     told = [str(one.message) for one in caught if one.category is UserWarning]
     left_out = (
-        "transfer, persistence, directions, cosines, contributions, patching, ablation, steering"
+        "transfer, persistence, directions, cosines, contributions, patching, ablation, steering, "
+        "attribution"
     )
     assert any(
         set(line.split(" were")[0].split(", ")) == set(left_out.split(", ")) for line in told

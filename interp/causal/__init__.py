@@ -6,18 +6,23 @@ from interp import lazy
 
 if TYPE_CHECKING:
     from interp.causal.ablation import ablate
+    from interp.causal.attribution import Attribution
+    from interp.causal.attribution_rows import attribute_pairs
     from interp.causal.bench import Bench
     from interp.causal.contributions import EmotionTwins, contribution_rows
     from interp.causal.edits import EDITS
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention, applied
+    from interp.causal.nodes import Node
     from interp.causal.patching import Patches, patch_pairs
+    from interp.causal.paths import Edge, Receiver, patch_paths
     from interp.causal.readout import Readout
     from interp.causal.stand_ins import STAND_INS
     from interp.causal.steering import dose_response, steer
     from interp.causal.steering_sweep import Place, sweep
 
 _HOME = {
+    "Attribution": "interp.causal.attribution",
     "Bench": "interp.causal.bench",
     "EDITS": "interp.causal.edits",
     "EmotionTwins": "interp.causal.contributions",
@@ -26,19 +31,25 @@ _HOME = {
     "Readout": "interp.causal.readout",
     "STAND_INS": "interp.causal.stand_ins",
     "ablate": "interp.causal.ablation",
+    "attribute_pairs": "interp.causal.attribution_rows",
     "applied": "interp.causal.interventions",
     "contribution_rows": "interp.causal.contributions",
     "dose_response": "interp.causal.steering",
     "generate": "interp.causal.generation",
     "Patches": "interp.causal.patching",
     "patch_pairs": "interp.causal.patching",
+    "Node": "interp.causal.nodes",
+    "Edge": "interp.causal.paths",
+    "Receiver": "interp.causal.paths",
+    "patch_paths": "interp.causal.paths",
     "steer": "interp.causal.steering",
     "sweep": "interp.causal.steering_sweep",
 }
 
 __all__ = [
-    "EDITS", "STAND_INS", "Bench", "EmotionTwins", "Intervention", "Patches", "Place", "Readout",
-    "ablate", "applied", "contribution_rows", "dose_response", "generate", "patch_pairs", "steer",
+    "EDITS", "STAND_INS", "Attribution", "Bench", "Edge", "EmotionTwins", "Intervention", "Node",
+    "Patches", "Place", "Readout", "Receiver", "ablate", "applied", "attribute_pairs",
+    "contribution_rows", "dose_response", "generate", "patch_pairs", "patch_paths", "steer",
     "sweep",
 ]  # fmt: skip
 

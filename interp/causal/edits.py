@@ -164,6 +164,17 @@ def exchange(
     return edit
 
 
+def blend(values: AnyArray, place: Int[Tensor, "row pos"], *, share: float) -> Edit:
+    """x moved by `share` of the way to the value of `exchange`: 0 leaves it, 1 exchanges it."""
+    whole, part = exchange(values, place), _number("share", share)
+
+    def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
+        wide = x.float()
+        return (wide + part * (whole(x, at).float() - wide)).to(x.dtype)
+
+    return edit
+
+
 def scale_by(factor: float | Sequence[float] | AnyArray) -> Edit:
     """factor * x, with one factor or one per row of the batch; a row whose factor is 1 stays bit
     for bit what it was.
@@ -198,6 +209,7 @@ EDITS: dict[str, Callable[..., Edit]] = {
     "rotate": rotate,
     "replace": replace,
     "exchange": exchange,
+    "blend": blend,
     "scale_by": scale_by,
     "mean": set_to_mean,
     "zero": zero,

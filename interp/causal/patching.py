@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.causal.forward import batches, encode_stimuli
+from interp.causal.nodes import Node
 from interp.causal.prefix import PREFIX_TOKENS, Prefix
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import CONTROL, Key, effect_rows, warn_of_inverted
@@ -33,7 +34,7 @@ from interp.models import LanguageModel
 from interp.models.checks.reliance import require
 from interp.models.quantised import warn_of_rounding
 from interp.progress import track
-from interp.sites import Site, expand
+from interp.sites import expand
 from stimuli.battery import Pair
 from stimuli.splits import strangers
 
@@ -98,7 +99,9 @@ def patch_pairs(
     for mode in patches.modes:
         source, target = (affective, neutral) if mode == "denoise" else (neutral, affective)
         cases = [make_case(pair, i, source, target, int(other[i])) for i, pair in enumerate(pairs)]
-        cells = _sweep(model, cases, bound, swept, patches.positions)
+        cells = patched_cells(
+            model, cases, bound, [Node(site) for site in swept], patches.positions
+        )
         rows += [
             {**row, "mode": mode}
             for row in _rows(cells, cases, bound, 1 if mode == "denoise" else -1)
@@ -108,43 +111,47 @@ def patch_pairs(
 
 
 Cell = dict[str, Float[np.ndarray, " case *column"]]
-Scored = tuple[Key, Float[Tensor, "row emotion"], Float[Tensor, " row"]]
+NodeKey = tuple[Node | None, str, str]
+"""Node, position and control of a cell; without a node the unpatched runs, "source" and "target".
+"""
+
+Scored = tuple[NodeKey, Float[Tensor, "row emotion"], Float[Tensor, " row"]]
 """A cell, and the readout's scores and the KL (nats) of its cases."""
 
 
 class _Arm(NamedTuple):
-    """One patch: at a site and position, from the twin or the control's source, into some of a
+    """One patch: of a node at a position, from the twin or the control's source, into some of a
     batch's cases.
     """
 
-    site: Site
+    node: Node
     position: str
     control: str
     rows: list[int]
 
 
-def _sweep(
+def patched_cells(
     model: LanguageModel,
     cases: Sequence[Case],
     bound: TokenReadout,
-    sites: Sequence[Site],
+    nodes: Sequence[Node],
     positions: Sequence[str],
-) -> dict[Key, Cell]:
-    """Scores and KL of every patch, by (site, position, control), each an array over `cases`, NaN
+) -> dict[NodeKey, Cell]:
+    """Scores and KL of every patch, by (node, position, control), each an array over `cases`, NaN
     where a case has no stranger.
 
     The unpatched runs stand under (None, "source" or "target", "").
     """
-    cells: dict[Key, Cell] = {}
+    cells: dict[NodeKey, Cell] = {}
     behind = [len(case.target.tokens) - int(case.moves["edit", ""][1][0]) for case in cases]
     chunks = batches([case.target for case in cases], budget=PREFIX_TOKENS, sizes=behind)
     done = (
         (index, scored)
         for index in chunks
-        for scored in _patch_batch(model, [cases[i] for i in index], bound, sites, positions)
+        for scored in _patch_batch(model, [cases[i] for i in index], bound, nodes, positions)
     )
     arms = 1 + any(case.stranger is not None for case in cases)
-    total = len(chunks) * (2 + len(sites) * len(positions) * arms)
+    total = len(chunks) * (2 + len(nodes) * len(positions) * arms)
     for index, (key, scores, kl) in track(done, "patching", unit="patch", total=total):
         cell = cells.setdefault(
             key,
@@ -166,12 +173,13 @@ def _patch_batch(
     model: LanguageModel,
     cases: Sequence[Case],
     bound: TokenReadout,
-    sites: Sequence[Site],
+    nodes: Sequence[Node],
     positions: Sequence[str],
 ) -> Iterator[Scored]:
-    """All patches of one batch. The source runs are captured once and serve every site and
+    """All patches of one batch. The source runs are captured once and serve every node and
     position; patches of one layer run together, from that layer on.
     """
+    sites = list(dict.fromkeys(node.site for node in nodes))
     everyone = list(range(len(cases)))
     kept = [i for i in everyone if cases[i].stranger is not None]
     sources = {"": read_sources(model, cases, everyone, "", sites)}
@@ -192,9 +200,9 @@ def _patch_batch(
             yield (None, "target", ""), word_scores(clean, bound), _kl(clean.logits, goal)
         for layer in layers:
             arms = [
-                _Arm(site, position, control, everyone if control == "" else kept)
-                for site in sites
-                if site.layer == layer
+                _Arm(node, position, control, everyone if control == "" else kept)
+                for node in nodes
+                if node.site.layer == layer
                 for control in sources
             ]
             for together in _within(arms, prefix.rows_at_once):
@@ -215,13 +223,13 @@ def _patch_together(
     first, patches = 0, []
     for arm in arms:
         moves = [cases[row].moves[arm.position, arm.control] for row in arm.rows]
-        patches.append(transplant(arm.site, sources[arm.control], moves, lengths, first))
+        patches.append(transplant(arm.node, sources[arm.control], moves, lengths, first))
         first += len(arm.rows)
     found = prefix.run(patches, rows=rows, further=not bound.whole)
     scores, kl = word_scores(found, bound), _kl(found.logits, goal[rows])
     sizes = [len(arm.rows) for arm in arms]
     for arm, own_scores, own_kl in zip(arms, scores.split(sizes), kl.split(sizes), strict=True):
-        yield (arm.site, arm.position, arm.control), own_scores, own_kl
+        yield (arm.node, arm.position, arm.control), own_scores, own_kl
 
 
 def _source_scores(
@@ -263,7 +271,7 @@ def _kl(
 
 
 def _rows(
-    cells: dict[Key, Cell], cases: Sequence[Case], bound: TokenReadout, sign: int
+    cells: dict[NodeKey, Cell], cases: Sequence[Case], bound: TokenReadout, sign: int
 ) -> list[dict[str, Any]]:
     """Rows of one mode; `sign` is that of the effect which the affective text's own words should
     have (1: it is the source).
@@ -271,10 +279,11 @@ def _rows(
     labels = [case.pair.affective.emotion for case in cases]
     groups = np.array([case.pair.affective.group for case in cases])
     met = np.array([case.stranger is not None for case in cases])
-    measured = {
-        key: {"logit_diff": bound.contrast(cell["scores"], labels), "kl": cell["kl"]}
-        for key, cell in cells.items()
-    }
+    measured: dict[Key, dict[str, np.ndarray]] = {}
+    for (node, position, control), cell in cells.items():
+        contrast = bound.contrast(cell["scores"], labels)
+        key = (None if node is None else node.site, position, control)
+        measured[key] = {"logit_diff": contrast, "kl": cell["kl"]}
     return [
         {"method": PATCHING, **row}
         for row in effect_rows(measured, labels, groups, met=met, sign=sign)

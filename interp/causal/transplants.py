@@ -13,6 +13,7 @@ from interp.causal.alignment import align, map_positions
 from interp.causal.edits import exchange
 from interp.causal.forward import Encoded, run_forward
 from interp.causal.interventions import Intervention
+from interp.causal.nodes import Node
 from interp.causal.restoration import CONTROL
 from interp.errors import InternalError
 from interp.models import LanguageModel
@@ -56,12 +57,28 @@ def make_case(
     return Case(pair, target[i], source[i], source[other] if other >= 0 else None, moves)
 
 
+class Held(NamedTuple):
+    """What some texts hold at sites, at `positions`: each row's own, sorted."""
+
+    sites: Mapping[Site, Float[Tensor, "_ _ ..."]]
+    positions: Sequence[Int[np.ndarray, " _"]]
+
+    def taken(
+        self, site: Site, positions: Sequence[Int[np.ndarray, " _"]]
+    ) -> Float[Tensor, " token *site"]:
+        """What stands at these positions of each row, one after the other."""
+        held = self.sites[site]
+        rows = np.repeat(np.arange(len(positions)), [len(own) for own in positions])
+        found = [np.searchsorted(*both) for both in zip(self.positions, positions, strict=True)]
+        at = torch.from_numpy(rows), torch.from_numpy(np.concatenate(found))
+        return held[at[0].to(held.device), at[1].to(held.device)]
+
+
 class Donor(NamedTuple):
-    """What a batch's sources hold at the positions that are moved, each row's own, sorted."""
+    """What a batch's sources hold at the positions that are moved, and the logits behind them."""
 
     logits: Float[Tensor, "row d_vocab"]
-    sites: Mapping[Site, Float[Tensor, " row kept *site"]]
-    positions: list[Int[np.ndarray, " kept"]]
+    held: Held
 
 
 def read_sources(
@@ -78,11 +95,16 @@ def read_sources(
         for row in rows
     ]
     positions = [np.unique(np.concatenate(taken)) for taken in moved]
-    at = torch.zeros(len(rows), max(map(len, positions)), dtype=torch.long)
+    found = run_forward(model, texts, read=sites, at=padded_positions(positions))
+    return Donor(found.logits, Held(found.sites, positions))
+
+
+def padded_positions(positions: Sequence[Int[np.ndarray, " _"]]) -> Int[Tensor, "row most"]:
+    """Each row's positions, with zeros behind those of the shorter ones."""
+    at = torch.zeros(len(positions), max(map(len, positions)), dtype=torch.long)
     for row, own in enumerate(positions):
         at[row, : len(own)] = torch.from_numpy(own)
-    found = run_forward(model, texts, read=sites, at=at)
-    return Donor(found.logits, found.sites, positions)
+    return at
 
 
 def _present(stranger: Encoded | None) -> Encoded:
@@ -91,20 +113,29 @@ def _present(stranger: Encoded | None) -> Encoded:
     return stranger
 
 
+def goal_of(
+    moves: Sequence[Moves], lengths: Sequence[int], first: int = 0
+) -> Int[Tensor, "row pos"]:
+    """At each target position of a move its number, one after the other, and -1 elsewhere; the
+    moves are those of the rows from `first` on of a pass whose rows have these lengths.
+    """
+    rows = np.repeat(np.arange(len(moves)), [len(put) for _, put in moves])
+    number_of = torch.full((len(lengths), max(lengths)), -1)
+    goes_to = torch.from_numpy(np.concatenate([put for _, put in moves]))
+    number_of[torch.from_numpy(first + rows), goes_to] = torch.arange(len(rows))
+    return number_of
+
+
 def transplant(
-    site: Site, source: Donor, moves: Sequence[Moves], lengths: Sequence[int], first: int
+    node: Node, source: Donor, moves: Sequence[Moves], lengths: Sequence[int], first: int
 ) -> Intervention:
     """The intervention that puts the source's activations at the moves' target positions, in the
     rows from `first` on of a pass whose rows have these lengths.
     """
-    held = source.sites[site]
-    of_row = np.repeat(np.arange(len(moves)), [len(taken) for taken, _ in moves])
-    kept = [np.searchsorted(source.positions[row], taken) for row, (taken, _) in enumerate(moves)]
-    values = held[torch.from_numpy(of_row), torch.from_numpy(np.concatenate(kept))]
-    goes_to = (
-        torch.from_numpy(first + of_row),
-        torch.from_numpy(np.concatenate([put for _, put in moves])),
-    )
-    place_of = torch.full((len(lengths), max(lengths)), -1)
-    place_of[goes_to] = torch.arange(len(values))
-    return Intervention(site, exchange(values, place_of), place_of >= 0)
+    values = source.held.taken(node.site, [taken for taken, _ in moves])
+    place_of = goal_of(moves, lengths, first)
+    units = None
+    if node.unit is not None:
+        own = torch.arange(values.shape[-1]) == node.unit
+        units = own.expand(len(lengths), -1)
+    return Intervention(node.site, exchange(values, place_of, units=units), place_of >= 0)

@@ -7,19 +7,36 @@ together, and a beginning that words share only once. Where every word is one to
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.causal.forward import Encoded, Pass, run_forward
-from interp.causal.prefix import Behind, Prefix
+from interp.causal.prefix import Prefix
 from interp.causal.readout import TokenReadout, Word
 from interp.errors import InternalError
 from interp.models import LanguageModel
 
 Asked = Mapping[Word, Bool[Tensor, " row"]]
 """The rows in which each beginning is read on from."""
+
+
+@runtime_checkable
+class ReadsOn(Protocol):
+    """What reads further tokens behind the rows of a pass (`interp.causal.prefix.Behind`)."""
+
+    def rows_at_once(self, length: int) -> int:
+        """How many rows `read` should be given for so many tokens each."""
+        ...
+
+    def read(
+        self, rows: Int[Tensor, " row"], ids: Int[Tensor, "row new"]
+    ) -> Float[Tensor, "row d_vocab"]:
+        """Logits behind the tokens `ids`, each row of them read behind row `rows[i]`."""
+        ...
+
 
 Steps = Mapping[tuple[Word, int], Float[Tensor, " row"]]
 """log p(token | text, beginning) by beginning and token; NaN in rows where it was not asked for."""
@@ -83,7 +100,7 @@ def _asked(bound: TokenReadout, wanted: Bool[Tensor, "row emotion"]) -> Asked:
     return found
 
 
-def _read_on(behind: Behind, asked: Asked, following: Mapping[Word, Sequence[int]]) -> Steps:
+def _read_on(behind: ReadsOn, asked: Asked, following: Mapping[Word, Sequence[int]]) -> Steps:
     """What the model says behind each beginning, in the rows that ask for it."""
     steps = {
         (beginning, token): torch.full((len(rows),), torch.nan)
@@ -102,7 +119,7 @@ def _read_on(behind: Behind, asked: Asked, following: Mapping[Word, Sequence[int
     return steps
 
 
-def _jobs(behind: Behind, asked: Asked) -> Iterator[tuple[list[Word], Int[Tensor, " job"]]]:
+def _jobs(behind: ReadsOn, asked: Asked) -> Iterator[tuple[list[Word], Int[Tensor, " job"]]]:
     """Beginnings of one length and the rows behind which they are read, as many as fit together."""
     of_length: dict[int, list[tuple[Word, int]]] = defaultdict(list)
     for beginning, rows in asked.items():

@@ -20,7 +20,18 @@ from interp.settings import StudyOptions
 from interp.stages import STAGE_COMMANDS, STAGES, StageCommand
 
 METHOD_OPTIONS = frozenset(
-    {"folds", "probe", "analyse_by", "direction", "ablate_with", "judge", "seed"}
+    {
+        "folds",
+        "probe",
+        "analyse_by",
+        "direction",
+        "pairs",
+        "ablate_with",
+        "attribute_with",
+        "steps",
+        "judge",
+        "seed",
+    }
 )
 """Settings that only some stages use. The help of the other stages leaves them out; every stage
 takes them, since commands that share a folder agree in all settings.

@@ -22,6 +22,7 @@ from interp.causal.knockout import measure
 from interp.causal.patching import Patches, patch_pairs
 from interp.causal.steering import steer
 from interp.defaults import DIRECTION
+from interp.evaluation.attributed_truth import check_attribution
 from interp.evaluation.geometry_truth import check_geometry, check_spaces
 from interp.evaluation.judges import oracle
 from interp.evaluation.persisting_truth import check_persistence
@@ -220,6 +221,7 @@ CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[TableRow]
     "directions": check_directions,
     "components": check_components,
     "patching": check_patching,
+    "attribution": check_attribution,
     "ablation": check_ablation,
     "steering": check_steering,
     "reception": check_reception,

@@ -41,15 +41,16 @@ class Hooked(Weights):
         self._own_hooks = self._hooks_now()
 
     @contextmanager
-    def hooked(self, hooks: Sequence[Hook]) -> Iterator[None]:
+    def hooked(self, hooks: Sequence[Hook], *, gradient: bool = False) -> Iterator[None]:
         """Keep `hooks` on the model for a while; they are gone afterwards, after an exception too.
 
-        Raises `UsageError` for a name the model lacks, `InternalError` when a hook is left behind.
+        With `gradient` what is computed meanwhile can be differentiated. Raises `UsageError` for a
+        name the model lacks, `InternalError` when a hook is left behind.
         """
         for name, _ in hooks:
             self._check_hook(name)
         before = self.count_hooks()
-        with torch.no_grad(), self.bridge.hooks(fwd_hooks=list(hooks)):
+        with torch.set_grad_enabled(gradient), self.bridge.hooks(fwd_hooks=list(hooks)):
             yield
         if self.count_hooks() != before:
             counted = f"had {before}, has {self.count_hooks()}"

@@ -55,6 +55,11 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "text into the neutral one. Noise: the other way round.",
     ),
     (
+        "attribution",
+        "An estimate of what patching a part would do, by the gradient: a straight line where the "
+        "model bends. The exact patch stands beside it.",
+    ),
+    (
         "at last, at edit",
         "Where a patch is put: at the text's last token, or at the tokens in which the twins "
         "differ.",

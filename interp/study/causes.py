@@ -45,7 +45,7 @@ def patching(study: Study) -> TableRows:
     Before anything is patched it is asked whether these pairs can show half of what the model makes
     of them; where not, that is warned of.
     """
-    pairs = _some(study, _asked(study, study.pairs))
+    pairs = asked_pairs(study, study.pairs)
     limits = study.settings.limits
     doubt = power.doubt(study.model, pairs, study.readout.readout, seed=study.settings.seed)
     if doubt is not None:
@@ -75,9 +75,7 @@ def ablation(study: Study) -> TableRows:
     """
     chosen, reported = study.pairs.split(seed=study.settings.seed)
     vectors = _directions(study, chosen)
-    bench = Bench(
-        study.model, _some(study, _asked(study, reported)), vectors, study.readout.readout
-    )
+    bench = Bench(study.model, asked_pairs(study, reported), vectors, study.readout.readout)
     listed = {
         emotion: _contributions(study, chosen, emotion, top=LISTED)
         for emotion in study.readout.emotions
@@ -165,15 +163,13 @@ def _places(study: Study, pairs: Pairs) -> list[Place]:
     ]
 
 
-def _some(study: Study, pairs: Pairs) -> Pairs:
-    return balanced(
-        pairs, n=study.settings.limits.pairs * len(study.emotions), seed=study.settings.seed
-    )
-
-
-def _asked(study: Study, pairs: Pairs) -> Pairs:
-    """The pairs of the emotions that the model has words for."""
-    return Pairs(pair for pair in pairs if pair.affective.emotion in study.readout.emotions)
+def asked_pairs(study: Study, pairs: Pairs, *, each: int | None = None) -> Pairs:
+    """Those of the emotions that the model has words for, at most `each` per emotion (by default as
+    many as the preset allows).
+    """
+    mine = Pairs(pair for pair in pairs if pair.affective.emotion in study.readout.emotions)
+    most = (study.settings.limits.pairs if each is None else each) * len(study.emotions)
+    return balanced(mine, n=most, seed=study.settings.seed)
 
 
 def _directions(study: Study, pairs: Pairs) -> dict[str, Direction]:

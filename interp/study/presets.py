@@ -25,8 +25,10 @@ class Preset:
     `layers`: layers, evenly spaced, at which the sites of `THINNED` are captured and probed, and at
     which patching is tried, at the sites `patched`. `pairs`: pairs per emotion in a causal stage.
     `ks` and `draws`: how many components are ablated together, and how many random choices stand
-    beside them. `prompts` and `scales`: prompts that are steered, and strengths. `followed`:
-    scenarios per emotion that are read on behind their end, up to `offsets` tokens behind it.
+    beside them. `tried`: how many of the heads (and of the neurons) that attribution ranks first
+    are patched exactly, and as many others. `prompts` and `scales`: prompts that are steered, and
+    strengths. `followed`: scenarios per emotion that are read on behind their end, up to `offsets`
+    tokens behind it.
     """
 
     twins_only: bool
@@ -36,6 +38,7 @@ class Preset:
     pairs: int
     ks: tuple[int, ...]
     draws: int
+    tried: int
     prompts: int
     scales: tuple[float, ...]
     followed: int
@@ -51,6 +54,7 @@ PRESETS: Mapping[str, Preset] = {
         pairs=4,
         ks=(4,),
         draws=6,
+        tried=4,
         prompts=16,
         scales=(1.0, 2.0),
         followed=6,
@@ -64,6 +68,7 @@ PRESETS: Mapping[str, Preset] = {
         pairs=8,
         ks=(1, 4, 8),
         draws=12,
+        tried=4,
         prompts=32,
         scales=(0.5, 1.0, 1.5, 2.0, 3.0),
         followed=12,
@@ -77,6 +82,7 @@ PRESETS: Mapping[str, Preset] = {
         pairs=8,
         ks=(1, 2, 4, 8),
         draws=100,
+        tried=16,
         prompts=32,
         scales=(0.5, 1.0, 1.5, 2.0, 3.0),
         followed=200,
@@ -152,6 +158,7 @@ def _counts(preset: Preset, full: Preset) -> Sequence[tuple[str, int, int]]:
         ("kinds of sites in patching", len(preset.patched), len(full.patched)),
         ("pairs per emotion in the causal stages", preset.pairs, full.pairs),
         ("numbers of components that are ablated together", len(preset.ks), len(full.ks)),
+        ("heads and neurons that are held against an exact patch", preset.tried, full.tried),
         ("prompts that are steered", preset.prompts, full.prompts),
         ("strengths of steering", len(preset.scales), len(full.scales)),
         ("scenarios per emotion that are read on", preset.followed, full.followed),

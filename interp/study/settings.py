@@ -4,7 +4,7 @@ share.
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from typing import Any
 
 from interp.analysis.spread import check_analysts
@@ -90,8 +90,9 @@ class Settings(StudyOptions):
 
     @property
     def limits(self) -> Preset:
-        """What the preset allows."""
-        return find_preset(self.preset)
+        """What the preset allows; `pairs` may be set beside it."""
+        preset = find_preset(self.preset)
+        return preset if self.pairs is None else replace(preset, pairs=self.pairs)
 
     def captured(self, battery: Battery) -> Battery:
         """The texts of `battery` that are captured."""

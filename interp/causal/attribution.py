@@ -1,0 +1,248 @@
+"""Attribution patching: what patching a node would do, estimated for all nodes at once.
+
+To first order, exchanging an activation a of the target's run for the source's changes the score by
+(a_source - a_target) . d score / d a (Nanda 2023; Syed, Rager & Conmy 2023). One pass of each text
+and one backward pass do for every node. The score, the positions and the two directions are those
+of `interp.causal.patching`; `interp.causal.estimates` has the ways to take the gradient.
+
+An estimate is only that: `attribute_pairs` (`interp.causal.attribution_rows`) puts the exact patch
+beside it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.causal.estimates import ESTIMATES, contrast_score
+from interp.causal.forward import Encoded, batches, encode_stimuli
+from interp.causal.gradients import Slopes
+from interp.causal.nodes import NODE_SITES, PARTS
+from interp.causal.readout import Readout, TokenReadout
+from interp.causal.restoration import CONTROL
+from interp.causal.transplants import Case, Held, Moves, make_case, read_sources
+from interp.defaults import ATTRIBUTE_WITH, STEPS
+from interp.errors import UsageError
+from interp.models import LanguageModel
+from interp.progress import track
+from interp.sites import Site
+from stimuli.battery import Pair
+
+GRADIENT_TOKENS = 2048
+"""Tokens of the texts of one backward pass: all that passes the model then is in memory."""
+
+OTHER_EMOTION, SAME_NORM = "other_emotion", "random_of_same_norm"
+"""The controls: a source of another emotion, and in place of each node's step a random one of the
+same length.
+"""
+
+BOTH_WAYS = {"denoise": "noise", "noise": "denoise"}
+"""Both directions of patching: the targets of one are the sources of the other."""
+
+EstimateKey = tuple[str, Site, str, str]
+"""Direction of patching, site, position and control."""
+
+Estimates = dict[EstimateKey, Float[np.ndarray, "case _"]]
+"""By direction, site, position and control the estimated effect (nats) in each case: of the site as
+a whole (one unit), of each query head of z, of each neuron of post. NaN where a case has no such
+source.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """What is estimated: the nodes at `sites` and `positions`, by the `method` (a key of
+    `ESTIMATES`), along a path of `steps` where it has one; and of how many heads and neurons, the
+    `top` ones and as many random ones, the exact effect stands beside it.
+
+    Raises `UsageError` for an unknown position or method, and for fewer than one step or head.
+    """
+
+    sites: Sequence[str] = NODE_SITES
+    positions: Sequence[str] = ("last", "edit")
+    method: str = ATTRIBUTE_WITH
+    steps: int = STEPS
+    top: int = 8
+
+    def __post_init__(self) -> None:
+        wrong = [one for one in self.positions if one not in ("last", "edit")]
+        if wrong or not self.positions:
+            raise UsageError(f"positions are {list(self.positions)}: expected last, edit or both.")
+        if self.method not in ESTIMATES:
+            raise UsageError(
+                f"unknown method of attribution {self.method!r}: choose from "
+                f"{', '.join(ESTIMATES)}."
+            )
+        for name, number in (("steps", self.steps), ("top", self.top)):
+            if number < 1:
+                raise UsageError(f"{name} is {number}: give at least 1.")
+
+
+class Given(NamedTuple):
+    """Pairs as cases of both directions: with their twins as sources (`own`), and once more with
+    strangers of another emotion (`foreign`).
+    """
+
+    own: Mapping[str, Sequence[Case]]
+    foreign: Mapping[str, Sequence[Case]]
+
+    def of(self, rows: Sequence[int]) -> "Given":
+        """Only these pairs."""
+        return Given(*({way: [it[i] for i in rows] for way, it in one.items()} for one in self))
+
+
+def encode_cases(
+    model: LanguageModel, pairs: Sequence[Pair], readout: Readout, *, seed: int = 0
+) -> Given:
+    """The pairs as cases; the stranger of each is drawn from the pairs of other emotions. Raises
+    `DataError` for twins of the same tokens.
+    """
+    affective = encode_stimuli(model, [pair.affective for pair in pairs], readout)
+    neutral = encode_stimuli(model, [pair.neutral for pair in pairs], readout)
+    ways = {"denoise": (affective, neutral), "noise": (neutral, affective)}
+
+    def cases(others: Int[np.ndarray, " pair"]) -> dict[str, list[Case]]:
+        return {
+            way: [make_case(one, i, *texts, int(others[i])) for i, one in enumerate(pairs)]
+            for way, texts in ways.items()
+        }
+
+    return Given(cases(np.full(len(pairs), -1)), cases(_of_other_emotions(pairs, seed)))
+
+
+def _of_other_emotions(pairs: Sequence[Pair], seed: int) -> Int[np.ndarray, " pair"]:
+    """For each pair the index of a random one of another emotion and group; -1: there is none."""
+    rng = np.random.default_rng(seed)
+    emotion = np.array([pair.affective.emotion for pair in pairs])
+    group = np.array([pair.affective.group for pair in pairs])
+    found = []
+    for one, scenario in zip(emotion, group, strict=True):
+        others = np.flatnonzero((emotion != one) & (group != scenario))
+        found.append(int(rng.choice(others)) if len(others) else -1)
+    return np.array(found, dtype=int)
+
+
+def estimate_effects(
+    model: LanguageModel,
+    given: Given,
+    bound: TokenReadout,
+    sites: Sequence[Site],
+    asked: Attribution,
+    *,
+    seed: int = 0,
+) -> Estimates:
+    """The estimated effect of patching each node at `sites`, in every case and both directions.
+
+    Controls: "" (the twin), and but for neurons `OTHER_EMOTION` and `SAME_NORM`.
+    """
+    found: Estimates = {}
+    longer = [_longer(case) for case in given.own["denoise"]]
+    draw = torch.Generator().manual_seed(seed)
+    chunks = batches(longer, budget=GRADIENT_TOKENS)
+    for index in track(chunks, "attribution", unit="batch"):
+        for key, effects in _estimate_batch(
+            model, given.of(index.tolist()), bound, sites, asked, draw
+        ):
+            shape = (len(longer), effects.shape[1])
+            whole = found.setdefault(key, np.full(shape, np.nan, dtype=np.float32))
+            whole[index] = effects.cpu().numpy()
+    return found
+
+
+def towards_emotion(
+    estimates: Estimates, site: Site, position: str
+) -> Float[np.ndarray, "case unit"]:
+    """Half of what denoising adds less what noising does: above zero towards the emotion."""
+    both = [estimates[way, site, position, ""] for way in ("denoise", "noise")]
+    return (both[0] - both[1]) / 2
+
+
+def _longer(case: Case) -> Encoded:
+    return max(case.source, case.target, key=lambda text: len(text.tokens))
+
+
+def _estimate_batch(
+    model: LanguageModel,
+    given: Given,
+    bound: TokenReadout,
+    sites: Sequence[Site],
+    asked: Attribution,
+    draw: torch.Generator,
+) -> Iterator[tuple[EstimateKey, Float[Tensor, "case unit"]]]:
+    """The estimates of one batch. What the targets of one direction hold is what the sources of the
+    other give.
+    """
+    score = contrast_score(bound, [case.pair.affective.emotion for case in given.own["denoise"]])
+    slopes = {
+        way: ESTIMATES[asked.method](model, cases, sites, score, asked.steps)
+        for way, cases in given.own.items()
+    }
+    controlled = [site for site in sites if PARTS.get(site.name) != "neuron"]
+    for way, other in BOTH_WAYS.items():
+        for position in asked.positions:
+            moves = [case.moves[position, ""] for case in given.own[way]]
+            everyone = list(range(len(moves)))
+            for site in sites:
+                step = _Step(slopes[way], site, moves, everyone)
+                change = step.towards(slopes[other].values)
+                yield (way, site, position, ""), step.effects(change)
+                if site in controlled:
+                    noise = _random_like(change, draw)
+                    yield (way, site, position, SAME_NORM), step.effects(noise)
+        foreign = given.foreign[way]
+        met = [i for i, case in enumerate(foreign) if case.stranger is not None]
+        if not met:
+            continue
+        strangers = read_sources(model, foreign, met, CONTROL, controlled).held
+        for position in asked.positions:
+            away = [foreign[i].moves[position, CONTROL] for i in met]
+            for site in controlled:
+                step = _Step(slopes[way], site, away, met)
+                yield (way, site, position, OTHER_EMOTION), step.effects(step.towards(strangers))
+
+
+class _Step(NamedTuple):
+    """The exchange at a site that `moves` make in the targets `rows`, whose `slopes` are known."""
+
+    slopes: Slopes
+    site: Site
+    moves: Sequence[Moves]
+    rows: Sequence[int]
+
+    def towards(self, source: Held) -> Float[Tensor, " token *site"]:
+        """By how much what stands there changes, token by token of all rows."""
+        taken, put = ([move[side] for move in self.moves] for side in (0, 1))
+        return source.taken(self.site, taken).float() - self._of(self.slopes.values, put)
+
+    def effects(self, change: Float[Tensor, " token *site"]) -> Float[Tensor, "case unit"]:
+        """To first order what `change` does to each case's score, by unit of the site."""
+        put = [move[1] for move in self.moves]
+        along = change * self._of(self.slopes.gradient, put)
+        of_unit = along if self.site.name == "post" else along.sum(-1)
+        of_unit = of_unit.reshape(len(of_unit), -1)
+        n = len(self.slopes.gradient.positions)
+        case = np.repeat(self.rows, [len(one) for one in put])
+        whole = of_unit.new_full((n, of_unit.shape[1]), torch.nan)
+        whole[torch.tensor(self.rows)] = 0.0
+        return whole.index_add_(0, torch.from_numpy(case).to(whole.device), of_unit)
+
+    def _of(
+        self, held: Held, put: Sequence[Int[np.ndarray, " _"]]
+    ) -> Float[Tensor, " token *site"]:
+        of_rows = Held(
+            {self.site: held.sites[self.site][list(self.rows)]},
+            [held.positions[i] for i in self.rows],
+        )
+        return of_rows.taken(self.site, put)
+
+
+def _random_like(
+    change: Float[Tensor, " token *site"], draw: torch.Generator
+) -> Float[Tensor, " token *site"]:
+    """Random steps, each (over the last axis) as long as its own."""
+    noise = torch.randn(change.shape, generator=draw).to(change.device)
+    return noise * (change.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True))
