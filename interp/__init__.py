@@ -1,7 +1,8 @@
 """interp: mechanistic interpretability of emotion in language models.
 
 What most people need is here: `load` a model, read a `battery`, `record` activations, `probe` them,
-fit a `direction`, `steer` or `generate` with it, `patch`, `ablate`, `draw` a table, `run` a study.
+fit a `direction`, `steer` or `generate` with it, `patch`, `ablate`, find a `circuit`, `draw` a
+table, `run` a study.
 Everything else is in the rooms (`interp.analysis`, `interp.causal`, ...). All of it is imported
 when it is first named, so that `import interp` costs nothing.
 """
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 from interp import lazy
 
 if TYPE_CHECKING:
-    from interp.api import ablate, direction, patch, probe, record, run
+    from interp.api import ablate, circuit, direction, patch, probe, record, run
     from interp.capture.store import Activations, ActivationStore
+    from interp.causal.circuit import Circuit
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention
     from interp.causal.steering import steer
@@ -35,6 +37,7 @@ _HOME = {
     "steer": "interp.causal.steering",
     "patch": "interp.api",
     "ablate": "interp.api",
+    "circuit": "interp.api",
     "draw": "interp.reporting.figures",
     "run": "interp.api",
     "Site": "interp.sites",
@@ -43,6 +46,7 @@ _HOME = {
     "Pairs": "stimuli.battery",
     "Activations": "interp.capture.store",
     "ActivationStore": "interp.capture.store",
+    "Circuit": "interp.causal.circuit",
     "Direction": "interp.directions",
     "Eraser": "interp.directions",
     "Intervention": "interp.causal.interventions",
@@ -50,9 +54,9 @@ _HOME = {
 }
 
 __all__ = [
-    "ActivationStore", "Activations", "Battery", "Direction", "Eraser", "Intervention",
-    "LanguageModel", "Pair", "Pairs", "Site", "ablate", "battery", "direction", "draw", "generate",
-    "load", "patch", "probe", "record", "run", "steer",
+    "ActivationStore", "Activations", "Battery", "Circuit", "Direction", "Eraser", "Intervention",
+    "LanguageModel", "Pair", "Pairs", "Site", "ablate", "battery", "circuit", "direction", "draw",
+    "generate", "load", "patch", "probe", "record", "run", "steer",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

@@ -7,10 +7,12 @@ from interp import lazy
 if TYPE_CHECKING:
     from interp.causal.ablation import ablate
     from interp.causal.bench import Bench
+    from interp.causal.circuit import Circuit
     from interp.causal.contributions import EmotionTwins, contribution_rows
     from interp.causal.edits import EDITS
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention, applied
+    from interp.causal.modulation import modulate
     from interp.causal.patching import Patches, patch_pairs
     from interp.causal.readout import Readout
     from interp.causal.stand_ins import STAND_INS
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Bench": "interp.causal.bench",
+    "Circuit": "interp.causal.circuit",
     "EDITS": "interp.causal.edits",
     "EmotionTwins": "interp.causal.contributions",
     "Intervention": "interp.causal.interventions",
@@ -30,6 +33,7 @@ _HOME = {
     "contribution_rows": "interp.causal.contributions",
     "dose_response": "interp.causal.steering",
     "generate": "interp.causal.generation",
+    "modulate": "interp.causal.modulation",
     "Patches": "interp.causal.patching",
     "patch_pairs": "interp.causal.patching",
     "steer": "interp.causal.steering",
@@ -37,9 +41,9 @@ _HOME = {
 }
 
 __all__ = [
-    "EDITS", "STAND_INS", "Bench", "EmotionTwins", "Intervention", "Patches", "Place", "Readout",
-    "ablate", "applied", "contribution_rows", "dose_response", "generate", "patch_pairs", "steer",
-    "sweep",
+    "EDITS", "STAND_INS", "Bench", "Circuit", "EmotionTwins", "Intervention", "Patches", "Place",
+    "Readout", "ablate", "applied", "contribution_rows", "dose_response", "generate", "modulate",
+    "patch_pairs", "steer", "sweep",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

@@ -44,14 +44,15 @@ def measure(bench: Bench, plans: Sequence[Knockout], *, mode: str = STAND_IN) ->
     """
     for plan in plans:
         _check(plan, bench.model)
-    require(bench.model, "ablation", tuple(_units(plans, bench.model)))
+    touched = _touched(plans)
+    require(bench.model, "ablation", touched)
     texts = _encode(bench, mode)
     bound = bench.readout.bind(bench.model)
     columns = torch.tensor([bound.column(emotion) for emotion in bench.emotions])
     sites = tuple({bench.directions[emotion].site for emotion in bench.emotions})
     constants = STAND_INS[mode]
     every = (*texts.own, *texts.twins)
-    fixed = constants and constants(bench.model, every, tuple(_units(plans, bench.model)))
+    fixed = constants and constants(bench.model, every, touched)
     shape = (len(plans), len(texts.own))
     effects = Effects(np.full(shape, np.nan), np.full(shape, np.nan))
     ready: _Ready | None = None
@@ -117,7 +118,7 @@ def _work(
     last.
     """
     behind = [len(text.tokens) - start for text, start in zip(texts.own, texts.starts, strict=True)]
-    lowest = [min((one.layer for one in plan.components), default=0) for plan in plans]
+    lowest = [min((site.layer for site in _touched([plan])), default=0) for plan in plans]
     plans_of: dict[int, list[int]] = defaultdict(list)
     for p, plan in enumerate(plans):
         for i in plan.pairs:
@@ -166,7 +167,7 @@ def _make_ready(
     if fixed is not None:
         return _Ready(chunk, prefix, rows, fixed, classes.clamp(min=0), may)
     twins = [texts.twins[i] for i in chunk]
-    captured = run_forward(model, twins, read=tuple(_units(plans, model))).sites
+    captured = run_forward(model, twins, read=_touched(plans)).sites
     width = max(len(twin.tokens) for twin in twins)
     place = torch.zeros_like(classes)
     for row, (text, twin) in enumerate(zip(own, twins, strict=True)):
@@ -188,17 +189,28 @@ def _edits(
     ]
 
 
+def _touched(plans: Sequence[Knockout]) -> tuple[Site, ...]:
+    """The sites at which any plan knocks something out."""
+    found: dict[Site, None] = {}
+    for plan in plans:
+        found |= dict.fromkeys(Site(one.name, one.layer) for one in plan.components)
+        kept = plan.kept or {}
+        found |= dict.fromkeys(site for site, units in kept.items() if not units.all())
+    return tuple(found)
+
+
 def _units(plans: Sequence[Knockout], model: LanguageModel) -> dict[Site, Tensor]:
     """For each site that any plan touches, which units are knocked out in which row."""
-    chosen: dict[Site, Tensor] = {}
+    chosen = {
+        site: torch.zeros(len(plans), width(site.name, model), dtype=torch.bool)
+        for site in _touched(plans)
+    }
     for row, plan in enumerate(plans):
+        for site, units in (plan.kept or {}).items():
+            if site in chosen:
+                chosen[site][row] = torch.from_numpy(~units)
         for component in plan.components:
-            site = Site(component.name, component.layer)
-            if site not in chosen:
-                chosen[site] = torch.zeros(
-                    len(plans), width(component.name, model), dtype=torch.bool
-                )
-            chosen[site][row, component.index] = True
+            chosen[Site(component.name, component.layer)][row, component.index] = True
     return chosen
 
 
@@ -207,11 +219,22 @@ def _check(plan: Knockout, model: LanguageModel) -> None:
     if twice:
         raise InternalError(f"{twice[0]} is ablated twice in one plan: list each component once.")
     for component in plan.components:
-        if component.name not in KINDS.values() or not (
-            0 <= component.layer < model.dims.n_layers
-            and 0 <= component.index < width(component.name, model)
-        ):
+        if not _has(model, component.name, component.layer, component.index + 1):
             raise UsageError(
                 f"{model.name} has no {component}: layers and indices count from 0, names are z "
                 "and post."
             )
+    for site, units in (plan.kept or {}).items():
+        if not _has(model, site.name, site.layer, len(units)):
+            raise UsageError(
+                f"{model.name} has no {len(units)} heads or neurons to keep at {site}."
+            )
+
+
+def _has(model: LanguageModel, name: str, layer: int, units: int) -> bool:
+    """Whether the model has so many heads (`z`) or neurons (`post`) in this layer."""
+    return (
+        name in KINDS.values()
+        and 0 <= layer < model.dims.n_layers
+        and 0 < units <= width(name, model)
+    )

@@ -25,7 +25,8 @@ class Preset:
     `layers`: layers, evenly spaced, at which the sites of `THINNED` are captured and probed, and at
     which patching is tried, at the sites `patched`. `pairs`: pairs per emotion in a causal stage.
     `ks` and `draws`: how many components are ablated together, and how many random choices stand
-    beside them. `prompts` and `scales`: prompts that are steered, and strengths.
+    beside them. `shares`: shares of all heads and neurons that a circuit keeps. `prompts` and
+    `scales`: prompts that are steered, and strengths.
     """
 
     twins_only: bool
@@ -35,6 +36,7 @@ class Preset:
     pairs: int
     ks: tuple[int, ...]
     draws: int
+    shares: tuple[float, ...]
     prompts: int
     scales: tuple[float, ...]
 
@@ -48,6 +50,7 @@ PRESETS: Mapping[str, Preset] = {
         pairs=4,
         ks=(4,),
         draws=6,
+        shares=(0.01, 0.1, 0.5),
         prompts=16,
         scales=(1.0, 2.0),
     ),
@@ -59,6 +62,7 @@ PRESETS: Mapping[str, Preset] = {
         pairs=8,
         ks=(1, 4, 8),
         draws=12,
+        shares=(0.002, 0.01, 0.05, 0.2, 0.5),
         prompts=32,
         scales=(0.5, 1.0, 1.5, 2.0, 3.0),
     ),
@@ -70,6 +74,7 @@ PRESETS: Mapping[str, Preset] = {
         pairs=8,
         ks=(1, 2, 4, 8),
         draws=100,
+        shares=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
         prompts=32,
         scales=(0.5, 1.0, 1.5, 2.0, 3.0),
     ),
@@ -143,6 +148,7 @@ def _counts(preset: Preset, full: Preset) -> Sequence[tuple[str, int, int]]:
         ("kinds of sites in patching", len(preset.patched), len(full.patched)),
         ("pairs per emotion in the causal stages", preset.pairs, full.pairs),
         ("numbers of components that are ablated together", len(preset.ks), len(full.ks)),
+        ("sizes of a circuit", len(preset.shares), len(full.shares)),
         ("prompts that are steered", preset.prompts, full.prompts),
         ("strengths of steering", len(preset.scales), len(full.scales)),
     )

@@ -1,0 +1,215 @@
+"""Faithfulness: does the circuit alone do what the whole model does?
+
+    f(C) = (m(C) - m(empty)) / (m(all) - m(empty))
+
+Everything outside C is knocked out of the affective text, by default put to what it is in the
+neutral twin. The outcome m is the log-probability of the emotion's words (nats), as in the stage
+ablation; beside it stands the projection on the reference direction, which chose the parts and so
+proves nothing by itself. C grows over shares k of all heads and of all neurons (at least one each):
+
+    CPR = integral of f(C_k) dk from 0 to 1,  CMD = integral of |1 - f(C_k)| dk
+
+by the trapezoid rule, with f(nothing) = 0 and f(all) = 1. Source: Mueller et al. 2025 (MIB), on
+nodes instead of edges. Beside the circuit's own order of parts stand random orders of the same
+layers, and the order by exact ablation of single parts. What is left without the circuit
+(`left_without`) says whether it is complete, and `needed` whether it is minimal: the share of its
+parts without which f surely falls (after Wang et al. 2022).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from interp.causal.bench import Bench, Kept, Knockout
+from interp.causal.circuit import Circuit
+from interp.causal.circuit_search import Order, like
+from interp.causal.contributions import KINDS, Component
+from interp.causal.knockout import measure
+from interp.causal.matching import width
+from interp.defaults import STAND_IN
+from interp.errors import UsageError
+from interp.models import LanguageModel
+from interp.sites import Site
+
+SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""The shares of MIB."""
+
+ORDERS = 20
+"""Random orders beside a circuit, over all emotions together, at least."""
+
+OUTCOMES = {"words": "score", "projection": "projection"}
+"""What is measured, and where `Effects` has it."""
+
+
+class Candidate(NamedTuple):
+    """A circuit, the order of all parts that begins with its own, and their order by single
+    ablation (None: not asked).
+    """
+
+    circuit: Circuit
+    order: Order
+    single: Order | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaithfulnessTrial:
+    """How faithfulness is measured: the `shares` of parts, the random orders (`draws`), the parts
+    of each kind whose removal from the circuit is `tried`, what stands in for what is outside
+    (`mode`), and the seed.
+
+    Raises `UsageError` for a share outside (0, 1], or fewer than one random order.
+    """
+
+    shares: Sequence[float] = SHARES
+    draws: int = ORDERS
+    tried: int = 8
+    mode: str = STAND_IN
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        odd = [share for share in self.shares if not 0 < share <= 1]
+        if odd or self.draws < 1 or self.tried < 0:
+            raise UsageError(
+                f"shares {tuple(self.shares)}, {self.draws} random orders, {self.tried} parts "
+                "tried: shares lie above 0 and up to 1, and there is at least one random order."
+            )
+
+
+class Sized(NamedTuple):
+    """How many parts of each kind are kept, and the share of all that this is."""
+
+    share: float
+    parts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """One outcome of one emotion, in each of its pairs: what it is of the whole model less that of
+    nothing (`effect`), and of what is kept less that of nothing.
+
+    `circuit` is that of the circuit itself, `without` that of all but the circuit, `lacking` that
+    of the circuit without one of its parts; `curves` those of each order (own, single, and
+    random ones, [draw level pair]) over the levels of `sizes`, of which the first is the circuit's
+    own size.
+    """
+
+    effect: Float[np.ndarray, " pair"]
+    without: Float[np.ndarray, " pair"]
+    lacking: Float[np.ndarray, "part pair"]
+    own: Float[np.ndarray, "level pair"]
+    single: Float[np.ndarray, "level pair"] | None
+    random: Float[np.ndarray, "draw level pair"]
+    sizes: tuple[Sized, ...]
+
+    @property
+    def circuit(self) -> Float[np.ndarray, " pair"]:
+        """The circuit's own."""
+        return self.own[0]
+
+
+def measure_circuit(
+    bench: Bench, candidate: Candidate, trial: FaithfulnessTrial
+) -> dict[str, Measured]:
+    """Every outcome of a circuit in the bench's pairs of its emotion, by the names of `OUTCOMES`.
+
+    Raises `UsageError` for an emotion that the readout has no words for, and as `measure`.
+    """
+    emotion = candidate.circuit.emotion
+    bench.readout.bind(bench.model).column(emotion)
+    own = tuple(i for i, one in enumerate(bench.emotions) if one == emotion)
+    if not own:
+        raise UsageError(f"no pair of the bench evokes {emotion!r}: faithfulness needs some.")
+    draw = np.random.default_rng(trial.seed)
+    orders = [candidate.order, *([candidate.single] if candidate.single is not None else [])]
+    first_random = len(orders)
+    orders += [like(candidate.order, draw) for _ in range(trial.draws)]
+    sizes = sized(candidate, trial.shares)
+    keep = [kept_of(bench.model, order, size.parts) for order in orders for size in sizes]
+    inner = kept_of(bench.model, candidate.order, sizes[0].parts)
+    nothing = {site: np.zeros_like(units) for site, units in inner.items()}
+    outside = {site: ~units for site, units in inner.items()}
+    lacking = [_lacking(inner, one) for one in tried_parts(candidate.circuit, trial.tried)]
+    plans = [Knockout((), own, kept) for kept in (None, nothing, outside, *lacking, *keep)]
+    effects = measure(bench, plans, mode=trial.mode)
+    found = {}
+    for name, column in OUTCOMES.items():
+        whole, empty, without, *rest = getattr(effects, column)[:, list(own)]
+        gains = np.array(rest) - empty
+        curves = gains[len(lacking) :].reshape(len(orders), len(sizes), len(own))
+        found[name] = Measured(
+            effect=whole - empty,
+            without=without - empty,
+            lacking=gains[: len(lacking)],
+            own=curves[0],
+            single=curves[1] if first_random == 2 else None,
+            random=curves[first_random:],
+            sizes=sizes,
+        )
+    return found
+
+
+def sized(candidate: Candidate, shares: Sequence[float]) -> tuple[Sized, ...]:
+    """The circuit's own size, and those of the shares below 1 that differ, in rising order."""
+    whole = {kind: len(parts) for kind, parts in candidate.order.items()}
+    own = {kind: len(candidate.circuit.nodes[kind]) for kind in whole}
+    found = [Sized(sum(own.values()) / sum(whole.values()), own)]
+    for share in sorted(set(shares)):
+        parts = {kind: int(np.ceil(round(share * n, 9))) for kind, n in whole.items()}
+        if share < 1 and parts != whole and parts not in [one.parts for one in found[1:]]:
+            found.append(Sized(share, parts))
+    return tuple(found)
+
+
+def kept_of(model: LanguageModel, order: Order, parts: Mapping[str, int]) -> Kept:
+    """The first so many heads and neurons of an order, as what a knock-out keeps."""
+    found: dict[Site, np.ndarray] = {}
+    for kind, places in order.items():
+        name = KINDS[kind]
+        masks = np.zeros((model.dims.n_layers, width(name, model)), dtype=bool)
+        chosen = places[: parts[kind]]
+        masks[chosen[:, 0], chosen[:, 1]] = True
+        found |= {Site(name, layer): masks[layer] for layer in np.unique(places[:, 0]).tolist()}
+    return found
+
+
+def by_single_ablation(
+    bench: Bench, candidate: Candidate, *, tried: int, mode: str = STAND_IN
+) -> Order:
+    """The candidate's order, whose first `tried` heads and neurons are put in the order of what
+    each takes from the emotion's words when it is knocked out alone, in the bench's pairs (which
+    are to be those that chose the circuit).
+    """
+    emotion = candidate.circuit.emotion
+    own = tuple(i for i, one in enumerate(bench.emotions) if one == emotion)
+    parts = {kind: places[:tried] for kind, places in candidate.order.items()}
+    plans = [Knockout((), own)]
+    for kind, places in parts.items():
+        named = [Component(KINDS[kind], *place) for place in places.tolist()]
+        plans += [Knockout((one,), own) for one in named]
+    score = measure(bench, plans, mode=mode).score[:, list(own)].mean(axis=1)
+    drops, first, found = score[0] - score[1:], 0, {}
+    for kind, places in parts.items():
+        mine = drops[first : first + len(places)]
+        first += len(places)
+        ranked: Int[np.ndarray, "part 2"] = places[np.argsort(-mine, kind="stable")]
+        found[kind] = np.concatenate([ranked, candidate.order[kind][tried:]])
+    return found
+
+
+def tried_parts(circuit: Circuit, n: int) -> list[Component]:
+    """The heaviest `n` heads and `n` neurons of a circuit."""
+    return [
+        Component(KINDS[kind], node.layer, node.index)
+        for kind, nodes in circuit.nodes.items()
+        for node in nodes[:n]
+    ]
+
+
+def _lacking(kept: Kept, part: Component) -> Kept:
+    site = Site(part.name, part.layer)
+    mask = kept[site].copy()
+    mask[part.index] = False
+    return {**kept, site: mask}

@@ -1,0 +1,79 @@
+"""The command that finds circuits: `circuit` writes them into a file and says what they are worth."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from interp.cli.loading import load_model
+from interp.cli.options import GroupedCommand, as_json, gathered
+from interp.cli.printing import show
+from interp.errors import UsageError
+from interp.sentence_options import CircuitOptions
+
+
+@click.command(cls=GroupedCommand)
+@gathered(CircuitOptions, into="asked")
+@as_json
+def circuit(asked: CircuitOptions, as_json: bool) -> None:
+    """Find the heads and neurons that carry each emotion on one half of the scenarios, write them
+    into a file, and say what they are worth on the other half.
+
+    \b
+      interp circuit --model storyworld --stimuli storyworld --emotion anger --out anger.json
+    """
+    import stimuli
+
+    battery = stimuli.load(asked.stimuli)
+    emotions = _emotions(asked.emotion, battery.pairs().emotions)
+    if asked.out.is_dir():
+        raise UsageError(f"{asked.out} is a folder: name a file, such as circuit.json.")
+    model = load_model(asked.model, **asdict(asked.loading))
+    from interp.causal.circuit import save_circuits
+    from interp.causal.faithfulness import FaithfulnessTrial
+    from interp.study.circuits import enough_draws, gather, rows_of, search_all
+
+    material = gather(model, battery, emotions, budget=asked.budget, seed=asked.seed)
+    searched = search_all(material, emotions, budget=asked.budget)
+    save_circuits(asked.out, [one.circuit for one in searched.values()])
+    trial = FaithfulnessTrial(draws=max(20, enough_draws(len(searched))), seed=asked.seed)
+    rows = rows_of(material, searched, trial, n_pairs=asked.pairs)
+    told = [_told(emotion, one.circuit, rows) for emotion, one in searched.items()]
+    if as_json:
+        click.echo(json.dumps({"out": str(asked.out), "circuits": told, "rows": rows}, indent=1))
+        return
+    show(told, as_json=False)
+    click.echo(asked.out)
+
+
+def _emotions(text: str, known: tuple[str, ...]) -> list[str]:
+    """The emotions between commas; `all` are those that have twins."""
+    if text == "all":
+        return list(known)
+    named = [part.strip() for part in text.split(",")]
+    lacking = [one for one in named if one not in known]
+    if lacking or len(set(named)) < len(named):
+        asked = f"{lacking[0]!r} has no twins" if lacking else "an emotion is named twice"
+        raise UsageError(
+            f"--emotion {text}: {asked}; the battery has {', '.join(known) or 'none'}."
+        )
+    return named
+
+
+def _told(emotion: str, circuit: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a person is told of a circuit: its size, f, CPR, and both beside random circuits."""
+    mine = [r for r in rows if r.get("emotion") == emotion and r.get("outcome") == "words"]
+    told: dict[str, Any] = {
+        "emotion": emotion,
+        "heads": len(circuit.heads),
+        "neurons": len(circuit.neurons),
+    }
+    for name, metric in (("f", "circuit_faithfulness"), ("cpr", "cpr")):
+        for control in ("", "random", "single"):
+            found = [r for r in mine if r["metric"] == metric and r["control"] == control]
+            told[f"{name} {control}".rstrip()] = round(found[0]["value"], 3) if found else None
+    return told
+
+
+COMMANDS = (circuit,)
