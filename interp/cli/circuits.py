@@ -1,6 +1,7 @@
-"""The command that finds circuits: `circuit` writes them into a file and says what they are worth."""
+"""The command `circuit`: it finds circuits, writes them into a file, and says what they are worth."""
 
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -41,10 +42,17 @@ def circuit(asked: CircuitOptions, as_json: bool) -> None:
     rows = rows_of(material, searched, trial, n_pairs=asked.pairs)
     told = [_told(emotion, one.circuit, rows) for emotion, one in searched.items()]
     if as_json:
-        click.echo(json.dumps({"out": str(asked.out), "circuits": told, "rows": rows}, indent=1))
+        told_rows = [{name: _plain(value) for name, value in row.items()} for row in rows]
+        found = {"out": str(asked.out), "circuits": told, "rows": told_rows}
+        click.echo(json.dumps(found, indent=1, allow_nan=False))
         return
     show(told, as_json=False)
     click.echo(asked.out)
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON has it: what was not measured is null."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _emotions(text: str, known: tuple[str, ...]) -> list[str]:
