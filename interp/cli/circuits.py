@@ -1,4 +1,4 @@
-"""The command `circuit`: it finds circuits, writes them into a file, and says what they are worth."""
+"""The command `circuit`, which finds circuits, writes them down and says what they are worth."""
 
 import json
 import math

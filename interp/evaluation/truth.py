@@ -22,6 +22,7 @@ from interp.causal.knockout import measure
 from interp.causal.patching import Patches, patch_pairs
 from interp.causal.steering import steer
 from interp.defaults import DIRECTION
+from interp.evaluation.circuit_truth import check_circuits
 from interp.evaluation.judges import oracle
 from interp.evaluation.planted_bench import PlantedBench, open_bench
 from interp.evaluation.probed_truth import check_reception, check_transfer
@@ -218,6 +219,7 @@ CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[TableRow]
     "components": check_components,
     "patching": check_patching,
     "ablation": check_ablation,
+    "circuits": check_circuits,
     "steering": check_steering,
     "reception": check_reception,
     "transfer": check_transfer,
