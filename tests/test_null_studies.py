@@ -33,6 +33,7 @@ def test_a_study_without_a_circuit_claims_nothing(monkeypatch, capsys):
         "patching",
         "contributions",
         "ablation",
+        "circuit",
         "steering",
         ANY,
     }
