@@ -161,6 +161,13 @@ class TrialOptions:
     )
     n_prompts: int = field(default=32, metadata=about("Prompts, at most.", least=2))
     draws: int = field(default=20, metadata=about("Random directions.", least=1))
+    circuit: Path | None = field(
+        default=None,
+        metadata=about(
+            "A file of `interp circuit` with a circuit of every emotion, which are an arm of their "
+            "own."
+        ),
+    )
     instruction: str | None = field(
         default=None,
         metadata=about(
