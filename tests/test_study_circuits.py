@@ -13,16 +13,23 @@ import stimuli
 from interp import study
 from interp.causal.circuit import Circuit, load_circuits
 from interp.causal.faithfulness import FaithfulnessTrial
+from interp.causal.readout import Readout
 from interp.errors import StatisticsError, UsageError
+from interp.evaluation.judges import judges_of
+from interp.evaluation.steering import CIRCUIT_SCALES, SteeringTrial, evaluate_steering
 from interp.models import load
+from interp.models.generation import Decoding
 from interp.results import read_table
+from interp.sites import Site
 from interp.study.circuits import enough_draws, gather, rows_of, search_all
 from interp.testbeds import planted
 from stimuli.battery import Battery, Stimulus
 from support.commands import outcome
+from support.given_directions import given
 
 EMOTIONS = ("joy", "fear")
 TRUTH = planted.truth(planted.SPECS["planted"])
+FINAL = Site("resid_post", TRUTH.neuron_layer)
 
 
 def test_the_stage_finds_the_planted_circuits_and_says_so(tmp_path):
@@ -56,7 +63,7 @@ def test_families_run_or_are_refused_by_name_before_anything_is_read(tiny_folder
         items.append(Stimulus(f"a{at}", f"{text} and ran home", "fear", "keyword_free", **about))
         items.append(Stimulus(f"n{at}", f"{text} and saw home", "neutral", "neutral", **about))
     battery = Battery("tiny", tuple(items))
-    readout = interp.causal.Readout({"fear": ["afraid"]}, " he was")
+    readout = Readout({"fear": ["afraid"]}, " he was")
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         material = gather(model, battery, ["fear"], readout=readout)
@@ -101,7 +108,7 @@ def test_one_verb_gives_a_circuit(small):
     with pytest.raises(StatisticsError, match="no pair of the battery evokes 'fear'"):
         interp.circuit(model, small, emotion="fear")
     with pytest.raises(UsageError, match="no words for 'envy'"):
-        gather(model, small, ["envy"], readout=interp.causal.Readout({"joy": ["joy"]}, ""))
+        gather(model, small, ["envy"], readout=Readout({"joy": ["joy"]}, ""))
 
 
 def test_the_command_writes_a_file_and_says_what_it_is_worth(small, tmp_path):
@@ -114,12 +121,54 @@ def test_the_command_writes_a_file_and_says_what_it_is_worth(small, tmp_path):
     assert said["circuits"][0]["f"] == pytest.approx(1.0, abs=0.02)
     assert said["circuits"][0]["f"] > said["circuits"][0]["f random"]
     assert Circuit.load(out).emotion == "joy"
+    (prompt,) = [item.text for item in small if item.emotion == "neutral"][:1]
+    steered = ("steer", "--circuit", out, "--prompt", prompt, "--max-new-tokens", "1", "--json")
+    code, told = outcome(*steered, "--model", "planted")
+    texts = {row["arm"]: row["text"] for row in json.loads(told)["texts"]}
+    assert texts["steered"] in planted.readout(planted.SPECS["planted"])["joy"]
+    assert texts["unsteered"] != texts["steered"]
+    code, told = outcome(*steered, "--model", "planted", "--layer", "2")
+    assert (code, "without --layer" in told) == (2, True)
+    code, told = outcome(*steered, "--model", "planted_null")
+    assert (code, "heads and neurons of two models do not correspond" in told) == (4, True)
     code, told = outcome(*line, "--emotion", "envy", "--out", out)
     assert (code, "'envy' has no twins; the battery has joy" in told) == (2, True)
     code, told = outcome(*line, "--out", tmp_path)
     assert (code, "is a folder" in told) == (2, True)
     code, told = outcome(*line, "--out", out, "--budget", "1")
     assert code == 2
+
+
+def test_circuits_are_an_arm_of_an_evaluation_of_steering(tmp_path):
+    model = interp.load("planted")
+    battery = stimuli.load("planted")
+    found = {}
+    for emotion in EMOTIONS:
+        keep = {item.pair for item in battery if item.emotion == emotion}
+        mine = replace(battery, items=tuple(item for item in battery if item.pair in keep))
+        found[emotion] = interp.circuit(model, mine)
+    directions = {
+        one: given(TRUTH.direction(one, FINAL), FINAL, 5.0, model.provenance) for one in EMOTIONS
+    }
+    judges = judges_of("oracle", model, Readout(planted.readout(planted.SPECS["planted"]), ""))
+    prompts = [item for item in battery if item.emotion == "neutral"][:4]
+    asked = SteeringTrial(
+        scales=(1.0,), unit="length", draws=1, decoding=Decoding(max_new_tokens=2), circuits=found
+    )
+    scored = evaluate_steering(model, prompts, [directions], judges, asked)
+    success = {
+        (row["half"], row["control"], row["emotion"]): row
+        for row in scored.rows
+        if row["metric"] == "success"
+    }
+    row = success["report", "circuit", "all"]
+    assert (row["value"], row["unit"], row["layer"] != row["layer"]) == (1.0, "shift", True)
+    tried = [row for row in scored.rows if row["half"] == "choose" and row["control"] == "circuit"]
+    assert [row["scale"] for row in tried] == list(CIRCUIT_SCALES)
+    assert row["scale"] == max(tried, key=lambda one: one["value"])["scale"]
+    with pytest.raises(UsageError, match="none of fear"):
+        asked = replace(asked, circuits={"joy": found["joy"]})
+        evaluate_steering(model, prompts, [directions], judges, asked)
 
 
 def test_few_emotions_have_more_random_orders():
