@@ -185,7 +185,9 @@ def test_quotas_sum_up_and_keep_floors_caps_and_sizes(weights, least, more, cap)
 
 
 @pytest.mark.parametrize("cap", [2, 3, 9])
-@pytest.mark.parametrize("weights", [(1.0, 2.0, 4.0), (5.0, 0.1, 0.1), (0.0, 0.0, 0.0), (3, 1, 1)])
+@pytest.mark.parametrize(
+    "weights", [(1.0, 2.0, 4.0), (5.0, 0.1, 0.1), (0.0, 0.0, 0.0), (3.0, 1.0, 1.0)]
+)
 def test_no_allocation_lies_closer_to_the_shares(weights, cap):
     """Largest remainders are least squares: held against every allocation there is."""
     for parts in range(1, 3 * cap + 1):
@@ -271,12 +273,15 @@ def test_random_orders_have_the_layers_of_the_circuit_s(searched):
 
 
 def test_sizes_are_the_shares_that_differ(searched):
-    sizes = sized(Candidate(searched.circuit, searched.found.order), SHARES)
-    assert [size.share for size in sizes[1:]] == [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
+    sizes = sized(Candidate(searched.circuit, searched.found.order), (*SHARES, 0.0005))
+    told = [size.share for size in sizes[1:]]
+    assert told == [0.0005, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]  # .001 is as few
     assert sizes[0].parts == {k: len(n) for k, n in searched.circuit.nodes.items()}
     assert sizes[-1].parts == {"head": 8, "neuron": 256}
     with pytest.raises(UsageError, match="shares lie above 0"):
         FaithfulnessTrial(shares=(0.0,))
+    with pytest.raises(UsageError, match="unknown reach 'some'"):
+        FaithfulnessTrial(reach="some")
 
 
 def test_faithfulness_is_what_hooks_on_plain_modules_give(bed, searched, bench):
@@ -355,6 +360,7 @@ def test_the_planted_circuit_is_faithful_and_random_ones_are_not(searched, bench
     assert at["value"] == pytest.approx(1.0, abs=0.02)
     assert at["ci_low"] <= at["value"] <= at["ci_high"]
     assert value["left_without", "", None]["value"] == pytest.approx(0.0, abs=0.02)
+    assert value["less_without", "", None]["value"] > 0.2
     assert value["cpr", "", None]["value"] > 0.98 > value["cpr", "random", None]["value"]
     assert value["cmd", "", None]["value"] < 0.02 < value["cmd", "random", None]["value"]
     # of five heads and five neurons that were tried, one and four are planted
@@ -417,7 +423,7 @@ def test_overlap_stands_beside_random_circuits():
     by_hand = []
     for _ in range(4000):
         sets = [
-            {(0, i) for i in draw.permutation(8)[:2]} | {(1, int(draw.integers(8)))}
+            {(0, i) for i in draw.permutation(8)[:2].tolist()} | {(1, int(draw.integers(8)))}
             for _ in range(2)
         ]
         by_hand.append(jaccard(*sets))

@@ -39,8 +39,9 @@ def test_the_stage_finds_the_planted_circuits_and_says_so(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the record keeps them
         told = study.run(asked, stages=["circuit"])
-    (finding,) = told["findings"]
-    assert finding["verdict"] == "found"
+    assert {one["verdict"] for one in told["findings"]} == {"found"}
+    assert {one["family"] for one in told["findings"]} == {"above_random", "less_without"}
+    assert len(told["findings"]) == 4  # at the last token, and at all
     rows = read_table(tmp_path / "run" / "tables" / "circuit.csv")
     assert {"influence", "quota", "weight", "overlap", "faithfulness", "cpr"} <= set(rows["metric"])
     held = rows[(rows["metric"] == "circuit_faithfulness") & (rows["outcome"] == "words")]
@@ -69,7 +70,7 @@ def test_families_run_or_are_refused_by_name_before_anything_is_read(tiny_folder
         material = gather(model, battery, ["fear"], readout=readout)
         searched = search_all(material, ["fear"])
         trial = FaithfulnessTrial(shares=(0.5,), draws=2, tried=1)
-        rows = rows_of(material, searched, trial, n_pairs=2)
+        rows = rows_of(material, searched, [trial], n_pairs=2)
     assert searched["fear"].circuit.heads
     assert {"influence", "quota", "weight", "effect"} <= {row["metric"] for row in rows}
     left_out = any("post is left out" in str(one.message) for one in told)
@@ -90,9 +91,14 @@ def test_a_model_whose_parts_do_not_add_up_is_refused_before_it_reads(small, mon
 
 @pytest.fixture(scope="module")
 def small() -> Battery:
+    return of("joy")
+
+
+def of(emotion: str) -> Battery:
+    """The twins of one emotion of the planted battery."""
     battery = stimuli.load("planted")
-    keep = {item.pair for item in battery if item.emotion == "joy"}
-    return replace(battery, items=tuple(item for item in battery if item.pair in keep))
+    twins = tuple(item for pair in battery.pairs().of(emotion) for item in pair)
+    return replace(battery, items=twins)
 
 
 def test_one_verb_gives_a_circuit(small):
@@ -118,8 +124,11 @@ def test_the_command_writes_a_file_and_says_what_it_is_worth(small, tmp_path):
     code, told = outcome(*line, "--emotion", "joy", "--out", out, "--json")
     assert code == 0, told
     said = json.loads(told[told.index("{") :])
-    assert said["circuits"][0]["f"] == pytest.approx(1.0, abs=0.02)
-    assert said["circuits"][0]["f"] > said["circuits"][0]["f random"]
+    (of_joy,) = said["circuits"]
+    for reach in ("last", "all"):
+        assert of_joy[f"f ({reach})"] == pytest.approx(1.0, abs=0.02)
+        assert of_joy[f"f random ({reach})"] < 0.9
+        assert of_joy[f"left without ({reach})"] == pytest.approx(0.0, abs=0.02)
     assert Circuit.load(out).emotion == "joy"
     (prompt,) = [item.text for item in small if item.emotion == "neutral"][:1]
     steered = ("steer", "--circuit", out, "--prompt", prompt, "--max-new-tokens", "1", "--json")
@@ -139,19 +148,14 @@ def test_the_command_writes_a_file_and_says_what_it_is_worth(small, tmp_path):
     assert code == 2
 
 
-def test_circuits_are_an_arm_of_an_evaluation_of_steering(tmp_path):
+def test_circuits_are_an_arm_of_an_evaluation_of_steering():
     model = interp.load("planted")
-    battery = stimuli.load("planted")
-    found = {}
-    for emotion in EMOTIONS:
-        keep = {item.pair for item in battery if item.emotion == emotion}
-        mine = replace(battery, items=tuple(item for item in battery if item.pair in keep))
-        found[emotion] = interp.circuit(model, mine)
+    found = {emotion: interp.circuit(model, of(emotion)) for emotion in EMOTIONS}
     directions = {
         one: given(TRUTH.direction(one, FINAL), FINAL, 5.0, model.provenance) for one in EMOTIONS
     }
     judges = judges_of("oracle", model, Readout(planted.readout(planted.SPECS["planted"]), ""))
-    prompts = [item for item in battery if item.emotion == "neutral"][:4]
+    prompts = of("joy").pairs().neutral[:4]
     asked = SteeringTrial(
         scales=(1.0,), unit="length", draws=1, decoding=Decoding(max_new_tokens=2), circuits=found
     )
@@ -166,8 +170,8 @@ def test_circuits_are_an_arm_of_an_evaluation_of_steering(tmp_path):
     tried = [row for row in scored.rows if row["half"] == "choose" and row["control"] == "circuit"]
     assert [row["scale"] for row in tried] == list(CIRCUIT_SCALES)
     assert row["scale"] == max(tried, key=lambda one: one["value"])["scale"]
+    asked = replace(asked, circuits={"joy": found["joy"]})
     with pytest.raises(UsageError, match="none of fear"):
-        asked = replace(asked, circuits={"joy": found["joy"]})
         evaluate_steering(model, prompts, [directions], judges, asked)
 
 

@@ -132,7 +132,9 @@ def score(
     circuit = searched.circuit
     candidate = Candidate(circuit, searched.found.order)
     if trial.tried:
-        single = by_single_ablation(choosing, candidate, tried=4 * trial.tried, mode=trial.mode)
+        single = by_single_ablation(
+            choosing, candidate, tried=4 * trial.tried, mode=trial.mode, reach=trial.reach
+        )
         candidate = candidate._replace(single=single)
     return measure_circuit(reported, candidate, trial)
 

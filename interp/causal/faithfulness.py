@@ -3,9 +3,12 @@
     f(C) = (m(C) - m(empty)) / (m(all) - m(empty))
 
 Everything outside C is knocked out of the affective text, by default put to what it is in the
-neutral twin. The outcome m is the log-probability of the emotion's words (nats), as in the stage
-ablation; beside it stands the projection on the reference direction, which chose the parts and so
-proves nothing by itself. C grows over shares k of all heads and of all neurons (at least one each):
+neutral twin: at every token that may differ (reach `all`), or at the text's last token alone
+(`last`), which is where circuits are found: then what the model made of earlier tokens stays, and
+the question is what takes it up. The outcome m is the log-probability of the emotion's words
+(nats), as in the stage ablation; beside it stands the projection on the reference direction, which
+chose the parts and so proves nothing by itself. C grows over shares k of all heads and of all
+neurons (at least one each):
 
     CPR = integral of f(C_k) dk from 0 to 1,  CMD = integral of |1 - f(C_k)| dk
 
@@ -27,7 +30,7 @@ from interp.causal.bench import Bench, Kept, Knockout
 from interp.causal.circuit import Circuit
 from interp.causal.circuit_search import Order, like
 from interp.causal.contributions import KINDS, Component
-from interp.causal.knockout import measure
+from interp.causal.knockout import REACHES, measure
 from interp.causal.matching import width
 from interp.defaults import STAND_IN
 from interp.errors import UsageError
@@ -58,15 +61,16 @@ class Candidate(NamedTuple):
 class FaithfulnessTrial:
     """How faithfulness is measured: the `shares` of parts, the random orders (`draws`), the parts
     of each kind whose removal from the circuit is `tried`, what stands in for what is outside
-    (`mode`), and the seed.
+    (`mode`) and where (`reach`), and the seed.
 
-    Raises `UsageError` for a share outside (0, 1], or fewer than one random order.
+    Raises `UsageError` for a share outside (0, 1], fewer than one random order, or another reach.
     """
 
     shares: Sequence[float] = SHARES
     draws: int = ORDERS
     tried: int = 8
     mode: str = STAND_IN
+    reach: str = "all"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -76,6 +80,8 @@ class FaithfulnessTrial:
                 f"shares {tuple(self.shares)}, {self.draws} random orders, {self.tried} parts "
                 "tried: shares lie above 0 and up to 1, and there is at least one random order."
             )
+        if self.reach not in REACHES:
+            raise UsageError(f"unknown reach {self.reach!r}: choose one of {', '.join(REACHES)}.")
 
 
 class Sized(NamedTuple):
@@ -90,14 +96,15 @@ class Measured:
     """One outcome of one emotion, in each of its pairs: what it is of the whole model less that of
     nothing (`effect`), and of what is kept less that of nothing.
 
-    `circuit` is that of the circuit itself, `without` that of all but the circuit, `lacking` that
-    of the circuit without one of its parts; `curves` those of each order (own, single, and
-    random ones, [draw level pair]) over the levels of `sizes`, of which the first is the circuit's
-    own size.
+    `circuit` is that of the circuit itself, `without` that of all but the circuit (and
+    `random_without` of all but random ones), `lacking` that of the circuit without one of its
+    parts; `own`, `single` and `random` are those of the first parts of each order, over the levels
+    of `sizes`, of which the first is the circuit's own size.
     """
 
     effect: Float[np.ndarray, " pair"]
     without: Float[np.ndarray, " pair"]
+    random_without: Float[np.ndarray, "draw pair"]
     lacking: Float[np.ndarray, "part pair"]
     own: Float[np.ndarray, "level pair"]
     single: Float[np.ndarray, "level pair"] | None
@@ -123,29 +130,42 @@ def measure_circuit(
     if not own:
         raise UsageError(f"no pair of the bench evokes {emotion!r}: faithfulness needs some.")
     draw = np.random.default_rng(trial.seed)
-    orders = [candidate.order, *([candidate.single] if candidate.single is not None else [])]
-    first_random = len(orders)
-    orders += [like(candidate.order, draw) for _ in range(trial.draws)]
+    random = [like(candidate.order, draw) for _ in range(trial.draws)]
+    single = [] if candidate.single is None else [candidate.single]
     sizes = sized(candidate, trial.shares)
-    keep = [kept_of(bench.model, order, size.parts) for order in orders for size in sizes]
-    inner = kept_of(bench.model, candidate.order, sizes[0].parts)
-    nothing = {site: np.zeros_like(units) for site, units in inner.items()}
-    outside = {site: ~units for site, units in inner.items()}
-    lacking = [_lacking(inner, one) for one in tried_parts(candidate.circuit, trial.tried)]
-    plans = [Knockout((), own, kept) for kept in (None, nothing, outside, *lacking, *keep)]
-    effects = measure(bench, plans, mode=trial.mode)
+
+    def kept(order: Order, level: int = 0) -> Kept:
+        return kept_of(bench.model, order, sizes[level].parts)
+
+    inner = kept(candidate.order)
+    plans: dict[str, list[Kept | None]] = {
+        "whole": [None],
+        "empty": [{site: np.zeros_like(units) for site, units in inner.items()}],
+        "without": [_all_but(inner), *(_all_but(kept(order)) for order in random)],
+        "lacking": [_lacking(inner, one) for one in tried_parts(candidate.circuit, trial.tried)],
+        "curves": [
+            kept(order, level)
+            for order in (candidate.order, *single, *random)
+            for level in range(len(sizes))
+        ],
+    }
+    listed = [Knockout((), own, one) for kind in plans.values() for one in kind]
+    effects = measure(bench, listed, mode=trial.mode, reach=trial.reach)
+    ends = np.cumsum([len(kind) for kind in plans.values()])[:-1]
     found = {}
     for name, column in OUTCOMES.items():
-        whole, empty, without, *rest = getattr(effects, column)[:, list(own)]
-        gains = np.array(rest) - empty
-        curves = gains[len(lacking) :].reshape(len(orders), len(sizes), len(own))
+        values = np.split(getattr(effects, column)[:, list(own)], ends)
+        ((whole,), (empty,)), rest = values[:2], values[2:]
+        without, lacking, curves = (part - empty for part in rest)
+        curves = curves.reshape(-1, len(sizes), len(own))
         found[name] = Measured(
             effect=whole - empty,
-            without=without - empty,
-            lacking=gains[: len(lacking)],
+            without=without[0],
+            random_without=without[1:],
+            lacking=lacking,
             own=curves[0],
-            single=curves[1] if first_random == 2 else None,
-            random=curves[first_random:],
+            single=curves[1] if single else None,
+            random=curves[1 + len(single) :],
             sizes=sizes,
         )
     return found
@@ -176,7 +196,7 @@ def kept_of(model: LanguageModel, order: Order, parts: Mapping[str, int]) -> Kep
 
 
 def by_single_ablation(
-    bench: Bench, candidate: Candidate, *, tried: int, mode: str = STAND_IN
+    bench: Bench, candidate: Candidate, *, tried: int, mode: str = STAND_IN, reach: str = "all"
 ) -> Order:
     """The candidate's order, whose first `tried` heads and neurons are put in the order of what
     each takes from the emotion's words when it is knocked out alone, in the bench's pairs (which
@@ -189,7 +209,7 @@ def by_single_ablation(
     for kind, places in parts.items():
         named = [Component(KINDS[kind], *place) for place in places.tolist()]
         plans += [Knockout((one,), own) for one in named]
-    score = measure(bench, plans, mode=mode).score[:, list(own)].mean(axis=1)
+    score = measure(bench, plans, mode=mode, reach=reach).score[:, list(own)].mean(axis=1)
     drops, first, found = score[0] - score[1:], 0, {}
     for kind, places in parts.items():
         mine = drops[first : first + len(places)]
@@ -206,6 +226,10 @@ def tried_parts(circuit: Circuit, n: int) -> list[Component]:
         for kind, nodes in circuit.nodes.items()
         for node in nodes[:n]
     ]
+
+
+def _all_but(kept: Kept) -> Kept:
+    return {site: ~units for site, units in kept.items()}
 
 
 def _lacking(kept: Kept, part: Component) -> Kept:

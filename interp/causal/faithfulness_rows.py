@@ -10,6 +10,7 @@ range of its draws in `draw_low` and `draw_high`):
     above_random          f of the circuit less the mean f of random circuits of its quotas
     cpr, cmd              the integrals of f and of |1 - f|
     left_without          f of everything but the circuit: 0 where the circuit is complete
+    less_without          the mean f of everything but a random circuit, less `left_without`
     needed                the share of its heaviest parts without which f surely falls
 
 Emotion `all` sums what is above and what is below the line over all emotions.
@@ -86,13 +87,25 @@ def _of_emotion(found: Measured, groups: Labels, about: dict[str, Any]) -> Rows:
     """All rows of one emotion and outcome."""
     rows = [*_curves(found, groups, about), *_circuit(found, groups, about)]
     rows += _areas(found, groups, about)
-    left = ratio_interval(found.without, found.effect, groups)
-    rows.append({**about, "metric": "left_without", "control": "", **left._asdict()})
+    rows += _without(found, groups, about)
     if len(found.lacking):
         falls = [mean_interval(found.circuit - one, groups).ci_low > 0 for one in found.lacking]
         share = Estimate(float(np.mean(falls)), np.nan, np.nan, len(falls))
         rows.append({**about, "metric": "needed", "control": "", **share._asdict()})
     return rows
+
+
+def _without(found: Measured, groups: Labels, about: dict[str, Any]) -> Rows:
+    drawn = found.random_without.sum(axis=1)
+    left = ratio_interval(found.without, found.effect, groups)
+    less = ratio_interval(found.random_without.mean(axis=0) - found.without, found.effect, groups)
+    p = permutation_p(-float(found.without.sum()), -drawn)
+    here = {**about, "metric": "left_without"}
+    return [
+        {**here, "control": "", **left._asdict()},
+        {**here, "control": "random", **_spread(drawn / found.effect.sum())},
+        {**about, "metric": "less_without", "control": "", **less._asdict(), "p": p},
+    ]
 
 
 def _arms(found: Measured) -> dict[str, Gains]:
@@ -192,9 +205,30 @@ def _pooled(found: Sequence[Measured], groups: Sequence[Labels], outcome: str) -
     p = {name: tested[name] for name in ("p", "least_p")}
     row = {**about, "metric": "above_random", "control": "", **p}
     rows.append({**row, **ratio_interval(further, effect, labels)._asdict()})
-    left = np.concatenate([one.without for one in found])
-    row = {**about, "metric": "left_without", "control": ""}
-    return [*rows, {**row, **ratio_interval(left, effect, labels)._asdict()}]
+    return [*rows, *_pooled_without(found, labels, effect, about)]
+
+
+def _pooled_without(
+    found: Sequence[Measured],
+    labels: Labels,
+    effect: Float[np.ndarray, " pair"],
+    about: dict[str, Any],
+) -> Rows:
+    without = np.concatenate([one.without for one in found])
+    random = np.concatenate([one.random_without.mean(axis=0) for one in found])
+    drawn = [one.random_without.sum(axis=1) for one in found]
+    tested = {
+        "p": strata_p(-np.array([one.without.sum() for one in found]), [-one for one in drawn]),
+        "least_p": least_strata_p([len(one) for one in drawn]),
+    }
+    here = {**about, "metric": "left_without"}
+    spread = {**_spread(sums_of_strata(drawn) / effect.sum()), "n": sum(map(len, drawn))}
+    less = ratio_interval(random - without, effect, labels)._asdict()
+    return [
+        {**here, "control": "", **ratio_interval(without, effect, labels)._asdict()},
+        {**here, "control": "random", **spread},
+        {**about, "metric": "less_without", "control": "", **less, **tested},
+    ]
 
 
 Above = Callable[[Gains, Measured], Float[np.ndarray, " pair"]]

@@ -25,7 +25,7 @@ from interp.causal.forward import Encoded, batches, encode_stimuli, run_forward
 from interp.causal.interventions import Intervention
 from interp.causal.matching import width
 from interp.causal.prefix import PREFIX_TOKENS, Prefix, rows_at_once
-from interp.causal.stand_ins import STAND_INS, position_classes
+from interp.causal.stand_ins import LAST_TOKEN, STAND_INS, position_classes
 from interp.causal.words import word_scores
 from interp.defaults import STAND_IN
 from interp.errors import InternalError, UsageError
@@ -34,10 +34,17 @@ from interp.models.checks.reliance import require
 from interp.progress import track
 from interp.sites import Site
 
+REACHES = ("all", "last")
+"""Where parts are knocked out: at every token that may differ from the twin's, or at the text's
+last one alone.
+"""
 
-def measure(bench: Bench, plans: Sequence[Knockout], *, mode: str = STAND_IN) -> Effects:
+
+def measure(
+    bench: Bench, plans: Sequence[Knockout], *, mode: str = STAND_IN, reach: str = "all"
+) -> Effects:
     """The effects of each plan on each of its pairs, many plans per forward pass; `mode` is a key
-    of `STAND_INS`.
+    of `STAND_INS`, `reach` one of `REACHES`.
 
     Raises `InternalError` for a plan that names a component twice, `UsageError` for one that
     the model lacks, or where an edit does not act.
@@ -46,7 +53,7 @@ def measure(bench: Bench, plans: Sequence[Knockout], *, mode: str = STAND_IN) ->
         _check(plan, bench.model)
     touched = _touched(plans)
     require(bench.model, "ablation", touched)
-    texts = _encode(bench, mode)
+    texts = _encode(bench, mode, reach)
     bound = bench.readout.bind(bench.model)
     columns = torch.tensor([bound.column(emotion) for emotion in bench.emotions])
     sites = tuple({bench.directions[emotion].site for emotion in bench.emotions})
@@ -89,19 +96,23 @@ class _Texts(NamedTuple):
     own: list[Encoded]
     twins: list[Encoded]
     starts: list[int]
+    reach: str
 
 
-def _encode(bench: Bench, mode: str) -> _Texts:
+def _encode(bench: Bench, mode: str, reach: str) -> _Texts:
     """Before the edit a text and its twin are the same: resampling changes nothing there."""
     own = encode_stimuli(bench.model, [pair.affective for pair in bench.pairs], bench.readout)
     twins = encode_stimuli(bench.model, [pair.neutral for pair in bench.pairs], bench.readout)
+    if reach == "last":
+        return _Texts(own, twins, [text.end for text in own], reach)
     if STAND_INS[mode] is not None:
-        return _Texts(own, twins, [text.first for text in own])
+        return _Texts(own, twins, [text.first for text in own], reach)
     edits = [
         align(twin.tokens, text.tokens).target_edit[0]
         for text, twin in zip(own, twins, strict=True)
     ]
-    return _Texts(own, twins, [min(edit, text.end) for edit, text in zip(edits, own, strict=True)])
+    starts = [min(edit, text.end) for edit, text in zip(edits, own, strict=True)]
+    return _Texts(own, twins, starts, reach)
 
 
 Chunk = tuple[int, ...]
@@ -164,6 +175,7 @@ def _make_ready(
     classes = position_classes(own)
     starts = torch.tensor([texts.starts[i] for i in chunk])
     may = (classes >= 0) & (torch.arange(classes.shape[1]) >= starts[:, None])
+    may &= (classes == LAST_TOKEN) | torch.tensor(texts.reach == "all")
     if fixed is not None:
         return _Ready(chunk, prefix, rows, fixed, classes.clamp(min=0), may)
     twins = [texts.twins[i] for i in chunk]

@@ -33,13 +33,15 @@ def circuit(asked: CircuitOptions, as_json: bool) -> None:
     model = load_model(asked.model, **asdict(asked.loading))
     from interp.causal.circuit import save_circuits
     from interp.causal.faithfulness import FaithfulnessTrial
+    from interp.causal.knockout import REACHES
     from interp.study.circuits import enough_draws, gather, rows_of, search_all
 
     material = gather(model, battery, emotions, budget=asked.budget, seed=asked.seed)
     searched = search_all(material, emotions, budget=asked.budget)
     save_circuits(asked.out, [one.circuit for one in searched.values()])
-    trial = FaithfulnessTrial(draws=max(20, enough_draws(len(searched))), seed=asked.seed)
-    rows = rows_of(material, searched, trial, n_pairs=asked.pairs)
+    draws = max(20, enough_draws(len(searched)))
+    trials = [FaithfulnessTrial(draws=draws, reach=reach, seed=asked.seed) for reach in REACHES]
+    rows = rows_of(material, searched, trials, n_pairs=asked.pairs)
     told = [_told(emotion, one.circuit, rows) for emotion, one in searched.items()]
     if as_json:
         told_rows = [{name: _plain(value) for name, value in row.items()} for row in rows]
@@ -70,18 +72,29 @@ def _emotions(text: str, known: tuple[str, ...]) -> list[str]:
 
 
 def _told(emotion: str, circuit: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a person is told of a circuit: its size, f, CPR, and both beside random circuits."""
+    """What a person is told of a circuit: its size, and by each reach f, what random circuits
+    hold, what is left without it, and CPR.
+    """
     mine = [r for r in rows if r.get("emotion") == emotion and r.get("outcome") == "words"]
     told: dict[str, Any] = {
         "emotion": emotion,
         "heads": len(circuit.heads),
         "neurons": len(circuit.neurons),
     }
-    for name, metric in (("f", "circuit_faithfulness"), ("cpr", "cpr")):
-        for control in ("", "random", "single"):
-            found = [r for r in mine if r["metric"] == metric and r["control"] == control]
-            told[f"{name} {control}".rstrip()] = round(found[0]["value"], 3) if found else None
+    for reach in dict.fromkeys(row["reach"] for row in mine):
+        for name, metric, control in _TOLD:
+            wanted = {"reach": reach, "metric": metric, "control": control}
+            found = [r for r in mine if all(r.get(key) == value for key, value in wanted.items())]
+            told[f"{name} ({reach})"] = round(found[0]["value"], 3) if found else None
     return told
+
+
+_TOLD = (
+    ("f", "circuit_faithfulness", ""),
+    ("f random", "circuit_faithfulness", "random"),
+    ("left without", "left_without", ""),
+    ("CPR", "cpr", ""),
+)
 
 
 COMMANDS = (circuit,)

@@ -118,11 +118,12 @@ def _write_counts(panel: Axes, counts: pd.DataFrame) -> None:
 @styled
 def faithfulness_curve(table: pd.DataFrame) -> Figure:
     """The share of what the model does to the emotion's words that is left when only some of its
-    parts are kept, against how many: a panel per emotion, and one for all together.
+    parts are kept, against how many: of all emotions together, with the others knocked out at the
+    last token and at all tokens; and of each emotion, at the last token.
     """
     rows = with_ranges(select(table, metric="faithfulness", outcome="words"))
-    panels = groups(rows, ["emotion"])
-    figure, axes = facets(len(panels), columns=3, height=1.9)
+    panels = _curve_panels(rows)
+    figure, axes = facets(len(panels), columns=columns_for(len(panels)), height=1.9)
     for panel, (name, own) in zip(axes, panels, strict=True):
         for place, (control, text) in enumerate(_ARMS.items()):
             mine = own[column(own, "control") == control]
@@ -131,7 +132,7 @@ def faithfulness_curve(table: pd.DataFrame) -> Figure:
         _mark_circuit(panel, table, own)
         chance(panel, 0.0, "nothing kept")
         panel.axhline(1.0, color=GREY, linewidth=0.8, label="the whole model")
-        panel.set_title("all together" if name in POOLED else label(name))
+        panel.set_title(label(name))
         panel.set_xscale("log")
         panel.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
     values = rows["value"].dropna()
@@ -142,18 +143,40 @@ def faithfulness_curve(table: pd.DataFrame) -> Figure:
         figure,
         title="How many parts alone do what the whole model does",
         caption="f = (m(kept) - m(nothing)) / (m(all) - m(nothing)), m the log-probability of the "
-        "emotion's words; the rest is put to what it is in the neutral twin. Bands: 95 % "
-        "intervals over scenarios; of random orders, the range of 95 % of them.",
+        "emotion's words; the rest is put to what it is in the neutral twin, at the text's last "
+        "token or at all. Bands: 95 % intervals over scenarios; of random orders, the range of "
+        "95 % of them.",
         rows=select(rows, control=""),
         unit="pairs",
     )
     return figure
 
 
+_REACHES = {"last": "last token", "all": "all tokens"}
+
+
+def _curve_panels(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of each panel, with its title."""
+    whole = rows[column(rows, "emotion").isin(POOLED)]
+    whole = rows if whole.empty else whole
+    found = []
+    for reach, told in _REACHES.items():
+        mine = whole[column(whole, "reach") == reach]
+        if len(mine):
+            name = "all emotions" if word(mine, "emotion") in POOLED else word(mine, "emotion")
+            found.append((f"{name}, {told}", mine))
+    alone = rows[~column(rows, "emotion").isin(POOLED) & (column(rows, "reach") == "last")]
+    several = len(set(column(alone, "emotion"))) > 1
+    return [*found, *(groups(alone, ["emotion"]) if several else [])]
+
+
 def _mark_circuit(panel: Axes, table: pd.DataFrame, own: pd.DataFrame) -> None:
     """A star at the circuit's own size, where the emotion has one of its own."""
     asked = {"metric": "circuit_faithfulness", "control": "", "outcome": "words"}
-    mine = table[column(table, "emotion") == word(own, "emotion")]
+    mine = table[
+        (column(table, "emotion") == word(own, "emotion"))
+        & (column(table, "reach") == word(own, "reach"))
+    ]
     found = select(mine, **asked) if holds(mine, **asked) else mine.iloc[:0]
     if found.empty or np.isnan(numeral(found, "share")):
         return

@@ -4,6 +4,7 @@ on the other; and the same for `interp.circuit` and `interp circuit`, which have
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from typing import NamedTuple
 
@@ -81,13 +82,15 @@ def circuit(study: Study) -> TableRows:
     trial = FaithfulnessTrial(
         shares=limits.shares,
         draws=max(enough_draws(len(searched)), limits.draws // 5),
-        tried=limits.draws // 3,
+        tried=limits.draws // 12 * 4,
         mode=study.settings.ablate_with,
+        reach="last",
         seed=seed,
     )
+    trials = [trial, replace(trial, reach="all", tried=0)]
     return [
         {"position": study.position, **row}
-        for row in rows_of(material, searched, trial, n_pairs=limits.pairs)
+        for row in rows_of(material, searched, trials, n_pairs=limits.kept_pairs)
     ]
 
 
@@ -176,35 +179,53 @@ def search_all(
 def rows_of(
     material: Material,
     searched: Mapping[str, Searched],
-    trial: FaithfulnessTrial,
+    trials: Sequence[FaithfulnessTrial],
     *,
     n_pairs: int = PAIRS,
 ) -> TableRows:
     """All rows of circuits: how they were found, what each is worth in at most `n_pairs` of its
-    emotion's reported pairs, and how far they overlap.
+    emotion's reported pairs (in each of the trials), and how far they overlap.
     """
-    model, n = material.model, n_pairs * len(searched)
+    model = material.model
+    rows = [row for one in searched.values() for row in search_rows(one)]
+    for trial in trials:
+        rows += _worth(material, searched, trial, n_pairs=n_pairs)
+    widths = {"head": model.dims.n_heads, "neuron": model.dims.d_mlp}
+    circuits = {emotion: one.circuit for emotion, one in searched.items()}
+    return [*rows, *overlap_rows(circuits, widths, seed=material.seed)]
+
+
+def _worth(
+    material: Material,
+    searched: Mapping[str, Searched],
+    trial: FaithfulnessTrial,
+    *,
+    n_pairs: int,
+) -> TableRows:
+    """The rows of faithfulness in one trial."""
     halves = [
         balanced(
-            [pair for pair in half if pair.affective.emotion in searched], n=n, seed=material.seed
+            [pair for pair in half if pair.affective.emotion in searched],
+            n=n_pairs * len(searched),
+            seed=material.seed,
         )
         for half in material.halves
     ]
-    choosing, reported = (bench_of(model, half, searched, material.readout) for half in halves)
+    choosing, reported = (
+        bench_of(material.model, half, searched, material.readout) for half in halves
+    )
+    told = f"faithfulness ({trial.reach})"
     measured = {
         emotion: score(one, choosing, reported, trial)
-        for emotion, one in track(list(searched.items()), "faithfulness", unit="emotion")
+        for emotion, one in track(list(searched.items()), told, unit="emotion")
     }
     groups = {emotion: halves[1].of(emotion).groups for emotion in searched}
-    found, without = faithfulness_rows(measured, groups)
+    rows, without = faithfulness_rows(measured, groups)
     if without:
         warnings.warn(
-            f"of {', '.join(without)} nothing can be said: what the model does with its texts is "
-            "not surely more than what is left of it without any head or neuron.",
-            stacklevel=2,
+            f"of {', '.join(without)} nothing can be said (reach {trial.reach}): what the model "
+            "does with its texts is not surely more than what is left of it without any head or "
+            "neuron there.",
+            stacklevel=3,
         )
-    widths = {"head": model.dims.n_heads, "neuron": model.dims.d_mlp}
-    circuits = {emotion: one.circuit for emotion, one in searched.items()}
-    rows = [row for one in searched.values() for row in search_rows(one)]
-    rows += [{"mode": trial.mode, **row} for row in found]
-    return [*rows, *overlap_rows(circuits, widths, seed=material.seed)]
+    return [{"mode": trial.mode, "reach": trial.reach, **row} for row in rows]

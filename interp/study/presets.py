@@ -25,8 +25,8 @@ class Preset:
     `layers`: layers, evenly spaced, at which the sites of `THINNED` are captured and probed, and at
     which patching is tried, at the sites `patched`. `pairs`: pairs per emotion in a causal stage.
     `ks` and `draws`: how many components are ablated together, and how many random choices stand
-    beside them. `shares`: shares of all heads and neurons that a circuit keeps. `prompts` and
-    `scales`: prompts that are steered, and strengths.
+    beside them. `shares`: shares of all heads and neurons that a circuit keeps, in `kept_pairs`
+    pairs per emotion. `prompts` and `scales`: prompts that are steered, and strengths.
     """
 
     twins_only: bool
@@ -37,6 +37,7 @@ class Preset:
     ks: tuple[int, ...]
     draws: int
     shares: tuple[float, ...]
+    kept_pairs: int
     prompts: int
     scales: tuple[float, ...]
 
@@ -50,7 +51,8 @@ PRESETS: Mapping[str, Preset] = {
         pairs=4,
         ks=(4,),
         draws=6,
-        shares=(0.01, 0.1, 0.5),
+        shares=(0.05, 0.5),
+        kept_pairs=2,
         prompts=16,
         scales=(1.0, 2.0),
     ),
@@ -62,7 +64,8 @@ PRESETS: Mapping[str, Preset] = {
         pairs=8,
         ks=(1, 4, 8),
         draws=12,
-        shares=(0.002, 0.01, 0.05, 0.2, 0.5),
+        shares=(0.01, 0.1, 0.5),
+        kept_pairs=3,
         prompts=32,
         scales=(0.5, 1.0, 1.5, 2.0, 3.0),
     ),
@@ -75,6 +78,7 @@ PRESETS: Mapping[str, Preset] = {
         ks=(1, 2, 4, 8),
         draws=100,
         shares=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+        kept_pairs=8,
         prompts=32,
         scales=(0.5, 1.0, 1.5, 2.0, 3.0),
     ),

@@ -1,5 +1,7 @@
 """Tables as a run would leave them, with known numbers, for the tests of figures and report."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
@@ -371,13 +373,14 @@ def circuit(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
                         for rank in range(1, 12 if kind == "neuron" else 3)
                     ]
     for i, emotion in enumerate((*emotions, "all")):
-        for outcome in ("words", "projection"):
-            at = {"emotion": emotion, "method": "circuit", "outcome": outcome}
+        for outcome, reach in product(("words", "projection"), ("last", "all")):
+            at = {"emotion": emotion, "method": "circuit", "outcome": outcome, "reach": reach}
             tested = {"p": 0.001, "least_p": 0.0001}
             rows.append(row(2.0, 0.1, metric="effect", control="", p=0.001, **at))
-            further = {"metric": "above_random", "control": "", **at}
-            rows.append(row(0.7, 0.05, **further, **tested))
+            rows.append(row(0.7, 0.05, metric="above_random", control="", **at, **tested))
+            rows.append(row(0.6, 0.05, metric="less_without", control="", **at, **tested))
             rows.append(row(0.15, 0.05, metric="left_without", control="", **at))
+            rows.append(row(0.75, 0.05, metric="left_without", control="random", **at))
             for control, value in (("", 0.8 - 0.01 * i), ("single", 0.7), ("random", 0.1)):
                 tail = {} if emotion == "all" else {"share": 0.03, "k": 40}
                 for metric, height in (("circuit_faithfulness", value), ("cpr", 0.5 + value / 2)):
