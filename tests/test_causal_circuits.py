@@ -27,7 +27,7 @@ from interp.causal.faithfulness import (
     FaithfulnessTrial,
     by_single_ablation,
     kept_of,
-    measure_circuit,
+    measure_circuits,
     sized,
 )
 from interp.causal.faithfulness_rows import curve_area, faithfulness_rows
@@ -287,7 +287,8 @@ def test_sizes_are_the_shares_that_differ(searched):
 def test_faithfulness_is_what_hooks_on_plain_modules_give(bed, searched, bench):
     """m of the whole model, of nothing, of the circuit, and of all but the circuit, by hand."""
     trial = FaithfulnessTrial(shares=(0.02,), draws=1, tried=1)
-    found = measure_circuit(bench, Candidate(searched.circuit, searched.found.order), trial)
+    found = measure_circuits(bench, [Candidate(searched.circuit, searched.found.order)], trial)
+    found = found["joy"]
     hf = bed.model.plain().eval()
     words = [bed.model.tokenizer.convert_tokens_to_ids(w) for w in bed.readout.words["joy"]]
     kept = kept_of(bed.model, searched.found.order, found["words"].sizes[0].parts)
@@ -345,9 +346,9 @@ def test_kept_parts_and_knocked_out_parts_are_two_ways_to_say_one_thing(bed, sea
 
 def test_the_planted_circuit_is_faithful_and_random_ones_are_not(searched, bench):
     candidate = Candidate(searched.circuit, searched.found.order)
-    single = by_single_ablation(bench, candidate, tried=6)
     trial = FaithfulnessTrial(shares=(0.001, 0.01, 0.1, 0.5), draws=5, tried=5)
-    measured = {"joy": measure_circuit(bench, candidate._replace(single=single), trial)}
+    (candidate,) = by_single_ablation(bench, [candidate], n=6, trial=trial)
+    measured = measure_circuits(bench, [candidate], trial)
     groups = {"joy": [pair.affective.group for pair in bench.pairs]}
     rows, without = faithfulness_rows(measured, groups)
     assert without == []
@@ -366,13 +367,13 @@ def test_the_planted_circuit_is_faithful_and_random_ones_are_not(searched, bench
     # of five heads and five neurons that were tried, one and four are planted
     tried = min(5, len(searched.circuit.heads)) + 5
     assert value["needed", "", None]["value"] == pytest.approx(5 / tried)
-    assert single["head"][0].tolist() == list(TRUTH.heads["joy"][0])
+    assert candidate.single["head"][0].tolist() == list(TRUTH.heads["joy"][0])
 
 
 def test_cpr_is_the_area_under_the_curve(searched, bench):
     candidate = Candidate(searched.circuit, searched.found.order)
     trial = FaithfulnessTrial(shares=(0.001, 0.5), draws=1, tried=0)
-    found = measure_circuit(bench, candidate, trial)["words"]
+    found = measure_circuits(bench, [candidate], trial)["joy"]["words"]
     f = [0.0, *(found.own[1:].sum(axis=1) / found.effect.sum()), 1.0]
     by_hand = sum(
         (b - a) * (f[i] + f[i + 1]) / 2
@@ -384,7 +385,8 @@ def test_cpr_is_the_area_under_the_curve(searched, bench):
 def test_nothing_is_said_where_the_model_does_nothing(searched, bench):
     """A model that does nothing has no shares: of noise there is no ratio."""
     candidate = Candidate(searched.circuit, searched.found.order)
-    found = measure_circuit(bench, candidate, FaithfulnessTrial(shares=(0.5,), draws=1, tried=0))
+    trial = FaithfulnessTrial(shares=(0.5,), draws=1, tried=0)
+    found = measure_circuits(bench, [candidate], trial)["joy"]
     noise = np.array([1.0, -1.0, 0.5, -0.6, 0.0])
     still = {name: replace(one, effect=noise) for name, one in found.items()}
     rows, without = faithfulness_rows({"joy": still}, {"joy": list("abcde")})
@@ -395,10 +397,10 @@ def test_nothing_is_said_where_the_model_does_nothing(searched, bench):
 def test_an_emotion_without_words_or_pairs_is_refused(searched, bench):
     candidate = Candidate(replace(searched.circuit, emotion="envy"), searched.found.order)
     with pytest.raises(UsageError, match="no words for 'envy'"):
-        measure_circuit(bench, candidate, FaithfulnessTrial())
+        measure_circuits(bench, [candidate], FaithfulnessTrial())
     candidate = Candidate(replace(searched.circuit, emotion="fear"), searched.found.order)
     with pytest.raises(UsageError, match="no pair of the bench evokes 'fear'"):
-        measure_circuit(bench, candidate, FaithfulnessTrial())
+        measure_circuits(bench, [candidate], FaithfulnessTrial())
 
 
 def circuit_of(*places, emotion="joy"):

@@ -18,7 +18,7 @@ from interp.causal.faithfulness import (
     FaithfulnessTrial,
     Measured,
     by_single_ablation,
-    measure_circuit,
+    measure_circuits,
 )
 from interp.causal.influence import influence_rows, sublayer_influence
 from interp.causal.readout import Readout
@@ -124,19 +124,16 @@ def bench_of(
 
 
 def score(
-    searched: Searched, choosing: Bench, reported: Bench, trial: FaithfulnessTrial
-) -> dict[str, Measured]:
-    """What the circuit is worth in the `reported` pairs, by outcome. The order by single ablation
-    beside it is of the `choosing` pairs; it tries as many parts of a kind as four circuits have.
+    searched: Mapping[str, Searched], choosing: Bench, reported: Bench, trial: FaithfulnessTrial
+) -> dict[str, dict[str, Measured]]:
+    """What each circuit is worth in the `reported` pairs, by emotion and outcome. The order by
+    single ablation beside it is of the `choosing` pairs; it tries four times as many parts of a
+    kind as are `tried`.
     """
-    circuit = searched.circuit
-    candidate = Candidate(circuit, searched.found.order)
+    candidates = [Candidate(one.circuit, one.found.order) for one in searched.values()]
     if trial.tried:
-        single = by_single_ablation(
-            choosing, candidate, tried=4 * trial.tried, mode=trial.mode, reach=trial.reach
-        )
-        candidate = candidate._replace(single=single)
-    return measure_circuit(reported, candidate, trial)
+        candidates = by_single_ablation(choosing, candidates, n=4 * trial.tried, trial=trial)
+    return measure_circuits(reported, candidates, trial)
 
 
 def search_rows(searched: Searched) -> list[dict[str, Any]]:

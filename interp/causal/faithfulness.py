@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from interp.causal.bench import Bench, Kept, Knockout
 from interp.causal.circuit import Circuit
@@ -117,15 +117,48 @@ class Measured:
         return self.own[0]
 
 
-def measure_circuit(
-    bench: Bench, candidate: Candidate, trial: FaithfulnessTrial
-) -> dict[str, Measured]:
-    """Every outcome of a circuit in the bench's pairs of its emotion, by the names of `OUTCOMES`.
+def measure_circuits(
+    bench: Bench, candidates: Sequence[Candidate], trial: FaithfulnessTrial
+) -> dict[str, dict[str, Measured]]:
+    """Every outcome of each circuit in the bench's pairs of its emotion: by emotion, and by the
+    names of `OUTCOMES`.
 
-    Raises `UsageError` for an emotion that the readout has no words for, and as `measure`.
+    Raises `UsageError` for an emotion that the readout has no words for or the bench no pair of,
+    and as `measure`.
     """
+    bound = bench.readout.bind(bench.model)
+    found: dict[str, dict[str, Measured]] = {}
+    waiting: list[_Plans] = []
+    for candidate in candidates:
+        bound.column(candidate.circuit.emotion)
+        waiting.append(_planned(bench, candidate, trial))
+        units = sum(map(len, candidate.order.values()))
+        if units * sum(len(one.listed) for one in waiting) > MASK_BYTES:
+            found |= _run(bench, waiting, trial)
+            waiting = []
+    return found | (_run(bench, waiting, trial) if waiting else {})
+
+
+MASK_BYTES = 256 << 20
+"""Bytes of what plans keep, at which those that wait are run."""
+
+
+class _Plans(NamedTuple):
+    """What is kept of a circuit's model, plan by plan, in the parts that `Measured` has."""
+
+    emotion: str
+    pairs: tuple[int, ...]
+    sizes: tuple[Sized, ...]
+    parts: Mapping[str, Sequence[Kept | None]]
+
+    @property
+    def listed(self) -> list[Knockout]:
+        """The plans, one part behind the other."""
+        return [Knockout((), self.pairs, one) for part in self.parts.values() for one in part]
+
+
+def _planned(bench: Bench, candidate: Candidate, trial: FaithfulnessTrial) -> _Plans:
     emotion = candidate.circuit.emotion
-    bench.readout.bind(bench.model).column(emotion)
     own = tuple(i for i, one in enumerate(bench.emotions) if one == emotion)
     if not own:
         raise UsageError(f"no pair of the bench evokes {emotion!r}: faithfulness needs some.")
@@ -138,37 +171,54 @@ def measure_circuit(
         return kept_of(bench.model, order, sizes[level].parts)
 
     inner = kept(candidate.order)
-    plans: dict[str, list[Kept | None]] = {
+    parts: dict[str, Sequence[Kept | None]] = {
         "whole": [None],
         "empty": [{site: np.zeros_like(units) for site, units in inner.items()}],
         "without": [_all_but(inner), *(_all_but(kept(order)) for order in random)],
         "lacking": [_lacking(inner, one) for one in tried_parts(candidate.circuit, trial.tried)],
-        "curves": [
-            kept(order, level)
-            for order in (candidate.order, *single, *random)
-            for level in range(len(sizes))
-        ],
     }
-    listed = [Knockout((), own, one) for kind in plans.values() for one in kind]
+    parts |= {
+        name: [kept(order, level) for order in orders for level in range(len(sizes))]
+        for name, orders in (("own", [candidate.order]), ("single", single), ("random", random))
+    }
+    return _Plans(emotion, own, sizes, parts)
+
+
+def _run(
+    bench: Bench, planned: Sequence[_Plans], trial: FaithfulnessTrial
+) -> dict[str, dict[str, Measured]]:
+    """All these plans in one go, and what each circuit's came to."""
+    listed = [plan for one in planned for plan in one.listed]
     effects = measure(bench, listed, mode=trial.mode, reach=trial.reach)
-    ends = np.cumsum([len(kind) for kind in plans.values()])[:-1]
-    found = {}
-    for name, column in OUTCOMES.items():
-        values = np.split(getattr(effects, column)[:, list(own)], ends)
-        ((whole,), (empty,)), rest = values[:2], values[2:]
-        without, lacking, curves = (part - empty for part in rest)
-        curves = curves.reshape(-1, len(sizes), len(own))
-        found[name] = Measured(
-            effect=whole - empty,
-            without=without[0],
-            random_without=without[1:],
-            lacking=lacking,
-            own=curves[0],
-            single=curves[1] if single else None,
-            random=curves[1 + len(single) :],
-            sizes=sizes,
-        )
+    found: dict[str, dict[str, Measured]] = {}
+    first = 0
+    for one in planned:
+        rows = slice(first, first + len(one.listed))
+        first = rows.stop
+        found[one.emotion] = {
+            name: _measured(getattr(effects, column)[rows, list(one.pairs)], one)
+            for name, column in OUTCOMES.items()
+        }
     return found
+
+
+def _measured(values: Float[np.ndarray, "plan pair"], planned: _Plans) -> Measured:
+    """An outcome under each plan, less that of nothing kept."""
+    ends = np.cumsum([len(part) for part in planned.parts.values()])[:-1]
+    of = dict(zip(planned.parts, np.split(values, ends), strict=True))
+    gains = {name: part - of["empty"][0] for name, part in of.items()}
+    n, levels = len(planned.pairs), len(planned.sizes)
+    single = gains["single"].reshape(-1, levels, n)
+    return Measured(
+        effect=gains["whole"][0],
+        without=gains["without"][0],
+        random_without=gains["without"][1:],
+        lacking=gains["lacking"],
+        own=gains["own"],
+        single=single[0] if len(single) else None,
+        random=gains["random"].reshape(-1, levels, n),
+        sizes=planned.sizes,
+    )
 
 
 def sized(candidate: Candidate, shares: Sequence[float]) -> tuple[Sized, ...]:
@@ -196,27 +246,38 @@ def kept_of(model: LanguageModel, order: Order, parts: Mapping[str, int]) -> Kep
 
 
 def by_single_ablation(
-    bench: Bench, candidate: Candidate, *, tried: int, mode: str = STAND_IN, reach: str = "all"
-) -> Order:
-    """The candidate's order, whose first `tried` heads and neurons are put in the order of what
-    each takes from the emotion's words when it is knocked out alone, in the bench's pairs (which
-    are to be those that chose the circuit).
+    bench: Bench, candidates: Sequence[Candidate], *, n: int, trial: FaithfulnessTrial
+) -> list[Candidate]:
+    """The candidates with their order by single ablation: the first `n` heads and neurons of each
+    order, put in the order of what each takes from the emotion's words when it is knocked out
+    alone, in the bench's pairs (which are to be those that chose the circuit).
     """
-    emotion = candidate.circuit.emotion
-    own = tuple(i for i, one in enumerate(bench.emotions) if one == emotion)
-    parts = {kind: places[:tried] for kind, places in candidate.order.items()}
-    plans = [Knockout((), own)]
-    for kind, places in parts.items():
-        named = [Component(KINDS[kind], *place) for place in places.tolist()]
-        plans += [Knockout((one,), own) for one in named]
-    score = measure(bench, plans, mode=mode, reach=reach).score[:, list(own)].mean(axis=1)
-    drops, first, found = score[0] - score[1:], 0, {}
-    for kind, places in parts.items():
-        mine = drops[first : first + len(places)]
-        first += len(places)
-        ranked: Int[np.ndarray, "part 2"] = places[np.argsort(-mine, kind="stable")]
-        found[kind] = np.concatenate([ranked, candidate.order[kind][tried:]])
+    plans: list[Knockout] = []
+    for candidate in candidates:
+        emotion = candidate.circuit.emotion
+        own = tuple(i for i, one in enumerate(bench.emotions) if one == emotion)
+        plans.append(Knockout((), own))
+        plans += [Knockout((part,), own) for part in _first(candidate.order, n)]
+    effects = measure(bench, plans, mode=trial.mode, reach=trial.reach)
+    scores = np.array(
+        [row[list(plan.pairs)].mean() for row, plan in zip(effects.score, plans, strict=True)]
+    )
+    found, first = [], 0
+    for candidate in candidates:
+        single, whole = {}, scores[first]
+        first += 1
+        for kind, places in candidate.order.items():
+            drops = whole - scores[first : first + len(places[:n])]
+            first += len(drops)
+            ranked = places[:n][np.argsort(-drops, kind="stable")]
+            single[kind] = np.concatenate([ranked, places[n:]])
+        found.append(candidate._replace(single=single))
     return found
+
+
+def _first(order: Order, n: int) -> list[Component]:
+    """The first `n` parts of each kind."""
+    return [Component(KINDS[kind], *place) for kind in order for place in order[kind][:n].tolist()]
 
 
 def tried_parts(circuit: Circuit, n: int) -> list[Component]:

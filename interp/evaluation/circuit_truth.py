@@ -9,7 +9,7 @@ from interp.causal.bench import Bench, Knockout
 from interp.causal.circuit import Circuit, Node
 from interp.causal.circuits import Searched, bench_of, circuit_sites, search
 from interp.causal.contributions import EmotionTwins
-from interp.causal.faithfulness import Candidate, FaithfulnessTrial, measure_circuit
+from interp.causal.faithfulness import Candidate, FaithfulnessTrial, measure_circuits
 from interp.causal.faithfulness_rows import curve_area
 from interp.causal.knockout import measure
 from interp.chance import sign_flip
@@ -98,7 +98,8 @@ def _worth(bed: PlantedBench, one: Searched, seed: int) -> _Worth:
     candidate = Candidate(Circuit(emotion, nodes["head"], nodes["neuron"]), order)
     pairs = balanced(bed.scoring.of(emotion), n=PAIRS_KEPT, seed=seed)
     bench = bench_of(bed.model, pairs, {emotion: one}, bed.readout)
-    found = measure_circuit(bench, candidate, FaithfulnessTrial(tried=0, seed=seed))["words"]
+    trial = FaithfulnessTrial(tried=0, seed=seed)
+    found = measure_circuits(bench, [candidate], trial)[emotion]["words"]
     total = float(found.effect.sum())
     drawn = [float(curve_area(gains, found).sum()) / total for gains in found.random]
     return _Worth(float(curve_area(found.own, found).sum()) / total, float(np.mean(drawn)))

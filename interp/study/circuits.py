@@ -214,11 +214,7 @@ def _worth(
     choosing, reported = (
         bench_of(material.model, half, searched, material.readout) for half in halves
     )
-    told = f"faithfulness ({trial.reach})"
-    measured = {
-        emotion: score(one, choosing, reported, trial)
-        for emotion, one in track(list(searched.items()), told, unit="emotion")
-    }
+    measured = score(searched, choosing, reported, trial)
     groups = {emotion: halves[1].of(emotion).groups for emotion in searched}
     rows, without = faithfulness_rows(measured, groups)
     if without:
