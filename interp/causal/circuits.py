@@ -32,7 +32,7 @@ from stimuli.battery import NEUTRAL, Pairs, Stimulus
 
 METHOD = "emotion_circuit"
 
-TEXTS = 16
+TEXTS = 8
 """Neutral texts on which influence is measured, at most."""
 
 

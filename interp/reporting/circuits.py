@@ -2,6 +2,8 @@
 circuit.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -94,7 +96,7 @@ def circuit_allocation(table: pd.DataFrame) -> Figure:
             _write_counts(panel, counts)
         panel.set_title(f"{label(name)}s")
     outer_labels(figure, axes, x="layer", y="")
-    colour_bar(figure, axes, "% of the circuit's")
+    _bar_from_zero(figure, axes, "% of the circuit's", 100.0)
     explain(
         figure,
         title="How many parts of each layer the circuits get",
@@ -104,6 +106,12 @@ def circuit_allocation(table: pd.DataFrame) -> Figure:
         unit="parts in a circuit",
     )
     return figure
+
+
+def _bar_from_zero(figure: Figure, axes: Sequence[Axes], text: str, limit: float) -> None:
+    """The scale of matrices that hold nothing below zero."""
+    colour_bar(figure, axes, text)
+    figure.axes[-1].set_ylim(0.0, limit)
 
 
 def _write_counts(panel: Axes, counts: pd.DataFrame) -> None:
@@ -137,15 +145,15 @@ def faithfulness_curve(table: pd.DataFrame) -> Figure:
         panel.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
     values = rows["value"].dropna()
     axes[0].set_ylim(min(-0.25, values.min() - 0.1), max(1.25, values.max() + 0.1))
-    outer_labels(figure, axes, x="% of heads and of neurons kept", y="faithfulness")
+    outer_labels(figure, axes, x="% of parts kept", y="faithfulness")
     key(figure)
     explain(
         figure,
         title="How many parts alone do what the whole model does",
         caption="f = (m(kept) - m(nothing)) / (m(all) - m(nothing)), m the log-probability of the "
-        "emotion's words; the rest is put to what it is in the neutral twin, at the text's last "
-        "token or at all. Bands: 95 % intervals over scenarios; of random orders, the range of "
-        "95 % of them.",
+        "emotion's words. Of heads and of neurons the same share is kept; the rest is put to what "
+        "it is in the neutral twin, at the text's last token or at all. Bands: 95 % intervals over "
+        "scenarios; of random orders, the range of 95 % of them.",
         rows=select(rows, control=""),
         unit="pairs",
     )
@@ -210,7 +218,7 @@ def circuit_overlap(table: pd.DataFrame) -> Figure:
         mean = float(numbers(own, "value").mean())
         told = f"mean {number(mean)}, random {number(numeral(random, 'value'))}"
         panel.set_title(f"{label(name)}s: {told}")
-    colour_bar(figure, axes, "shared parts (Jaccard)")
+    _bar_from_zero(figure, axes, "shared parts (Jaccard)", 1.0)
     explain(
         figure,
         title="How far the circuits of two emotions are the same",
@@ -242,7 +250,9 @@ def circuit_drawing(table: pd.DataFrame) -> Figure:
     rows = select(table, metric="weight")
     panels = groups(rows, ["emotion"])
     last = int(numbers(select(table, metric="influence"), "layer").max())
-    figure, axes = facets(len(panels), columns=2, height=2.3)
+    heads = rows[column(rows, "component") == "head"]
+    most = max((len(mine) for _, mine in groups(heads, ["emotion", "layer"])), default=1)
+    figure, axes = facets(len(panels), columns=2, height=1.6 + 0.2 * most)
     for panel, (name, own) in zip(axes, panels, strict=True):
         panel.axhline(0.0, color=GREY, linewidth=2.5, zorder=1)
         largest = float(own["value"].abs().max()) or 1.0
@@ -252,6 +262,7 @@ def circuit_drawing(table: pd.DataFrame) -> Figure:
                 _draw_layer(panel, layer, up, largest, named=len(mine) <= _HEADS_NAMED)
         panel.set_title(label(name))
         panel.set_xlim(-0.6, last + 0.6)
+        panel.set_ylim(-_STEP * (_NEURONS_DRAWN + 1.6), _STEP * (most + 0.6))
         panel.grid(visible=False)
         panel.set_yticks([1.5 * _STEP, -2.5 * _STEP], ["heads", "neurons"])
         layer_ticks(panel)
@@ -290,4 +301,4 @@ def _draw_layer(panel: Axes, rows: pd.DataFrame, up: int, largest: float, *, nam
             panel.text(x + 0.16, height, whole(index), fontsize=7, va="center")
     if len(ordered) > len(shown):
         told = f"+{len(ordered) - len(shown)}"
-        panel.text(x, heights[-1] + up * _STEP, told, fontsize=7, ha="center", va="center")
+        panel.text(x, heights[-1] + 1.1 * up * _STEP, told, fontsize=7, ha="center", va="center")
