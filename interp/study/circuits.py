@@ -39,6 +39,9 @@ CIRCUITS = "circuits.json"
 PAIRS = 8
 """Pairs per emotion on which a circuit is measured, where no preset says how many."""
 
+FEWEST_KEPT = 12
+"""Pairs of all emotions together, at least: a ratio of few scenarios has no interval."""
+
 
 class Material(NamedTuple):
     """What circuits are found in: a model, twins, what each site holds at the texts' last tokens,
@@ -88,17 +91,16 @@ def circuit(study: Study) -> TableRows:
         seed=seed,
     )
     trials = [trial, replace(trial, reach="all", tried=0)]
-    return [
-        {"position": study.position, **row}
-        for row in rows_of(material, searched, trials, n_pairs=limits.kept_pairs)
-    ]
+    n_pairs = max(limits.kept_pairs, ceil(FEWEST_KEPT / len(searched)))
+    rows = rows_of(material, searched, trials, n_pairs=n_pairs)
+    return [{"position": study.position, **row} for row in rows]
 
 
 def enough_draws(n_emotions: int) -> int:
     """Random orders beside each emotion's circuit: `ORDERS` over all of them, and so many that the
-    p of all together can be small.
+    p of all together can be .02.
     """
-    return max(ceil(ORDERS / n_emotions), draws_for(n_emotions))
+    return max(ceil(ORDERS / n_emotions), draws_for(n_emotions, p=0.02))
 
 
 def gather(
