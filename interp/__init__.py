@@ -1,8 +1,8 @@
 """interp: mechanistic interpretability of emotion in language models.
 
 What most people need is here: `load` a model, read a `battery`, `record` activations, `probe` them,
-fit a `direction`, `steer` or `generate` with it, `patch`, `attribute`, `ablate`, `draw` a table,
-`run` a study, `read` any texts along a study's directions.
+fit a `direction`, `steer` or `generate` with it, `patch`, `attribute`, `ablate`, find a `circuit`,
+`draw` a table, `run` a study, `read` any texts along a study's directions.
 Everything else is in the rooms (`interp.analysis`, `interp.causal`, ...). All of it is imported
 when it is first named, so that `import interp` costs nothing.
 """
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from interp import lazy
 
 if TYPE_CHECKING:
-    from interp.api import ablate, attribute, direction, patch, probe, record, run
+    from interp.api import ablate, attribute, circuit, direction, patch, probe, record, run
     from interp.capture.store import Activations, ActivationStore
+    from interp.causal.circuit import Circuit
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention
     from interp.causal.steering import steer
@@ -38,6 +39,7 @@ _HOME = {
     "patch": "interp.api",
     "attribute": "interp.api",
     "ablate": "interp.api",
+    "circuit": "interp.api",
     "draw": "interp.reporting.figures",
     "read": "interp.study.reading",
     "run": "interp.api",
@@ -47,6 +49,7 @@ _HOME = {
     "Pairs": "stimuli.battery",
     "Activations": "interp.capture.store",
     "ActivationStore": "interp.capture.store",
+    "Circuit": "interp.causal.circuit",
     "Direction": "interp.directions",
     "Eraser": "interp.directions",
     "Intervention": "interp.causal.interventions",
@@ -54,9 +57,9 @@ _HOME = {
 }
 
 __all__ = [
-    "ActivationStore", "Activations", "Battery", "Direction", "Eraser", "Intervention",
-    "LanguageModel", "Pair", "Pairs", "Site", "ablate", "attribute", "battery", "direction", "draw",
-    "generate", "load", "patch", "probe", "read", "record", "run", "steer",
+    "ActivationStore", "Activations", "Battery", "Circuit", "Direction", "Eraser", "Intervention",
+    "LanguageModel", "Pair", "Pairs", "Site", "ablate", "attribute", "battery", "circuit",
+    "direction", "draw", "generate", "load", "patch", "probe", "read", "record", "run", "steer",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

@@ -28,6 +28,7 @@ from interp.causal import ablation
 from interp.causal.attribution import Attribution
 from interp.causal.attribution_rows import attribute_pairs
 from interp.causal.bench import Bench
+from interp.causal.circuit import Circuit
 from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
 from interp.causal.patching import Patches, patch_pairs
 from interp.causal.readout import Readout
@@ -42,6 +43,7 @@ from interp.records import RunRecord
 from interp.results import table
 from interp.sites import LAST, RESIDUAL_WIDE, STREAM, Site
 from interp.stages import STAGES
+from interp.study import circuits
 from interp.study.conditions import evoking
 from interp.study.sources import centred, chosen_emotion
 from interp.study.twins import finite_pairs, ordered_pairs
@@ -218,6 +220,27 @@ def ablate(
         if any(order.values()):
             rows += ablation.ablate(bench, order, ks=ks, n_draws=draws, seed=seed)
     return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
+
+
+def circuit(
+    model: LanguageModel,
+    battery: Battery,
+    *,
+    emotion: str | None = None,
+    budget: int | None = None,
+    seed: int = 0,
+) -> Circuit:
+    """The heads and neurons that carry `emotion`, as one half of the scenarios shows them.
+
+    `emotion` may be left out where the battery has one. `budget`: parts in all, three heads to
+    seven neurons (None: ten per sublayer, or what the model allows). What it is worth is measured
+    on the other half, by `interp circuit` or the stage `circuit`. Raises `UsageError` for an
+    emotion without words, a budget larger than the model, and a model whose parts cannot be read
+    or edited; `StatisticsError` for an emotion without pairs, or where nothing holds.
+    """
+    named = emotion or _only_emotion(battery)
+    material = circuits.gather(model, battery, [named], budget=budget, seed=seed)
+    return circuits.search_all(material, [named], budget=budget)[named].circuit
 
 
 def run(

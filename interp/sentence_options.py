@@ -1,5 +1,5 @@
-"""What a person may ask of the commands that steer a sentence or a conversation, and of an
-evaluation of steering.
+"""What a person may ask of the commands that steer a sentence or a conversation, of an evaluation
+of steering, and of the command that finds a circuit.
 
 As `interp.settings`, it lies apart from `interp.study`, so that the command line can show these
 options without importing torch.
@@ -161,6 +161,13 @@ class TrialOptions:
     )
     n_prompts: int = field(default=32, metadata=about("Prompts, at most.", least=2))
     draws: int = field(default=20, metadata=about("Random directions.", least=1))
+    circuit: Path | None = field(
+        default=None,
+        metadata=about(
+            "A file of `interp circuit` with a circuit of every emotion, which are an arm of their "
+            "own."
+        ),
+    )
     instruction: str | None = field(
         default=None,
         metadata=about(
@@ -168,6 +175,44 @@ class TrialOptions:
             "unless this is given."
         ),
     )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitOptions:
+    """Which circuits are found, and where they are written; see `interp.study.circuits`."""
+
+    GROUP: ClassVar[str] = "Study"
+
+    model: str = field(
+        metadata=about(
+            "A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
+            group="Model",
+        )
+    )
+    loading: ModelOptions = field(default_factory=ModelOptions)
+    stimuli: str = field(
+        metadata=about("A battery's name or file, with twins of each emotion.", group="Texts")
+    )
+    emotion: str = field(
+        default="all",
+        metadata=about("Whose circuit: emotions between commas, or all of the battery's."),
+    )
+    out: Path = field(metadata=about("The file (JSON) that the circuits are written into."))
+    budget: int | None = field(
+        default=None,
+        metadata=about(
+            "Parts of a circuit, three heads to seven neurons; unsaid, ten per sublayer, or what "
+            "the model allows.",
+            least=2,
+        ),
+    )
+    pairs: int = field(
+        default=8, metadata=about("Pairs per emotion on which it is measured, at most.", least=1)
+    )
+    seed: int = field(default=0, metadata=about("Seed of everything random."))
 
     def __post_init__(self) -> None:
         check(self)

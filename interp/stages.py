@@ -47,6 +47,7 @@ STAGES = (
     Stage("attribution", "attribution.attribution", "attribute", asks=("readout",)),
     Stage("contributions", "causes.contributions", "ablate", asks=("directions",)),
     Stage("ablation", "causes.ablation", "ablate", asks=("readout",)),
+    Stage("circuit", "circuits.circuit", "circuits", asks=("readout",)),
     Stage("steering", "causes.steering", "steering", asks=("readout",), beside=("steered_texts",)),
 )
 
@@ -92,6 +93,11 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
         "Contributions of heads and neurons; ablation of the top k against random k.",
         uses=("folds", "direction", "pairs", "ablate_with", "seed"),
         example="--ablate-with zero",
+    ),
+    "circuits": StageCommand(
+        "Circuits of heads and neurons: how they are found, and whether they suffice.",
+        uses=("ablate_with", "seed"),
+        example="--ablate-with mean",
     ),
     "steering": StageCommand(
         "Steer neutral texts along each direction, over strengths.",

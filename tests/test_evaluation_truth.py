@@ -21,6 +21,7 @@ WHATS = {
     "layer",
     "position",
     "ablation",
+    "circuit",
     "steering",
     "null",
     "transfer",
@@ -96,6 +97,12 @@ def test_ablations_follow_their_closed_form(found):
     assert errors.max() < 0.01
 
 
+def test_circuits_hold_what_is_planted_and_random_ones_do_not(found):
+    assert values(found, what="circuit", method="emotion_circuit").tolist() == [1.0]
+    assert values(found, method="cpr_of_planted_parts").max() < 0.02
+    assert values(found, method="cpr_of_random_orders").max() < 0.8
+
+
 def test_steering_reaches_the_emotion_s_words(found):
     assert values(found, what="steering", method="paired").min() >= 0.95
     assert values(found, what="steering", method="unsteered").max() <= 0.05
@@ -152,6 +159,11 @@ class TestModelWithoutTheCircuit:
 
     def test_loses_nothing_by_ablation(self, rows):
         assert values(rows, what="ablation").min() == pytest.approx(1.0, abs=0.05)
+
+    def test_has_no_circuit(self, rows):
+        assert values(rows, method="emotion_circuit").max() < 1.0
+        assert values(rows, method="cpr_of_planted_parts").min() > 0.1
+        assert values(rows, what="null", method="circuit").min() > 0.05
 
     def test_carries_nothing_to_the_other_arm(self, rows):
         assert values(rows, what="transfer", metric="auroc").max() < 0.65

@@ -164,11 +164,10 @@ def test_a_room_opens_when_it_is_named(room):
 
 
 def test_the_front_door_offers_the_verbs_and_the_types():
-    verbs = (
-        "load battery record probe direction generate steer patch attribute ablate draw run read"
-    )
-    types = "Site Battery Pair Pairs Activations ActivationStore Direction Eraser Intervention"
-    types += " LanguageModel"
+    verbs = "load battery record probe direction generate steer patch attribute ablate circuit"
+    verbs += " draw run read"
+    types = "Site Battery Pair Pairs Activations ActivationStore Circuit Direction Eraser"
+    types += " Intervention LanguageModel"
     assert set(interp.__all__) == {*verbs.split(), *types.split()}
     assert all(callable(getattr(interp, name)) for name in interp.__all__)
     assert all(isinstance(getattr(interp, name), type) for name in types.split())

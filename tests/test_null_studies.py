@@ -34,6 +34,7 @@ def test_a_study_without_a_circuit_claims_nothing(monkeypatch, capsys):
         "attribution",
         "contributions",
         "ablation",
+        "circuit",
         "steering",
         ANY,
     }

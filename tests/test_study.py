@@ -115,7 +115,7 @@ def test_what_is_planted_is_claimed_and_the_record_says_so(planted_run):
     told = {(one["stage"], one["what"]): one for one in record.verdict}
     found = {stage for (stage, _), one in told.items() if one["verdict"] == "found"}
     stages = {"probes", "transfer", "persistence", "directions", "patching", "contributions"}
-    assert found == stages | {"attribution", "ablation", "steering"}
+    assert found == stages | {"attribution", "ablation", "circuit", "steering"}
     names = {"stage", "what", "verdict", "estimate", "interval", "p", "p_report", "n"}
     assert set(record.verdict[0]) == names
     reception = told[

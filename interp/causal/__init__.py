@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from interp.causal.attribution import Attribution
     from interp.causal.attribution_rows import attribute_pairs
     from interp.causal.bench import Bench
+    from interp.causal.circuit import Circuit
     from interp.causal.contributions import EmotionTwins, contribution_rows
     from interp.causal.edits import EDITS
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention, applied
+    from interp.causal.modulation import modulate
     from interp.causal.nodes import Node
     from interp.causal.patching import Patches, patch_pairs
     from interp.causal.paths import Edge, Receiver, patch_paths
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Attribution": "interp.causal.attribution",
     "Bench": "interp.causal.bench",
+    "Circuit": "interp.causal.circuit",
     "EDITS": "interp.causal.edits",
     "EmotionTwins": "interp.causal.contributions",
     "Intervention": "interp.causal.interventions",
@@ -36,6 +39,7 @@ _HOME = {
     "contribution_rows": "interp.causal.contributions",
     "dose_response": "interp.causal.steering",
     "generate": "interp.causal.generation",
+    "modulate": "interp.causal.modulation",
     "Patches": "interp.causal.patching",
     "patch_pairs": "interp.causal.patching",
     "Node": "interp.causal.nodes",
@@ -47,10 +51,10 @@ _HOME = {
 }
 
 __all__ = [
-    "EDITS", "STAND_INS", "Attribution", "Bench", "Edge", "EmotionTwins", "Intervention", "Node",
-    "Patches", "Place", "Readout", "Receiver", "ablate", "applied", "attribute_pairs",
-    "contribution_rows", "dose_response", "generate", "patch_pairs", "patch_paths", "steer",
-    "sweep",
+    "EDITS", "STAND_INS", "Attribution", "Bench", "Circuit", "Edge", "EmotionTwins", "Intervention",
+    "Node", "Patches", "Place", "Readout", "Receiver", "ablate", "applied", "attribute_pairs",
+    "contribution_rows", "dose_response", "generate", "modulate", "patch_pairs", "patch_paths",
+    "steer", "sweep",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

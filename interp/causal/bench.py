@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from interp.causal.contributions import Component
 from interp.causal.readout import Readout
 from interp.directions import Direction
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import LanguageModel
+from interp.sites import Site
 from stimuli.battery import Pair
 
 
@@ -53,13 +54,21 @@ class Bench:
         return [pair.affective.emotion for pair in self.pairs]
 
 
+Kept = Mapping[Site, Bool[np.ndarray, " unit"]]
+"""The heads (at a z site) and neurons (at a post site) that are left as they are."""
+
+
 class Knockout(NamedTuple):
     """Components to knock out together, and the indices of the pairs whose affective text they are
     knocked out of.
+
+    `kept` says the same the other way round: at these sites (z and post), all heads or neurons
+    that are not True are knocked out, too.
     """
 
     components: tuple[Component, ...]
     pairs: tuple[int, ...]
+    kept: Kept | None = None
 
 
 class Effects(NamedTuple):

@@ -101,8 +101,9 @@ class _Passes:
         batch = self.model.pad(tokens, side="right")
         kept: dict[Site, Tensor] = {}
         hooks = [_root(), *(_keep(site, kept) for site in self.sites)]
-        with applied(self.model, self.edits(rows), lengths=batch.lengths):
-            logits = self.model.last_logits(batch, hooks=hooks, gradient=True)
+        edits = self.edits(rows)
+        with applied(self.model, edits, lengths=batch.lengths), self.model.traced():
+            logits = self.model.last_logits(batch, hooks=hooks)
         require_finite(self.model, logits.detach(), own)
         self.kept.append((rows, kept))
         return logits

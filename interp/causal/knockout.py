@@ -25,7 +25,7 @@ from interp.causal.forward import Encoded, batches, encode_stimuli, run_forward
 from interp.causal.interventions import Intervention
 from interp.causal.matching import width
 from interp.causal.prefix import PREFIX_TOKENS, Prefix, rows_at_once
-from interp.causal.stand_ins import STAND_INS, position_classes
+from interp.causal.stand_ins import LAST_TOKEN, STAND_INS, position_classes
 from interp.causal.words import word_scores
 from interp.defaults import STAND_IN
 from interp.errors import InternalError, UsageError
@@ -34,24 +34,32 @@ from interp.models.checks.reliance import require
 from interp.progress import track
 from interp.sites import Site
 
+REACHES = ("all", "last")
+"""Where parts are knocked out: at every token that may differ from the twin's, or at the text's
+last one alone.
+"""
 
-def measure(bench: Bench, plans: Sequence[Knockout], *, mode: str = STAND_IN) -> Effects:
+
+def measure(
+    bench: Bench, plans: Sequence[Knockout], *, mode: str = STAND_IN, reach: str = "all"
+) -> Effects:
     """The effects of each plan on each of its pairs, many plans per forward pass; `mode` is a key
-    of `STAND_INS`.
+    of `STAND_INS`, `reach` one of `REACHES`.
 
     Raises `InternalError` for a plan that names a component twice, `UsageError` for one that
     the model lacks, or where an edit does not act.
     """
     for plan in plans:
         _check(plan, bench.model)
-    require(bench.model, "ablation", tuple(_units(plans, bench.model)))
-    texts = _encode(bench, mode)
+    touched = _touched(plans)
+    require(bench.model, "ablation", touched)
+    texts = _encode(bench, mode, reach)
     bound = bench.readout.bind(bench.model)
     columns = torch.tensor([bound.column(emotion) for emotion in bench.emotions])
     sites = tuple({bench.directions[emotion].site for emotion in bench.emotions})
     constants = STAND_INS[mode]
     every = (*texts.own, *texts.twins)
-    fixed = constants and constants(bench.model, every, tuple(_units(plans, bench.model)))
+    fixed = constants and constants(bench.model, every, touched)
     shape = (len(plans), len(texts.own))
     effects = Effects(np.full(shape, np.nan), np.full(shape, np.nan))
     ready: _Ready | None = None
@@ -88,19 +96,23 @@ class _Texts(NamedTuple):
     own: list[Encoded]
     twins: list[Encoded]
     starts: list[int]
+    reach: str
 
 
-def _encode(bench: Bench, mode: str) -> _Texts:
+def _encode(bench: Bench, mode: str, reach: str) -> _Texts:
     """Before the edit a text and its twin are the same: resampling changes nothing there."""
     own = encode_stimuli(bench.model, [pair.affective for pair in bench.pairs], bench.readout)
     twins = encode_stimuli(bench.model, [pair.neutral for pair in bench.pairs], bench.readout)
+    if reach == "last":
+        return _Texts(own, twins, [text.end for text in own], reach)
     if STAND_INS[mode] is not None:
-        return _Texts(own, twins, [text.first for text in own])
+        return _Texts(own, twins, [text.first for text in own], reach)
     edits = [
         align(twin.tokens, text.tokens).target_edit[0]
         for text, twin in zip(own, twins, strict=True)
     ]
-    return _Texts(own, twins, [min(edit, text.end) for edit, text in zip(edits, own, strict=True)])
+    starts = [min(edit, text.end) for edit, text in zip(edits, own, strict=True)]
+    return _Texts(own, twins, starts, reach)
 
 
 Chunk = tuple[int, ...]
@@ -117,7 +129,7 @@ def _work(
     last.
     """
     behind = [len(text.tokens) - start for text, start in zip(texts.own, texts.starts, strict=True)]
-    lowest = [min((one.layer for one in plan.components), default=0) for plan in plans]
+    lowest = [min((site.layer for site in _touched([plan])), default=0) for plan in plans]
     plans_of: dict[int, list[int]] = defaultdict(list)
     for p, plan in enumerate(plans):
         for i in plan.pairs:
@@ -163,10 +175,11 @@ def _make_ready(
     classes = position_classes(own)
     starts = torch.tensor([texts.starts[i] for i in chunk])
     may = (classes >= 0) & (torch.arange(classes.shape[1]) >= starts[:, None])
+    may &= (classes == LAST_TOKEN) | torch.tensor(texts.reach == "all")
     if fixed is not None:
         return _Ready(chunk, prefix, rows, fixed, classes.clamp(min=0), may)
     twins = [texts.twins[i] for i in chunk]
-    captured = run_forward(model, twins, read=tuple(_units(plans, model))).sites
+    captured = run_forward(model, twins, read=_touched(plans)).sites
     width = max(len(twin.tokens) for twin in twins)
     place = torch.zeros_like(classes)
     for row, (text, twin) in enumerate(zip(own, twins, strict=True)):
@@ -188,17 +201,28 @@ def _edits(
     ]
 
 
+def _touched(plans: Sequence[Knockout]) -> tuple[Site, ...]:
+    """The sites at which any plan knocks something out."""
+    found: dict[Site, None] = {}
+    for plan in plans:
+        found |= dict.fromkeys(Site(one.name, one.layer) for one in plan.components)
+        kept = plan.kept or {}
+        found |= dict.fromkeys(site for site, units in kept.items() if not units.all())
+    return tuple(found)
+
+
 def _units(plans: Sequence[Knockout], model: LanguageModel) -> dict[Site, Tensor]:
     """For each site that any plan touches, which units are knocked out in which row."""
-    chosen: dict[Site, Tensor] = {}
+    chosen = {
+        site: torch.zeros(len(plans), width(site.name, model), dtype=torch.bool)
+        for site in _touched(plans)
+    }
     for row, plan in enumerate(plans):
+        for site, units in (plan.kept or {}).items():
+            if site in chosen:
+                chosen[site][row] = torch.from_numpy(~units)
         for component in plan.components:
-            site = Site(component.name, component.layer)
-            if site not in chosen:
-                chosen[site] = torch.zeros(
-                    len(plans), width(component.name, model), dtype=torch.bool
-                )
-            chosen[site][row, component.index] = True
+            chosen[Site(component.name, component.layer)][row, component.index] = True
     return chosen
 
 
@@ -207,11 +231,22 @@ def _check(plan: Knockout, model: LanguageModel) -> None:
     if twice:
         raise InternalError(f"{twice[0]} is ablated twice in one plan: list each component once.")
     for component in plan.components:
-        if component.name not in KINDS.values() or not (
-            0 <= component.layer < model.dims.n_layers
-            and 0 <= component.index < width(component.name, model)
-        ):
+        if not _has(model, component.name, component.layer, component.index + 1):
             raise UsageError(
                 f"{model.name} has no {component}: layers and indices count from 0, names are z "
                 "and post."
             )
+    for site, units in (plan.kept or {}).items():
+        if not _has(model, site.name, site.layer, len(units)):
+            raise UsageError(
+                f"{model.name} has no {len(units)} heads or neurons to keep at {site}."
+            )
+
+
+def _has(model: LanguageModel, name: str, layer: int, units: int) -> bool:
+    """Whether the model has so many heads (`z`) or neurons (`post`) in this layer."""
+    return (
+        name in KINDS.values()
+        and 0 <= layer < model.dims.n_layers
+        and 0 < units <= width(name, model)
+    )

@@ -35,7 +35,7 @@ class Written(NamedTuple):
 
     arm: Arm
     emotion: str
-    site: Site
+    site: Site | None
     where: Where
     texts: Sequence[str]
     verdicts: Mapping[str, Sequence[str | None]]

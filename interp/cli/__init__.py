@@ -17,7 +17,16 @@ from typing import NoReturn, TextIO
 import click
 
 import interp
-from interp.cli import captures, comparing, models, reading, sentences, stimuli, study
+from interp.cli import (
+    captures,
+    circuits,
+    comparing,
+    models,
+    reading,
+    sentences,
+    stimuli,
+    study,
+)
 from interp.cli.printing import printable, show_warning
 from interp.errors import InterpError, ResourceError
 
@@ -25,6 +34,7 @@ COMMANDS = (
     *study.COMMANDS,
     *sentences.COMMANDS,
     *reading.COMMANDS,
+    *circuits.COMMANDS,
     *captures.COMMANDS,
     *comparing.COMMANDS,
     *models.COMMANDS,

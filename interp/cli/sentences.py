@@ -6,13 +6,14 @@ well that works, `control-vector` writes a direction for llama.cpp.
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import click
 
 from interp.cli import side_by_side
+from interp.cli.loading import load_model
 from interp.cli.options import GroupedCommand, as_json, gathered, single
 from interp.cli.printing import printable, show
 from interp.errors import DataError, UsageError
@@ -53,6 +54,12 @@ class _Steer(GroupedCommand):
 @gathered(SentenceOptions, into="asked")
 @click.option("--prompt", multiple=True, help="A sentence to continue; may be given again.")
 @click.option("--prompts", help="A file with a prompt on each line; - reads them from stdin.")
+@click.option(
+    "--circuit",
+    type=click.Path(path_type=Path),
+    help="A file of `interp circuit` to steer by, instead of directions; --emotion chooses in it, "
+    "and a --scale of 1 moves its parts as far as twins differ.",
+)
 @click.option("--compare", is_flag=True, help="Say below the texts what the steering cost.")
 @as_json
 def steer(
@@ -60,6 +67,7 @@ def steer(
     prompts: str | None,
     *,
     asked: SentenceOptions,
+    circuit: Path | None,
     compare: bool,
     as_json: bool,
 ) -> None:
@@ -69,31 +77,71 @@ def steer(
       interp steer --model smollm2 --emotion joy --prompt "When I got home from work, I"
     """
     given = _given(prompt, prompts)
+    by = _by_directions(asked) if circuit is None else _by_circuit(asked, circuit)
+    from interp.study import sentence
+
+    with side_by_side.live(given, shown=not as_json) as told:
+        said = sentence.say(by.model, given, by.steered, by.manner, told=told)
+    rows = sentence.compare(by.model, said, by.wanted.choices()) if compare else []
+    if as_json:
+        texts = sentence.as_rows(given, said, rows)
+        click.echo(json.dumps({**by.facts, "texts": texts}, indent=1, allow_nan=False))
+        return
+    side_by_side.show(given, said.texts)
+    click.echo(printable(by.told))
+    if rows:
+        show(map(side_by_side.priced, rows), as_json=False)
+        click.echo(side_by_side.PRICE)
+
+
+class _Steered(NamedTuple):
+    """What a sentence is steered by, and what is told of that."""
+
+    model: Any
+    steered: Any
+    manner: Any
+    wanted: Any
+    facts: dict[str, Any]
+    told: str
+
+
+def _by_directions(asked: SentenceOptions) -> _Steered:
     asking = _read(asked)
     if not asking.weights:
         asking.wanted.check([None])
-    from interp import models
     from interp.study import sentence
 
-    template = asked.loading.chat_template or "off"  # a sentence is continued as it stands
-    how = {**asdict(asked.loading), "chat_template": template}
-    model = models.load(asked.model, **how)
+    model = _plain_model(asked)
     source = asking.wanted.source(model, asked.layer)
     click.echo(f"interp: directions of {printable(source.told)}.", err=True)
     mixture = sentence.mixed(source, asking.weights)
     facts = sentence.facts(model, source, mixture, asking.manner)
-    with side_by_side.live(given, shown=not as_json) as told:
-        said = sentence.say(model, given, mixture, asking.manner, told=told)
-    rows = sentence.compare(model, said, asking.wanted.choices()) if compare else []
-    if as_json:
-        texts = sentence.as_rows(given, said, rows)
-        click.echo(json.dumps({**facts, "texts": texts}, indent=1, allow_nan=False))
-        return
-    side_by_side.show(given, said.texts)
-    click.echo(printable(sentence.facts_told(facts)))
-    if rows:
-        show(map(side_by_side.priced, rows), as_json=False)
-        click.echo(side_by_side.PRICE)
+    told = sentence.facts_told(facts)
+    return _Steered(model, mixture, asking.manner, asking.wanted, facts, told)
+
+
+def _by_circuit(asked: SentenceOptions, path: Path) -> _Steered:
+    """The circuit in a file, read before the model is loaded."""
+    named = [
+        f"--{name}" for name in ("direction", "run", "layer") if getattr(asked, name) is not None
+    ]
+    if named:
+        raise UsageError(f"--circuit is steered by itself, without {' and '.join(named)}.")
+    asking = _read(replace(asked, emotion=None))
+    from interp.causal.circuit import Circuit
+    from interp.study import sentence
+
+    circuit = Circuit.load(path, asked.emotion)
+    model = _plain_model(asked)
+    facts = sentence.circuit_facts(model, path, circuit, asking.manner)
+    told = sentence.circuit_told(facts)
+    return _Steered(model, circuit, asking.manner, asking.wanted, facts, told)
+
+
+def _plain_model(asked: SentenceOptions) -> Any:
+    """The model, to which a sentence is given as it stands unless a chat template is asked for."""
+    template = asked.loading.chat_template or "off"
+    return load_model(asked.model, **{**asdict(asked.loading), "chat_template": template})
 
 
 @click.command(cls=GroupedCommand)

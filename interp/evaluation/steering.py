@@ -6,22 +6,25 @@ that costs, beside everything that it must be better than.
    and fluency wins.
 2. On the other half these arms are written, from the same seed and under the same stop rules:
    `unsteered`; `instruction`, which asks for the emotion in words; the direction (control "");
-   random directions of its length; and `shuffled`: the directions' own texts, held against every
-   emotion but their own.
+   `circuit`, where there are circuits, at a strength of its own, chosen in the same way; random
+   directions of the direction's length; and `shuffled`: the directions' own texts, held against
+   every emotion but their own.
 3. Every judge reads every text. Texts are priced by the unsteered model, given the plain prompt.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from interp.causal.circuit import Circuit, check_circuit
 from interp.causal.edits import add
 from interp.causal.forward import Encoded, open_prompts
 from interp.causal.generation import write_tokens
 from interp.causal.interventions import Intervention, Where
+from interp.causal.modulation import modulate
 from interp.causal.pooled import ALL
 from interp.causal.steered_texts import Judges, Written, judged, written_rows
 from interp.causal.steering import STEERED_AT, check_scales
@@ -30,7 +33,7 @@ from interp.causal.steps import check_direction, random_like, step
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.costs import costs, losses
-from interp.evaluation.steering_rows import Spoken, harmonic_of, known_mean, measured_rows
+from interp.evaluation.steering_rows import Spoken, measured_rows, scored
 from interp.models import LanguageModel
 from interp.models.generation import Decoding
 from interp.models.quantised import warn_of_rounding
@@ -46,12 +49,15 @@ RANDOM_DRAWS = 20
 Candidate = Mapping[str, Direction]
 """A direction per emotion, all of one layer."""
 
+CIRCUIT_SCALES = (0.5, 1.0, 2.0, 4.0)
+"""Strengths that circuits are tried at, in their parts' own shifts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SteeringTrial:
     """How steering is evaluated. `scales` count in `unit` (`interp.causal.steps`); `draws` are
     random directions; `instruction` asks for `{emotion}` and has the prompt as `{text}` (None: that
-    arm is left out).
+    arm is left out); `circuits`, one per emotion, are an arm of their own where there are any.
 
     Raises `UsageError` for scales that are not finite and above 0, fewer than one random direction,
     and an instruction without both fields.
@@ -63,6 +69,7 @@ class SteeringTrial:
     draws: int = RANDOM_DRAWS
     instruction: str | None = None
     decoding: Decoding = WRITTEN
+    circuits: Mapping[str, Circuit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_scales(self.scales)
@@ -106,17 +113,25 @@ def evaluate_steering(
             f"{len(candidates)} candidates of the emotions {', '.join(emotions) or 'none'} and "
             f"{len(judges)} judges: give at least one of each, and every emotion in each candidate."
         )
+    lacking = sorted(set(emotions) - set(trial.circuits))
+    if trial.circuits and lacking:
+        raise UsageError(f"there are circuits, and none of {', '.join(lacking)}: find these, too.")
     if model.quantised:
         warn_of_rounding(model.provenance, "steering")
+    for circuit in trial.circuits.values():
+        check_circuit(model, circuit)
     for direction in (one[emotion] for one in candidates for emotion in emotions):
         check_direction(model, direction)
     choose, report = split_prompts(model, prompts, trial.decoding.seed)
     tried = _Writer(model, choose, judges, trial)
-    best, scale, chosen = _chosen(tried, candidates)
+    usual = tried.unsteered(_site(candidates[0]))
+    best, scale, chosen = _chosen(tried, candidates, usual)
+    by_shifts, more = _chosen_of_circuits(tried, best, usual)
     again = replace(trial.decoding, seed=trial.decoding.seed + 1)
     final = _Writer(model, report, judges, replace(trial, decoding=again))
-    spoken = final.arms(best, scale)
-    rows = [*chosen, *_told(measured_rows(spoken, report.groups, emotions), best, scale, trial)]
+    spoken = [*final.arms(best, scale), *final.modulated(best, by_shifts)]
+    measured = measured_rows(spoken, report.groups, emotions)
+    rows = [*chosen, *more, *_told(measured, best, scale, trial, by_shifts=by_shifts)]
     rows += _told(_on_neutral(model, neutral, best, scale=scale, trial=trial), best, scale, trial)
     texts = [{**row, "half": "choose"} for row in tried.texts]
     return SteeringScores(rows, [*texts, *({**row, "half": "report"} for row in final.texts)])
@@ -159,6 +174,16 @@ class _Writer:
         added = [one.scale * step(candidate[one.emotion], unit) for one in meant]
         return self._write(meant, _site(candidate), np.stack(added))
 
+    def modulated(self, at: Candidate, scale: float) -> list[Spoken]:
+        """What it writes with each emotion's circuit moved; nothing where there are no circuits."""
+        found: list[Spoken] = []
+        for emotion in at if self.trial.circuits else ():
+            moved = modulate(
+                self._model, self.trial.circuits[emotion], scale=scale, where=self.trial.where
+            )
+            found += self._write([Spoken("circuit", emotion, scale)], _site(at), edits=moved)
+        return found
+
     def _instructed(self, emotion: str, site: Site) -> Spoken:
         asked = str(self.trial.instruction)
         given = [
@@ -175,13 +200,13 @@ class _Writer:
         added: Float[np.ndarray, "arm d_model"] | None = None,
         *,
         given: Sequence[Encoded] | None = None,
+        edits: Sequence[Intervention] = (),
     ) -> list[Spoken]:
-        """What is `meant`, written: all prompts under each of the vectors `added`; or behind other
-        prompts than the plain ones.
+        """What is `meant`, written: all prompts under each of the vectors `added`; under `edits`;
+        or behind other prompts than the plain ones.
         """
         n, trial = len(self._half.rows), self.trial
         plain = [*self._half.rows] * len(meant)
-        edits = []
         if added is not None:
             edits = [Intervention(site, add(np.repeat(added, n, axis=0)), trial.where)]
         tokens = write_tokens(self._model, given or plain, edits, trial.decoding)
@@ -198,8 +223,9 @@ class _Writer:
 
     def _keep(self, spoken: Spoken, site: Site, texts: Sequence[str]) -> None:
         arm = spoken.control, spoken.scale
-        where = self.trial.where if spoken.control in ("", "random") else "none"
-        written = Written(arm, spoken.emotion, site, where, texts, spoken.verdicts)
+        where = self.trial.where if spoken.control in ("", "random", "circuit") else "none"
+        place = None if spoken.control == "circuit" else site
+        written = Written(arm, spoken.emotion, place, where, texts, spoken.verdicts)
         rows = written_rows([written], self._half.texts, self._half.names)
         prices = [cost._asdict() for _ in spoken.verdicts for cost in spoken.costs]
         self.texts += [
@@ -207,30 +233,47 @@ class _Writer:
         ]
 
 
-def _chosen(writer: _Writer, candidates: Sequence[Candidate]) -> tuple[Candidate, float, TableRows]:
-    """The candidate and strength with the highest harmonic score, by the first judge; of equals the
-    first. Rows: the score of each.
+def _chosen(
+    writer: _Writer, candidates: Sequence[Candidate], usual: Spoken
+) -> tuple[Candidate, float, TableRows]:
+    """The candidate and strength with the highest harmonic score beside the `usual` texts, by the
+    first judge; of equals the first. Rows: the score of each.
     """
-    usual = writer.unsteered(_site(candidates[0]))
     rows: TableRows = []
     found: list[tuple[float, Candidate, float]] = []
-    trial, judge = writer.trial, next(iter(usual.verdicts))
+    trial = writer.trial
     for candidate in track(list(candidates), "choosing where to steer", unit="layer"):
         spoken = writer.steered(candidate, list(map(float, trial.scales)))
         for scale in map(float, trial.scales):
-            mine = [harmonic_of(one, usual) for one in spoken if one.scale == scale]
-            score = known_mean(np.array(mine).mean(axis=0), writer.groups)
-            found.append((score["value"], candidate, scale))
-            row = {"metric": "harmonic", "judge": judge, "emotion": ALL, "control": "", **score}
+            row = scored([one for one in spoken if one.scale == scale], usual, writer.groups)
+            found.append((row["value"], candidate, scale))
             rows += [{**one, "half": "choose"} for one in _told([row], candidate, scale, trial)]
     _, best, scale = max(found, key=lambda one: one[0])
     return best, scale, rows
 
 
-def _told(rows: TableRows, at: Candidate, scale: float, trial: SteeringTrial) -> TableRows:
-    """The rows, with where and how much was added."""
+def _chosen_of_circuits(writer: _Writer, at: Candidate, usual: Spoken) -> tuple[float, TableRows]:
+    """The strength of the circuits that is best in the same way, with its rows."""
+    scores: dict[float, float] = {}
+    rows: TableRows = []
+    for scale in CIRCUIT_SCALES if writer.trial.circuits else ():
+        row = scored(writer.modulated(at, scale), usual, writer.groups)
+        scores[scale] = row["value"]
+        told = _told([row], at, scale, writer.trial, by_shifts=scale)
+        rows += [{**one, "half": "choose"} for one in told]
+    return max(scores, key=scores.__getitem__, default=0.0), rows
+
+
+def _told(
+    rows: TableRows, at: Candidate, scale: float, trial: SteeringTrial, *, by_shifts: float = 0.0
+) -> TableRows:
+    """The rows, with where and how much was added; of the circuits, by how many shifts."""
     place = {**site_columns(_site(at)), "method": "steering", "unit": trial.unit, "half": "report"}
-    return [{**place, "scale": scale, **row} for row in rows]
+    moved = {"scale": by_shifts, "unit": "shift", "site": "", "layer": np.nan}
+    return [
+        {**place, "scale": scale, **(moved if row.get("control") == "circuit" else {}), **row}
+        for row in rows
+    ]
 
 
 def _on_neutral(

@@ -106,6 +106,14 @@ def success_rows_of(found: Reached, groups: Labels, emotions: Sequence[str]) -> 
     return rows
 
 
+def scored(spoken: Sequence[Spoken], usual: Spoken, groups: Labels) -> TableRow:
+    """The row of one arm's harmonic score by the first judge, all emotions together."""
+    mine = [harmonic_of(one, usual) for one in spoken]
+    about = {"metric": "harmonic", "judge": next(iter(usual.verdicts)), "emotion": ALL}
+    score = known_mean(np.array(mine).mean(axis=0), groups)
+    return {**about, "control": spoken[0].control, **score}
+
+
 def harmonic_of(one: Spoken, usual: Spoken, judge: str = "") -> Float[np.ndarray, " prompt"]:
     """Of each text the harmonic mean of success (1 or 0, by `judge`, else by the first) and
     fluency beside the `usual` text; NaN where that is a breakdown.

@@ -23,6 +23,7 @@ from interp.causal.patching import Patches, patch_pairs
 from interp.causal.steering import steer
 from interp.defaults import DIRECTION
 from interp.evaluation.attributed_truth import check_attribution
+from interp.evaluation.circuit_truth import check_circuits
 from interp.evaluation.geometry_truth import check_geometry, check_spaces
 from interp.evaluation.judges import oracle
 from interp.evaluation.persisting_truth import check_persistence
@@ -223,6 +224,7 @@ CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[TableRow]
     "patching": check_patching,
     "attribution": check_attribution,
     "ablation": check_ablation,
+    "circuits": check_circuits,
     "steering": check_steering,
     "reception": check_reception,
     "transfer": check_transfer,

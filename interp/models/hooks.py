@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.errors import InternalError, UsageError
@@ -33,6 +35,8 @@ class Hooked(Weights):
     The hooks that are on the bridge when it is put on are its own, and stay.
     """
 
+    _traced = False
+
     def __init__(self, bridge: TransformerBridge) -> None:
         self.bridge = bridge
         self._names = frozenset(bridge.hook_dict)
@@ -41,20 +45,33 @@ class Hooked(Weights):
         self._own_hooks = self._hooks_now()
 
     @contextmanager
-    def hooked(self, hooks: Sequence[Hook], *, gradient: bool = False) -> Iterator[None]:
+    def hooked(self, hooks: Sequence[Hook]) -> Iterator[None]:
         """Keep `hooks` on the model for a while; they are gone afterwards, after an exception too.
 
-        With `gradient` what is computed meanwhile can be differentiated. Raises `UsageError` for a
-        name the model lacks, `InternalError` when a hook is left behind.
+        Raises `UsageError` for a name the model lacks, `InternalError` when a hook is left behind.
         """
         for name, _ in hooks:
             self._check_hook(name)
         before = self.count_hooks()
-        with torch.set_grad_enabled(gradient), self.bridge.hooks(fwd_hooks=list(hooks)):
+        with torch.set_grad_enabled(self._traced), self.bridge.hooks(fwd_hooks=list(hooks)):
             yield
         if self.count_hooks() != before:
             counted = f"had {before}, has {self.count_hooks()}"
             raise InternalError(f"{self.name}: hooks were left on the model ({counted}).")
+
+    @contextmanager
+    def traced(self) -> Iterator[None]:
+        """While open, passes keep what `slopes` needs to go back through them; else they do not."""
+        before, self._traced = self._traced, True
+        try:
+            yield
+        finally:
+            self._traced = before
+
+    def slopes(self, number: Float[Tensor, ""], by: Tensor) -> Tensor:
+        """The derivative of a number, which traced passes gave, by each entry of `by`."""
+        (found,) = torch.autograd.grad(number, by)
+        return found
 
     def hooks_clean(self) -> bool:
         """Whether the hooks on the model are those that were there when it was loaded."""

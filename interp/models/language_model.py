@@ -3,7 +3,7 @@ tokenizer.
 
 It stands on TransformerLens's `TransformerBridge` in the raw basis: the weights and the residual
 stream are Hugging Face's own, nothing is folded or centred. The model is in evaluation mode; its
-weights take no gradient, and a pass records one only where it is asked to.
+weights take no gradient, and a pass records one only inside `traced`.
 """
 
 import inspect
@@ -124,10 +124,10 @@ class LanguageModel(Reader, Hooked):
         raise InternalError(f"{self.name}: the forward pass did not reach layer {stop_at_layer}.")
 
     def last_logits(
-        self, batch: Batch, *, hooks: Sequence[Hook] = (), gradient: bool = False
+        self, batch: Batch, *, hooks: Sequence[Hook] = ()
     ) -> Float[Tensor, "batch d_vocab"]:
         """Logits at each row's last real token; where the model can, no other position is
-        unembedded. With `gradient` they can be differentiated by what a hook hands on.
+        unembedded.
         """
         self._check_width(batch.ids.shape[1])
         columns, place = torch.unique(batch.last, return_inverse=True)
@@ -137,7 +137,7 @@ class LanguageModel(Reader, Hooked):
         if self.spread:
             columns = torch.arange(int(columns[0]), batch.ids.shape[1])
             place, keep = batch.last - columns[0], len(columns)
-        with self.hooked(hooks, gradient=gradient):
+        with self.hooked(hooks):
             logits = self._run(batch.ids, batch.mask, logits_to_keep=keep)
         place = place if logits.shape[1] == len(columns) else batch.last
         return logits[torch.arange(len(batch.lengths)), place.to(logits.device)]

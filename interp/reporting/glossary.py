@@ -73,6 +73,15 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "Silencing parts of the model: here by giving them what they hold in another text.",
     ),
     (
+        "circuit",
+        "A small set of heads and neurons, chosen to carry an emotion.",
+    ),
+    (
+        "faithfulness",
+        "The share of what the whole model does that is left when only the circuit is kept: 1 all, "
+        "0 nothing. CPR is its mean over sizes of the circuit.",
+    ),
+    (
         "natural length",
         "The distance between emotional texts and their twins along the direction, on scenarios "
         "that did not make it. Strength 1 of steering adds this much.",

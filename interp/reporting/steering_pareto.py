@@ -13,6 +13,7 @@ _ARMS = {
     "instruction": "instruction in words",
     "random": "random directions",
     "unsteered": "unsteered",
+    "circuit": "circuit",
 }
 """The arms that have a price of their own, and how they are called."""
 

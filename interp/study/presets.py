@@ -26,9 +26,10 @@ class Preset:
     which patching is tried, at the sites `patched`. `pairs`: pairs per emotion in a causal stage.
     `ks` and `draws`: how many components are ablated together, and how many random choices stand
     beside them. `tried`: how many of the heads (and of the neurons) that attribution ranks first
-    are patched exactly, and as many others. `prompts` and `scales`: prompts that are steered, and
-    strengths. `followed`: scenarios per emotion that are read on behind their end, up to `offsets`
-    tokens behind it.
+    are patched exactly, and as many others. `shares`: shares of all heads and neurons that a
+    circuit keeps, in `kept_pairs` pairs per emotion. `prompts` and `scales`: prompts that are
+    steered, and strengths. `followed`: scenarios per emotion that are read on behind their end, up
+    to `offsets` tokens behind it.
     """
 
     twins_only: bool
@@ -39,6 +40,8 @@ class Preset:
     ks: tuple[int, ...]
     draws: int
     tried: int
+    shares: tuple[float, ...]
+    kept_pairs: int
     prompts: int
     scales: tuple[float, ...]
     followed: int
@@ -55,6 +58,8 @@ PRESETS: Mapping[str, Preset] = {
         ks=(4,),
         draws=6,
         tried=4,
+        shares=(0.05, 0.5),
+        kept_pairs=2,
         prompts=16,
         scales=(1.0, 2.0),
         followed=6,
@@ -69,6 +74,8 @@ PRESETS: Mapping[str, Preset] = {
         ks=(1, 4, 8),
         draws=12,
         tried=4,
+        shares=(0.01, 0.1, 0.5),
+        kept_pairs=3,
         prompts=32,
         scales=(0.5, 1.0, 1.5, 2.0, 3.0),
         followed=12,
@@ -83,6 +90,8 @@ PRESETS: Mapping[str, Preset] = {
         ks=(1, 2, 4, 8),
         draws=100,
         tried=16,
+        shares=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+        kept_pairs=8,
         prompts=32,
         scales=(0.5, 1.0, 1.5, 2.0, 3.0),
         followed=200,
@@ -159,6 +168,7 @@ def _counts(preset: Preset, full: Preset) -> Sequence[tuple[str, int, int]]:
         ("pairs per emotion in the causal stages", preset.pairs, full.pairs),
         ("numbers of components that are ablated together", len(preset.ks), len(full.ks)),
         ("heads and neurons that are held against an exact patch", preset.tried, full.tried),
+        ("sizes of a circuit", len(preset.shares), len(full.shares)),
         ("prompts that are steered", preset.prompts, full.prompts),
         ("strengths of steering", len(preset.scales), len(full.scales)),
         ("scenarios per emotion that are read on", preset.followed, full.followed),

@@ -5,13 +5,16 @@ with the same seed and stop rules; and what the steering cost.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from interp.causal.circuit import Circuit
 from interp.causal.forward import Encoded, open_prompts
 from interp.causal.generation import write_tokens
 from interp.causal.interventions import Intervention, Where
+from interp.causal.modulation import modulate
 from interp.causal.steering import STEERED_AT
 from interp.causal.steps import UNITS, Strength, Weighted, pushes, step
 from interp.directions import Direction
@@ -95,19 +98,24 @@ def mixed(source: DirectionSource, weights: Mapping[str, float]) -> list[tuple[D
 def say(
     model: LanguageModel,
     prompts: Sequence[Prompt],
-    mixture: Sequence[Weighted],
+    steered: Sequence[Weighted] | Circuit,
     manner: Manner,
     *,
     arms: Sequence[str] = (UNSTEERED, STEERED),
     told: ToldArm | None = None,
 ) -> Said:
-    """Each prompt continued in every arm. Each arm is a batch of its own, so that both draw the
-    same numbers, and a scale of 0 gives the unsteered text. Raises as `interp.steer`.
+    """Each prompt continued in every arm: as it is, and steered along a mixture of directions, or
+    by a circuit (whose shifts the manner's scale counts in). Each arm is a batch of its own, so
+    that both draw the same numbers, and a scale of 0 gives the unsteered text. Raises as
+    `interp.steer` and `modulate`.
     """
     rows = open_prompts(model, prompts)
-    strength = Strength(manner.scale, manner.unit)
-    steered = pushes(model, rows, mixture, strength, where=manner.where)
-    added: dict[str, list[Intervention]] = {UNSTEERED: [], STEERED: steered}
+    if isinstance(steered, Circuit):
+        edits = modulate(model, steered, scale=manner.scale, where=manner.where)
+    else:
+        strength = Strength(manner.scale, manner.unit)
+        edits = pushes(model, rows, steered, strength, where=manner.where)
+    added: dict[str, list[Intervention]] = {UNSTEERED: [], STEERED: edits}
     tokens = {
         arm: write_tokens(
             model,
@@ -168,6 +176,33 @@ def facts(
         "natural_lengths": None if alone is None else _known(length / alone.length),
         **asdict(manner.decoding),
     }
+
+
+def circuit_facts(
+    model: LanguageModel, path: Path, circuit: Circuit, manner: Manner
+) -> dict[str, Any]:
+    """The same of steering by a circuit: the file, the emotion, and how much is moved how far."""
+    return {
+        "model": model.name,
+        "digest": model.provenance.get("digest"),
+        "circuit": str(path),
+        "emotion": circuit.emotion,
+        "heads": len(circuit.heads),
+        "neurons": len(circuit.neurons),
+        "where": list(manner.where),
+        "scale": manner.scale,
+        "unit": "shift",
+        **asdict(manner.decoding),
+    }
+
+
+def circuit_told(facts: Mapping[str, Any]) -> str:
+    """Those facts in a line for people."""
+    return (
+        f"steered to {facts['emotion']}: {facts['heads']} heads and {facts['neurons']} neurons "
+        f"moved by {facts['scale']:g} times what twins differ by, at "
+        f"{' and '.join(facts['where'])}.\ncircuit: {facts['circuit']}."
+    )
 
 
 def facts_told(facts: Mapping[str, Any]) -> str:

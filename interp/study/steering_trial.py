@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pandas as pd
 
 import stimuli
 from interp.analysis.emotion_directions import usual_layer
+from interp.causal.circuit import Circuit, load_circuits
 from interp.errors import ArtefactError, DataError, UsageError
 from interp.evaluation.judges import check_judges, judges_of
 from interp.evaluation.readouts import find_testbed, readout_for
@@ -58,6 +59,7 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
     emotions = list(how.emotions) or wanted.emotions()
     wanted.check(emotions)
     prompts = prompts_of(asked.model, wanted.battery, how)
+    circuits = {} if how.circuit is None else load_circuits(how.circuit)
     start, heard = time.monotonic(), []
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -74,7 +76,7 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
             prompts,
             _candidates(model, wanted, emotions, how.layers),
             judges,
-            _trial(asked, how),
+            _trial(asked, how, circuits),
             neutral=_neutral(wanted.battery),
         )
         heard = list(dict.fromkeys(str(one.message) for one in told))
@@ -148,7 +150,9 @@ def _candidates(
     ]
 
 
-def _trial(asked: SentenceOptions, how: TrialOptions) -> SteeringTrial:
+def _trial(
+    asked: SentenceOptions, how: TrialOptions, circuits: Mapping[str, Circuit]
+) -> SteeringTrial:
     instruction = how.instruction
     if instruction is None and find_testbed(asked.model) is None:
         instruction = INSTRUCTION
@@ -158,6 +162,7 @@ def _trial(asked: SentenceOptions, how: TrialOptions) -> SteeringTrial:
         where=tuple(asked.where.split("+")),
         draws=how.draws,
         instruction=instruction,
+        circuits=circuits,
         decoding=Decoding(
             max_new_tokens=asked.max_new_tokens, temperature=asked.temperature, seed=asked.seed
         ),

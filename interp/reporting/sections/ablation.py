@@ -91,7 +91,7 @@ def ablation_label(table: pd.DataFrame) -> Figure:
 
 
 def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
-    rows = _with_ranges(select(table, metric=metric))
+    rows = with_ranges(select(table, metric=metric))
     rows = rows[
         (column(rows, "emotion") == column(rows, "target")) | (column(rows, "target") == "")
     ]
@@ -127,7 +127,7 @@ def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
     return figure
 
 
-def _with_ranges(rows: pd.DataFrame) -> pd.DataFrame:
+def with_ranges(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with the range of random draws in the place of an interval, to be drawn as a
     band.
     """

@@ -1,0 +1,300 @@
+"""Faithfulness: does the circuit alone do what the whole model does?
+
+    f(C) = (m(C) - m(empty)) / (m(all) - m(empty))
+
+Everything outside C is knocked out of the affective text, by default put to what it is in the
+neutral twin: at every token that may differ (reach `all`), or at the text's last token alone
+(`last`), which is where circuits are found: then what the model made of earlier tokens stays, and
+the question is what takes it up. The outcome m is the log-probability of the emotion's words
+(nats), as in the stage ablation; beside it stands the projection on the reference direction, which
+chose the parts and so proves nothing by itself. C grows over shares k of all heads and of all
+neurons (at least one each):
+
+    CPR = integral of f(C_k) dk from 0 to 1,  CMD = integral of |1 - f(C_k)| dk
+
+by the trapezoid rule, with f(nothing) = 0 and f(all) = 1. Source: Mueller et al. 2025 (MIB), on
+nodes instead of edges. Beside the circuit's own order of parts stand random orders of the same
+layers, and the order by exact ablation of single parts. What is left without the circuit
+(`left_without`) says whether it is complete, and `needed` whether it is minimal: the share of its
+parts without which f surely falls (after Wang et al. 2022).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.causal.bench import Bench, Kept, Knockout
+from interp.causal.circuit import Circuit
+from interp.causal.circuit_search import Order, like
+from interp.causal.contributions import KINDS, Component
+from interp.causal.knockout import REACHES, measure
+from interp.causal.matching import width
+from interp.defaults import STAND_IN
+from interp.errors import UsageError
+from interp.models import LanguageModel
+from interp.sites import Site
+
+SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""The shares of MIB."""
+
+ORDERS = 20
+"""Random orders beside a circuit, over all emotions together, at least."""
+
+OUTCOMES = {"words": "score", "projection": "projection"}
+"""What is measured, and where `Effects` has it."""
+
+
+class Candidate(NamedTuple):
+    """A circuit, the order of all parts that begins with its own, and their order by single
+    ablation (None: not asked).
+    """
+
+    circuit: Circuit
+    order: Order
+    single: Order | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaithfulnessTrial:
+    """How faithfulness is measured: the `shares` of parts, the random orders (`draws`), the parts
+    of each kind whose removal from the circuit is `tried`, what stands in for what is outside
+    (`mode`) and where (`reach`), and the seed.
+
+    Raises `UsageError` for a share outside (0, 1], fewer than one random order, or another reach.
+    """
+
+    shares: Sequence[float] = SHARES
+    draws: int = ORDERS
+    tried: int = 8
+    mode: str = STAND_IN
+    reach: str = "all"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        odd = [share for share in self.shares if not 0 < share <= 1]
+        if odd or self.draws < 1 or self.tried < 0:
+            raise UsageError(
+                f"shares {tuple(self.shares)}, {self.draws} random orders, {self.tried} parts "
+                "tried: shares lie above 0 and up to 1, and there is at least one random order."
+            )
+        if self.reach not in REACHES:
+            raise UsageError(f"unknown reach {self.reach!r}: choose one of {', '.join(REACHES)}.")
+
+
+class Sized(NamedTuple):
+    """How many parts of each kind are kept, and the share of all that this is."""
+
+    share: float
+    parts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """One outcome of one emotion, in each of its pairs: what it is of the whole model less that of
+    nothing (`effect`), and of what is kept less that of nothing.
+
+    `circuit` is that of the circuit itself, `without` that of all but the circuit (and
+    `random_without` of all but random ones), `lacking` that of the circuit without one of its
+    parts; `own`, `single` and `random` are those of the first parts of each order, over the levels
+    of `sizes`, of which the first is the circuit's own size.
+    """
+
+    effect: Float[np.ndarray, " pair"]
+    without: Float[np.ndarray, " pair"]
+    random_without: Float[np.ndarray, "draw pair"]
+    lacking: Float[np.ndarray, "part pair"]
+    own: Float[np.ndarray, "level pair"]
+    single: Float[np.ndarray, "level pair"] | None
+    random: Float[np.ndarray, "draw level pair"]
+    sizes: tuple[Sized, ...]
+
+    @property
+    def circuit(self) -> Float[np.ndarray, " pair"]:
+        """The circuit's own."""
+        return self.own[0]
+
+
+def measure_circuits(
+    bench: Bench, candidates: Sequence[Candidate], trial: FaithfulnessTrial
+) -> dict[str, dict[str, Measured]]:
+    """Every outcome of each circuit in the bench's pairs of its emotion: by emotion, and by the
+    names of `OUTCOMES`.
+
+    Raises `UsageError` for an emotion that the readout has no words for or the bench no pair of,
+    and as `measure`.
+    """
+    bound = bench.readout.bind(bench.model)
+    found: dict[str, dict[str, Measured]] = {}
+    waiting: list[_Plans] = []
+    for candidate in candidates:
+        bound.column(candidate.circuit.emotion)
+        waiting.append(_planned(bench, candidate, trial))
+        units = sum(map(len, candidate.order.values()))
+        if units * sum(len(one.listed) for one in waiting) > MASK_BYTES:
+            found |= _run(bench, waiting, trial)
+            waiting = []
+    return found | (_run(bench, waiting, trial) if waiting else {})
+
+
+MASK_BYTES = 256 << 20
+"""Bytes of what plans keep, at which those that wait are run."""
+
+
+class _Plans(NamedTuple):
+    """What is kept of a circuit's model, plan by plan, in the parts that `Measured` has."""
+
+    emotion: str
+    pairs: tuple[int, ...]
+    sizes: tuple[Sized, ...]
+    parts: Mapping[str, Sequence[Kept | None]]
+
+    @property
+    def listed(self) -> list[Knockout]:
+        """The plans, one part behind the other."""
+        return [Knockout((), self.pairs, one) for part in self.parts.values() for one in part]
+
+
+def _planned(bench: Bench, candidate: Candidate, trial: FaithfulnessTrial) -> _Plans:
+    emotion = candidate.circuit.emotion
+    own = tuple(i for i, one in enumerate(bench.emotions) if one == emotion)
+    if not own:
+        raise UsageError(f"no pair of the bench evokes {emotion!r}: faithfulness needs some.")
+    draw = np.random.default_rng(trial.seed)
+    random = [like(candidate.order, draw) for _ in range(trial.draws)]
+    single = [] if candidate.single is None else [candidate.single]
+    sizes = sized(candidate, trial.shares)
+
+    def kept(order: Order, level: int = 0) -> Kept:
+        return kept_of(bench.model, order, sizes[level].parts)
+
+    inner = kept(candidate.order)
+    parts: dict[str, Sequence[Kept | None]] = {
+        "whole": [None],
+        "empty": [{site: np.zeros_like(units) for site, units in inner.items()}],
+        "without": [_all_but(inner), *(_all_but(kept(order)) for order in random)],
+        "lacking": [_lacking(inner, one) for one in tried_parts(candidate.circuit, trial.tried)],
+    }
+    parts |= {
+        name: [kept(order, level) for order in orders for level in range(len(sizes))]
+        for name, orders in (("own", [candidate.order]), ("single", single), ("random", random))
+    }
+    return _Plans(emotion, own, sizes, parts)
+
+
+def _run(
+    bench: Bench, planned: Sequence[_Plans], trial: FaithfulnessTrial
+) -> dict[str, dict[str, Measured]]:
+    """All these plans in one go, and what each circuit's came to."""
+    listed = [plan for one in planned for plan in one.listed]
+    effects = measure(bench, listed, mode=trial.mode, reach=trial.reach)
+    found: dict[str, dict[str, Measured]] = {}
+    first = 0
+    for one in planned:
+        rows = slice(first, first + len(one.listed))
+        first = rows.stop
+        found[one.emotion] = {
+            name: _measured(getattr(effects, column)[rows, list(one.pairs)], one)
+            for name, column in OUTCOMES.items()
+        }
+    return found
+
+
+def _measured(values: Float[np.ndarray, "plan pair"], planned: _Plans) -> Measured:
+    """An outcome under each plan, less that of nothing kept."""
+    ends = np.cumsum([len(part) for part in planned.parts.values()])[:-1]
+    of = dict(zip(planned.parts, np.split(values, ends), strict=True))
+    gains = {name: part - of["empty"][0] for name, part in of.items()}
+    n, levels = len(planned.pairs), len(planned.sizes)
+    single = gains["single"].reshape(-1, levels, n)
+    return Measured(
+        effect=gains["whole"][0],
+        without=gains["without"][0],
+        random_without=gains["without"][1:],
+        lacking=gains["lacking"],
+        own=gains["own"],
+        single=single[0] if len(single) else None,
+        random=gains["random"].reshape(-1, levels, n),
+        sizes=planned.sizes,
+    )
+
+
+def sized(candidate: Candidate, shares: Sequence[float]) -> tuple[Sized, ...]:
+    """The circuit's own size, and those of the shares below 1 that differ, in rising order."""
+    whole = {kind: len(parts) for kind, parts in candidate.order.items()}
+    own = {kind: len(candidate.circuit.nodes[kind]) for kind in whole}
+    found = [Sized(sum(own.values()) / sum(whole.values()), own)]
+    for share in sorted(set(shares)):
+        parts = {kind: int(np.ceil(round(share * n, 9))) for kind, n in whole.items()}
+        if share < 1 and parts != whole and parts not in [one.parts for one in found[1:]]:
+            found.append(Sized(share, parts))
+    return tuple(found)
+
+
+def kept_of(model: LanguageModel, order: Order, parts: Mapping[str, int]) -> Kept:
+    """The first so many heads and neurons of an order, as what a knock-out keeps."""
+    found: dict[Site, np.ndarray] = {}
+    for kind, places in order.items():
+        name = KINDS[kind]
+        masks = np.zeros((model.dims.n_layers, width(name, model)), dtype=bool)
+        chosen = places[: parts[kind]]
+        masks[chosen[:, 0], chosen[:, 1]] = True
+        found |= {Site(name, layer): masks[layer] for layer in np.unique(places[:, 0]).tolist()}
+    return found
+
+
+def by_single_ablation(
+    bench: Bench, candidates: Sequence[Candidate], *, n: int, trial: FaithfulnessTrial
+) -> list[Candidate]:
+    """The candidates with their order by single ablation: the first `n` heads and neurons of each
+    order, put in the order of what each takes from the emotion's words when it is knocked out
+    alone, in the bench's pairs (which are to be those that chose the circuit).
+    """
+    plans: list[Knockout] = []
+    for candidate in candidates:
+        emotion = candidate.circuit.emotion
+        own = tuple(i for i, one in enumerate(bench.emotions) if one == emotion)
+        plans.append(Knockout((), own))
+        plans += [Knockout((part,), own) for part in _first(candidate.order, n)]
+    effects = measure(bench, plans, mode=trial.mode, reach=trial.reach)
+    scores = np.array(
+        [row[list(plan.pairs)].mean() for row, plan in zip(effects.score, plans, strict=True)]
+    )
+    found, first = [], 0
+    for candidate in candidates:
+        single, whole = {}, scores[first]
+        first += 1
+        for kind, places in candidate.order.items():
+            drops = whole - scores[first : first + len(places[:n])]
+            first += len(drops)
+            ranked = places[:n][np.argsort(-drops, kind="stable")]
+            single[kind] = np.concatenate([ranked, places[n:]])
+        found.append(candidate._replace(single=single))
+    return found
+
+
+def _first(order: Order, n: int) -> list[Component]:
+    """The first `n` parts of each kind."""
+    return [Component(KINDS[kind], *place) for kind in order for place in order[kind][:n].tolist()]
+
+
+def tried_parts(circuit: Circuit, n: int) -> list[Component]:
+    """The heaviest `n` heads and `n` neurons of a circuit."""
+    return [
+        Component(KINDS[kind], node.layer, node.index)
+        for kind, nodes in circuit.nodes.items()
+        for node in nodes[:n]
+    ]
+
+
+def _all_but(kept: Kept) -> Kept:
+    return {site: ~units for site, units in kept.items()}
+
+
+def _lacking(kept: Kept, part: Component) -> Kept:
+    site = Site(part.name, part.layer)
+    mask = kept[site].copy()
+    mask[part.index] = False
+    return {**kept, site: mask}

@@ -1,0 +1,99 @@
+"""The command `circuit`, which finds circuits, writes them down and says what they are worth."""
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from interp.cli.loading import load_model
+from interp.cli.options import GroupedCommand, as_json, gathered
+from interp.cli.printing import show
+from interp.errors import UsageError
+from interp.sentence_options import CircuitOptions
+
+
+@click.command(cls=GroupedCommand)
+@gathered(CircuitOptions, into="asked")
+@as_json
+def circuit(asked: CircuitOptions, as_json: bool) -> None:
+    """Find the heads and neurons that carry each emotion on one half of the scenarios, write them
+    into a file, and say what they are worth on the other half.
+
+    \b
+      interp circuit --model storyworld --stimuli storyworld --emotion anger --out anger.json
+    """
+    import stimuli
+
+    battery = stimuli.load(asked.stimuli)
+    emotions = _emotions(asked.emotion, battery.pairs().emotions)
+    if asked.out.is_dir():
+        raise UsageError(f"{asked.out} is a folder: name a file, such as circuit.json.")
+    model = load_model(asked.model, **asdict(asked.loading))
+    from interp.causal.circuit import save_circuits
+    from interp.causal.faithfulness import FaithfulnessTrial
+    from interp.causal.knockout import REACHES
+    from interp.study.circuits import gather, rows_of, search_all
+
+    material = gather(model, battery, emotions, budget=asked.budget, seed=asked.seed)
+    searched = search_all(material, emotions, budget=asked.budget)
+    save_circuits(asked.out, [one.circuit for one in searched.values()])
+    trials = [FaithfulnessTrial(tried=0, reach=reach, seed=asked.seed) for reach in REACHES]
+    rows = rows_of(material, searched, trials, n_pairs=asked.pairs)
+    told = [_told(emotion, one.circuit, rows) for emotion, one in searched.items()]
+    if as_json:
+        told_rows = [{name: _plain(value) for name, value in row.items()} for row in rows]
+        found = {"out": str(asked.out), "circuits": told, "rows": told_rows}
+        click.echo(json.dumps(found, indent=1, allow_nan=False))
+        return
+    show(told, as_json=False)
+    click.echo(asked.out)
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON has it: what was not measured is null."""
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _emotions(text: str, known: tuple[str, ...]) -> list[str]:
+    """The emotions between commas; `all` are those that have twins."""
+    if text == "all":
+        return list(known)
+    named = [part.strip() for part in text.split(",")]
+    lacking = [one for one in named if one not in known]
+    if lacking or len(set(named)) < len(named):
+        asked = f"{lacking[0]!r} has no twins" if lacking else "an emotion is named twice"
+        raise UsageError(
+            f"--emotion {text}: {asked}; the battery has {', '.join(known) or 'none'}."
+        )
+    return named
+
+
+def _told(emotion: str, circuit: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a person is told of a circuit: its size, and by each reach f, what random circuits
+    hold, what is left without it, and CPR.
+    """
+    mine = [r for r in rows if r.get("emotion") == emotion and r.get("outcome") == "words"]
+    told: dict[str, Any] = {
+        "emotion": emotion,
+        "heads": len(circuit.heads),
+        "neurons": len(circuit.neurons),
+    }
+    for reach in dict.fromkeys(row["reach"] for row in mine):
+        for name, metric, control in _TOLD:
+            wanted = {"reach": reach, "metric": metric, "control": control}
+            found = [r for r in mine if all(r.get(key) == value for key, value in wanted.items())]
+            told[f"{name} ({reach})"] = round(found[0]["value"], 3) if found else None
+    return told
+
+
+_TOLD = (
+    ("f", "circuit_faithfulness", ""),
+    ("f random", "circuit_faithfulness", "random"),
+    ("left without", "left_without", ""),
+    ("CPR", "cpr", ""),
+)
+
+
+COMMANDS = (circuit,)
