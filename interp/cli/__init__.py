@@ -17,13 +17,14 @@ from typing import NoReturn, TextIO
 import click
 
 import interp
-from interp.cli import captures, models, sentences, stimuli, study
+from interp.cli import captures, models, sentences, stimuli, study, trials
 from interp.cli.printing import printable, show_warning
 from interp.errors import InterpError, ResourceError
 
 COMMANDS = (
     *study.COMMANDS,
     *sentences.COMMANDS,
+    *trials.COMMANDS,
     *captures.COMMANDS,
     *models.COMMANDS,
     *stimuli.COMMANDS,
