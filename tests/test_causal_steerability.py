@@ -99,5 +99,7 @@ def test_the_figure_shows_every_prompt_and_names_the_share():
         for x in drawn.get_offsets()[:, 0].tolist()
     ]
     assert sorted(dots) == pytest.approx(sorted([*[1.0] * 6, -1.0, 0.5] * 3))
-    assert [text.get_text() for text in panel.texts] == ["0.125 [0.015, 0.580]"] * 3
+    share = next(one for one in rows if one["metric"] == "anti_steerable")
+    told = f"0.125 [{share['ci_low']:.3f}, {share['ci_high']:.3f}]"
+    assert [text.get_text() for text in panel.texts] == [told] * 3
     assert [label.get_text() for label in panel.get_yticklabels()] == ["fear", "joy", "all"]

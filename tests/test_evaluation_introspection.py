@@ -177,7 +177,8 @@ def test_answers_are_the_words_under_the_vector(tiny_model):
         expected = [float(logs[list(tokens[one])].logsumexp(0)) for one in ("a", "b")]
         np.testing.assert_allclose(found[1, at], expected, atol=1e-4)
         assert np.abs(found[0, at] - expected).max() > 1e-3
-    with pytest.raises(UsageError, match="has no word for c"):
+    lacking = pytest.warns(UserWarning, match="for c have no tokens")
+    with lacking, pytest.raises(UsageError, match="has no word for c"):
         answers(tiny, items, Readout({"a": ["dog"], "c": ["zzz"]}, ""), site, vector[None])
 
 
@@ -242,7 +243,7 @@ def test_the_command_asks_and_says_no_more_than_it_found(tiny_folder, tmp_path, 
     out = tmp_path / "out"
     save(with_twins(), tmp_path / "twins.jsonl")
     given = ("--model", tiny_folder("llama"), "--stimuli", tmp_path / "twins.jsonl")
-    given += ("--layers", "1,2")
+    given += ("--layers", "1,2", "--n-pairs", 12)
     code, printed = outcome("introspect", *given, "--scales", "1", "--out", out)
     assert code == 0, printed
     assert "is not found" in printed or "cannot be said" in printed

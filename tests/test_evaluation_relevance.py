@@ -85,7 +85,7 @@ def test_stories_belong_to_their_own_beginnings_until_they_are_exchanged():
     others = other_prompts(first, seed=0)
     own, shuffled = np.array(relevances(model, rows, written, others)).T
     exchanged = np.array(relevances(model, rows, written[1:] + written[:1], others))[:, 0]
-    assert own.mean() > 0.9
-    assert exchanged.mean() < 0.6
+    assert own.mean() > 0.75
+    assert exchanged.mean() < own.mean() - 0.2
     assert shuffled.mean() == pytest.approx(0.5, abs=0.25)
     assert Relevance._fields == ("relevance", "relevance_shuffled")

@@ -146,9 +146,13 @@ def test_blank_texts_make_no_sheet():
 
 def test_a_sheet_goes_from_the_command_to_a_person_and_back(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setattr("interp.study.steering_trial.FIGURES", ())  # drawn in other tests
     path, out = tmp_path / "to_fill.csv", tmp_path / "out"
     given = ("--model", tiny_folder("llama"), "--stimuli", write(tmp_path / "crossed.jsonl"))
-    asked = ("--n-prompts", 6, "--draws", 2, "--max-new-tokens", 3, "--layers", 1, "--scales", 1)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("the dog ran home\nshe was\nit was cold\nhe ran\nthey saw\na dog ran")
+    asked = ("--prompts", prompts, "--draws", 1, "--max-new-tokens", 3, "--layers", 1)
+    asked += ("--scales", 1, "--emotions", "joy,fear", "--instruction", "{emotion} {text}")
     asked += ("--judge", "lexicon", "--sheet", path)
     code, printed = outcome("evaluate-steering", *given, "--out", out, *asked)
     assert code == 0, printed

@@ -28,6 +28,7 @@ from interp.evaluation.steering_rows import (
 )
 from interp.models import load
 from interp.models.generation import Decoding
+from interp.reporting.select import measured
 from interp.reporting.steerability import steering_map
 from interp.reporting.steering_pareto import steering_pareto
 from interp.results import table
@@ -162,16 +163,20 @@ def test_slopes_are_of_the_prompts_that_chose_nothing(found):
 
 
 def test_the_three_scores_are_joined_beside_their_control(found):
-    """What the planted model writes does not depend on the prompt: no text is relevant, so that
-    the overall score is lower than that of success and fluency.
-    """
     rows, texts = table(found.rows), table(found.texts)
     told = rows[(rows.half == "report") & (rows.emotion == "all") & (rows.control == "")]
     value = told.drop_duplicates("metric").set_index("metric")["value"]
-    mine = texts[(texts.half == "report") & (texts.control == "") & (texts.judge == "oracle")]
+    written = texts[(texts.half == "report") & (texts.judge == "oracle")]
+    mine, usual = (written[written.control == one] for one in ("", "unsteered"))
     for metric in ("relevance", "relevance_shuffled"):
         assert value[metric] == pytest.approx(mine[metric].mean())
-    assert value["overall"] < value["harmonic"]
+    before, by_hand = usual.set_index("item").perplexity, []
+    for one in mine.itertuples():
+        fluent = min(1, before[one.item] / one.perplexity) if one.distinct_2 >= 0.5 else 0
+        scores = (one.value, fluent, max(0, 2 * one.relevance - 1))
+        by_hand.append(3 / sum(1 / score for score in scores) if all(scores) else 0)
+    assert value["overall"] == pytest.approx(np.mean(by_hand))
+    assert value["overall"] > 0
     assert value["valid"] == 1
 
 
@@ -247,7 +252,7 @@ def test_the_figure_shows_the_table(found):
         if isinstance(one, collections.PathCollection)
         for point in one.get_offsets().tolist()
     ]
-    price = values(found, metric="perplexity_ratio", control="")["all"]
+    price = values(found, half="report", metric="perplexity_ratio", control="")["all"]
     assert any(np.allclose(point, (price, 1.0)) for point in drawn)
     assert any(np.allclose(point, (1.0, 0.0)) for point in drawn)
 
@@ -266,9 +271,9 @@ def test_the_map_frames_what_was_chosen_and_tells_the_other_half(found):
     (frame,) = (one for one in success.patches if isinstance(one, Rectangle))
     assert frame.get_xy() == (0.5, -0.5)
     told = right[(right.metric == "perplexity_ratio") & (right.control == "")]
-    value = told[told.emotion == "all"].value.iloc[0]
+    told = told[told.emotion == "all"]
     texts = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
-    assert f"ratio {value:.3f} [" in texts
+    assert f"ratio {measured(told)}" in texts
     assert ratio.get_title(loc="left").startswith("log2")
 
 

@@ -262,10 +262,13 @@ def answers(
     for chunk in batches(encoded):
         rows = [encoded[at] for at in chunk]
         prefix = Prefix(model, rows, [row.end for row in rows])
-        for arm, vector in enumerate(added):
-            edit = Intervention(site, add(vector), acting(STEERED_AT, prefix.texts))
-            done = prefix.run([edit], further=not bound.whole)
-            found[arm, chunk] = word_scores(done, bound).cpu().numpy()
+        jobs = np.array([(arm, row) for arm in range(len(added)) for row in range(len(rows))])
+        for first in range(0, len(jobs), prefix.rows_at_once):
+            arm, row = jobs[first : first + prefix.rows_at_once].T
+            where = acting(STEERED_AT, [prefix.texts[at] for at in row])
+            edit = Intervention(site, add(added[arm]), where)
+            done = prefix.run([edit], rows=row.tolist(), further=not bound.whole)
+            found[arm, chunk[row]] = word_scores(done, bound).cpu().numpy()
     return found
 
 

@@ -124,7 +124,7 @@ def _reported(texts: TableRows) -> TableRows:
     return [
         row
         for row in texts
-        if row["half"] == "report" and (row["control"] != "random" or int(row["draw"]) == 0)
+        if row["half"] == "report" and (row["control"] != "random" or float(row["draw"]) == 0)
     ]
 
 

@@ -14,7 +14,7 @@ from interp.causal.pooled import ALL
 from interp.errors import ArtefactError, DataError, UsageError
 from interp.evaluation.sheets import SheetKey, read_sheet, sheet_of, sheet_rows
 from interp.files import make_folder, read_regular, sha256_bytes, write_atomic
-from interp.records import read_record
+from interp.records import MOST_BYTES, read_record
 from interp.results import TableRows, read_tables, table, table_bytes, table_path
 
 KEY_FILE = "sheet_key.csv"
@@ -54,14 +54,11 @@ def score_sheets(paths: Sequence[Path], run: Path) -> pd.DataFrame:
     `read_sheet`, and `ArtefactError` for a folder without texts or key.
     """
     record = read_record(run / "run.json")
-    found = read_tables(run, [TEXTS])
-    if TEXTS not in found:
+    if TEXTS not in read_tables(run, [TEXTS]):
         raise ArtefactError(f"{run} has no table {TEXTS}: give an evaluate-steering folder.")
-    texts: TableRows = [
-        {str(k): v for k, v in row.items()} for row in found[TEXTS].to_dict("records")
-    ]
+    texts = _as_text(table_path(run, TEXTS))
     names = [path.stem for path in paths]
-    taken = [*names, *{str(row["judge"]) for row in texts}]
+    taken = [*names, *{row["judge"] for row in texts}]
     if twice := [name for name in names if taken.count(name) > 1]:
         raise UsageError(f"two judges are called {twice[0]!r}: give each sheet a name of its own.")
     key, emotions = _key(run), _emotions(texts)
@@ -70,7 +67,7 @@ def score_sheets(paths: Sequence[Path], run: Path) -> pd.DataFrame:
         for name, path in zip(names, paths, strict=True)
     }
     place = {"method": "steering", "half": "report"}
-    place |= {name: texts[0][name] for name in ("site", "layer")}
+    place |= {"site": texts[0]["site"], "layer": int(float(texts[0]["layer"]))}
     rows = [record.row(**{**place, **row}) for row in sheet_rows(texts, said)]
     scores = table(rows)
     data = table_bytes(scores)
@@ -91,6 +88,14 @@ def agreed(scores: pd.DataFrame) -> list[dict[str, Any]]:
         }
         for _, row in rows.iterrows()
     ]
+
+
+def _as_text(path: Path) -> TableRows:
+    """A table's rows with every cell as the text that it is: a steered text may look like a
+    number.
+    """
+    content = read_regular(path, most=MOST_BYTES).decode()
+    return [dict(row) for row in csv.DictReader(io.StringIO(content, newline=""))]
 
 
 def _emotions(texts: TableRows) -> list[str]:
