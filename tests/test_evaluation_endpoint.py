@@ -14,7 +14,7 @@ import pytest
 from interp.causal.readout import Readout
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.evaluation import chat_address
-from interp.evaluation.chat_address import KEY, read_address
+from interp.evaluation.chat_address import JUDGE_KEY, read_address
 from interp.evaluation.endpoint import choice_of, endpoint, kept_answers
 from interp.evaluation.judges import check_judges, judge_called
 from interp.models import load
@@ -28,7 +28,7 @@ SECRET = "sk-a-secret-of-ours"
 def at_once(tmp_path, monkeypatch):
     """No waiting, a cache of its own, no key."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    monkeypatch.delenv(KEY, raising=False)
+    monkeypatch.delenv(JUDGE_KEY, raising=False)
     monkeypatch.setattr(chat_address, "WAITS", (0.0, 0.0))
     monkeypatch.setattr(chat_address, "SECONDS", 5.0)
 
@@ -75,7 +75,7 @@ def by_word(text):
 
 
 def test_it_chooses_among_the_emotions_and_none(monkeypatch):
-    monkeypatch.setenv(KEY, SECRET)
+    monkeypatch.setenv(JUDGE_KEY, SECRET)
     with served(by_word) as (url, seen):
         judge = judge_called(f"endpoint:tiny@{url}", PLANTED, WORDS)
         assert judge(["the sun", " ", "ice", "a road"]) == ["joy", None, "fear", "neutral"]
@@ -87,7 +87,7 @@ def test_it_chooses_among_the_emotions_and_none(monkeypatch):
 
 
 def test_nothing_is_asked_twice_and_the_key_is_in_no_file(monkeypatch):
-    monkeypatch.setenv(KEY, SECRET)
+    monkeypatch.setenv(JUDGE_KEY, SECRET)
     with served(by_word) as (url, seen):
         assert asked(url)(["the sun", "ice"]) == ["joy", "fear"]
         assert asked(url)(["ice", "more ice", "the sun"]) == ["fear", "fear", "joy"]
@@ -122,7 +122,7 @@ def test_an_answer_is_read_word_for_word(answer, choice):
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        ((401, f"bad key {SECRET}"), f"refuses the key .status 401.: set {KEY}"),
+        ((401, f"bad key {SECRET}"), f"refuses the key .status 401.: set {JUDGE_KEY}"),
         ((404, f"no model for {SECRET}"), r"status 404.: 'no model for \*\*\*'"),
         ((302, "", ("Location", "http://127.0.0.1:9/v1")), "refuses the request .status 302"),
         ((200, "<html>hello"), "not with a chat completion: '<html>hello'"),
@@ -133,7 +133,7 @@ def test_an_answer_is_read_word_for_word(answer, choice):
     ],
 )
 def test_what_no_further_try_can_mend_is_an_error_at_once(reply, message, monkeypatch):
-    monkeypatch.setenv(KEY, SECRET)
+    monkeypatch.setenv(JUDGE_KEY, SECRET)
     with served(lambda text: reply) as (url, seen):
         with pytest.raises(ResourceError, match=message) as told:
             asked(url)(["the sun"])
@@ -206,7 +206,7 @@ def test_a_model_may_be_a_repository_at_a_revision():
 def test_a_key_that_cannot_be_sent_and_a_choice_that_means_two_things_are_refused(monkeypatch):
     with pytest.raises(UsageError, match="an emotion is called 'none'"):
         asked("http://host", Readout({"none": ["no"], "joy": ["glad"]}, ""))
-    monkeypatch.setenv(KEY, f"{SECRET}\nX: y")
-    with pytest.raises(UsageError, match=f"{KEY} holds characters") as told:
+    monkeypatch.setenv(JUDGE_KEY, f"{SECRET}\nX: y")
+    with pytest.raises(UsageError, match=f"{JUDGE_KEY} holds characters") as told:
         asked("http://host")
     assert SECRET not in str(told.value)

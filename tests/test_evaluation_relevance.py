@@ -10,7 +10,7 @@ import interp
 from interp.causal.forward import open_prompts
 from interp.causal.generation import write_tokens
 from interp.evaluation.relevance import (
-    OTHERS,
+    PROMPTS_BESIDE,
     Relevance,
     above_chance,
     less_likely,
@@ -40,9 +40,9 @@ def test_a_share_counted_by_hand():
 def test_others_are_of_other_scenarios_and_equally_many():
     groups = ["a", "a", "b", "c", "d", "e", "f"]
     found = other_prompts(groups, seed=0)
-    assert {len(each) for each in found} == {OTHERS}
+    assert {len(each) for each in found} == {PROMPTS_BESIDE}
     for own, each in enumerate(found):
-        assert len(set(each)) == OTHERS
+        assert len(set(each)) == PROMPTS_BESIDE
         assert groups[own] not in {groups[at] for at in each}
     assert [len(each) for each in other_prompts(["a", "a", "a", "b"], seed=0)] == [1] * 4
     assert other_prompts(["a", "a"], seed=0) == [[], []]

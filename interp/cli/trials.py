@@ -37,7 +37,8 @@ def trial(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
       interp evaluate-steering --model smollm2 --judge forced_choice,lexicon --out runs/steered
     """
     from interp.reporting.before_after import before_and_after
-    from interp.study.steering_trial import SCORES, STEERED_TEXTS, arm_rows, run_trial
+    from interp.study.sheets import STEERED_TEXTS
+    from interp.study.steering_trial import SCORES, arm_rows, run_trial
 
     tables = run_trial(asked, how)
     rows = arm_rows(tables[SCORES])
@@ -58,7 +59,7 @@ def trial(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
 @gathered(SentenceOptions, into="asked", only=_OF_A_QUESTION)
 @gathered(IntrospectionOptions, into="how")
 @as_json
-def introspect(asked: SentenceOptions, how: IntrospectionOptions, as_json: bool) -> None:
+def asking(asked: SentenceOptions, how: IntrospectionOptions, as_json: bool) -> None:
     """Ask a model about an emotion's direction while it is added: does it notice, and can it say
     which? Beside a question whose answer is no, another question, and letters for names.
 
@@ -102,4 +103,4 @@ def score_sheet(sheets: tuple[Path, ...], run: Path, as_json: bool) -> None:
     show(kappas, as_json=False)
 
 
-COMMANDS = (trial, score_sheet, introspect)
+COMMANDS = (trial, score_sheet, asking)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from interp.errors import ResourceError, UsageError
 
-KEY = "INTERP_JUDGE_KEY"
+JUDGE_KEY = "INTERP_JUDGE_KEY"
 """The environment variable that holds the key; without it, none is sent."""
 
 SECONDS = 60.0
@@ -117,8 +117,8 @@ class ChatAddress(NamedTuple):
         """The answer in a reply that is not a passing failure."""
         if reply.status in (401, 403):
             raise ResourceError(
-                f"{self.url} refuses the key (status {reply.status}): set {KEY} to one that it "
-                "takes."
+                f"{self.url} refuses the key (status {reply.status}): set {JUDGE_KEY} to one that "
+                "it takes."
             )
         if reply.status != 200:
             told = f"{self.url} refuses the request (status {reply.status})"
@@ -162,7 +162,7 @@ def read_address(behind: str) -> ChatAddress:
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise UsageError(
             f"the address of the judge {model!r} has a user, a password, a query or a fragment: "
-            f"it is written into tables, so give the bare address, and the key in {KEY}."
+            f"it is written into tables, so give the bare address, and the key in {JUDGE_KEY}."
         )
     return ChatAddress(model, url.rstrip("/"))
 

@@ -2,8 +2,8 @@
 or a service) chooses one of the emotions, or none of them.
 
 The texts leave this process, for the address that was named and for no other: no redirect is
-followed and no proxy is used. The key is read from the environment (`KEY`) and written nowhere.
-Answers are kept on disk, so that nothing is asked twice.
+followed and no proxy is used. The key is read from the environment (`JUDGE_KEY`) and written
+nowhere. Answers are kept on disk, so that nothing is asked twice.
 """
 
 import json
@@ -16,14 +16,14 @@ from typing import Any
 from interp.causal.readout import Readout
 from interp.causal.steered_texts import Judge
 from interp.errors import ArtefactError, ResourceError, UsageError
-from interp.evaluation.chat_address import KEY, ChatAddress, read_address, text_or_none
+from interp.evaluation.chat_address import JUDGE_KEY, ChatAddress, read_address, text_or_none
 from interp.evaluation.text_classifiers import abstaining
 from interp.files import caches, make_folder, read_regular, sha256_bytes, write_atomic
 from interp.models import LanguageModel
 from interp.progress import track
 from stimuli.battery import NEUTRAL
 
-NONE = "none"
+NO_EMOTION = "none"
 """What the judge is to say of a text that expresses none of the emotions."""
 
 MOST_TOKENS = 512
@@ -53,9 +53,9 @@ def endpoint(model: LanguageModel, readout: Readout, behind: str) -> Judge:
     form; `ArtefactError` for a kept answer that was damaged.
     """
     address, key = read_address(behind), _key()
-    if NONE in map(str.casefold, readout.emotions):
+    if NO_EMOTION in map(str.casefold, readout.emotions):
         raise UsageError(
-            f'an emotion is called {NONE!r}, which is the judge\'s word for "neutral".'
+            f'an emotion is called {NO_EMOTION!r}, which is the judge\'s word for "neutral".'
         )
 
     def read(texts: Sequence[str]) -> list[str | None]:
@@ -78,7 +78,7 @@ def endpoint(model: LanguageModel, readout: Readout, behind: str) -> Judge:
 
 def request(model: str, text: str, emotions: Sequence[str]) -> dict[str, Any]:
     """What is sent for one text; its digest is the name of the kept answer."""
-    choices = ", ".join([*emotions, NONE])
+    choices = ", ".join([*emotions, NO_EMOTION])
     asked = ASKED.replace("{choices}", choices).replace("{text}", text)
     return {
         "model": model,
@@ -92,7 +92,7 @@ def choice_of(answer: str | None, emotions: Sequence[str]) -> str | None:
     """The emotion that an answer names, whatever its case, quotes and full stop; `neutral` for
     "none"; None for anything else.
     """
-    named = {emotion.casefold(): emotion for emotion in emotions} | {NONE: NEUTRAL}
+    named = {emotion.casefold(): emotion for emotion in emotions} | {NO_EMOTION: NEUTRAL}
     return named.get((answer or "").strip(_QUOTES).casefold())
 
 
@@ -125,7 +125,7 @@ def _answer(address: ChatAddress, asked: dict[str, Any], key: str) -> str | None
 
 def _key() -> str:
     """The key of the environment. Raises `UsageError`, without it, for one that cannot be sent."""
-    key = os.environ.get(KEY, "").strip()
+    key = os.environ.get(JUDGE_KEY, "").strip()
     if not (key.isascii() and all(map(str.isprintable, key))):
-        raise UsageError(f"{KEY} holds characters that no key has: set it to the key alone.")
+        raise UsageError(f"{JUDGE_KEY} holds characters that no key has: set it to the key alone.")
     return key

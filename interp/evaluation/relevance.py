@@ -17,7 +17,7 @@ from interp.evaluation.costs import losses
 from interp.models import LanguageModel
 from interp.stats import Labels
 
-OTHERS = 4
+PROMPTS_BESIDE = 4
 """Prompts of other scenarios that each text is held against."""
 
 _EQUAL = 1e-5
@@ -68,12 +68,12 @@ def less_likely(
 
 
 def other_prompts(groups: Labels, *, seed: int) -> list[list[int]]:
-    """For each prompt the places of up to `OTHERS` prompts of other scenarios, drawn at random;
-    equally many for all.
+    """For each prompt the places of up to `PROMPTS_BESIDE` prompts of other scenarios, drawn at
+    random; equally many for all.
     """
     rng, of = np.random.default_rng(seed), np.asarray(groups)
     found = [rng.permutation(np.flatnonzero(of != group)).tolist() for group in of]
-    n = min([OTHERS, *map(len, found)])
+    n = min([PROMPTS_BESIDE, *map(len, found)])
     return [each[:n] for each in found]
 
 

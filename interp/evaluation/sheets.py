@@ -17,7 +17,7 @@ import numpy as np
 from interp.causal.pooled import ALL
 from interp.errors import DataError
 from interp.evaluation.agreement import Verdicts, agreement_rows
-from interp.evaluation.endpoint import NONE
+from interp.evaluation.endpoint import NO_EMOTION
 from interp.evaluation.steering_rows import Spoken, reached, success_rows_of
 from interp.files import sha256_bytes
 from interp.results import TableRow, TableRows, defuse
@@ -34,7 +34,7 @@ _ID, _TEXT, _EMOTION = "id", "text", "emotion"
 
 def choices_of(emotions: Sequence[str]) -> list[str]:
     """What may be written into a sheet."""
-    return [*emotions, NONE, UNREADABLE]
+    return [*emotions, NO_EMOTION, UNREADABLE]
 
 
 def sheet_of(texts: TableRows, emotions: Sequence[str], *, seed: int) -> tuple[str, SheetKey]:
@@ -180,4 +180,4 @@ def _verdict(told: str, cell: str, emotions: Sequence[str]) -> str | None:
         meant = f" Did you mean {near[0]!r}?" if near else ""
         what = f"{cell.strip()!r} is no choice" if label else "the emotion is not filled in"
         raise DataError(f"{told}: {what}: write one of {', '.join(choices)}.{meant}")
-    return {NONE: NEUTRAL, UNREADABLE: None}.get(label, known[label])
+    return {NO_EMOTION: NEUTRAL, UNREADABLE: None}.get(label, known[label])

@@ -29,7 +29,7 @@ from interp.causal.steering_sweep import split_prompts
 from interp.causal.steps import check_direction, step
 from interp.errors import StatisticsError
 from interp.evaluation.costs import losses
-from interp.evaluation.steering_arms import Arms, Candidate, SteeringTrial, site_of
+from interp.evaluation.steering_arms import ArmWriter, Candidate, SteeringTrial, site_of
 from interp.evaluation.steering_doses import slope_rows, tried_rows
 from interp.evaluation.steering_rows import harmonic_of, known_mean, measured_rows
 from interp.models import LanguageModel
@@ -76,15 +76,15 @@ def evaluate_steering(
     for direction in (one[emotion] for one in candidates for emotion in emotions):
         check_direction(model, direction)
     choose, report = split_prompts(model, prompts, trial.decoding.seed)
-    tried = Arms(model, choose, judges, trial)
+    tried = ArmWriter(model, choose, judges, trial)
     best, scale, chosen = _chosen(tried, candidates)
     again = replace(trial.decoding, seed=trial.decoding.seed + 1)
-    final = Arms(model, report, judges, replace(trial, decoding=again), relevant=True)
+    final = ArmWriter(model, report, judges, replace(trial, decoding=again), relevant=True)
     spoken = final.arms(best, scale)
     rows = [*chosen, *_told(measured_rows(spoken, report.groups, emotions), best, scale, trial)]
     rows += _told(_on_neutral(model, neutral, best, scale=scale, trial=trial), best, scale, trial)
     # the other strengths behind the same prompts, for the slopes alone
-    graded = Arms(model, report, judges, final.trial)
+    graded = ArmWriter(model, report, judges, final.trial)
     steered = [one for one in spoken if one.control == ""]
     if others := [float(other) for other in trial.scales if other != scale]:
         steered += graded.steered(best, others)
@@ -95,7 +95,9 @@ def evaluate_steering(
     return SteeringScores(rows, texts)
 
 
-def _chosen(writer: Arms, candidates: Sequence[Candidate]) -> tuple[Candidate, float, TableRows]:
+def _chosen(
+    writer: ArmWriter, candidates: Sequence[Candidate]
+) -> tuple[Candidate, float, TableRows]:
     """The candidate and strength with the highest harmonic score, by the first judge; of equals the
     first. Rows: the score of each, its success and its perplexity ratio.
     """

@@ -61,7 +61,7 @@ class SteeringTrial:
             )
 
 
-class Arms:
+class ArmWriter:
     """Writes, judges and prices the continuations of one half of the prompts, and collects the rows
     of all of them in `texts`. With `relevant`, each is held against prompts of other scenarios.
     """

@@ -17,19 +17,21 @@ _ROW = 0.32
 """Inches of a layer's row."""
 
 
-class Cell(NamedTuple):
+class MapCell(NamedTuple):
     """A layer and a strength."""
 
     layer: float
     scale: float
 
 
-def cell_of(rows: pd.DataFrame) -> Cell:
+def cell_of(rows: pd.DataFrame) -> MapCell:
     """Where the first of these rows stands."""
-    return Cell(float(numbers(rows, "layer").iloc[0]), float(numbers(rows, "scale").iloc[0]))
+    return MapCell(float(numbers(rows, "layer").iloc[0]), float(numbers(rows, "scale").iloc[0]))
 
 
-def cell_maps(parts: Sequence[tuple[str, pd.DataFrame]], chosen: Cell, *, columns: int) -> Figure:
+def cell_maps(
+    parts: Sequence[tuple[str, pd.DataFrame]], chosen: MapCell, *, columns: int
+) -> Figure:
     """A panel for each named part, the highest layer on top, with the `chosen` cell framed."""
     first = parts[0][1]
     layers = sorted(set(numbers(first, "layer")), reverse=True)

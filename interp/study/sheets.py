@@ -23,7 +23,7 @@ KEY_FILE = "sheet_key.csv"
 SHEET_SCORES = "sheet_scores"
 """The table of what people say."""
 
-TEXTS = "steered_texts"
+STEERED_TEXTS = "steered_texts"
 """The table of the texts that people read."""
 
 _MOST = 1 << 26
@@ -54,9 +54,11 @@ def score_sheets(paths: Sequence[Path], run: Path) -> pd.DataFrame:
     `read_sheet`, and `ArtefactError` for a folder without texts or key.
     """
     record = read_record(run / "run.json")
-    if TEXTS not in read_tables(run, [TEXTS]):
-        raise ArtefactError(f"{run} has no table {TEXTS}: give an evaluate-steering folder.")
-    texts = _as_text(table_path(run, TEXTS))
+    if STEERED_TEXTS not in read_tables(run, [STEERED_TEXTS]):
+        raise ArtefactError(
+            f"{run} has no table {STEERED_TEXTS}: give an evaluate-steering folder."
+        )
+    texts = _as_text(table_path(run, STEERED_TEXTS))
     names = [path.stem for path in paths]
     taken = [*names, *{row["judge"] for row in texts}]
     if twice := [name for name in names if taken.count(name) > 1]:

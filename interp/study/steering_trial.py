@@ -32,14 +32,14 @@ from interp.reporting.steering_pareto import steering_pareto
 from interp.results import TableRows, table, table_bytes, table_path
 from interp.sentence_options import SentenceOptions, TrialOptions
 from interp.study.identity import plain
-from interp.study.sheets import TEXTS, check_sheet, write_sheet
+from interp.study.sheets import STEERED_TEXTS, check_sheet, write_sheet
 from interp.study.sources import Wanted, fitted
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 
-SCORES, STEERED_TEXTS = "steering_scores", TEXTS
-"""The tables of the folder."""
+SCORES = "steering_scores"
+"""The table of numbers; beside it stands that of the texts."""
 
-FIGURES = (steering_pareto, steering_map, steering_slopes)
+TRIAL_FIGURES = (steering_pareto, steering_map, steering_slopes)
 """Its figures, all of the first table."""
 
 INSTRUCTION = "Written by someone who is full of {emotion}: {text}"
@@ -95,7 +95,7 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
     seconds = round(time.monotonic() - start, 1)
     rows = {SCORES: found.rows, STEERED_TEXTS: found.texts}
     n_layers = model.dims.n_layers
-    return fill_folder(how.out, record, rows, FIGURES, n_layers=n_layers, seconds=seconds)
+    return fill_folder(how.out, record, rows, TRIAL_FIGURES, n_layers=n_layers, seconds=seconds)
 
 
 def prompts_of(model: str, battery: Battery, how: TrialOptions) -> list[str | Stimulus]:
