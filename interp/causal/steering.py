@@ -180,12 +180,12 @@ def dose_response(
             ]
     pooled = gain_rows(gains, groups)
     for control in ("", "random"):
-        own = {
+        scores = {
             emotion: np.stack([gains[control, float(scale)][at][:, at] for scale in scales])
             for at, emotion in enumerate(usable)
         }
         items = [stimulus.id for stimulus in stimuli]
-        pooled += _slopes(own, list(scales), groups, items, control=control)
+        pooled += _slopes(scores, list(scales), groups, items, control=control)
     site = next(iter(usable.values())).site
     return rows + [{**site_columns(site), **about, **row} for row in pooled]
 

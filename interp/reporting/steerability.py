@@ -125,8 +125,7 @@ def _slopes(panel: Axes, rows: pd.DataFrame, shown: list[str]) -> None:
             1.01, place, measured(anti), transform=panel.get_yaxis_transform(), va="center",
             fontsize=7.5, color="#333333",
         )  # fmt: skip
-    line = {"color": GREY, "linestyle": (0, (5, 3)), "linewidth": 1.1}
-    panel.axvline(0.0, label="no change", zorder=1, **line)
+    panel.axvline(0.0, label="no change", color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)
     panel.set_yticks(range(len(shown)), [label(name) for name in shown])
     panel.set_ylim(len(shown) - 0.4, -0.6)
     panel.grid(visible=False, axis="y")

@@ -68,7 +68,7 @@ def score_sheets(paths: Sequence[Path], run: Path) -> pd.DataFrame:
         name: read_sheet(str(path), _read(path), key, emotions)
         for name, path in zip(names, paths, strict=True)
     }
-    place = {"method": "steering", "half": "report"}
+    place: dict[str, Any] = {"method": "steering", "half": "report"}
     place |= {"site": texts[0]["site"], "layer": int(float(texts[0]["layer"]))}
     rows = [record.row(**{**place, **row}) for row in sheet_rows(texts, said)]
     scores = table(rows)
