@@ -286,8 +286,8 @@ SECTION = Section(
             steering_slopes,
             reading=(
                 "Dots to the right of zero: texts after which the emotion's words become likelier "
-                "the more is added. Orange dots go the other way; under random directions about "
-                "half of them do. A mean above zero says nothing of those."
+                "the more is added. Orange dots go the other way: a mean above zero says nothing "
+                "of those. Under random directions a mean of zero is to be expected."
             ),
             needs={"metric": "prompt_slope"},
         ),
