@@ -147,6 +147,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def caches() -> Path:
+    """Where programs keep what they can make again: `XDG_CACHE_HOME`, else `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
 def make_folder(path: Path) -> Path:
     """Create `path` (parents too) and prove that a file can be written and renamed in it.
 

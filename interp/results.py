@@ -95,7 +95,7 @@ def csv_bytes(frame: pd.DataFrame, *, header: bool = True) -> bytes:
     safe = frame.copy()
     for column in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[column]):
-            safe[column] = safe[column].map(_defuse)
+            safe[column] = safe[column].map(defuse)
     buffer = StringIO()
     safe.to_csv(buffer, index=False, lineterminator="\n", header=header)
     return buffer.getvalue().encode("utf-8")
@@ -163,7 +163,10 @@ def _as_numbers(column: pd.Series) -> pd.Series:
     return numbers if filled.any() and numbers.notna().equals(filled) else column
 
 
-def _defuse(value: Any) -> Any:
+def defuse(value: Any) -> Any:
+    """`value`; a text that a spreadsheet would run as a formula with an apostrophe before it, and
+    with plain line ends.
+    """
     if not isinstance(value, str):
         return value
     safe = f"'{value}" if value.startswith(_FORMULA) else value

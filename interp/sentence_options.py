@@ -147,7 +147,8 @@ class TrialOptions:
         default=None,
         metadata=about(
             "Who reads the texts, as in `interp run`; the first one chooses layer and strength. "
-            "Unsaid, a testbed's oracle.",
+            "Unsaid, a testbed's oracle. Only endpoint:MODEL@URL sends the texts anywhere: to that "
+            "address.",
             choices="interp.evaluation.judges:JUDGES",
             several=True,
         ),
@@ -175,6 +176,41 @@ class TrialOptions:
             "unless this is given."
         ),
     )
+
+    sheet: Path | None = field(
+        default=None,
+        metadata=about(
+            "A new CSV file for people: the texts, blinded and shuffled, with an empty column to "
+            "fill in. `interp score-sheet` reads it back."
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntrospectionOptions:
+    """What is asked about added directions; see `interp.evaluation.introspection`."""
+
+    GROUP: ClassVar[str] = "Study"
+
+    out: Path = field(metadata=about("The folder for tables, figures and record; a new one."))
+    emotions: tuple[str, ...] = field(
+        default=(), metadata=about("Emotions between commas; unsaid, all of them.", parse=split)
+    )
+    layers: tuple[int, ...] = field(
+        default=(),
+        metadata=about(
+            "Layers to choose among. By default the middle one and two thirds of the way up.",
+            parse=layers_of,
+        ),
+    )
+    scales: tuple[float, ...] = field(
+        default=(0.5, 1.0, 2.0),
+        metadata=about("Strengths to choose among, in --unit.", parse=numbers_of),
+    )
+    n_pairs: int = field(default=32, metadata=about("Pairs of texts, at most.", least=4))
 
     def __post_init__(self) -> None:
         check(self)

@@ -210,7 +210,9 @@ class StudyOptions:
         default=None,
         metadata=about(
             "Who says which emotion a steered text expresses: one, or several between commas, "
-            "forced_choice[:MODEL], lexicon[:FILE.json], classifier:FOLDER, embedding:BATTERY, and "
+            "forced_choice[:MODEL], lexicon[:FILE.json], classifier:FOLDER, embedding:BATTERY, "
+            "endpoint:MODEL@URL (a chat model behind OpenAI's protocol: the texts are sent to that "
+            "address; its key is INTERP_JUDGE_KEY in the environment), and "
             "masked:JUDGE, which is shown no emotion word. The first one chooses where to steer. "
             "Unsaid, a testbed's oracle, and for other models nobody.",
             choices="interp.evaluation.judges:JUDGES",

@@ -128,8 +128,8 @@ def test_an_evaluation_fills_a_folder_and_prints_arms_and_texts(tiny, tmp_path):
     assert set(record.provenance["tables"]) == {"steering_scores", "steered_texts"}
     assert (record.config["judge"], record.config["scales"]) == ("lexicon,masked:lexicon", [0.5, 1])
     assert {path.name for path in (out / "figures").iterdir()} == {
-        "steering_pareto.svg", "steering_pareto.png",
-    }  # fmt: skip
+        f"steering_{name}.{kind}" for name in ("pareto", "map", "slopes") for kind in ("svg", "png")
+    }
     code, printed = evaluated(tiny, out, *more)
     assert code == 4
     assert "is there already" in printed

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 from matplotlib import collections
+from matplotlib.patches import Rectangle
 
 from interp.causal.generation import generate
 from interp.causal.readout import Readout
@@ -15,10 +16,20 @@ from interp.causal.steering_sweep import split_prompts
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.evaluation.costs import Cost
 from interp.evaluation.judges import judges_of
-from interp.evaluation.steering import SteeringTrial, evaluate_steering
-from interp.evaluation.steering_rows import Spoken, harmonic_of, measured_rows, reached
+from interp.evaluation.relevance import Relevance
+from interp.evaluation.steering import evaluate_steering
+from interp.evaluation.steering_arms import SteeringTrial
+from interp.evaluation.steering_rows import (
+    Spoken,
+    harmonic_of,
+    measured_rows,
+    overall_of,
+    reached,
+)
 from interp.models import load
 from interp.models.generation import Decoding
+from interp.reporting.select import measured
+from interp.reporting.steerability import steering_map
 from interp.reporting.steering_pareto import steering_pareto
 from interp.results import table
 from interp.sites import Site
@@ -96,7 +107,7 @@ def test_a_masked_judge_sees_that_nothing_but_the_words_is_there(found):
 
 def test_place_and_strength_are_chosen_on_the_other_half(found):
     rows, texts = table(found.rows), table(found.texts)
-    tried = rows[rows.half == "choose"]
+    tried = rows[(rows.half == "choose") & (rows.metric == "harmonic")]
     assert len(tried) == 2 * len(ASKED.scales)
     assert set(rows[rows.half == "report"].scale) == {1.0}
     parts = {half: set(texts[texts.half == half].item) for half in ("choose", "report")}
@@ -109,6 +120,76 @@ def test_place_and_strength_are_chosen_on_the_other_half(found):
         "": 4 * n, "instruction": 4 * n, "random": ASKED.draws * n, "unsteered": n,
     }  # fmt: skip
     assert texts[texts.control == "random"].draw.nunique() == ASKED.draws
+
+
+def test_every_place_and_strength_that_was_tried_is_told(found):
+    """Both candidates share a layer here; only the second, at strength 1, does anything."""
+    rows = table(found.rows)
+    tried = rows[rows.half == "choose"]
+    of = {metric: tried[tried.metric == metric] for metric in ("success", "perplexity_ratio")}
+    oracle = of["success"][of["success"].judge == "oracle"]
+    assert list(zip(oracle.scale, oracle.value, strict=True)) == [
+        (0.01, 0),
+        (1, 0),
+        (0.01, 0),
+        (1, 1),
+    ]
+    texts = table(found.texts)
+    texts = texts[(texts.half == "choose") & (texts.judge == "oracle") & (texts.scale != 0.01)]
+    before, after = (texts[texts.control == one] for one in ("unsteered", ""))
+    usual = np.log(before.set_index("item").perplexity)
+    for place, wanted in ((slice(0, len(after) // 2), 1), (slice(len(after) // 2, None), 3)):
+        logged = np.log(after[place].perplexity) - usual[after[place].item].to_numpy()
+        assert of["perplexity_ratio"].value.iloc[wanted] == pytest.approx(np.exp(logged.mean()))
+
+
+def test_slopes_are_of_the_prompts_that_chose_nothing(found):
+    """At strength .01 nothing is reached, at 1 everything: the slope is that of (0, .01, 1)."""
+    rows, texts = table(found.rows), table(found.texts)
+    dosed = rows[(rows.half == "dose") & (rows.judge == "oracle")]
+    expected = np.polyfit([0, 0.01, 1], [0, 0, 1], 1)[0]
+    slope = dosed[dosed.metric == "slope"].set_index(["control", "emotion"])["value"]
+    assert slope[""].tolist() == pytest.approx([expected] * 5)
+    assert slope["shuffled"].tolist() == [0] * 5
+    turned = dosed[dosed.metric == "anti_steerable"]
+    assert set(turned.value) == {0}
+    each = dosed[(dosed.metric == "prompt_slope") & (dosed.emotion == "joy")]
+    assert (
+        set(each.item)
+        == set(texts[texts.half == "report"].item)
+        == set(texts[texts.half == "dose"].item)
+    )
+    assert set(texts[texts.half == "dose"].scale) == {0.01}
+
+
+def test_the_three_scores_are_joined_beside_their_control(found):
+    rows, texts = table(found.rows), table(found.texts)
+    told = rows[(rows.half == "report") & (rows.emotion == "all") & (rows.control == "")]
+    value = told.drop_duplicates("metric").set_index("metric")["value"]
+    written = texts[(texts.half == "report") & (texts.judge == "oracle")]
+    mine, usual = (written[written.control == one] for one in ("", "unsteered"))
+    for metric in ("relevance", "relevance_shuffled"):
+        assert value[metric] == pytest.approx(mine[metric].mean())
+    before, by_hand = usual.set_index("item").perplexity, []
+    for one in mine.itertuples():
+        fluent = min(1, before[one.item] / one.perplexity) if one.distinct_2 >= 0.5 else 0
+        scores = (one.value, fluent, max(0, 2 * one.relevance - 1))
+        by_hand.append(3 / sum(1 / score for score in scores) if all(scores) else 0)
+    assert value["overall"] == pytest.approx(np.mean(by_hand))
+    assert value["overall"] > 0
+    assert value["valid"] == 1
+
+
+def test_a_success_that_has_left_its_prompt_is_worth_nothing():
+    usual = spoken("unsteered", "all", ["fear"] * 4, [SOUND] * 4)
+    fits = [Relevance(one, 0.5) for one in (1.0, 0.5, 1.0, np.nan)]
+    costs = [SOUND, SOUND, BROKEN, DEAR]
+    one = spoken("", "joy", ["joy"] * 4, costs)._replace(relevance=fits)
+    found = overall_of(one, usual)
+    np.testing.assert_array_equal(found[:3], [1, 0, 0])
+    assert np.isnan(found[3])
+    half = one._replace(relevance=[Relevance(0.75, 0.5)] * 4)
+    assert overall_of(half, usual)[3] == pytest.approx(3 / (1 + 1 / 0.5 + 1 / 0.5))
 
 
 def test_an_instruction_is_what_the_model_writes_when_it_is_asked(found):
@@ -157,6 +238,8 @@ def test_rows_are_what_is_counted_by_hand():
     assert rows["broken", "", "all"] == 0.25
     assert rows["distinct_2", "", "fear"] == pytest.approx(0.6)
     assert rows["harmonic", "", "joy"] == pytest.approx(1 / 3)
+    assert rows["valid", "random", "all"] == 0.75
+    assert not {"overall", "relevance"} & set(rows.index.get_level_values("metric"))
 
 
 def test_the_figure_shows_the_table(found):
@@ -169,9 +252,29 @@ def test_the_figure_shows_the_table(found):
         if isinstance(one, collections.PathCollection)
         for point in one.get_offsets().tolist()
     ]
-    price = values(found, metric="perplexity_ratio", control="")["all"]
+    price = values(found, half="report", metric="perplexity_ratio", control="")["all"]
     assert any(np.allclose(point, (price, 1.0)) for point in drawn)
     assert any(np.allclose(point, (1.0, 0.0)) for point in drawn)
+
+
+def test_the_map_frames_what_was_chosen_and_tells_the_other_half(found):
+    rows = table(found.rows)
+    right = rows[rows.half == "report"]
+    # of the two candidates of one layer the map shows the mean: give the first another layer
+    tried = rows.half == "choose"
+    first = rows[tried].index[: tried.sum() // 2]
+    rows.loc[first, "layer"] = 0
+    figure = steering_map(rows)
+    success, ratio = figure.axes[:2]
+    cells = success.images[0].get_array()
+    np.testing.assert_array_equal(cells, [[0, 1], [0, 0]])
+    (frame,) = (one for one in success.patches if isinstance(one, Rectangle))
+    assert frame.get_xy() == (0.5, -0.5)
+    told = right[(right.metric == "perplexity_ratio") & (right.control == "")]
+    told = told[told.emotion == "all"]
+    texts = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
+    assert f"ratio {measured(told)}" in texts
+    assert ratio.get_title(loc="left").startswith("log2")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from interp.errors import ArtefactError, UsageError
 from interp.models.loading.loader import DTYPES
 from interp.options import build_record, flat, options_of
 from interp.records import read_record
-from interp.sentence_options import SentenceOptions, TrialOptions
+from interp.sentence_options import IntrospectionOptions, SentenceOptions, TrialOptions
 from interp.settings import ModelOptions, StudyOptions, TextOptions, columns_of
 from interp.study.presets import PRESETS
 from interp.study.settings import ASIDE
@@ -53,6 +53,7 @@ OWN = {
     "capture": {"executor", "workers", "shard", "repair"},
     "figures": {"out", "pdf", "width", "no_titles"},
     "control-vector": {"scale", "unit"},
+    "score-sheet": {"run"},
 }
 """Options that belong to one command and are no part of a record, beside --json."""
 
@@ -160,7 +161,7 @@ def test_every_option_of_every_command_is_a_field_of_a_record_or_told_here():
                 continue
             name = str(one.name)
             if isinstance(one, GroupedOption):
-                records = (StudyOptions, SentenceOptions, TrialOptions, Call)
+                records = (StudyOptions, SentenceOptions, TrialOptions, IntrospectionOptions, Call)
                 known = {name for record in records for name in options_of(record)}
                 assert name in known, (command.name, name)
             else:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from interp.causal.edits import add
 from interp.causal.forward import batches, encode_stimuli, listed, open_prompts
@@ -24,6 +25,7 @@ from interp.causal.interventions import Intervention, Where
 from interp.causal.pooled import gain_rows
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
+from interp.causal.steerability import PER_PROMPT, steerability_rows
 from interp.causal.steered_texts import STEERING, acts_at
 from interp.causal.steps import (
     Strength,
@@ -42,7 +44,7 @@ from interp.models.quantised import warn_of_rounding
 from interp.models.texts.conversations import Prompt
 from interp.progress import track
 from interp.sites import site_columns
-from interp.stats import mean_interval
+from interp.stats import Labels, mean_interval
 from stimuli.battery import Stimulus
 
 STEERED_AT: Where = ("last", "generated")
@@ -118,8 +120,10 @@ def dose_response(
     At each scale, with the controls `random` (same length) and `unsteered`. Nothing is generated
     and nothing judged, so that any model will do. Intervals are over groups of stimuli.
     `label_logprob_gain` is the paired difference to the unsteered text, of each emotion and of all
-    together (`pooled.gain_rows`). Directions without a held-out length are left out with a warning.
-    Raises as `steer` does, and `StatisticsError` when none has one.
+    together (`pooled.gain_rows`). The slope of each text's gain against the scale, and the share of
+    texts that it is below zero in, are those of `steerability.steerability_rows`. Directions
+    without a held-out length are left out with a warning. Raises as `steer` does, and
+    `StatisticsError` when none has one.
     """
     check_scales(scales)
     if model.quantised:
@@ -174,8 +178,35 @@ def dose_response(
                 {**common, "metric": name, **mean_interval(one, groups)._asdict()}
                 for name, one in measured.items()
             ]
+    pooled = gain_rows(gains, groups)
+    for control in ("", "random"):
+        scores = {
+            emotion: np.stack([gains[control, float(scale)][at][:, at] for scale in scales])
+            for at, emotion in enumerate(usable)
+        }
+        items = [stimulus.id for stimulus in stimuli]
+        pooled += _slopes(scores, list(scales), groups, items, control=control)
     site = next(iter(usable.values())).site
-    return rows + [{**site_columns(site), **about, **row} for row in gain_rows(gains, groups)]
+    return rows + [{**site_columns(site), **about, **row} for row in pooled]
+
+
+def _slopes(
+    gains: Mapping[str, Float[np.ndarray, "strength prompt"]],
+    scales: Sequence[float],
+    groups: Labels,
+    items: Sequence[str],
+    *,
+    control: str,
+) -> list[dict[str, Any]]:
+    """Rows of steerability from the gains at each scale; at 0 nothing is gained."""
+    scores = {
+        emotion: np.vstack([np.zeros((1, found.shape[1])), found])
+        for emotion, found in gains.items()
+    }
+    rows = steerability_rows(scores, [0.0, *scales], groups, items)
+    return [
+        {**row, "control": control} for row in rows if not control or row["metric"] != PER_PROMPT
+    ]
 
 
 def doses(scales: Sequence[float]) -> list[tuple[str, float]]:

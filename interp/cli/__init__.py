@@ -26,6 +26,7 @@ from interp.cli import (
     sentences,
     stimuli,
     study,
+    trials,
 )
 from interp.cli.printing import printable, show_warning
 from interp.errors import InterpError, ResourceError
@@ -35,6 +36,7 @@ COMMANDS = (
     *sentences.COMMANDS,
     *reading.COMMANDS,
     *circuits.COMMANDS,
+    *trials.COMMANDS,
     *captures.COMMANDS,
     *comparing.COMMANDS,
     *models.COMMANDS,

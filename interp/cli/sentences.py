@@ -1,6 +1,6 @@
 """The commands that say something: `steer` continues sentences as the model would and under an
-emotion's direction, `chat` talks with a model that is steered, `evaluate-steering` measures how
-well that works, `control-vector` writes a direction for llama.cpp.
+emotion's direction, `chat` talks with a model that is steered, `control-vector` writes a direction
+for llama.cpp.
 """
 
 import json
@@ -19,7 +19,7 @@ from interp.cli.printing import printable, show
 from interp.errors import DataError, UsageError
 from interp.files import read_regular
 from interp.options import options_of
-from interp.sentence_options import SentenceOptions, TrialOptions
+from interp.sentence_options import SentenceOptions
 
 _MOST = 1 << 24
 """Bytes of a file of prompts."""
@@ -31,13 +31,6 @@ MOVED = (
 
 
 _OF_A_CHAT = tuple(name for name in options_of(SentenceOptions) if name != "chat_template")
-
-
-_OF_A_TRIAL = tuple(
-    name
-    for name in options_of(SentenceOptions)
-    if name not in ("emotion", "direction", "run", "layer", "scale")
-)
 
 
 class _Steer(GroupedCommand):
@@ -246,31 +239,6 @@ def _heard(stream: TextIO) -> Iterator[str]:
             yield line.strip()
 
 
-@click.command("evaluate-steering", cls=GroupedCommand)
-@gathered(SentenceOptions, into="asked", only=_OF_A_TRIAL)
-@gathered(TrialOptions, into="how")
-@as_json
-def trial(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
-    """Measure steering: success by several judges, specificity and cost, beside the unsteered
-    model, an instruction in words, random directions and other emotions' directions.
-
-    \b
-      interp evaluate-steering --model smollm2 --judge forced_choice,lexicon --out runs/steered
-    """
-    from interp.reporting.before_after import before_and_after
-    from interp.study.steering_trial import SCORES, STEERED_TEXTS, arm_rows, run_trial
-
-    tables = run_trial(asked, how)
-    rows = arm_rows(tables[SCORES])
-    texts = [one._asdict() for one in before_and_after(tables[STEERED_TEXTS])]
-    if as_json:
-        click.echo(json.dumps({"out": str(how.out), "arms": rows, "texts": texts}, indent=1))
-        return
-    show(rows, as_json=False)
-    side_by_side.show_texts(texts)
-    click.echo(how.out)
-
-
 @click.command("control-vector")
 @click.argument("direction", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
@@ -290,4 +258,4 @@ def control_vector(direction: Path, target: Path, scale: float, unit: str) -> No
     click.echo(target)
 
 
-COMMANDS = (steer, chat, trial, control_vector)
+COMMANDS = (steer, chat, control_vector)

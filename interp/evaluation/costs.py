@@ -76,7 +76,8 @@ def fluency(cost: Cost, usual: Cost) -> float:
 
 def harmonic(*scores: float) -> float:
     """The harmonic mean of scores between 0 and 1, 0 where one is 0: what is gained by giving one
-    up for another is nothing. AxBench (Wu et al. 2025) joins concept, instruction and fluency so.
+    up for another is nothing. AxBench (Wu et al. 2025) joins concept, instruction and fluency so
+    (`steering_rows.overall_of`).
     """
     return len(scores) / sum(1 / one for one in scores) if all(scores) else 0.0
 

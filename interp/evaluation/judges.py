@@ -16,6 +16,8 @@ import stimuli
 from interp.causal.readout import Readout
 from interp.causal.steered_texts import Judge
 from interp.errors import DataError, UsageError
+from interp.evaluation.chat_address import read_address
+from interp.evaluation.endpoint import endpoint
 from interp.evaluation.forced_choice import forced_choice
 from interp.evaluation.readouts import Named, find_testbed, readout_for
 from interp.evaluation.text_classifiers import classifier, embedding
@@ -39,12 +41,13 @@ _MOST = 1 << 24
 
 class JudgeKind(NamedTuple):
     """A line of `JUDGES`: its maker, what may stand behind its name and a colon (nothing, if
-    empty), and whether that is needed.
+    empty), whether that is needed, and what raises `UsageError` for what cannot stand there.
     """
 
     make: Maker
     behind: str = ""
     needed: bool = False
+    check: Callable[[str], object] | None = None
 
 
 def oracle(model: LanguageModel, readout: Readout, behind: str = "") -> Judge:
@@ -144,6 +147,7 @@ JUDGES: dict[str, JudgeKind] = {
     "lexicon": JudgeKind(lexicon_judge, "FILE"),
     "classifier": JudgeKind(classifier, "MODEL", needed=True),
     "embedding": JudgeKind(embedding, "BATTERY", needed=True),
+    "endpoint": JudgeKind(endpoint, "MODEL@URL", needed=True, check=read_address),
     "masked": JudgeKind(masked, "JUDGE", needed=True),
 }
 """The kinds of judges by name. A study asks those that `--judge` names: `forced_choice`,
@@ -190,6 +194,8 @@ def check_judge(name: str) -> str:
     if colon and not (known.behind and behind):
         wanted = f" or {kind}:{known.behind}" if known.behind else ""
         raise UsageError(f"cannot read the judge {name!r}: write {kind}{wanted}.")
+    if known.check is not None:
+        known.check(behind)
     return check_judge(behind) if kind == masked.__name__ else kind
 
 

@@ -15,6 +15,7 @@ from interp.causal.pooled import ALL
 from interp.chance import FEWEST_DEALT, assignment_p, least_assignment_p
 from interp.evaluation.agreement import Verdicts, agreement_rows
 from interp.evaluation.costs import Cost, fluency, harmonic, is_broken
+from interp.evaluation.relevance import Relevance, above_chance
 from interp.results import TableRow, TableRows
 from interp.shares import Share, share_difference
 from interp.stats import Labels, Statistic, mean_interval
@@ -26,7 +27,8 @@ Reached = Mapping[str, Float[np.ndarray, "emotion prompt"]]
 class Spoken(NamedTuple):
     """The continuations of all prompts under one arm: what was added (`control` and `scale`),
     meant for `emotion` ("all": for none), by random direction number `draw`; and, once they are
-    written, each judge's verdicts and the prices.
+    written, each judge's verdicts, the prices, and how
+    relevant they are to their prompts.
     """
 
     control: str
@@ -35,17 +37,20 @@ class Spoken(NamedTuple):
     draw: int | None = None
     verdicts: Mapping[str, Verdicts] = {}
     costs: Sequence[Cost] = ()
+    relevance: Sequence[Relevance] = ()
 
 
 def measured_rows(spoken: Sequence[Spoken], groups: Labels, emotions: Sequence[str]) -> TableRows:
-    """By each judge `success` and `success_above` of the arms, `effect` of each direction on each
-    emotion, and `kappa` with the others; and of each arm, by no judge, `perplexity_ratio` (the
-    geometric mean), `distinct_2`, `repeated` and `broken`. `spoken` begins with the unsteered
-    texts.
+    """By each judge `success` and `success_above` of the arms, `valid` (the share of texts with a
+    verdict), `effect` of each direction on each emotion, `harmonic` (of success and fluency),
+    `overall` (of success, relevance and fluency), and `kappa` with the others; and of each arm, by
+    no judge, `perplexity_ratio` (the geometric mean), `distinct_2`, `repeated`, `broken`,
+    `relevance` and `relevance_shuffled`. `spoken` begins with the unsteered texts.
     """
     rows: TableRows = []
     for judge in spoken[0].verdicts:
         mine = success_rows_of(reached(spoken, emotions, judge), groups, emotions)
+        mine += _valid(spoken, groups, judge)
         mine += _tested(spoken, emotions, judge)
         mine += _effects(spoken, groups, emotions, judge)
         mine += _harmonics(spoken, groups, judge)
@@ -68,7 +73,7 @@ def reached(spoken: Sequence[Spoken], emotions: Sequence[str], judge: str) -> Re
     found = {
         control: np.stack(
             [
-                _hits([one for one in kind if one.emotion in (emotion, ALL)], emotion, judge)
+                hits_of([one for one in kind if one.emotion in (emotion, ALL)], emotion, judge)
                 for emotion in emotions
             ]
         )
@@ -76,7 +81,7 @@ def reached(spoken: Sequence[Spoken], emotions: Sequence[str], judge: str) -> Re
     }
     if len(emotions) > 1:
         others = [[one for one in own if one.emotion != emotion] for emotion in emotions]
-        hits = [_hits(kind, one, judge) for kind, one in zip(others, emotions, strict=True)]
+        hits = [hits_of(kind, one, judge) for kind, one in zip(others, emotions, strict=True)]
         found["shuffled"] = np.stack(hits)
     return found
 
@@ -93,14 +98,14 @@ def success_rows_of(found: Reached, groups: Labels, emotions: Sequence[str]) -> 
                 "metric": "success",
                 "control": control,
                 "emotion": emotion,
-                **Share(_mean(one)).estimate(groups)._asdict(),
+                **Share(mean_of(one)).estimate(groups)._asdict(),
             }
             for emotion, one in told.items()
         ]
-    own = Share(_mean(found[""].mean(axis=0)))
+    own = Share(mean_of(found[""].mean(axis=0)))
     for control, hits in found.items():
         if control:
-            above = share_difference(own, Share(_mean(hits.mean(axis=0))), groups)
+            above = share_difference(own, Share(mean_of(hits.mean(axis=0))), groups)
             row = {"metric": "success_above", "control": "", "emotion": ALL, "target": control}
             rows.append({**row, **above._asdict()})
     return rows
@@ -118,24 +123,67 @@ def harmonic_of(one: Spoken, usual: Spoken, judge: str = "") -> Float[np.ndarray
     """Of each text the harmonic mean of success (1 or 0, by `judge`, else by the first) and
     fluency beside the `usual` text; NaN where that is a breakdown.
     """
+    hits, fluent = _scored(one, usual, judge)
+    return np.array([_joined(*each) for each in zip(hits, fluent, strict=True)])
+
+
+def overall_of(one: Spoken, usual: Spoken, judge: str = "") -> Float[np.ndarray, " prompt"]:
+    """Of each text the harmonic mean of success, relevance above chance (2 share - 1) and fluency:
+    the three scores of AxBench (Wu et al. 2025), whose concept, instruction and fluency a language
+    model rates 0, 1 or 2. NaN where fluency or relevance is not known.
+    """
+    hits, fluent = _scored(one, usual, judge)
+    fits = [above_chance(each.relevance) for each in one.relevance]
+    return np.array([_joined(*each) for each in zip(hits, fluent, fits, strict=True)])
+
+
+def _scored(one: Spoken, usual: Spoken, judge: str) -> tuple[list[float], list[float]]:
+    """Success and fluency of each text."""
     verdicts = one.verdicts[judge or next(iter(one.verdicts))]
     fluent = [fluency(cost, before) for cost, before in zip(one.costs, usual.costs, strict=True)]
-    hits = [float(verdict == one.emotion) for verdict in verdicts]
-    return np.array(
-        [np.nan if np.isnan(f) else harmonic(hit, f) for hit, f in zip(hits, fluent, strict=True)]
-    )
+    return [float(verdict == one.emotion) for verdict in verdicts], fluent
+
+
+def _joined(hit: float, fluent: float, *fits: float) -> float:
+    """The harmonic mean of what is known of a text: 0 for a breakdown, NaN where something is not
+    known.
+    """
+    scores = (hit, fluent, *fits)
+    if fluent == 0:
+        return 0.0
+    return np.nan if np.isnan(scores).any() else harmonic(*scores)
 
 
 def _harmonics(spoken: Sequence[Spoken], groups: Labels, judge: str) -> TableRows:
+    """Rows of `harmonic`, and of `overall` where relevance was measured."""
     rows: TableRows = []
+    kinds = {"harmonic": harmonic_of}
+    if spoken[0].relevance:
+        kinds["overall"] = overall_of
     for control in dict.fromkeys(one.control for one in spoken if one.emotion != ALL):
         mine = [one for one in spoken if one.control == control]
-        scores = {one.emotion: harmonic_of(one, spoken[0], judge) for one in mine}
-        scores[ALL] = np.mean(list(scores.values()), axis=0)
-        rows += [
-            {"metric": "harmonic", "control": control, "emotion": name, **known_mean(one, groups)}
-            for name, one in scores.items()
+        for metric, score in kinds.items():
+            scores = {one.emotion: score(one, spoken[0], judge) for one in mine}
+            scores[ALL] = np.mean(list(scores.values()), axis=0)
+            shared = {"metric": metric, "control": control}
+            rows += [
+                {**shared, "emotion": name, **known_mean(each, groups)}
+                for name, each in scores.items()
+            ]
+    return rows
+
+
+def _valid(spoken: Sequence[Spoken], groups: Labels, judge: str) -> TableRows:
+    """Rows of `valid`, how many of an arm's texts have a verdict, all its emotions together."""
+    rows: TableRows = []
+    for control in dict.fromkeys(one.control for one in spoken):
+        told = [
+            [float(said is not None) for said in one.verdicts[judge]]
+            for one in spoken
+            if one.control == control
         ]
+        found = Share(mean_of(np.mean(told, axis=0))).estimate(groups)
+        rows.append({"metric": "valid", "control": control, "emotion": ALL, **found._asdict()})
     return rows
 
 
@@ -175,7 +223,7 @@ def _effects(
             "emotion": one.emotion,
             "target": target,
             **mean_interval(
-                _hits([one], target, judge) - _hits([before], target, judge), groups
+                hits_of([one], target, judge) - hits_of([before], target, judge), groups
             )._asdict(),
         }
         for one in spoken
@@ -186,13 +234,12 @@ def _effects(
 
 def _price_rows(spoken: Sequence[Spoken], groups: Labels) -> TableRows:
     """What each arm costs, for each emotion it is meant for, and all together."""
-    usual = [cost.perplexity for cost in spoken[0].costs]
     rows: TableRows = []
     for control in dict.fromkeys(one.control for one in spoken):
         mine = [one for one in spoken if one.control == control]
         kinds = {one.emotion: [one] for one in mine if one.emotion != ALL} | {ALL: mine}
         for emotion, kind in kinds.items():
-            for metric, values in _prices(kind, usual).items():
+            for metric, values in _prices(kind, spoken[0]).items():
                 row = {"metric": metric, "control": control, "emotion": emotion}
                 rows.append({**row, **known_mean(values, groups, log=metric == RATIO)})
     return rows
@@ -201,16 +248,25 @@ def _price_rows(spoken: Sequence[Spoken], groups: Labels) -> TableRows:
 RATIO = "perplexity_ratio"
 
 
-def _prices(kind: Sequence[Spoken], usual: Sequence[float]) -> dict[str, Any]:
-    """Each price of each prompt, the mean over `kind`; of the ratio its logarithm."""
+def log_ratio(one: Spoken, usual: Spoken) -> Float[np.ndarray, " prompt"]:
+    """The logarithm of each text's perplexity over that of the `usual` text."""
     with np.errstate(invalid="ignore"):
-        ratio = [np.log([cost.perplexity for cost in one.costs]) - np.log(usual) for one in kind]
+        mine, before = (np.log([cost.perplexity for cost in each.costs]) for each in (one, usual))
+    return mine - before
+
+
+def _prices(kind: Sequence[Spoken], usual: Spoken) -> dict[str, Any]:
+    """Each price of each prompt, the mean over `kind`; of the ratio its logarithm."""
+    ratio = [log_ratio(one, usual) for one in kind]
     each = {
         RATIO: ratio,
         "distinct_2": [[cost.distinct_2 for cost in one.costs] for one in kind],
         "repeated": [[cost.repeated for cost in one.costs] for one in kind],
         "broken": [[float(is_broken(cost)) for cost in one.costs] for one in kind],
     }
+    if kind[0].relevance:
+        for metric in Relevance._fields:
+            each[metric] = [[getattr(fit, metric) for fit in one.relevance] for one in kind]
     return {metric: np.array(values).mean(axis=0) for metric, values in each.items()}
 
 
@@ -227,11 +283,12 @@ def known_mean(
     return found
 
 
-def _hits(spoken: Sequence[Spoken], emotion: str, judge: str) -> Float[np.ndarray, " prompt"]:
+def hits_of(spoken: Sequence[Spoken], emotion: str, judge: str) -> Float[np.ndarray, " prompt"]:
     """How often the judge finds the emotion behind each prompt, over several arms."""
     hits = [[float(said == emotion) for said in one.verdicts[judge]] for one in spoken]
     return np.array(hits).mean(axis=0)
 
 
-def _mean(values: Float[np.ndarray, " prompt"]) -> Statistic:
+def mean_of(values: Float[np.ndarray, " prompt"]) -> Statistic:
+    """The mean of the values, as a function of the prompts' weights."""
     return lambda weights: weights @ values / weights.sum(axis=1)

@@ -8,7 +8,6 @@ and in it a file for each emotion and layer: any of them is a `Direction`, for u
 
 import difflib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +21,7 @@ from interp.capture import ActivationStore, capture
 from interp.defaults import SENTENCE_ARM
 from interp.directions import Direction
 from interp.errors import ArtefactError, ResourceError, UsageError
-from interp.files import make_folder, sha256_bytes
+from interp.files import caches, make_folder, sha256_bytes
 from interp.models import LanguageModel
 from interp.models.control_vectors import load_control_vector
 from interp.sites import LAST, STREAM, Site
@@ -239,8 +238,7 @@ def kept_folder(model: LanguageModel, battery: Battery, arm: str) -> Path:
         "form": FORM,
     }
     digest = sha256_bytes(json.dumps(about, sort_keys=True).encode())
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "interp" / "directions" / digest[:24]
+    return caches() / "interp" / "directions" / digest[:24]
 
 
 def _fit_all(

@@ -19,22 +19,29 @@ from interp.causal.circuit import Circuit, load_circuits
 from interp.errors import ArtefactError, DataError, UsageError
 from interp.evaluation.judges import check_judges, judges_of
 from interp.evaluation.readouts import find_testbed, readout_for
-from interp.evaluation.steering import Candidate, SteeringTrial, evaluate_steering
+from interp.evaluation.steering import evaluate_steering
+from interp.evaluation.steering_arms import Candidate, SteeringTrial
 from interp.files import make_folder, read_regular, sha256_bytes, write_atomic
 from interp.models import LanguageModel, load
 from interp.models.generation import Decoding
 from interp.options import flat
 from interp.records import RunRecord, software
 from interp.reporting.figures import as_bytes
+from interp.reporting.section import DrawFigure
+from interp.reporting.steerability import steering_map, steering_slopes
 from interp.reporting.steering_pareto import steering_pareto
-from interp.results import table, table_bytes, table_path
+from interp.results import TableRows, table, table_bytes, table_path
 from interp.sentence_options import SentenceOptions, TrialOptions
 from interp.study.identity import plain
+from interp.study.sheets import STEERED_TEXTS, check_sheet, write_sheet
 from interp.study.sources import Wanted, fitted
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 
-SCORES, STEERED_TEXTS = "steering_scores", "steered_texts"
-"""The tables of the folder."""
+SCORES = "steering_scores"
+"""The table of numbers; beside it stands that of the texts."""
+
+TRIAL_FIGURES = (steering_pareto, steering_map, steering_slopes)
+"""Its figures, all of the first table."""
 
 INSTRUCTION = "Written by someone who is full of {emotion}: {text}"
 """How a model is asked in words, unless told otherwise. Testbeds do not know these words."""
@@ -51,7 +58,9 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
     Raises `ArtefactError` where the folder holds something, `UsageError` for a judge, layer,
     emotion or file that is not there; and as `evaluate_steering`.
     """
-    _check_out(how.out)
+    check_new(how.out)
+    if how.sheet is not None:
+        check_sheet(how.sheet)
     check_judges(how.judge, asked.model)
     wanted = Wanted(
         model=asked.model, stimuli=asked.stimuli, arm=asked.arm, keep=not asked.no_cache
@@ -74,7 +83,7 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
         found = evaluate_steering(
             model,
             prompts,
-            _candidates(model, wanted, emotions, how.layers),
+            candidates_of(model, wanted, emotions, how.layers),
             judges,
             _trial(asked, how, circuits),
             neutral=_neutral(wanted.battery),
@@ -82,9 +91,13 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
         heard = list(dict.fromkeys(str(one.message) for one in told))
     for message in heard:
         warnings.warn(message, stacklevel=2)
-    record = _record(asked, how, model, wanted.battery, heard)
+    record = trial_record(asked, how, model, wanted.battery, heard)
+    if how.sheet is not None:
+        write_sheet(how.sheet, make_folder(how.out), found.texts, seed=asked.seed)
     seconds = round(time.monotonic() - start, 1)
-    return _write(how.out, record, {SCORES: found.rows, STEERED_TEXTS: found.texts}, model, seconds)
+    rows = {SCORES: found.rows, STEERED_TEXTS: found.texts}
+    n_layers = model.dims.n_layers
+    return fill_folder(how.out, record, rows, TRIAL_FIGURES, n_layers=n_layers, seconds=seconds)
 
 
 def prompts_of(model: str, battery: Battery, how: TrialOptions) -> list[str | Stimulus]:
@@ -102,8 +115,8 @@ def prompts_of(model: str, battery: Battery, how: TrialOptions) -> list[str | St
 
 
 def arm_rows(scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """What a person is told: of each arm, all emotions together, success by each judge, and what it
-    costs.
+    """What a person is told: of each arm, all emotions together, success by each judge, the overall
+    score by the first, and what it costs.
     """
     told = scores[(scores["half"] == "report") & (scores["emotion"] == "all")]
     rows = []
@@ -115,13 +128,14 @@ def arm_rows(scores: pd.DataFrame) -> list[dict[str, Any]]:
             one["judge"]: f"{one['value']:.3f} [{one['ci_low']:.3f}, {one['ci_high']:.3f}]"
             for _, one in success.iterrows()
         }
-        prices = mine.set_index("metric")["value"]
-        names = ("perplexity_ratio", "distinct_2", "broken")
+        prices = mine.drop_duplicates("metric").set_index("metric")["value"]
+        names = ("overall", "perplexity_ratio", "relevance", "distinct_2", "broken")
         rows.append({**row, **{name: prices[name] for name in names if name in prices}})
     return rows
 
 
-def _check_out(out: Path) -> None:
+def check_new(out: Path) -> None:
+    """Raise `ArtefactError` for a folder that holds something."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ArtefactError(f"{out} is there already and holds something: choose another --out.")
 
@@ -138,9 +152,10 @@ def _lines(path: Path) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def _candidates(
+def candidates_of(
     model: LanguageModel, wanted: Wanted, emotions: Sequence[str], layers: Sequence[int]
 ) -> list[Candidate]:
+    """The directions of each layer; by default of the middle one and two thirds of the way up."""
     n = model.dims.n_layers
     chosen = layers or sorted({n // 2, usual_layer(n)})
     return [
@@ -174,15 +189,14 @@ def _neutral(battery: Battery) -> list[str]:
     return [item.text for item in found[:NEUTRAL_TEXTS]]
 
 
-def _record(
-    asked: SentenceOptions,
-    how: TrialOptions,
-    model: LanguageModel,
-    battery: Battery,
-    heard: Sequence[str],
+def trial_record(
+    asked: SentenceOptions, how: Any, model: LanguageModel, battery: Battery, heard: Sequence[str]
 ) -> RunRecord:
+    """What a trial was made of: its settings (but where it is written), model and battery, and the
+    warnings that were given.
+    """
     config = json.loads(json.dumps({**flat(asked), **flat(how)}, default=str))
-    del config["out"]
+    config = {name: value for name, value in config.items() if name not in ("out", "sheet")}
     told = {
         "model": model.provenance,
         "battery": {"sha256": battery.sha256},
@@ -200,11 +214,18 @@ def _record(
     )
 
 
-def _write(
-    out: Path, record: RunRecord, rows: dict[str, Any], model: LanguageModel, seconds: float
+def fill_folder(
+    out: Path,
+    record: RunRecord,
+    rows: Mapping[str, TableRows],
+    figures: Sequence[DrawFigure],
+    *,
+    n_layers: int,
+    seconds: float,
 ) -> dict[str, pd.DataFrame]:
-    """Fill the folder: tables, figure, and last the record, which knows the tables' digests."""
-    n_layers = model.dims.n_layers
+    """Fill the folder: tables, figures of the first of them, and last the record, which knows the
+    tables' digests. Its tables, by name.
+    """
     tables = {
         name: table((record.row(**row) for row in mine), n_layers=n_layers)
         for name, mine in rows.items()
@@ -213,9 +234,11 @@ def _write(
     make_folder(out / "tables")
     for name, content in data.items():
         write_atomic(table_path(out, name), content)
-    figure, figures = steering_pareto(tables[SCORES]), make_folder(out / "figures")
-    for form in ("svg", "png"):
-        write_atomic(figures / f"steering_pareto.{form}", as_bytes(figure, form))
+    first, folder = next(iter(tables)), make_folder(out / "figures")
+    for draw in figures:
+        figure = draw(tables[first])
+        for form in ("svg", "png"):
+            write_atomic(folder / f"{draw.__name__}.{form}", as_bytes(figure, form))
     digests = {name: sha256_bytes(content) for name, content in data.items()}
-    record.joined(tables=digests, seconds={SCORES: seconds}).write(out / "run.json")
+    record.joined(tables=digests, seconds={first: seconds}).write(out / "run.json")
     return tables

@@ -319,6 +319,25 @@ def dose(i: int, at: dict, *, together: bool) -> list[dict]:
         else:
             rows.append(row(-6.0 + gain, 0.2, scale=scale, control="", metric=words, **at))
             rows.append(row(-6.1, 0.2, scale=scale, control="random", metric=words, **at))
+    return rows + slopes(i, at)
+
+
+def slopes(i: int, at: dict) -> list[dict]:
+    """Slopes of 20 texts, two of which move the other way; under random directions half do."""
+    rows = [
+        row(
+            (place - 2.5) / 20 - 0.02 * i,
+            0.0,
+            metric="prompt_slope",
+            item=f"t{place}",
+            control="",
+            **at,
+        )
+        for place in range(1, 21)
+    ]
+    for control, mean, turned in (("", 0.4 - 0.02 * i, 0.1), ("random", 0.0, 0.5)):
+        rows.append(row(mean, 0.1, metric="slope", control=control, **at))
+        rows.append(row(turned, 0.08, metric="anti_steerable", control=control, **at))
     return rows
 
 

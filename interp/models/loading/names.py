@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from interp.errors import UsageError
+from interp.files import caches
 from interp.models.loading.packaged import PACKAGED
 from interp.testbeds.records import TESTBEDS
 
@@ -100,6 +101,5 @@ def _known() -> list[str]:
 
 def cache_folder() -> Path:
     """Where Hugging Face keeps what it downloaded (its own environment variables are honoured)."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = os.environ.get("HF_HOME") or caches / "huggingface"
+    home = os.environ.get("HF_HOME") or caches() / "huggingface"
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")

@@ -39,6 +39,7 @@ from interp.reporting.select import (
     select,
     word,
 )
+from interp.reporting.steerability import cautions_of_slopes, steering_slopes, turned_share
 
 VALID_NEEDED = 0.5
 """Below this share of readable continuations no success is reported."""
@@ -183,6 +184,8 @@ def _dose(table: pd.DataFrame) -> Finding:
     compared += [] if p is None else [(word(row, "p_of"), told_p(row, p))]
     for name, one in (("smallest", least(own)), ("largest", best(own))):
         compared.append((f"{name} gain, {word(one, 'emotion')}", measured(one)))
+    if (turned := turned_share(table)) is not None:
+        compared.append(("texts that more steering moves the other way", measured(turned)))
     verdict = decide(number_of(row), nothing=0.0, p=p, least_p=p_of(row, "least_p"))
     surely = above is not None and decide(number_of(above), nothing=0.0) is Verdict.FOUND
     if verdict is Verdict.FOUND and not surely:
@@ -207,13 +210,14 @@ VALID_WANTED = 0.9
 
 
 def cautions(table: pd.DataFrame) -> Iterator[Caution]:
-    """Continuations that nobody can read, random directions that do as well, and emotions whose own
-    words do not rise.
+    """Continuations that nobody can read, random directions that do as well, emotions whose own
+    words do not rise, and texts in which they fall.
     """
     if holds(table, metric="success", control=""):
         yield from _of_judged(table)
     if holds(table, metric="label_logprob_gain", control=""):
         yield from _of_own_words(select(table, metric="label_logprob_gain", control=""))
+    yield from cautions_of_slopes(table)
 
 
 def _of_own_words(steered: pd.DataFrame) -> Iterator[Caution]:
@@ -277,6 +281,15 @@ SECTION = Section(
                 "emotion's own."
             ),
             needs={"metric": "label_logprob_gain"},
+        ),
+        Drawing(
+            steering_slopes,
+            reading=(
+                "Dots to the right of zero: texts after which the emotion's words become likelier "
+                "the more is added. Orange dots go the other way: a mean above zero says nothing "
+                "of those. Under random directions a mean of zero is to be expected."
+            ),
+            needs={"metric": "prompt_slope"},
         ),
     ),
     findings=findings,

@@ -1,0 +1,106 @@
+"""The commands that measure what a direction does: `evaluate-steering` says how steering works,
+`score-sheet` reads what people say of its texts, `introspect` asks the model about what is added.
+"""
+
+import json
+from pathlib import Path
+
+import click
+
+from interp.cli import side_by_side
+from interp.cli.options import GroupedCommand, as_json, gathered
+from interp.cli.printing import show
+from interp.options import options_of
+from interp.sentence_options import IntrospectionOptions, SentenceOptions, TrialOptions
+
+_OF_A_TRIAL = tuple(
+    name
+    for name in options_of(SentenceOptions)
+    if name not in ("emotion", "direction", "run", "layer", "scale")
+)
+
+
+_OF_A_QUESTION = tuple(
+    name for name in _OF_A_TRIAL if name not in ("where", "max_new_tokens", "temperature")
+)
+
+
+@click.command("evaluate-steering", cls=GroupedCommand)
+@gathered(SentenceOptions, into="asked", only=_OF_A_TRIAL)
+@gathered(TrialOptions, into="how")
+@as_json
+def trial(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
+    """Measure steering: success by several judges, specificity and cost, beside the unsteered
+    model, an instruction in words, random directions and other emotions' directions.
+
+    \b
+      interp evaluate-steering --model smollm2 --judge forced_choice,lexicon --out runs/steered
+    """
+    from interp.reporting.before_after import before_and_after
+    from interp.study.sheets import STEERED_TEXTS
+    from interp.study.steering_trial import SCORES, arm_rows, run_trial
+
+    tables = run_trial(asked, how)
+    rows = arm_rows(tables[SCORES])
+    texts = [one._asdict() for one in before_and_after(tables[STEERED_TEXTS])]
+    if as_json:
+        click.echo(json.dumps({"out": str(how.out), "arms": rows, "texts": texts}, indent=1))
+        return
+    show(rows, as_json=False)
+    side_by_side.show_texts(texts)
+    click.echo(how.out)
+    if how.sheet is not None:
+        click.echo(
+            f"{how.sheet}: to be filled in, then: interp score-sheet {how.sheet} --run {how.out}"
+        )
+
+
+@click.command("introspect", cls=GroupedCommand)
+@gathered(SentenceOptions, into="asked", only=_OF_A_QUESTION)
+@gathered(IntrospectionOptions, into="how")
+@as_json
+def asking(asked: SentenceOptions, how: IntrospectionOptions, as_json: bool) -> None:
+    """Ask a model about an emotion's direction while it is added: does it notice, and can it say
+    which? Beside a question whose answer is no, another question, and letters for names.
+
+    \b
+      interp introspect --model smollm2 --emotions joy,fear,anger,sadness --out runs/asked
+    """
+    from interp.reporting.introspection import said_of
+    from interp.study.introspection_trial import run_introspection
+
+    said = said_of(run_introspection(asked, how))
+    if as_json:
+        click.echo(json.dumps({"out": str(how.out), "said": said}, indent=1))
+        return
+    click.echo("\n".join([*said, str(how.out)]))
+
+
+@click.command("score-sheet")
+@click.argument("sheets", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--run",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The folder of the evaluate-steering that wrote the sheet.",
+)
+@as_json
+def score_sheet(sheets: tuple[Path, ...], run: Path, as_json: bool) -> None:
+    """Score SHEETS that people filled in: each is one more judge of the steered texts.
+
+    Success of every arm, by each person and by each judge of the evaluation, on the texts of the
+    sheet; and how far each two agree (Cohen's kappa). Written to tables/sheet_scores.csv.
+    """
+    from interp.study.sheets import agreed, score_sheets
+    from interp.study.steering_trial import arm_rows
+
+    scores = score_sheets(sheets, run)
+    arms, kappas = arm_rows(scores), agreed(scores)
+    if as_json:
+        click.echo(json.dumps({"arms": arms, "agreement": kappas}, indent=1))
+        return
+    show(arms, as_json=False)
+    show(kappas, as_json=False)
+
+
+COMMANDS = (trial, score_sheet, asking)

@@ -1,0 +1,65 @@
+"""A trial of introspection from names to files: the directions of a battery, its twins, and a
+folder with table, figures and record.
+"""
+
+import time
+import warnings
+from dataclasses import asdict
+
+import pandas as pd
+
+from interp.errors import UsageError
+from interp.evaluation.introspection import introspect, questions_of
+from interp.evaluation.readouts import find_testbed, readout_for
+from interp.models import load
+from interp.reporting.introspection import introspection_controls, introspection_map
+from interp.sentence_options import IntrospectionOptions, SentenceOptions
+from interp.study.sources import Wanted
+from interp.study.steering_trial import candidates_of, check_new, fill_folder, trial_record
+from stimuli.battery import Pairs
+from stimuli.splits import balanced
+
+ANSWERS = "introspection"
+"""The table of the folder."""
+
+
+def run_introspection(asked: SentenceOptions, how: IntrospectionOptions) -> pd.DataFrame:
+    """Ask about added directions, and fill the folder `how.out`; its table.
+
+    Raises `ArtefactError` where the folder holds something, `UsageError` for a testbed, which knows
+    no English, and for a layer or emotion that is not there; and as `introspect`.
+    """
+    check_new(how.out)
+    if find_testbed(asked.model) is not None:
+        raise UsageError(f"{asked.model} is a testbed and knows no questions: name another model.")
+    wanted = Wanted(
+        model=asked.model, stimuli=asked.stimuli, arm=asked.arm, keep=not asked.no_cache
+    )
+    emotions = sorted(how.emotions or wanted.emotions())
+    wanted.check(emotions)
+    twins = [one for one in wanted.battery.pairs() if one.affective.emotion in emotions]
+    pairs = balanced(twins, n=how.n_pairs, seed=asked.seed)
+    start = time.monotonic()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        template = asked.loading.chat_template or "off"
+        model = load(asked.model, **{**asdict(asked.loading), "chat_template": template})
+        rows = introspect(
+            model,
+            Pairs(pairs).split(seed=asked.seed),
+            candidates_of(model, wanted, emotions, how.layers),
+            questions_of(readout_for(model, emotions).words),
+            scales=how.scales,
+            unit=asked.unit,
+            seed=asked.seed,
+        )
+        heard = list(dict.fromkeys(str(one.message) for one in told))
+    for message in heard:
+        warnings.warn(message, stacklevel=2)
+    record = trial_record(asked, how, model, wanted.battery, heard)
+    figures = (introspection_controls, introspection_map)
+    seconds, n_layers = round(time.monotonic() - start, 1), model.dims.n_layers
+    tables = fill_folder(
+        how.out, record, {ANSWERS: rows}, figures, n_layers=n_layers, seconds=seconds
+    )
+    return tables[ANSWERS]
