@@ -17,12 +17,13 @@ from typing import NoReturn, TextIO
 import click
 
 import interp
-from interp.cli import captures, models, sentences, stimuli, study
+from interp.cli import captures, models, registration, sentences, stimuli, study
 from interp.cli.printing import printable, show_warning
 from interp.errors import InterpError, ResourceError
 
 COMMANDS = (
     *study.COMMANDS,
+    *registration.COMMANDS,
     *sentences.COMMANDS,
     *captures.COMMANDS,
     *models.COMMANDS,

@@ -23,9 +23,7 @@ from interp.stages import STAGES
 __all__ = ["Finding", "cautions", "findings", "warned"]
 
 
-def findings(
-    tables: Mapping[str, pd.DataFrame], marks: Sequence[PassMark] = ()
-) -> list[Finding]:
+def findings(tables: Mapping[str, pd.DataFrame], marks: Sequence[PassMark] = ()) -> list[Finding]:
     """The headlines of all stages in `tables`, sure beside each other; a stage whose table holds
     nothing measured says so instead of a number. What was registered before the run, with `marks`,
     is corrected first and held to them.

@@ -9,8 +9,9 @@ import math
 import re
 import textwrap
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,25 +84,30 @@ def read_config(path: Path, known: Mapping[str, Option]) -> Config:
         found = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is no TOML: {error}.") from error
-    claims = _claims(found.pop(CLAIMS_KEY, []), text, path)
-    return Config(path, checked(found, known, path=path, text=text), found, claims)
+    where = partial(_where, path, text)
+    claims = _claims(found.pop(CLAIMS_KEY, []), path, where(CLAIMS_KEY))
+    values = checked(found, known, folder=path.parent, where=where)
+    return Config(path, values, found, claims)
 
 
 def checked(
-    found: Mapping[str, Any], known: Mapping[str, Option], *, path: Path, text: str = ""
+    found: Mapping[str, Any],
+    known: Mapping[str, Option],
+    *,
+    folder: Path,
+    where: Callable[[str], str],
 ) -> dict[str, Any]:
     """The values of a table of options, each of its type and among its choices, with paths taken
-    from the folder of the file at `path`; `text` is the file's, to name lines.
+    from `folder`; `where` says of a key where it stands.
     """
     values = {}
     for key, value in found.items():
-        where = _where(path, text, key)
         if key not in known:
-            raise UsageError(f"{where}: unknown key {key!r}.{did_you_mean(key, known)}")
+            raise UsageError(f"{where(key)}: unknown key {key!r}.{did_you_mean(key, known)}")
         try:
-            values[key] = _placed(known[key], _typed(known[key], value), path.parent)
+            values[key] = _placed(known[key], _typed(known[key], value), folder)
         except UsageError as error:
-            raise UsageError(f"{where}: {error}") from error
+            raise UsageError(f"{where(key)}: {error}") from error
     return values
 
 
@@ -172,21 +178,21 @@ def _of_a_run(path: Path) -> Config:
     return Config(path, values, battery=None if battery is None else str(battery), lacks=lacks)
 
 
-def _claims(found: Any, text: str, path: Path) -> tuple[PassMark, ...]:
+def _claims(found: Any, path: Path, line: str) -> tuple[PassMark, ...]:
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        where = _where(path, text, CLAIMS_KEY)
         raise UsageError(
-            f"{where}: claims is {_told(found)}: expected tables, each headed [[claims]]."
+            f"{line}: claims is {_told(found)}: expected tables, each headed [[claims]]."
         )
-    known, marks = options_of(PassMark), []
+    marks = []
     for number, one in enumerate(found, start=1):
+        where = f"{path}, claim {number} of {len(found)}"
+        given = checked(one, options_of(PassMark), folder=path.parent, where=lambda _, at=where: at)
+        if "claim" not in given:
+            raise UsageError(f"{where}: the key 'claim' is missing, which names the claim.")
         try:
-            if "claim" not in one:
-                raise UsageError("the key 'claim' is missing, which names a claim of the report.")
-            marks.append(PassMark(**checked(one, known, path=Path(), text="")))
+            marks.append(PassMark(**given))
         except UsageError as error:
-            told = str(error).removeprefix(".: ")
-            raise UsageError(f"{path}, claim {number} of {len(found)}: {told}") from error
+            raise UsageError(f"{where}: {error}") from error
     return tuple(marks)
 
 
@@ -194,7 +200,9 @@ def _where(path: Path, text: str, key: str) -> str:
     """The file, and the line of a key where one line alone sets it."""
     pattern = rf"^[ \t]*(?:\[+[ \t]*)?[\"']?{re.escape(key)}[\"']?[ \t]*[=.\]]"
     places = [match.start() for match in re.finditer(pattern, text, re.MULTILINE)]
-    return f"{path}, line {text.count(chr(10), 0, places[0]) + 1}" if len(places) == 1 else f"{path}"
+    return (
+        f"{path}, line {text.count(chr(10), 0, places[0]) + 1}" if len(places) == 1 else f"{path}"
+    )
 
 
 def _typed(option: Option, value: Any) -> Any:

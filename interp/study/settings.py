@@ -33,6 +33,9 @@ copied (`reuse`), move the last digits at most; `on_nonfinite` only says what be
 give no numbers; what `columns` do shows in the battery's digest.
 """
 
+REPEATED = ("on_nonfinite", "columns")
+"""Those of `ASIDE` that the record keeps, so that a study can be run again from it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(StudyOptions):
