@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from interp.cli.options import FROM_FILE, Command, FromFile, GroupedOption
+from interp.cli.printing import printable
 from interp.errors import UsageError
 from interp.options import Option
 from interp.settings import StudyOptions
@@ -32,11 +33,18 @@ class Given:
     print_config: bool = field(default=False)
 
     def check(self, asked: StudyOptions) -> None:
-        """Raise `UsageError` where the texts of a finished study have changed since."""
-        if self.config is not None:
-            from interp.study.config import refuse_other_texts
+        """Raise `UsageError` where the texts of a finished study have changed since. Claims that
+        nobody sealed are told of: they count for nothing.
+        """
+        if self.config is None:
+            return
+        from interp.study.config import refuse_other_texts
 
-            refuse_other_texts(self.config, asked)
+        refuse_other_texts(self.config, asked)
+        if self.config.claims:
+            path = self.config.path
+            told = f"the claims in {path} are not registered: `interp register {path}` does that."
+            click.echo(f"interp: {printable(told)}", err=True)
 
 
 def files_of_settings(known: Mapping[str, Option]) -> Callable[[Command], Command]:

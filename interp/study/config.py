@@ -130,19 +130,23 @@ def refuse_other_texts(config: Config, asked: StudyOptions) -> None:
 
 def config_text(asked: StudyOptions) -> str:
     """All settings as a TOML file, each under its help; those that are not set are comments."""
-    values, heading = flat(asked), ""
     lines = ["# Settings of an interp study. Paths are relative to the folder of this file."]
-    for name, option in options_of(StudyOptions).items():
-        if option.about.group != heading:
-            heading = option.about.group
-            lines += ["", f"# ---- {heading}"]
-        told = option.about.help
-        if option.about.choices:
-            told = f"{told} One of: {', '.join(option.about.allowed)}."
-        lines += [f"# {line}" for line in textwrap.wrap(told, 97)]
-        bare = values[name] is None
-        lines.append(f"# {name} is not set" if bare else f"{name} = {_as_toml(values[name])}")
+    values, known = flat(asked), options_of(StudyOptions)
+    for heading in dict.fromkeys(option.about.group for option in known.values()):
+        lines += ["", f"# ---- {heading}"]
+        for name, option in known.items():
+            if option.about.group == heading:
+                lines += _lines(option, values[name])
     return "\n".join(lines) + "\n"
+
+
+def _lines(option: Option, value: Any) -> list[str]:
+    """An option's lines in a file: its help and choices as comments, and its value."""
+    said = option.about
+    listed = said.choices and not said.several
+    told = f"{said.help} One of {', '.join(said.allowed)}." if listed else said.help
+    line = f"# {option.name} is not set" if value is None else f"{option.name} = {_as_toml(value)}"
+    return [*(f"# {part}" for part in textwrap.wrap(told, 97)), line]
 
 
 def _read(path: Path) -> str:
