@@ -45,10 +45,7 @@ def test_models_that_are_known_are_completed(command):
         (("stimuli", "convert", "plai"), ["plain"]),
         (("run", "--stimuli", ""), stimuli.names()),
         (("run", "--sites", ""), list(SITE_NAMES)),
-        (
-            ("run", "--sites", "resid_post,resid_p"),
-            ["resid_post,resid_pre", "resid_post,resid_post"],
-        ),
+        (("run", "--sites", "z,resid_p"), ["z,resid_pre", "z,resid_post"]),
         (("run", "--preset", ""), list(PRESETS)),
         (("run", "--probe", "l"), ["logistic", "lda"]),
         (("run", "--judge", "lexicon,em"), ["lexicon,embedding"]),

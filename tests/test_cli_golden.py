@@ -5,10 +5,8 @@ Where a change is meant, write the files anew and read the difference:
     INTERP_GOLDEN=write pytest tests/test_cli_golden.py
 """
 
-import inspect
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-import interp
-from interp import errors, study
+from interp import study
 from interp.cli import cli
 from support.commands import outcome
 
 GOLDEN = Path(__file__).parent / "golden"
-DOCS = Path(interp.__file__).parents[1] / "docs"
 WIDTH = 100
 
 
@@ -84,21 +80,6 @@ def test_what_json_holds_is_as_it_was(out):
     kept = {name: shape(record[name]) for name in ("answer", "verdict", "warnings", "config")}
     agrees("run.json", json.dumps({**kept, "fields": sorted(record)}, indent=1))
     assert study.describe(out)
-
-
-def test_the_page_of_exit_codes_has_the_code_of_every_error():
-    page = (DOCS / "exit_codes.md").read_text(encoding="utf-8")
-    listed = {name: int(code) for code, name in re.findall(r"^\| (\d+) \| `(\w+)`", page, re.M)}
-    classes = {
-        name: one
-        for name, one in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(one, errors.InterpError) and one is not errors.InterpError
-    }
-    known = {
-        name: one("").exit_code if name == "Interrupted" else one.exit_code
-        for name, one in classes.items()
-    }
-    assert listed == known
 
 
 @pytest.mark.parametrize(

@@ -155,9 +155,7 @@ def resealed(path: Path, target: Path, **changed: Any) -> Path:
     return target
 
 
-def test_other_texts_weights_and_defaults_than_were_registered_are_refused(
-    folder, tmp_path, sealed
-):
+def test_other_texts_weights_or_defaults_than_registered_are_refused(folder, tmp_path, sealed):
     path = folder / "study.registration.json"
     other = {**sealed["battery"], "sha256": "0" * 64}
     texts = resealed(path, tmp_path / "texts.registration.json", battery=other)
