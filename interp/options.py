@@ -149,11 +149,11 @@ def build_record(record: type[Record], given: Mapping[str, Any]) -> Record:
     known = options_of(record)
     for name in given:
         if name not in known:
-            raise UsageError(f"unknown setting {name!r}.{did_you_mean(name, known)}")
+            raise UsageError(f"unknown setting {name!r}.{nearest_told(name, known)}")
     return _built(record, given)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def nearest_told(name: str, known: Iterable[str]) -> str:
     """The known name nearest to `name`, if one is near, and all that there are: two sentences."""
     there = list(known)
     near = difflib.get_close_matches(name, there, n=1)

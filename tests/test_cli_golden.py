@@ -50,16 +50,22 @@ def test_the_help_of_every_command_is_as_it_was():
     agrees("help.txt", "\n".join(told))
 
 
-def shape(value: Any) -> Any:
-    """The types of what JSON holds; of a list that of each kind of entry, of `told` names alone."""
-    if isinstance(value, dict):
-        return {name: "object" if name == "told" else shape(one) for name, one in value.items()}
-    if isinstance(value, list):
-        kinds = sorted({json.dumps(shape(one), sort_keys=True) for one in value})
-        return [json.loads(kind) for kind in kinds]
-    return {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}[
-        type(value)
-    ]
+KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
+
+
+def shape(*values: Any) -> Any:
+    """The types of what JSON holds, over several values of one place; the entries of a list are of
+    one place. What `told` holds is each finding's own.
+    """
+    if all(isinstance(value, dict) for value in values):
+        names = dict.fromkeys(name for value in values for name in value)
+        own = {name: [value[name] for value in values if name in value] for name in names}
+        return {name: "object" if name == "told" else shape(*there) for name, there in own.items()}
+    if all(isinstance(value, list) for value in values):
+        entries = [one for value in values for one in value]
+        return [shape(*entries)] if entries else []
+    kinds = {KINDS.get(type(value), type(value).__name__) for value in values}
+    return " or ".join(sorted(kinds))
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ what was claimed.
 import json
 import subprocess
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from interp.cli.study import KNOWN_IN_FILES
 from interp.errors import ArtefactError
 from interp.models import load
 from interp.records import read_record
-from interp.study.config import read_config
+from interp.reporting.report import write_report
+from interp.study.config import read_settings_file
 from interp.study.registration import git_commit, read_registration
 from support.commands import outcome
 
@@ -121,7 +123,7 @@ def test_the_run_says_of_each_claim_what_became_of_it(folder):
     summary = json.loads(text)
     assert summary["registration"]["claims"] == {"met": 1, "missed": 1, "not answered": 1}
     assert [one["registered"] for one in summary["findings"] if one["what"] in RECEPTION] == ["met"]
-    page = study.report(folder / "run").read_text(encoding="utf-8")
+    page = write_report(folder / "run").read_text(encoding="utf-8")
     assert "wanted: found, at least 0.9" in page
 
 
@@ -144,6 +146,14 @@ def test_another_study_than_was_registered_is_refused_by_name(words, told, folde
     path = folder / "study.registration.json"
     code, text = outcome("probe", "--registration", path, *words)
     assert (code, told in text) == (4, True), text
+
+
+def test_other_versions_than_were_registered_are_told(folder, sealed):
+    made = read_registration(folder / "study.registration.json")
+    assert made.other_versions() == []
+    older = {**sealed, "software": {**sealed["software"], "torch": "1.0"}}
+    (told,) = replace(made, content=older).other_versions()
+    assert "torch: '1.0' registered, " in told
 
 
 def resealed(path: Path, target: Path, **changed: Any) -> Path:
@@ -210,7 +220,7 @@ def test_claims_that_nobody_sealed_are_told_of(tmp_path, capsys):
     from interp.cli.settings_file import Given
     from interp.settings import StudyOptions
 
-    config = read_config(tmp_path / "study.toml", KNOWN_IN_FILES)
+    config = read_settings_file(tmp_path / "study.toml", KNOWN_IN_FILES)
     Given(config=config).check(StudyOptions(model="planted", stimuli="planted", out=tmp_path))
     assert "are not registered: `interp register" in capsys.readouterr().err
 

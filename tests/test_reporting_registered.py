@@ -13,14 +13,14 @@ from interp.reporting.claims import CLAIMS, check_claim
 from interp.reporting.decisions import Verdict
 from interp.reporting.finding import Finding
 from interp.reporting.findings import findings
-from interp.reporting.marks import WANTED, PassMark, registered_in
+from interp.reporting.marks import MET_BY, PassMark, registered_in
 from interp.reporting.registered import counted_outcomes, held_to, outcome, told_outcomes
 from interp.reporting.sections import SECTIONS
 from support.report_pages import folder, page
 from support.reporting_tables import EMOTIONS, RECORD, all_tables
 
 TABLES = all_tables(EMOTIONS[:2])
-RECEPTION, CATEGORIES = CLAIMS[0], CLAIMS[2]
+RECEPTION, CATEGORIES = CLAIMS[:2]
 STEERED = "steering: the emotions' directions raise their own words"
 NEURONS = "ablation: the top neurons of each emotion are needed for its own words"
 
@@ -34,7 +34,7 @@ def mark(verdict: str = "found", claim: str = "s: w", **bounds: float) -> PassMa
     return PassMark(claim=claim, verdict=verdict, **bounds)
 
 
-@pytest.mark.parametrize("wanted", WANTED)
+@pytest.mark.parametrize("wanted", MET_BY)
 @pytest.mark.parametrize("verdict", Verdict)
 def test_a_verdict_meets_what_was_wanted_or_misses_it(wanted, verdict):
     meets = {

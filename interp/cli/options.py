@@ -139,14 +139,17 @@ def gathered(
     into: str,
     only: Collection[str] = (),
     hidden: Collection[str] = (),
-    opposites: bool = False,
+    filed: bool = False,
 ) -> Decorator:
     """The options of `record`, which the command gets as that record, named `into`.
 
     What was not said keeps its default. `only` names some of the options, `hidden` those that the
-    help leaves out. With `opposites` each flag has one, which takes back what a file says.
+    help leaves out. Where they are `filed`, a file of settings may say them, those without a flag
+    too; each switch then has an opposite.
     """
-    known = {name: one for name, one in options_of(record).items() if one.about.flag}
+    every = options_of(record)
+    known = {name: one for name, one in every.items() if one.about.flag}
+    unflagged = every.keys() - known.keys()
     chosen = {name: one for name, one in known.items() if not only or name in only}
 
     def decorate(command: Command) -> Command:
@@ -154,14 +157,22 @@ def gathered(
         def gather(**values: Any) -> Any:
             said = {name: values.pop(name) for name in chosen}
             said = {name: value for name, value in said.items() if value not in (None, (), {})}
+            if filed:
+                said |= {name: one for name, one in _filed().items() if name in unflagged}
             return command(**{into: build_record(record, said)}, **values)
 
         taking: Command = gather
         for name, one in reversed(chosen.items()):
-            taking = _option(one, hidden=name in hidden, opposites=opposites)(taking)
+            taking = _option(one, hidden=name in hidden, filed=filed)(taking)
         return taking
 
     return decorate
+
+
+def _filed() -> Mapping[str, Any]:
+    """What the file of settings of this call says; nothing where there is none."""
+    told: FromFile | None = click.get_current_context().meta.get(FROM_FILE)
+    return {} if told is None else told.values
 
 
 def single(record: type, name: str) -> Decorator:
@@ -170,12 +181,12 @@ def single(record: type, name: str) -> Decorator:
     return click.option(_flag(name), default=one.default, show_default=True, help=one.about.help)
 
 
-def _option(one: Option, *, hidden: bool, opposites: bool) -> Decorator:
+def _option(one: Option, *, hidden: bool, filed: bool) -> Decorator:
     """The click option of one option; None is what it gives where nothing is said."""
     said, shown = one.about, "" if one.is_required else _shown(one.default)
     flag, named = _flag(one.name), one.name.replace("_", "-")
     return click.option(
-        f"{flag}/--no-{named}" if opposites and one.form is bool else flag,
+        f"{flag}/--no-{named}" if filed and one.form is bool else flag,
         one.name,
         cls=GroupedOption,
         group=said.group,

@@ -35,9 +35,9 @@ def register(config: Path, as_json: bool) -> None:
     Writes NAME.registration.json beside it. Then:
       interp run --registration NAME.registration.json
     """
-    from interp.study.config import read_config
+    from interp.study.config import read_settings_file
 
-    asked = read_config(config, KNOWN_IN_FILES)
+    asked = read_settings_file(config, KNOWN_IN_FILES)
     from interp import study
 
     made = study.register(asked)

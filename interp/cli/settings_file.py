@@ -53,12 +53,12 @@ def files_of_settings(known: Mapping[str, Option]) -> Callable[[Command], Comman
     `known` are the options that may stand in the file.
     """
 
-    def read_config(context: click.Context, parameter: click.Parameter, path: Path | None) -> Any:
+    def read_open(context: click.Context, parameter: click.Parameter, path: Path | None) -> Any:
         if path is None:
             return None
-        from interp.study.config import read_config
+        from interp.study.config import read_settings_file
 
-        found = read_config(path, known)
+        found = read_settings_file(path, known)
         _keep(context, FromFile(found.values, found.lacks))
         return found
 
@@ -93,7 +93,7 @@ def files_of_settings(known: Mapping[str, Option]) -> Callable[[Command], Comman
             ),
             _file_option(
                 "--config",
-                read_config,
+                read_open,
                 "Settings from a TOML file, or from the run.json of a finished run. What is said "
                 "here wins; every flag has an opposite, such as --no-strict.",
             ),

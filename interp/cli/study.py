@@ -74,8 +74,8 @@ def study_command(name: str, known: StageCommand) -> Callable[[Command], click.C
     """
     hidden = METHOD_OPTIONS.difference(known.uses)
     taken = options(
-        gathered(StudyOptions, into="asked", hidden=hidden, opposites=True),
-        gathered(Call, into="call", opposites=True),
+        gathered(StudyOptions, into="asked", hidden=hidden, filed=True),
+        gathered(Call, into="call", filed=True),
         files_of_settings(KNOWN_IN_FILES),
     )
     text = f"{known.told}\n\n\b\nExample:\n  interp {name} {_ASKED} {known.example}"

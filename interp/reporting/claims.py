@@ -1,7 +1,7 @@
 """All claims that the report can make: each section names its own, beside its findings."""
 
 from interp.errors import UsageError
-from interp.options import did_you_mean
+from interp.options import nearest_told
 from interp.reporting.sections import SECTIONS
 
 CLAIMS: tuple[str, ...] = tuple(
@@ -13,7 +13,7 @@ CLAIMS: tuple[str, ...] = tuple(
 def check_claim(name: str) -> None:
     """Raise `UsageError` for a claim that the report cannot make, with the nearest one."""
     if name not in CLAIMS:
-        told = did_you_mean(name, CLAIMS).partition(" There are: ")[0]
+        told = nearest_told(name, CLAIMS).partition(" There are: ")[0]
         raise UsageError(
             f"the report makes no claim {name!r}.{told} `interp claims` lists all that there are."
         )

@@ -12,7 +12,7 @@ from interp.options import about, check
 from interp.records import RunRecord
 from interp.reporting.decisions import Verdict
 
-WANTED: Mapping[str, tuple[Verdict, ...]] = {
+MET_BY: Mapping[str, tuple[Verdict, ...]] = {
     "found": (Verdict.FOUND,),
     "not found": (Verdict.NOT_FOUND, Verdict.NOT_TOLD_APART),
     "inverted": (Verdict.INVERTED,),
@@ -32,7 +32,7 @@ class PassMark:
 
     claim: str = field(metadata=about("The claim's name; `interp claims` lists all."))
     verdict: str = field(
-        default="found", metadata=about("The verdict that is wanted.", choices=tuple(WANTED))
+        default="found", metadata=about("The verdict that is wanted.", choices=tuple(MET_BY))
     )
     at_least: float | None = field(
         default=None, metadata=about("The number must be at least this.")

@@ -40,22 +40,22 @@ EXPLORATORY_COUNT = 1.0
 """What all exploratory claims count together, where each registered family counts one."""
 
 
-class Family(NamedTuple):
+class ClaimFamily(NamedTuple):
     """Claims that are one question of the report; `registered` ones are a family of their own."""
 
     name: str
     registered: bool
 
 
-Families = Mapping[Family, Sequence[Finding]]
-Weights = Mapping[Family, float]
+ClaimFamilies = Mapping[ClaimFamily, Sequence[Finding]]
+FamilyWeights = Mapping[ClaimFamily, float]
 
 
 def corrected(found: Sequence[Finding], registered: Collection[str] = ()) -> list[Finding]:
     """The findings, each with its p corrected over all; a claim which that leaves unsure is not
     made, and neither are those that it opened. `registered` names the claims that come first.
     """
-    families: dict[Family, list[Finding]] = {}
+    families: dict[ClaimFamily, list[Finding]] = {}
     family_of = {at: _family(one, registered) for at, one in enumerate(found) if _tested(one)}
     for at, family in family_of.items():
         families.setdefault(family, []).append(found[at])
@@ -82,8 +82,8 @@ def _tested(one: Finding) -> bool:
     return one.p is not None and not one.after
 
 
-def _family(one: Finding, registered: Collection[str]) -> Family:
-    return Family(f"{one.stage}: {one.family or one.about}", one.name in registered)
+def _family(one: Finding, registered: Collection[str]) -> ClaimFamily:
+    return ClaimFamily(f"{one.stage}: {one.family or one.about}", one.name in registered)
 
 
 def _p(one: Finding) -> float:
@@ -96,7 +96,7 @@ def _p_of_family(own: Sequence[Finding]) -> float:
     return max(opened) if opened else min(1.0, len(own) * min(map(_p, own)))
 
 
-def _weights(families: Families) -> dict[Family, float]:
+def _weights(families: ClaimFamilies) -> dict[ClaimFamily, float]:
     """What each family counts."""
     first = [family for family in families if family.registered]
     usual = [family for family in families if not family.registered]
@@ -111,7 +111,7 @@ def _weights(families: Families) -> dict[Family, float]:
     return dict.fromkeys(first, 1.0) | shared
 
 
-def _holm(p: Mapping[Family, float], weights: Weights) -> dict[Family, float]:
+def _holm(p: Mapping[ClaimFamily, float], weights: FamilyWeights) -> dict[ClaimFamily, float]:
     """The adjusted p of each family: the least level at which the steps would reject it."""
     left, reached, adjusted = sum(weights.values()), 0.0, {}
     for family in sorted(p, key=lambda one: p[one] / weights[one]):
@@ -121,7 +121,7 @@ def _holm(p: Mapping[Family, float], weights: Weights) -> dict[Family, float]:
     return adjusted
 
 
-def _beside(one: Finding, family_p: float, family: Family, families: Families) -> Finding:
+def _beside(one: Finding, family_p: float, family: ClaimFamily, families: ClaimFamilies) -> Finding:
     """The finding with its corrected p, told beside its number."""
     p = max(family_p, min(1.0, len(families[family]) * _p(one)))
     n = sum(map(len, families.values()))

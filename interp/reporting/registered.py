@@ -7,7 +7,7 @@ from typing import Any
 
 from interp.reporting.decisions import Verdict
 from interp.reporting.finding import Finding
-from interp.reporting.marks import WANTED, PassMark, Registered
+from interp.reporting.marks import MET_BY, PassMark, Registered
 
 MET, MISSED, UNANSWERED = "met", "missed", "not answered"
 """What becomes of a registered claim."""
@@ -33,7 +33,7 @@ def outcome(one: Finding, mark: PassMark) -> str:
     """
     if one.verdict is Verdict.CANNOT_SAY:
         return UNANSWERED
-    if one.verdict not in WANTED[mark.verdict]:
+    if one.verdict not in MET_BY[mark.verdict]:
         return MISSED
     low, high = one.interval or (None, None)
     asked = (

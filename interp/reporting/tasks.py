@@ -5,7 +5,7 @@ _DOES = {
     "categorisation": "tells which emotion a text is about",
 }
 
-TASKS = tuple(_DOES)
+PROBE_TASKS = tuple(_DOES)
 """The questions that a study asks of a probe."""
 
 

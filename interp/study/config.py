@@ -19,7 +19,7 @@ import stimuli
 from interp.errors import UsageError
 from interp.files import read_regular
 from interp.models.loading.packaged import PACKAGED
-from interp.options import Option, did_you_mean, flat, options_of
+from interp.options import Option, flat, nearest_told, options_of
 from interp.records import read_record
 from interp.reporting.marks import PassMark
 from interp.settings import StudyOptions
@@ -71,7 +71,7 @@ class Config:
     lacks: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_config(path: Path, known: Mapping[str, Option]) -> Config:
+def read_settings_file(path: Path, known: Mapping[str, Option]) -> Config:
     """The settings in a TOML file, or in a run.json; `known` are the options that it may hold.
 
     Raises `UsageError` naming file, line, key, what was expected and the nearest key;
@@ -103,7 +103,7 @@ def checked(
     values = {}
     for key, value in found.items():
         if key not in known:
-            raise UsageError(f"{where(key)}: unknown key {key!r}.{did_you_mean(key, known)}")
+            raise UsageError(f"{where(key)}: unknown key {key!r}.{nearest_told(key, known)}")
         try:
             values[key] = _placed(known[key], _typed(known[key], value), folder)
         except UsageError as error:

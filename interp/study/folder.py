@@ -34,6 +34,7 @@ from interp.study.conditions import Conditions, conditions, unreadable
 from interp.study.examples import examples
 from interp.study.identity import (
     asked_of,
+    identify,
     plain,
     refuse_other_config,
     refuse_other_model,
@@ -274,13 +275,15 @@ class Study:
             values = flat(self.settings)
             identity: dict[str, Any] = {
                 "software": software(),
-                "battery": _identify(self.battery),
+                "battery": identify(self.battery),
                 "examples": self._examples,
                 "command": sys.argv,
                 "aside": {name: values[name] for name in REPEATED},
             }
+            doubts = self.battery.warnings
             if registration is not None:
                 identity["registration"] = registration.sealed
+                doubts = (*doubts, *registration.other_versions())
             record = RunRecord(
                 run=digest[:12],
                 model=self.settings.model,
@@ -288,12 +291,8 @@ class Study:
                 seed=self.settings.seed,
                 config=config,
                 provenance=plain({**identity, "tables": {}}),
-                warnings=self.battery.warnings,
+                warnings=doubts,
             )
             record.write(path)
             self._made.append(path)
         return record
-
-
-def _identify(battery: Battery) -> dict[str, Any]:
-    return {"sha256": battery.sha256, "items": len(battery), "notes": list(battery.notes)}

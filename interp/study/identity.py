@@ -98,6 +98,11 @@ def new_run(settings: Settings) -> Settings:
     raise InternalError("numbers have come to an end.")
 
 
+def identify(battery: Battery) -> dict[str, Any]:
+    """The identity of a battery, as a record keeps it."""
+    return {"sha256": battery.sha256, "items": len(battery), "notes": list(battery.notes)}
+
+
 def asked_of(settings: Settings, battery: Battery) -> dict[str, Any]:
     """What a run was asked, as its record keeps it."""
     return {**settings.identity, "battery_sha256": battery.sha256}

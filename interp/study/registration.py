@@ -33,7 +33,7 @@ from stimuli.battery import Battery
 SCHEMA_OF_REGISTRATIONS = 1
 """Version of the file; a larger one is of a newer interp, and refused."""
 
-SUFFIX = ".registration.json"
+REGISTRATION_SUFFIX = ".registration.json"
 
 PLACED = ("model", "stimuli", "judge")
 """Settings that may hold a path, which another folder writes otherwise: of model and battery the
@@ -76,6 +76,13 @@ class Registration:
         then, now = self.content["battery"]["sha256"], battery.sha256
         self._refuse({"battery_sha256": then}, {"battery_sha256": now})
 
+    def other_versions(self) -> list[str]:
+        """What is to be told where other software runs the study than was registered."""
+        told = told_differences(self.content["software"], software(), then="registered")
+        return (
+            [f"the study runs with other versions than were registered ({told})."] if told else []
+        )
+
     def _refuse(self, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
         if told := told_differences(known, asked, then="registered"):
             raise ArtefactError(
@@ -92,7 +99,7 @@ def register(config: Config) -> Registration:
     nearest), or a registration that is there already; `ArtefactError` where the folder `out` holds
     a run; `StatisticsError` for a claim that the battery cannot answer.
     """
-    target = config.path.with_name(config.path.stem + SUFFIX)
+    target = config.path.with_name(config.path.stem + REGISTRATION_SUFFIX)
     settings = _asked(config, target)
     battery = settings.read_battery()
     _refuse_looked_at(settings, battery)

@@ -47,7 +47,7 @@ from interp.reporting.style import (
     outer_labels,
     styled,
 )
-from interp.reporting.tasks import TASKS, claim_of, does
+from interp.reporting.tasks import PROBE_TASKS, claim_of, does
 from interp.sites import STREAM
 
 DEPTH = "depth = (layer + 1) / n_layers"
@@ -290,6 +290,6 @@ SECTION = Section(
         ),
     ),
     findings=findings,
-    claims=tuple(name for task in TASKS for name in (claim_of(task), layer_claim(does(task)))),
+    claims=(*map(claim_of, PROBE_TASKS), *(layer_claim(does(task)) for task in PROBE_TASKS)),
     cautions=cautions,
 )
