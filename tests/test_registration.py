@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 
 from interp import study
+from interp.capture.store.sealed_json import seal
+from interp.cli.settings_file import Given
 from interp.cli.study import KNOWN_IN_FILES
 from interp.errors import ArtefactError
 from interp.models import load
 from interp.records import read_record
 from interp.reporting.report import write_report
+from interp.settings import StudyOptions
 from interp.study.config import read_settings_file
 from interp.study.registration import git_commit, read_registration
 from support.commands import outcome
@@ -24,7 +27,7 @@ from support.commands import outcome
 RECEPTION = (
     "probes: a linear probe tells emotional texts from their neutral twins, beyond the words"
 )
-CATEGORIES = "probes: a linear probe tells which emotion a text is about, beyond the words"
+STRONGEST = "directions: the strongest direction separates held-out texts"
 WEAKEST = "directions: the weakest direction separates held-out texts"
 STEERED = "steering: the emotions' directions raise their own words"
 
@@ -38,12 +41,8 @@ sites = ["resid_post@2"]
 """
 CLAIMS = f"""
 [[claims]]
-claim = "{RECEPTION}"
+claim = "{STRONGEST}"
 at_least = 0.9
-
-[[claims]]
-claim = "{WEAKEST}"
-verdict = "inverted"
 
 [[claims]]
 claim = "{STEERED}"
@@ -66,16 +65,22 @@ def quietly(*words: object) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A folder with a registration and the run that was registered; of the three claims one is met,
-    one missed, and one was not looked at.
+    """A folder with a registration and the run that was registered; of the two claims one is met,
+    and one was not looked at.
     """
     found = tmp_path_factory.mktemp("registered")
     code, told = outcome("register", written(found))
     assert code == 0, told
     assert not (found / "run").exists()
-    for command in ("probe", "directions"):
-        code, told = quietly(command, "--registration", found / "study.registration.json")
-        assert code == 0, told
+    code, told = quietly("directions", "--registration", found / "study.registration.json")
+    assert code == 0, told
+    for line in (
+        "directions [exploratory]: The weakest of 2 directions",
+        "directions [registered found, at least 0.9: met]: The strongest of 2 directions",
+        "steering [registered not found, surely at most 0.1: not answered]: This run measured",
+        "Of 2 registered claims: 1 met, 0 missed, 1 not answered.",
+    ):
+        assert line in told
     return found
 
 
@@ -85,10 +90,10 @@ def sealed(folder: Path) -> dict[str, Any]:
 
 
 def test_a_registration_freezes_what_will_be_asked(folder, sealed):
-    assert [one["claim"] for one in sealed["claims"]] == [RECEPTION, WEAKEST, STEERED]
-    assert sealed["claims"][2] == {
-        "claim": STEERED, "verdict": "not found", "surely_at_most": 0.1,
-    }  # fmt: skip
+    assert sealed["claims"] == [
+        {"claim": STRONGEST, "verdict": "found", "at_least": 0.9},
+        {"claim": STEERED, "verdict": "not found", "surely_at_most": 0.1},
+    ]
     assert sealed["settings"]["out"] == "run"
     asked = study.Settings.of(
         model="planted", stimuli="planted", out=folder / "run", preset="quick",
@@ -104,33 +109,18 @@ def test_a_registration_freezes_what_will_be_asked(folder, sealed):
     assert sealed["software"]["torch"]
 
 
-def test_the_run_says_of_each_claim_what_became_of_it(folder):
+def test_the_run_says_of_each_claim_what_became_of_it_and_goes_on_without_its_file(folder):
+    expected = {WEAKEST: None, STRONGEST: "met", STEERED: "not answered"}
     record = read_record(folder / "run" / "run.json")
     told = {f"{one['stage']}: {one['what']}": one["registered"] for one in record.verdict}
-    assert {name: told[name] for name in (RECEPTION, WEAKEST, STEERED, CATEGORIES)} == {
-        RECEPTION: "met", WEAKEST: "missed", STEERED: "not answered", CATEGORIES: None,
-    }  # fmt: skip
-    code, text = quietly("directions", "--registration", folder / "study.registration.json")
+    assert told == expected
+    code, text = quietly("directions", "--config", folder / "study.toml", "--json")
     assert code == 0
-    assert "probes [registered found, at least 0.9: met]: A linear probe tells emotional" in text
-    assert "probes [exploratory]: A linear probe tells which emotion" in text
-    assert "directions [registered inverted: missed]: The weakest" in text
-    assert "steering [registered not found, surely at most 0.1: not answered]: This run" in text
-    assert "Of 3 registered claims: 1 met, 1 missed, 1 not answered." in text
-    code, text = quietly(
-        "directions", "--registration", folder / "study.registration.json", "--json"
-    )
     summary = json.loads(text)
-    assert summary["registration"]["claims"] == {"met": 1, "missed": 1, "not answered": 1}
-    assert [one["registered"] for one in summary["findings"] if one["what"] in RECEPTION] == ["met"]
+    assert summary["registration"]["claims"] == {"met": 1, "missed": 0, "not answered": 1}
+    assert [one["registered"] for one in summary["findings"]] == list(expected.values())
     page = write_report(folder / "run").read_text(encoding="utf-8")
     assert "wanted: found, at least 0.9" in page
-
-
-def test_the_run_goes_on_without_its_registration_which_it_keeps(folder):
-    code, text = quietly("probe", "--config", folder / "study.toml")
-    assert code == 0
-    assert "[registered found, at least 0.9: met]" in text
 
 
 @pytest.mark.parametrize(
@@ -158,8 +148,6 @@ def test_other_versions_than_were_registered_are_told(folder, sealed):
 
 def resealed(path: Path, target: Path, **changed: Any) -> Path:
     """A registration of something else, with a seal that is right."""
-    from interp.capture.store.sealed_json import seal
-
     content = json.loads(path.read_text())["content"]
     target.write_text(seal({**content, **changed}), encoding="utf-8")
     return target
@@ -215,12 +203,7 @@ def test_a_file_of_settings_beside_a_registration_is_refused(folder):
 
 
 def test_claims_that_nobody_sealed_are_told_of(tmp_path, capsys):
-    code, _ = outcome("run", "--config", written(tmp_path), "--dry-run")
-    assert code == 0
-    from interp.cli.settings_file import Given
-    from interp.settings import StudyOptions
-
-    config = read_settings_file(tmp_path / "study.toml", KNOWN_IN_FILES)
+    config = read_settings_file(written(tmp_path), KNOWN_IN_FILES)
     Given(config=config).check(StudyOptions(model="planted", stimuli="planted", out=tmp_path))
     assert "are not registered: `interp register" in capsys.readouterr().err
 

@@ -42,10 +42,12 @@ def outcome(one: Finding, mark: PassMark) -> str:
         (mark.surely_at_least, low, 1),
         (mark.surely_at_most, high, -1),
     )
-    held = [(bound, value, sign) for bound, value, sign in asked if bound is not None]
-    if any(value is None for _, value, _ in held):
-        return UNANSWERED
-    return MET if all(sign * value >= sign * bound for bound, value, sign in held) else MISSED
+    held = True
+    for bound, value, sign in asked:
+        if bound is not None and value is None:
+            return UNANSWERED
+        held = held and (bound is None or value is None or sign * value >= sign * bound)
+    return MET if held else MISSED
 
 
 def counted_outcomes(found: Sequence[Finding]) -> dict[str, int]:

@@ -187,17 +187,20 @@ def _claims(found: Any, path: Path, line: str) -> tuple[PassMark, ...]:
         raise UsageError(
             f"{line}: claims is {_told(found)}: expected tables, each headed [[claims]]."
         )
-    marks = []
-    for number, one in enumerate(found, start=1):
-        where = f"{path}, claim {number} of {len(found)}"
-        given = checked(one, options_of(PassMark), folder=path.parent, where=lambda _, at=where: at)
+    return tuple(
+        _claim(one, f"{path}, claim {number} of {len(found)}")
+        for number, one in enumerate(found, start=1)
+    )
+
+
+def _claim(found: Mapping[str, Any], where: str) -> PassMark:
+    given = checked(found, options_of(PassMark), folder=Path(), where=lambda _: where)
+    try:
         if "claim" not in given:
-            raise UsageError(f"{where}: the key 'claim' is missing, which names the claim.")
-        try:
-            marks.append(PassMark(**given))
-        except UsageError as error:
-            raise UsageError(f"{where}: {error}") from error
-    return tuple(marks)
+            raise UsageError("the key 'claim' is missing, which names the claim.")
+        return PassMark(**given)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
 
 
 def _where(path: Path, text: str, key: str) -> str:
