@@ -18,7 +18,8 @@ from interp.cli.study import KNOWN_IN_FILES
 from interp.errors import UsageError
 from interp.options import build_record, flat, options_of
 from interp.settings import StudyOptions
-from interp.study.config import config_text, read_settings_file
+from interp.study.config import read_settings_file
+from interp.study.settings_text import config_text
 from support.commands import outcome
 
 NAMED = {"model": "planted", "stimuli": "planted", "out": "run"}

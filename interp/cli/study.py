@@ -244,7 +244,7 @@ def _study(
 
 
 def _print_config(asked: StudyOptions) -> None:
-    from interp.study.config import config_text
+    from interp.study.settings_text import config_text
 
     click.echo(config_text(asked), nl=False)
 
