@@ -181,6 +181,9 @@ def test_a_registration_that_was_changed_is_refused(folder, tmp_path):
     later = resealed(folder / "study.registration.json", changed, schema=2)
     code, told = outcome("probe", "--registration", later)
     assert (code, "of schema 2, and this interp reads 1" in told) == (4, True), told
+    changed.write_text(seal({"schema": 1, "claims": []}))
+    code, told = outcome("probe", "--registration", changed)
+    assert (code, "lacks battery, effective, model" in told) == (4, True), told
     for content, code in (("{}", 4), ("[1", 4), (None, 2)):
         other = tmp_path / f"{code}{content}.json"
         if content is not None:

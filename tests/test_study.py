@@ -116,7 +116,7 @@ def test_what_is_planted_is_claimed_and_the_record_says_so(planted_run):
     found = {stage for (stage, _), one in told.items() if one["verdict"] == "found"}
     stages = {"probes", "transfer", "directions", "patching", "contributions", "ablation"}
     assert found == stages | {"steering"}
-    names = set("stage what verdict registered estimate interval p p_report n".split())
+    names = {"stage", "what", "verdict", "registered", "estimate", "interval", "p", "p_report", "n"}
     assert set(record.verdict[0]) == names
     reception = told[
         "probes", "a linear probe tells emotional texts from their neutral twins, beyond the words"

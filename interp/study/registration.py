@@ -35,6 +35,9 @@ SCHEMA_OF_REGISTRATIONS = 1
 
 REGISTRATION_SUFFIX = ".registration.json"
 
+_FIELDS = {"registered", "claims", "settings", "effective", "battery", "model", "software"}
+"""What a registration holds in any case."""
+
 PLACED = ("model", "stimuli", "judge")
 """Settings that may hold a path, which another folder writes otherwise: of model and battery the
 digests are compared.
@@ -172,6 +175,10 @@ def _opened(data: bytes | str, path: Path) -> Registration:
         raise ArtefactError(
             f"{path} is a registration of schema {schema!r}, and this interp reads "
             f"{SCHEMA_OF_REGISTRATIONS}: use the version that wrote it."
+        )
+    if lacking := sorted(_FIELDS - content.keys()):
+        raise ArtefactError(
+            f"{path} is no registration: it lacks {', '.join(lacking)}. `interp register` makes one."
         )
     return Registration(path, content, json.loads(data)["sha256"])
 
