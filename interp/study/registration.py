@@ -178,7 +178,8 @@ def _opened(data: bytes | str, path: Path) -> Registration:
         )
     if lacking := sorted(_FIELDS - content.keys()):
         raise ArtefactError(
-            f"{path} is no registration: it lacks {', '.join(lacking)}. `interp register` makes one."
+            f"{path} is no registration: it lacks {', '.join(lacking)}. Make one with `interp "
+            "register`."
         )
     return Registration(path, content, json.loads(data)["sha256"])
 
