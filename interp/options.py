@@ -7,9 +7,10 @@ again.
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin
 
 from interp import lazy
 from interp.errors import UsageError
@@ -27,9 +28,9 @@ class About:
     values that it may have, or the table whose keys they are, as "module:TABLE"
     (`lazy.keys_of`). `several`: several of them between commas, each of which may go on behind a
     colon. `least`: the smallest number; `above`: a number that it must exceed. `parse`: makes its
-    value of a command line's text. `flag`: whether commands have it. `name`: what it is
-    called where that is not the field's name, and `unit`: how many of the field's units are one of
-    `name`.
+    value of a command line's text. `offers`: names that it may have among other values, for a shell
+    that completes. `flag`: whether commands have it. `name`: what it is called where that is not
+    the field's name, and `unit`: how many of the field's units are one of `name`.
     """
 
     help: str
@@ -39,6 +40,7 @@ class About:
     least: int | None = None
     above: int | None = None
     parse: Callable[[str], Any] | None = None
+    offers: Callable[[], Iterable[str]] | None = None
     flag: bool = True
     name: str = ""
     unit: int = 1
@@ -64,6 +66,19 @@ class About:
             return value
         return value // self.unit if value % self.unit == 0 else value / self.unit
 
+    def inward(self, value: Any) -> Any:
+        """What is called `value` under `name`, as the field holds it: the inverse of `outward`."""
+        return value if self.unit == 1 else value * self.unit
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise `UsageError` where a field's value is none of the choices, or too small."""
+        if (odd := self.odd(value)) is not None:
+            raise UsageError(f"{name} is {odd!r}: expected one of {', '.join(self.allowed)}.")
+        if self.least is not None and value < self.least:
+            raise UsageError(f"{name} is {self.outward(value)}: at least {self.least} is needed.")
+        if self.above is not None and not value > self.above:
+            raise UsageError(f"{name} is {value}: more than {self.above} is needed.")
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -78,6 +93,22 @@ class Option:
     def is_required(self) -> bool:
         """Whether there is no default."""
         return self.default is MISSING
+
+    @property
+    def form(self) -> type:
+        """What its value is, where it has one: bool, int, float, str, Path, tuple or dict."""
+        origin = get_origin(self.kind)
+        if origin is tuple or origin is Mapping:
+            return tuple if origin is tuple else dict
+        kinds = get_args(self.kind) or (self.kind,)
+        found: type = next(kind for kind in kinds if kind is not NoneType)
+        return found
+
+    @property
+    def holds(self) -> type:
+        """What its value is, or of what it is a list."""
+        found: type = get_args(self.kind)[0] if self.form is tuple else self.form
+        return found
 
 
 def about(help: str, **more: Any) -> dict[str, Any]:
@@ -118,10 +149,16 @@ def build_record(record: type[Record], given: Mapping[str, Any]) -> Record:
     known = options_of(record)
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            meant = f" Did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"unknown setting {name!r}.{meant} There are: {', '.join(known)}.")
+            raise UsageError(f"unknown setting {name!r}.{nearest_told(name, known)}")
     return _built(record, given)
+
+
+def nearest_told(name: str, known: Iterable[str]) -> str:
+    """The known name nearest to `name`, if one is near, and all that there are: two sentences."""
+    there = list(known)
+    near = difflib.get_close_matches(name, there, n=1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{meant} There are: {', '.join(there)}."
 
 
 def check(record: Any) -> None:
@@ -129,16 +166,9 @@ def check(record: Any) -> None:
     for one, said in _fields(type(record)):
         if said is None:
             continue
-        value, name = getattr(record, one.name), said.name or one.name
-        if value is None and one.default is None:
-            continue
-        if (odd := said.odd(value)) is not None:
-            allowed = ", ".join(said.allowed)
-            raise UsageError(f"{name} is {odd!r}: expected one of {allowed}.")
-        if said.least is not None and value < said.least:
-            raise UsageError(f"{name} is {said.outward(value)}: at least {said.least} is needed.")
-        if said.above is not None and value <= said.above:
-            raise UsageError(f"{name} is {value}: more than {said.above} is needed.")
+        value = getattr(record, one.name)
+        if value is not None or one.default is not None:
+            said.check(said.name or one.name, value)
 
 
 def _fields(record: type) -> Iterator[tuple[Field[Any], About | None]]:
@@ -157,6 +187,5 @@ def _built(record: type[Record], given: Mapping[str, Any]) -> Record:
             kind: Any = one.type
             values[one.name] = _built(kind, given)
         elif (name := said.name or one.name) in given:
-            value = given[name]
-            values[one.name] = value if said.unit == 1 else value * said.unit
+            values[one.name] = said.inward(given[name])
     return record(**values)

@@ -12,7 +12,7 @@ from typing import ClassVar
 from interp.defaults import SENTENCE_ARM
 from interp.errors import UsageError
 from interp.options import about, check
-from interp.settings import ModelOptions, split
+from interp.settings import ModelOptions, model_names, split
 
 
 def numbers_of(text: str) -> tuple[float, ...]:
@@ -46,6 +46,7 @@ class SentenceOptions:
         metadata=about(
             "A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
             group="Model",
+            offers=model_names,
         )
     )
     loading: ModelOptions = field(default_factory=ModelOptions)

@@ -14,8 +14,9 @@ import stimuli
 from interp.capture.options import Options
 from interp.defaults import ATTRIBUTE_WITH, CORES, DIRECTION, PROBE, STAND_IN, STEPS
 from interp.errors import UsageError
+from interp.lazy import keys_of
 from interp.options import about, check
-from interp.sites import LAST
+from interp.sites import LAST, SITE_NAMES
 from stimuli.battery import Battery
 
 DEFAULT_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "post")
@@ -45,6 +46,14 @@ def columns_of(text: str) -> dict[str, str]:
             raise UsageError(f"{ours!r} is named twice.")
         found[ours] = theirs
     return found
+
+
+def model_names() -> tuple[str, ...]:
+    """The names of the models that come with the package, or in one that it knows."""
+    return (
+        *keys_of("interp.testbeds.records:TESTBEDS"),
+        *keys_of("interp.models.loading.packaged:PACKAGED"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,10 +149,15 @@ class StudyOptions:
         metadata=about(
             "A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
             group="Model",
+            offers=model_names,
         )
     )
     stimuli: str = field(
-        metadata=about("A battery's name or a file; see `interp stimuli list`.", group="Texts")
+        metadata=about(
+            "A battery's name or a file; see `interp stimuli list`.",
+            group="Texts",
+            offers=stimuli.names,
+        )
     )
     out: Path = field(metadata=about("The run's folder; given again, it resumes."))
     loading: ModelOptions = field(default_factory=ModelOptions)
@@ -151,7 +165,10 @@ class StudyOptions:
     sites: tuple[str, ...] = field(
         default=DEFAULT_SITES,
         metadata=about(
-            "Sites, such as resid_post,z or resid_post@0-3.", group="Capture", parse=split_sites
+            "Sites, such as resid_post,z or resid_post@0-3.",
+            group="Capture",
+            parse=split_sites,
+            offers=lambda: SITE_NAMES,
         ),
     )
     positions: tuple[str, ...] = field(

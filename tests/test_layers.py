@@ -45,7 +45,7 @@ DOORS = {
     "evaluation": FLOOR | {"causal", "analysis", "capture", "models", "testbeds"},
     "reporting": FLOOR,
     "sentence_options": {"defaults", "errors", "options", "settings"},
-    "settings": {"capture.options", "defaults", "errors", "options", "sites"},
+    "settings": {"capture.options", "defaults", "errors", "lazy", "options", "sites"},
     "study": FLOOR
     | {
         "causal",

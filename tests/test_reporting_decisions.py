@@ -252,6 +252,7 @@ def test_a_finding_has_its_number_for_machines():
         "stage": "probes",
         "what": "a linear probe tells emotional texts from their neutral twins, beyond the words",
         "verdict": "found",
+        "registered": None,
         "estimate": pytest.approx(0.95),
         "interval": pytest.approx([0.93, 0.97]),
         "p": 0.005,

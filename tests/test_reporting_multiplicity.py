@@ -180,3 +180,54 @@ def test_the_weakest_of_many_directions_is_not_called_inverted_for_being_the_wea
     assert findings({"directions": table})[0].verdict is Verdict.NOT_FOUND
     table.loc[low, ["p", "p_corrected"]] = [0.999, 0.999]
     assert findings({"directions": table})[0].verdict is Verdict.INVERTED
+
+
+def report_of(p: Sequence[float], registered: int) -> list[Finding]:
+    """A report of these p, of which the last ones were registered, corrected."""
+    names = [f"stage{at}: part" for at in range(len(p))]
+    names[: len(FIRST_FAMILIES)] = FIRST_FAMILIES
+    claims = [made(one, name) for one, name in zip(p, names, strict=True)]
+    return corrected(claims, {one.name for one in claims[len(claims) - registered :]})
+
+
+@pytest.mark.parametrize(("registered", "true"), [(1, 0), (3, 0), (8, 0), (3, 1)])
+def test_with_a_registration_too_one_report_in_twenty_claims_what_is_not_there(registered, true):
+    """The family-wise error over the whole report, also where a registered claim is true."""
+    draw, reports, n = np.random.default_rng(registered), 1000, 8
+    false = 0
+    for _ in range(reports):
+        p = draw.uniform(size=n)
+        p[n - true :] = 1e-6
+        told = report_of(p.tolist(), registered)
+        false += any(one.verdict is Verdict.FOUND for one in told[: n - true])
+    assert false / reports <= 0.07
+
+
+def test_registered_claims_come_first_and_the_others_count_as_one():
+    rest = [0.9] * 6
+    told = report_of([*rest, 0.02, 0.03], 2)
+    # three families that count one: .02 x 3, then .03 x 2
+    assert [one.p_report for one in told[-2:]] == pytest.approx([0.06, 0.06])
+    assert report_of([*rest, 0.016, 0.024], 2)[-1].verdict is Verdict.FOUND
+    assert report_of([*rest, 0.016, 0.024], 0)[-1].verdict is Verdict.NOT_FOUND
+    assert dict(told[-1].beside) == {
+        "among the 8 claims of this report, the 2 registered ones first (Holm)": "p = 0.060"
+    }
+    more = report_of([*rest * 5, 0.02, 0.03], 2)  # a further stage takes nothing from them
+    assert [one.p_report for one in more[-2:]] == pytest.approx([0.06, 0.06])
+
+
+def test_exploratory_claims_share_what_the_registered_ones_leave():
+    others = [0.9] * 3
+    found, missed = (report_of([0.005, *others, p, p], 2) for p in (0.001, 0.5))
+    # the first question counts one of five among the exploratory ones, which count one of three
+    assert missed[0].p_report == pytest.approx(0.005 * 3 * 5)
+    assert found[0].p_report == pytest.approx(0.005 * 5)
+    assert found[0].verdict is Verdict.FOUND
+
+
+def test_a_family_of_which_some_claims_were_registered_is_two():
+    own = [made(0.01, f"patching: {at}", family="restored", what=f"{at}") for at in range(4)]
+    told = corrected([*own, made(0.9)], ["patching: 0"])
+    assert [one.p_report for one in told[:2]] == pytest.approx([0.02, 0.01 * 3 * 2])
+    assert {one.p_report for one in told[1:4]} == {told[1].p_report}

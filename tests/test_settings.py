@@ -16,6 +16,7 @@ from interp import defaults, study
 from interp.capture.options import MIB, Options
 from interp.cli import cli
 from interp.cli.options import HEADINGS, GroupedOption
+from interp.cli.settings_file import FILE_OPTIONS
 from interp.cli.study import METHOD_OPTIONS, Call
 from interp.errors import ArtefactError, UsageError
 from interp.models.loading.loader import DTYPES
@@ -163,12 +164,12 @@ def test_every_option_of_every_command_is_a_field_of_a_record_or_told_here():
             if isinstance(one, GroupedOption):
                 records = (StudyOptions, SentenceOptions, TrialOptions, IntrospectionOptions, Call)
                 known = {name for record in records for name in options_of(record)}
-                assert name in known, (command.name, name)
+                assert name in {*known, *FILE_OPTIONS}, (command.name, name)
             else:
                 assert name in {*OWN.get(str(command.name), ()), "as_json"}, (command.name, name)
     run = {str(one.name) for one in cli.commands["run"].params}
     shown = {name for name, one in options_of(StudyOptions).items() if one.about.flag}
-    assert run == shown | set(options_of(Call))
+    assert run == shown | set(options_of(Call)) | set(FILE_OPTIONS)
     assert shown == set(options_of(StudyOptions)) - {"executor", "attention", "shard_batches"}
 
 

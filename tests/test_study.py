@@ -116,7 +116,7 @@ def test_what_is_planted_is_claimed_and_the_record_says_so(planted_run):
     found = {stage for (stage, _), one in told.items() if one["verdict"] == "found"}
     stages = {"probes", "transfer", "persistence", "directions", "patching", "contributions"}
     assert found == stages | {"attribution", "ablation", "circuit", "steering"}
-    names = {"stage", "what", "verdict", "estimate", "interval", "p", "p_report", "n"}
+    names = {"stage", "what", "verdict", "registered", "estimate", "interval", "p", "p_report", "n"}
     assert set(record.verdict[0]) == names
     reception = told[
         "probes", "a linear probe tells emotional texts from their neutral twins, beyond the words"

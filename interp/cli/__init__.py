@@ -23,6 +23,7 @@ from interp.cli import (
     comparing,
     models,
     reading,
+    registration,
     sentences,
     stimuli,
     study,
@@ -33,6 +34,7 @@ from interp.errors import InterpError, ResourceError
 
 COMMANDS = (
     *study.COMMANDS,
+    *registration.COMMANDS,
     *sentences.COMMANDS,
     *reading.COMMANDS,
     *circuits.COMMANDS,

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from interp.cli.loading import load_model
-from interp.cli.options import as_json, gathered, seed
+from interp.cli.options import argument, as_json, gathered, seed
 from interp.cli.printing import printable, show
 from interp.defaults import CALIBRATIONS
 from interp.files import make_folder, write_atomic
@@ -18,7 +18,7 @@ from interp.settings import ModelOptions
 
 
 @click.command()
-@click.argument("model")
+@argument("model", like="model")
 @gathered(ModelOptions, into="how", only=("offline", "device", "dtype"))
 @as_json
 def doctor(model: str, how: ModelOptions, as_json: bool) -> None:
@@ -41,7 +41,7 @@ def doctor(model: str, how: ModelOptions, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("model")
+@argument("model", like="model")
 @gathered(ModelOptions, into="how", only=("offline", "device"))
 @as_json
 def sites(model: str, how: ModelOptions, as_json: bool) -> None:

@@ -3,12 +3,14 @@ here.
 """
 
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from interp.errors import UsageError
 from interp.options import About, Option, build_record, options_of
@@ -57,13 +59,52 @@ class SeveralChoices(Choices):
             self._plain.convert(odd, param, ctx)  # refuses it
         return str(value)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[Any]:
+        """The choices that go on behind the last comma."""
+        return completed(self._said.allowed, incomplete)
+
+
+FROM_FILE = "interp.cli.settings_file"
+"""Where a context keeps the values of a file of settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class FromFile:
+    """What a file of settings says of options that are not said on the command line: the `values`
+    of some, and why others, which it `lacks`, have to be said.
+    """
+
+    values: Mapping[str, Any]
+    lacks: Mapping[str, str] = field(default_factory=dict)
+
 
 class GroupedOption(click.Option):
-    """An option that stands under a heading."""
+    """An option that stands under a heading; where the command line does not say it, a file of
+    settings may.
+    """
 
     def __init__(self, *declarations: Any, group: str = HEADINGS[-1], **more: Any) -> None:
         super().__init__(*declarations, **more)
         self.group = group
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """The value: that of the command line, else that of the file, else what click makes of
+        none.
+        """
+        told: FromFile | None = ctx.meta.get(FROM_FILE)
+        name = str(self.name)
+        if told is None or ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            return super().process_value(ctx, value)
+        if name in told.lacks:
+            raise UsageError(told.lacks[name])
+        return told.values[name] if name in told.values else super().process_value(ctx, value)
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The option in the help, without the opposite of a flag."""
+        record = super().get_help_record(ctx)
+        return record and (record[0].partition(" / ")[0], record[1])
 
 
 class GroupedCommand(click.Command):
@@ -98,13 +139,17 @@ def gathered(
     into: str,
     only: Collection[str] = (),
     hidden: Collection[str] = (),
+    filed: bool = False,
 ) -> Decorator:
     """The options of `record`, which the command gets as that record, named `into`.
 
     What was not said keeps its default. `only` names some of the options, `hidden` those that the
-    help leaves out.
+    help leaves out. Where they are `filed`, a file of settings may say them, those without a flag
+    too; each switch then has an opposite.
     """
-    known = {name: one for name, one in options_of(record).items() if one.about.flag}
+    every = options_of(record)
+    known = {name: one for name, one in every.items() if one.about.flag}
+    unflagged = every.keys() - known.keys()
     chosen = {name: one for name, one in known.items() if not only or name in only}
 
     def decorate(command: Command) -> Command:
@@ -112,14 +157,22 @@ def gathered(
         def gather(**values: Any) -> Any:
             said = {name: values.pop(name) for name in chosen}
             said = {name: value for name, value in said.items() if value not in (None, (), {})}
+            if filed:
+                said |= {name: one for name, one in _filed().items() if name in unflagged}
             return command(**{into: build_record(record, said)}, **values)
 
         taking: Command = gather
         for name, one in reversed(chosen.items()):
-            taking = _option(one, hidden=name in hidden)(taking)
+            taking = _option(one, hidden=name in hidden, filed=filed)(taking)
         return taking
 
     return decorate
+
+
+def _filed() -> Mapping[str, Any]:
+    """What the file of settings of this call says; nothing where there is none."""
+    told: FromFile | None = click.get_current_context().meta.get(FROM_FILE)
+    return {} if told is None else told.values
 
 
 def single(record: type, name: str) -> Decorator:
@@ -128,11 +181,12 @@ def single(record: type, name: str) -> Decorator:
     return click.option(_flag(name), default=one.default, show_default=True, help=one.about.help)
 
 
-def _option(one: Option, *, hidden: bool) -> Decorator:
+def _option(one: Option, *, hidden: bool, filed: bool) -> Decorator:
     """The click option of one option; None is what it gives where nothing is said."""
     said, shown = one.about, "" if one.is_required else _shown(one.default)
+    flag, named = _flag(one.name), one.name.replace("_", "-")
     return click.option(
-        _flag(one.name),
+        f"{flag}/--no-{named}" if filed and one.form is bool else flag,
         one.name,
         cls=GroupedOption,
         group=said.group,
@@ -157,12 +211,12 @@ def _shown(default: Any) -> str:
 
 def _kind(one: Option) -> dict[str, Any]:
     """How click is to read a value of this type."""
-    said = one.about
-    kind = next((part for part in get_args(one.kind) if part is not NoneType), one.kind)
-    if one.kind is bool:
+    said, kind = one.about, one.holds
+    offered = {} if said.offers is None else {"shell_complete": _completion(said.offers)}
+    if kind is bool:
         return {"is_flag": True}
     if said.parse is not None:
-        return {"callback": _parsed(said.parse)}
+        return {"callback": _parsed(said.parse), **offered}
     if said.several:
         return {"type": SeveralChoices(said), "multiple": True, "callback": _joined}
     if said.choices:
@@ -172,9 +226,32 @@ def _kind(one: Option) -> dict[str, Any]:
     if kind is float:
         return {"type": click.FloatRange(said.above, min_open=True)}
     if kind is Path:
-        several = get_origin(one.kind) is tuple
-        return {"type": click.Path(path_type=Path), "multiple": several}
-    return {"type": str}
+        return {"type": click.Path(path_type=Path), "multiple": one.form is tuple}
+    return {"type": str, **offered}
+
+
+def completed(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    """The names that go on behind the last comma of what was typed; files where none does."""
+    before, comma, last = incomplete.rpartition(",")
+    found = [name for name in names if name.startswith(last)]
+    if not found:
+        return [CompletionItem(incomplete, type="file")]
+    return [CompletionItem(f"{before}{comma}{name}") for name in found]
+
+
+def _completion(offers: Callable[[], Iterable[str]]) -> Callable[..., list[CompletionItem]]:
+    def complete(
+        ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return completed(offers(), incomplete)
+
+    return complete
+
+
+def argument(name: str, *, like: str) -> Decorator:
+    """An argument of a command that a shell completes like an option of a study."""
+    offers = options_of(StudyOptions)[like].about.offers
+    return click.argument(name, shell_complete=offers and _completion(offers))
 
 
 def _joined(context: click.Context, parameter: click.Parameter, value: Any) -> str | None:

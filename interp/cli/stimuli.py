@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from interp.cli.loading import load_model
-from interp.cli.options import as_json, gathered, seed, texts
+from interp.cli.options import argument, as_json, gathered, seed, texts
 from interp.cli.printing import printable, show
 from interp.errors import DataError, UsageError
 from interp.settings import ModelOptions, TextOptions
@@ -35,7 +35,7 @@ def list_stimuli(as_json: bool) -> None:
 
 
 @stimuli.command("show")
-@click.argument("battery")
+@argument("battery", like="stimuli")
 @click.option("--most", default=5, show_default=True, help="How many items.")
 @texts
 @as_json
@@ -52,7 +52,7 @@ def show_stimuli(battery: str, most: int, reading: TextOptions, as_json: bool) -
 
 
 @stimuli.command("convert")
-@click.argument("battery")
+@argument("battery", like="stimuli")
 @click.argument("target", type=click.Path(path_type=Path))
 @texts
 def convert_stimuli(battery: str, target: Path, reading: TextOptions) -> None:
@@ -66,7 +66,7 @@ def convert_stimuli(battery: str, target: Path, reading: TextOptions) -> None:
 
 
 @stimuli.command("audit")
-@click.argument("battery")
+@argument("battery", like="stimuli")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for audit.csv, audit.svg and audit.png."
 )
@@ -97,8 +97,8 @@ def audit_stimuli(
 
 
 @stimuli.command("power")
-@click.argument("model")
-@click.argument("battery")
+@argument("model", like="model")
+@argument("battery", like="stimuli")
 @gathered(ModelOptions, into="how")
 @seed
 @texts

@@ -13,9 +13,10 @@ import click
 from interp.cli.loading import refuse_unknown
 from interp.cli.options import Command, GroupedCommand, gathered, options
 from interp.cli.printing import printable, show
+from interp.cli.settings_file import Given, files_of_settings
 from interp.cli.side_by_side import show_texts
 from interp.errors import UsageError
-from interp.options import about, flat
+from interp.options import about, flat, options_of
 from interp.settings import StudyOptions
 from interp.stages import STAGE_COMMANDS, STAGES, StageCommand
 
@@ -75,6 +76,10 @@ class Call:
     as_json: bool = field(default=False, metadata=about("Print JSON on stdout.", name="json"))
 
 
+KNOWN_IN_FILES = options_of(StudyOptions) | options_of(Call)
+"""The options that may stand in a file of settings."""
+
+
 def study_command(name: str, known: StageCommand) -> Callable[[Command], click.Command]:
     """The command `name`, which gets what is `asked` of a study, and how to `call` it.
 
@@ -82,8 +87,9 @@ def study_command(name: str, known: StageCommand) -> Callable[[Command], click.C
     """
     hidden = METHOD_OPTIONS.difference(known.uses)
     taken = options(
-        gathered(StudyOptions, into="asked", hidden=hidden),
-        gathered(Call, into="call"),
+        gathered(StudyOptions, into="asked", hidden=hidden, filed=True),
+        gathered(Call, into="call", filed=True),
+        files_of_settings(KNOWN_IN_FILES),
     )
     text = f"{known.told}\n\n\b\nExample:\n  interp {name} {_ASKED} {known.example}"
 
@@ -97,9 +103,9 @@ def study_command(name: str, known: StageCommand) -> Callable[[Command], click.C
 
 
 @study_command("run", RUN)
-def run(asked: StudyOptions, call: Call) -> None:
+def run(asked: StudyOptions, call: Call, given: Given) -> None:
     """Every stage."""
-    _study(None, asked, call)
+    _study(None, asked, call, given)
 
 
 @study_command("capture", STAGE_COMMANDS["capture"])
@@ -116,22 +122,23 @@ def run(asked: StudyOptions, call: Call) -> None:
     help="Forget damaged shards first, so that only they are computed again.",
 )
 def capture(
-    asked: StudyOptions,
-    call: Call,
     executor: str | None,
     workers: int | None,
     shard: str | None,
     repair: bool,
+    **asking: Any,
 ) -> None:
     """The command `capture`, which alone says who computes."""
+    asked, call = asking["asked"], asking["call"]
     how = asked.capture
-    chosen = replace(how, executor=_executor(executor or how.executor, workers, shard))
+    if executor or workers or shard:
+        how = replace(how, executor=_executor(executor or "serial", workers, shard))
     if repair and (call.dry_run or call.new_run):
         raise UsageError(
             "--repair changes the capture in OUT: it goes neither with --dry-run nor with "
             "--new-run."
         )
-    _study(("capture",), replace(asked, capture=chosen), call, repair=repair)
+    _study(("capture",), replace(asked, capture=how), call, asking["given"], repair=repair)
 
 
 def _executor(executor: str, workers: int | None, shard: str | None) -> str:
@@ -155,9 +162,9 @@ def _command(name: str) -> click.Command:
     own = tuple(stage.name for stage in STAGES if stage.command == name)
 
     @study_command(name, STAGE_COMMANDS[name])
-    def command(asked: StudyOptions, call: Call) -> None:
+    def command(asked: StudyOptions, call: Call, given: Given) -> None:
         """Some stages."""
-        _study(own, asked, call)
+        _study(own, asked, call, given)
 
     return command
 
@@ -205,15 +212,22 @@ def _study(
     names: tuple[str, ...] | None,
     asked: StudyOptions,
     call: Call,
+    given: Given,
     *,
     repair: bool = False,
 ) -> None:
     """Run these stages of what was asked, or all of them, or say what that would be."""
     refuse_unknown(asked)
+    if given.print_config:
+        _print_config(asked)
+        return
+    given.check(asked)
     from interp import study
     from interp.capture.store import upkeep
 
     settings = study.Settings.of(**flat(asked))
+    if given.registration is not None:
+        given.registration.refuse_other(settings, settings.read_battery())
     settings = study.new_run(settings) if call.new_run else settings
     if call.dry_run:
         planned = study.estimate(settings, teraflops=call.teraflops, measured=call.measure)
@@ -225,19 +239,40 @@ def _study(
         raise UsageError("--teraflops is for --dry-run, which it tells how fast the device is.")
     if repair:
         show(upkeep.repair(settings.out / "activations"), as_json=False, err=call.as_json)
-    summary = study.run(settings, stages=names)
+    summary = study.run(settings, stages=names, registration=given.registration)
     if call.as_json:
         click.echo(json.dumps(summary, indent=1, default=str))
     else:
         for finding in summary["findings"]:
-            click.echo(
-                f"{finding['stage']}: {printable(finding['sentence'])} {finding['value']}".rstrip()
-            )
+            click.echo(_told(finding, registered=summary["registration"] is not None))
         if names is None or "steering" in names:
             show_texts(summary["texts"])
         if names is None:
             _tell(summary)
+        if summary["registration"] is not None:
+            from interp.reporting.registered import told_outcomes
+
+            click.echo(told_outcomes(summary["registration"]["claims"]))
         click.echo(summary["report"] or summary["out"])
+
+
+def _print_config(asked: StudyOptions) -> None:
+    from interp.study.settings_text import config_text
+
+    click.echo(config_text(asked), nl=False)
+
+
+def _told(finding: Mapping[str, Any], *, registered: bool) -> str:
+    """A finding as a line; in a registered run with what became of its claim."""
+    mark = f" [{_mark(finding)}]" if registered else ""
+    line = f"{finding['stage']}{mark}: {printable(finding['sentence'])} {finding['value']}"
+    return line.rstrip()
+
+
+def _mark(finding: Mapping[str, Any]) -> str:
+    if finding["registered"] is None:
+        return "exploratory"
+    return f"registered {printable(finding['wanted'])}: {finding['registered']}"
 
 
 def _tell(summary: Mapping[str, Any]) -> None:

@@ -19,6 +19,11 @@ _OF_A_LAYER = {
 }
 
 
+def layer_claim(does: str) -> str:
+    """What is claimed where a layer of the stream by itself does what a probe does."""
+    return f"at a layer of its own the stream {does}, beyond the words"
+
+
 def first_layer(table: pd.DataFrame, baselines: pd.DataFrame, nested: Finding) -> list[Finding]:
     """The first layer at which the stream's probe lies surely beyond the words; nothing where the
     `nested` finding of the same task does not (it opens this question), or the stream was not read.
@@ -50,7 +55,7 @@ def first_layer(table: pd.DataFrame, baselines: pd.DataFrame, nested: Finding) -
     }
     found = claim(
         "probes",
-        f"at a layer of its own the stream {nested.told['does']}, beyond the words",
+        layer_claim(nested.told["does"]),
         verdict,
         row,
         _OF_A_LAYER,

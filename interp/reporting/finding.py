@@ -73,6 +73,9 @@ class Finding:
     the p of the one that opened its whole family, `p_below` the p of the opposite claim, and
     `otherwise` the sentence that stands where the claim is not made. `p_report` is the p so
     corrected.
+
+    Of a claim that was registered before the run (`interp.reporting.registered`), `registered` says
+    whether it was met, and `wanted` what was asked of it; None and empty for any other.
     """
 
     stage: str
@@ -96,11 +99,13 @@ class Finding:
     p_below: float | None = None
     otherwise: str = ""
     p_report: float | None = None
+    registered: str | None = None
+    wanted: str = ""
 
     def record(self) -> dict[str, Any]:
         """The verdict with its number, for machines to read."""
-        names = ("stage", "what", "verdict", "estimate", "interval", "p", "p_report", "n")
-        return {name: json_values(getattr(self, name)) for name in names}
+        names = "stage what verdict registered estimate interval p p_report n"
+        return {name: json_values(getattr(self, name)) for name in names.split()}
 
     @property
     def name(self) -> str:

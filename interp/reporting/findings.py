@@ -14,16 +14,19 @@ import pandas as pd
 from interp.errors import DataError
 from interp.reporting.decisions import Verdict
 from interp.reporting.finding import Caution, Finding
+from interp.reporting.marks import PassMark
 from interp.reporting.multiplicity import corrected
+from interp.reporting.registered import held_to
 from interp.reporting.sections import SECTIONS
 from interp.stages import STAGES
 
 __all__ = ["Finding", "cautions", "findings", "warned"]
 
 
-def findings(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
+def findings(tables: Mapping[str, pd.DataFrame], marks: Sequence[PassMark] = ()) -> list[Finding]:
     """The headlines of all stages in `tables`, sure beside each other; a stage whose table holds
-    nothing measured says so instead of a number.
+    nothing measured says so instead of a number. What was registered before the run, with `marks`,
+    is corrected first and held to them.
     """
     found: list[Finding] = []
     for section in SECTIONS:
@@ -37,7 +40,7 @@ def findings(tables: Mapping[str, pd.DataFrame]) -> list[Finding]:
                 stage=section.name, what=section.name, verdict=Verdict.CANNOT_SAY, sentence=sentence
             )
             found.append(nothing)
-    return corrected(found)
+    return held_to(corrected(found, {mark.claim for mark in marks}), marks)
 
 
 def cautions(tables: Mapping[str, pd.DataFrame]) -> list[Caution]:

@@ -11,12 +11,19 @@ claims are corrected for each other. A claim that another one opened (the layer 
 first succeeds) is made only where that one is; it takes nothing from the others. An effect in the
 wrong direction needs the same sureness, by the p of the opposite claim.
 
+Where claims were registered before the run, they come first: each family of registered claims
+counts one, and all exploratory claims together count `EXPLORATORY_COUNT`, shared among them as
+above. Claims of one question of which only some were registered are two families. It is one
+procedure over the whole report, so that one report in twenty claims something where nothing is
+there, whatever was registered.
+
 Source: Holm (1979), with weights as there in section 3; families first: Benjamini & Bogomolov
 (2014); a fixed order within a family: Maurer, Hothorn & Lehmacher (1995).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from interp.reporting.decisions import LEVEL, Verdict
 from interp.reporting.finding import Finding
@@ -29,20 +36,40 @@ OTHERS_COUNT = 3.0
 """What all other families count together, where each of the `FIRST_FAMILIES` counts one."""
 
 
-def corrected(found: Sequence[Finding]) -> list[Finding]:
+EXPLORATORY_COUNT = 1.0
+"""What all exploratory claims count together, where each registered family counts one."""
+
+
+class ClaimFamily(NamedTuple):
+    """Claims that are one question of the report; `registered` ones are a family of their own."""
+
+    name: str
+    registered: bool
+
+
+ClaimFamilies = Mapping[ClaimFamily, Sequence[Finding]]
+FamilyWeights = Mapping[ClaimFamily, float]
+
+
+def corrected(found: Sequence[Finding], registered: Collection[str] = ()) -> list[Finding]:
     """The findings, each with its p corrected over all; a claim which that leaves unsure is not
-    made, and neither are those that it opened.
+    made, and neither are those that it opened. `registered` names the claims that come first.
     """
-    families: dict[str, list[Finding]] = {}
-    for one in found:
-        if _tested(one):
-            families.setdefault(_family(one), []).append(one)
+    families: dict[ClaimFamily, list[Finding]] = {}
+    family_of = {at: _family(one, registered) for at, one in enumerate(found) if _tested(one)}
+    for at, family in family_of.items():
+        families.setdefault(family, []).append(found[at])
     weights = _weights(families)
-    adjusted = _holm({name: _p_of_family(own) for name, own in families.items()}, weights)
+    adjusted = _holm({family: _p_of_family(own) for family, own in families.items()}, weights)
     told = [
-        _beside(one, adjusted[_family(one)], families) if _tested(one) else one for one in found
+        _beside(one, adjusted[family_of[at]], family_of[at], families) if at in family_of else one
+        for at, one in enumerate(found)
     ]
-    alone = [_withdrawn(one, _ALONE) if _unsure(one, weights) else one for one in told]
+    shares = {family: weight / sum(weights.values()) for family, weight in weights.items()}
+    alone = [
+        _withdrawn(one, _ALONE) if _unsure(one, shares.get(_family(one, registered))) else one
+        for one in told
+    ]
     lost = {one.name for one in alone if one.verdict is not Verdict.FOUND}
     return [_withdrawn(one, _RESTS) if one.after in lost else one for one in alone]
 
@@ -55,8 +82,8 @@ def _tested(one: Finding) -> bool:
     return one.p is not None and not one.after
 
 
-def _family(one: Finding) -> str:
-    return f"{one.stage}: {one.family or one.about}"
+def _family(one: Finding, registered: Collection[str]) -> ClaimFamily:
+    return ClaimFamily(f"{one.stage}: {one.family or one.about}", one.name in registered)
 
 
 def _p(one: Finding) -> float:
@@ -69,38 +96,49 @@ def _p_of_family(own: Sequence[Finding]) -> float:
     return max(opened) if opened else min(1.0, len(own) * min(map(_p, own)))
 
 
-def _weights(families: Mapping[str, Sequence[Finding]]) -> dict[str, float]:
+def _weights(families: ClaimFamilies) -> dict[ClaimFamily, float]:
     """What each family counts."""
-    others = len(families.keys() - set(FIRST_FAMILIES))
-    return {name: 1.0 if name in FIRST_FAMILIES else OTHERS_COUNT / others for name in families}
+    first = [family for family in families if family.registered]
+    usual = [family for family in families if not family.registered]
+    others = sum(family.name not in FIRST_FAMILIES for family in usual)
+    weights = {
+        family: 1.0 if family.name in FIRST_FAMILIES else OTHERS_COUNT / others for family in usual
+    }
+    if not first:
+        return weights
+    whole = sum(weights.values())
+    shared = {family: EXPLORATORY_COUNT * weight / whole for family, weight in weights.items()}
+    return dict.fromkeys(first, 1.0) | shared
 
 
-def _holm(p: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
+def _holm(p: Mapping[ClaimFamily, float], weights: FamilyWeights) -> dict[ClaimFamily, float]:
     """The adjusted p of each family: the least level at which the steps would reject it."""
     left, reached, adjusted = sum(weights.values()), 0.0, {}
-    for name in sorted(p, key=lambda one: p[one] / weights[one]):
-        reached = max(reached, min(1.0, round(p[name] * left / weights[name], 12)))
-        adjusted[name] = reached
-        left -= weights[name]
+    for family in sorted(p, key=lambda one: p[one] / weights[one]):
+        reached = max(reached, min(1.0, round(p[family] * left / weights[family], 12)))
+        adjusted[family] = reached
+        left -= weights[family]
     return adjusted
 
 
-def _beside(one: Finding, family_p: float, families: Mapping[str, Sequence[Finding]]) -> Finding:
+def _beside(one: Finding, family_p: float, family: ClaimFamily, families: ClaimFamilies) -> Finding:
     """The finding with its corrected p, told beside its number."""
-    p = max(family_p, min(1.0, len(families[_family(one)]) * _p(one)))
+    p = max(family_p, min(1.0, len(families[family]) * _p(one)))
     n = sum(map(len, families.values()))
     if n == 1:
         return replace(one, p_report=p)
-    told = (f"among the {n} claims of this report (Holm)", p_value(p))
+    first = sum(len(own) for known, own in families.items() if known.registered)
+    how = f", the {first} registered ones first" if first else ""
+    told = (f"among the {n} claims of this report{how} (Holm)", p_value(p))
     return replace(one, p_report=p, beside=(*one.beside, told))
 
 
-def _unsure(one: Finding, weights: Mapping[str, float]) -> bool:
-    """Whether a claim is made that the report as a whole does not allow."""
+def _unsure(one: Finding, share: float | None) -> bool:
+    """Whether a claim is made that the report as a whole does not allow; `share` is that of its
+    family in all weights, None where no p was given.
+    """
     if one.verdict is Verdict.INVERTED:
-        counts = weights.get(_family(one), 0.0)
-        share = counts / sum(weights.values()) if counts else 0.0
-        return one.p_below is not None and share > 0 and one.p_below / share > LEVEL
+        return one.p_below is not None and share is not None and one.p_below / share > LEVEL
     made = one.verdict in (Verdict.FOUND, Verdict.NOT_TOLD_APART)
     return made and one.p_report is not None and one.p_report > LEVEL
 

@@ -29,8 +29,10 @@ from interp.reporting.findings import cautions, findings, warned
 from interp.reporting.form import HOUSE, Form
 from interp.reporting.formatting import visible
 from interp.reporting.glossary import GLOSSARY
+from interp.reporting.marks import Registered, registered_in
 from interp.reporting.pictures import Picture, read_pictures
 from interp.reporting.printed_rows import pick_rows
+from interp.reporting.registered import counted_outcomes, told_outcomes
 from interp.reporting.section import Section
 from interp.reporting.sections import SECTIONS
 from interp.reporting.twins import marked
@@ -117,7 +119,8 @@ def render(
     record: RunRecord, tables: Mapping[str, pd.DataFrame], *, pictures: Mapping[str, Picture]
 ) -> str:
     """The report as HTML text."""
-    found = findings(tables)
+    registered = registered_in(record)
+    found = findings(tables, () if registered is None else registered.marks)
     doubts = [*cautions(tables), *warned(record.warnings, found)]
     told = sum_up(found, model=record.model)
     first = foremost(told, doubts)
@@ -131,6 +134,7 @@ def render(
         missing=[section for section in SECTIONS if section.name not in tables],
         preset=record.provenance.get("preset", {"name": "", "left_out": []}),
         rows=summary_rows(found, doubts),
+        registered=_registered(registered, found),
         twins=_twins(record),
         asked=_asked(record),
         sections=[
@@ -189,6 +193,16 @@ def _section(
     }
 
 
+def _registered(known: Registered | None, found: Sequence[Finding]) -> dict[str, str] | None:
+    """When the study was registered, as what, and what became of its claims; None where it was
+    not.
+    """
+    if known is None:
+        return None
+    told = told_outcomes(counted_outcomes(found))
+    return {"time": known.time, "sha256": known.sha256, "told": told}
+
+
 def _twins(record: RunRecord) -> list[dict[str, Any]]:
     """The record's example pairs with the edit marked; none in a run of an older interp."""
     found = []
@@ -204,7 +218,9 @@ def _provenance(record: RunRecord) -> dict[str, Any]:
     for name in ("verdict", "answer", "warnings"):
         del known[name]
     known["provenance"] = {
-        name: value for name, value in record.provenance.items() if name != "examples"
+        name: value
+        for name, value in record.provenance.items()
+        if name not in ("examples", "aside")
     }
     return known
 

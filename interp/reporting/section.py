@@ -42,7 +42,9 @@ class Section:
 
     Of the stage's table the rows of `metrics` are grouped by `per`, and the highest of each group
     is printed. `findings` gives the headlines of that table, `cautions` what its numbers themselves
-    give reason to doubt. `texts` names a table of steered texts of which some are shown.
+    give reason to doubt. `claims` names what its findings can claim, each as `Finding.what` does,
+    so that it can be registered before a run (`interp.reporting.claims`). `texts` names a table of
+    steered texts of which some are shown.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Section:
     per: tuple[str, ...]
     figures: tuple[Drawing, ...]
     findings: Callable[[pd.DataFrame], list[Finding]]
+    claims: tuple[str, ...] = ()
     cautions: Callable[[pd.DataFrame], Iterator[Caution]] = no_cautions
     texts: str = ""
 

@@ -35,6 +35,16 @@ _OF_ITS_OWN = {
 }
 
 
+def needed_claim(kind: str) -> str:
+    """What is claimed where parts of a kind are needed."""
+    return f"the top {kind}s of each emotion are needed for its own words"
+
+
+def own_claim(kind: str) -> str:
+    """What is claimed where these are each emotion's own."""
+    return f"{needed_claim(kind)} more than other emotions' {kind}s are"
+
+
 def of_its_own(table: pd.DataFrame, row: pd.DataFrame, needed: Finding) -> list[Finding]:
     """What an emotion's words lose by its own parts, less what they lose by other emotions' parts.
 
@@ -57,8 +67,7 @@ def of_its_own(table: pd.DataFrame, row: pd.DataFrame, needed: Finding) -> list[
     kind, k = needed.told["kind"], needed.told["k"]
     finding = claim(
         "ablation",
-        f"the top {kind}s of each emotion are needed for its own words more than other emotions' "
-        f"{kind}s are",
+        own_claim(kind),
         decide(Number(-number.value, -number.high, -number.low), nothing=0.0, p=p),
         told,
         _OF_ITS_OWN,

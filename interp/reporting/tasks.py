@@ -5,6 +5,9 @@ _DOES = {
     "categorisation": "tells which emotion a text is about",
 }
 
+PROBE_TASKS = tuple(_DOES)
+"""The questions that a study asks of a probe."""
+
 
 def does(task: str) -> str:
     """What a probe does that answers `task`."""

@@ -25,6 +25,7 @@ from interp.evaluation.readouts import readout_for
 from interp.files import make_folder
 from interp.models import LanguageModel, load
 from interp.models.checks.reliance import tell_refused, usable
+from interp.options import flat
 from interp.records import RunRecord, read_record, software
 from interp.results import TableRows
 from interp.settings import DEFAULT_SITES
@@ -33,6 +34,7 @@ from interp.study.conditions import Conditions, conditions, unreadable
 from interp.study.examples import examples
 from interp.study.identity import (
     asked_of,
+    identify,
     plain,
     refuse_other_config,
     refuse_other_model,
@@ -41,7 +43,8 @@ from interp.study.identity import (
 from interp.study.inputs import Inputs, files_of
 from interp.study.locks import FolderLocks
 from interp.study.presets import left_out
-from interp.study.settings import Settings
+from interp.study.registration import Registration, refuse_late, registration_of
+from interp.study.settings import REPEATED, Settings
 from interp.study.twins import usable_pairs
 from stimuli.battery import Battery, Pairs
 
@@ -54,8 +57,10 @@ class Study:
     model and the store. `leave` it when the work is done.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, registration: Registration | None = None) -> None:
         self._take(settings, settings.read_battery())
+        if registration is not None:
+            registration.refuse_other(settings, self.battery)
         self.inputs = Inputs()
         self.inputs.watch(files_of(settings))
         self._examples = examples(self.captured)  # refuses broken pairs before anything is made
@@ -64,7 +69,7 @@ class Study:
         self.locks = FolderLocks(self.out)
         try:
             self.tables = make_folder(self.out / "tables")
-            self.record = self._open_record()
+            self.record = self._open_record(registration)
         except BaseException:
             self.locks.leave()
             raise
@@ -97,6 +102,9 @@ class Study:
         if known is not None:
             refuse_other_model(known, found, out=self.out)
             warn_of_revision(known, found, name=settings.model)
+        if registration := registration_of(self.record, self.out):
+            mine = registration.content["model"]
+            refuse_other_model(mine, found, out=self.out, was="was registered")
         self.inputs.watch_model(settings.model, model.provenance)
         return model
 
@@ -254,20 +262,28 @@ class Study:
             if self.record != there or not path.exists():
                 self.record.write(path)
 
-    def _open_record(self) -> RunRecord:
+    def _open_record(self, registration: Registration | None) -> RunRecord:
         path = self.out / "run.json"
         config = asked_of(self.settings, self.battery)
         with self.locks.record():
             if path.exists():
                 refuse_other_config(self.settings, self.battery)
-                return read_record(path)
+                record = read_record(path)
+                refuse_late(record, registration, out=self.out)
+                return record
             digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-            identity = {
+            values = flat(self.settings)
+            identity: dict[str, Any] = {
                 "software": software(),
-                "battery": _identify(self.battery),
+                "battery": identify(self.battery),
                 "examples": self._examples,
                 "command": sys.argv,
+                "aside": {name: values[name] for name in REPEATED},
             }
+            doubts = self.battery.warnings
+            if registration is not None:
+                identity["registration"] = registration.sealed
+                doubts = (*doubts, *registration.other_versions())
             record = RunRecord(
                 run=digest[:12],
                 model=self.settings.model,
@@ -275,12 +291,8 @@ class Study:
                 seed=self.settings.seed,
                 config=config,
                 provenance=plain({**identity, "tables": {}}),
-                warnings=self.battery.warnings,
+                warnings=doubts,
             )
             record.write(path)
             self._made.append(path)
         return record
-
-
-def _identify(battery: Battery) -> dict[str, Any]:
-    return {"sha256": battery.sha256, "items": len(battery), "notes": list(battery.notes)}

@@ -21,9 +21,11 @@ _NAMES = {
 }
 
 
-def refuse_other_model(known: Mapping[str, Any], found: Mapping[str, Any], *, out: Path) -> None:
+def refuse_other_model(
+    known: Mapping[str, Any], found: Mapping[str, Any], *, out: Path, was: str = "was begun"
+) -> None:
     """Raise `ArtefactError` where two models' identities differ; what `known` lacks is not
-    asked.
+    asked. `was` is what happened to `out` with the model that is known.
     """
     other = [key for key in IDENTITY if key in known and known[key] != found.get(key)]
     if other:
@@ -32,7 +34,7 @@ def refuse_other_model(known: Mapping[str, Any], found: Mapping[str, Any], *, ou
             f"{_NAMES.get(key, key)}: {known[key]} then, {found.get(key)} now" for key in other
         )
         raise ArtefactError(
-            f"{out} was begun with other {names} of {found.get('model')!r} ({told}). Choose "
+            f"{out} {was} with other {names} of {found.get('model')!r} ({told}). Choose "
             "another --out, or put the model back."
         )
 
@@ -58,10 +60,7 @@ def refuse_other_config(settings: Settings, battery: Battery) -> None:
     if not (settings.out / "run.json").exists():
         return
     known, asked = _known(settings.out), asked_of(settings, battery)
-    if different := _different(known, asked):
-        lines = "; ".join(
-            f"{key}: {known.get(key)!r} there, {asked.get(key)!r} now" for key in different
-        )
+    if lines := told_differences(known, asked, then="there"):
         raise ArtefactError(
             f"{settings.out} holds a run with other settings ({lines}). Choose another --out, "
             "give --new-run to begin one beside it, or repeat its settings."
@@ -71,6 +70,14 @@ def refuse_other_config(settings: Settings, battery: Battery) -> None:
 def _known(out: Path) -> dict[str, Any]:
     """What the run in `out` was asked; a setting that an older record lacks had its default."""
     return {**Settings.usual(), **read_record(out / "run.json").config}
+
+
+def told_differences(known: Mapping[str, Any], asked: Mapping[str, Any], *, then: str) -> str:
+    """The settings that differ, as text, each with both values; empty where none does."""
+    return "; ".join(
+        f"{key}: {known.get(key)!r} {then}, {asked.get(key)!r} now"
+        for key in _different(known, asked)
+    )
 
 
 def _different(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -89,6 +96,11 @@ def new_run(settings: Settings) -> Settings:
         if not (out / "run.json").exists() or not _different(_known(out), config):
             return replace(settings, out=out)
     raise InternalError("numbers have come to an end.")
+
+
+def identify(battery: Battery) -> dict[str, Any]:
+    """The identity of a battery, as a record keeps it."""
+    return {"sha256": battery.sha256, "items": len(battery), "notes": list(battery.notes)}
 
 
 def asked_of(settings: Settings, battery: Battery) -> dict[str, Any]:

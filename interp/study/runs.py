@@ -23,6 +23,8 @@ from interp.reporting.answer import sum_up
 from interp.reporting.before_after import BeforeAfter, before_and_after
 from interp.reporting.figures import draw_all
 from interp.reporting.findings import cautions, findings
+from interp.reporting.marks import registered_in
+from interp.reporting.registered import summed
 from interp.reporting.report import write_report
 from interp.reporting.sections import SECTIONS
 from interp.results import read_tables, table, table_bytes, table_path, undigested
@@ -32,6 +34,7 @@ from interp.study.conditions import ASKED_BY_WORDS
 from interp.study.folder import Study
 from interp.study.locks import FolderLocks
 from interp.study.measure import StageFunction
+from interp.study.registration import Registration, registration_of
 from interp.study.settings import Settings
 
 
@@ -50,7 +53,12 @@ result is the store).
 """
 
 
-def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str, Any]:
+def run(
+    settings: Settings,
+    *,
+    stages: Sequence[str] | None = None,
+    registration: Registration | None = None,
+) -> dict[str, Any]:
     """Run `stages` (all by default) of a study and write its tables, figures and report; what is
     there already is kept.
 
@@ -58,9 +66,12 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
     emotion) is recorded as a warning and left out; asked for by name, it raises, as does a model
     that cannot be loaded, or a capture, which every stage needs. Returns the folder, the answer,
     the findings, the warnings, the cautions that the numbers give, some steered texts beside the
-    unsteered ones, and the report's path.
+    unsteered ones, what became of the claims that were registered, and the report's path.
+
+    A `registration` is what was claimed beforehand: other settings, texts or weights are refused
+    with `ArtefactError`, as is a folder whose run was begun without it.
     """
-    study = Study(settings)
+    study = Study(settings, registration)
     try:
         with ended_by_signals(lambda: _how_to_resume(study)):
             _tables(study.out)  # one that was changed is told before the work
@@ -71,7 +82,9 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
                 if len(open_stages) > 1 and name not in done_stages(study.out):
                     print(f"stage {number} of {len(open_stages)}: {name}", file=sys.stderr)
                 _run_or_leave_out(study, name, asked=stages is not None)
-            found, told = findings(tables := _tables(study.out)), cautions(tables)
+            tables, registered = _tables(study.out), registered_in(study.record)
+            found = findings(tables, () if registered is None else registered.marks)
+            told = cautions(tables)
             answered = sum_up(found, model=settings.model)
             texts = _steered_texts(tables)
             study.judge([finding.record() for finding in found], answered.record())
@@ -87,6 +100,7 @@ def run(settings: Settings, *, stages: Sequence[str] | None = None) -> dict[str,
         "answer": answered.record(),
         "warnings": list(study.record.warnings),
         "cautions": [caution._asdict() for caution in told],
+        "registration": None if registered is None else summed(registered, found),
         "findings": [asdict(finding) for finding in found],
         "texts": [one._asdict() for one in texts],
     }
@@ -101,7 +115,7 @@ def report(out: Path) -> Path:
             f"{out} holds no run: there is no run.json. Name the folder that `interp run --out` "
             "was given."
         )
-    read_record(out / "run.json")
+    registration_of(read_record(out / "run.json"), out)  # one that was changed is told
     locks = FolderLocks(out)
     try:
         if names := undigested(out, TABLES):

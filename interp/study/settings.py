@@ -34,6 +34,9 @@ what of it is copied (`reuse`), move the last digits at most; `on_nonfinite` onl
 of texts that give no numbers; what `columns` do shows in the battery's digest.
 """
 
+REPEATED = ("on_nonfinite", "columns")
+"""Those of `ASIDE` that the record keeps, so that a study can be run again from it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(StudyOptions):

@@ -49,7 +49,7 @@ from interp.reporting.select import (
     word,
     words_of,
 )
-from interp.reporting.specificity import by_signs, of_its_own
+from interp.reporting.specificity import by_signs, needed_claim, of_its_own, own_claim
 from interp.reporting.style import (
     chance,
     columns_for,
@@ -211,7 +211,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         tested = mine[numbers(mine, "p").notna()] if "p" in mine else mine.iloc[:0]
         mine = mine if tested.empty else tested
         row = mine[numbers(mine, "k") == numbers(mine, "k").max()]
-        kind = word(row, "component") if kind not in ("head", "neuron") else kind
+        kind = word(row, "component") if kind not in _KINDS else kind
         random = beside(own, row, control="random")
         compared = [] if random is None else [(f"random {kind}s", drawn(random))]
         p, signs = p_of(row, "p"), by_signs(own, row)
@@ -224,10 +224,12 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         told = {"k": whole(numeral(row, "k")), "kind": kind, "n": n, "compared": compared}
         told["rivals"] = rivals_of(("random", f"random {kind}s", random))
         told |= {"answers": Question.CAUSAL, "about": kind, "gate": signs or 0.0}
-        what = f"the top {kind}s of each emotion are needed for its own words"
-        needed = claim("ablation", what, verdict, row, _OF_ABLATION, p=p, **told)
+        needed = claim("ablation", needed_claim(kind), verdict, row, _OF_ABLATION, p=p, **told)
         found += [needed, *of_its_own(table, row, needed)]
     return found
+
+
+_KINDS = ("head", "neuron")
 
 
 def _lowered(row: pd.DataFrame, p: float | None) -> Verdict:
@@ -309,5 +311,6 @@ SECTION = Section(
         ),
     ),
     findings=findings,
+    claims=tuple(name for kind in _KINDS for name in (needed_claim(kind), own_claim(kind))),
     cautions=cautions,
 )

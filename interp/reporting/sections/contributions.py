@@ -284,12 +284,17 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             "emotion": word(top, "emotion"),
             "about": kind,
         }
-        what = f"the {kind} that ranks first writes the emotion"
+        what = _claimed(kind)
         verdict = verdicts[top.index[0]]
         found.append(
             claim("contributions", what, verdict, top, _OF_A_PART, p=p, compared=compared, **told)
         )
     return found
+
+
+def _claimed(kind: str) -> str:
+    """What is claimed of the first component of a kind."""
+    return f"the {kind} that ranks first writes the emotion"
 
 
 def _corrected(rows: pd.DataFrame) -> dict[int, float]:
@@ -335,4 +340,5 @@ SECTION = Section(
         ),
     ),
     findings=findings,
+    claims=tuple(_claimed(kind) for kind in ("head", "neuron")),
 )

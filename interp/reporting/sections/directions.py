@@ -163,7 +163,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     )
     verdicts = [_separates(top, len(tops)) if nested else Verdict.CANNOT_SAY for top in tops]
     found = []
-    for at, rank in ((0, "weakest"), (-1, "strongest")):
+    for at, rank in zip((0, -1), _RANKS, strict=True):
         top, p = tops[at], p_of(tops[at], "p_corrected")
         stable = beside(table, top, metric="split_half_cosine")
         compared = [("chance", "0.5")] + (
@@ -187,7 +187,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         emotion = word(top, "emotion")
         told = {"rank": rank, "n": len(tops), "emotion": emotion, "how": how}
         told["p_below"] = _below(top, len(tops))
-        what, strongest = (f"the {one} direction {_SEPARATES}" for one in (rank, "strongest"))
+        what, strongest = _claimed(rank), _claimed("strongest")
         told["after"] = "" if what == strongest else f"directions: {strongest}"
         found.append(
             claim(
@@ -204,7 +204,12 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     return found
 
 
-_SEPARATES = "separates held-out texts"
+_RANKS = ("weakest", "strongest")
+
+
+def _claimed(rank: str) -> str:
+    """What is claimed of the direction of this rank."""
+    return f"the {rank} direction separates held-out texts"
 
 
 def _separates(top: pd.DataFrame, n: int) -> Verdict:
@@ -273,5 +278,6 @@ SECTION = Section(
         ),
     ),
     findings=findings,
+    claims=tuple(_claimed(rank) for rank in _RANKS),
     cautions=cautions,
 )

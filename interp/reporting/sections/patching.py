@@ -95,7 +95,6 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         p = p_of(row, "p")
         compared += [] if p is None else [(word(row, "p_of"), p_value(p))]
         verdict = decide(number_of(row), nothing=0.0, p=p)
-        what = f"patching at {name} restores the readout's difference"
         mode, position = word(row, "mode"), word(row, "position")
         where = _WHERE.get(position, position)
         told_of = {"over": over, "n": len(cells), "place": place(row), "mode": mode, "where": where}
@@ -105,12 +104,20 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         told_of["rivals"] = rivals_of(("source", "another scenario's state", control))
         if position == ANSWERING:
             told_of["answers"] = Question.CAUSAL
+        what = _claimed(position, mode)
         found.append(claim("patching", what, verdict, row, _OF_A_PATCH, p=p, **told_of))
     return found
 
 
+def _claimed(position: str, mode: str) -> str:
+    """What is claimed of patches of one kind."""
+    return f"patching at {position}, {mode} restores the readout's difference"
+
+
 _RESTORED = "what is restored"
 """Both positions and both ways are one question of the report."""
+
+_TWINS_APART = "the readout tells the twins apart"
 
 
 def _gate(effect: pd.DataFrame | None) -> float | None:
@@ -123,11 +130,10 @@ def _gate(effect: pd.DataFrame | None) -> float | None:
 
 
 def _no_effect(table: pd.DataFrame) -> Finding:
-    what = "the readout tells the twins apart"
     if not holds(table, metric="total_effect"):
         return Finding(
             stage="patching",
-            what=what,
+            what=_TWINS_APART,
             verdict=Verdict.NOT_FOUND,
             sentence=_NO_EFFECT[Verdict.NOT_FOUND],
         )
@@ -137,7 +143,7 @@ def _no_effect(table: pd.DataFrame) -> Finding:
     verdict = known.get(word(row, "effect"), Verdict.NOT_FOUND)
     return Finding(
         stage="patching",
-        what=what,
+        what=_TWINS_APART,
         verdict=verdict,
         sentence=_NO_EFFECT[verdict],
         p=p_of(row, "p_corrected"),
@@ -203,5 +209,6 @@ SECTION = Section(
         ),
     ),
     findings=findings,
+    claims=(*(_claimed(where, way) for where in _WHERE for way in _DOES), _TWINS_APART),
     cautions=cautions,
 )

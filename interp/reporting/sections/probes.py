@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from interp.reporting.baselines import NESTED, closest_words, text_baselines, text_baselines_of
 from interp.reporting.decisions import Number, Verdict, decide
-from interp.reporting.depth import first_layer
+from interp.reporting.depth import first_layer, layer_claim
 from interp.reporting.finding import (
     Caution,
     Compared,
@@ -47,7 +47,7 @@ from interp.reporting.style import (
     outer_labels,
     styled,
 )
-from interp.reporting.tasks import claim_of, does
+from interp.reporting.tasks import PROBE_TASKS, claim_of, does
 from interp.sites import STREAM
 
 DEPTH = "depth = (layer + 1) / n_layers"
@@ -290,5 +290,6 @@ SECTION = Section(
         ),
     ),
     findings=findings,
+    claims=(*map(claim_of, PROBE_TASKS), *(layer_claim(does(task)) for task in PROBE_TASKS)),
     cautions=cautions,
 )

@@ -43,6 +43,8 @@ from interp.reporting.steerability import cautions_of_slopes, steering_slopes, t
 
 VALID_NEEDED = 0.5
 """Below this share of readable continuations no success is reported."""
+_REACHED = "steering reaches the target emotion more than random directions do"
+_RAISED = "the emotions' directions raise their own words"
 _REACHES = "reaches the target emotion"
 _OF_SUCCESS = {
     Verdict.FOUND: f"{{doing}}, {_REACHES} in this share of continuations, more than random "
@@ -109,7 +111,6 @@ def _success(rows: pd.DataFrame, agreed: Compared) -> Finding:
     valid = mean(each[numbers(each, "scale") == at], metric="valid", control="")
     what = f"steering at strength {whole(at)}, judged by {word(row, 'judge')}"
     shared: Compared = [] if valid is None else [("valid share", number(valid))]
-    claimed = "steering reaches the target emotion more than random directions do"
     if valid is not None and valid < VALID_NEEDED:
         sentence = (
             f"{what[0].upper()}{what[1:]}: too few continuations can be read, so no "
@@ -117,7 +118,7 @@ def _success(rows: pd.DataFrame, agreed: Compared) -> Finding:
         )
         return Finding(
             stage="steering",
-            what=claimed,
+            what=_REACHED,
             verdict=Verdict.CANNOT_SAY,
             sentence=sentence,
             beside=tuple(shared),
@@ -149,7 +150,7 @@ def _success(rows: pd.DataFrame, agreed: Compared) -> Finding:
         "about": JUDGED,
         "rivals": [] if random is None else [Rival("random", "random directions", random)],
     }
-    return claim("steering", claimed, verdict, row, _OF_SUCCESS, p=p, **filled)
+    return claim("steering", _REACHED, verdict, row, _OF_SUCCESS, p=p, **filled)
 
 
 def _above(rows: pd.DataFrame, at: float, metric: str) -> pd.DataFrame | None:
@@ -201,8 +202,7 @@ def _dose(table: pd.DataFrame) -> Finding:
     ]
     told = {"at": whole(at), "n": len(own), "rival": rival, "compared": compared}
     told |= {"answers": Question.STEERABLE, "about": OWN_WORDS, "rivals": rivals_of(*rivals)}
-    what = "the emotions' directions raise their own words"
-    return claim("steering", what, verdict, row, _OF_DOSE, p=p, **told)
+    return claim("steering", _RAISED, verdict, row, _OF_DOSE, p=p, **told)
 
 
 VALID_WANTED = 0.9
@@ -293,6 +293,7 @@ SECTION = Section(
         ),
     ),
     findings=findings,
+    claims=(_REACHED, _RAISED),
     cautions=cautions,
     texts="steered_texts",
 )

@@ -1,6 +1,7 @@
 """Transfer: whether a probe of one arm reads another, beside the words and the ceiling."""
 
 from collections.abc import Iterator
+from itertools import permutations
 
 import pandas as pd
 
@@ -60,11 +61,10 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
     if holds(table, metric=ABOVE_TEXT, **same):
         above = number_of(least(select(table, metric=ABOVE_TEXT, **same)))
     p = p_of(row, "p_corrected")
-    does = _TASKS.get(task, "answers " + task + " of {test}").format(test=_ARMS.get(test, test))
-    told = {"fit": _ARMS.get(fit, fit), "does": does, "apart": _apart(above)}
+    told = {**_words(task, fit, test), "apart": _apart(above)}
     return claim(
         "transfer",
-        f"a probe of {fit} {does}, beyond the words",
+        _claimed(task, fit, test),
         decide(number_of(row), nothing=0.5, p=p, above=above),
         row,
         _SENTENCES,
@@ -74,6 +74,16 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
         after=f"probes: {claim_of(task)}",
         **told,
     )
+
+
+def _words(task: str, fit: str, test: str) -> dict[str, str]:
+    does = _TASKS.get(task, "answers " + task + " of {test}").format(test=_ARMS.get(test, test))
+    return {"fit": _ARMS.get(fit, fit), "does": does}
+
+
+def _claimed(task: str, fit: str, test: str) -> str:
+    """What is claimed of a probe of the arm `fit`, tested on the arm `test`."""
+    return f"a probe of {fit} {_words(task, fit, test)['does']}, beyond the words"
 
 
 def _apart(above: Number) -> str:
@@ -158,5 +168,6 @@ SECTION = Section(
         ),
     ),
     findings=findings,
+    claims=tuple(_claimed(task, *arms) for task in _TASKS for arms in permutations(_ARMS, 2)),
     cautions=cautions,
 )
