@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import stimuli
 from interp.capture.options import Options
-from interp.defaults import ATTRIBUTE_WITH, DIRECTION, PROBE, STAND_IN, STEPS
+from interp.defaults import ATTRIBUTE_WITH, DIRECTION, PATH_STEPS, PROBE, STAND_IN
 from interp.errors import UsageError
 from interp.options import about, check
 from interp.sites import LAST
@@ -204,7 +204,7 @@ class StudyOptions:
         ),
     )
     steps: int = field(
-        default=STEPS, metadata=about("Steps of the path of integrated gradients.", least=1)
+        default=PATH_STEPS, metadata=about("Steps of the path of integrated gradients.", least=1)
     )
     judge: str | None = field(
         default=None,
