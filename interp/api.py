@@ -33,7 +33,7 @@ from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, 
 from interp.causal.patching import Patches, patch_pairs
 from interp.causal.readout import Readout
 from interp.chance import draws_for
-from interp.defaults import ATTRIBUTE_WITH, DIRECTION, PROBE, STEPS
+from interp.defaults import ATTRIBUTE_WITH, DIRECTION, PATH_STEPS, PROBE
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.readouts import readout_for
@@ -170,7 +170,7 @@ def attribute(
     battery: Battery,
     *,
     method: str = ATTRIBUTE_WITH,
-    steps: int = STEPS,
+    steps: int = PATH_STEPS,
     readout: Readout | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:

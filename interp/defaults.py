@@ -15,7 +15,7 @@ CORES = "cores"
 ATTRIBUTE_WITH = "attribution"
 """A key of `interp.causal.estimates.ESTIMATES`."""
 
-STEPS = 5
+PATH_STEPS = 5
 """Steps of the path of integrated gradients."""
 
 SENTENCE_ARM = "keyword_rich"

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import stimuli
 from interp.capture.options import Options
-from interp.defaults import ATTRIBUTE_WITH, CORES, DIRECTION, PROBE, STAND_IN, STEPS
+from interp.defaults import ATTRIBUTE_WITH, CORES, DIRECTION, PATH_STEPS, PROBE, STAND_IN
 from interp.errors import UsageError
 from interp.lazy import keys_of
 from interp.options import about, check
@@ -221,7 +221,7 @@ class StudyOptions:
         ),
     )
     steps: int = field(
-        default=STEPS, metadata=about("Steps of the path of integrated gradients.", least=1)
+        default=PATH_STEPS, metadata=about("Steps of the path of integrated gradients.", least=1)
     )
     judge: str | None = field(
         default=None,

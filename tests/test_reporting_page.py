@@ -111,7 +111,7 @@ def test_three_cautions_stand_beside_the_answer_and_the_rest_beside_their_stages
     assert first == [("1", "probes"), ("1", "ablation"), ("1", "steering")]
     assert len(first) == FOREMOST
     assert "a doubt of the whole run" in above
-    assert "9 more stand beside their stages" in above  # two of them by transfer's own table
+    assert "11 more stand beside their stages" in above  # four of them by tables of their own
     assert "a doubt of the whole run" not in below
     assert all(below.count(f"doubt {at} of {stage}") == 1 for stage in stages for at in (1, 2))
     ids = {given["id"] for _, given in found.tags if "id" in given}

@@ -29,7 +29,7 @@ from interp.study.settings import ASIDE
 from support.commands import outcome
 
 RECORDS = (StudyOptions, ModelOptions, TextOptions, Options)
-STAGES = ("capture", "probe", "directions", "patch", "ablate", "steering")
+STAGES = ("capture", "probe", "directions", "patch", "attribute", "ablate", "steering")
 
 OLDER = {
     "model": "planted", "stimuli": "planted", "seed": 0, "folds": 5,
@@ -118,6 +118,7 @@ def test_the_identity_is_the_flat_list_of_before_and_what_came_later(tmp_path):
     identity = asked(tmp_path).identity
     assert {name: identity[name] for name in OLDER} == OLDER
     later = {"probe", "direction", "ablate_with", "judge", "shard_batches", "attention"}
+    later |= {"pairs", "attribute_with", "steps"}
     assert identity.keys() == OLDER.keys() | later
     assert set(flat(asked(tmp_path))) == identity.keys() | set(ASIDE)
     assert {**identity, **study.Settings.usual()} == identity  # a default study

@@ -28,7 +28,8 @@ WORD = "tomorrow"
 """A word of the model's vocabulary, which stands in one text alone."""
 
 PAIRS = 24
-STAGES = ("probes", "directions", "cosines", "patching", "contributions", "ablation", "steering")
+STAGES = ("probes", "directions", "cosines", "patching", "attribution", "contributions")
+STAGES += ("ablation", "steering")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from interp.analysis.design import Design
 from interp.analysis.methods import DIRECTIONS
 from interp.analysis.probes import PROBES, Probe
 from interp.analysis.site_probes import prepare, probe_sites
+from interp.causal.estimates import ESTIMATES, slopes_at_target
 from interp.causal.stand_ins import STAND_INS, zero_values
 from interp.errors import UsageError
 from interp.evaluation.judges import JUDGES, JudgeKind
@@ -31,6 +32,7 @@ EMOTIONS = ("fear", "joy")
 ASKED = ("--model", "planted", "--stimuli", "planted", "--emotions", ",".join(EMOTIONS))
 ASKED = (*ASKED, "--sites", "resid_post,z,post")
 TOYS = {"probe": "bayes", "direction": "median", "ablate_with": "half", "judge": "gloomy"}
+TOYS |= {"attribute_with": "halved"}
 CHOSEN = [part for name, toy in TOYS.items() for part in (f"--{name.replace('_', '-')}", toy)]
 
 
@@ -45,6 +47,13 @@ def half(model, rows, sites):
         site: torch.full_like(values, 0.5)
         for site, values in zero_values(model, rows, sites).items()
     }
+
+
+def halved(model, cases, sites, score, steps):
+    """An estimate: half of the gradient."""
+    found = slopes_at_target(model, cases, sites, score, steps)
+    sites = {site: gradient / 2 for site, gradient in found.gradient.sites.items()}
+    return found._replace(gradient=found.gradient._replace(sites=sites))
 
 
 def gloomy(model, readout, behind):
@@ -72,6 +81,7 @@ def toys():
         patch.setitem(PROBES, "bayes", Probe(lambda seed: GaussianNB()))
         patch.setitem(DIRECTIONS, "median", median)
         patch.setitem(STAND_INS, "half", half)
+        patch.setitem(ESTIMATES, "halved", halved)
         patch.setitem(JUDGES, "gloomy", JudgeKind(gloomy))
         patch.setitem(BASELINES, "letters", letters)
         yield
@@ -155,6 +165,13 @@ def test_a_stand_in_of_the_table_takes_the_place_of_heads_and_neurons(tables):
     assert interp.draw("ablation_projection", ablation).axes
 
 
+def test_a_gradient_of_the_table_estimates_the_patches(tables):
+    found = tables["attribution"]
+    assert set(found[found.metric == "estimated_effect"].method) == {"halved"}
+    errors = found[(found.metric == "relative_error") & (found.component == "head")]
+    np.testing.assert_allclose(errors.value, 0.5, atol=0.02)  # these effects are straight lines
+
+
 def test_a_judge_of_the_table_judges_the_steered_texts(tables):
     success = tables["steering"].query("metric == 'success' and half == 'report'")
     assert set(success.judge) == {"gloomy"}
@@ -194,7 +211,9 @@ def test_the_record_knows_the_choices_and_refuses_others(ran):
         assert f"{name}: {toy!r} there, {usual!r} now" in told
 
 
-@pytest.mark.parametrize("option", ["--probe", "--direction", "--ablate-with", "--judge"])
+@pytest.mark.parametrize(
+    "option", ["--probe", "--direction", "--ablate-with", "--attribute-with", "--judge"]
+)
 def test_the_help_shows_what_the_table_has_and_an_unknown_name_is_refused(option, toys, tmp_path):
     toy = TOYS[option[2:].replace("-", "_")]
     code, told = outcome("run", *ASKED, "--out", tmp_path / "run", option, "nothing")

@@ -25,7 +25,7 @@ from interp.causal.nodes import NODE_SITES, PARTS
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import CONTROL
 from interp.causal.transplants import Case, Held, Moves, make_case, read_sources
-from interp.defaults import ATTRIBUTE_WITH, STEPS
+from interp.defaults import ATTRIBUTE_WITH, PATH_STEPS
 from interp.errors import UsageError
 from interp.models import LanguageModel
 from interp.progress import track
@@ -65,7 +65,7 @@ class Attribution:
     sites: Sequence[str] = NODE_SITES
     positions: Sequence[str] = ("last", "edit")
     method: str = ATTRIBUTE_WITH
-    steps: int = STEPS
+    steps: int = PATH_STEPS
     top: int = 8
 
     def __post_init__(self) -> None:

@@ -47,7 +47,7 @@ EDGE_ATTRIBUTION = "edge_attribution"
 EDGES_TRIED = 16
 """Edges whose exact effect stands beside the estimates: half the largest, half others at random."""
 
-Effects = dict[Edge, Float[np.ndarray, " case"]]
+EdgeEffects = dict[Edge, Float[np.ndarray, " case"]]
 """What each edge does in each case (nats)."""
 
 
@@ -92,7 +92,7 @@ def attribute_edges(
     return rows
 
 
-def _picked(estimated: Effects, random: np.random.Generator) -> dict[Edge, str]:
+def _picked(estimated: EdgeEffects, random: np.random.Generator) -> dict[Edge, str]:
     order = sorted(estimated, key=lambda edge: -abs(float(estimated[edge].mean())))
     top, others = order[: EDGES_TRIED // 2], order[EDGES_TRIED // 2 :]
     drawn = random.permutation(len(others))[: EDGES_TRIED - len(top)]
@@ -124,7 +124,7 @@ def edge_estimates(
     bound: TokenReadout,
     edges: Sequence[Edge],
     position: str,
-) -> Effects:
+) -> EdgeEffects:
     """The estimated effect of each edge in each case; exact where the receiver is the logits."""
     found = {edge: np.full(len(cases), np.nan) for edge in edges}
     chunks = batches([case.target for case in cases], budget=PREFIX_TOKENS)

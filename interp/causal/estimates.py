@@ -28,7 +28,7 @@ from interp.sites import Site
 INPUTS = Site("resid_pre", 0)
 """The stream that the first block reads."""
 
-Estimate = Callable[[LanguageModel, Sequence[Case], Sequence[Site], Score, int], Slopes]
+SlopeReader = Callable[[LanguageModel, Sequence[Case], Sequence[Site], Score, int], Slopes]
 """From a model, cases, sites, a score of the targets and a number of steps to what the targets hold
 where they are patched, and the gradient there.
 """
@@ -60,7 +60,7 @@ def slopes_along_inputs(
     return Slopes(Held(values, positions), Held(total, positions))
 
 
-ESTIMATES: dict[str, Estimate] = {
+ESTIMATES: dict[str, SlopeReader] = {
     "attribution": slopes_at_target,
     "integrated": slopes_along_inputs,
 }
