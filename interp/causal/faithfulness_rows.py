@@ -193,12 +193,10 @@ def _pooled(found: Sequence[Measured], groups: Sequence[Labels], outcome: str) -
     rows = _effect(effect, labels, about)
     if not _sure(effect, labels):
         return rows
-    rows += _above_the_line(found, labels, outcome, "circuit_faithfulness", lambda own, _: own[0])
+    rows += _above_the_line(found, labels, outcome, "circuit_faithfulness", _at(0))
     rows += _above_the_line(found, labels, outcome, "cpr", curve_area)
     for level, size in enumerate(found[0].sizes[1:], start=1):
-        mine = _above_the_line(
-            found, labels, outcome, "faithfulness", lambda own, _, at=level: own[at]
-        )
+        mine = _above_the_line(found, labels, outcome, "faithfulness", _at(level))
         rows += [{**row, "share": size.share, **_counts(size.parts)} for row in mine]
     further = np.concatenate([one.circuit - one.random[:, 0].mean(axis=0) for one in found])
     tested = next(row for row in rows if row["metric"] == "circuit_faithfulness")
@@ -235,6 +233,11 @@ Above = Callable[[Gains, Measured], Float[np.ndarray, " pair"]]
 """What stands above the line of a ratio, in each pair, from an order's gains at all levels."""
 
 
+def _at(level: int) -> Above:
+    """What is kept at one level."""
+    return lambda gains, _: gains[level]
+
+
 def _above_the_line(
     found: Sequence[Measured], labels: Labels, outcome: str, metric: str, above: Above
 ) -> Rows:
@@ -252,8 +255,9 @@ def _above_the_line(
     }
     estimate = ratio_interval(np.concatenate(own), effect, labels)._asdict()
     rows: Rows = [{**about, "control": "", **estimate, **tested}]
-    if all(mine.single is not None for mine in found):
-        single = np.concatenate([above(mine.single, mine) for mine in found])
+    singles = [above(mine.single, mine) for mine in found if mine.single is not None]
+    if len(singles) == len(found):
+        single = np.concatenate(singles)
         estimate = ratio_interval(single, effect, labels)._asdict()
         rows.append({**about, "control": "single", **estimate})
     random = _spread(sums_of_strata(drawn) / effect.sum())

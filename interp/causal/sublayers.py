@@ -98,7 +98,8 @@ def read_emotion(
         for layer in layers
     ]
     segment = tuple(layers[at] for at in stable_segment(held))
-    total = sum(max(one.stability, 0.0) * one.vector for one in found if one.site.layer in segment)
+    inside = [one for one in found if one.site.layer in segment]
+    total = np.sum([max(one.stability, 0.0) * one.vector for one in inside], axis=0)
     length = float(np.linalg.norm(total))
     if length == 0:
         raise StatisticsError(

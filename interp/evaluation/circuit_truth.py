@@ -21,7 +21,7 @@ from interp.sites import Site
 from interp.stats import group_sums
 from stimuli.splits import balanced
 
-PAIRS_KEPT = 4
+PAIRS_KEPT = 2
 """Pairs of each emotion on which circuits are measured."""
 
 Place = tuple[int, int]
@@ -98,7 +98,7 @@ def _worth(bed: PlantedBench, one: Searched, seed: int) -> _Worth:
     candidate = Candidate(Circuit(emotion, nodes["head"], nodes["neuron"]), order)
     pairs = balanced(bed.scoring.of(emotion), n=PAIRS_KEPT, seed=seed)
     bench = bench_of(bed.model, pairs, {emotion: one}, bed.readout)
-    trial = FaithfulnessTrial(tried=0, seed=seed)
+    trial = FaithfulnessTrial(draws=5, tried=0, seed=seed)
     found = measure_circuits(bench, [candidate], trial)[emotion]["words"]
     total = float(found.effect.sum())
     drawn = [float(curve_area(gains, found).sum()) / total for gains in found.random]

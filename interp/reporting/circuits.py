@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from interp.reporting.formatting import label, number, whole
 from interp.reporting.matrices import colour_bar, heat
-from interp.reporting.sections.ablation import with_ranges
 from interp.reporting.select import (
     POOLED,
     column,
@@ -21,6 +20,7 @@ from interp.reporting.select import (
     numbers,
     numeral,
     select,
+    with_ranges,
     word,
 )
 from interp.reporting.style import (

@@ -213,6 +213,16 @@ def no_better(table: pd.DataFrame, row: pd.DataFrame, control: str) -> bool:
     return other is not None and numeral(other, "value") >= numeral(row, "value")
 
 
+def with_ranges(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the range of random draws in the place of an interval, to be drawn as a
+    band.
+    """
+    if "draw_low" not in rows:
+        return rows
+    low, high = numbers(rows, "draw_low"), numbers(rows, "draw_high")
+    return rows.assign(ci_low=rows["ci_low"].fillna(low), ci_high=rows["ci_high"].fillna(high))
+
+
 def matrix(
     down: "pd.Series", across: "pd.Series", values: "pd.Series", names: list, columns: list
 ) -> pd.DataFrame:

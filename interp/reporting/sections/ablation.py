@@ -46,6 +46,7 @@ from interp.reporting.select import (
     parts,
     select,
     square,
+    with_ranges,
     word,
     words_of,
 )
@@ -125,16 +126,6 @@ def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
         unit="pairs",
     )
     return figure
-
-
-def with_ranges(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the range of random draws in the place of an interval, to be drawn as a
-    band.
-    """
-    if "draw_low" not in rows:
-        return rows
-    low, high = numbers(rows, "draw_low"), numbers(rows, "draw_high")
-    return rows.assign(ci_low=rows["ci_low"].fillna(low), ci_high=rows["ci_high"].fillna(high))
 
 
 def _draws(rows: pd.DataFrame) -> str:
