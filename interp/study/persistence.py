@@ -69,10 +69,13 @@ def followed_pairs(pairs: Pairs, most: int) -> Pairs:
 
 
 def continuations_for(study: Study) -> Sequence[str]:
-    """The neutral continuations in the language of the study's model."""
+    """The neutral continuations in the language of the study's model: a testbed's own where it has
+    some, else those of the package.
+    """
     bed = find_testbed(study.model)
+    own: Sequence[str] = () if bed is None else bed.continuations
     plain: list[str] = prompts("continuations")["plain"]
-    return plain if bed is None else bed.continuations
+    return own or plain
 
 
 def _place(study: Study) -> Site:
