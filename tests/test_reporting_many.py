@@ -20,6 +20,7 @@ OF_EMOTIONS = (
     ("ablation_specificity", "ablation"),
     ("steering_success", "steering"),
     ("steering_dose", "steering"),
+    ("steering_slopes", "steering"),
 )
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from interp.errors import DataError
 from interp.reporting.cell_maps import cell_maps, cell_of
 from interp.reporting.finding import OWN_WORDS, Caution
 from interp.reporting.formatting import label
@@ -107,6 +108,8 @@ def _slopes(panel: Axes, rows: pd.DataFrame, shown: list[str]) -> None:
     for place, emotion in enumerate(shown):
         mine = select(rows, emotion=emotion)
         dots = numbers(select(mine, metric="prompt_slope", control=""), "value").to_numpy()
+        if np.isnan(dots).all():
+            raise DataError(f"no prompt's slope was measured for {emotion}: run the stage again.")
         height = place - 0.1 + 0.22 * np.linspace(-1, 1, len(dots)) * (len(dots) > 1)
         below = dots < 0
         for part, colour, text in (
