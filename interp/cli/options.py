@@ -184,9 +184,9 @@ def single(record: type, name: str) -> Decorator:
 def _option(one: Option, *, hidden: bool, filed: bool) -> Decorator:
     """The click option of one option; None is what it gives where nothing is said."""
     said, shown = one.about, "" if one.is_required else _shown(one.default)
-    flag, named = _flag(one.name), one.name.replace("_", "-")
+    flag, opposite = _flag(one.name), _flag(f"no_{one.name}")
     return click.option(
-        f"{flag}/--no-{named}" if filed and one.form is bool else flag,
+        f"{flag}/{opposite}" if filed and one.form is bool else flag,
         one.name,
         cls=GroupedOption,
         group=said.group,

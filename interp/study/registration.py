@@ -160,7 +160,7 @@ def refuse_late(record: RunRecord, given: Registration | None, *, out: Path) -> 
 
 def git_commit(folder: Path) -> str | None:
     """The commit that the repository around `folder` is at; None where there is none."""
-    words = ["git", "-C", str(folder), "rev-parse", "--verify", "HEAD"]
+    words = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
         done = subprocess.run(words, check=False, capture_output=True, text=True)
     except FileNotFoundError:  # git is not installed
