@@ -88,9 +88,9 @@ def error_rows(
 
         if mine.sum() < least or np.isnan(statistic(np.ones((1, len(groups))))[0]):
             continue
-        found = jackknife(
-            statistic, groups, scale="positive" if metric.endswith("_error") else "plain"
-        )
+        found = jackknife(statistic, groups)
+        if metric.endswith("_error"):  # none is below zero
+            found = found._replace(ci_low=max(found.ci_low, 0.0))
         yield {"metric": metric, "nodes": int(mine.sum()), **found._asdict()}
 
 

@@ -71,7 +71,7 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
     component = word(row, "component")
     return claim(
         "attribution",
-        f"the {component}s that the gradient ranks first carry the emotion",
+        _claimed(component),
         verdict,
         row,
         _SENTENCES,
@@ -83,6 +83,11 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
         family="what chosen parts do",
         component=component,
     )
+
+
+def _claimed(component: str) -> str:
+    """What is claimed of a kind of component."""
+    return f"the {component}s that the gradient ranks first carry the emotion"
 
 
 def _errors(table: pd.DataFrame, component: str) -> Compared:
@@ -162,5 +167,6 @@ SECTION = Section(
         ),
     ),
     findings=findings,
+    claims=tuple(map(_claimed, ("head", "neuron"))),
     cautions=cautions,
 )

@@ -112,7 +112,7 @@ def _finding(table: pd.DataFrame, asked: _Asked, where: str) -> Finding:
         "about": f"{asked.metric}, {word(effect, 'reach')}",
         "family": asked.metric,
     }
-    what = f"{asked.what} ({where})"
+    what = _claimed(asked, where)
     if not holds(mine, metric=asked.metric):
         row = effect.assign(value=math.nan, ci_low=math.nan, ci_high=math.nan)
         told["compared"] = [("what the whole model does, nats", measured(effect))]
@@ -128,6 +128,11 @@ def _finding(table: pd.DataFrame, asked: _Asked, where: str) -> Finding:
     random = select(mine, metric=asked.of, control="random")
     told["rivals"] = rivals_of(("random", "random circuits", random))
     return claim("circuit", what, verdict, row, asked.sentences, **told)
+
+
+def _claimed(asked: _Asked, where: str) -> str:
+    """What is claimed of a question where the circuits reach."""
+    return f"{asked.what} ({where})"
 
 
 def _by_signs(table: pd.DataFrame, metric: str) -> float | None:
@@ -250,5 +255,6 @@ SECTION = Section(
         ),
     ),
     findings=findings,
+    claims=tuple(_claimed(asked, where) for where in _REACHES.values() for asked in _QUESTIONS),
     cautions=cautions,
 )

@@ -57,7 +57,7 @@ def _finding(table: pd.DataFrame, reference: str) -> Finding:
     told = {"claim": what, "Claim": what[0].upper() + what[1:], "place": place(row)}
     return claim(
         "geometry",
-        f"{what}, beyond the words",
+        _claimed(reference),
         decide(number_of(row), nothing=0.0, p=p, least_p=least_p, above=above),
         row,
         _SENTENCES,
@@ -68,6 +68,11 @@ def _finding(table: pd.DataFrame, reference: str) -> Finding:
         apart=_apart(above),
         **told,
     )
+
+
+def _claimed(reference: str) -> str:
+    """What is claimed of a reference."""
+    return f"{_CLAIMS[reference]}, beyond the words"
 
 
 def at_depth(rows: pd.DataFrame) -> pd.DataFrame:
@@ -177,5 +182,6 @@ SECTION = Section(
         ),
     ),
     findings=findings,
+    claims=tuple(map(_claimed, _CLAIMS)),
     cautions=cautions,
 )

@@ -63,7 +63,7 @@ def _finding(table: pd.DataFrame, task: str, row: pd.DataFrame, at: float) -> Fi
     does = _TASKS.get(task, f"answers {task}")
     return claim(
         "persistence",
-        f"{whole(at)} tokens on, the probe of the text's end still {does}",
+        _claimed(task),
         decide(number_of(row), nothing=0.5, p=p, above=told),
         row,
         _SENTENCES,
@@ -74,6 +74,12 @@ def _finding(table: pd.DataFrame, task: str, row: pd.DataFrame, at: float) -> Fi
         does=does,
         apart=_apart(told),
     )
+
+
+def _claimed(task: str) -> str:
+    """What is claimed of a question."""
+    does = _TASKS.get(task, f"answers {task}")
+    return f"in a neutral continuation the probe of the text's end still {does}"
 
 
 def _closest(table: pd.DataFrame, task: str, at: float) -> pd.DataFrame | None:
@@ -172,5 +178,6 @@ SECTION = Section(
         ),
     ),
     findings=findings,
+    claims=tuple(map(_claimed, _TASKS)),
     cautions=cautions,
 )
