@@ -39,9 +39,6 @@ from interp.stats import mean_interval
 from stimuli.battery import Pair
 
 INPUTS_OF_A_HEAD = ("q", "k", "v")
-
-_ATTENTION = ("attn_out", "z", "q", "k", "v")
-
 _ADDED = ("attn_out", "mlp_out")
 
 
@@ -246,7 +243,7 @@ def _is_behind(site: Site, sender: Node) -> bool:
     """Whether a sublayer comes behind the node, so that the node's change reaches what it reads."""
     if site.layer != sender.site.layer:
         return site.layer > sender.site.layer
-    return site.name == "mlp_out" and sender.site.name in _ATTENTION
+    return site.name == "mlp_out" and sender.site.name in ("attn_out", "z")
 
 
 def check_edges(
