@@ -233,5 +233,7 @@ def test_what_is_no_path(tiny_model):
         asked(HEAD, Receiver("mlp", 3))
     with pytest.raises(UsageError, match="is no sender of a path"):
         asked(Node(Site("resid_post", 0)), Receiver("logits"))
+    with pytest.raises(UsageError, match="unknown position 'first'"):
+        patch_paths(llama, UNEQUAL, READOUT, EDGES, position="first")
     with pytest.raises(StatisticsError, match="needs pairs of twins and paths"):
         patch_paths(llama, [], READOUT, EDGES)

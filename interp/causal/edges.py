@@ -67,7 +67,7 @@ def attribute_edges(
     The top edges are chosen on the pairs that are told of: they are a sample for the error, and
     their size flatters. Raises as `interp.causal.paths.patch_paths`.
     """
-    check_edges(model, pairs, edges)
+    check_edges(model, pairs, edges, position)
     bound = readout.bind(model)
     for emotion in {pair.affective.emotion for pair in pairs}:
         bound.column(emotion)

@@ -39,8 +39,7 @@ from interp.stats import mean_interval
 from stimuli.battery import Pair
 
 INPUTS_OF_A_HEAD = ("q", "k", "v")
-
-_ATTENTION = ("attn_out", "z", "q", "k", "v")
+_ADDED = ("attn_out", "mlp_out")
 
 
 class Receiver(NamedTuple):
@@ -98,7 +97,7 @@ def patch_paths(
     for a receiver that is none, that does not come behind its sender, or that the model lacks, and
     where an edit is not what its name says.
     """
-    check_edges(model, pairs, paths)
+    check_edges(model, pairs, paths, position)
     bound = readout.bind(model)
     labels = np.array([pair.affective.emotion for pair in pairs])
     for emotion in dict.fromkeys(labels.tolist()):
@@ -159,7 +158,7 @@ class PathBatch:
         self.prefix = Prefix(model, [case.target for case in cases], starts)
         layers = {path.receiver.layer for path in paths if path.receiver.head is not None}
         every = range(model.dims.n_layers)
-        kept = [Site(name, layer) for layer in every for name in ("attn_out", "mlp_out")]
+        kept = [Site(name, layer) for layer in every for name in _ADDED]
         kept += [Site(name, layer) for layer in sorted(layers) for name in INPUTS_OF_A_HEAD]
         self.target: dict[Site, Tensor] = {}
         self.clean = self._score([self._keep(site, self.target) for site in kept])
@@ -244,15 +243,24 @@ def _is_behind(site: Site, sender: Node) -> bool:
     """Whether a sublayer comes behind the node, so that the node's change reaches what it reads."""
     if site.layer != sender.site.layer:
         return site.layer > sender.site.layer
-    return site.name == "mlp_out" and sender.site.name in _ATTENTION
+    return site.name == "mlp_out" and sender.site.name in ("attn_out", "z")
 
 
-def check_edges(model: LanguageModel, pairs: Sequence[Pair], paths: Sequence[Edge]) -> None:
-    """Raise as `patch_paths` does for no pairs, and for what is no path of the model."""
+def check_edges(
+    model: LanguageModel, pairs: Sequence[Pair], paths: Sequence[Edge], position: str
+) -> None:
+    """Raise as `patch_paths` does for no pairs, for what is no path of the model, for another
+    position than last and edit, and where a sublayer cannot be held.
+    """
     if not pairs or not paths:
         raise StatisticsError("path patching needs pairs of twins and paths, and got none.")
+    if position not in ("last", "edit"):
+        raise UsageError(f"unknown position {position!r}: a path begins at last or at edit.")
     for path in paths:
         _check_path(path, model)
+    lowest = min(path.sender.site.layer for path in paths)
+    layers = range(lowest, model.dims.n_layers)
+    require(model, "patching", [Site(name, at) for name in _ADDED for at in layers])
 
 
 def _check_path(path: Edge, model: LanguageModel) -> None:

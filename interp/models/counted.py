@@ -23,6 +23,9 @@ from interp.sites import SITE_NAMES, Site
 ROWS = 64
 """Rows of made-up logits, which serve in turn."""
 
+BACKWARD = 2
+"""A pass backward is about as much work as so many forward."""
+
 NEVER = -30.0
 """The logit of a token that ends a text: a continuation has as many tokens as it may have."""
 
@@ -82,28 +85,37 @@ class Counted(LanguageModel):
 
     def _run(self, ids: Tensor, mask: Tensor, **options: Any) -> Any:
         rows, columns = ids.shape
-        self.passes.append(PassShape(rows, columns, mask.shape[1] - columns, self._lowest))
-        self._fire(rows, columns)
+        shape = PassShape(rows, columns, mask.shape[1] - columns, self._lowest)
+        self.passes += [shape] * (1 + BACKWARD * torch.is_grad_enabled())
+        passed = self._fire(rows, columns)
         keep = options.get("logits_to_keep", 0) if self._keeps_logits else 0
         width = len(keep) if isinstance(keep, Tensor) else keep or columns
         taken = (torch.arange(rows) + len(self.passes)) % ROWS
         logits = self._logits[taken].to(self.dtype)[:, None].expand(-1, width, -1)
+        if torch.is_grad_enabled():  # what passes the sites leads to the logits
+            logits = logits + sum(0.0 * one.sum() for one in passed)
         return (logits, _NoCache()) if options.get("return_type") == "logits_and_cache" else logits
 
-    def _fire(self, rows: int, columns: int) -> None:
-        """Run the hooks that are there, in the order in which the model would come to them."""
+    def _fire(self, rows: int, columns: int) -> list[Tensor]:
+        """Run the hooks that are there, in the order in which the model would come to them, and
+        give what they hand on at each site.
+        """
         hooks = self.bridge.kept
         sites = {name: Site.parse(name) for name, _ in hooks}
         place = {name: (site.layer, SITE_NAMES.index(site.name)) for name, site in sites.items()}
         sizes = {"batch": rows, "pos": columns}
+        passed = []
         for name in sorted(sites, key=place.__getitem__):
             axes = site_shape(self.dims, sites[name].name)
             shape = [sizes[axis] if axis in sizes else int(axis) for axis in axes]
-            tensor = torch.ones((), dtype=self.dtype).expand(shape)
+            one = torch.ones((), dtype=self.dtype, requires_grad=torch.is_grad_enabled())
+            tensor = one.expand(shape)
             for own, change in hooks:
                 if own == name:
                     edited = change(tensor, None)
                     tensor = tensor if edited is None else edited
+            passed.append(tensor)
+        return passed
 
 
 class _Deaf:
