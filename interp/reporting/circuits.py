@@ -13,6 +13,7 @@ from interp.reporting.formatting import label, number, whole
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.select import (
     POOLED,
+    best,
     column,
     groups,
     holds,
@@ -255,7 +256,7 @@ def circuit_drawing(table: pd.DataFrame) -> Figure:
     figure, axes = facets(len(panels), columns=2, height=1.6 + 0.2 * most)
     for panel, (name, own) in zip(axes, panels, strict=True):
         panel.axhline(0.0, color=GREY, linewidth=2.5, zorder=1)
-        largest = float(own["value"].abs().max()) or 1.0
+        largest = numeral(best(own.assign(value=own["value"].abs())), "value") or 1.0
         for kind, up in (("head", 1), ("neuron", -1)):
             mine = own[column(own, "component") == kind]
             for _, layer in groups(mine, ["layer"]) if len(mine) else []:
