@@ -384,7 +384,8 @@ def test_a_whole_run_answers_what_its_sites_allow_and_says_what_not(command, tmp
     summary = json.loads(output)
     assert code == 0
     left_out = [warning.split()[0] for warning in summary["warnings"] if "was not run: " in warning]
-    stages = ["probes", "directions", "cosines", "contributions", "ablation", "steering"]
+    stages = ["probes", "directions", "cosines", "geometry"]
+    stages += ["contributions", "ablation", "steering"]
     assert left_out == ["transfer", *stages]
     assert [path.stem for path in (tmp_path / "out" / "tables").glob("*.csv")] == ["patching"]
     assert "probes was not run" in Path(summary["report"]).read_text(encoding="utf-8")

@@ -24,8 +24,10 @@ WHATS = {
     "steering",
     "null",
     "transfer",
+    "geometry",
+    "space",
 }
-METRICS = {"cosine", "auroc", "error", "p", "rate"}
+METRICS = {"cosine", "auroc", "error", "p", "rate", "correlation", "cka", "r2"}
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,20 @@ def test_what_is_planted_is_carried_to_the_other_arm_and_the_words_are_not(found
     assert values(found, what="transfer", metric="auroc").tolist() == [1.0]
     assert values(found, what="transfer", metric="p").max() < 0.05
     assert values(found, method="transfer_of_words").max() < 0.6
+
+
+def test_a_circle_of_emotions_is_recovered(found):
+    assert values(found, what="geometry", metric="correlation").min() > 0.9
+    assert values(found, what="geometry", metric="p").max() < 0.01
+    assert values(found, what="geometry", metric="error").max() < 20  # degrees of 45
+
+
+def test_a_turned_copy_of_a_space_is_known_and_a_random_map_tells_nothing(found):
+    assert values(found, what="space", metric="error").max() < 1e-6
+    assert values(found, what="space", metric="r2").min() > 0.99
+    assert values(found, what="space", metric="auroc").min() > 0.95
+    assert values(found, what="null", metric="r2").max() < 0.1
+    assert abs(values(found, what="null", metric="cka")).max() < 0.1
 
 
 class TestModelWithoutTheCircuit:
