@@ -384,8 +384,8 @@ def test_a_whole_run_answers_what_its_sites_allow_and_says_what_not(command, tmp
     summary = json.loads(output)
     assert code == 0
     left_out = [warning.split()[0] for warning in summary["warnings"] if "was not run: " in warning]
-    stages = ["directions", "cosines", "contributions", "ablation", "circuit", "steering"]
-    assert left_out == ["transfer", "probes", "persistence", *stages]
+    stages = ["directions", "cosines", "geometry", "contributions", "ablation", "circuit"]
+    assert left_out == ["transfer", "probes", "persistence", *stages, "steering"]
     tables = {path.stem for path in (tmp_path / "out" / "tables").glob("*.csv")}
     assert tables == {"attribution", "patching"}
     assert "probes was not run" in Path(summary["report"]).read_text(encoding="utf-8")

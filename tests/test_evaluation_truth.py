@@ -27,8 +27,10 @@ WHATS = {
     "transfer",
     "persistence",
     "attribution",
+    "geometry",
+    "space",
 }
-METRICS = {"cosine", "auroc", "error", "p", "rate"}
+METRICS = {"cosine", "auroc", "error", "p", "rate", "correlation", "cka", "r2"}
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,20 @@ def test_a_planted_state_stays_and_goes_as_it_must(found):
     assert values(found, what="persistence", metric="auroc").tolist() == [1.0]
     assert values(found, what="persistence", metric="p").max() < 0.05
     assert values(found, method="half_life").max() < 0.1
+
+
+def test_a_circle_of_emotions_is_recovered(found):
+    assert values(found, what="geometry", metric="correlation").min() > 0.9
+    assert values(found, what="geometry", metric="p").max() < 0.01
+    assert values(found, what="geometry", metric="error").max() < 20  # degrees of 45
+
+
+def test_a_turned_copy_of_a_space_is_known_and_a_random_map_tells_nothing(found):
+    assert values(found, what="space", metric="error").max() < 1e-6
+    assert values(found, what="space", metric="r2").min() > 0.99
+    assert values(found, what="space", metric="auroc").min() > 0.95
+    assert values(found, what="null", metric="r2").max() < 0.1
+    assert abs(values(found, what="null", metric="cka")).max() < 0.1
 
 
 class TestModelWithoutTheCircuit:

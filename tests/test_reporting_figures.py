@@ -416,7 +416,8 @@ def test_hostile_names_are_text(name):
     shown = " ".join(ET.fromstring(svg).itertext())
     assert "<script" not in svg
     assert "\u202e" not in svg
-    pooled = ("patching_map", "patching_curves", "estimate_against_exact", "head_effects")
+    pooled = ("patching_map", "patching_curves", "rsa_curves", "axis_ratings", "site_similarity")
+    pooled += ("adjacent_similarity", "silhouettes", "estimate_against_exact", "head_effects")
     if name not in pooled and "emotion" in table:  # transfer speaks of arms, a fixed list
         assert "<script>alert(1)</script>" in shown
         assert "$\\frac{1}{" in shown

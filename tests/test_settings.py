@@ -52,6 +52,7 @@ OWN = {
     "power": {"seed"},
     "steer": {"prompt", "prompts", "compare"},
     "capture": {"executor", "workers", "shard", "repair"},
+    "compare": {"out", "maps", "seed"},
     "figures": {"out", "pdf", "width", "no_titles"},
     "control-vector": {"scale", "unit"},
     "score-sheet": {"run"},

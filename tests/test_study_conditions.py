@@ -96,7 +96,7 @@ def paired(counts: dict[str, int]) -> Battery:
 )
 def test_what_is_closed_and_why(battery: Battery, closed: set[str], part: str) -> None:
     found = conditions(battery, folds=5, model="any")
-    assert set(found.closed) == closed | {"transfer"}  # these have one arm
+    assert set(found.closed) == closed | {"transfer", "geometry"}  # one arm, few emotions
     assert part in " ".join(found.closed.values())
 
 
@@ -113,7 +113,7 @@ def test_transfer_is_open_where_two_arms_have_enough_scenarios() -> None:
 def test_single_texts_are_asked_where_twins_are_too_few() -> None:
     few, many = paired({"joy": 3}), single({"fear": 9, "anger": 9})
     found = conditions(Battery("both", (*few.items, *many.items)), folds=5, model="any")
-    assert set(found.closed) == {"reception", "directions", "readout", "transfer"}
+    assert set(found.closed) == {"reception", "directions", "readout", "transfer", "geometry"}
     assert not found.twins
     assert "fewer than 4 scenarios with twins ('joy' 3)" in found.closed["reception"]
 
@@ -131,9 +131,11 @@ def test_words_that_are_known_without_a_model() -> None:
     assert found.closed["readout"] == "storyworld has no words for it."
     assert list(found.forbidden(study.STAGE_FUNCTIONS, asked=False)) == [
         "transfer",
+        "geometry",
         "patching",
         "attribution",
         "ablation",
+        "circuit",
         "steering",
     ]
     found = conditions(paired({"joy": 9, "saudade": 9}), folds=5, model="any")
@@ -223,8 +225,8 @@ def test_categorisation_needs_no_twins(tiny_folder, tmp_path) -> None:
         summary = study.run(settings)
     told = [str(one.message) for one in caught if one.category is UserWarning]
     left_out = (
-        "transfer, persistence, directions, cosines, contributions, patching, ablation, steering, "
-        "attribution"
+        "transfer, persistence, directions, cosines, geometry, contributions, patching, ablation, "
+        "steering, attribution, circuit"
     )
     assert any(
         set(line.split(" were")[0].split(", ")) == set(left_out.split(", ")) for line in told

@@ -398,7 +398,7 @@ def geometry(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
             for axis, value in ((1, np.cos(turn)), (2, np.sin(turn))):
                 placed = {"metric": "axis_place", "axis": axis, "emotion": one}
                 rows.append(row(value, np.nan, **placed, **at))
-            rows.append(row(0.8 - k / 4, np.nan, metric="reliability", emotion=one, **at))
+            rows.append(row(0.8 - k / 20, np.nan, metric="reliability", emotion=one, **at))
             for j, other in enumerate(emotions):
                 value = np.cos(2 * np.pi * (k - j) / len(emotions))
                 named = {"metric": "centred_cosine", "emotion": one, "target": other}
