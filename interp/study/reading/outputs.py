@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -94,7 +95,7 @@ class Blocks:
 
     def _there(self) -> list[Path]:
         """The blocks that are there, from the first one on without a gap."""
-        found = []
+        found: list[Path] = []
         while (path := self._path(len(found))).exists():
             found.append(path)
         return found
@@ -134,15 +135,12 @@ def _write_parquet(frames: Iterator[pd.DataFrame], stream: BinaryIO) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    writer = schema = None
-    for frame in frames:
-        if schema is None:
-            kinds = {"text": pa.string(), "count": pa.int64(), "unit": pa.float64()}
-            schema = pa.schema([(name, kinds[kind_of(name)]) for name in frame.columns])
-            writer = parquet.ParquetWriter(stream, schema)
-        writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
-    if writer is not None:
-        writer.close()
+    kinds = {"text": pa.string(), "count": pa.int64(), "unit": pa.float64()}
+    first = next(frames)  # a file of no rows has one block, without rows
+    schema = pa.schema([(name, kinds[kind_of(name)]) for name in first.columns])
+    with parquet.ParquetWriter(stream, schema) as writer:
+        for frame in chain([first], frames):
+            writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
 
 
 WRITERS: Mapping[str, Callable[[Iterator[pd.DataFrame], BinaryIO], None]] = {
