@@ -32,7 +32,7 @@ from interp.progress import track
 from interp.sites import Site
 from stimuli.battery import Pair
 
-GRADIENT_TOKENS = 2048
+GRADIENT_TOKENS = 256
 """Tokens of the texts of one backward pass: all that passes the model then is in memory."""
 
 OTHER_EMOTION, SAME_NORM = "other_emotion", "random_of_same_norm"
