@@ -246,7 +246,8 @@ def test_estimates_stand_beside_exact_patches_and_their_error(rows):
             assert error["value"].item() == pytest.approx(apart, rel=1e-5)
             assert error["nodes"].item() == len(own)
             ranks = pick(rows, metric="rank_correlation", component=component, mode=way)
-            expected = spearmanr(own["estimated"], own["value"]).statistic
+            idle = (own["estimated"] == 0) & (own["value"] == 0)
+            expected = spearmanr(own["estimated"][~idle], own["value"][~idle]).statistic
             assert ranks["value"].item() == pytest.approx(expected, abs=1e-6)
             absolute = pick(rows, metric="mean_absolute_error", component=component, mode=way)
             apart = np.abs(own["estimated"] - own["value"]).mean()
@@ -281,6 +282,12 @@ def test_errors_of_known_size():
     assert found["sign_agreement"]["value"] == 1.0  # the smallest is no node to have a sign
     assert found["sign_agreement"]["nodes"] == 3
     assert found["rank_correlation"]["value"] == pytest.approx(1.0)
+    assert found["rank_correlation"]["ci_high"] <= 1.0
+    idle = np.concatenate([exact, np.zeros((6, 4))], axis=1)
+    turned = np.concatenate([exact[:, ::-1], np.zeros((6, 4))], axis=1)
+    ranks = {row["metric"]: row for row in error_rows(turned, idle, np.arange(6))}
+    assert ranks["rank_correlation"]["value"] == pytest.approx(-1.0)
+    assert ranks["rank_correlation"]["nodes"] == 4
     assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in found.values())
     assert list(error_rows(exact[:, :2], 0 * exact[:, :2], np.arange(6))) == [
         {"metric": "mean_absolute_error", "nodes": 2, **_of_zero(exact)}

@@ -62,6 +62,10 @@ ERRORS: dict[str, Compare] = {
 """What is told of the error, by the metric's name."""
 
 
+_RANGES = {"rank_correlation": (-1.0, 1.0), "sign_agreement": (0.0, 1.0)}
+"""What a metric can be: an interval reaches no further."""
+
+
 def error_rows(
     estimated: Float[np.ndarray, "case node"],
     exact: Float[np.ndarray, "case node"],
@@ -69,11 +73,13 @@ def error_rows(
 ) -> Iterator[TableRow]:
     """A row per metric of `ERRORS`: its value, the interval over scenarios, n cases, and over how
     many `nodes`. Where a metric is not defined (nothing does anything; too few nodes to rank) it
-    has no row.
+    has no row. Nodes that are zero on both sides in every case (such as the last layer, read
+    further back) are not ranked: they would agree by construction.
     """
-    large = _large(exact)
+    some = (exact != 0).any(axis=0) | (estimated != 0).any(axis=0)
+    among = {"sign_agreement": _large(exact), "rank_correlation": some}
     for metric, compare in ERRORS.items():
-        mine = large if metric == "sign_agreement" else np.ones(exact.shape[1], dtype=bool)
+        mine = among.get(metric, np.ones(exact.shape[1], dtype=bool))
         least = FEWEST_NODES if metric == "rank_correlation" else 1
         one, other = estimated[:, mine], exact[:, mine]
 
@@ -89,8 +95,10 @@ def error_rows(
         if mine.sum() < least or np.isnan(statistic(np.ones((1, len(groups))))[0]):
             continue
         found = jackknife(statistic, groups)
-        if metric.endswith("_error"):  # none is below zero
-            found = found._replace(ci_low=max(found.ci_low, 0.0))
+        lowest, highest = _RANGES.get(metric, (0.0, np.inf))  # an error is never below zero
+        found = found._replace(
+            ci_low=max(found.ci_low, lowest), ci_high=min(found.ci_high, highest)
+        )
         yield {"metric": metric, "nodes": int(mine.sum()), **found._asdict()}
 
 
