@@ -133,8 +133,7 @@ def anchored(direction: Direction, affective: PairRows, neutral: PairRows) -> Di
         **direction.provenance,
         "warnings": [*direction.provenance.get("warnings", []), warning],
     }
-    turned = {"vector": -direction.vector, "neutral": -direction.neutral}
-    return replace(direction, **turned, provenance=told)
+    return replace(direction, vector=-direction.vector, neutral=-direction.neutral, provenance=told)
 
 
 def separation(

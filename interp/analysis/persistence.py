@@ -221,9 +221,9 @@ def _taught(
     wide = [np.repeat(one, n_offsets) for one in (codes(labels), blocks_of(names))]
     part = np.tile(np.arange(n_offsets), n_texts)
     every = np.arange(n_texts * n_offsets).reshape(n_texts, n_offsets)
-    total = 0.0
+    found = []
     for fold in folds:
         z = standardiser(states[fold.train, 0])(stacked)
         train, test = every[fold.train, 0], every[fold.test].ravel()
-        total = total + influences(z, wide[0], wide[1], train, test, part=part)
-    return list(np.asarray(total))
+        found.append(influences(z, wide[0], wide[1], train, test, part=part))
+    return list(np.sum(found, axis=0))

@@ -97,7 +97,8 @@ def _read(study: Study, pairs: Pairs, site: Site) -> tuple[Continued, Pairs]:
         site=site,
         offsets=[2**power for power in range(most.bit_length()) if 2**power <= most],
     )
-    same = read.same.reshape(2, -1).all(axis=0)
+    half = len(pairs)
+    same = read.same[:half] & read.same[half:]
     if not same.any():
         raise StatisticsError("no pair's texts are followed by the same tokens.")
     if not same.all():

@@ -151,7 +151,8 @@ def read_rows_of(job: Job, rows: Iterable[TextRow]) -> Reading:
     """The rows read, in memory. Raises `UsageError` for more rows than `MOST_KEPT`, `DataError` for
     none, and as `tokens.read_rows`.
     """
-    tops, frames, too_long, n = job.tops(), [], {}, 0
+    tops, frames, n = job.tops(), [], 0
+    too_long: dict[str, str] = {}
     for frame, told in frames_of(job, rows):
         n += len(frame)
         too_long |= told
@@ -201,7 +202,8 @@ def read_file(job: Job, source: RowSource, out: Path, *, asked: Mapping[str, Any
         for number, (frame, told) in enumerate(track(found, "read", unit="block"), start=done):
             blocks.write(number, frame, told)
             _stop_if_asked(stopping, blocks, number + 1, resumes=digest is not None)
-        tops, n, too_long = job.tops(), 0, {}
+        tops, n = job.tops(), 0
+        too_long: dict[str, str] = {}
         for frame, told in blocks.read(job.columns):
             n += len(frame)
             too_long |= told
