@@ -55,6 +55,11 @@ def test_prompts_that_move_the_other_way_are_counted_beside_the_mean():
     np.testing.assert_allclose(joy, planted_slopes)
 
 
+def test_a_prompt_that_does_not_move_has_a_slope_of_zero_and_not_of_rounding():
+    rows = steerability_rows({"joy": np.ones((3, 4))}, [0.0, 1.0, 1.5], list("abcd"), list("abcd"))
+    assert {row["value"] for row in rows} == {0.0}
+
+
 def test_the_true_direction_moves_every_text_its_way_and_its_opposite_none():
     truth, readout = planted.truth(SPEC), Readout(planted.readout(SPEC), "")
     neutral = [pair.neutral for pair in planted.stimuli(SPEC, n=2).pairs()][:8]

@@ -49,7 +49,8 @@ def steerability_rows(
     rows: list[dict[str, Any]] = []
     for emotion, mine in told.items():
         found = slopes(mine, strengths)
-        below = (found < -EQUAL_WITHIN).astype(float)
+        found = np.where(np.abs(found) <= EQUAL_WITHIN, 0.0, found)  # what is below is rounding
+        below = (found < 0).astype(float)
         estimates = {
             "slope": mean_interval(found, groups),
             "anti_steerable": Share(_mean_of(below)).estimate(groups),

@@ -30,19 +30,22 @@ def cell_of(rows: pd.DataFrame) -> MapCell:
 
 
 def cell_maps(
-    parts: Sequence[tuple[str, pd.DataFrame]], chosen: MapCell, *, columns: int
+    parts: Sequence[tuple[str, pd.DataFrame, float]], chosen: MapCell, *, columns: int
 ) -> Figure:
-    """A panel for each named part, the highest layer on top, with the `chosen` cell framed."""
+    """A panel for each part (its name, its rows, and the value of full colour; NaN: the largest of
+    its own), the highest layer on top, with the `chosen` cell framed.
+    """
     first = parts[0][1]
     layers = sorted(set(numbers(first, "layer")), reverse=True)
     scales = sorted(set(numbers(first, "scale")))
     height = _ROW * len(layers) + 1.2
     figure, axes = facets(len(parts), columns=columns, height=height, share=False)
-    for place, (panel, (name, rows)) in enumerate(zip(axes, parts, strict=True)):
+    for place, (panel, (name, rows, full)) in enumerate(zip(axes, parts, strict=True)):
         cells = matrix(
             numbers(rows, "layer"), numbers(rows, "scale"), rows["value"], layers, scales
         ).rename(index=whole, columns=whole)
-        heat(panel, cells, limit=float(np.nanmax(np.abs(cells.to_numpy()))) or 1.0)
+        largest = float(np.nanmax(np.abs(cells.to_numpy()))) or 1.0
+        heat(panel, cells, limit=largest if np.isnan(full) else full)
         corner = scales.index(chosen.scale) - 0.5, layers.index(chosen.layer) - 0.5
         panel.add_patch(Rectangle(corner, 1, 1, fill=False, linewidth=2.2, zorder=6))
         panel.set_title(label(name))

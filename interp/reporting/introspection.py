@@ -71,7 +71,7 @@ def introspection_map(table: pd.DataFrame) -> Figure:
     """
     tried = select(table, half="choose", control="")
     parts = [
-        (name, _of(tried, metric, target))
+        (name, _of(tried, metric, target), 1.0)
         for (metric, target), name in _MAPS.items()
         if not _of(tried, metric, target).empty
     ]

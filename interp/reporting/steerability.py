@@ -157,8 +157,8 @@ def steering_map(table: pd.DataFrame) -> Figure:
     told = select(table, half="report", emotion=POOLED, control="")
     own = select(told, metric="success", judge=word(first, "judge"))
     parts = [
-        (f"success, {word(first, 'judge')}", first),
-        ("log2 of the perplexity ratio", _logged(select(tried, metric="perplexity_ratio"))),
+        (f"success, {word(first, 'judge')}", first, 1.0),
+        ("log2 of the perplexity ratio", _logged(select(tried, metric="perplexity_ratio")), np.nan),
     ]
     figure = cell_maps(parts, cell_of(own), columns=2)
     ratio = select(told, metric="perplexity_ratio")
