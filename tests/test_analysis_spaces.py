@@ -6,7 +6,7 @@ from scipy.linalg import orthogonal_procrustes
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
-from interp.analysis.carried_probes import CARRIED, OWN, carried_auroc, carried_rows
+from interp.analysis.carried_probes import CARRIED, OWN_SPACE, carried_auroc, carried_rows
 from interp.analysis.folds import grouped_folds
 from interp.analysis.spaces import (
     MAPS,
@@ -146,8 +146,8 @@ def test_a_probe_is_read_through_the_map_and_not_through_a_random_one(texts):
     x, y, groups, folds = texts
     other = turned(x)
     found = carried_auroc(x, other, y, groups, folds=folds, fit=MAPS["procrustes"])
-    assert found[CARRIED].value == pytest.approx(found[OWN].value, abs=1e-6)
-    assert found[OWN].value > 0.95
+    assert found[CARRIED].value == pytest.approx(found[OWN_SPACE].value, abs=1e-6)
+    assert found[OWN_SPACE].value > 0.95
     rows = list(carried_rows(x, other, y, groups, folds=folds, maps=("linear", "shuffled")))
     assert [row["method"] for row in rows] == ["own", "linear", "shuffled"]
     assert rows[1]["value"] > 0.95

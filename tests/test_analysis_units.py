@@ -10,7 +10,7 @@ import pytest
 
 from interp.analysis.directions import anchored, fit
 from interp.analysis.methods import LENGTH_FOLDS, cross_fit
-from interp.analysis.units import percentiles, shares
+from interp.analysis.units import length_shares, percentiles
 from interp.directions import Direction
 from interp.errors import ArtefactError
 from interp.sites import Site
@@ -45,7 +45,7 @@ def over_batteries(effect: float, read: Callable[..., float]) -> float:
 
 def test_new_texts_read_as_texts_of_their_kind():
     def share(side):
-        return lambda one, own, new: shares(new[side] @ one.vector, one).mean()
+        return lambda one, own, new: length_shares(new[side] @ one.vector, one).mean()
 
     assert over_batteries(2.0, share(0)) == pytest.approx(1, abs=0.06)
     assert over_batteries(2.0, share(1)) == pytest.approx(0, abs=0.06)
@@ -82,10 +82,10 @@ def test_held_out_projections_are_those_of_a_loop_over_folds():
 
 def test_a_direction_without_a_length_gives_no_share():
     direction = replace(fitted(), length=0.0)
-    assert np.isnan(shares(np.array([1.0, 2.0]), direction)).all()
+    assert np.isnan(length_shares(np.array([1.0, 2.0]), direction)).all()
     assert np.isfinite(percentiles(np.array([1.0, 2.0]), direction)).all()
     unknown = replace(fitted(), neutral=np.empty(0))
-    for unit in (shares, percentiles):
+    for unit in (length_shares, percentiles):
         assert np.isnan(unit(np.array([1.0]), unknown)).all()
 
 

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 import interp
 from interp.causal.allocation import Budget, allocate, split_budget, usual_budget
 from interp.causal.bench import Knockout
-from interp.causal.circuit import Circuit, Node, load_circuits, save_circuits
+from interp.causal.circuit import Circuit, CircuitPart, load_circuits, save_circuits
 from interp.causal.circuit_search import find_circuit, like
 from interp.causal.circuits import bench_of, search
 from interp.causal.contributions import Component, EmotionTwins
 from interp.causal.edits import add
 from interp.causal.faithfulness import (
     SHARES,
-    Candidate,
     FaithfulnessTrial,
+    KeptParts,
     by_single_ablation,
     kept_of,
     measure_circuits,
@@ -273,7 +273,7 @@ def test_random_orders_have_the_layers_of_the_circuit_s(searched):
 
 
 def test_sizes_are_the_shares_that_differ(searched):
-    sizes = sized(Candidate(searched.circuit, searched.found.order), (*SHARES, 0.0005))
+    sizes = sized(KeptParts(searched.circuit, searched.found.order), (*SHARES, 0.0005))
     told = [size.share for size in sizes[1:]]
     assert told == [0.0005, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]  # .001 is as few
     assert sizes[0].parts == {k: len(n) for k, n in searched.circuit.nodes.items()}
@@ -287,7 +287,7 @@ def test_sizes_are_the_shares_that_differ(searched):
 def test_faithfulness_is_what_hooks_on_plain_modules_give(bed, searched, bench):
     """m of the whole model, of nothing, of the circuit, and of all but the circuit, by hand."""
     trial = FaithfulnessTrial(shares=(0.02,), draws=1, tried=1)
-    found = measure_circuits(bench, [Candidate(searched.circuit, searched.found.order)], trial)
+    found = measure_circuits(bench, [KeptParts(searched.circuit, searched.found.order)], trial)
     found = found["joy"]
     hf = bed.model.plain().eval()
     words = [bed.model.tokenizer.convert_tokens_to_ids(w) for w in bed.readout.words["joy"]]
@@ -345,7 +345,7 @@ def test_kept_parts_and_knocked_out_parts_are_two_ways_to_say_one_thing(bed, sea
 
 
 def test_the_planted_circuit_is_faithful_and_random_ones_are_not(searched, bench):
-    candidate = Candidate(searched.circuit, searched.found.order)
+    candidate = KeptParts(searched.circuit, searched.found.order)
     trial = FaithfulnessTrial(shares=(0.001, 0.01, 0.1, 0.5), draws=5, tried=5)
     (candidate,) = by_single_ablation(bench, [candidate], n=6, trial=trial)
     measured = measure_circuits(bench, [candidate], trial)
@@ -371,7 +371,7 @@ def test_the_planted_circuit_is_faithful_and_random_ones_are_not(searched, bench
 
 
 def test_cpr_is_the_area_under_the_curve(searched, bench):
-    candidate = Candidate(searched.circuit, searched.found.order)
+    candidate = KeptParts(searched.circuit, searched.found.order)
     trial = FaithfulnessTrial(shares=(0.001, 0.5), draws=1, tried=0)
     found = measure_circuits(bench, [candidate], trial)["joy"]["words"]
     f = [0.0, *(found.own[1:].sum(axis=1) / found.effect.sum()), 1.0]
@@ -384,7 +384,7 @@ def test_cpr_is_the_area_under_the_curve(searched, bench):
 
 def test_nothing_is_said_where_the_model_does_nothing(searched, bench):
     """A model that does nothing has no shares: of noise there is no ratio."""
-    candidate = Candidate(searched.circuit, searched.found.order)
+    candidate = KeptParts(searched.circuit, searched.found.order)
     trial = FaithfulnessTrial(shares=(0.5,), draws=1, tried=0)
     found = measure_circuits(bench, [candidate], trial)["joy"]
     noise = np.array([1.0, -1.0, 0.5, -0.6, 0.0])
@@ -395,16 +395,16 @@ def test_nothing_is_said_where_the_model_does_nothing(searched, bench):
 
 
 def test_an_emotion_without_words_or_pairs_is_refused(searched, bench):
-    candidate = Candidate(replace(searched.circuit, emotion="envy"), searched.found.order)
+    candidate = KeptParts(replace(searched.circuit, emotion="envy"), searched.found.order)
     with pytest.raises(UsageError, match="no words for 'envy'"):
         measure_circuits(bench, [candidate], FaithfulnessTrial())
-    candidate = Candidate(replace(searched.circuit, emotion="fear"), searched.found.order)
+    candidate = KeptParts(replace(searched.circuit, emotion="fear"), searched.found.order)
     with pytest.raises(UsageError, match="no pair of the bench evokes 'fear'"):
         measure_circuits(bench, [candidate], FaithfulnessTrial())
 
 
 def circuit_of(*places, emotion="joy"):
-    nodes = tuple(Node(layer, index, 1.0, (0.5,)) for layer, index in places)
+    nodes = tuple(CircuitPart(layer, index, 1.0, (0.5,)) for layer, index in places)
     return Circuit(emotion, (), nodes)
 
 
@@ -471,9 +471,9 @@ def test_a_damaged_or_newer_file_is_refused(searched, tmp_path):
     with pytest.raises(ArtefactError, match="cannot read the circuit"):
         load_circuits(tmp_path / "missing.json")
     with pytest.raises(ArtefactError, match="not finite"):
-        replace(searched.circuit, heads=(Node(0, 0, float("nan"), ()),))
+        replace(searched.circuit, heads=(CircuitPart(0, 0, float("nan"), ()),))
     with pytest.raises(ArtefactError, match="names a head twice"):
-        replace(searched.circuit, heads=(Node(0, 0, 1.0, ()), Node(0, 0, 1.0, ())))
+        replace(searched.circuit, heads=(CircuitPart(0, 0, 1.0, ()), CircuitPart(0, 0, 1.0, ())))
 
 
 def test_modulation_moves_the_parts_of_the_circuit_and_writes_the_emotion(bed, searched):
@@ -496,7 +496,7 @@ def test_the_circuit_of_another_model_is_refused(bed, searched, llama):
     with pytest.raises(ArtefactError, match="heads and neurons of two models do not correspond"):
         modulate(llama, searched.circuit)
     digest = {"digest": bed.model.provenance["digest"]}
-    far = Circuit("joy", (), (Node(9, 0, 1.0, (0.5,)),), digest)
+    far = Circuit("joy", (), (CircuitPart(9, 0, 1.0, (0.5,)),), digest)
     with pytest.raises(ArtefactError, match="neuron 0 of layer 9"):
         modulate(bed.model, far)
     with pytest.raises(UsageError, match="is empty"):

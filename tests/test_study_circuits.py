@@ -21,7 +21,7 @@ from interp.models import load
 from interp.models.generation import Decoding
 from interp.results import read_table
 from interp.sites import Site
-from interp.study.circuits import enough_draws, gather, rows_of, search_all
+from interp.study.circuits import enough_draws, gather, influence_of, search_all
 from interp.testbeds import planted
 from stimuli.battery import Battery, Stimulus
 from support.commands import outcome
@@ -73,7 +73,7 @@ def test_families_run_or_are_refused_by_name_before_anything_is_read(tiny_folder
         material = gather(model, battery, ["fear"], readout=readout)
         searched = search_all(material, ["fear"])
         trial = FaithfulnessTrial(shares=(0.5,), draws=2, tried=1)
-        rows = rows_of(material, searched, [trial], n_pairs=2)
+        rows = influence_of(material, searched, [trial], n_pairs=2)
     assert searched["fear"].circuit.heads
     assert {"influence", "quota", "weight", "effect"} <= {row["metric"] for row in rows}
     left_out = any("post is left out" in str(one.message) for one in told)

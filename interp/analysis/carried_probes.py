@@ -19,7 +19,7 @@ from interp.analysis.spaces import MAPS, FitMap
 from interp.defaults import PROBE
 from interp.stats import Estimate, Labels
 
-OWN, CARRIED = "own", "carried"
+OWN_SPACE, CARRIED = "own", "carried"
 
 
 def carried_auroc(
@@ -50,7 +50,7 @@ def carried_auroc(
         return in_span(standardiser(rows[fold.train])(rows), fold.train)
 
     twice = [Fold(f.train, np.concatenate([f.test, f.test + n])) for _, f in halves]
-    parts = np.repeat([OWN, CARRIED], n)
+    parts = np.repeat([OWN_SPACE, CARRIED], n)
     told = predict_folds(
         prepare,
         np.tile(np.asarray(y), 2),
@@ -62,7 +62,7 @@ def carried_auroc(
     )
     return {
         part: auroc_share(own).estimate(own.groups)
-        for part in (OWN, CARRIED)
+        for part in (OWN_SPACE, CARRIED)
         for own in [told.of_part(part, parts[told.rows] == part)]
     }
 
@@ -96,5 +96,5 @@ def carried_rows(
     for at, name in enumerate(maps):
         found = carried_auroc(one, other, y, groups, folds=folds, fit=MAPS[name])
         if at == 0:
-            yield {"metric": "carried_auroc", "method": OWN, **found[OWN]._asdict()}
+            yield {"metric": "carried_auroc", "method": OWN_SPACE, **found[OWN_SPACE]._asdict()}
         yield {"metric": "carried_auroc", "method": name, **found[CARRIED]._asdict()}

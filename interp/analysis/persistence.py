@@ -37,7 +37,7 @@ from interp.chance import permutation_p
 from interp.errors import DataError
 from interp.stats import Estimate, Labels, codes, ratio_interval
 
-REFITS = 199
+FOLLOWED_REFITS = 199
 """Relabellings that are refitted: p reaches .005."""
 
 StateRows = Float[np.ndarray, "text offset d_model"]
@@ -99,7 +99,9 @@ def follow(
     for at in range(len(offsets)):
         check_features(states[:, at], labels)
     folds = grouped_folds(labels, names, n_splits=n_splits, seed=seed)
-    labellings = relabellings(Design.infer(labels, names), folds=folds, n_perm=REFITS, seed=seed)
+    labellings = relabellings(
+        Design.infer(labels, names), folds=folds, n_perm=FOLLOWED_REFITS, seed=seed
+    )
     scores, aurocs = _read(states, labellings, folds)
     told = _told(scores, states, (labels, names), folds)
     alone = [states[:, [at]] for at in range(len(offsets))]

@@ -16,7 +16,7 @@ RETAINED, HALF_LIFE = "retained", "half_life"
 SHUFFLED, OWN = "shuffled", "own"
 P_OF = "refits of this AUROC, scenarios' labels changed at all offsets at once"
 
-METHOD = "ridge"
+FOLLOWED_BY = "ridge"
 
 
 def persistence_rows(told: Followed, words: Mapping[str, Predictions]) -> list[TableRow]:
@@ -39,7 +39,7 @@ def persistence_rows(told: Followed, words: Mapping[str, Predictions]) -> list[T
     rows = [*_aurocs(told, own), *_words(told, own, words)]
     if len(told.told[0].classes) == 2 and rows[0]["ci_low"] > 0.5:
         rows += _margins(told)
-    return [{**_NONE, "method": METHOD, **row} for row in rows]
+    return [{**_NONE, "method": FOLLOWED_BY, **row} for row in rows]
 
 
 _NONE = {

@@ -24,7 +24,7 @@ def is_calibrated(direction: Direction) -> bool:
     return len(direction.neutral) >= LEAST_NEUTRAL
 
 
-def shares(
+def length_shares(
     projections: Float[np.ndarray, " *place"], direction: Direction
 ) -> Float[np.ndarray, " *place"]:
     """The projections as shares of the direction's natural length above the mean neutral text; NaN

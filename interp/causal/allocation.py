@@ -30,7 +30,7 @@ CAP = Fraction(2, 5)
 
 SPLIT = {"head": Fraction(3, 10), "neuron": Fraction(7, 10)}
 
-MOST = 4
+MOST_OF_BUDGET = 4
 """Of a layer's parts the usual budget takes at most one in so many."""
 
 
@@ -53,7 +53,7 @@ def usual_budget(kind: str, *, n_layers: int, width: int, parts: int | None = No
     Raises `UsageError` for fewer than one part, or for more than the model has.
     """
     if parts is None:
-        parts = n_layers * min(PER_LAYER[kind], max(1, width // MOST))
+        parts = n_layers * min(PER_LAYER[kind], max(1, width // MOST_OF_BUDGET))
     if not 1 <= parts <= n_layers * width:
         raise UsageError(
             f"a circuit of {parts} {kind}s: this model has {n_layers} layers of {width}, so give "

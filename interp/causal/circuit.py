@@ -17,15 +17,15 @@ from interp.files import read_regular, sha256_bytes, write_atomic
 from interp.models import LanguageModel
 from interp.notebook import as_html
 
-SCHEMA = 1
+CIRCUIT_SCHEMA = 1
 """Version of the file; a larger one was written by a newer interp and is refused."""
 
-LARGEST = 1 << 28
+LARGEST_FILE = 1 << 28
 """Bytes of a file of circuits, at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class CircuitPart:
     """A head or a neuron of a circuit.
 
     `weight` is how far it moves the end of the model along the reference direction, to first order:
@@ -50,8 +50,8 @@ class Circuit:
     """
 
     emotion: str
-    heads: tuple[Node, ...]
-    neurons: tuple[Node, ...]
+    heads: tuple[CircuitPart, ...]
+    neurons: tuple[CircuitPart, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class Circuit:
                 )
 
     @property
-    def nodes(self) -> dict[str, tuple[Node, ...]]:
+    def nodes(self) -> dict[str, tuple[CircuitPart, ...]]:
         """Its nodes by kind: head, neuron."""
         return {"head": self.heads, "neuron": self.neurons}
 
@@ -116,7 +116,7 @@ def save_circuits(path: Path | str, circuits: Sequence[Circuit]) -> None:
         )
     body = _text(told)
     digest = sha256_bytes(body.encode())
-    content = {"schema": SCHEMA, "sha256": digest, "circuits": json.loads(body)}
+    content = {"schema": CIRCUIT_SCHEMA, "sha256": digest, "circuits": json.loads(body)}
     write_atomic(Path(path), f"{_text(content, indent=1)}\n".encode())
 
 
@@ -125,11 +125,11 @@ def load_circuits(path: Path | str) -> dict[str, Circuit]:
     was changed after it was written, or is of a newer interp.
     """
     try:
-        content = json.loads(read_regular(path, most=LARGEST).decode("utf-8"))
-        if content["schema"] > SCHEMA:
+        content = json.loads(read_regular(path, most=LARGEST_FILE).decode("utf-8"))
+        if content["schema"] > CIRCUIT_SCHEMA:
             raise ArtefactError(
                 f"{path} was written by a newer interp (schema {content['schema']}, this one reads "
-                f"{SCHEMA}): update."
+                f"{CIRCUIT_SCHEMA}): update."
             )
         told = content["circuits"]
         if sha256_bytes(_text(told).encode()) != content["sha256"]:
@@ -174,9 +174,9 @@ def check_circuit(model: LanguageModel, circuit: Circuit) -> None:
 
 
 def _circuit(told: Mapping[str, Any]) -> Circuit:
-    def nodes(rows: Sequence[Mapping[str, Any]]) -> tuple[Node, ...]:
+    def nodes(rows: Sequence[Mapping[str, Any]]) -> tuple[CircuitPart, ...]:
         return tuple(
-            Node(
+            CircuitPart(
                 int(r["layer"]), int(r["index"]), float(r["weight"]), tuple(map(float, r["shift"]))
             )
             for r in rows

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from interp.causal.allocation import Budget, allocate, split_budget, usual_budget
-from interp.causal.circuit import Circuit, Node
+from interp.causal.circuit import Circuit, CircuitPart
 from interp.causal.contributions import KINDS
 from interp.causal.sublayers import EmotionReading, Sublayer, kind_of
 from interp.sites import Site
@@ -25,7 +25,7 @@ Order = Mapping[str, Int[np.ndarray, "part 2"]]
 """All heads and all neurons, each as (layer, index), those that are kept longest first."""
 
 
-class Found(NamedTuple):
+class FoundCircuits(NamedTuple):
     """A circuit; all parts of the model in an order that begins with its own; and each layer's
     quota, by kind.
     """
@@ -41,13 +41,13 @@ def find_circuit(
     *,
     budget: int | None = None,
     provenance: Mapping[str, Any] | None = None,
-) -> Found:
+) -> FoundCircuits:
     """The circuit of `reading`, whose sublayers have this `influence` (the mean over neutral
     texts); `budget` parts in all, split .3 : .7 (None: `usual_budget`).
 
     Raises `UsageError` for a budget that the model is too small for.
     """
-    nodes: dict[str, tuple[Node, ...]] = {"head": (), "neuron": ()}
+    nodes: dict[str, tuple[CircuitPart, ...]] = {"head": (), "neuron": ()}
     order: dict[str, np.ndarray] = {}
     quotas: dict[str, dict[int, int]] = {}
     asked = None if budget is None else split_budget(budget)
@@ -69,7 +69,7 @@ def find_circuit(
         order[kind] = ranked
         nodes[kind] = _nodes(sublayers, slopes, ranked[:n])
     circuit = Circuit(reading.emotion, nodes["head"], nodes["neuron"], dict(provenance or {}))
-    return Found(circuit, order, quotas)
+    return FoundCircuits(circuit, order, quotas)
 
 
 def like(order: Order, draw: np.random.Generator) -> Order:
@@ -86,7 +86,7 @@ def like(order: Order, draw: np.random.Generator) -> Order:
     return found
 
 
-def sites_of(order: Order) -> list[Site]:
+def parts_sites(order: Order) -> list[Site]:
     """The sites that hold the parts of an order."""
     return [
         Site(KINDS[kind], int(layer))
@@ -130,11 +130,11 @@ def _nodes(
     sublayers: Sequence[Sublayer],
     slopes: Float[np.ndarray, " layer"],
     places: Int[np.ndarray, "part 2"],
-) -> tuple[Node, ...]:
+) -> tuple[CircuitPart, ...]:
     of_layer = {one.site.layer: (one, slope) for one, slope in zip(sublayers, slopes, strict=True)}
     found = []
     for layer, index in places.tolist():
         one, slope = of_layer[layer]
         shift = np.atleast_1d(one.shifts[index]).astype(float).tolist()
-        found.append(Node(layer, index, float(one.pushes[index] * slope), tuple(shift)))
+        found.append(CircuitPart(layer, index, float(one.pushes[index] * slope), tuple(shift)))
     return tuple(found)

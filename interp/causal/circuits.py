@@ -11,11 +11,11 @@ from jaxtyping import Float
 from interp.causal.allocation import PER_LAYER
 from interp.causal.bench import Bench
 from interp.causal.circuit import Circuit
-from interp.causal.circuit_search import Found, find_circuit
+from interp.causal.circuit_search import FoundCircuits, find_circuit
 from interp.causal.contributions import KINDS, EmotionTwins
 from interp.causal.faithfulness import (
-    Candidate,
     FaithfulnessTrial,
+    KeptParts,
     Measured,
     by_single_ablation,
     measure_circuits,
@@ -30,9 +30,9 @@ from interp.models.checks.reliance import tell_refused, usable
 from interp.sites import LAST, STREAM, Site, site_columns
 from stimuli.battery import NEUTRAL, Pairs, Stimulus
 
-METHOD = "emotion_circuit"
+FOUND_BY = "emotion_circuit"
 
-TEXTS = 8
+INFLUENCE_TEXTS = 8
 """Neutral texts on which influence is measured, at most."""
 
 
@@ -44,7 +44,7 @@ class Searched(NamedTuple):
     reading: EmotionReading
     influence: Float[np.ndarray, "text sublayer"]
     groups: Sequence[str]
-    found: Found
+    found: FoundCircuits
 
     @property
     def circuit(self) -> Circuit:
@@ -85,10 +85,11 @@ def search(
 ) -> Searched:
     """The circuit of an emotion, from what heads and neurons hold in its `twins` at the text's last
     token (`activations`, at the sites of `circuit_sites`), and from its `neutral` texts, of which
-    the first `TEXTS` are run. Raises as `read_emotion`, `sublayer_influence` and `find_circuit`.
+    the first `INFLUENCE_TEXTS` are run. Raises as `read_emotion`, `sublayer_influence` and
+    `find_circuit`.
     """
     reading = read_emotion(model, activations, twins, seed=seed)
-    texts = neutral[:TEXTS]
+    texts = neutral[:INFLUENCE_TEXTS]
     influence = sublayer_influence(model, texts, reading)
     told = {
         **{name: model.provenance.get(name) for name in ("model", "revision", "digest", "dtype")},
@@ -113,7 +114,7 @@ def bench_of(
         emotion: Direction(
             one.reading.reference,
             Site(STREAM, model.dims.n_layers - 1),
-            METHOD,
+            FOUND_BY,
             (emotion, NEUTRAL),
             length=1.0,
             spread=0.0,
@@ -123,14 +124,14 @@ def bench_of(
     return Bench(model, pairs, directions, readout)
 
 
-def score(
+def scored_circuit(
     searched: Mapping[str, Searched], choosing: Bench, reported: Bench, trial: FaithfulnessTrial
 ) -> dict[str, dict[str, Measured]]:
     """What each circuit is worth in the `reported` pairs, by emotion and outcome. The order by
     single ablation beside it is of the `choosing` pairs; it tries four times as many parts of a
     kind as are `tried`.
     """
-    candidates = [Candidate(one.circuit, one.found.order) for one in searched.values()]
+    candidates = [KeptParts(one.circuit, one.found.order) for one in searched.values()]
     if trial.tried:
         candidates = by_single_ablation(choosing, candidates, n=4 * trial.tried, trial=trial)
     return measure_circuits(reported, candidates, trial)
@@ -140,7 +141,7 @@ def search_rows(searched: Searched) -> list[dict[str, Any]]:
     """Rows of `influence`, of each layer's `quota`, and of each part's `weight`, by rank."""
     emotion, groups = searched.reading.emotion, list(searched.groups)
     rows = influence_rows(searched.reading, searched.influence, groups)
-    about = {**site_columns(None), "emotion": emotion, "method": METHOD}
+    about = {**site_columns(None), "emotion": emotion, "method": FOUND_BY}
     for kind, quotas in searched.found.quotas.items():
         here = {**about, "component": kind, "site": KINDS[kind], "metric": "quota"}
         rows += [

@@ -47,7 +47,7 @@ OUTCOMES = {"words": "score", "projection": "projection"}
 """What is measured, and where `Effects` has it."""
 
 
-class Candidate(NamedTuple):
+class KeptParts(NamedTuple):
     """A circuit, the order of all parts that begins with its own, and their order by single
     ablation (None: not asked).
     """
@@ -118,7 +118,7 @@ class Measured:
 
 
 def measure_circuits(
-    bench: Bench, candidates: Sequence[Candidate], trial: FaithfulnessTrial
+    bench: Bench, candidates: Sequence[KeptParts], trial: FaithfulnessTrial
 ) -> dict[str, dict[str, Measured]]:
     """Every outcome of each circuit in the bench's pairs of its emotion: by emotion, and by the
     names of `OUTCOMES`.
@@ -157,7 +157,7 @@ class _Plans(NamedTuple):
         return [Knockout((), self.pairs, one) for part in self.parts.values() for one in part]
 
 
-def _planned(bench: Bench, candidate: Candidate, trial: FaithfulnessTrial) -> _Plans:
+def _planned(bench: Bench, candidate: KeptParts, trial: FaithfulnessTrial) -> _Plans:
     emotion = candidate.circuit.emotion
     own = tuple(i for i, one in enumerate(bench.emotions) if one == emotion)
     if not own:
@@ -221,7 +221,7 @@ def _measured(values: Float[np.ndarray, "plan pair"], planned: _Plans) -> Measur
     )
 
 
-def sized(candidate: Candidate, shares: Sequence[float]) -> tuple[Sized, ...]:
+def sized(candidate: KeptParts, shares: Sequence[float]) -> tuple[Sized, ...]:
     """The circuit's own size, and those of the shares below 1 that differ, in rising order."""
     whole = {kind: len(parts) for kind, parts in candidate.order.items()}
     own = {kind: len(candidate.circuit.nodes[kind]) for kind in whole}
@@ -246,8 +246,8 @@ def kept_of(model: LanguageModel, order: Order, parts: Mapping[str, int]) -> Kep
 
 
 def by_single_ablation(
-    bench: Bench, candidates: Sequence[Candidate], *, n: int, trial: FaithfulnessTrial
-) -> list[Candidate]:
+    bench: Bench, candidates: Sequence[KeptParts], *, n: int, trial: FaithfulnessTrial
+) -> list[KeptParts]:
     """The candidates with their order by single ablation: the first `n` heads and neurons of each
     order, put in the order of what each takes from the emotion's words when it is knocked out
     alone, in the bench's pairs (which are to be those that chose the circuit).

@@ -28,21 +28,21 @@ from interp.chance import least_strata_p, permutation_p, sign_flip, strata_p, su
 from interp.sites import site_columns
 from interp.stats import Estimate, Labels, group_sums, jackknife, mean_interval, ratio_interval
 
-METHOD = "circuit"
+KEPT_BY = "circuit"
 
-Rows = list[dict[str, Any]]
+FaithfulRows = list[dict[str, Any]]
 
 Gains = Float[np.ndarray, "level pair"]
 
 
 def faithfulness_rows(
     measured: Mapping[str, Mapping[str, Measured]], groups: Mapping[str, Labels]
-) -> tuple[Rows, list[str]]:
+) -> tuple[FaithfulRows, list[str]]:
     """The rows of all emotions, alone and together, from `measured[emotion][outcome]` and the
     scenarios of each emotion's pairs; and the emotions that have no ratio, since what the whole
     model does is not surely more than what nothing does.
     """
-    rows: Rows = []
+    rows: FaithfulRows = []
     without: list[str] = []
     for emotion, outcomes in measured.items():
         for outcome, found in outcomes.items():
@@ -54,7 +54,7 @@ def faithfulness_rows(
                 without.append(emotion)
     for outcome in next(iter(measured.values())) if len(measured) > 1 else ():
         rows += _pooled([one[outcome] for one in measured.values()], list(groups.values()), outcome)
-    return [{**site_columns(None), "method": METHOD, **row} for row in rows], without
+    return [{**site_columns(None), "method": KEPT_BY, **row} for row in rows], without
 
 
 def curve_area(gains: Gains, found: Measured) -> Float[np.ndarray, " pair"]:
@@ -78,12 +78,14 @@ def _sure(effect: Float[np.ndarray, " pair"], groups: Labels) -> bool:
     return mean_interval(effect, groups).ci_low > 0
 
 
-def _effect(effect: Float[np.ndarray, " pair"], groups: Labels, about: dict[str, Any]) -> Rows:
+def _effect(
+    effect: Float[np.ndarray, " pair"], groups: Labels, about: dict[str, Any]
+) -> FaithfulRows:
     p = sign_flip(group_sums(effect, groups), side="above")
     return [{**about, "metric": "effect", **mean_interval(effect, groups)._asdict(), "p": p}]
 
 
-def _of_emotion(found: Measured, groups: Labels, about: dict[str, Any]) -> Rows:
+def _of_emotion(found: Measured, groups: Labels, about: dict[str, Any]) -> FaithfulRows:
     """All rows of one emotion and outcome."""
     rows = [*_curves(found, groups, about), *_circuit(found, groups, about)]
     rows += _areas(found, groups, about)
@@ -95,7 +97,7 @@ def _of_emotion(found: Measured, groups: Labels, about: dict[str, Any]) -> Rows:
     return rows
 
 
-def _without(found: Measured, groups: Labels, about: dict[str, Any]) -> Rows:
+def _without(found: Measured, groups: Labels, about: dict[str, Any]) -> FaithfulRows:
     drawn = found.random_without.sum(axis=1)
     left = ratio_interval(found.without, found.effect, groups)
     less = ratio_interval(found.random_without.mean(axis=0) - found.without, found.effect, groups)
@@ -113,8 +115,8 @@ def _arms(found: Measured) -> dict[str, Gains]:
     return arms if found.single is None else {**arms, "single": found.single}
 
 
-def _curves(found: Measured, groups: Labels, about: dict[str, Any]) -> Rows:
-    rows: Rows = []
+def _curves(found: Measured, groups: Labels, about: dict[str, Any]) -> FaithfulRows:
+    rows: FaithfulRows = []
     for level, size in enumerate(found.sizes[1:], start=1):
         here = {**about, "metric": "faithfulness", "share": size.share, **_counts(size.parts)}
         for control, gains in _arms(found).items():
@@ -125,10 +127,10 @@ def _curves(found: Measured, groups: Labels, about: dict[str, Any]) -> Rows:
     return rows
 
 
-def _circuit(found: Measured, groups: Labels, about: dict[str, Any]) -> Rows:
+def _circuit(found: Measured, groups: Labels, about: dict[str, Any]) -> FaithfulRows:
     size = found.sizes[0]
     here = {**about, "share": size.share, **_counts(size.parts)}
-    rows: Rows = []
+    rows: FaithfulRows = []
     drawn = found.random[:, 0].sum(axis=1)
     for control, gains in _arms(found).items():
         own = ratio_interval(gains[0], found.effect, groups)._asdict()
@@ -143,8 +145,8 @@ def _circuit(found: Measured, groups: Labels, about: dict[str, Any]) -> Rows:
     return rows
 
 
-def _areas(found: Measured, groups: Labels, about: dict[str, Any]) -> Rows:
-    rows: Rows = []
+def _areas(found: Measured, groups: Labels, about: dict[str, Any]) -> FaithfulRows:
+    rows: FaithfulRows = []
     drawn = np.array([curve_area(one, found).sum() for one in found.random])
     total = float(found.effect.sum())
     for control, gains in _arms(found).items():
@@ -185,7 +187,7 @@ def _counts(parts: Mapping[str, int]) -> dict[str, int]:
     return {"k": sum(parts.values()), **{f"{kind}s": n for kind, n in parts.items()}}
 
 
-def _pooled(found: Sequence[Measured], groups: Sequence[Labels], outcome: str) -> Rows:
+def _pooled(found: Sequence[Measured], groups: Sequence[Labels], outcome: str) -> FaithfulRows:
     """All emotions together: each one's own circuit in its own pairs."""
     about = {"emotion": ALL, "outcome": outcome}
     effect = np.concatenate([one.effect for one in found])
@@ -211,7 +213,7 @@ def _pooled_without(
     labels: Labels,
     effect: Float[np.ndarray, " pair"],
     about: dict[str, Any],
-) -> Rows:
+) -> FaithfulRows:
     without = np.concatenate([one.without for one in found])
     random = np.concatenate([one.random_without.mean(axis=0) for one in found])
     drawn = [one.random_without.sum(axis=1) for one in found]
@@ -240,7 +242,7 @@ def _at(level: int) -> Above:
 
 def _above_the_line(
     found: Sequence[Measured], labels: Labels, outcome: str, metric: str, above: Above
-) -> Rows:
+) -> FaithfulRows:
     """The rows of one ratio over all emotions: of the circuits, and beside them of the orders by
     single ablation and of random ones. Its p takes, in every emotion, one of the circuit and the
     random orders at random (`strata_p`).
@@ -254,7 +256,7 @@ def _above_the_line(
         "least_p": least_strata_p([len(one) for one in drawn]),
     }
     estimate = ratio_interval(np.concatenate(own), effect, labels)._asdict()
-    rows: Rows = [{**about, "control": "", **estimate, **tested}]
+    rows: FaithfulRows = [{**about, "control": "", **estimate, **tested}]
     singles = [above(mine.single, mine) for mine in found if mine.single is not None]
     if len(singles) == len(found):
         single = np.concatenate(singles)

@@ -22,11 +22,11 @@ from interp.sites import site_columns
 
 DRAWS = 200
 
-Place = tuple[int, int]
+PartPlace = tuple[int, int]
 """(layer, index)."""
 
 
-def jaccard(one: set[Place], other: set[Place]) -> float:
+def jaccard(one: set[PartPlace], other: set[PartPlace]) -> float:
     """The share of all their parts that both have; 0 where there is none."""
     return len(one & other) / len(one | other) if one | other else 0.0
 
@@ -80,11 +80,11 @@ def _beside(
     ]
 
 
-def _places(circuit: Circuit, kind: str) -> set[Place]:
+def _places(circuit: Circuit, kind: str) -> set[PartPlace]:
     return {(node.layer, node.index) for node in circuit.nodes[kind]}
 
 
-def _like(places: set[Place], width: int, draw: np.random.Generator) -> set[Place]:
+def _like(places: set[PartPlace], width: int, draw: np.random.Generator) -> set[PartPlace]:
     """Random parts, as many in each layer."""
     wanted: Sequence[tuple[int, int]] = sorted(Counter(layer for layer, _ in places).items())
     return {

@@ -34,13 +34,13 @@ def circuit(asked: CircuitOptions, as_json: bool) -> None:
     from interp.causal.circuit import save_circuits
     from interp.causal.faithfulness import FaithfulnessTrial
     from interp.causal.knockout import REACHES
-    from interp.study.circuits import gather, rows_of, search_all
+    from interp.study.circuits import gather, influence_of, search_all
 
     material = gather(model, battery, emotions, budget=asked.budget, seed=asked.seed)
     searched = search_all(material, emotions, budget=asked.budget)
     save_circuits(asked.out, [one.circuit for one in searched.values()])
     trials = [FaithfulnessTrial(tried=0, reach=reach, seed=asked.seed) for reach in REACHES]
-    rows = rows_of(material, searched, trials, n_pairs=asked.pairs)
+    rows = influence_of(material, searched, trials, n_pairs=asked.pairs)
     told = [_told(emotion, one.circuit, rows) for emotion, one in searched.items()]
     if as_json:
         told_rows = [{name: _plain(value) for name, value in row.items()} for row in rows]

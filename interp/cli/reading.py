@@ -73,7 +73,7 @@ def read(run: Path, loading: ModelOptions, **said: Any) -> None:
     _refuse(**said)
     from interp.study import reading
     from interp.study.reading.place import find_place, open_model, open_record
-    from interp.study.reading.texts import RowSource, named
+    from interp.study.reading.texts import RowSource, numbered_texts
 
     source = None if said["file"] is None else RowSource(said["file"], said["column"])
     record, emotions = open_record(run), split(said["emotion"] or "")
@@ -81,14 +81,16 @@ def read(run: Path, loading: ModelOptions, **said: Any) -> None:
     where = {name: getattr(loading, name) for name in ("device", "chat_template", "offline")}
     model = open_model(record, model=said["model"], **where)
     click.echo(f"interp: read along {printable(place.told)}.", err=True)
-    click.echo(f"interp: {reading.UNITS}", err=True)
+    click.echo(f"interp: {reading.READ_UNITS}", err=True)
     how = reading.How(said["by"], said["too_long"], said["allow_special"])
     job = reading.Job(model, place, how, top=said["top"])
     if said["out"] is not None and source is not None:
         about = {"run": record.run, "model": model.provenance.get("digest")}
         found = reading.read_file(job, source, said["out"], asked=about)
     else:
-        found = reading.read_rows_of(job, named(said["given"]) if source is None else source.rows())
+        found = reading.read_rows_of(
+            job, numbered_texts(said["given"]) if source is None else source.rows()
+        )
     for line in found.told:
         click.echo(f"interp: warning: {printable(line)}", err=True)
     if said["html"] is not None:

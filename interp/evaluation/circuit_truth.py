@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from interp.causal.bench import Bench, Knockout
-from interp.causal.circuit import Circuit, Node
+from interp.causal.circuit import Circuit, CircuitPart
 from interp.causal.circuits import Searched, bench_of, circuit_sites, search
 from interp.causal.contributions import EmotionTwins
-from interp.causal.faithfulness import Candidate, FaithfulnessTrial, measure_circuits
+from interp.causal.faithfulness import FaithfulnessTrial, KeptParts, measure_circuits
 from interp.causal.faithfulness_rows import curve_area
 from interp.causal.knockout import measure
 from interp.chance import sign_flip
@@ -24,7 +24,7 @@ from stimuli.splits import balanced
 PAIRS_KEPT = 2
 """Pairs of each emotion on which circuits are measured."""
 
-Place = tuple[int, int]
+PlantedPart = tuple[int, int]
 
 
 class _Worth(NamedTuple):
@@ -73,7 +73,7 @@ def _searched(bed: PlantedBench, seed: int) -> dict[str, Searched]:
     return found
 
 
-def _planted(bed: PlantedBench, emotion: str) -> dict[str, tuple[Place, ...]]:
+def _planted(bed: PlantedBench, emotion: str) -> dict[str, tuple[PlantedPart, ...]]:
     return {"head": bed.truth.heads[emotion], "neuron": bed.truth.neurons[emotion]}
 
 
@@ -94,8 +94,8 @@ def _worth(bed: PlantedBench, one: Searched, seed: int) -> _Worth:
     for kind, places in _planted(bed, emotion).items():
         others = [place for place in one.found.order[kind].tolist() if tuple(place) not in places]
         order[kind] = np.array([*places, *others])
-        nodes[kind] = tuple(Node(*place, 1.0, ()) for place in places)
-    candidate = Candidate(Circuit(emotion, nodes["head"], nodes["neuron"]), order)
+        nodes[kind] = tuple(CircuitPart(*place, 1.0, ()) for place in places)
+    candidate = KeptParts(Circuit(emotion, nodes["head"], nodes["neuron"]), order)
     pairs = balanced(bed.scoring.of(emotion), n=PAIRS_KEPT, seed=seed)
     bench = bench_of(bed.model, pairs, {emotion: one}, bed.readout)
     trial = FaithfulnessTrial(draws=5, tried=0, seed=seed)

@@ -19,7 +19,7 @@ from interp.reporting.select import (
 )
 from interp.reporting.style import COLOURS, GREY, chance, curve, explain, facets, key, look, styled
 
-SHUFFLED, OWN = "shuffled", "own"
+DEALT, REFITTED = "shuffled", "own"
 """What column `control` says of labels shuffled over scenarios, and of a probe that was fitted at
 the offset that it reads.
 """
@@ -28,10 +28,10 @@ _AT_ZERO = 0.5
 """Where the text's last token stands on the logarithmic axis."""
 
 
-def text_rows(table: pd.DataFrame, task: str) -> pd.DataFrame:
+def words_rows(table: pd.DataFrame, task: str) -> pd.DataFrame:
     """The rows of the text baselines of a question (perhaps none)."""
     rows = select(table, metric="auroc", task=task)
-    return rows[~column(rows, "control").isin(("", SHUFFLED, OWN))]
+    return rows[~column(rows, "control").isin(("", DEALT, REFITTED))]
 
 
 @styled
@@ -63,15 +63,15 @@ def persistence_curve(table: pd.DataFrame) -> Figure:
 def _draw(panel: Axes, table: pd.DataFrame, rows: pd.DataFrame) -> None:
     task = word(rows, "task")
     curve(panel, _placed(rows), x="offset", look=look(0), text="probe of the last token")
-    if holds(table, metric="auroc", control=SHUFFLED, task=task):
-        drawn = _placed(select(table, metric="auroc", control=SHUFFLED, task=task))
+    if holds(table, metric="auroc", control=DEALT, task=task):
+        drawn = _placed(select(table, metric="auroc", control=DEALT, task=task))
         drawn = drawn.assign(ci_low=drawn["draw_low"], ci_high=drawn["draw_high"])
         curve(panel, drawn, x="offset", look=look(1), text="labels shuffled", line="--")
-    if holds(table, metric="auroc", control=OWN, task=task):
-        own = _placed(select(table, metric="auroc", control=OWN, task=task))
+    if holds(table, metric="auroc", control=REFITTED, task=task):
+        own = _placed(select(table, metric="auroc", control=REFITTED, task=task))
         told = "probe fitted at that offset itself"
         curve(panel, own, x="offset", look=look(3)._replace(faint=True), text=told, line=":")
-    words = text_rows(table, task)
+    words = words_rows(table, task)
     if not words.empty:
         at = numeral(best(words), "value")
         told = "best text baseline (the same at every offset)"

@@ -14,7 +14,14 @@ from jaxtyping import Float
 from interp.capture import capture
 from interp.causal.allocation import split_budget, usual_budget
 from interp.causal.circuit import save_circuits
-from interp.causal.circuits import Searched, bench_of, circuit_sites, score, search, search_rows
+from interp.causal.circuits import (
+    Searched,
+    bench_of,
+    circuit_sites,
+    scored_circuit,
+    search,
+    search_rows,
+)
 from interp.causal.contributions import EmotionTwins
 from interp.causal.faithfulness import ORDERS, FaithfulnessTrial
 from interp.causal.faithfulness_rows import faithfulness_rows
@@ -92,7 +99,7 @@ def circuit(study: Study) -> TableRows:
     )
     trials = [trial, replace(trial, reach="all", tried=0)]
     n_pairs = max(limits.kept_pairs, ceil(FEWEST_KEPT / len(searched)))
-    rows = rows_of(material, searched, trials, n_pairs=n_pairs)
+    rows = influence_of(material, searched, trials, n_pairs=n_pairs)
     return [{"position": study.position, **row} for row in rows]
 
 
@@ -178,7 +185,7 @@ def search_all(
     return found
 
 
-def rows_of(
+def influence_of(
     material: Material,
     searched: Mapping[str, Searched],
     trials: Sequence[FaithfulnessTrial],
@@ -216,7 +223,7 @@ def _worth(
     choosing, reported = (
         bench_of(material.model, half, searched, material.readout) for half in halves
     )
-    measured = score(searched, choosing, reported, trial)
+    measured = scored_circuit(searched, choosing, reported, trial)
     groups = {emotion: halves[1].of(emotion).groups for emotion in searched}
     rows, without = faithfulness_rows(measured, groups)
     if without:

@@ -36,7 +36,7 @@ SUBLAYERS = ("attn_out", "mlp_out")
 else the stream's.
 """
 
-MOST_TEXTS = 1000
+MOST_LAID = 1000
 """Pairs that are compared; the products of more would cost more than the study."""
 
 MOST_FLOATS = 64_000_000
@@ -77,8 +77,8 @@ def mapped(stream: Sequence[Site], n_layers: int) -> list[Site]:
 
 
 def _compared(pairs: Pairs) -> Pairs:
-    """At most `MOST_TEXTS` pairs, the emotions alike: the first of each, by content."""
-    each = MOST_TEXTS // len(pairs.emotions)
+    """At most `MOST_LAID` pairs, the emotions alike: the first of each, by content."""
+    each = MOST_LAID // len(pairs.emotions)
     kept = [pair for emotion in pairs.emotions for pair in pairs.of(emotion)[:each]]
     if len(kept) < len(pairs):
         warnings.warn(
@@ -200,11 +200,11 @@ def _silhouettes(study: Study, stream: Sequence[Site]) -> TableRows:
 
 def _affective(study: Study) -> list[Stimulus]:
     """The texts that evoke an emotion, of all arms, of the emotions that the study works on; the
-    first `MOST_TEXTS` of them, by content.
+    first `MOST_LAID` of them, by content.
     """
     known = [
         item
         for item in study.captured
         if item.arm in EVOKING and item.id in study.row_of and item.emotion in study.emotions
     ]
-    return in_content_order(known)[:MOST_TEXTS]
+    return in_content_order(known)[:MOST_LAID]

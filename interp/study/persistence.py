@@ -21,10 +21,9 @@ from interp.sites import Site
 from interp.stats import numbered
 from interp.study.folder import Study
 from interp.study.representation import stream_sites
+from interp.study.transfer import AFFECTIVE
 from stimuli.battery import NEUTRAL, Pairs, Stimulus
 from stimuli.words import prompts
-
-AFFECTIVE = "affective"
 
 EMOTIONS_TO_TELL = 3
 """Emotions that categorisation is asked of, at least."""

@@ -7,7 +7,7 @@ import pandas as pd
 from interp.reporting.baselines import ABOVE_TEXT
 from interp.reporting.decisions import NONE, Number, Verdict, decide
 from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of
-from interp.reporting.followed import OWN, SHUFFLED, persistence_curve, text_rows
+from interp.reporting.followed import DEALT, REFITTED, persistence_curve, words_rows
 from interp.reporting.formatting import number, p_value, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -22,7 +22,7 @@ from interp.reporting.select import (
     word,
 )
 
-HEADLINE = 16
+HEADLINE_OFFSET = 16
 """The offset that findings speak of, fixed beforehand: or the largest below it that was read."""
 
 _TASKS = {
@@ -50,7 +50,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     for task, rows in parts(table, "task", metric="auroc", control=""):
         offsets = numbers(rows, "offset")
         behind = offsets[offsets > 0]
-        near = behind[behind <= HEADLINE]
+        near = behind[behind <= HEADLINE_OFFSET]
         at = float(near.max() if len(near) else behind.min())
         found.append(_finding(table, task, rows[offsets == at], at))
     return found
@@ -107,17 +107,17 @@ def _beside(
     found.append(("at the text's last token", measured(rows[offsets == 0])))
     if (last := float(offsets.max())) > at:
         found.append((f"{whole(last)} tokens on", measured(rows[offsets == last])))
-    if holds(table, metric="auroc", control=SHUFFLED, task=task):
-        drawn = select(table, metric="auroc", control=SHUFFLED, task=task)
+    if holds(table, metric="auroc", control=DEALT, task=task):
+        drawn = select(table, metric="auroc", control=DEALT, task=task)
         drawn = drawn[numbers(drawn, "offset") == at]
         low, high = (number(numeral(drawn, name)) for name in ("draw_low", "draw_high"))
         told = f"{number(numeral(drawn, 'value'))} (nine of ten draws {low} to {high})"
         found.append(("labels shuffled over scenarios", told))
-    if holds(table, metric="auroc", control=OWN, task=task):
-        own = select(table, metric="auroc", control=OWN, task=task)
+    if holds(table, metric="auroc", control=REFITTED, task=task):
+        own = select(table, metric="auroc", control=REFITTED, task=task)
         own = own[numbers(own, "offset") == at]
         found.append(("a probe fitted there, and not at the text's end", measured(own)))
-    if not (words := text_rows(table, task)).empty:
+    if not (words := words_rows(table, task)).empty:
         name = f"words of the text alone, the same at every offset, {word(best(words), 'control')}"
         found.append((name, measured(best(words))))
     if above is not None:

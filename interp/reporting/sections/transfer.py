@@ -22,7 +22,7 @@ from interp.reporting.transfers import (
     words_at,
 )
 
-HEADLINE = ("keyword_rich", "keyword_free")
+TOLD_ARMS = ("keyword_rich", "keyword_free")
 _ARMS = {
     "keyword_rich": "texts that name the feeling",
     "keyword_free": "texts that do not name the feeling",
@@ -49,7 +49,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     """
     rows = select(table, metric="auroc", control="")
     rows = rows[column(rows, "train_arm") != column(rows, "test_arm")]
-    headline = column(rows, "train_arm").isin(HEADLINE) & column(rows, "test_arm").isin(HEADLINE)
+    headline = column(rows, "train_arm").isin(TOLD_ARMS) & column(rows, "test_arm").isin(TOLD_ARMS)
     chosen = rows[headline] if headline.any() else rows
     return [_finding(table, chosen.iloc[[at]]) for at in range(len(chosen))]
 

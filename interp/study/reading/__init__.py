@@ -5,6 +5,14 @@ place    which directions of which layer        outputs  blocks on disk, joined 
 tops     the rows that read highest             verbs    `read`, `read_file`
 """
 
-from interp.study.reading.verbs import UNITS, How, Job, Reading, read, read_file, read_rows_of
+from interp.study.reading.verbs import (
+    READ_UNITS,
+    How,
+    Job,
+    TextsRead,
+    read,
+    read_file,
+    read_rows_of,
+)
 
-__all__ = ["UNITS", "How", "Job", "Reading", "read", "read_file", "read_rows_of"]
+__all__ = ["READ_UNITS", "How", "Job", "TextsRead", "read", "read_file", "read_rows_of"]

@@ -20,7 +20,7 @@ from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.files import make_folder, read_regular, replacing, write_atomic
 from interp.results import csv_bytes
 
-ASKED = "asked.json"
+ASKED_FILE = "asked.json"
 _MOST = 1 << 30
 """Bytes of a block, at most."""
 
@@ -51,7 +51,7 @@ class Blocks:
             raise ResourceError(f"{self.out}: writing Parquet needs pyarrow: pip install pyarrow.")
         if self.out.exists():
             raise ArtefactError(f"{self.out} is there already: choose another --out, or delete it.")
-        made = self.folder / ASKED
+        made = self.folder / ASKED_FILE
         if made.exists() and not again:
             there = json.loads(read_regular(made, most=_MOST))
             if other := [key for key in asked if there.get(key) != asked[key]]:
@@ -106,7 +106,7 @@ def about_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.about.json")
 
 
-def kind_of(column: str) -> str:
+def file_kind(column: str) -> str:
     """Whether a column of readings holds a `text`, a `count` or a `unit`."""
     if column in ("turn", "token", "tokens"):
         return "count"
@@ -116,7 +116,7 @@ def kind_of(column: str) -> str:
 def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with counts and units as numbers; a unit that there is none of is NaN."""
     kinds = {"count": int, "unit": float}
-    typed = {name: kinds[kind] for name in frame if (kind := kind_of(str(name))) in kinds}
+    typed = {name: kinds[kind] for name in frame if (kind := file_kind(str(name))) in kinds}
     return frame.astype(typed)
 
 
@@ -137,7 +137,7 @@ def _write_parquet(frames: Iterator[pd.DataFrame], stream: BinaryIO) -> None:
 
     kinds = {"text": pa.string(), "count": pa.int64(), "unit": pa.float64()}
     first = next(frames)  # a file of no rows has one block, without rows
-    schema = pa.schema([(name, kinds[kind_of(name)]) for name in first.columns])
+    schema = pa.schema([(name, kinds[file_kind(name)]) for name in first.columns])
     with parquet.ParquetWriter(stream, schema) as writer:
         for frame in chain([first], frames):
             writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))

@@ -26,7 +26,7 @@ _FORM = "chat_template"
 """Texts may be read in another form than the run's: that is warned of, and not refused."""
 
 
-class Place(NamedTuple):
+class ReadAt(NamedTuple):
     """The directions of a run by emotion, all at `site`; `told` says where they are from and why
     there, `doubts` what is to be said of their units.
     """
@@ -65,7 +65,7 @@ def open_record(run: Path) -> RunRecord:
     return read_record(run / "run.json")
 
 
-def find_place(run: Path, *, emotions: Sequence[str] = (), layer: int | None = None) -> Place:
+def find_place(run: Path, *, emotions: Sequence[str] = (), layer: int | None = None) -> ReadAt:
     """The directions of `run` for these emotions (all by default) at `layer`.
 
     By default it is the layer that the run's own table of directions chooses: the first of the
@@ -85,7 +85,7 @@ def find_place(run: Path, *, emotions: Sequence[str] = (), layer: int | None = N
     kept = {emotion: one for emotion, one in here.items() if not emotions or emotion in emotions}
     site = next(iter(kept.values())).site
     told = f"the run {run}, {site.name} at layer {chosen} ({why})"
-    return Place(kept, site, told, tuple(doubts_of(kept)))
+    return ReadAt(kept, site, told, tuple(doubts_of(kept)))
 
 
 def chosen_layer(run: Path) -> int:

@@ -74,7 +74,7 @@ class RowSource:
             raise UsageError(f"cannot read {self.name}: {error.strerror}.") from error
 
 
-def named(prompts: Iterable[Prompt]) -> list[TextRow]:
+def numbered_texts(prompts: Iterable[Prompt]) -> list[TextRow]:
     """Texts that are in memory, numbered from 1. Raises `DataError` for one that is blank."""
     rows = [
         TextRow(str(number), f"text {number}", prompt)

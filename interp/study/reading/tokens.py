@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.analysis.units import percentiles, shares
+from interp.analysis.units import length_shares, percentiles
 from interp.capture.packing import budget_batches, longest_first
 from interp.errors import DataError
 from interp.models import LanguageModel
@@ -26,7 +26,7 @@ from interp.models.texts.chat import encode_prompts
 from interp.models.texts.conversations import text_of, turns_of
 from interp.models.texts.ends import content_positions, refuse_unembedded
 from interp.models.texts.tokens import Tokens
-from interp.study.reading.place import Place
+from interp.study.reading.place import ReadAt
 from interp.study.reading.texts import TextRow
 
 BY = ("token", "turn", "text")
@@ -37,7 +37,7 @@ TOO_LONG = ("stop", "skip", "left", "right")
 this end is cut.
 """
 
-TOKENS_AT_ONCE = 2048
+READ_AT_ONCE = 2048
 """Tokens of a batch, padding counted."""
 
 SINK = 5.0
@@ -63,7 +63,7 @@ class ReadText(NamedTuple):
 
 def read_rows(
     model: LanguageModel,
-    place: Place,
+    place: ReadAt,
     rows: Sequence[TextRow],
     *,
     too_long: str = "stop",
@@ -134,26 +134,26 @@ def _content(
 
 
 def _projected(
-    model: LanguageModel, place: Place, rows: Sequence[TextRow], encoded: Sequence[Tokens]
+    model: LanguageModel, place: ReadAt, rows: Sequence[TextRow], encoded: Sequence[Tokens]
 ) -> list[Float[np.ndarray, "token number"]]:
-    """What `project` gives of every token of every text; of a batch nothing else is kept."""
+    """What `projected` gives of every token of every text; of a batch nothing else is kept."""
     ids = [tokens.ids for tokens in encoded]
     lengths = [len(one) for one in ids]
     order = longest_first(ids, [row.where for row in rows])
     held = [0] * len(ids)
-    batches = budget_batches(lengths, held, order=order, token_budget=TOKENS_AT_ONCE, most_bytes=1)
+    batches = budget_batches(lengths, held, order=order, token_budget=READ_AT_ONCE, most_bytes=1)
     found: list[np.ndarray] = [np.empty((0, 0))] * len(ids)
     vectors = torch.from_numpy(place.vectors.astype(np.float32))
     for batch in batches:
-        x = project(model, place, [ids[at] for at in batch], vectors)
+        x = projected(model, place, [ids[at] for at in batch], vectors)
         for row, at in enumerate(batch):
             found[at] = x[row, : lengths[at]]
     return found
 
 
-def project(
+def projected(
     model: LanguageModel,
-    place: Place,
+    place: ReadAt,
     ids: Sequence[Sequence[int]],
     vectors: Float[Tensor, "emotion d_model"],
 ) -> Float[np.ndarray, "text token number"]:
@@ -172,7 +172,7 @@ def project(
     return found.double().numpy()
 
 
-def frame_of(texts: Sequence[ReadText], place: Place, *, by: str) -> pd.DataFrame:
+def frame_of(texts: Sequence[ReadText], place: ReadAt, *, by: str) -> pd.DataFrame:
     """The texts as rows by `token`, `turn` or `text`.
 
     Of each emotion E: `share_E` and `percentile_E` (`interp.analysis.units`), of the token, or of
@@ -181,10 +181,10 @@ def frame_of(texts: Sequence[ReadText], place: Place, *, by: str) -> pd.DataFram
     """
     make = {"token": _token_rows, "turn": _turn_rows, "text": _text_rows}[by]
     rows = [row for text in texts for row in make(text, place)]
-    return pd.DataFrame(rows, columns=columns_of(place, by=by))
+    return pd.DataFrame(rows, columns=read_columns(place, by=by))
 
 
-def columns_of(place: Place, *, by: str) -> list[str]:
+def read_columns(place: ReadAt, *, by: str) -> list[str]:
     """The columns of the rows by `by`."""
     start = {
         "token": ["id", "turn", "role", "token", "piece"],
@@ -195,7 +195,7 @@ def columns_of(place: Place, *, by: str) -> list[str]:
     return [*start, *(f"{unit}_{emotion}" for emotion in place.directions for unit in units)]
 
 
-def _token_rows(read: ReadText, place: Place) -> Iterator[dict[str, Any]]:
+def _token_rows(read: ReadText, place: ReadAt) -> Iterator[dict[str, Any]]:
     turns = turns_of(read.row.prompt)
     of_turn = _turns_at(read, turns).tolist()
     share, percentile = _in_units(read.projections, place)
@@ -214,7 +214,7 @@ def _token_rows(read: ReadText, place: Place) -> Iterator[dict[str, Any]]:
         end = stop
 
 
-def _turn_rows(read: ReadText, place: Place) -> Iterator[dict[str, Any]]:
+def _turn_rows(read: ReadText, place: ReadAt) -> Iterator[dict[str, Any]]:
     turns = turns_of(read.row.prompt)
     of_turn = _turns_at(read, turns)
     for number, (_, start, end) in enumerate(turns):
@@ -225,12 +225,12 @@ def _turn_rows(read: ReadText, place: Place) -> Iterator[dict[str, Any]]:
             yield {"id": read.row.id, **told, **_summary(read.projections[mine], place, text)}
 
 
-def _text_rows(read: ReadText, place: Place) -> Iterator[dict[str, Any]]:
+def _text_rows(read: ReadText, place: ReadAt) -> Iterator[dict[str, Any]]:
     yield {"id": read.row.id, **_summary(read.projections, place, read.text)}
 
 
 def _summary(
-    projections: Float[np.ndarray, "token emotion"], place: Place, text: str
+    projections: Float[np.ndarray, "token emotion"], place: ReadAt, text: str
 ) -> dict[str, Any]:
     """The last of these tokens in both units, and the mean and the highest share of all."""
     share, percentile = _in_units(projections, place)
@@ -269,15 +269,15 @@ def _role(read: ReadText, turns: Sequence[tuple[str, int, int]], number: int) ->
 
 
 def _in_units(
-    projections: Float[np.ndarray, "token emotion"], place: Place
+    projections: Float[np.ndarray, "token emotion"], place: ReadAt
 ) -> tuple[Float[np.ndarray, "token emotion"], Float[np.ndarray, "token emotion"]]:
     directions = list(place.directions.values())
-    share = [shares(projections[:, at], one) for at, one in enumerate(directions)]
+    share = [length_shares(projections[:, at], one) for at, one in enumerate(directions)]
     among = [percentiles(projections[:, at], one) for at, one in enumerate(directions)]
     return np.stack(share, axis=1), np.stack(among, axis=1)
 
 
-def _unit_columns(place: Place, **units: Float[np.ndarray, " emotion"]) -> Mapping[str, float]:
+def _unit_columns(place: ReadAt, **units: Float[np.ndarray, " emotion"]) -> Mapping[str, float]:
     return {
         f"{unit}_{emotion}": round(float(values[at]), DIGITS)
         for at, emotion in enumerate(place.directions)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from interp.errors import UsageError
-from interp.study.reading.place import Place
+from interp.study.reading.place import ReadAt
 
 
 class Tops:
@@ -14,7 +14,7 @@ class Tops:
     direction gives no share. Equal rows keep their order. `plain` are the columns that are no unit.
     """
 
-    def __init__(self, place: Place, plain: Sequence[str], most: int) -> None:
+    def __init__(self, place: ReadAt, plain: Sequence[str], most: int) -> None:
         if most < 1:
             raise UsageError(f"top is {most}: at least 1 is needed.")
         self._most, self._plain = most, list(plain)

@@ -20,23 +20,23 @@ from interp.models.checks.reliance import require
 from interp.models.texts.conversations import Prompt, prompt_of
 from interp.progress import track
 from interp.reporting.heat_map import heat_map
-from interp.study.reading.outputs import Blocks, kind_of
-from interp.study.reading.place import Place, check_model, find_place, open_model, open_record
-from interp.study.reading.texts import RowSource, TextRow, named
-from interp.study.reading.tokens import BY, TOO_LONG, columns_of, frame_of, read_rows
+from interp.study.reading.outputs import Blocks, file_kind
+from interp.study.reading.place import ReadAt, check_model, find_place, open_model, open_record
+from interp.study.reading.texts import RowSource, TextRow, numbered_texts
+from interp.study.reading.tokens import BY, TOO_LONG, frame_of, read_columns, read_rows
 from interp.study.reading.tops import Tops
 from stimuli.battery import Battery, Stimulus
 
-ROWS_AT_ONCE = 256
+TEXTS_AT_ONCE = 256
 """Texts of a block."""
 
-MOST_KEPT = 200_000
+MOST_RANKED = 200_000
 """Rows that are kept in memory, at most: more of them go into a file."""
 
-NAMED = 5
+READ_NAMED = 5
 """Texts that are too long and are told by name; the file beside the table names all of them."""
 
-UNITS = (
+READ_UNITS = (
     "share: 0 is the mean of the run's neutral texts, 1 is as far above it as held-out texts that "
     "evoke the emotion lie above their twins. percentile: among the run's neutral texts. The "
     "directions were fitted at a text's last token; all other tokens are read with them, too. A "
@@ -62,23 +62,23 @@ class Job(NamedTuple):
     """What is read with, where and how; with `top` only so many rows of each emotion are kept."""
 
     model: LanguageModel
-    place: Place
+    place: ReadAt
     how: How
     top: int | None = None
 
     @property
     def columns(self) -> list[str]:
         """The columns of the rows."""
-        return columns_of(self.place, by=self.how.by)
+        return read_columns(self.place, by=self.how.by)
 
     def tops(self) -> Tops | None:
         """What keeps the highest rows, where they are asked for."""
-        plain = [name for name in self.columns if kind_of(name) != "unit"]
+        plain = [name for name in self.columns if file_kind(name) != "unit"]
         return None if self.top is None else Tops(self.place, plain, self.top)
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class TextsRead:
     """What was read, `n` rows in all.
 
     `frame` has a row per token, turn or text (`by`), or the highest ones of each emotion
@@ -87,7 +87,7 @@ class Reading:
     """
 
     frame: pd.DataFrame
-    place: Place
+    place: ReadAt
     by: str
     n: int
     told: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class Reading:
 
     def notes(self) -> list[str]:
         """Where it was read, in which units, and what is to be known of it."""
-        return [f"Read along {self.place.told}.", UNITS, *self.told]
+        return [f"Read along {self.place.told}.", READ_UNITS, *self.told]
 
     def html(self, *, page: bool = True) -> str:
         """The tokens of all texts coloured by their share: a page of its own, or a piece of one.
@@ -125,7 +125,7 @@ def read(
     too_long: str = "stop",
     allow_special: bool = False,
     top: int | None = None,
-) -> Reading:
+) -> TextsRead:
     """Texts along the emotion directions of a finished `run`, in calibrated units.
 
     `texts`: a text, a conversation (messages of role and content), several of them, or the path of
@@ -137,19 +137,21 @@ def read(
     Raises `UsageError` for an emotion or a layer that the run lacks, `DataError` naming a text that
     cannot be read, `ArtefactError` for another model than the run's.
     """
-    folder, how = Path(run), checked(How(by, too_long, allow_special))
+    folder, how = Path(run), checked_asking(How(by, too_long, allow_special))
     record = open_record(folder)
     place = find_place(folder, emotions=emotions, layer=layer)
-    rows = RowSource(str(texts)).rows() if isinstance(texts, Path) else named(_prompts(texts))
+    rows = (
+        RowSource(str(texts)).rows() if isinstance(texts, Path) else numbered_texts(_prompts(texts))
+    )
     if isinstance(model, LanguageModel):
         check_model(record, model)
         return read_rows_of(Job(model, place, how, top), rows)
     return read_rows_of(Job(open_model(record, model=model), place, how, top), rows)
 
 
-def read_rows_of(job: Job, rows: Iterable[TextRow]) -> Reading:
-    """The rows read, in memory. Raises `UsageError` for more rows than `MOST_KEPT`, `DataError` for
-    none, and as `tokens.read_rows`.
+def read_rows_of(job: Job, rows: Iterable[TextRow]) -> TextsRead:
+    """The rows read, in memory. Raises `UsageError` for more rows than `MOST_RANKED`, `DataError`
+    for none, and as `tokens.read_rows`.
     """
     tops, frames, n = job.tops(), [], 0
     too_long: dict[str, str] = {}
@@ -160,30 +162,30 @@ def read_rows_of(job: Job, rows: Iterable[TextRow]) -> Reading:
             tops.see(frame)
             continue
         frames.append(frame)
-        if n > MOST_KEPT:
+        if n > MOST_RANKED:
             raise UsageError(
-                f"more than {MOST_KEPT:,} rows are too many to keep: write them with `interp read "
-                "RUN FILE --out TABLE`, or ask for --top N."
+                f"more than {MOST_RANKED:,} rows are too many to keep: write them with `interp "
+                "read RUN FILE --out TABLE`, or ask for --top N."
             )
     if not n and not too_long:
         raise DataError("there is no text to read: 0 rows.")
     whole = pd.concat(frames, ignore_index=True) if tops is None else tops.frame()
     by = job.how.by if tops is None else "top"
-    return Reading(whole, job.place, by, n, (*job.place.doubts, *_told(too_long)))
+    return TextsRead(whole, job.place, by, n, (*job.place.doubts, *_told(too_long)))
 
 
 def frames_of(job: Job, rows: Iterable[TextRow]) -> Iterator[tuple[pd.DataFrame, dict[str, str]]]:
     """The rows of the result block by block, and what was done with texts that are too long."""
     require(job.model, "capture", [job.place.site])
     texts, how = iter(rows), job.how
-    while block := list(islice(texts, ROWS_AT_ONCE)):
+    while block := list(islice(texts, TEXTS_AT_ONCE)):
         found, told = read_rows(
             job.model, job.place, block, too_long=how.too_long, allow_special=how.allow_special
         )
         yield frame_of(found, job.place, by=how.by), told
 
 
-def read_file(job: Job, source: RowSource, out: Path, *, asked: Mapping[str, Any]) -> Reading:
+def read_file(job: Job, source: RowSource, out: Path, *, asked: Mapping[str, Any]) -> TextsRead:
     """Read the rows of `source` into the table `out`; what comes back holds the highest rows only,
     where they are asked for. `asked` tells this reading from others (run, model).
 
@@ -195,10 +197,10 @@ def read_file(job: Job, source: RowSource, out: Path, *, asked: Mapping[str, Any
     make_folder(out.parent)
     about = json.loads(json.dumps({**asked, **job.how._asdict(), **job.place.facts()}))
     about |= {"file": source.name, "column": source.column, "sha256": digest}
-    about |= {"texts_at_once": ROWS_AT_ONCE}
+    about |= {"texts_at_once": TEXTS_AT_ONCE}
     done = blocks.open(about, again=digest is None)
     with locked(blocks.folder / LOCK), watched_signals() as stopping:
-        found = frames_of(job, islice(source.rows(), done * ROWS_AT_ONCE, None))
+        found = frames_of(job, islice(source.rows(), done * TEXTS_AT_ONCE, None))
         for number, (frame, told) in enumerate(track(found, "read", unit="block"), start=done):
             blocks.write(number, frame, told)
             _stop_if_asked(stopping, blocks, number + 1, resumes=digest is not None)
@@ -211,25 +213,25 @@ def read_file(job: Job, source: RowSource, out: Path, *, asked: Mapping[str, Any
                 tops.see(frame)
         if not n and not too_long:
             raise DataError(f"{source.name} has no text to read: 0 rows.")
-        blocks.join(job.columns, {**about, "too_long_texts": too_long, "units": UNITS})
+        blocks.join(job.columns, {**about, "too_long_texts": too_long, "units": READ_UNITS})
     best = pd.DataFrame() if tops is None else tops.frame()
-    return Reading(best, job.place, "top", n, (*job.place.doubts, *_told(too_long)))
+    return TextsRead(best, job.place, "top", n, (*job.place.doubts, *_told(too_long)))
 
 
 def _stop_if_asked(stopping: Stopping, blocks: Blocks, done: int, *, resumes: bool) -> None:
-    kept = f"{done} blocks of {ROWS_AT_ONCE} texts are in {blocks.folder}"
+    kept = f"{done} blocks of {TEXTS_AT_ONCE} texts are in {blocks.folder}"
     how = "the same command goes on from there" if resumes else "what came from stdin is lost"
     stopping.check(f"{kept}; {how}.")
 
 
 def _told(too_long: Mapping[str, str]) -> list[str]:
     """The texts that are too long, the first by name, and how many more there are."""
-    told = [f"{where}: {what}." for where, what in list(too_long.items())[:NAMED]]
-    more = len(too_long) - NAMED
+    told = [f"{where}: {what}." for where, what in list(too_long.items())[:READ_NAMED]]
+    more = len(too_long) - READ_NAMED
     return [*told, *([f"and {more} more texts that are too long."] if more > 0 else [])]
 
 
-def checked(how: How) -> How:
+def checked_asking(how: How) -> How:
     """`how`, if it can be done. Raises `UsageError` with the choices."""
     for name, value, choices in (("by", how.by, BY), ("too_long", how.too_long, TOO_LONG)):
         if value not in choices:

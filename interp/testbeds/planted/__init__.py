@@ -8,7 +8,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from interp.testbeds.planted.known import Truth, truth
 from interp.testbeds.planted.spec import PlantedSpec
-from interp.testbeds.planted.texts import build_word_tokenizer, continuations, readout, stimuli
+from interp.testbeds.planted.texts import (
+    build_word_tokenizer,
+    planted_continuations,
+    readout,
+    stimuli,
+)
 from interp.testbeds.planted.weights import build_planted
 from interp.testbeds.records import Testbed
 
@@ -40,7 +45,7 @@ def record_of(spec: PlantedSpec) -> Testbed:
         words=readout(spec),
         suffix="",
         battery=lambda seed: stimuli(spec, seed=seed),
-        continuations=continuations(spec),
+        continuations=planted_continuations(spec),
     )
 
 

@@ -35,7 +35,7 @@ ORDINARY = tuple(_WORDS.split())
 """Words that fill the texts; they carry nothing."""
 
 N_POSITIONS = 128
-CONTINUATIONS = 4
+PLANTED_ON = 4
 _LENGTHS = (9, 15)
 _SYLLABLES = [consonant + vowel for consonant, vowel in product("bdfgklmnprstvz", "aeiou")]
 
@@ -128,9 +128,9 @@ def stimuli(spec: PlantedSpec, *, n: int = 20, seed: int = 0) -> Battery:
     return Battery("planted", tuple(items))
 
 
-def continuations(spec: PlantedSpec) -> tuple[str, ...]:
+def planted_continuations(spec: PlantedSpec) -> tuple[str, ...]:
     """Neutral texts that can stand behind any text: rows of ordinary words."""
-    rows = spec.rng(10).choice(ORDINARY, size=(CONTINUATIONS, N_POSITIONS // 2)).tolist()
+    rows = spec.rng(10).choice(ORDINARY, size=(PLANTED_ON, N_POSITIONS // 2)).tolist()
     return tuple(f"{' '.join(words)} {FULL_STOP}" for words in rows)
 
 

@@ -19,12 +19,12 @@ from interp.testbeds.storyworld.reactions import (
 from interp.testbeds.storyworld.rendering import Span
 from interp.testbeds.storyworld.stories import (
     Story,
-    continuations,
     generate_stories,
     instruct,
     instruction,
     name_feeling,
     neutral_prompts,
+    world_continuations,
 )
 from interp.testbeds.storyworld.trials import battery
 from interp.testbeds.storyworld.world import EMOTIONS, Appraisal, Frame, appraisal_table, frames
@@ -68,7 +68,7 @@ RECORDS = {
         suffix=" felt",
         battery=lambda seed: Battery("storyworld", tuple(battery(seed=seed))),
         judge=storyworld_oracle,
-        continuations=continuations(),
+        continuations=world_continuations(),
     )
 }
 """What `interp.testbeds.records` asks for. A story is asked behind its cue: "Then Mara" + "

@@ -37,7 +37,7 @@ from stimuli.battery import NEUTRAL
 
 Split = Literal["train", "held_out"]
 
-CONTINUATIONS = 4
+WORLD_ON = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +84,16 @@ def generate_stories(n: int, *, seed: int, split: Split = "train") -> list[Story
     ]
 
 
-def continuations() -> tuple[str, ...]:
+def world_continuations() -> tuple[str, ...]:
     """Neutral texts that go on behind any story's cue ("Then Mara"): something done, and then what
     else there was, in the world's own words.
     """
     told = data("scenery")
     plain = [line.capitalize() for line in told["distractors"] if "{" not in line]
-    n = len(plain) // CONTINUATIONS
+    n = len(plain) // WORLD_ON
     return tuple(
         f"{told['doings'][at]}. {' '.join(plain[at * n :] + plain[: at * n])}"
-        for at in range(CONTINUATIONS)
+        for at in range(WORLD_ON)
     )
 
 
