@@ -52,6 +52,9 @@ def write(path: Path, content: list[dict[str, str]] | None = None) -> Path:
 
 
 def not_run(warnings: Iterable[str]) -> list[str]:
-    """The warnings of stages that were not run, but for transfer: these pairs are of one arm."""
+    """The warnings of stages that were not run, but for transfer and geometry: these pairs are of
+    one arm, and of too few emotions.
+    """
     told = (warning for warning in warnings if "was not run" in warning)
-    return [warning for warning in told if not warning.startswith("transfer was not run: ")]
+    known = ("transfer was not run: ", "geometry was not run: ")
+    return [warning for warning in told if not warning.startswith(known)]

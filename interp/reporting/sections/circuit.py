@@ -227,7 +227,7 @@ SECTION = Section(
                 "lies above the dotted range does the choice of parts matter; the dashed line is a "
                 "plainer choice of as many."
             ),
-            needs={"metric": "faithfulness"},
+            needs={"metric": "faithfulness", "outcome": "words"},
         ),
         Drawing(
             circuit_drawing,
