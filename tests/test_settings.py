@@ -29,6 +29,7 @@ from interp.study.settings import ASIDE
 from support.commands import outcome
 
 RECORDS = (StudyOptions, ModelOptions, TextOptions, Options)
+MADE_OF = ("ablate_with", "attribute_with")
 STAGES = ("capture", "probe", "directions", "patch", "attribute", "ablate", "steering")
 
 OLDER = {
@@ -273,7 +274,7 @@ def test_the_example_lines_can_be_parsed():
         assert (read["model"], read["stimuli"]) == ("storyworld", "storyworld")
         assert [
             one
-            for one in ("preset", "probe", "direction", "ablate_with", "judge", "shard")
+            for one in ("preset", "probe", "direction", *MADE_OF, "judge", "shard")
             if read.get(one)
         ]
 
