@@ -261,7 +261,7 @@ def test_a_sink_has_no_units_and_no_part_in_a_mean(run, chat_model, monkeypatch)
     norms = norms[str(place.site)][0, whole["token"].tolist()].norm(dim=-1).numpy()
     stream = max(one.stream_norm for one in place.directions.values())
     bound = np.sort(norms)[-2:].mean()  # above all but the longest
-    monkeypatch.setattr(tokens, "SINK", bound / stream)
+    monkeypatch.setattr(tokens, "SINK", float(bound / stream))
     names = [name for name in whole if name.startswith(("share_", "percentile_"))]
     found = read(run, TEXTS[1], model=chat_model).frame
     assert found[names].isna().all(axis=1).tolist() == (norms > bound).tolist()
