@@ -60,7 +60,8 @@ def test_a_run_whose_parts_do_not_add_up_has_all_but_contributions(tiny_folder, 
     asked = {"model": str(tiny_folder("granite")), "stimuli": str(stimuli), "preset": "quick"}
     summary = conduct(study.Settings(**asked, out=tmp_path / "run"))
     not_run = matched_pairs.not_run(summary["warnings"])
-    assert [warning.partition(" ")[0] for warning in not_run] == ["contributions", "ablation"]
+    stages = [warning.partition(" ")[0] for warning in not_run]
+    assert stages == ["contributions", "ablation", "circuit"]
     assert all("do not add up to attn_out" in warning for warning in not_run)
     assert len(read_table(tmp_path / "run" / "tables" / "steering.csv"))
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.formatting import label, number, whole
+from interp.reporting.many import too_many
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.select import (
     POOLED,
@@ -165,18 +166,18 @@ _REACHES = {"last": "last token", "all": "all tokens"}
 
 
 def _curve_panels(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The rows of each panel, with its title."""
+    """The rows of each panel, with its title: all emotions together at each reach, and each alone
+    at the last token, up to twelve of them; where there are none of all, each at each reach.
+    """
     whole = rows[column(rows, "emotion").isin(POOLED)]
-    whole = rows if whole.empty else whole
+    alone = rows[~column(rows, "emotion").isin(POOLED)]
     found = []
-    for reach, told in _REACHES.items():
-        mine = whole[column(whole, "reach") == reach]
-        if len(mine):
-            name = "all emotions" if word(mine, "emotion") in POOLED else word(mine, "emotion")
-            found.append((f"{name}, {told}", mine))
-    alone = rows[~column(rows, "emotion").isin(POOLED) & (column(rows, "reach") == "last")]
-    several = len(set(column(alone, "emotion"))) > 1
-    return [*found, *(groups(alone, ["emotion"]) if several else [])]
+    for _, mine in groups(alone if whole.empty else whole, ["emotion", "reach"]):
+        name = "all emotions" if word(mine, "emotion") in POOLED else word(mine, "emotion")
+        found.append((f"{name}, {_REACHES[word(mine, 'reach')]}", mine))
+    alone = alone[column(alone, "reach") == "last"]
+    shown = not whole.empty and column(alone, "emotion").nunique() > 1 and not too_many(alone)
+    return [*found, *(groups(alone, ["emotion"]) if shown else [])]
 
 
 def _mark_circuit(panel: Axes, table: pd.DataFrame, own: pd.DataFrame) -> None:
