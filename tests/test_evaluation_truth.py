@@ -111,7 +111,8 @@ def test_steering_reaches_the_emotion_s_words(found):
 
 
 def test_nothing_is_significant_where_nothing_is(found):
-    assert values(found, what="null", metric="p").min() > 0.05
+    p = values(found, what="null", metric="p")
+    assert p.min() > 0.05 / len(p)  # each of them is below .05 once in twenty
     assert values(found, what="null", metric="auroc").max() < 0.65
     assert values(found, what="layer", metric="p").max() < 0.01
     assert values(found, what="layer", metric="auroc").min() > 0.95
@@ -179,7 +180,7 @@ class TestModelWithoutTheCircuit:
     def test_has_no_circuit(self, rows):
         assert values(rows, method="emotion_circuit").max() < 1.0
         assert values(rows, method="cpr_of_planted_parts").min() > 0.1
-        assert values(rows, what="null", method="circuit").min() > 0.05
+        assert values(rows, what="null", method="circuit").min() > 0.01
 
     def test_carries_nothing_to_the_other_arm(self, rows):
         assert values(rows, what="transfer", metric="auroc").max() < 0.65

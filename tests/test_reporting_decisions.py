@@ -256,7 +256,7 @@ def test_a_finding_has_its_number_for_machines():
         "estimate": pytest.approx(0.95),
         "interval": pytest.approx([0.93, 0.97]),
         "p": 0.005,
-        "p_report": pytest.approx(0.0164, abs=1e-4),
+        "p_report": pytest.approx(0.02167, abs=1e-4),
         "n": 120,
     }
     bare = findings({"probes": TABLES["probes"].assign(ci_low=NAN, ci_high=NAN)})[0].record()

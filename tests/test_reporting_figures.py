@@ -127,7 +127,7 @@ def test_persistence_shows_the_curve_beside_shuffled_labels_and_the_words():
     np.testing.assert_allclose(curve.get_ydata(), [0.95 - 0.03 * at for at in range(7)])
     np.testing.assert_allclose(curve.get_xdata(), [0.5, 1, 2, 4, 8, 16, 32])
     np.testing.assert_allclose(drawn["labels shuffled"].get_ydata(), 0.5)
-    np.testing.assert_allclose(drawn["probe fitted at that offset itself"].get_ydata(), 0.96)
+    np.testing.assert_allclose(drawn["probe fitted at that offset"].get_ydata(), 0.96)
     assert set(drawn["best text baseline (the same at every offset)"].get_ydata()) == {0.6}
     assert set(drawn["half-life of the margin"].get_xdata()) == {11.5}
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()][:2] == ["0", "1"]

@@ -22,7 +22,12 @@ from interp.errors import ArtefactError, UsageError
 from interp.models.loading.loader import DTYPES
 from interp.options import build_record, flat, options_of
 from interp.records import read_record
-from interp.sentence_options import IntrospectionOptions, SentenceOptions, TrialOptions
+from interp.sentence_options import (
+    CircuitOptions,
+    IntrospectionOptions,
+    SentenceOptions,
+    TrialOptions,
+)
 from interp.settings import ModelOptions, StudyOptions, TextOptions, columns_of
 from interp.study.presets import PRESETS
 from interp.study.settings import ASIDE
@@ -51,9 +56,11 @@ OWN = {
     "show": {"most"},
     "audit": {"out", "seed"},
     "power": {"seed"},
-    "steer": {"prompt", "prompts", "compare"},
+    "steer": {"prompt", "prompts", "circuit", "compare"},
     "capture": {"executor", "workers", "shard", "repair"},
     "compare": {"out", "maps", "seed"},
+    "read": {"given", "column", "emotion", "layer", "by", "too_long", "allow_special", "model"}
+    | {"top", "out", "html"},
     "figures": {"out", "pdf", "width", "no_titles"},
     "control-vector": {"scale", "unit"},
     "score-sheet": {"run"},
@@ -165,7 +172,8 @@ def test_every_option_of_every_command_is_a_field_of_a_record_or_told_here():
                 continue
             name = str(one.name)
             if isinstance(one, GroupedOption):
-                records = (StudyOptions, SentenceOptions, TrialOptions, IntrospectionOptions, Call)
+                records = (StudyOptions, SentenceOptions, TrialOptions, IntrospectionOptions)
+                records += (CircuitOptions, Call)
                 known = {name for record in records for name in options_of(record)}
                 assert name in {*known, *FILE_OPTIONS}, (command.name, name)
             else:
@@ -215,7 +223,10 @@ INTERP = Path(interp.__file__).parent
 
 def test_no_default_of_a_setting_is_written_twice():
     found = {path.name: literal_defaults(path) for path in (INTERP / "cli").glob("*.py")}
-    assert {name: one for name, one in found.items() if one} == {"stimuli.py": ["'--most'"]}
+    assert {name: one for name, one in found.items() if one} == {
+        "reading.py": ["'--column'", "'--by'", "'--too-long'"],  # of no record
+        "stimuli.py": ["'--most'"],
+    }
     methods = {defaults.PROBE, defaults.DIRECTION, defaults.STAND_IN}
     places = []
     for path in INTERP.rglob("*.py"):

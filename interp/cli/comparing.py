@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from interp.cli.options import as_json
+from interp.cli.options import as_json, seed
 from interp.cli.printing import printable, show
 
 
@@ -19,7 +19,7 @@ from interp.cli.printing import printable, show
     default=None,
     help="Compare the spaces, too; by default where the runs read the same texts.",
 )
-@click.option("--seed", default=0, show_default=True, help="Deals scenarios into folds.")
+@seed
 @as_json
 def compare(runs: tuple[Path, ...], out: Path, maps: bool | None, seed: int, as_json: bool) -> None:
     """Finished runs beside each other: curves by relative depth, verdicts, and their spaces.

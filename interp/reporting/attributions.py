@@ -7,7 +7,16 @@ from matplotlib.figure import Figure
 
 from interp.reporting.formatting import label, whole
 from interp.reporting.matrices import colour_bar, heat
-from interp.reporting.select import column, groups, matrix, numbers, pooled, select, word
+from interp.reporting.select import (
+    column,
+    groups,
+    matrix,
+    numbers,
+    pooled,
+    select,
+    with_values,
+    word,
+)
 from interp.reporting.style import GREY, explain, facets, key, look, outer_labels, styled
 
 COMPONENTS = ("sublayer", "head", "neuron")
@@ -19,14 +28,14 @@ def estimate_against_exact(table: pd.DataFrame) -> Figure:
     """Every node that was patched exactly: its estimated effect against the exact one, with the
     line of equality; a panel per position and direction.
     """
-    rows = select(table, metric="exact_effect")
+    rows = with_values(select(table, metric="exact_effect"))
     panels = groups(rows, ["position", "mode"])
     figure, axes = facets(len(panels), columns=2, height=2.8, share=False)
     for panel, (name, own) in zip(axes, panels, strict=True):
         for place, component in enumerate(COMPONENTS):
             _scatter(panel, own[column(own, "component") == component], place, component)
-        ends = [*panel.get_xlim(), *panel.get_ylim()]
-        line = [min(ends), max(ends)]
+        dots = np.concatenate([own["value"].to_numpy(dtype=float), numbers(own, "estimated")])
+        line = [float(np.nanmin(dots)), float(np.nanmax(dots))]
         panel.plot(line, line, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1, label="equal")
         panel.set_title(f"{label(name)} (n = {len(own)} nodes)")
         panel.set_xlabel("exact effect (nats)")
@@ -58,7 +67,8 @@ def head_effects(table: pd.DataFrame) -> Figure:
     """The estimated effect of every query head, head x layer, a panel per position and
     direction.
     """
-    rows, _ = pooled(select(table, metric="estimated_effect", component="head", control=""))
+    estimated = select(table, metric="estimated_effect", component="head", control="")
+    rows, _ = pooled(with_values(estimated))
     panels = groups(rows, ["position", "mode"])
     heads, layers = (sorted(set(numbers(rows, name))) for name in ("head", "layer"))
     figure, axes = facets(len(panels), columns=2, height=0.17 * len(heads) + 1.2)

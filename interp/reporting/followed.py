@@ -69,7 +69,7 @@ def _draw(panel: Axes, table: pd.DataFrame, rows: pd.DataFrame) -> None:
         curve(panel, drawn, x="offset", look=look(1), text="labels shuffled", line="--")
     if holds(table, metric="auroc", control=REFITTED, task=task):
         own = _placed(select(table, metric="auroc", control=REFITTED, task=task))
-        told = "probe fitted at that offset itself"
+        told = "probe fitted at that offset"
         curve(panel, own, x="offset", look=look(3)._replace(faint=True), text=told, line=":")
     words = words_rows(table, task)
     if not words.empty:

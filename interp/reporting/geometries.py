@@ -17,6 +17,7 @@ from interp.reporting.select import (
     place,
     select,
     square,
+    with_values,
 )
 from interp.reporting.style import (
     COLOURS,
@@ -85,7 +86,7 @@ def _least_p(rows: pd.DataFrame) -> str:
 @styled
 def emotion_map(table: pd.DataFrame) -> Figure:
     """Where the emotions lie on the first two principal axes of their means, a panel per depth."""
-    rows = select(table, metric="axis_place")
+    rows = with_values(select(table, metric="axis_place"))
     panels = groups(rows, ["layer"])
     figure, axes = facets(len(panels), columns=3, height=3.0, share=False)
     for panel, (_, own) in zip(axes, panels, strict=True):

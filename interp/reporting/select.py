@@ -131,6 +131,12 @@ def best(rows: pd.DataFrame) -> pd.DataFrame:
     return measured.iloc[[int(measured["value"].to_numpy().argmax())]]
 
 
+def with_values(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows; raises `DataError` when none has a measured value."""
+    best(rows)
+    return rows
+
+
 def least(rows: pd.DataFrame) -> pd.DataFrame:
     """The one row with the lowest value; raises `DataError` when no row has one."""
     return rows.loc[best(rows.assign(value=-rows["value"])).index]

@@ -29,6 +29,7 @@ def site_similarity(table: pd.DataFrame) -> Figure:
     names, cells = _site_cells(rows)
     figure, axes = facets(1, columns=1, height=min(0.22 * len(names) + 1.5, _MOST_HIGH), width=6.8)
     heat(axes[0], cells, limit=1.0)
+    axes[0].set_title(f"{len(names)} sites")
     colour_bar(figure, axes, "cosine")
     explain(
         figure,
