@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from interp.reporting import many
 from interp.reporting.figures import draw
@@ -15,6 +16,12 @@ OF_EMOTIONS = (
     ("head_contributions", "contributions"),
     ("neuron_tail", "contributions"),
     ("frozen_norm", "contributions"),
+    ("influence_by_depth", "circuit"),
+    ("circuit_allocation", "circuit"),
+    ("circuit_overlap", "circuit"),
+    ("faithfulness_curve", "circuit"),
+    ("emotion_similarity", "geometry"),
+    ("emotion_map", "geometry"),
     ("ablation_label", "ablation"),
     ("ablation_projection", "ablation"),
     ("ablation_specificity", "ablation"),
@@ -38,6 +45,13 @@ def test_a_figure_of_many_emotions_has_few_panels_and_a_bounded_height(tables, f
     assert len(legend) <= 6
     names = [tick for panel in drawn.axes for tick in panel.get_yticklabels() if tick.get_text()]
     assert all(tick.get_fontsize() >= 0.9 * many._LEAST_NAME for tick in names)
+
+
+def test_twelve_circuits_of_many_are_drawn(tables):
+    figure = draw("circuit_drawing", tables["circuit"])
+    assert len(figure.axes) == 12
+    told = " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
+    assert "88 more circuits are in the table" in told
 
 
 def test_a_map_holds_the_table_from_the_largest_emotion_down(tables):

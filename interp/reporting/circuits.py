@@ -10,7 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.formatting import label, number, whole
-from interp.reporting.many import too_many
+from interp.reporting.many import (
+    MOST_PANELS,
+    MapTexts,
+    emotion_maps,
+    height_of,
+    name_rows,
+    name_square,
+    square_height,
+    too_many,
+)
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.select import (
     POOLED,
@@ -44,6 +53,13 @@ _SUBLAYERS = {"attn_out": "attention", "mlp_out": "MLP"}
 _ARMS = {"": "circuit's order", "single": "by single ablation", "random": "random, same layers"}
 _LINES = {"": "-", "single": "--", "random": ":"}
 
+_INFLUENCE = "Where a dose of each emotion reaches the end of the model"
+_SLOPE = (
+    "The slope of <h_final, v_ref> by a dose along the sublayer's own direction, at the last token "
+    "of texts without emotion."
+)
+_INFLUENCE_OF_MANY = MapTexts(_INFLUENCE, "influence", 0.0, "layer", "layer", _SLOPE, "texts")
+
 COUNTED_LAYERS = 40
 """Layers up to which each cell of the allocation has its number written in it."""
 
@@ -54,6 +70,8 @@ def influence_by_depth(table: pd.DataFrame) -> Figure:
     model: a panel per emotion.
     """
     rows = select(table, metric="influence")
+    if too_many(rows):
+        return emotion_maps(rows, ["site"], _INFLUENCE_OF_MANY)
     panels = groups(rows, ["emotion"])
     figure, axes = facets(len(panels), columns=columns_for(len(panels)), height=1.9)
     for panel, (name, own) in zip(axes, panels, strict=True):
@@ -70,10 +88,9 @@ def influence_by_depth(table: pd.DataFrame) -> Figure:
     key(figure)
     explain(
         figure,
-        title="Where a dose of each emotion reaches the end of the model",
-        caption="The slope of <h_final, v_ref> by a dose along the sublayer's own direction, at "
-        "the last token of texts without emotion; bands are 95 % intervals over scenarios. "
-        "Shaded: the layers that v_ref was summed over.",
+        title=_INFLUENCE,
+        caption=f"{_SLOPE} Bands are 95 % intervals over scenarios. Shaded: the layers that v_ref "
+        "was summed over.",
         rows=rows,
         unit="texts",
     )
@@ -87,14 +104,17 @@ def circuit_allocation(table: pd.DataFrame) -> Figure:
     panels = groups(rows, ["component"])
     emotions = list(dict.fromkeys(column(rows, "emotion")))
     layers = sorted(set(numbers(rows, "layer")))
-    height = 0.22 * len(emotions) + 1.0
-    figure, axes = facets(len(panels), columns=1, height=height, share=False)
+    many = len(emotions) > MOST_PANELS
+    height = height_of(len(emotions)) if many else 0.22 * len(emotions) + 1.0
+    figure, axes = facets(len(panels), columns=2 if many else 1, height=height, share=False)
     for panel, (name, own) in zip(axes, panels, strict=True):
         counts = matrix(
             column(own, "emotion"), numbers(own, "layer"), own["value"], emotions, layers
         ).rename(columns=whole)
         heat(panel, 100 * counts.div(counts.sum(axis=1), axis=0), limit=100.0, written=False)
-        if len(layers) <= COUNTED_LAYERS:
+        if many:
+            name_rows(panel, emotions, high=height - 1.0)
+        elif len(layers) <= COUNTED_LAYERS:
             _write_counts(panel, counts)
         panel.set_title(f"{label(name)}s")
     outer_labels(figure, axes, x="layer", y="")
@@ -211,11 +231,12 @@ def circuit_overlap(table: pd.DataFrame) -> Figure:
     rows = rows[~column(rows, "emotion").isin(POOLED)]
     names = list(dict.fromkeys([*column(rows, "emotion"), *column(rows, "target")]))
     panels = groups(select(rows), ["component"])
-    height = 0.3 * len(names) + 1.2
+    height = square_height(len(names))
     figure, axes = facets(len(panels), columns=2, height=height, share=False)
     for panel, (name, own) in zip(axes, panels, strict=True):
         cells, doubts = (_mirrored(own, of, names) for of in ("value", "p"))
         heat(panel, cells, limit=1.0, unsure=(doubts > 0.05).to_numpy())
+        name_square(panel, names)
         random = select(table, metric="overlap", control="random", component=name, emotion=POOLED)
         mean = float(numbers(own, "value").mean())
         told = f"mean {number(mean)}, random {number(numeral(random, 'value'))}"
@@ -250,7 +271,8 @@ def circuit_drawing(table: pd.DataFrame) -> Figure:
     each as large as its weight.
     """
     rows = select(table, metric="weight")
-    panels = groups(rows, ["emotion"])
+    panels = groups(rows, ["emotion"])[:MOST_PANELS]
+    left = column(rows, "emotion").nunique() - len(panels)
     last = int(numbers(select(table, metric="influence"), "layer").max())
     heads = rows[column(rows, "component") == "head"]
     most = max((len(mine) for _, mine in groups(heads, ["emotion", "layer"])), default=1)
@@ -274,7 +296,8 @@ def circuit_drawing(table: pd.DataFrame) -> Figure:
         title="The circuits, layer by layer",
         caption="The grey line is the stream. Area: how far the part moves the end of the model "
         "along v_ref (contribution x influence, the largest of the panel is the largest mark). "
-        "Numbers are those of heads; +n: so many more neurons of that layer.",
+        "Numbers are those of heads; +n: so many more neurons of that layer."
+        + (f" {left} more circuits are in the table." if left else ""),
         rows=rows,
         unit="neutral texts",
     )
