@@ -110,9 +110,8 @@ def test_a_study_in_the_background_ends_and_keeps_what_is_done(number, code, ask
     begun.send_signal(number)
     told = begun.communicate(timeout=100)[1].splitlines()[-1]
     assert begun.returncode == code, told
-    assert told.startswith(
-        f"interp: stopped by {number.name}: capture, probes, directions, cosines"
-    )
+    done = "capture, probes, persistence, directions, cosines"
+    assert told.startswith(f"interp: stopped by {number.name}: {done}")
     assert told.endswith(f"are in {run}; the same command goes on from there.")
     assert not [
         path for path in run.rglob("*") if path.name.endswith(".tmp") or path.name == ".locks"
