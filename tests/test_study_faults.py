@@ -28,8 +28,8 @@ WORD = "tomorrow"
 """A word of the model's vocabulary, which stands in one text alone."""
 
 PAIRS = 24
-STAGES = ("probes", "directions", "cosines", "patching", "attribution", "contributions")
-STAGES += ("ablation", "steering")
+STAGES = ("probes", "persistence", "directions", "cosines", "geometry", "patching")
+STAGES += ("attribution", "contributions", "ablation", "circuit", "steering")
 
 
 @pytest.fixture
