@@ -29,7 +29,9 @@ def test_a_study_without_a_circuit_claims_nothing(monkeypatch, capsys):
     stages = {row["what"].split(":")[0] for row in told}
     assert stages == {
         "probes",
+        "persistence",
         "directions",
+        "geometry",
         "patching",
         "attribution",
         "contributions",
