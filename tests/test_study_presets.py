@@ -69,7 +69,7 @@ def test_full_leaves_nothing_out_and_the_others_say_what(plutchik):
         "4 of 8 pairs per emotion",
     ):
         assert phrase in told
-    assert "layers" not in " ".join(left_out(PRESETS["standard"], plutchik, 10))
+    assert "layers" not in " ".join(left_out(PRESETS["standard"], plutchik, 8))
 
 
 @pytest.mark.parametrize("name", PRESETS)
