@@ -49,7 +49,8 @@ OTHER = {
     "allow_special": True, "storage": "float16", "on_nonfinite": "quarantine",
     "token_budget": 512, "shard_mb": 8, "shard_batches": 4, "attention": "eager",
     "executor": "processes:2", "reuse": ["old"], "preset": "quick", "folds": 4, "probe": "lda",
-    "direction": "lda", "ablate_with": "zero", "judge": "lexicon,forced_choice", "seed": 7,
+    "analyse_by": "processes:2", "direction": "lda", "pairs": 3, "ablate_with": "zero",
+    "attribute_with": "integrated", "steps": 3, "judge": "lexicon,forced_choice", "seed": 7,
 }  # fmt: skip
 """Another value than the default of every setting."""
 
