@@ -25,7 +25,6 @@ CHEAP = ("mean", "restoration", "norm", "held-out", "corrected", "nested restora
 QUICK = [name for name in INTERVALS if name.startswith(CHEAP)]
 SLOW = [
     "probe auroc, shift 3.0, n 16",
-    "probe log_loss, shift 1.0, n 16",
     "probe accuracy, shift 0.0, n 16",
 ]
 SLOW += ["separation_auroc, shift 2.0, n 16", "d_prime, shift 2.0, n 16"]
