@@ -6,6 +6,7 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -34,6 +35,7 @@ STIMULI = "planted"
 # half of the scenarios and scored on the other; values are the worst over the emotions.
 
 # %%
+pd.set_option("display.max_rows", None)
 found = pd.DataFrame(check_truth(seed=0))
 found.round(3)
 

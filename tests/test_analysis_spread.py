@@ -40,11 +40,8 @@ def alone() -> list[dict]:
     return sweep("serial")
 
 
-@pytest.mark.parametrize("executor", ["processes:2", "ray:2"])
-def test_who_works_changes_no_number(alone, executor):
-    if executor.startswith("ray"):
-        pytest.importorskip("ray")
-    found = sweep(executor)
+def test_who_works_changes_no_number(alone):
+    found = sweep("processes:2")
     assert len(found) == len(alone) > 20
     for one, other in zip(found, alone, strict=True):
         assert one.keys() == other.keys()
@@ -78,6 +75,14 @@ def test_processes_do_the_work_in_order_and_end_with_the_block():
     workers = {str(who) for _, who in found}
     assert not workers & children()
     assert len(children() - before) <= 1  # the tracker of shared memory
+
+
+def test_ray_does_the_work_in_order():
+    pytest.importorskip("ray")
+    with spread_by("ray:2"):
+        found = list(share_out(pid, range(9)))  # more than one block
+    assert [place for place, _ in found] == list(range(9))
+    assert os.getpid() not in {who for _, who in found}
 
 
 def test_this_process_begins_and_the_cores_go_on(monkeypatch):

@@ -249,7 +249,7 @@ def test_the_commands(files, tmp_path):
 def test_a_study_records_the_caution_and_the_report_shows_it(files, tmp_path):
     stimuli = matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(16))
     asked = {"model": str(files["Q4_1"]), "stimuli": str(stimuli), "out": tmp_path / "run"}
-    where = {"sites": ("resid_post",), "positions": ("last",)}
+    where = {"sites": ("resid_post",), "positions": ("last",), "preset": "quick", "pairs": 2}
     settings = study.Settings.of(**asked, **where, chat_template="off")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

@@ -194,7 +194,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(verbs, "ROWS_AT_ONCE", 8)
+    monkeypatch.setattr(verbs, "TEXTS_AT_ONCE", 8)
 
 
 def job(run, chat_model, **how) -> reading.Job:
@@ -278,7 +278,7 @@ def test_a_sink_has_no_units_and_no_part_in_a_mean(run, chat_model, monkeypatch)
 def test_texts_that_are_too_long_are_named(planted_run):
     model, place = interp.load("planted", check=False), places.find_place(planted_run)
     long = " ".join(["river"] * 200)
-    rows = verbs.named(["the river", long])
+    rows = verbs.numbered_texts(["the river", long])
     with pytest.raises(DataError, match=r"text 2: the text has 200 tokens .* holds 128"):
         tokens.read_rows(model, place, rows)
     found, told = tokens.read_rows(model, place, rows, too_long="skip")

@@ -163,8 +163,7 @@ def faithfulness_curve(table: pd.DataFrame) -> Figure:
         chance(panel, 0.0, "nothing kept")
         panel.axhline(1.0, color=GREY, linewidth=0.8, label="the whole model")
         panel.set_title(label(name))
-        panel.set_xscale("log")
-        panel.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+        _share_axis(panel, sorted(set(numbers(own, "share"))))
     values = rows["value"].dropna()
     axes[0].set_ylim(min(-0.25, values.min() - 0.1), max(1.25, values.max() + 0.1))
     outer_labels(figure, axes, x="% of parts kept", y="faithfulness")
@@ -182,6 +181,17 @@ def faithfulness_curve(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _share_axis(panel: Axes, shares: Sequence[float]) -> None:
+    """A logarithmic axis in per cent: a tick at every share, or where they are many, per decade."""
+    panel.set_xscale("log")
+    if len(shares) <= _TICKS:
+        panel.set_xticks(shares, [f"{100 * share:g}" for share in shares])
+    else:
+        panel.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+    panel.minorticks_off()
+
+
+_TICKS = 4
 _REACHES = {"last": "last token", "all": "all tokens"}
 
 
