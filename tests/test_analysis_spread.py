@@ -80,7 +80,7 @@ def test_processes_do_the_work_in_order_and_end_with_the_block():
 def test_ray_does_the_work_in_order():
     pytest.importorskip("ray")
     with spread_by("ray:2"):
-        found = list(share_out(pid, range(9)))  # more than one block
+        found = list(share_out(lambda place: (place, os.getpid()), range(9)))  # several blocks
     assert [place for place, _ in found] == list(range(9))
     assert os.getpid() not in {who for _, who in found}
 

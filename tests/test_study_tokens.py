@@ -27,6 +27,7 @@ def conduct(model, out, rows, **settings):
         "out": out,
         "preset": "quick",
         "sites": SITES,
+        "positions": ("last_content",),
     }
     summary = study.run(study.Settings.of(**asked, **settings))
     assert not matched_pairs.not_run(summary["warnings"]), summary["warnings"]
