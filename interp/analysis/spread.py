@@ -13,7 +13,6 @@ process does inside `spread_by`.
 import os
 import re
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -111,12 +110,14 @@ def workers_here(place: Any) -> int:
 def _by_workers(
     work: Callable[[_Place], _Found], places: Iterator[_Place], count: int, *, ray: bool
 ) -> Iterator[_Found]:
-    calls = (joblib.delayed(_undisturbed)(work, place) for place in places)
+    calls = (joblib.delayed(_on_one_thread)(work, place) for place in places)
     if ray:
         yield from _by_ray(calls, count)
     elif (first := next(calls, None)) is not None:
         pool = joblib.Parallel(count, return_as="generator", pre_dispatch=count + 1)
-        yield from pool(chain([first], calls))
+        with _ctrl_c_held():  # the processes start here
+            found = pool(chain([first], calls))
+        yield from found
 
 
 def _by_ray(calls: Iterator[Any], count: int) -> Iterator[Any]:
@@ -130,11 +131,18 @@ def _by_ray(calls: Iterator[Any], count: int) -> Iterator[Any]:
                 yield from pool(block)
 
 
-def _undisturbed(work: Callable[[_Place], _Found], place: _Place) -> _Found:
-    """`work` in a worker: with one thread, and without heeding Ctrl-C, which the process that it
-    works for does.
+@contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Ctrl-C waits until the block ends. Processes that are started inside never hear it: that is
+    for the process that they work for.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _on_one_thread(work: Callable[[_Place], _Found], place: _Place) -> _Found:
     with threadpool_limits(1):
         return work(place)
