@@ -13,6 +13,7 @@ process does inside `spread_by`.
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -115,7 +116,7 @@ def _by_workers(
         yield from _by_ray(calls, count)
     elif (first := next(calls, None)) is not None:
         pool = joblib.Parallel(count, return_as="generator", pre_dispatch=count + 1)
-        with _ctrl_c_held():  # the processes start here
+        with _ctrl_c_ignored():  # the processes start here
             found = pool(chain([first], calls))
         yield from found
 
@@ -132,15 +133,18 @@ def _by_ray(calls: Iterator[Any], count: int) -> Iterator[Any]:
 
 
 @contextmanager
-def _ctrl_c_held() -> Iterator[None]:
-    """Ctrl-C waits until the block ends. Processes that are started inside never hear it: that is
-    for the process that they work for.
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Processes that are started inside never hear Ctrl-C: it is for the process that they work
+    for, which is deaf for that moment, too.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
 
 
 def _on_one_thread(work: Callable[[_Place], _Found], place: _Place) -> _Found:
