@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.causal.contributions import KINDS, Component
+from interp.causal.origins import named_origin, same_origin
 from interp.errors import ArtefactError
 from interp.files import read_regular, sha256_bytes, write_atomic
 from interp.models import LanguageModel
@@ -46,7 +47,7 @@ class Circuit:
 
     `provenance` says where it was found: the model with its digest, the battery's digest, the
     position, how the directions were fitted, the split and its seed, and the budget. Raises
-    `ArtefactError` for a node named twice, a negative place, or a number that is not finite.
+    `ArtefactError` for a part named twice, a negative place, or a number that is not finite.
     """
 
     emotion: str
@@ -69,7 +70,7 @@ class Circuit:
 
     @property
     def nodes(self) -> dict[str, tuple[CircuitPart, ...]]:
-        """Its nodes by kind: head, neuron."""
+        """Its parts by kind: head, neuron."""
         return {"head": self.heads, "neuron": self.neurons}
 
     @property
@@ -151,13 +152,11 @@ def check_circuit(model: LanguageModel, circuit: Circuit) -> None:
     of its provenance, or where it has none by model and revision.
     """
     made_for, here = circuit.provenance, model.provenance
-    keys = ("digest",) if made_for.get("digest") else ("model", "revision")
-    same = made_for.get(keys[0]) is not None and all(made_for.get(k) == here.get(k) for k in keys)
-    if not same:
+    if not same_origin(made_for, here):
         raise ArtefactError(
-            f"the circuit of {circuit.emotion} was found in {_named(made_for)}, and this is "
-            f"{_named(here)}: heads and neurons of two models do not correspond. Find it in this "
-            "model with `interp circuit`."
+            f"the circuit of {circuit.emotion} was found in {named_origin(made_for)}, and this is "
+            f"{named_origin(here)}: heads and neurons of two models do not correspond. Find it "
+            "in this model with `interp circuit`."
         )
     dims = model.dims
     sizes = {"head": (dims.n_heads, dims.d_head), "neuron": (dims.d_mlp, 1)}
@@ -189,8 +188,3 @@ def _circuit(told: Mapping[str, Any]) -> Circuit:
 
 def _text(told: Any, *, indent: int | None = None) -> str:
     return json.dumps(told, sort_keys=True, default=str, indent=indent, allow_nan=False)
-
-
-def _named(provenance: Mapping[str, Any]) -> str:
-    digest = str(provenance.get("digest") or "unknown")[:12]
-    return f"{provenance.get('model')} (revision {provenance.get('revision')}, digest {digest})"

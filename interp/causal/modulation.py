@@ -3,9 +3,9 @@ model reads and writes.
 
     z_l[h] += s shift_h,  u_l[n] += s shift_n
 
-with the mean paired difference of what each holds at the text's last token (`Node.shift`): at scale
-1 they are moved as far as the twins that found the circuit differ. Source: "Do LLMs Feel?" (Emotion
-Circuits).
+with the mean paired difference of what each holds at the text's last token (`CircuitPart.shift`):
+at scale 1 they are moved as far as the twins that found the circuit differ. Source: "Do LLMs Feel?"
+(Emotion Circuits).
 """
 
 from collections.abc import Sequence

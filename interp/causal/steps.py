@@ -10,7 +10,7 @@ that.
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from interp.causal.edits import add
 from interp.causal.forward import Encoded, run_forward
 from interp.causal.interventions import Intervention, Where
+from interp.causal.origins import named_origin, same_origin
 from interp.directions import Direction
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.models import LanguageModel
@@ -108,7 +109,7 @@ def check_direction(
             f"the direction was fitted at {direction.site}, not in the residual stream: it "
             "cannot be added there."
         )
-    made_for, here = _named(direction.provenance), _named(model.provenance)
+    made_for, here = named_origin(direction.provenance), named_origin(model.provenance)
     width = len(direction.vector)
     if width != model.dims.d_model:
         raise ArtefactError(
@@ -126,7 +127,7 @@ def check_direction(
         warnings.warn(
             f"steering along a direction in doubt, at {direction.site}: {doubt}", stacklevel=4
         )
-    if not (allow_foreign or _same_origin(direction.provenance, model.provenance)):
+    if not (allow_foreign or same_origin(direction.provenance, model.provenance)):
         raise ArtefactError(
             f"the direction was made for {made_for} and this is {here}: the coordinates of two "
             "models do not correspond, even at equal width. Fit it on this model, or pass "
@@ -198,15 +199,3 @@ def _one_a_prompt(scale: float | int | Sequence[float], n: int) -> Float[np.ndar
     if not np.isfinite(given).all():
         raise UsageError(f"the scale is {scale}: give a finite number; 0 leaves the text as it is.")
     return np.broadcast_to(given, (n,)).copy()
-
-
-def _same_origin(made_for: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
-    keys = ("digest",) if made_for.get("digest") else ("model", "revision")
-    return made_for.get(keys[0]) is not None and all(
-        made_for.get(key) == here.get(key) for key in keys
-    )
-
-
-def _named(provenance: Mapping[str, Any]) -> str:
-    digest = str(provenance.get("digest") or "unknown")[:12]
-    return f"{provenance.get('model')} (revision {provenance.get('revision')}, digest {digest})"
