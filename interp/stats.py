@@ -65,6 +65,11 @@ def numbered(groups: Labels) -> Int[np.ndarray, " item"]:
     return number[code.reshape(-1)]
 
 
+def mean_of(values: Float[np.ndarray, " item"]) -> Statistic:
+    """The mean of the values, as a function of the items' weights."""
+    return lambda weights: weights @ values / weights.sum(axis=1)
+
+
 def mean_interval(values: Float[np.ndarray, " item"], groups: Labels) -> Estimate:
     """The mean of `values`, with an interval over groups.
 

@@ -15,7 +15,7 @@ from interp.analysis.dependence import (
 )
 from interp.analysis.stats import heaviest_scenario, weighted_auroc
 from interp.shares import Share
-from interp.stats import Estimate, Statistic
+from interp.stats import Estimate, Statistic, mean_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def score(predictions: Predictions) -> list[dict[str, Any]]:
     """
     groups, wider = predictions.groups, predictions.inflation
     heaviest = heaviest_scenario(predictions.y, groups)
-    hits = _mean_statistic(_hits(predictions)), _balanced_statistic(predictions)
+    hits = mean_of(_hits(predictions)), _balanced_statistic(predictions)
     accuracy, balanced = (Share(one, wider, heaviest).estimate(groups) for one in hits)
     losses = _losses(predictions)
     found = {
@@ -107,7 +107,7 @@ def auroc_share(predictions: Predictions) -> Share:
 
 def missed_share(predictions: Predictions) -> Share:
     """The share of tested items that are not given their own label."""
-    return Share(_mean_statistic(1 - _hits(predictions)), predictions.inflation)
+    return Share(mean_of(1 - _hits(predictions)), predictions.inflation)
 
 
 def auroc_statistic(predictions: Predictions) -> Statistic:
@@ -155,10 +155,6 @@ def log_losses(
     1e-12.
     """
     return -np.log(np.maximum(probability[np.arange(len(place)), place], 1e-12))
-
-
-def _mean_statistic(values: np.ndarray) -> Statistic:
-    return lambda weights: weights @ values / weights.sum(axis=1)
 
 
 def _balanced_statistic(predictions: Predictions) -> Statistic:

@@ -27,7 +27,7 @@ from interp.chance import (
     strata_p,
 )
 from interp.shares import Share, share_difference
-from interp.stats import Labels, Statistic, mean_interval
+from interp.stats import Labels, mean_interval, mean_of
 
 ALL = "all"
 Arm = tuple[str, float]
@@ -58,14 +58,14 @@ def success_rows(
             {
                 **common,
                 "metric": "success",
-                **Share(_mean(own)).estimate(groups)._asdict(),
+                **Share(mean_of(own)).estimate(groups)._asdict(),
                 **tested,
             }
         )
         rivals = {} if control else {"unsteered": ("unsteered", 0.0), "random": ("random", scale)}
         for name, arm in rivals.items():
             if arm in reached:
-                above = share_difference(Share(_mean(own)), Share(_mean(reached[arm])), groups)
+                above = share_difference(Share(mean_of(own)), Share(mean_of(reached[arm])), groups)
                 rows.append(
                     {**common, "metric": "success_above", "target": name, **above._asdict()}
                 )
@@ -134,7 +134,3 @@ def _tested(
     least = least_strata_p([drawn.shape[1]] * len(drawn))
     p = strata_p(own.mean(axis=1), list(drawn))
     return {"p": p, "p_of": "random directions of the same length", "least_p": least}
-
-
-def _mean(values: Float[np.ndarray, " prompt"]) -> Statistic:
-    return lambda weights: weights @ values / weights.sum(axis=1)

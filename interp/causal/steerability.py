@@ -14,7 +14,7 @@ from jaxtyping import Float
 from interp.causal.pooled import ALL
 from interp.errors import StatisticsError
 from interp.shares import Share
-from interp.stats import EQUAL_WITHIN, Labels, mean_interval
+from interp.stats import EQUAL_WITHIN, Labels, mean_interval, mean_of
 
 PER_PROMPT = "prompt_slope"
 """The metric of the rows of single prompts."""
@@ -53,7 +53,7 @@ def steerability_rows(
         below = (found < 0).astype(float)
         estimates = {
             "slope": mean_interval(found, groups),
-            "anti_steerable": Share(_mean_of(below)).estimate(groups),
+            "anti_steerable": Share(mean_of(below)).estimate(groups),
         }
         rows += [
             {"emotion": emotion, "metric": metric, **one._asdict()}
@@ -64,7 +64,3 @@ def steerability_rows(
             for slope, item in zip(found.tolist(), items, strict=True)
         ]
     return rows
-
-
-def _mean_of(values: Float[np.ndarray, " prompt"]) -> Any:
-    return lambda weights: weights @ values / weights.sum(axis=1)

@@ -39,13 +39,12 @@ from interp.causal.steps import check_direction, random_like, step
 from interp.causal.words import word_scores
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.steering_arms import Candidate, site_of
-from interp.evaluation.steering_rows import mean_of
 from interp.models import LanguageModel
 from interp.progress import track
 from interp.results import TableRow, TableRows
 from interp.shares import Share
 from interp.sites import Site, site_columns
-from interp.stats import mean_interval
+from interp.stats import mean_interval, mean_of
 from stimuli.battery import Pairs, Stimulus
 
 YES = {"yes": ("yes", "Yes"), "no": ("no", "No")}

@@ -8,10 +8,10 @@ import numpy as np
 
 from interp.causal.pooled import ALL
 from interp.causal.steerability import Scores, steerability_rows
-from interp.evaluation.steering_rows import RATIO, Spoken, hits_of, known_mean, log_ratio, mean_of
+from interp.evaluation.steering_rows import RATIO, Spoken, hits_of, known_mean, log_ratio
 from interp.results import TableRows
 from interp.shares import Share
-from interp.stats import Labels
+from interp.stats import Labels, mean_of
 
 
 def tried_rows(tried: Sequence[Spoken], usual: Spoken, groups: Labels) -> TableRows:

@@ -18,7 +18,7 @@ from interp.evaluation.costs import Cost, fluency, harmonic, is_broken
 from interp.evaluation.relevance import Relevance, above_chance
 from interp.results import TableRow, TableRows
 from interp.shares import Share, share_difference
-from interp.stats import Labels, Statistic, mean_interval
+from interp.stats import Labels, mean_interval, mean_of
 
 Reached = Mapping[str, Float[np.ndarray, "emotion prompt"]]
 """Of each arm: how often it reaches each emotion from each prompt, 0 to 1."""
@@ -287,8 +287,3 @@ def hits_of(spoken: Sequence[Spoken], emotion: str, judge: str) -> Float[np.ndar
     """How often the judge finds the emotion behind each prompt, over several arms."""
     hits = [[float(said == emotion) for said in one.verdicts[judge]] for one in spoken]
     return np.array(hits).mean(axis=0)
-
-
-def mean_of(values: Float[np.ndarray, " prompt"]) -> Statistic:
-    """The mean of the values, as a function of the prompts' weights."""
-    return lambda weights: weights @ values / weights.sum(axis=1)
