@@ -3,6 +3,7 @@ terminal cannot be driven by.
 """
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interp.cli.printing import printable
+from interp.cli.printing import printable, show_json
 from interp.directions import Direction
 from interp.sites import Site
 from support import matched_pairs
@@ -231,6 +232,13 @@ def test_sites_and_doctor_of_a_model():
 
 def test_printable_shows_what_would_drive_a_terminal():
     assert printable("a\x1b[2J\u202eb") == "a<U+001B>[2J<U+202E>b"
+
+
+def test_what_was_not_measured_is_null_in_json(capsys):
+    """NaN and Infinity are no JSON: other readers refuse them."""
+    show_json({"rows": ({"value": math.nan, "n": 3}, {"value": math.inf}), "p": 0.5})
+    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert told == {"rows": [{"value": None, "n": 3}, {"value": None}], "p": 0.5}
 
 
 def test_the_process_exits_with_the_code_and_one_line(tmp_path):

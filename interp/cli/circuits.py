@@ -1,7 +1,5 @@
 """The command `circuit`, which finds circuits, writes them down and says what they are worth."""
 
-import json
-import math
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +7,7 @@ import click
 
 from interp.cli.loading import load_model
 from interp.cli.options import GroupedCommand, as_json, gathered
-from interp.cli.printing import show
+from interp.cli.printing import show, show_json
 from interp.errors import UsageError
 from interp.sentence_options import CircuitOptions
 
@@ -43,17 +41,10 @@ def circuit(asked: CircuitOptions, as_json: bool) -> None:
     rows = influence_of(material, searched, trials, n_pairs=asked.pairs)
     told = [_told(emotion, one.circuit, rows) for emotion, one in searched.items()]
     if as_json:
-        told_rows = [{name: _plain(value) for name, value in row.items()} for row in rows]
-        found = {"out": str(asked.out), "circuits": told, "rows": told_rows}
-        click.echo(json.dumps(found, indent=1, allow_nan=False))
+        show_json({"out": str(asked.out), "circuits": told, "rows": rows})
         return
     show(told, as_json=False)
     click.echo(asked.out)
-
-
-def _plain(value: Any) -> Any:
-    """A cell as JSON has it: what was not measured is null."""
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _emotions(text: str, known: tuple[str, ...]) -> list[str]:

@@ -1,12 +1,11 @@
 """The command that sets finished runs beside each other."""
 
-import json
 from pathlib import Path
 
 import click
 
 from interp.cli.options import as_json, seed
-from interp.cli.printing import printable, show
+from interp.cli.printing import printable, show, show_json
 
 
 @click.command()
@@ -35,7 +34,7 @@ def compare(runs: tuple[Path, ...], out: Path, maps: bool | None, seed: int, as_
 
     found = compare_runs(runs, out=out, maps=maps, seed=seed)
     if as_json:
-        click.echo(json.dumps(found, indent=1, default=str))
+        show_json(found)
         return
     for note in found["notes"]:
         click.echo(printable(note))

@@ -2,7 +2,6 @@
 where all is known.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import click
 
 from interp.cli.loading import load_model
 from interp.cli.options import argument, as_json, gathered, seed
-from interp.cli.printing import printable, show
+from interp.cli.printing import printable, show, show_json
 from interp.defaults import CALIBRATIONS
 from interp.files import make_folder, write_atomic
 from interp.settings import ModelOptions
@@ -110,7 +109,7 @@ def env(as_json: bool) -> None:
 
     facts = environment()
     if as_json:
-        click.echo(json.dumps(facts, indent=1))
+        show_json(facts)
         return
     widest = max(map(len, facts))
     for name, value in facts.items():

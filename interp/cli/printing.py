@@ -3,6 +3,7 @@ that drives a terminal.
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -26,7 +27,7 @@ def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool, err: bool = False)
     """Print rows: a JSON list, or a table for people (on stderr, if `err`)."""
     rows = list(rows)
     if as_json:
-        click.echo(json.dumps(rows, indent=1, default=str, allow_nan=True))
+        show_json(rows)
         return
     from rich import box
     from rich.console import Console
@@ -40,6 +41,21 @@ def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool, err: bool = False)
     for row in rows:
         grid.add_row(*(Text(_cell(row.get(column))) for column in columns))
     Console(width=None if sys.stdout.isatty() else 160, stderr=err).print(grid)
+
+
+def show_json(told: Any) -> None:
+    """Print it as JSON. A number that is not finite (nothing was measured) is null there: JSON has
+    no other word for it.
+    """
+    click.echo(json.dumps(_finite(told), indent=1, default=str, allow_nan=False))
+
+
+def _finite(told: Any) -> Any:
+    if isinstance(told, Mapping):
+        return {name: _finite(value) for name, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [_finite(value) for value in told]
+    return None if isinstance(told, float) and not math.isfinite(told) else told
 
 
 def _cell(value: Any) -> str:

@@ -1,6 +1,5 @@
 """The command `read`: any texts, token by token, along the directions of a finished run."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import click
 
 from interp.cli.options import GroupedCommand, as_json, gathered, options
-from interp.cli.printing import printable, show
+from interp.cli.printing import printable, show, show_json
 from interp.errors import UsageError
 from interp.files import write_atomic
 from interp.settings import ModelOptions, split
@@ -115,7 +114,7 @@ def _print(found: Any, said: Mapping[str, Any]) -> None:
     written = [str(path) for path in (said["out"], said["html"]) if path is not None]
     if said["as_json"]:
         facts = {"place": found.place.facts(), "rows": found.n, "files": written}
-        click.echo(json.dumps({**facts, "told": found.told, "readings": found.rows()}, indent=1))
+        show_json({**facts, "told": found.told, "readings": found.rows()})
         return
     rows = found.rows()
     show(rows[:_SHOWN], as_json=False)

@@ -2,13 +2,12 @@
 `register` seals some of it.
 """
 
-import json
 from pathlib import Path
 
 import click
 
 from interp.cli.options import as_json
-from interp.cli.printing import printable, show
+from interp.cli.printing import printable, show, show_json
 from interp.cli.study import KNOWN_IN_FILES
 
 
@@ -43,7 +42,7 @@ def register(config: Path, as_json: bool) -> None:
     made = study.register(asked)
     if as_json:
         told = {"registration": str(made.path), "sha256": made.sha256, **made.content}
-        click.echo(json.dumps(told, indent=1))
+        show_json(told)
         return
     for mark in asked.claims:
         click.echo(f"{mark.told}: {printable(mark.claim)}")

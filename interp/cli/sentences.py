@@ -3,7 +3,6 @@ emotion's direction, `chat` talks with a model that is steered, `control-vector`
 for llama.cpp.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -15,7 +14,7 @@ import click
 from interp.cli import side_by_side
 from interp.cli.loading import load_model
 from interp.cli.options import GroupedCommand, as_json, gathered, single
-from interp.cli.printing import printable, show
+from interp.cli.printing import printable, show, show_json
 from interp.errors import DataError, UsageError
 from interp.files import read_regular
 from interp.options import options_of
@@ -78,7 +77,7 @@ def steer(
     rows = sentence.compare(by.model, said, by.wanted.choices()) if compare else []
     if as_json:
         texts = sentence.as_rows(given, said, rows)
-        click.echo(json.dumps({**by.facts, "texts": texts}, indent=1, allow_nan=False))
+        show_json({**by.facts, "texts": texts})
         return
     side_by_side.show(given, said.texts)
     click.echo(printable(by.told))

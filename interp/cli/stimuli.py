@@ -1,6 +1,5 @@
 """The group `stimuli`: batteries listed, shown, converted, audited, and tried on a model."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import click
 
 from interp.cli.loading import load_model
 from interp.cli.options import argument, as_json, gathered, seed, texts
-from interp.cli.printing import printable, show
+from interp.cli.printing import printable, show, show_json
 from interp.errors import DataError, UsageError
 from interp.settings import ModelOptions, TextOptions
 
@@ -84,7 +83,7 @@ def audit_stimuli(
 
     result = audit.audit_battery(asked, seed=seed)
     if as_json:
-        click.echo(json.dumps(audit.content(result), indent=1))
+        show_json(audit.content(result))
     else:
         show((rule.row() for rule in result.rules), as_json=False)
         show(result.baselines, as_json=False)

@@ -2,7 +2,6 @@
 drawn again.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from interp.cli.loading import refuse_unknown
 from interp.cli.options import Command, GroupedCommand, gathered, options
-from interp.cli.printing import printable, show
+from interp.cli.printing import printable, show, show_json
 from interp.cli.settings_file import Given, files_of_settings
 from interp.cli.side_by_side import show_texts
 from interp.errors import UsageError
@@ -241,7 +240,7 @@ def _study(
         show(upkeep.repair(settings.out / "activations"), as_json=False, err=call.as_json)
     summary = study.run(settings, stages=names, registration=given.registration)
     if call.as_json:
-        click.echo(json.dumps(summary, indent=1, default=str))
+        show_json(summary)
     else:
         for finding in summary["findings"]:
             click.echo(_told(finding, registered=summary["registration"] is not None))

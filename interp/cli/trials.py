@@ -2,14 +2,13 @@
 `score-sheet` reads what people say of its texts, `introspect` asks the model about what is added.
 """
 
-import json
 from pathlib import Path
 
 import click
 
 from interp.cli import side_by_side
 from interp.cli.options import GroupedCommand, as_json, gathered
-from interp.cli.printing import show
+from interp.cli.printing import show, show_json
 from interp.options import options_of
 from interp.sentence_options import IntrospectionOptions, SentenceOptions, TrialOptions
 
@@ -44,7 +43,7 @@ def trial(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
     rows = arm_rows(tables[SCORES])
     texts = [one._asdict() for one in before_and_after(tables[STEERED_TEXTS])]
     if as_json:
-        click.echo(json.dumps({"out": str(how.out), "arms": rows, "texts": texts}, indent=1))
+        show_json({"out": str(how.out), "arms": rows, "texts": texts})
         return
     show(rows, as_json=False)
     side_by_side.show_texts(texts)
@@ -71,7 +70,7 @@ def asking(asked: SentenceOptions, how: IntrospectionOptions, as_json: bool) -> 
 
     said = said_of(run_introspection(asked, how))
     if as_json:
-        click.echo(json.dumps({"out": str(how.out), "said": said}, indent=1))
+        show_json({"out": str(how.out), "said": said})
         return
     click.echo("\n".join([*said, str(how.out)]))
 
@@ -97,7 +96,7 @@ def score_sheet(sheets: tuple[Path, ...], run: Path, as_json: bool) -> None:
     scores = score_sheets(sheets, run)
     arms, kappas = arm_rows(scores), agreed(scores)
     if as_json:
-        click.echo(json.dumps({"arms": arms, "agreement": kappas}, indent=1))
+        show_json({"arms": arms, "agreement": kappas})
         return
     show(arms, as_json=False)
     show(kappas, as_json=False)
