@@ -12,6 +12,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from interp.analysis import spread as spreading
 from interp.analysis.design import Design
@@ -99,6 +100,15 @@ def test_short_work_starts_no_process():
     with spread_by("cores"):
         assert {who for _, who in share_out(pid, range(5))} == {os.getpid()}
     assert {who for _, who in share_out(pid, range(5))} == {os.getpid()}
+
+
+def test_a_block_without_workers_leaves_those_of_others():
+    """Who uses joblib beside interp keeps their processes."""
+    theirs = get_reusable_executor(max_workers=1)
+    with spread_by("cores"):
+        list(share_out(pid, range(5)))
+    assert theirs.submit(pid, 1).result()[0] == 1  # raises where it was shut down
+    theirs.shutdown(kill_workers=True)
 
 
 def test_an_error_keeps_its_name():

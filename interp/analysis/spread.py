@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -47,7 +48,16 @@ _BLOCK = 4
 
 _KNOWN = re.compile(rf"{SERIAL}|{CORES}|(processes|ray):[1-9]\d{{0,3}}")
 
-_executor: ContextVar[str] = ContextVar("executor", default=SERIAL)
+
+@dataclass(slots=True)
+class _Spread:
+    """A block of `spread_by`: its executor, and whether processes of its own were started."""
+
+    executor: str
+    started: bool = False
+
+
+_spread: ContextVar[_Spread] = ContextVar("spread")
 
 
 def check_analysts(executor: str) -> None:
@@ -66,16 +76,18 @@ def spread_by(executor: str) -> Iterator[None]:
     and room for.
 
     All compute with one thread: the fits are small, and a second thread waits more than it works.
-    Workers end with the block. Raises as `check_analysts`.
+    Workers end with the block; where it started none, joblib's own are left alone. Raises as
+    `check_analysts`.
     """
     check_analysts(executor)
-    token = _executor.set(executor)
+    block = _Spread(executor)
+    token = _spread.set(block)
     try:
         with threadpool_limits(1):
             yield
     finally:
-        _executor.reset(token)
-        if executor.startswith(("processes", CORES)):
+        _spread.reset(token)
+        if block.started:
             get_reusable_executor(max_workers=1, reuse=True).shutdown(kill_workers=True)
 
 
@@ -86,16 +98,20 @@ def share_out(work: Callable[[_Place], _Found], places: Iterable[_Place]) -> Ite
     raised here.
     """
     waiting = iter(places)
-    kind, _, number = _executor.get().partition(":")
+    block = _spread.get(_Spread(SERIAL))
+    kind, _, number = block.executor.partition(":")
+    if kind == "ray":
+        yield from _by_ray(_calls(work, waiting), int(number))
+        return
     if number:
-        yield from _by_workers(work, waiting, int(number), ray=kind == "ray")
+        yield from _by_processes(_calls(work, waiting), int(number), block)
         return
     start = time.monotonic()
     for place in waiting:
         yield work(place)
         late = kind == CORES and time.monotonic() - start > WORTH_WORKERS
         if late and (count := workers_here(place)) > 1:
-            yield from _by_workers(work, waiting, count, ray=False)
+            yield from _by_processes(_calls(work, waiting), count, block)
 
 
 def workers_here(place: Any) -> int:
@@ -108,17 +124,20 @@ def workers_here(place: Any) -> int:
     return max(1, min(joblib.cpu_count(), int(free / 4 / each)))
 
 
-def _by_workers(
-    work: Callable[[_Place], _Found], places: Iterator[_Place], count: int, *, ray: bool
-) -> Iterator[_Found]:
-    calls = (joblib.delayed(_on_one_thread)(work, place) for place in places)
-    if ray:
-        yield from _by_ray(calls, count)
-    elif (first := next(calls, None)) is not None:
-        pool = joblib.Parallel(count, return_as="generator", pre_dispatch=count + 1)
-        with _ctrl_c_ignored():  # the processes start here
-            found = pool(chain([first], calls))
-        yield from found
+def _calls(work: Callable[[_Place], Any], places: Iterator[_Place]) -> Iterator[Any]:
+    """The calls that joblib hands out, one of each place."""
+    return (joblib.delayed(_on_one_thread)(work, place) for place in places)
+
+
+def _by_processes(calls: Iterator[Any], count: int, block: _Spread) -> Iterator[Any]:
+    """The results of joblib's `calls` by processes of this machine; none is started for none."""
+    if (first := next(calls, None)) is None:
+        return
+    block.started = True
+    pool = joblib.Parallel(count, return_as="generator", pre_dispatch=count + 1)
+    with _ctrl_c_ignored():  # the processes start here
+        found = pool(chain([first], calls))
+    yield from found
 
 
 def _by_ray(calls: Iterator[Any], count: int) -> Iterator[Any]:
