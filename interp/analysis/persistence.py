@@ -8,11 +8,12 @@ behind them, of scenarios that it has not seen:
 
 Z and y are of offset 0 and of the training scenarios alone, so that nothing of the continuation is
 ever learned from. At each offset the scores of one fold are compared with each other (AUROC): what
-the continuation itself adds is the same on both sides of a pair. Beside it stands a probe that was
-fitted at offset k itself: where it still reads what the probe of the text's end no longer does, the
-state is there in another form. The margin, how much higher the
+the continuation itself adds is the same on both sides of a pair. The margin, how much higher the
 affective texts score than their twins, is told as a share of that at offset 0 (`retained`); the
 half-life is the offset at which it falls to one half.
+
+Beside it stands a probe that was fitted at offset k itself. Where it still reads what the probe of
+the text's end no longer does, the state may be there in another form. It has no p of its own.
 
 p refits the probe for every relabelling of scenarios (`Design.relabel`), the labels changed at all
 offsets at once, and is corrected over the offsets (Westfall & Young 1993). Attention may look back

@@ -173,7 +173,7 @@ SECTION = Section(
             reading=(
                 "The further right the curve stays above the shuffled labels, the longer the state "
                 "lasts. At 0 stands the text's own last token. Where a probe that was fitted at an "
-                "offset itself lies far above it, the state is there in another form."
+                "offset itself lies far above it, the state may be there in another form."
             ),
         ),
     ),
