@@ -123,6 +123,14 @@ class SentenceOptions:
         check(self)
 
 
+_EMOTIONS = about("Emotions between commas; unsaid, all of them.", parse=split)
+_LAYERS = about(
+    "Layers to choose among. By default the middle one and two thirds of the way up.",
+    parse=layers_of,
+)
+_SCALES = about("Strengths to choose among, in --unit.", parse=numbers_of)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialOptions:
     """What is evaluated; see `interp.evaluation.steering.SteeringTrial`."""
@@ -130,20 +138,9 @@ class TrialOptions:
     GROUP: ClassVar[str] = "Study"
 
     out: Path = field(metadata=about("The folder for tables, figure and record; a new one."))
-    emotions: tuple[str, ...] = field(
-        default=(), metadata=about("Emotions between commas; unsaid, all of them.", parse=split)
-    )
-    layers: tuple[int, ...] = field(
-        default=(),
-        metadata=about(
-            "Layers to choose among. By default the middle one and two thirds of the way up.",
-            parse=layers_of,
-        ),
-    )
-    scales: tuple[float, ...] = field(
-        default=(0.7, 1.0, 1.3),
-        metadata=about("Strengths to choose among, in --unit.", parse=numbers_of),
-    )
+    emotions: tuple[str, ...] = field(default=(), metadata=_EMOTIONS)
+    layers: tuple[int, ...] = field(default=(), metadata=_LAYERS)
+    scales: tuple[float, ...] = field(default=(0.7, 1.0, 1.3), metadata=_SCALES)
     judge: str | None = field(
         default=None,
         metadata=about(
@@ -177,7 +174,6 @@ class TrialOptions:
             "unless this is given."
         ),
     )
-
     sheet: Path | None = field(
         default=None,
         metadata=about(
@@ -197,20 +193,9 @@ class IntrospectionOptions:
     GROUP: ClassVar[str] = "Study"
 
     out: Path = field(metadata=about("The folder for tables, figures and record; a new one."))
-    emotions: tuple[str, ...] = field(
-        default=(), metadata=about("Emotions between commas; unsaid, all of them.", parse=split)
-    )
-    layers: tuple[int, ...] = field(
-        default=(),
-        metadata=about(
-            "Layers to choose among. By default the middle one and two thirds of the way up.",
-            parse=layers_of,
-        ),
-    )
-    scales: tuple[float, ...] = field(
-        default=(0.5, 1.0, 2.0),
-        metadata=about("Strengths to choose among, in --unit.", parse=numbers_of),
-    )
+    emotions: tuple[str, ...] = field(default=(), metadata=_EMOTIONS)
+    layers: tuple[int, ...] = field(default=(), metadata=_LAYERS)
+    scales: tuple[float, ...] = field(default=(0.5, 1.0, 2.0), metadata=_SCALES)
     n_pairs: int = field(default=32, metadata=about("Pairs of texts, at most.", least=4))
 
     def __post_init__(self) -> None:

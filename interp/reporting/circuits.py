@@ -52,6 +52,7 @@ from interp.reporting.style import (
 _SUBLAYERS = {"attn_out": "attention", "mlp_out": "MLP"}
 _ARMS = {"": "circuit's order", "single": "by single ablation", "random": "random, same layers"}
 _LINES = {"": "-", "single": "--", "random": ":"}
+_REACHES = {"last": "last token", "all": "all tokens"}
 
 _INFLUENCE = "Where a dose of each emotion reaches the end of the model"
 _SLOPE = (
@@ -62,6 +63,15 @@ _INFLUENCE_OF_MANY = MapTexts(_INFLUENCE, "influence", 0.0, "layer", "layer", _S
 
 COUNTED_LAYERS = 40
 """Layers up to which each cell of the allocation has its number written in it."""
+
+_TICKS = 4
+"""Shares up to which each has a tick of its own."""
+
+_NEURONS_DRAWN, _HEADS_NAMED = 8, 30
+"""Neurons of a layer that are drawn, and heads of a circuit up to which each has its number."""
+
+_STEP = 0.55
+"""How far apart the parts of a layer are drawn."""
 
 
 @styled
@@ -191,10 +201,6 @@ def _share_axis(panel: Axes, shares: Sequence[float]) -> None:
     panel.minorticks_off()
 
 
-_TICKS = 4
-_REACHES = {"last": "last token", "all": "all tokens"}
-
-
 def _curve_panels(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The rows of each panel, with its title: all emotions together at each reach, and each alone
     at the last token, up to twelve of them; where there are none of all, each at each reach.
@@ -269,10 +275,6 @@ def _mirrored(rows: pd.DataFrame, name: str, names: list[str]) -> pd.DataFrame:
     one, other, values = column(rows, "emotion"), column(rows, "target"), numbers(rows, name)
     cells = matrix(one, other, values, names, names)
     return cells.where(cells.notna(), cells.T)
-
-
-_NEURONS_DRAWN, _HEADS_NAMED = 8, 30
-_STEP = 0.55
 
 
 @styled

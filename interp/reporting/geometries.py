@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.formatting import decimals, label, number, p_value, whole
+from interp.reporting.many import square_height
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.select import (
     best,
@@ -36,9 +37,6 @@ from interp.reporting.style import (
 
 MOST_NAMED = 40
 """Emotions of a map that have their names beside them."""
-
-_MOST_HIGH = 6.5
-"""Inches that a matrix of many emotions may be high."""
 
 
 @styled
@@ -158,8 +156,7 @@ def emotion_similarity(table: pd.DataFrame) -> Figure:
     """
     rows = deepest(select(table, metric="centred_cosine"))
     names = _round_order(table, rows)
-    high = min(0.3 * len(names) + 1.3, _MOST_HIGH)
-    figure, axes = facets(1, columns=1, height=high, width=6.4)
+    figure, axes = facets(1, columns=1, height=square_height(len(names)), width=6.4)
     heat(axes[0], square(rows, names), limit=1.0)
     others = rows[column(rows, "emotion") != column(rows, "target")]["value"].mean()
     axes[0].set_title(f"{place(rows)}, mean off the diagonal {number(float(others))}")
