@@ -1,5 +1,7 @@
 """Geometry in the report: what may be said, beside the words; figures of many emotions."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,19 @@ def test_figures_of_many_emotions_can_be_read():
         assert figure.get_size_inches()[1] < 9
     points = draw("emotion_map", geometry(EMOTIONS)).axes[0]
     assert {text.get_text() for text in points.texts} == set(EMOTIONS)
+
+
+def test_names_of_near_dots_do_not_lie_over_each_other():
+    """A small map of two dots that nearly touch, and one far away."""
+    near = geometry(EMOTIONS[:3])
+    places = {EMOTIONS[0]: (0.0, 0.0), EMOTIONS[1]: (0.02, 0.01), EMOTIONS[2]: (1.0, 1.0)}
+    mine = near["metric"] == "axis_place"
+    at = [places[who][int(axis) - 1] for who, axis in near[mine][["emotion", "axis"]].to_numpy()]
+    near.loc[mine, "value"] = at
+    figure = draw("emotion_map", near)
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_the_map_of_sites_and_its_neighbours_show_the_table(table):

@@ -92,13 +92,11 @@ def emotion_map(table: pd.DataFrame) -> Figure:
         axis = numbers(own, "axis").map(whole)
         at = matrix(column(own, "emotion"), axis, own["value"], names, ["1", "2"])
         few = len(names) <= MOST_NAMED
-        for number_, (name, (x, y)) in enumerate(at.iterrows()):
+        for number_, (x, y) in enumerate(at.to_numpy()):
             seen = look(number_ if few else 0)
             panel.plot(x, y, seen.marker, color=seen.colour, markersize=5)
-            if few:
-                panel.annotate(
-                    label(str(name)), (x, y), (3, 3), textcoords="offset points", fontsize=7.5
-                )
+        if few:
+            _name_dots(panel, at)
         for line in (panel.axhline, panel.axvline):
             line(0.0, color=GREY, linewidth=0.6, zorder=0)
         panel.margins(0.22)
@@ -115,6 +113,26 @@ def emotion_map(table: pd.DataFrame) -> Figure:
         unit="pairs",
     )
     return figure
+
+
+def _name_dots(panel: Axes, at: pd.DataFrame) -> None:
+    """The name of each dot, on the side that is away from the dot next to it."""
+    dots = at.to_numpy()
+    apart = (dots[:, None] - dots) / np.ptp(dots, axis=0).clip(min=1e-12)
+    far = np.hypot(*apart.T).T + np.where(np.eye(len(dots)) == 1, np.inf, 0.0)
+    for name, dot, away in zip(
+        at.index, dots, apart[np.arange(len(dots)), far.argmin(axis=1)], strict=True
+    ):
+        right, up = away >= 0
+        panel.annotate(
+            label(str(name)),
+            dot,
+            (3 if right else -3, 3 if up else -3),
+            textcoords="offset points",
+            ha="left" if right else "right",
+            va="bottom" if up else "top",
+            fontsize=7.5,
+        )
 
 
 def _axis_name(table: pd.DataFrame, own: pd.DataFrame, axis: str) -> str:

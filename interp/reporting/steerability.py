@@ -88,7 +88,9 @@ def steering_slopes(table: pd.DataFrame) -> Figure:
         title="How much each prompt is moved by more steering",
         caption="Each dot is a prompt: the least-squares slope of its score against the strength. "
         "Bars: mean slopes with 95 % intervals over scenarios. In orange, left of zero, prompts "
-        "that move the other way; their share stands at the right, with its interval." + fewer,
+        "that move the other way; their share stands at the right, with its interval. A "
+        "slope tells how evenly prompts are moved, not how far: a prompt that a small strength "
+        "moves fully has a small slope." + fewer,
         rows=select(rows, metric="slope"),
         unit="prompts",
     )

@@ -287,7 +287,9 @@ SECTION = Section(
             reading=(
                 "Dots to the right of zero: texts after which the emotion's words become likelier "
                 "the more is added. Orange dots go the other way: a mean above zero says nothing "
-                "of those. Under random directions a mean of zero is to be expected."
+                "of those. Where random directions lie to the right of zero, too, any push makes "
+                "these words likelier: the figure of the doses tells how far the own direction is "
+                "ahead at each strength."
             ),
             needs={"metric": "prompt_slope"},
         ),
