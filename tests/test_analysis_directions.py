@@ -14,6 +14,7 @@ import pytest
 from interp import array_files
 from interp.analysis import directions, methods
 from interp.analysis.directions import fit, fit_groups, separation
+from interp.analysis.emotion_directions import saturated
 from interp.analysis.methods import DIRECTIONS
 from interp.array_files import card_path
 from interp.directions import Direction
@@ -404,3 +405,8 @@ def test_bad_rows_are_refused() -> None:
     spoilt[4, 0] = np.inf
     with pytest.raises(DataError, match="1 neutral rows are not finite, first pair 4"):
         fit(affective, spoilt, site=SITE, labels=LABELS)
+
+
+def test_sites_that_tell_as_much_as_the_best_are_kept_in_their_order():
+    low, best, near = (Site("resid_post", layer) for layer in range(3))
+    assert saturated({low: 0.93, best: 0.95, near: 0.945}) == (best, near)

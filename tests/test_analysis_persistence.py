@@ -5,6 +5,7 @@ that is not there.
 import numpy as np
 import pytest
 
+from interp.analysis.dependence import drawn_inflation, shared_inflation
 from interp.analysis.folds import grouped_folds
 from interp.analysis.persistence import follow, half_life, retained
 from interp.analysis.persistence_rows import persistence_rows
@@ -78,6 +79,21 @@ def test_a_state_in_another_form_is_read_by_a_probe_of_its_own():
     assert own["ci_low"] > 0.8
     assert across["value"] < 0.7
     assert told.p[1] > 0.05
+
+
+def test_a_probe_of_its_own_is_that_of_its_offset_alone():
+    states, y, groups = made((1, 0.2), seed=7)
+    told = follow(states, y, groups, offsets=(0, 1))
+    for at in (0, 1):
+        alone = follow(states[:, [at]], y, groups, offsets=(0,)).told[0]
+        np.testing.assert_allclose(told.own[at].probability, alone.probability, atol=1e-6)
+
+
+def test_the_texts_that_taught_count_as_drawn_for_what_stands_behind_them():
+    first, behind = followed((0.2, 0.2), noise=1.0, seed=3).told
+    assert first.inflation == shared_inflation(first.influence)
+    assert behind.inflation == drawn_inflation(behind.influence)
+    assert behind.inflation != shared_inflation(behind.influence)
 
 
 def test_scores_are_those_of_a_ridge_regression_written_out():

@@ -95,6 +95,12 @@ def test_like_stands_beside_like():
     assert sorted(many.alike_beside(likeness)) == list(range(15))
 
 
+def test_neighbours_on_a_line_are_neighbours_in_the_order():
+    places = np.random.default_rng(1).uniform(size=30)
+    order = places[many.alike_beside(-np.abs(places[:, None] - places))]
+    assert len(set(np.sign(np.diff(order)))) == 1
+
+
 def test_the_heads_of_many_emotions_are_those_that_do_most(tables):
     table = tables["contributions"]
     heads = table[table["component"] == "head"]

@@ -4,6 +4,7 @@ text.
 
 import warnings
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ import torch
 
 import stimuli
 from interp import study
-from interp.causal.continued import read_continued, same_behind
+from interp.causal.continued import Continued, read_continued, same_behind
 from interp.causal.forward import Encoded
 from interp.errors import StatisticsError
 from interp.results import read_table
 from interp.sites import Site
+from interp.study import persistence
+from interp.study.folder import Study
 from interp.study.persistence import followed_pairs
 from stimuli.battery import Pair, Pairs, Stimulus
 
@@ -101,6 +104,21 @@ def test_a_text_whose_continuation_becomes_other_tokens_is_told():
     assert same_behind(rows, ["a"] * 3, 3).tolist() == [True, True, False]
     assert same_behind(rows, ["a"] * 3, 1).all()
     assert same_behind(rows, ["a", "a", "b"], 3).all()  # another continuation
+
+
+@pytest.mark.parametrize("other", [1, 4], ids=["affective", "neutral"])
+def test_a_pair_is_left_out_where_one_of_its_continuations_differs(monkeypatch, battery, other):
+    """The three affective texts come first, then their neutral twins."""
+    pairs = Pairs(list(battery.pairs())[:3])
+    states = np.arange(6.0).reshape(6, 1, 1)
+    read = Continued((0,), states, np.arange(6) != other)
+    monkeypatch.setattr(persistence, "read_continued", lambda *_, **__: read)
+    monkeypatch.setattr(persistence, "continuations_for", lambda _: ["And then"])
+    at_work = Mock(spec=Study, settings=Mock(limits=Mock(offsets=1)))
+    with pytest.warns(UserWarning, match="left out 1 of 3 pairs"):
+        found, kept = persistence._read(at_work, pairs, SITE)
+    assert list(kept) == [pairs[0], pairs[2]]
+    assert found.states.ravel().tolist() == [0, 2, 3, 5]
 
 
 def test_scenarios_are_kept_whole_until_every_emotion_has_enough():
