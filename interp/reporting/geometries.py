@@ -126,7 +126,7 @@ def _name_dots(panel: Axes, at: pd.DataFrame) -> None:
         right, up = away >= 0
         panel.annotate(
             label(str(name)),
-            dot,
+            (dot[0], dot[1]),
             (3 if right else -3, 3 if up else -3),
             textcoords="offset points",
             ha="left" if right else "right",
