@@ -49,6 +49,11 @@ class Estimate(NamedTuple):
     ci_high: float
     n: int
 
+    def widened(self, factor: float) -> "Estimate":
+        """The same value, its bounds `factor` times as far away."""
+        low, high = (self.value + factor * (one - self.value) for one in self[1:3])
+        return Estimate(self.value, low, high, self.n)
+
 
 def codes(labels: Labels) -> Int[np.ndarray, " item"]:
     """Labels as integers 0, 1, ... in sorted order of the labels."""

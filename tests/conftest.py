@@ -61,6 +61,14 @@ def chat_tokenizer(chat_folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(chat_folder)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole studies end without figures and a page: to draw them takes longer than a tiny study."""
+    from interp.study import runs
+
+    monkeypatch.setattr(runs, "report", lambda out: out / "not drawn")
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """torch computes with one thread, as workers are told to: equal digits need equal threads."""

@@ -349,6 +349,7 @@ def test_doctor_and_sites_ask_nothing_of_a_template(chat_folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_study_under_a_template_reads_directions_where_it_edits(chat_folder, tmp_path):
     path = matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(16))
@@ -359,6 +360,7 @@ def test_a_study_under_a_template_reads_directions_where_it_edits(chat_folder, t
         out=tmp_path / "run",
         chat_template="on",
         sites=sites,
+        preset="quick",
     )
     summary = study.run(settings)
     assert not matched_pairs.not_run(summary["warnings"])

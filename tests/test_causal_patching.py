@@ -126,7 +126,7 @@ def test_the_p_of_what_is_restored_lets_every_fold_choose_anew():
     small = np.array([row["p"] <= 0.05 for row in found])
     assert 0.01 <= small.mean() <= 0.10  # nominal .05, binomial error .015
     above = np.array([row["ci_low"] > 0 for row in found])
-    assert (above & small).mean() <= 0.07 < above.mean()
+    assert above.mean() <= 0.07  # .14 where the choice is not counted
 
 
 def test_the_site_that_is_one_by_construction_is_never_chosen():

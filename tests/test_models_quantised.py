@@ -236,10 +236,13 @@ def test_comparisons_of_runs_warn(quantised, exact):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_keeps_the_warning_and_says_what_was_not_run(quantised, tmp_path):
     stimuli = matched_pairs.write(tmp_path / "pairs.jsonl", matched_pairs.rows(16))
     asked = {"model": str(quantised), "stimuli": str(stimuli), "out": tmp_path / "run"}
-    settings = study.Settings(**asked, sites=("resid_post", "z", "post"), positions=("last",))
+    settings = study.Settings(
+        **asked, sites=("resid_post", "z", "post"), positions=("last",), preset="quick"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         summary = study.run(settings)

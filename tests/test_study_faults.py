@@ -70,6 +70,7 @@ def conduct(settings: study.Settings, **how: object) -> dict:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_one_text_without_numbers_changes_no_other_number(broken, tiny_folder, rows, tmp_path):
     """As a study of the battery without its pair, by the model before it was broken."""
     whole = matched_pairs.write(tmp_path / "whole.jsonl", rows)

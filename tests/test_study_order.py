@@ -81,6 +81,7 @@ def test_a_preset_keeps_the_same_texts_in_any_order(name) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_a_permutation_of_the_rows_changes_no_number_of_a_study(tmp_path) -> None:
     battery = stimuli.load("planted")
     items = list(battery.items)

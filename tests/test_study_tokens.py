@@ -50,6 +50,7 @@ def closing(folder, path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_tokenizer_that_closes_texts_changes_no_number_of_a_study(tiny_folder, tmp_path):
     rows = [
@@ -70,6 +71,7 @@ def test_a_tokenizer_that_closes_texts_changes_no_number_of_a_study(tiny_folder,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_texts_that_are_cut_go_through_all_stages(tiny_folder, tmp_path, side):

@@ -162,10 +162,8 @@ def cross_fit(
         projected[held] = (affective[held] - neutral[held]).astype(np.float64) @ vector
         centre = (affective[~held].mean(axis=0) + neutral[~held].mean(axis=0)) / 2
         low_side[held] = (neutral[held] - centre).astype(np.float64) @ vector
-    value, low, high, n = mean_interval(projected, groups)
     wider = fold_inflation(affective, neutral, groups, deal[group], method=method)
-    length = Estimate(value, value + wider * (low - value), value + wider * (high - value), n)
-    return CrossFit(length, low_side)
+    return CrossFit(mean_interval(projected, groups).widened(wider), low_side)
 
 
 def fold_inflation(

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 from interp.chance import LEAST_P, benjamini_hochberg, flips, permutation_p, sign_flip
+from interp.choices import choice_inflation, choose_by_folds
 from interp.sites import Site, site_columns
 from interp.stats import group_sums, mean_interval, numbered, ratio_interval
 
@@ -103,10 +104,9 @@ def nested_restoration(
 
     Scenarios are dealt into folds. Each fold is told of at the site where the others restore most,
     so that no site was chosen by what it is told of; the row's place is the one that most folds
-    chose (`chosen_by`). The interval is Fieller's over scenarios. It knows nothing of other
-    choices: where no site surely restores most it is too narrow, which is why `p` stands beside it,
-    one-sided, that no site restores anything. Scenarios' signs are flipped, the same at all sites,
-    and every fold chooses anew. No row below 5 scenarios.
+    chose (`chosen_by`). The interval is Fieller's over scenarios, wider by what the choice costs
+    (`interp.choices`). `p` is one-sided, that no site restores anything: scenarios' signs are
+    flipped, the same at all sites, and every fold chooses anew. No row below 5 scenarios.
     """
     rows = []
     scenario = numbered(groups)
@@ -119,7 +119,8 @@ def nested_restoration(
     for position in dict.fromkeys(key[1] for key in moved):
         mine = {key: values for key, values in moved.items() if key[1] == position}
         sums = side * np.stack([group_sums(values, groups) for values in mine.values()])
-        chosen, totals = _choose(sums, fold, signs)
+        under = choose_by_folds(sums, fold, signs)
+        chosen, totals = under.place[0], under.told.sum(axis=1)
         told = np.stack(list(mine.values()))[chosen[fold[scenario]], np.arange(len(effects))]
         most, times = Counter(chosen.tolist()).most_common(1)[0]
         row = {
@@ -128,26 +129,10 @@ def nested_restoration(
             "metric": "nested_restoration",
         }
         tested = {"p": permutation_p(float(totals[0]), totals[1:]), "p_of": P_OF_NESTED_RESTORATION}
-        found = ratio_interval(told, effects, groups)._asdict()
+        wider = choice_inflation(sums, fold, signs[1:])
+        found = ratio_interval(told, effects, groups).widened(wider)._asdict()
         rows.append({**row, **found, **tested, "chosen_by": f"{times} of {PLACE_FOLDS} folds"})
     return rows
-
-
-def _choose(
-    sums: Float[np.ndarray, "site scenario"],
-    fold: Int[np.ndarray, " scenario"],
-    signs: Float[np.ndarray, "draw scenario"],
-) -> tuple[Int[np.ndarray, " fold"], Float[np.ndarray, " draw"]]:
-    """The number of the site that each fold takes, the one with the largest sum over the other
-    folds, and under each pattern of signs the sum of what the folds are told.
-    """
-    first, totals = [], np.zeros(len(signs))
-    for one in range(PLACE_FOLDS):
-        held = fold == one
-        chosen = (signs[:, ~held] @ sums[:, ~held].T).argmax(axis=1)
-        totals += (signs[:, held] * sums[chosen][:, held]).sum(axis=1)
-        first.append(chosen[0])
-    return np.array(first), totals
 
 
 def _open(key: Key) -> bool:

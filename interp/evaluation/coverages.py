@@ -159,7 +159,6 @@ _DRAWS: dict[str, tuple[Draw, float]] = {
     "skewed": (lambda random, n: random.exponential(size=n), 1.0),
 }
 _SIZES = (8, 16, 64)
-_UNSURE = "nested restoration, 20 sites do nothing"
 
 INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
     **{
@@ -181,7 +180,10 @@ INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
         for m in (NESTED_AUROC, ABOVE_TEXT)
     },
     **{f"nested restoration, n {n}": partial(_nested_restoration, n) for n in _SIZES},
-    **{f"{_UNSURE}, n {n}": partial(_restored_by_none, n) for n in _SIZES},
+    **{
+        f"nested restoration, 20 sites do nothing, n {n}": partial(_restored_by_none, n)
+        for n in _SIZES
+    },
     **{
         f"steering {m}, n {n}": partial(_success, m, n)
         for m in ("success", "success_above")
@@ -213,7 +215,14 @@ INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
 }
 """Name -> seed -> an estimate and its truth (None: the mean of all estimates)."""
 
+_FEW = "wider than it must be: few scenarios, and what the folds share is not known well"
+_COUNTED = "wider than it must be near the ceiling, where scenarios are counted"
+
 NOTES: dict[str, str] = {
-    _UNSURE: "an interval knows nothing of other choices of a site: a p that does stands beside it",
+    "patching's gate": "rarer than its level: corrected for emotions that are tested apart, too",
+    **{f"probe {m}, shift {s}, n 8": _FEW for m in ("auroc", "accuracy") for s in (0.0, 1.0, 3.0)},
+    "probe accuracy, shift 0.0": "wider than it must be: twins are told apart or mistaken together",
+    **{f"{m}, shift 2.0": _COUNTED for m in ("separation_auroc", "d_prime")},
+    "norm, true 0.0": "wider than it must be: where there is no length, one end alone can miss",
 }
 """Part of a name -> why that check cannot be at its level."""
