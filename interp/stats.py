@@ -89,7 +89,7 @@ def mean_interval(values: Float[np.ndarray, " item"], groups: Labels) -> Estimat
         raise StatisticsError("a mean over no items: there is nothing to average.")
     value = float(values.mean())
     sizes = _by_group(np.ones(len(values)), groups)
-    low, high, error = _critical(_by_group(values - value, groups), sizes)
+    low, high, error = studentised(_by_group(values - value, groups), sizes)
     return estimate_of(value, value - high * error, value - low * error, len(values))
 
 
@@ -112,7 +112,7 @@ def ratio_interval(
         )
     value = float(above.sum()) / total
     a, b = (np.sign(total) * _by_group(side, groups) for side in (above, below))
-    lower, upper, error = _critical(a - value * b, np.ones(len(a)))
+    lower, upper, error = studentised(a - value * b, np.ones(len(a)))
     if error <= EQUAL_WITHIN * abs(
         float(b.mean())
     ):  # the same ratio in every group, up to rounding
@@ -180,9 +180,10 @@ def _by_group(values: np.ndarray, groups: Labels) -> np.ndarray:
     return np.bincount(numbered(groups), weights=values)
 
 
-def _critical(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float, float]:
+def studentised(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float, float]:
     """For groups whose sum(sums) / sum(sizes) is zero: the 2.5 and 97.5 % quantiles of that over
-    its standard error, and the standard error itself (linearised, over groups).
+    its standard error, as `mean_interval` takes them, and the standard error itself (linearised,
+    over groups). NaN below 2 groups.
     """
     n = len(sums)
     if n < 2 or not np.isfinite(sums).all():
@@ -211,7 +212,7 @@ def _bound(a: np.ndarray, b: np.ndarray, quantile: float, side: int) -> float:
     if np.isnan(first):
         return first
     rest = a - first * b
-    lower, upper, _ = _critical(rest - rest.mean(), np.ones(len(a)))
+    lower, upper, _ = studentised(rest - rest.mean(), np.ones(len(a)))
     there = max(quantile, upper) if side < 0 else min(quantile, lower)
     return _root(a, b, there, side)
 

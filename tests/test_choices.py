@@ -21,10 +21,10 @@ def test_each_fold_takes_the_place_that_the_others_name():
     for draw, own in enumerate(signs):
         made = means[:, None] + own * values
         for one in range(5):
-            best = made[:, FOLD != one].sum(axis=1).argmax()
+            best = made[:, one != FOLD].sum(axis=1).argmax()
             assert found.place[draw, one] == best
             np.testing.assert_allclose(
-                found.told[draw, FOLD == one], made[best, FOLD == one], rtol=1e-12, atol=1e-12
+                found.told[draw, one == FOLD], made[best, one == FOLD], rtol=1e-12, atol=1e-12
             )
 
 

@@ -25,11 +25,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy.stats import t as student
 
 from interp.chance import flips, permutation_p
 from interp.errors import DataError
-from interp.stats import Estimate, Labels, group_sums
+from interp.stats import Estimate, Labels, group_sums, studentised, students_quantile
 
 OF = "paired"
 """The method whose direction these lengths and cosines are of, whichever one is asked for
@@ -49,17 +48,20 @@ many.
 def length(differences: PairRows, groups: Labels) -> Estimate:
     """The signed root of the unbiased squared length of the mean paired difference.
 
-    The interval is over scenarios, of the square, with Student's t; it is wide where the length is
-    near zero. Needs 4 scenarios, else there is none. The value is NaN for one.
+    The interval is over scenarios, of the square, by the studentised bootstrap of the scenarios'
+    own parts, or Student's t where that is wider (`interp.stats.studentised`); it is wide where the
+    length is near zero. Needs 4 scenarios, else there is none. The value is NaN for one.
     """
     sums, sizes = _scenarios(differences, groups)
     total, number = _products(sums, sums), _products(sizes[:, None], sizes[:, None])
     square = total / number if number else np.nan
     # d_i . d_j less its mean, as a share of all such products
     parts = np.column_stack([sums, -square * sizes]), np.column_stack([sums, sizes])
-    reach = _reach(parts[0] / (number or np.nan), parts[1])
+    error, own = _spread(parts[0] / (number or np.nan), parts[1])
+    lower, upper, _ = studentised(own, np.ones(len(own)))
     value, low, high = (
-        float(np.sign(one) * np.sqrt(abs(one))) for one in (square, square - reach, square + reach)
+        float(np.sign(one) * np.sqrt(abs(one)))
+        for one in (square, square - upper * error, square - lower * error)
     )
     return Estimate(value, low, high, len(differences))
 
@@ -115,7 +117,8 @@ def cosine(one: tuple[PairRows, Labels], other: tuple[OtherRows, OtherLabels]) -
     left = [across * b - value / first * a, across * a - value / second * b]
     less = value / of_both, value / of_first, value / of_second
     left += [less[1] * m - less[0] * n, less[2] * n - less[0] * m]
-    reach = _reach(np.column_stack(left) / 2, np.column_stack([a, b, m, n]))
+    error, own = _spread(np.column_stack(left) / 2, np.column_stack([a, b, m, n]))
+    reach = students_quantile(len(own)) * error
     low, high = value - reach, value + reach
     if low > -1 and high < 1:  # between these a cosine is skewed; Fisher (1921) takes that out
         low, high = np.tanh(np.arctanh(value) + np.array([-1, 1]) * reach / (1 - value**2))
@@ -139,20 +142,21 @@ def _products(a: np.ndarray, b: np.ndarray) -> float:
     return float(a.sum(axis=0) @ b.sum(axis=0) - (a * b).sum())
 
 
-def _reach(
+def _spread(
     left: Float[np.ndarray, "scenario part"], right: Float[np.ndarray, "scenario part"]
-) -> float:
-    """Half a 95 % interval of the sum of h_ij = left_i . right_j over i != j, whose own sum is zero
-    and in which i and j are exchangeable; NaN below 4 scenarios.
+) -> tuple[float, Float[np.ndarray, " scenario"]]:
+    """The standard error of the sum of h_ij = left_i . right_j over i != j, whose own sum is zero
+    and in which i and j are exchangeable (NaN below 4 scenarios); and each scenario's own part, the
+    sum of h_ij over j.
 
     z1 and z2 are differences of the mean products of two h that share one (z1) or two (z2) of
     their scenarios, and of two that share none. Neither can be below zero, nor z2 below 2 z1.
     """
     n = len(left)
-    if n < LEAST_SCENARIOS:
-        return np.nan
     own = (left * right).sum(axis=1)
     of_row = left @ right.sum(axis=0) - own
+    if n < LEAST_SCENARIOS:
+        return np.nan, of_row
     gram = (left @ right.T) ** 2 if n <= left.shape[1] else (left.T @ left) * (right.T @ right)
     squares, rows = float(gram.sum() - (own**2).sum()), float((of_row**2).sum())
     pairs = n * (n - 1)
@@ -160,4 +164,4 @@ def _reach(
     none = (2 * squares - 4 * rows) / (pairs * (n - 2) * (n - 3))
     z1 = max(one - none, 0.0)
     z2 = max(two - none, 2 * z1)
-    return float(student.ppf(0.975, n - 1) * np.sqrt((4 * (n - 2) * z1 + 2 * z2) * pairs))
+    return float(np.sqrt((4 * (n - 2) * z1 + 2 * z2) * pairs)), of_row

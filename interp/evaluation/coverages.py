@@ -15,7 +15,7 @@ from scipy.stats import norm
 from interp.analysis import lengths, methods
 from interp.analysis.directions import separation
 from interp.analysis.folds import grouped_folds
-from interp.analysis.nested import ABOVE_TEXT, NESTED_AUROC, nested_rows
+from interp.analysis.nested import ABOVE_TEXT, NESTED_AUROC, nested_rows, nested_separation
 from interp.analysis.predictions import score
 from interp.analysis.probes import cross_validate
 from interp.causal.pooled import success_rows
@@ -123,6 +123,14 @@ def _separations(n: int, shift: float, seed: int) -> tuple[TableRow, ...]:
     return tuple(separation(x[::2], x[1::2], groups[::2], n_splits=min(5, n), seed=seed))
 
 
+def _nested_direction(n: int, shift: float, seed: int) -> tuple[Estimate, None]:
+    """Six layers that share nothing, each fold choosing its own."""
+    made = [twins(6 * seed + layer, n=n, shift=shift) for layer in range(6)]
+    pairs = [(x[::2], x[1::2]) for x, _, _ in made]
+    rows = nested_separation(pairs, [{}] * len(pairs), made[0][2][::2], seed=seed)
+    return _estimate(rows, NESTED_AUROC), None
+
+
 def _estimate(rows: Sequence[TableRow], metric: str) -> Estimate:
     row = next(row for row in rows if row["metric"] == metric)
     return Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"])
@@ -194,6 +202,10 @@ INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
         for s in (0.0, 2.0)
         for n in _SIZES
         for m in ("separation_auroc", "d_prime")
+    },
+    **{
+        f"nested direction, any of 6 layers, shift {s}, n 24": partial(_nested_direction, 24, s)
+        for s in (0.0, 2.0)
     },
     **{
         f"norm, true {t}, {shape}, n {n}": partial(_norm, n, t, shape)
