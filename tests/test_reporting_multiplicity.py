@@ -122,10 +122,11 @@ def test_a_gate_is_no_surer_than_what_it_opened():
         (0.97, 0.03, Verdict.NOT_FOUND),  # sure by itself, not among three
         (0.999, 0.001, Verdict.INVERTED),
         (0.999, 0.04, Verdict.NOT_FOUND),  # corrected by its stage
+        (0.988, 0.012, Verdict.NOT_FOUND),  # as sure as a claim that was asked for: not enough
         (None, None, Verdict.INVERTED),  # without a p the interval alone decides
     ],
 )
-def test_the_wrong_direction_needs_to_be_as_sure(p, below, expected):
+def test_the_wrong_direction_needs_to_be_twice_as_sure(p, below, expected):
     wrong = made(p, verdict=Verdict.INVERTED, p_below=below)
     told = corrected([wrong, made(0.9, "steering: words"), made(0.9, FIRST_FAMILIES[0])])
     assert told[0].verdict is expected

@@ -9,13 +9,14 @@ A family of several claims (both ways of patching at both places) has the p of t
 it, or else the least of theirs, times their number (Bonferroni); in a family that is sure, its
 claims are corrected for each other. A claim that another one opened (the layer at which a probe
 first succeeds) is made only where that one is; it takes nothing from the others. An effect in the
-wrong direction needs the same sureness, by the p of the opposite claim.
+wrong direction is what nobody asked for: by the p of the opposite claim, corrected for all families
+at once, it has to be twice as sure (`WRONG_WAY_LEVEL`).
 
 Where claims were registered before the run, they come first: each family of registered claims
 counts one, and all exploratory claims together count `EXPLORATORY_COUNT`, shared among them as
 above. Claims of one question of which only some were registered are two families. It is one
-procedure over the whole report, so that one report in twenty claims something where nothing is
-there, whatever was registered.
+procedure over the whole report: where nothing is there, at most one report in twenty claims an
+effect, and at most one in forty an effect in the wrong direction, whatever was registered.
 
 Source: Holm (1979), with weights as there in section 3; families first: Benjamini & Bogomolov
 (2014); a fixed order within a family: Maurer, Hothorn & Lehmacher (1995).
@@ -38,6 +39,9 @@ OTHERS_COUNT = 3.0
 
 EXPLORATORY_COUNT = 1.0
 """What all exploratory claims count together, where each registered family counts one."""
+
+WRONG_WAY_LEVEL = LEVEL / 2
+"""The level of all claims of an effect in the wrong direction together."""
 
 
 class ClaimFamily(NamedTuple):
@@ -138,7 +142,9 @@ def _unsure(one: Finding, share: float | None) -> bool:
     family in all weights, None where no p was given.
     """
     if one.verdict is Verdict.INVERTED:
-        return one.p_below is not None and share is not None and one.p_below / share > LEVEL
+        if one.p_below is None or share is None:
+            return False
+        return one.p_below / share > WRONG_WAY_LEVEL
     made = one.verdict in (Verdict.FOUND, Verdict.NOT_TOLD_APART)
     return made and one.p_report is not None and one.p_report > LEVEL
 
