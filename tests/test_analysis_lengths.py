@@ -83,9 +83,10 @@ def test_the_p_of_a_length_is_that_of_all_signs() -> None:
 @pytest.mark.parametrize(("truth", "expected"), [(0.0, 1.41), (1.5, 1.07), (3.0, 1.02)])
 def test_the_variance_of_a_square_is_what_it_varies_by(truth: float, expected: float) -> None:
     """400 data sets of 12 pairs in 30 dimensions: the mean squared reach over Student's quantile is
-    the variance, on the side where the bootstrap's quantile is not the wider one. Where there is no length it is more, since z1 is held at zero, but less than the
-    jackknife's, which is twice as much. What is expected was measured on 20,000 other data sets,
-    where it is 1.00, 1.03 and 1.02 without holding.
+    the variance, on the side where the bootstrap's quantile is not the wider one. Where there is no
+    length it is more, since z1 is held at zero, but less than the jackknife's, which is twice as
+    much. What is expected was measured on 20,000 other data sets, where it is 1.00, 1.03 and 1.02
+    without holding.
     """
     found = [length(draws(12, 30, truth, seed), np.arange(12)) for seed in range(400)]
     low, squares, high = (
