@@ -21,6 +21,7 @@ from interp.cli import (
     captures,
     circuits,
     comparing,
+    features,
     models,
     reading,
     registration,
@@ -41,6 +42,7 @@ COMMANDS = (
     *trials.COMMANDS,
     *captures.COMMANDS,
     *comparing.COMMANDS,
+    *features.COMMANDS,
     *models.COMMANDS,
     *stimuli.COMMANDS,
 )
