@@ -64,7 +64,8 @@ def read_autoencoder(
         axis, stated = tensors["W_enc"].shape[name == "d_sae"], told.pop(name, None)
         if stated not in (None, axis):
             raise ArtefactError(f"{path}: {name} is {stated} in {SETTINGS}, and {axis} in W_enc.")
-    return SparseAutoencoder(**tensors, **told, name=str(path))
+    every: dict[str, Any] = {**tensors, **told}
+    return SparseAutoencoder(**every, name=str(path))
 
 
 def _tensors(path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, str]]:

@@ -22,11 +22,10 @@ from scipy.stats import rankdata
 from sklearn.feature_extraction.text import CountVectorizer
 
 from interp.analysis.baselines import BASELINES, Lexicons, predict_text, words
-from interp.analysis.dependence import auroc_variance
 from interp.analysis.design import Design
+from interp.analysis.detection import auroc_mean
 from interp.analysis.folds import N_INNER, Fold, grouped_folds
 from interp.analysis.nested import ABOVE_TEXT
-from interp.analysis.stats import heaviest_scenario, weighted_auroc
 from interp.chance import benjamini_hochberg, permutation_p
 from interp.errors import DataError, StatisticsError
 from interp.results import TableRow
@@ -121,34 +120,12 @@ def choose_features(
     )
 
 
-def mean_auroc(
-    scores: Float[np.ndarray, "item kind"],
-    truth: Bool[np.ndarray, "item kind"],
-    asked: Halved,
+def told_auroc(
+    scores: Float[np.ndarray, "item kind"], truth: Bool[np.ndarray, "item kind"], asked: Halved
 ) -> Share:
-    """The mean over kinds of the AUROC of each column of scores, of the half that is reported of,
-    with what its interval over scenarios needs.
-    """
+    """The mean over kinds of the AUROC of each column of scores, of the half that chose nothing."""
     rest = ~asked.choose
-    x, told = scores[rest], truth[rest]
-    columns = range(told.shape[1])
-
-    def statistic(weights: Float[np.ndarray, "draw item"]) -> Float[np.ndarray, " draw"]:
-        each = [
-            weighted_auroc(x[:, one], weights * told[:, one], weights * ~told[:, one])
-            for one in columns
-        ]
-        return np.mean(each, axis=0)
-
-    groups = asked.design.groups[rest]
-    variance = auroc_variance(
-        [x[:, one] for one in columns],
-        [told[:, one] for one in columns],
-        strata=np.zeros(len(x), dtype=np.int64),
-        groups=groups,
-    )
-    heaviest = heaviest_scenario(asked.design.y[rest], groups)
-    return Share(statistic, 1.0, heaviest, variance)
+    return auroc_mean(scores[rest], truth[rest], asked.design.groups[rest])
 
 
 def selectivity_rows(
@@ -174,11 +151,11 @@ def selectivity_rows(
     rows = list(_feature_rows(scores[:, :, 0], found, asked))
     rows += _ranked_rows(scores, ranked, found, asked)
     rows += _shuffled_rows(found, asked)
-    mine = mean_auroc(scores[:, :, 0], asked.truth, asked)
+    mine = told_auroc(scores[:, :, 0], asked.truth, asked)
     for name, told, more in _in_words(asked, lexicons):
         rows += [{**row, **more(row["emotion"])} for row in _auroc_rows(told, asked, name)]
         groups = asked.design.groups[~asked.choose]
-        above = share_difference(mine, mean_auroc(told, asked.truth, asked), groups)
+        above = share_difference(mine, told_auroc(told, asked.truth, asked), groups)
         rows.append({"metric": ABOVE_TEXT, "emotion": "", "target": name, **above._asdict()})
     return [{"task": asked.task, "half": "report", "control": "", **row} for row in rows], found
 
@@ -209,7 +186,7 @@ def _auroc_rows(
     groups, truth = asked.design.groups[~asked.choose], asked.truth
     columns = [(kind, slice(at, at + 1)) for at, kind in enumerate(asked.kinds)]
     for kind, at in [("", slice(None)), *(columns if len(columns) > 1 else [])]:
-        found = mean_auroc(scores[:, at], truth[:, at], asked).estimate(groups)
+        found = told_auroc(scores[:, at], truth[:, at], asked).estimate(groups)
         yield {"metric": "auroc", "emotion": kind, "control": control, **found._asdict()}
 
 

@@ -27,6 +27,7 @@ from interp.cli import (
     registration,
     sentences,
     stimuli,
+    stories,
     study,
     trials,
 )
@@ -43,6 +44,7 @@ COMMANDS = (
     *captures.COMMANDS,
     *comparing.COMMANDS,
     *features.COMMANDS,
+    *stories.COMMANDS,
     *models.COMMANDS,
     *stimuli.COMMANDS,
 )

@@ -6,11 +6,14 @@ from typing import Any
 import click
 
 from interp.cli.options import Choices, as_json, options, seed
-from interp.cli.printing import printable, show, show_json
+from interp.cli.printing import printable, records, show, show_json
 from interp.options import About
 from interp.sites import LAST
 
 _ACTIVATION = About(help="", choices="interp.analysis.autoencoders:ACTIVATIONS")
+
+_SHOWN = 2
+"""Texts of a feature that are printed for people; --json and the table give more."""
 
 _WHAT = options(
     click.option(
@@ -53,14 +56,13 @@ def features(run: Path, sae: Path, out: Path, as_json: bool, **how: Any) -> None
     tables = run_features(run, sae, out=out, **how)
     said, rows, texts = said_of_features(tables[FEATURES]), tables[FEATURES], tables[FEATURE_TEXTS]
     best = rows[rows["metric"] == "ranked"]
-    best = best[["task", "emotion", "rank", "feature", "value", "chosen_auroc", "active"]]
-    shown = texts[["task", "emotion", "feature", "rank", "value", "of", "text"]]
+    ranked = records(best, "task emotion rank feature value chosen_auroc active")
+    shown = records(texts, "task emotion feature rank value of text")
     if as_json:
-        told = {"features": best.to_dict("records"), "texts": shown.to_dict("records")}
-        show_json({"out": str(out), "said": said, **told})
+        show_json({"out": str(out), "said": said, "features": ranked, "texts": shown})
         return
-    show(best.to_dict("records"), as_json=False)
-    show(shown[shown["rank"] <= 2].to_dict("records"), as_json=False)
+    show(ranked, as_json=False)
+    show([one for one in shown if one["rank"] <= _SHOWN], as_json=False)
     click.echo("\n".join(printable(one) for one in [*said, str(out)]))
 
 
