@@ -24,6 +24,13 @@ from interp.analysis.stories import (
     story_directions,
     sum_stories,
 )
+from interp.analysis.trajectories import (
+    WINDOW,
+    TurningStory,
+    centred_cosines_of,
+    lead_shift,
+    trajectory_rows,
+)
 from interp.capture import ActivationStore
 from interp.errors import DataError, StatisticsError
 from interp.reporting.stories import circumplex_map, detection_by_emotion
@@ -31,6 +38,7 @@ from interp.results import read_table, table
 from interp.sites import Site
 from interp.study.rating_files import read_ratings
 from interp.study.stories import DIRECTIONS_FILE, STORIES
+from interp.study.trajectories import TRAJECTORIES
 from interp.testbeds import planted
 from stimuli.battery import NEUTRAL, Battery
 from support.commands import outcome
@@ -328,3 +336,151 @@ def test_figures_of_171_emotions_can_be_read():
     (panel, *_) = circumplex_map(table(rows)).axes
     assert len(panel.collections[0].get_offsets()) == 171
     assert 12 < len(panel.texts) < 60  # as many names as have room
+
+
+def turning(seed: int, *, moved: float, n: int = 12, emotions: int = 6) -> list[TurningStory]:
+    """Stories of 50 tokens that turn at the 25th, from one emotion to the next."""
+    random = np.random.default_rng(seed)
+    found = []
+    for at in range(n):
+        cosines = random.normal(size=(50, emotions)) / 10
+        before, behind = at % emotions, (at + 2) % emotions
+        cosines[:25, before] += moved
+        cosines[25:, behind] += moved
+        cosines[3] = np.nan  # a sink
+        drawn = random.normal(size=(50, 398)) / 10
+        found.append(TurningStory(cosines, drawn, 25, before, behind, f"g{at}"))
+    return found
+
+
+RATED = {f"e{at}": {"valence": float(np.cos(at)), "arousal": float(np.sin(at))} for at in range(6)}
+
+
+def test_a_shift_is_the_difference_of_two_windows_and_noise_has_none():
+    names = tuple(RATED)
+    told = turning(0, moved=0.3)
+    one = told[0]
+    apart = one.cosines[:, one.behind] - one.cosines[:, one.before]
+    expected = apart[25 : 25 + WINDOW].mean() - apart[25 - WINDOW : 25].mean()
+    assert lead_shift(one) == pytest.approx(expected)
+    assert np.isnan(lead_shift(one._replace(turn=2)))
+    rows = pd.DataFrame(trajectory_rows(told, turning(1, moved=0.0), names, RATED))
+    shift = rows[rows["metric"] == "shift"].set_index("control")
+    assert shift.loc["", "value"] == pytest.approx(0.6, abs=0.05)
+    assert shift.loc["", "p"] == pytest.approx(1 / 200)
+    assert shift.loc["others", "ci_low"] < 0.1
+    assert abs(shift.loc["shuffled", "value"]) < 0.05
+    above = rows[rows["metric"] == "shift_above"].set_index("target")
+    assert (above["ci_low"] > 0.3).all()
+    by_offset = rows[rows["metric"] == "trajectory"]
+    mean = by_offset.groupby(["arm", by_offset["offset"] >= 0])["value"].mean()
+    assert mean["behind", True] == pytest.approx(0.3, abs=0.03)
+    assert mean["before", False] == pytest.approx(0.3, abs=0.03)
+    assert abs(mean["others", True]) < 0.03
+    noise = pd.DataFrame(trajectory_rows(turning(2, moved=0.0), told, names, RATED))
+    assert noise.iloc[0]["p"] > 0.05
+    slope = noise[noise["metric"] == "confusion_slope"].iloc[0]
+    assert slope["p"] > 0.05
+    with pytest.raises(StatisticsError, match="no story has 3 tokens before its turn"):
+        list(trajectory_rows([one._replace(turn=2)], told, names, RATED))
+
+
+def test_near_emotions_are_taken_for_the_one_behind_the_turn():
+    angle = np.arange(6.0)
+    told = []
+    for story in turning(0, moved=0.0):
+        cosines = story.cosines.copy()
+        cosines[25:] += np.cos(angle - story.behind) / 2
+        told.append(story._replace(cosines=cosines))
+    rows = pd.DataFrame(trajectory_rows(told, told, tuple(RATED), RATED))
+    slope = rows[rows["metric"] == "confusion_slope"].iloc[0]
+    assert slope["ci_high"] < -0.8
+    assert slope["p"] < 0.01
+    thirds = rows[rows["metric"] == "confusion"].set_index("arm")["value"]
+    assert thirds["near"] > thirds["middle"] > thirds["far"]
+
+
+def test_centred_cosines_are_those_of_the_vectors_themselves():
+    random = np.random.default_rng(0)
+    x, centre = random.normal(size=(7, 5)), random.normal(size=5)
+    vectors = random.normal(size=(3, 5))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    apart = x - centre
+    expected = apart @ vectors.T / np.linalg.norm(apart, axis=1, keepdims=True)
+    along = x @ centre / np.linalg.norm(centre)
+    norms = np.linalg.norm(x, axis=1)
+    found = centred_cosines_of(x @ vectors.T, norms, along, centre, vectors)
+    np.testing.assert_allclose(found, expected)
+
+
+def turning_texts(path, n: int = 6):
+    """Two planted texts, one behind the other, which turn at the second one's situation."""
+    texts = [i for i in planted.stimuli(SPEC, n=n, seed=9) if i.arm == "keyword_free"]
+    rows = []
+    for at, (one, other) in enumerate(zip(KNOWN, (*KNOWN[1:], KNOWN[0]), strict=True)):
+        first, second = ([i for i in texts if i.emotion == name] for name in (one, other))
+        for number, (a, b) in enumerate(zip(first, second, strict=True)):
+            words = b.text.split()
+            start = len(a.text) + 1 + len(" ".join(words[: b.fields["slot"]]))
+            start += b.fields["slot"] > 0
+            turn = [start, start + len(words[b.fields["slot"]])]
+            rows.append({"id": f"t{at}{number}", "text": f"{a.text} {b.text}", "emotion": one,
+                         "becomes": other, "turn": turn})  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    return rows
+
+
+@pytest.fixture(scope="module")
+def measured(runs, tmp_path_factory):
+    """The folder of `interp stories` on the planted stories alone."""
+    out = tmp_path_factory.mktemp("measured") / "out"
+    code, printed = told_by(runs[0], "--out", out)
+    assert code == 0, printed
+    assert "stories of other scenarios evoke" in printed
+    return out
+
+
+def test_a_planted_models_stream_turns_with_its_stories(measured, tmp_path):
+    path = tmp_path / "turning.jsonl"
+    rows = turning_texts(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        code, printed = outcome("trajectories", measured, path, "--out", tmp_path / "out", "--json")
+    assert code == 0, printed
+    told = read_table(tmp_path / "out" / "tables" / f"{TRAJECTORIES}.csv")
+    shift = told[told["metric"] == "shift"].set_index("control")
+    assert shift.loc["", "n"] == len(rows)
+    assert shift.loc["", "ci_low"] > 0.1
+    assert shift.loc["", "p"] == pytest.approx(1 / 200)
+    offsets = told[(told["metric"] == "trajectory") & (told["arm"] == "behind")]
+    assert offsets[offsets["offset"] < 0]["value"].max() < offsets["value"].max() - 0.1
+    assert {one.stem for one in (tmp_path / "out" / "figures").glob("*.svg")} == {
+        "turning_curves", "turning_controls",
+    }  # fmt: skip
+    assert json.loads(printed)["said"][0].count("the stream turns with the story") == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "told"),
+    [
+        ({"becomes": None}, 3, "story 't00' has no 'becomes'"),
+        ({"becomes": "jo"}, 3, "there is no direction of 'jo'. Did you mean 'joy'?"),
+        ({"becomes": "anger"}, 3, "stays 'anger': its emotion does not turn"),
+        ({"turn": "nowhere"}, 3, "occurs 0 times, and must occur once"),
+    ],
+)
+def test_a_story_that_does_not_say_its_turn_is_named(measured, tmp_path, changed, code, told):
+    path = tmp_path / "turning.jsonl"
+    rows = turning_texts(path, n=2)
+    rows[0] = {key: value for key, value in {**rows[0], **changed}.items() if value is not None}
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = outcome("trajectories", measured, path, "--out", tmp_path / "out")
+    assert (found[0], told in found[1]) == (code, True), found
+
+
+def test_directions_of_another_kind_of_folder_are_refused(runs, tmp_path):
+    found = outcome("trajectories", runs[0], "x.jsonl", "--out", tmp_path / "out")
+    assert found[0] == 4
+    assert "story_directions" in found[1]

@@ -69,17 +69,22 @@ def lead(story: TurningStory) -> Float[np.ndarray, " token"]:
     return story.cosines[:, story.behind] - story.cosines[:, story.before]
 
 
-def shift(values: Float[np.ndarray, "token *more"], turn: int) -> Float[np.ndarray, "*more"]:
+def shifts_at(values: Float[np.ndarray, "token column"], turn: int) -> Float[np.ndarray, " column"]:
     """The mean in the window behind the turn less that in the window before it; NaN where either
     has fewer than `LEAST_WINDOW` tokens that have a value.
     """
     sides = values[max(0, turn - WINDOW) : turn], values[turn : turn + WINDOW]
-    means = []
+    means: list[np.ndarray] = []
     for side in sides:
         known = (~np.isnan(side)).sum(axis=0)
         total = np.where(np.isnan(side), 0.0, side).sum(axis=0)
         means.append(np.where(known >= LEAST_WINDOW, total / np.maximum(known, 1), np.nan))
     return means[1] - means[0]
+
+
+def lead_shift(story: TurningStory) -> float:
+    """The shift of the story's own lead; NaN where a window is too narrow."""
+    return float(shifts_at(lead(story)[:, None], story.turn)[0])
 
 
 def trajectory_rows(
@@ -101,7 +106,7 @@ def trajectory_rows(
 
     Raises `StatisticsError` where no story has windows wide enough.
     """
-    own = np.array([shift(lead(one), one.turn) for one in stories])
+    own = np.array([lead_shift(one) for one in stories])
     kept = [at for at in range(len(stories)) if np.isfinite(own[at])]
     if not kept:
         raise StatisticsError(
@@ -110,14 +115,14 @@ def trajectory_rows(
         )
     told, own = [stories[at] for at in kept], own[kept]
     groups = [one.group for one in told]
-    paired = np.stack([shift(one.random, one.turn) for one in told])
+    paired = np.stack([shifts_at(one.random, one.turn) for one in told])
     draws = (paired[:, 1::2] - paired[:, ::2]).mean(axis=0)
     p = {"p": permutation_p(float(own.mean()), draws), "least_p": 1 / (1 + len(draws))}
     yield {"metric": "shift", "control": "", **mean_interval(own, groups)._asdict(), **p}
     low, high = np.quantile(draws, (0.025, 0.975)).tolist()
     known = {"value": float(draws.mean()), "draw_low": low, "draw_high": high, "n": len(draws)}
     yield {"metric": "shift", "control": "random", **known}
-    mixed = np.array([shift(lead(shuffled[at]), shuffled[at].turn) for at in kept])
+    mixed = np.array([lead_shift(shuffled[at]) for at in kept])
     for name, values in (("others", _others(told)), ("shuffled", mixed)):
         at = np.isfinite(values)
         if not at.any():
@@ -143,8 +148,7 @@ def _others(stories: Sequence[TurningStory]) -> Float[np.ndarray, " story"]:
             continue
         first = (one.before + one.behind) % len(rest)
         pair = rest[first], rest[(first + 1) % len(rest)]
-        moved = one.cosines[:, pair[1]] - one.cosines[:, pair[0]]
-        found.append(float(shift(moved, one.turn)))
+        found.append(lead_shift(one._replace(before=pair[0], behind=pair[1])))
     return np.array(found)
 
 

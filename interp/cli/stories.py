@@ -1,13 +1,21 @@
-"""The command `stories`: directions of many emotions from stories that a run has captured."""
+"""The commands `stories`, directions of many emotions from stories that a run has captured, and
+`trajectories`, stories whose emotion changes, read along them.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from interp.cli.options import as_json, options, seed
+from interp.cli.options import GroupedCommand, as_json, options, seed, texts
 from interp.cli.printing import printable, records, show, show_json
+from interp.settings import TextOptions
 
+_RATINGS = click.option(
+    "--ratings",
+    type=click.Path(path_type=Path),
+    help="A CSV of people's ratings: emotion,valence,arousal. Else eight words are known.",
+)
 _WHAT = options(
     click.option(
         "--out", required=True, type=click.Path(path_type=Path), help="A new folder for the result."
@@ -17,11 +25,7 @@ _WHAT = options(
         type=click.Path(path_type=Path),
         help="A run of the same model on other texts, whose emotion is to be told.",
     ),
-    click.option(
-        "--ratings",
-        type=click.Path(path_type=Path),
-        help="A CSV of people's ratings: emotion,valence,arousal. Else eight words are known.",
-    ),
+    _RATINGS,
 )
 _HOW = options(
     click.option("--position", help="Which mean_from(k) of the run; the first one if not given."),
@@ -71,4 +75,41 @@ def stories(run: Path, out: Path, scenarios: Path | None, as_json: bool, **how: 
     click.echo("\n".join(printable(one) for one in [*said, str(out)]))
 
 
-COMMANDS = (stories,)
+@click.command(cls=GroupedCommand)
+@click.argument("directions", type=click.Path(path_type=Path))
+@click.argument("file")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="A new folder for the result."
+)
+@_RATINGS
+@click.option("--model", help="Where the model lies now, if it lies elsewhere.")
+@texts
+@seed
+@as_json
+def trajectories(
+    directions: Path, file: str, out: Path, reading: TextOptions, as_json: bool, **how: Any
+) -> None:
+    """Read the stories in FILE, whose emotion changes, token by token along DIRECTIONS, a folder of
+    `interp stories`.
+
+    A story has its emotion, `becomes` (the emotion behind the turn) and `turn` (the words at which
+    it turns). Beside it: random directions, other emotions, and its words in another order.
+
+    \b
+      interp trajectories runs/emotions turning.jsonl --out runs/turning
+    """
+    from interp.reporting.trajectories import said_of_trajectories
+    from interp.study.trajectories import TRAJECTORIES, run_trajectories
+
+    table = run_trajectories(directions, file, out=out, reading=reading, **how)[TRAJECTORIES]
+    said = said_of_trajectories(table)
+    told = table[table["metric"].isin(["shift", "shift_above", "confusion", "confusion_slope"])]
+    rows = records(told, "metric control value ci_low ci_high n")
+    if as_json:
+        show_json({"out": str(out), "said": said, "rows": rows})
+        return
+    show(rows, as_json=False)
+    click.echo("\n".join(printable(one) for one in [*said, str(out)]))
+
+
+COMMANDS = (stories, trajectories)

@@ -50,10 +50,10 @@ def open_run(run: Path) -> OpenedRun:
 def record_beside(
     opened: OpenedRun, config: Mapping[str, Any], *, seed: int, heard: Sequence[str]
 ) -> RunRecord:
-    """The record of a further question that is asked of a run: its own settings, with the run's
-    model and battery, and the warnings that were given.
+    """The record of a further question that is asked of a run: its own settings beside the run's,
+    the run's model and battery, and the warnings that were given.
     """
-    told = plain({**config, "of_run": opened.record.run})
+    told = plain({**opened.record.config, **config, "of_run": opened.record.run})
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     kept = {name: opened.record.provenance[name] for name in ("model", "battery")}
     return replace(
