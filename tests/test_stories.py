@@ -24,6 +24,7 @@ from interp.analysis.stories import (
     story_directions,
     sum_stories,
 )
+from interp.analysis.story_space import FittedDirections, StorySpace, score_scenarios
 from interp.analysis.trajectories import (
     WINDOW,
     TurningStory,
@@ -38,9 +39,9 @@ from interp.results import read_table, table
 from interp.sites import Site
 from interp.study.rating_files import read_ratings
 from interp.study.stories import DIRECTIONS_FILE, STORIES
-from interp.study.trajectories import TRAJECTORIES
+from interp.study.trajectories import TRAJECTORIES, shuffled_story
 from interp.testbeds import planted
-from stimuli.battery import NEUTRAL, Battery
+from stimuli.battery import NEUTRAL, Battery, Stimulus
 from support.commands import outcome
 
 SPEC = planted.SPECS["planted"]
@@ -413,6 +414,28 @@ def test_centred_cosines_are_those_of_the_vectors_themselves():
     np.testing.assert_allclose(found, expected)
 
 
+def test_a_shuffled_story_holds_the_same_words_and_turns_at_the_same_number_of_them():
+    story = Stimulus("s", "one two three four five six", "joy", fields={"turn": "four"})
+    for seed in range(5):
+        mixed = shuffled_story(story, story.text.index("four"), np.random.default_rng(seed))
+        start, end = mixed.fields["turn"]
+        assert mixed.text[start:end] == mixed.text.split()[3]
+        assert sorted(mixed.text.split()) == sorted(story.text.split())
+        assert mixed.text != story.text
+
+
+def test_scenarios_are_centred_on_their_own_mean():
+    random = np.random.default_rng(0)
+    fit = FittedDirections(np.eye(4)[:3], np.zeros(4))
+    x = random.normal(size=(6, 4))
+    found = [
+        score_scenarios(StorySpace(lambda: iter(()), x, x + moved), fit) for moved in (0.0, 9.0)
+    ]
+    np.testing.assert_allclose(*found)
+    apart = x - x.mean(axis=0)
+    np.testing.assert_allclose(found[0][2], apart[2, :3] / np.linalg.norm(apart[2]))
+
+
 def turning_texts(path, n: int = 6):
     """Two planted texts, one behind the other, which turn at the second one's situation."""
     texts = [i for i in planted.stimuli(SPEC, n=n, seed=9) if i.arm == "keyword_free"]
@@ -452,6 +475,7 @@ def test_a_planted_models_stream_turns_with_its_stories(measured, tmp_path):
     assert shift.loc["", "n"] == len(rows)
     assert shift.loc["", "ci_low"] > 0.1
     assert shift.loc["", "p"] == pytest.approx(1 / 200)
+    assert shift.loc["shuffled", "ci_high"] < shift.loc["", "value"]
     offsets = told[(told["metric"] == "trajectory") & (told["arm"] == "behind")]
     assert offsets[offsets["offset"] < 0]["value"].max() < offsets["value"].max() - 0.1
     assert {one.stem for one in (tmp_path / "out" / "figures").glob("*.svg")} == {

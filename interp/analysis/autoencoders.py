@@ -27,7 +27,7 @@ ACTIVATIONS = {
 """How a feature may act: what stays of it."""
 
 Vectors = Float[np.ndarray, "item d_model"]
-Encoded = Float[np.ndarray, "item feature"]
+FeatureRows = Float[np.ndarray, "item feature"]
 
 _AT_ONCE = 1 << 24
 """Numbers of a block of features, about."""
@@ -104,11 +104,13 @@ class SparseAutoencoder:
                 f"{width}: it was made for another model or another site."
             )
 
-    def encode(self, x: Vectors) -> Encoded:
+    def encode(self, x: Vectors) -> FeatureRows:
         """All features of each vector."""
         return np.concatenate([one for _, one in self.blocks(x)], axis=1)
 
-    def blocks(self, x: Vectors, *, at_once: int | None = None) -> Iterator[tuple[int, Encoded]]:
+    def blocks(
+        self, x: Vectors, *, at_once: int | None = None
+    ) -> Iterator[tuple[int, FeatureRows]]:
         """The features of all vectors, `at_once` of them after the others, each block with the
         number of its first one: of very many features no more is held.
         """
@@ -125,14 +127,14 @@ class SparseAutoencoder:
                 kept &= before >= least[:, None]
             yield first, np.where(kept, before, 0.0).astype(np.float32)
 
-    def decode_blocks(self, encoded: Iterator[tuple[int, Encoded]], n: int) -> Vectors:
+    def decode_blocks(self, encoded: Iterator[tuple[int, FeatureRows]], n: int) -> Vectors:
         """The vectors that these blocks of features stand for, of `n` items."""
         back = np.tile(self.b_dec.astype(np.float64), (n, 1))
         for first, block in encoded:
             back += block @ self.W_dec[first : first + block.shape[1]]
         return back
 
-    def _before(self, x: Vectors, part: slice) -> Encoded:
+    def _before(self, x: Vectors, part: slice) -> FeatureRows:
         centred = x - self.b_dec if self.apply_b_dec_to_input else x
         return centred @ self.W_enc[:, part] + self.b_enc[part]
 

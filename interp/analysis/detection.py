@@ -25,11 +25,11 @@ from interp.stats import Labels, mean_interval, mean_of
 
 MOST_TOP = 5
 
-Scores = Float[np.ndarray, "text emotion"]
+EmotionScores = Float[np.ndarray, "text emotion"]
 Own = Int[np.ndarray, " text"]
 
 
-def ranks_of(scores: Scores, own: Own) -> Float[np.ndarray, " text"]:
+def ranks_of(scores: EmotionScores, own: Own) -> Float[np.ndarray, " text"]:
     """The place of each text's own emotion among all, 1 the highest."""
     mine = scores[np.arange(len(own)), own][:, None]
     return 0.5 + (scores > mine).sum(axis=1) + (scores == mine).sum(axis=1) / 2
@@ -64,7 +64,7 @@ def auroc_mean(
     return Share(statistic, 1.0, heaviest_scenario(kind, groups), variance)
 
 
-def detection_shares(scores: Scores, own: Own, groups: Labels) -> dict[str, Share]:
+def detection_shares(scores: EmotionScores, own: Own, groups: Labels) -> dict[str, Share]:
     """The shares by metric; `top5` of more than five emotions."""
     place, n = ranks_of(scores, own), scores.shape[1]
     found = {"top1": Share(mean_of((place < 1.5).astype(float)))}
@@ -75,7 +75,7 @@ def detection_shares(scores: Scores, own: Own, groups: Labels) -> dict[str, Shar
 
 
 def detection_rows(
-    scores: Scores, own: Own, groups: Labels, *, seed: int = 0
+    scores: EmotionScores, own: Own, groups: Labels, *, seed: int = 0
 ) -> Iterator[dict[str, Any]]:
     """A row of each metric, with its interval over scenarios, its `chance`, the number of emotions
     (`choices`), and the `p` of all.

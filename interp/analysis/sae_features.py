@@ -43,7 +43,7 @@ WORD = "word"
 
 _AT_ONCE = 1 << 24
 
-Blocks = Callable[[int], Iterator[tuple[int, Float[np.ndarray, "item feature"]]]]
+FeatureBlocks = Callable[[int], Iterator[tuple[int, Float[np.ndarray, "item feature"]]]]
 """From a number of features to blocks of so many, each with the number of its first one."""
 
 
@@ -93,7 +93,7 @@ def rank_auroc(
 
 
 def choose_features(
-    blocks: Blocks, labellings: Int[np.ndarray, "draw item"], asked: Halved
+    blocks: FeatureBlocks, labellings: Int[np.ndarray, "draw item"], asked: Halved
 ) -> ChosenFeatures:
     """The most selective feature of each kind under each labelling (codes of the labels); of equals
     the first.
@@ -129,7 +129,7 @@ def told_auroc(
 
 
 def selectivity_rows(
-    blocks: Blocks, asked: Halved, *, lexicons: Lexicons, seed: int = 0
+    blocks: FeatureBlocks, asked: Halved, *, lexicons: Lexicons, seed: int = 0
 ) -> tuple[list[TableRow], ChosenFeatures]:
     """The rows of one question, all of the half that chose nothing, and what was chosen.
 
@@ -147,7 +147,7 @@ def selectivity_rows(
     labellings = np.concatenate([codes(asked.design.y)[None].astype(drawn.dtype), drawn])
     found = choose_features(blocks, labellings, asked)
     ranked = np.argsort(-found.every, axis=1, kind="stable")[:, :RANKED]
-    scores = columns_of(blocks, ranked.reshape(-1)).reshape(len(half), *ranked.shape)
+    scores = activations_of(blocks, ranked.reshape(-1)).reshape(len(half), *ranked.shape)
     rows = list(_feature_rows(scores[:, :, 0], found, asked))
     rows += _ranked_rows(scores, ranked, found, asked)
     rows += _shuffled_rows(found, asked)
@@ -160,8 +160,8 @@ def selectivity_rows(
     return [{"task": asked.task, "half": "report", "control": "", **row} for row in rows], found
 
 
-def columns_of(
-    blocks: Blocks, features: Int[np.ndarray, " feature"]
+def activations_of(
+    blocks: FeatureBlocks, features: Int[np.ndarray, " feature"]
 ) -> Float[np.ndarray, "item feature"]:
     """The activations of these features alone."""
     parts: dict[int, np.ndarray] = {}

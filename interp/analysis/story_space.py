@@ -21,7 +21,7 @@ from interp.analysis.stories import (
     without_components,
 )
 
-Scored = Float[np.ndarray, "text emotion"]
+EmotionCosines = Float[np.ndarray, "text emotion"]
 
 
 class StorySpace(NamedTuple):
@@ -73,7 +73,7 @@ def score_stories(
     space: StorySpace,
     fits: Sequence[FittedDirections],
     tested: Int[np.ndarray, " text"],
-) -> list[Scored]:
+) -> list[EmotionCosines]:
     """The cosines of these stories with each fit's directions, in one pass."""
     found = [np.full((len(tested), len(one.directions)), np.nan) for one in fits]
     place = {story: row for row, story in enumerate(tested.tolist())}
@@ -87,7 +87,7 @@ def score_stories(
     return found
 
 
-def score_scenarios(space: StorySpace, fit: FittedDirections) -> Scored:
+def score_scenarios(space: StorySpace, fit: FittedDirections) -> EmotionCosines:
     """The cosines of the scenarios, centred on their own mean (which knows no label): they are read
     at another place than stories, where the stream's mean is another one.
     """

@@ -22,7 +22,7 @@ ARM = "arm"
 _DOT_ROW = 0.42
 
 
-class Compare(NamedTuple):
+class ArmsBeside(NamedTuple):
     """What is compared: the arms in order (the first one is measured, the others are controls),
     each with its name; what the number is called; and its value where there is nothing.
     """
@@ -32,7 +32,7 @@ class Compare(NamedTuple):
     nothing: float
 
 
-def beside_controls(rows: pd.DataFrame, told: Compare) -> Figure:
+def beside_controls(rows: pd.DataFrame, told: ArmsBeside) -> Figure:
     """The rows (columns `emotion`, `arm`, `value`, and bounds) as dots, or as one map; emotions
     from the largest measured value down.
     """
@@ -69,7 +69,7 @@ def _dots(panel: Axes, rows: pd.DataFrame, names: list[str], place: int, text: s
     panel.plot(value, down, shape.marker, color=shape.colour, label=text, zorder=4)
 
 
-def _map(rows: pd.DataFrame, names: list[str], told: Compare) -> Figure:
+def _map(rows: pd.DataFrame, names: list[str], told: ArmsBeside) -> Figure:
     arms = [arm for arm in told.arms if (column(rows, ARM) == arm).any()]
     cells = pd.DataFrame(np.nan, index=names, columns=[told.arms[arm] for arm in arms])
     for arm in arms:

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interp.reporting.baselines import ABOVE_TEXT
-from interp.reporting.beside_controls import ARM, Compare, beside_controls, largest_of, whiskers
+from interp.reporting.beside_controls import ARM, ArmsBeside, beside_controls, largest_of, whiskers
 from interp.reporting.decisions import Verdict, decide
 from interp.reporting.finding import number_of, p_of, told_p
 from interp.reporting.select import NOT_BASELINES, column, holds, least, measured, select, word
@@ -78,7 +78,7 @@ def feature_selectivity(table: pd.DataFrame) -> Figure:
         ),
     ]
     drawn = pd.concat(parts)
-    figure = beside_controls(drawn, Compare(_ARMS, "AUROC", 0.5))
+    figure = beside_controls(drawn, ArmsBeside(_ARMS, "AUROC", 0.5))
     explain(
         figure,
         title="Does one feature know the emotion, more than one word does?",

@@ -17,7 +17,7 @@ from interp.analysis.questions import lexicons, reception
 from interp.analysis.sae_features import (
     ChosenFeatures,
     Halved,
-    columns_of,
+    activations_of,
     explained_by,
     selectivity_rows,
 )
@@ -197,7 +197,7 @@ def _text_rows(
 ) -> Iterator[dict[str, Any]]:
     """The texts in which the best feature of each kind is most active."""
     features = chosen.feature[0]
-    columns = columns_of(lambda size: encoder.blocks(x, at_once=size), features)
+    columns = activations_of(lambda size: encoder.blocks(x, at_once=size), features)
     for at, kind in enumerate(asked.kinds):
         order = np.argsort(-columns[:, at], kind="stable")[:TOLD_TEXTS]
         for rank, row in enumerate(order.tolist(), start=1):

@@ -19,7 +19,7 @@ from interp.study.finished import open_run, record_beside
 from interp.study.rating_files import read_ratings
 from interp.study.steering_trial import check_new, fill_folder
 from interp.study.story_inputs import StorySet, scenario_set, story_set
-from interp.study.story_measures import Chosen, Measurement
+from interp.study.story_measures import ChosenSite, Measurement
 
 STORIES = "stories"
 """The table."""
@@ -79,7 +79,7 @@ def run_stories(
     )
 
 
-def _keep_directions(path: Path, told: StorySet, chosen: Chosen, *, of_run: str) -> None:
+def _keep_directions(path: Path, told: StorySet, chosen: ChosenSite, *, of_run: str) -> None:
     """Write the directions at the chosen site, one row for each emotion, and their centre."""
     fit = chosen.fitted.directions()
     about = {

@@ -21,7 +21,7 @@ from interp.sites import LAST, STREAM, Site
 from interp.study.finished import OpenedRun
 from stimuli.battery import NEUTRAL, Stimulus, in_content_order
 
-WRITERS = ("writer", "source")
+WRITER_COLUMNS = ("writer", "source")
 """The columns that may say who wrote a story; the first that is there counts."""
 
 MOST_NEUTRAL = 2000
@@ -74,7 +74,7 @@ def story_set(opened: OpenedRun, position: str | None) -> StorySet:
 
 
 def _writer(item: Stimulus) -> str:
-    return next((str(item.fields[name]) for name in WRITERS if item.fields.get(name)), "")
+    return next((str(item.fields[name]) for name in WRITER_COLUMNS if item.fields.get(name)), "")
 
 
 class ScenarioSet(NamedTuple):

@@ -17,8 +17,8 @@ from interp.analysis.detection import auroc_mean, detection_rows, ranks_of
 from interp.analysis.nested import ABOVE_TEXT
 from interp.analysis.stories import STORY_PARTS, deal_scenarios
 from interp.analysis.story_space import (
+    EmotionCosines,
     FittedStories,
-    Scored,
     StorySpace,
     fit_space,
     score_scenarios,
@@ -33,7 +33,7 @@ from interp.stats import mean_interval, numbered
 from interp.study.geometry import mapped
 from interp.study.story_inputs import ScenarioSet, StorySet, site_spaces, word_space
 
-WORDS = "words"
+IN_WORDS = "words"
 """The control: the same steps on the words."""
 
 ALL_WRITERS = "all"
@@ -47,15 +47,25 @@ _EVEN = np.arange(STORY_PARTS) % 2 == 0
 _METHOD = "story_mean"
 
 
-class Chosen(NamedTuple):
-    """The site that was chosen, its space, what was fitted there, and the scores of the texts that
-    chose it.
-    """
+class MeasuredSpace(NamedTuple):
+    """A space, its rows, what was fitted there, and the scores of the texts that choose a layer."""
+
+    space: StorySpace
+    rows: TableRows
+    fitted: FittedStories
+    scores: EmotionCosines
+
+
+class ChosenSite(NamedTuple):
+    """The site that was chosen, and what was measured there."""
 
     site: Site
-    space: StorySpace
-    fitted: FittedStories
-    scores: Scored
+    measured: MeasuredSpace
+
+    @property
+    def fitted(self) -> FittedStories:
+        """What was fitted there."""
+        return self.measured.fitted
 
 
 class Tested(NamedTuple):
@@ -117,32 +127,29 @@ class Measurement:
                 stacklevel=2,
             )
 
-    def rows(self) -> tuple[TableRows, Chosen]:
+    def rows(self) -> tuple[TableRows, ChosenSite]:
         """All rows, and what was chosen. Of all layers only the best so far is kept."""
         spaces = list(site_spaces(self._told, self._held))
         depths = mapped([site for site, _ in spaces], self._told.opened.n_layers)
         rows: TableRows = []
-        best: Chosen | None = None
+        best: ChosenSite | None = None
         most = -np.inf
         for site, space in track(spaces, "stories", unit="layer"):
             place = {"site": site.name, "layer": site.layer, "control": ""}
-            found, scores = self._measured(space, place, axes=site in depths)
-            rows += found
-            value = self._choosing_auroc(scores)
-            if value > most:
-                fitted = fit_space(space, self._told.labels, share=self._share)
-                best, most = Chosen(site, space, fitted, scores), value
+            found = self._measured(space, place, axes=site in depths)
+            rows += found.rows
+            if (value := self._choosing_auroc(found.scores)) > most:
+                best, most = ChosenSite(site, found), value
         if best is None:
             raise StatisticsError("no layer tells the emotions apart.")
-        words = word_space(self._told, self._held)
-        nowhere = {"site": "", "layer": np.nan, "control": WORDS}
-        found, in_words = self._measured(words, nowhere, axes=True)
-        rows += found
+        nowhere = {"site": "", "layer": np.nan, "control": IN_WORDS}
+        words = self._measured(word_space(self._told, self._held), nowhere, axes=True)
+        rows += words.rows
         place = {"site": best.site.name, "layer": best.site.layer, "control": ""}
-        rows += [{**place, **row} for row in self._reported(best.scores, in_words)]
-        rows += [{**place, **row} for row in self._by_writer(best.space, best.fitted)]
-        fitted = fit_space(words, self._told.labels, share=self._share)
-        rows += [{**nowhere, **row} for row in self._by_writer(words, fitted)]
+        chosen = best.measured
+        rows += [{**place, **row} for row in self._reported(chosen.scores, words.scores)]
+        rows += [{**place, **row} for row in self._by_writer(chosen)]
+        rows += [{**nowhere, **row} for row in self._by_writer(words)]
         return [{"method": _METHOD, "half": "", **row} for row in rows], best
 
     @property
@@ -151,8 +158,8 @@ class Measurement:
 
     def _measured(
         self, space: StorySpace, place: Mapping[str, Any], *, axes: bool
-    ) -> tuple[TableRows, Scored]:
-        """The rows of one space, and the scores of the texts that choose the layer."""
+    ) -> MeasuredSpace:
+        """What one space tells."""
         fitted = fit_space(space, self._told.labels, share=self._share)
         neutral = {"value": fitted.neutral.explained, "n": len(space.neutral)}
         rows: TableRows = [
@@ -168,10 +175,10 @@ class Measurement:
             try:
                 rows += circumplex_rows(parts, self._ratings, seed=self._seed)
             except StatisticsError as error:
-                warnings.warn(f"{place['site'] or WORDS}: no axes: {error}", stacklevel=3)
-        return [{**place, **row} for row in rows], scores
+                warnings.warn(f"{place['site'] or IN_WORDS}: no axes: {error}", stacklevel=3)
+        return MeasuredSpace(space, [{**place, **row} for row in rows], fitted, scores)
 
-    def _detected(self, scores: Scored, texts: Tested) -> Iterator[TableRow]:
+    def _detected(self, scores: EmotionCosines, texts: Tested) -> Iterator[TableRow]:
         told = {"tested_on": texts.name}
         for row in detection_rows(scores, texts.own, texts.groups, seed=self._seed):
             yield {**row, **told}
@@ -182,15 +189,15 @@ class Measurement:
             emotion = self._told.labels.emotions[one]
             yield {"metric": "outranked", "emotion": emotion, **share, **told}
 
-    def _choosing_auroc(self, scores: Scored) -> float:
+    def _choosing_auroc(self, scores: EmotionCosines) -> float:
         mine = self._choosers.choosing
         return float(self._auroc(scores, mine).statistic(np.ones((1, int(mine.sum()))))[0])
 
-    def _auroc(self, scores: Scored, mine: Bool[np.ndarray, " text"]) -> Share:
+    def _auroc(self, scores: EmotionCosines, mine: Bool[np.ndarray, " text"]) -> Share:
         truth = self._choosers.own[mine][:, None] == np.arange(scores.shape[1])
         return auroc_mean(scores[mine], truth, self._choosers.scenarios(mine))
 
-    def _reported(self, scores: Scored, in_words: Scored) -> Iterator[TableRow]:
+    def _reported(self, scores: EmotionCosines, in_words: EmotionCosines) -> Iterator[TableRow]:
         """Detection at the chosen layer, by the texts that did not choose it; and how far above the
         words it lies, paired.
         """
@@ -201,28 +208,27 @@ class Measurement:
             yield {**row, **told}
         pair = self._auroc(scores, rest), self._auroc(in_words, rest)
         above = share_difference(*pair, groups)
-        yield {"metric": ABOVE_TEXT, "target": WORDS, **above._asdict(), **told}
+        yield {"metric": ABOVE_TEXT, "target": IN_WORDS, **above._asdict(), **told}
 
-    def _by_writer(self, space: StorySpace, fitted: FittedStories) -> Iterator[TableRow]:
+    def _by_writer(self, at: MeasuredSpace) -> Iterator[TableRow]:
         """Directions of one writer's stories (of half of the scenarios) tried on another's (of the
         other half). A writer who lacks an emotion there is left out, with a warning.
         """
         labels, fits = self._told.labels, {}
         if len(labels.writers) < 2:
             return
-        for at, name in enumerate(labels.writers):
+        for number, name in enumerate(labels.writers):
             try:
-                fits[name] = fitted.directions(writers=[at], parts=_EVEN)
+                fits[name] = at.fitted.directions(writers=[number], parts=_EVEN)
             except StatisticsError as error:
                 warnings.warn(f"writer {name!r} was left out: {error}", stacklevel=4)
-        fits[ALL_WRITERS] = fitted.directions(parts=_EVEN)
-        scores = dict(
-            zip(fits, score_stories(space, list(fits.values()), self._rows_tested), strict=True)
-        )
+        fits[ALL_WRITERS] = at.fitted.directions(parts=_EVEN)
+        found = score_stories(at.space, list(fits.values()), self._rows_tested)
+        scores = dict(zip(fits, found, strict=True))
         by = labels.writer[self._rows_tested]
         for one, told in scores.items():
-            for at, other in enumerate(labels.writers):
-                mine = by == at
+            for number, other in enumerate(labels.writers):
+                mine = by == number
                 if len(np.unique(self._stories.own[mine])) < 2:
                     continue
                 own, groups = self._stories.own[mine], self._stories.scenarios(mine)
