@@ -265,10 +265,13 @@ def test_noise_has_no_feature_and_the_told_half_chose_nothing():
         own = frame[(frame["metric"] == "auroc") & (frame["emotion"] == kind)]
         own = own[own["control"] == ""].iloc[0]
         assert own["value"] == pytest.approx(value)
+        assert found.reported[0, at] == pytest.approx(value)
     mean = frame[(frame["emotion"] == "") & (frame["control"] == "")].iloc[0]
     assert found.every.max(axis=1).mean() > 0.75  # what choosing alone gives
     assert mean["p"] > 0.05
     assert mean["ci_low"] < 0.5
+    drawn = frame[(frame["emotion"] == "") & (frame["control"] == "shuffled")].iloc[0]
+    assert drawn["value"] == pytest.approx(0.5, abs=0.03)
     told = said_of_features(
         table([
             {"method": "m", "n": 1, "metric": "explained", "value": 0.5},

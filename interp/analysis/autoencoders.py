@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from interp.errors import ArtefactError, UsageError
+from interp.errors import ArtefactError, DataError, UsageError
 
 ACTIVATIONS = {
     "relu": "what is above zero",
@@ -149,3 +149,13 @@ class SparseAutoencoder:
             cut = max(0, both.shape[1] - self.k)
             largest = np.partition(both, cut, axis=1)[:, cut:] if cut else both
         return largest.min(axis=1)
+
+
+def explained_by(back: Vectors, x: Vectors) -> float:
+    """The share of the vectors' variance about their mean that their reconstruction tells; below
+    zero it tells less than the mean does. Raises `DataError` where the vectors do not vary.
+    """
+    spread = float(((x - x.mean(axis=0)) ** 2).sum())
+    if not spread > 0:
+        raise DataError("the vectors at this site are all the same: the hook did not fire.")
+    return 1 - float(((x - back) ** 2).sum()) / spread

@@ -27,7 +27,7 @@ from interp.analysis.detection import auroc_mean
 from interp.analysis.folds import N_INNER, Fold, grouped_folds
 from interp.analysis.nested import ABOVE_TEXT
 from interp.chance import benjamini_hochberg, permutation_p
-from interp.errors import DataError, StatisticsError
+from interp.errors import StatisticsError
 from interp.results import TableRow
 from interp.shares import Share, share_difference
 from interp.stats import codes
@@ -289,13 +289,3 @@ def _fold(asked: Halved) -> Fold:
     except StatisticsError:
         return Fold(train, test)
     return Fold(train, test, tuple((train[one.train], train[one.test]) for one in inner))
-
-
-def explained_by(back: np.ndarray, x: np.ndarray) -> float:
-    """The share of the vectors' variance about their mean that their reconstruction tells; below
-    zero it tells less than the mean does. Raises `DataError` where the vectors do not vary.
-    """
-    spread = float(((x - x.mean(axis=0)) ** 2).sum())
-    if not spread > 0:
-        raise DataError("the vectors at this site are all the same: the hook did not fire.")
-    return 1 - float(((x - back) ** 2).sum()) / spread

@@ -11,14 +11,13 @@ import pandas as pd
 from jaxtyping import Float
 
 from interp.analysis.autoencoder_files import read_autoencoder
-from interp.analysis.autoencoders import SparseAutoencoder
+from interp.analysis.autoencoders import SparseAutoencoder, explained_by
 from interp.analysis.design import Design
 from interp.analysis.questions import lexicons, reception
 from interp.analysis.sae_features import (
     ChosenFeatures,
     Halved,
     activations_of,
-    explained_by,
     selectivity_rows,
 )
 from interp.errors import StatisticsError, UsageError
