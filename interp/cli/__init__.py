@@ -21,11 +21,13 @@ from interp.cli import (
     captures,
     circuits,
     comparing,
+    features,
     models,
     reading,
     registration,
     sentences,
     stimuli,
+    stories,
     study,
     trials,
 )
@@ -41,6 +43,8 @@ COMMANDS = (
     *trials.COMMANDS,
     *captures.COMMANDS,
     *comparing.COMMANDS,
+    *features.COMMANDS,
+    *stories.COMMANDS,
     *models.COMMANDS,
     *stimuli.COMMANDS,
 )

@@ -43,6 +43,11 @@ def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool, err: bool = False)
     Console(width=None if sys.stdout.isatty() else 160, stderr=err).print(grid)
 
 
+def records(frame: Any, columns: str) -> list[dict[str, Any]]:
+    """The rows of a table, of the columns named in `columns` between blanks."""
+    return [{name: row[name] for name in columns.split()} for row in frame.to_dict("records")]
+
+
 def show_json(told: Any) -> None:
     """Print it as JSON. A number that is not finite (nothing was measured) is null there: JSON has
     no other word for it.

@@ -96,7 +96,7 @@ def emotion_map(table: pd.DataFrame) -> Figure:
             seen = look(number_ if few else 0)
             panel.plot(x, y, seen.marker, color=seen.colour, markersize=5)
         if few:
-            _name_dots(panel, at)
+            name_dots(panel, at)
         for line in (panel.axhline, panel.axvline):
             line(0.0, color=GREY, linewidth=0.6, zorder=0)
         panel.margins(0.22)
@@ -115,7 +115,7 @@ def emotion_map(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _name_dots(panel: Axes, at: pd.DataFrame) -> None:
+def name_dots(panel: Axes, at: pd.DataFrame) -> None:
     """The name of each dot, on the side that is away from the dot next to it."""
     dots = at.to_numpy()
     apart = (dots[:, None] - dots) / np.ptp(dots, axis=0).clip(min=1e-12)

@@ -129,6 +129,15 @@ class ActivationStore:
                 ids = tuple(self._ids[piece.places[place]] for place in kept)
                 yield Activations(x, wanted, position, ids, self.provenance, lengths)
 
+    def token_counts(self) -> dict[str, int]:
+        """How many tokens each text has, by its id; no activation is read."""
+        found: dict[str, int] = {}
+        for record in self._records:
+            with self._shard(record) as arrays:
+                lengths = np.asarray(arrays["length"][...]).tolist()
+            found.update(zip(record.items, lengths, strict=True))
+        return {item: found[item] for item in self.items}
+
     def _repr_html_(self) -> str:
         """For a notebook: what was recorded of how many texts, and the shape of one text's row."""
         facts: dict[str, object] = {"texts": len(self.items), "quarantined": len(self.quarantined)}

@@ -26,6 +26,7 @@ from interp.models.texts.chat import encode_prompts
 from interp.models.texts.conversations import text_of, turns_of
 from interp.models.texts.ends import content_positions, refuse_unembedded
 from interp.models.texts.tokens import Tokens
+from interp.sites import Site
 from interp.study.reading.place import ReadAt
 from interp.study.reading.texts import TextRow
 
@@ -95,7 +96,9 @@ def read_rows(
             kept.append(row)
             encoded += cut
             told[row.where] = f"{n - len(cut[0].ids)} of {n} tokens cut at the {too_long}"
-    found = _projected(model, place, kept, encoded)
+    vectors = torch.from_numpy(place.vectors.astype(np.float32))
+    names = [row.where for row in kept]
+    found = project_texts(model, place.site, names, encoded, vectors)
     longest = SINK * max(one.stream_norm for one in place.directions.values())
     return [
         _content(row, tokens, x, longest)
@@ -133,19 +136,24 @@ def _content(
     return ReadText(row, text, tokens.spans, content, projections)
 
 
-def _projected(
-    model: LanguageModel, place: ReadAt, rows: Sequence[TextRow], encoded: Sequence[Tokens]
+def project_texts(
+    model: LanguageModel,
+    site: Site,
+    names: Sequence[str],
+    encoded: Sequence[Tokens],
+    vectors: Float[Tensor, "vector d_model"],
 ) -> list[Float[np.ndarray, "token number"]]:
-    """What `projected` gives of every token of every text; of a batch nothing else is kept."""
+    """What every token of every text projects on each of `vectors` at `site`, and its norm; of a
+    batch nothing else is kept. `names` are the texts', in order.
+    """
     ids = [tokens.ids for tokens in encoded]
     lengths = [len(one) for one in ids]
-    order = longest_first(ids, [row.where for row in rows])
+    order = longest_first(ids, names)
     held = [0] * len(ids)
     batches = budget_batches(lengths, held, order=order, token_budget=READ_AT_ONCE, most_bytes=1)
     found: list[np.ndarray] = [np.empty((0, 0))] * len(ids)
-    vectors = torch.from_numpy(place.vectors.astype(np.float32))
     for batch in batches:
-        x = projected(model, place, [ids[at] for at in batch], vectors)
+        x = projected(model, site, [ids[at] for at in batch], vectors)
         for row, at in enumerate(batch):
             found[at] = x[row, : lengths[at]]
     return found
@@ -153,12 +161,12 @@ def _projected(
 
 def projected(
     model: LanguageModel,
-    place: ReadAt,
+    site: Site,
     ids: Sequence[Sequence[int]],
-    vectors: Float[Tensor, "emotion d_model"],
+    vectors: Float[Tensor, "vector d_model"],
 ) -> Float[np.ndarray, "text token number"]:
     """What every token of a batch projects on each of `vectors`, and its norm; padding means
-    nothing. The model runs up to the place and no further.
+    nothing. The model runs up to the site and no further.
     """
     kept: list[Tensor] = []
 
@@ -166,8 +174,8 @@ def projected(
         x = x.float()
         kept.append(torch.cat([x @ vectors.to(x.device).T, x.norm(dim=-1, keepdim=True)], -1).cpu())
 
-    hooks: list[tuple[str, Callable[..., None]]] = [(place.site.hook, look)]
-    model.forward(model.pad(ids), hooks=hooks, stop_at_layer=place.site.layer + 1)
+    hooks: list[tuple[str, Callable[..., None]]] = [(site.hook, look)]
+    model.forward(model.pad(ids), hooks=hooks, stop_at_layer=site.layer + 1)
     (found,) = kept
     return found.double().numpy()
 
