@@ -16,7 +16,7 @@ _LEAST_SHRUNK = 4
 """Fewest places whose means are drawn together: of three, James and Stein's weight is zero."""
 
 
-class Chosen(NamedTuple):
+class ChosenByFolds(NamedTuple):
     """The place that each fold takes, and what each scenario is told there, draw by draw."""
 
     place: Int[np.ndarray, "draw fold"]
@@ -28,7 +28,7 @@ def choose_by_folds(
     fold: Int[np.ndarray, " scenario"],
     signs: Float[np.ndarray, "draw scenario"],
     means: Float[np.ndarray, " place"] | None = None,
-) -> Chosen:
+) -> ChosenByFolds:
     """Each fold takes the place with the largest sum over the other folds, of `values` under each
     pattern of `signs` of the scenarios, and of the `means` of the places, which have no sign.
     """
@@ -40,7 +40,7 @@ def choose_by_folds(
         place = others.argmax(axis=1)
         told[:, held] = level[place][:, None] + signs[:, held] * values[place][:, held]
         places.append(place)
-    return Chosen(np.stack(places, axis=1), told)
+    return ChosenByFolds(np.stack(places, axis=1), told)
 
 
 def choice_inflation(

@@ -14,13 +14,14 @@ import interp
 import stimuli
 
 FLOOR = {
-    "array_files", "chance", "defaults", "directions", "errors", "files", "lazy", "memory",
+    "array_files", "chance", "choices", "defaults", "directions", "errors", "files", "lazy", "memory",
     "notebook", "options", "progress", "ray_cluster", "records", "results", "shares", "sites",
     "stages", "stats",
 }  # fmt: skip
 DOORS = {
     "array_files": {"errors", "files"},
     "chance": {"errors"},
+    "choices": set(),
     "defaults": set(),
     "directions": {"array_files", "errors", "notebook", "sites"},
     "errors": set(),
