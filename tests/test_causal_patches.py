@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from interp.causal import patching, transplants
-from interp.causal.forward import encode_stimuli
+from interp.causal.forward import Encoded, encode_stimuli
 from interp.causal.patches import CONTROLS, METRICS, MODES, Patches
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
@@ -20,7 +20,6 @@ from interp.causal.transplants import Texts, random_like
 from interp.errors import DataError, StatisticsError, UsageError
 from interp.models import load
 from interp.results import table
-from interp.sites import Site
 from interp.testbeds import planted
 from stimuli.battery import NEUTRAL, Pair, Stimulus
 from stimuli.splits import balanced, of_other_emotions, whole_scenarios
@@ -42,13 +41,17 @@ TOLD = {
     "g0": ("the dog {} the child and ran", "and ran", "saw"),
     "g1": ("anna {} the old key near the river", "the old key", "kept with the friend"),
 }
-TURNS = {"fear": "bit and hurt", "joy": "found", "anger": "lost again"}
+TURNS = {"fear": "broke and hurt", "joy": "found", "anger": "lost again"}
 PAIRS = [
     pair(f"{group}-{emotion}", group, emotion, text.format(turn), text.format(still), where)
     for group, (text, where, still) in TOLD.items()
     for emotion, turn in TURNS.items()
 ]
 """Two scenarios, each told under three emotions, all of them of unequal lengths."""
+
+
+STRANGE = ("random_source", "other_emotion")
+"""Controls that are texts, which some cases lack."""
 
 
 class Recorder:
@@ -141,14 +144,17 @@ def test_every_patch_equals_plain_forwards_with_hooks(family, tiny_folder, monke
         controls=CONTROLS,
         metrics=METRICS,
     )
-    rows = table(patch_pairs(model, PAIRS, READOUT, asked))
+    rows = table(patch_pairs(model, PAIRS[:4], READOUT, asked))
     hand, apart, seen = ByHand(model.plain().eval()), 0.0, set()
     for cases, bound, cells in record.calls:
         columns = [bound.tokens[emotion][0] for emotion in bound.emotions]
-        for (node, position, control), cell in cells.items():
+        for (_, position, control), cell in cells.items():
             if position not in EVERYWHERE:
                 continue
             for at, case in enumerate(cases):
+                if control in STRANGE and control not in case.strangers:
+                    assert np.isnan(cell["scores"][at]).all()
+                    continue
                 scores, kl, kl_target = measured_by_hand(hand, case, position, control, 1, columns)
                 apart = max(apart, abs(cell["scores"][at] - scores).max())
                 apart = max(apart, abs(cell["kl"][at] - kl), abs(cell["kl_target"][at] - kl_target))
@@ -157,3 +163,243 @@ def test_every_patch_equals_plain_forwards_with_hooks(family, tiny_folder, monke
     assert len(seen) == len(EVERYWHERE) * (2 + len(CONTROLS))
     assert apart < 1e-5
     assert set(rows["mode"]) == set(MODES)
+
+
+def test_random_vectors_are_as_long_as_what_they_stand_for():
+    values = torch.randn(3, 5, 2, 8) * 7
+    drawn = [random_like(values, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.allclose(drawn[0].norm(dim=-1), values.norm(dim=-1), rtol=1e-5)
+    assert torch.equal(drawn[0], drawn[1])
+    along = torch.nn.functional.cosine_similarity(drawn[0], torch.stack([values, drawn[2]]), dim=-1)
+    assert along.abs().mean() < 0.5
+
+
+def texts_of(model, pairs):
+    told, still = ([one[side] for one in pairs] for side in (0, 1))
+    return Texts(pairs, *(encode_stimuli(model, items, READOUT) for items in (told, still)))
+
+
+@pytest.fixture(scope="module")
+def llama(tiny_folder):
+    return load(str(tiny_folder("llama")), check=False)
+
+
+def words_at(model, text, positions):
+    return model.decode([text.tokens[int(at)] for at in positions]).split()
+
+
+def test_a_place_is_these_words_of_the_patched_text_and_those_that_correspond(llama):
+    """The river's text is longer by a word in its edit: what stands behind the edit is counted from
+    the end.
+    """
+    texts = texts_of(llama, PAIRS)
+    asked = Patches(positions=EVERYWHERE, modes=("swap",))
+    found = {
+        (one.emotion, one.case.pair.affective.id): one.case for one in swap_cases(texts, asked)
+    }
+    case = found["joy", "g1-feara"]
+    expected = {
+        "first": (["anna"], ["anna"]),
+        "last": (["river"], ["river"]),
+        "edit": (["found"] * 3, ["broke", "and", "hurt"]),
+        "span(where)": (["the", "old", "key"],) * 2,
+    }
+    for place, (source, target) in expected.items():
+        come, go = case.moves[place, ""]
+        assert words_at(llama, case.source, come) == source
+        assert words_at(llama, case.target, go) == target
+    come, go = case.moves["all", ""]
+    assert go.tolist() == list(range(case.target.first, case.target.end + 1))
+    assert " ".join(words_at(llama, case.source, come)).endswith("found the old key near the river")
+    stranger = case.moves["all", "random_source"]
+    assert stranger[0].max() <= case.strangers["random_source"].end
+
+
+def test_a_span_may_be_characters_or_given_by_a_function(llama):
+    def first_word(item):
+        return [0, item.text.index(" ")]
+
+    asked = Patches(
+        sites=("resid_post@1",),
+        positions=("first", "span(opening)"),
+        modes=("denoise",),
+        spans={"opening": first_word},
+    )
+    rows = table(patch_pairs(llama, PAIRS, READOUT, asked))
+    moved = rows[(rows.metric == "kl") & (rows.emotion == "all") & (rows.control == "")]
+    first, opening = moved.set_index("position").value[["first", "span(opening)"]]
+    assert first == pytest.approx(opening, abs=1e-6)
+
+
+def lacking(**fields):
+    return [Pair(*(dataclasses.replace(one, fields=fields) for one in pair)) for pair in PAIRS]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [
+        (lacking(), r"text 'g0-fearn' has no field 'where' for span\(where\)"),
+        (lacking(where=[3, 999]), r"'g0-fearn': field 'where' is \[3, 999\].*inside the text"),
+        (lacking(where="the"), r"'g0-fearn': the span 'the' of field 'where' occurs 2 times"),
+        (lacking(where="nowhere"), r"the span 'nowhere' of field 'where' occurs 0 times"),
+    ],
+)
+def test_a_span_outside_the_text_is_refused_before_anything_runs(llama, pairs, told, monkeypatch):
+    monkeypatch.setattr(patching, "patched_cells", None)
+    asked = Patches(positions=("last", "span(where)"))
+    with pytest.raises(DataError, match=told):
+        patch_pairs(llama, pairs, READOUT, asked)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"positions": ("middle",)}, r"unknown position 'middle': choose from last, edit, first, "),
+        ({"positions": ("span()",)}, r"unknown position rule 'span\(\)'"),
+        ({"modes": ("swop",)}, "unknown mode 'swop': choose from denoise, noise, swap"),
+        ({"controls": ("shuffled",)}, "unknown control 'shuffled': choose from random_source, "),
+        ({"metrics": ("loss",)}, "unknown metric 'loss': choose from kl, kl_target, success"),
+        ({"spans": {"here": len}}, r"given for the span 'here', and no position is span\(here\)"),
+    ],
+)
+def test_what_cannot_be_asked(given, told):
+    with pytest.raises(UsageError, match=told):
+        Patches(**given)
+
+
+def test_what_cannot_be_swapped(llama):
+    swap = Patches(modes=("swap",))
+    with pytest.raises(StatisticsError, match="at least two emotions, and all are of fear"):
+        patch_pairs(llama, PAIRS[:1], READOUT, swap)
+    same = dataclasses.replace(PAIRS[1].affective, text=PAIRS[0].affective.text)
+    with pytest.raises(DataError, match="pair 'g0-joy': the twins are the same tokens"):
+        patch_pairs(llama, [PAIRS[0], Pair(same, PAIRS[1].neutral)], READOUT, swap)
+
+
+def apart(pairs):
+    """The same pairs, each a scenario of its own."""
+    return [Pair(*(dataclasses.replace(one, group=two[0].id) for one in two)) for two in pairs]
+
+
+def test_a_source_is_of_the_same_scenario(llama):
+    for emotion, chosen in matched_sources(texts_of(llama, PAIRS)).items():
+        for target, one in enumerate(PAIRS):
+            if emotion == one.affective.emotion:
+                assert chosen[target] == -1
+            else:
+                source = PAIRS[chosen[target]].affective
+                assert (source.emotion, source.group) == (emotion, one.affective.group)
+
+
+def test_other_scenarios_give_each_text_once_to_one_of_like_length():
+    """Fear's texts have 5, 9 and 6 tokens, joy's 8 and 4: one text of fear has no source of joy."""
+    some = [PAIRS[0], PAIRS[1], PAIRS[3], PAIRS[4], PAIRS[0]]
+    tokens = [Encoded(tuple(range(n)), n - 1) for n in (5, 8, 9, 4, 6)]
+    found = matched_sources(Texts(apart(some), tokens, tokens))
+    assert {emotion: chosen.tolist() for emotion, chosen in found.items()} == {
+        "fear": [-1, 2, -1, 0, -1],
+        "joy": [3, -1, 1, -1, -1],
+    }
+
+
+def test_whole_scenarios_are_drawn_and_others_evenly():
+    drawn = whole_scenarios(PAIRS, n=4)
+    assert len({one.affective.group for one in drawn}) == 1
+    assert [one.affective.emotion for one in drawn] == list(TURNS)
+    assert whole_scenarios(apart(PAIRS), n=3) == balanced(apart(PAIRS), n=3)
+    others = of_other_emotions(PAIRS)
+    for one, other in zip(PAIRS, others, strict=True):
+        assert PAIRS[other].affective.emotion != one.affective.emotion
+        assert PAIRS[other].affective.group != one.affective.group
+
+
+def test_an_answer_moves_where_it_was_another():
+    before = np.log([[0.6, 0.3, 0.1], [0.1, 0.6, 0.3], [0.1, 0.3, 0.6]])
+    after = np.log([[0.1, 0.8, 0.1], [0.1, 0.8, 0.1], [0.4, 0.3, 0.3]])
+    moved = moved_answers(after, before, np.array([1, 1, 1]))
+    np.testing.assert_array_equal(moved, [1.0, np.nan, 0.0])
+    after[0] = np.nan
+    assert np.isnan(moved_answers(after, before, np.array([1, 1, 1]))[0])
+
+
+SPEC, NULL = planted.SPECS["planted"], planted.SPECS["planted_null"]
+TRUTH = planted.truth(SPEC)
+SOME = ("joy", "fear", "anger")
+
+
+def planted_swaps(spec, name, **how):
+    battery = planted.stimuli(spec, n=20)
+    pairs = [one for one in battery.pairs() if one.affective.emotion in SOME]
+    readout = Readout({one: planted.readout(spec)[one] for one in SOME}, "")
+    asked = Patches(modes=("swap",), metrics=METRICS, **how)
+    return table(
+        patch_pairs(load(name, check=False), balanced(pairs, n=12), readout, asked), n_layers=4
+    )
+
+
+@pytest.fixture(scope="module")
+def swapped():
+    return planted_swaps(SPEC, "planted", controls=CONTROLS)
+
+
+def pick(rows, **where):
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
+def test_a_swap_moves_the_answer_at_the_planted_place_alone(swapped):
+    for metric in ("restoration_target", "restoration_others", "success"):
+        found = pick(swapped, metric=metric, control="", emotion="all", target="all")
+        assert len(found) == SPEC.n_layers * 2
+        for _, row in found.iterrows():
+            there = TRUTH.position(int(row["layer"])) == row["position"]
+            assert row["value"] == pytest.approx(float(there), abs=0.02), (metric, row)
+
+
+def test_each_two_emotions_have_their_success_and_its_chance(swapped):
+    cells = pick(swapped, metric="success", control="", position="last", layer=SPEC.n_layers - 1)
+    cells = cells[cells.target != "all"]
+    assert len(cells) == len(SOME) * (len(SOME) - 1)
+    assert (cells.value == 1).all()
+    assert cells.chance.to_numpy() == pytest.approx(1 / len(SOME))
+    assert (cells.n == 4).all()
+
+
+def test_the_controls_bring_the_emotion_a_third_one_and_nothing(swapped):
+    place = {"position": "last", "layer": SPEC.n_layers - 1, "emotion": "all", "target": "all"}
+    success = pick(swapped, metric="success", **place).set_index("control").value
+    assert success["random_source"] == 1
+    assert success["other_emotion"] == 0
+    assert success["random_of_same_norm"] < 0.7
+    lead = pick(swapped, metric="restoration_others", **place).set_index("control").value
+    assert lead["random_source"] == pytest.approx(1, abs=0.1)
+    assert lead["other_emotion"] < 0
+
+
+def test_the_copy_of_everything_is_the_most_that_a_patch_can_do(swapped):
+    copied = pick(swapped, position="last", emotion="all", target="all").set_index("metric").value
+    assert copied["copy_restoration_target"] == pytest.approx(1, abs=1e-4)
+    assert copied["copy_kl"] < 1e-6
+    assert copied["copy_success"] == 1
+    assert copied["copy_kl_target"] > 1
+
+
+def test_without_a_circuit_no_swap_moves_anything():
+    found = planted_swaps(NULL, "planted_null", positions=("last",), controls=())
+    effect = pick(found, metric="total_effect_others", emotion="all").iloc[0]
+    assert effect["effect"] == "none"
+    assert not found.metric.str.contains("restoration").any()
+    success = pick(found, metric="success", emotion="all", target="all")
+    assert ((success.ci_low <= 1 / 3) & (success.value < 0.6)).all()
+
+
+def test_denoising_has_a_success_and_noising_only_with_words_for_neutral(llama):
+    asked = Patches(sites=("resid_post@1",), positions=("last",), metrics=("success", "kl_target"))
+    rows = table(patch_pairs(llama, PAIRS, READOUT, asked))
+    assert set(rows[rows.metric == "success"]["mode"]) == {"denoise"}
+    assert set(rows[rows.metric == "kl_target"]["mode"]) == {"denoise", "noise"}
+    assert "kl" not in set(rows.metric)
+    words = Readout({**READOUT.words, NEUTRAL: ["calm"]}, SUFFIX)
+    rows = table(patch_pairs(llama, PAIRS, words, asked))
+    assert set(rows[rows.metric == "success"]["mode"]) == {"denoise", "noise"}

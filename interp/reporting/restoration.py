@@ -119,8 +119,8 @@ def patching_curves(table: pd.DataFrame) -> Figure:
         for _, line in groups(own, ["position", "control"]):
             control, position = word(line, "control"), word(line, "position")
             own_look = look(positions.index(position))
-            told, drawn = _CONTROLS.get(control, (control, "-"))
-            text = f"{position}, {told}" if control else position
+            source, drawn = _CONTROLS.get(control, (control, "-"))
+            text = f"{position}, {source}" if control else position
             curve(panel, line, x="layer", look=own_look, text=text, line=drawn)
         chance(panel, 0.0, "zero")
         panel.set_title(label(name))

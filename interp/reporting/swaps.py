@@ -112,8 +112,8 @@ def between_emotions(table: pd.DataFrame) -> list[Finding]:
     if not holds(table, metric="total_effect_others"):
         return []
     if not holds(table, metric="restoration_others", emotion=POOLED, control=""):
-        effect = select(table, metric="total_effect_others", emotion=POOLED)
-        return [nothing_to_move(effect, EMOTIONS_APART, _NO_LEAD)]
+        whole = select(table, metric="total_effect_others", emotion=POOLED)
+        return [nothing_to_move(whole, EMOTIONS_APART, _NO_LEAD)]
     of = {"position": "last", "mode": SWAPPED, "emotion": POOLED}
     if not holds(table, metric="nested_restoration_others", **of):
         return []
