@@ -84,7 +84,7 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
     "patch": StageCommand(
         "Activation patching between twins, or between emotions: site x layer, at some tokens.",
         uses=("pairs", "patch_modes", "patch_positions", "patch_controls", "patch_metrics", "seed"),
-        example="--patch-modes denoise,swap --patch-metrics kl,success",
+        example="--preset quick --patch-modes swap --patch-metrics success",
     ),
     "attribute": StageCommand(
         "What patching every head and neuron would do, by the gradient; beside exact patches.",

@@ -11,12 +11,12 @@ import torch
 
 from interp.causal import patching, transplants
 from interp.causal.forward import Encoded, encode_stimuli
-from interp.causal.patches import CONTROLS, METRICS, MODES, Patches
+from interp.causal.patches import CONTROLS, MEASURES, MODES, Patches
 from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.restoration import COPY, SAME_NORM, moved_answers
 from interp.causal.swaps import matched_sources, swap_cases
-from interp.causal.transplants import Texts, random_like
+from interp.causal.transplants import PairTexts, random_of_same_norm
 from interp.errors import DataError, StatisticsError, UsageError
 from interp.models import load
 from interp.results import table
@@ -136,13 +136,13 @@ def test_every_patch_equals_plain_forwards_with_hooks(family, tiny_folder, monke
     model = load(str(tiny_folder(family)), check=False)
     record = Recorder()
     monkeypatch.setattr(patching, "patched_cells", record)
-    monkeypatch.setattr(transplants, "random_like", lambda values, draw: values.flip(-1))
+    monkeypatch.setattr(transplants, "random_of_same_norm", lambda values, draw: values.flip(-1))
     asked = Patches(
         sites=("resid_post@1",),
         positions=EVERYWHERE,
         modes=MODES,
         controls=CONTROLS,
-        metrics=METRICS,
+        metrics=MEASURES,
     )
     rows = table(patch_pairs(model, PAIRS[:4], READOUT, asked))
     hand, apart, seen = ByHand(model.plain().eval()), 0.0, set()
@@ -167,7 +167,7 @@ def test_every_patch_equals_plain_forwards_with_hooks(family, tiny_folder, monke
 
 def test_random_vectors_are_as_long_as_what_they_stand_for():
     values = torch.randn(3, 5, 2, 8) * 7
-    drawn = [random_like(values, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    drawn = [random_of_same_norm(values, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
     assert torch.allclose(drawn[0].norm(dim=-1), values.norm(dim=-1), rtol=1e-5)
     assert torch.equal(drawn[0], drawn[1])
     along = torch.nn.functional.cosine_similarity(drawn[0], torch.stack([values, drawn[2]]), dim=-1)
@@ -176,7 +176,7 @@ def test_random_vectors_are_as_long_as_what_they_stand_for():
 
 def texts_of(model, pairs):
     told, still = ([one[side] for one in pairs] for side in (0, 1))
-    return Texts(pairs, *(encode_stimuli(model, items, READOUT) for items in (told, still)))
+    return PairTexts(pairs, *(encode_stimuli(model, items, READOUT) for items in (told, still)))
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +295,7 @@ def test_other_scenarios_give_each_text_once_to_one_of_like_length():
     """Fear's texts have 5, 9 and 6 tokens, joy's 8 and 4: one text of fear has no source of joy."""
     some = [PAIRS[0], PAIRS[1], PAIRS[3], PAIRS[4], PAIRS[0]]
     tokens = [Encoded(tuple(range(n)), n - 1) for n in (5, 8, 9, 4, 6)]
-    found = matched_sources(Texts(apart(some), tokens, tokens))
+    found = matched_sources(PairTexts(apart(some), tokens, tokens))
     assert {emotion: chosen.tolist() for emotion, chosen in found.items()} == {
         "fear": [-1, 2, -1, 0, -1],
         "joy": [3, -1, 1, -1, -1],
@@ -331,7 +331,7 @@ def planted_swaps(spec, name, **how):
     battery = planted.stimuli(spec, n=20)
     pairs = [one for one in battery.pairs() if one.affective.emotion in SOME]
     readout = Readout({one: planted.readout(spec)[one] for one in SOME}, "")
-    asked = Patches(modes=("swap",), metrics=METRICS, **how)
+    asked = Patches(modes=("swap",), metrics=MEASURES, **how)
     return table(
         patch_pairs(load(name, check=False), balanced(pairs, n=12), readout, asked), n_layers=4
     )

@@ -30,7 +30,7 @@ from interp.causal.transplants import (
     Moves,
     Stranger,
     make_case,
-    random_like,
+    random_of_same_norm,
     read_sources,
 )
 from interp.defaults import ATTRIBUTE_WITH, PATH_STEPS
@@ -193,7 +193,7 @@ def _estimate_batch(
                 change = step.towards(slopes[other].values)
                 yield (way, site, position, ""), step.effects(change)
                 if site in controlled:
-                    noise = random_like(change, draw)
+                    noise = random_of_same_norm(change, draw)
                     yield (way, site, position, SAME_NORM), step.effects(noise)
         foreign = given.foreign[way]
         met = [i for i, case in enumerate(foreign) if case.strangers]

@@ -19,7 +19,7 @@ from stimuli.battery import NEUTRAL
 Contrast = Callable[[Float[np.ndarray, "case emotion"]], Float[np.ndarray, " case"]]
 """The logit difference (nats) of each case, from the readout's scores."""
 
-TARGET, OTHERS = "target", "others"
+_TARGET, _OTHERS = "target", "others"
 """What the words of a swap's source are held against: those of the target's emotion, or the mean of
 all third emotions.
 """
@@ -66,12 +66,12 @@ def swap_rows(
     groups, met = _groups(cases), _met(cells, cases)
     against = _measured(cells, lambda scores: _less(scores, columns, own), columns, metrics)
     found = effect_rows(against, labels, groups, met=met, sign=1)
-    rows = [{**row, "target": ALL, "metric": _named(row["metric"], TARGET)} for row in found]
+    rows = [{**row, "target": ALL, "metric": _named(row["metric"], _TARGET)} for row in found]
     thirds = _thirds(bound, columns, own)
     if thirds.any(axis=1).all():
         others = _measured(cells, lambda scores: _less_mean(scores, columns, thirds), None, ())
         found = effect_rows(others, labels, groups, met=met, sign=1)
-        rows += [{**row, "target": ALL, "metric": _named(row["metric"], OTHERS)} for row in found]
+        rows += [{**row, "target": ALL, "metric": _named(row["metric"], _OTHERS)} for row in found]
     rows += _two_by_two(against, swaps, groups)
     return _with_chance(rows, bound)
 
@@ -96,7 +96,7 @@ def _two_by_two(
                 if told.any():
                     found = mean_interval(cell[metric][told], groups[told])._asdict()
                     named = {"emotion": emotion, "target": target}
-                    rows.append({**place, **named, "metric": _named(metric, TARGET), **found})
+                    rows.append({**place, **named, "metric": _named(metric, _TARGET), **found})
     return rows
 
 

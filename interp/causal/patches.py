@@ -25,14 +25,14 @@ SWAP = "swap"
 
 MODES = (*WAYS, SWAP)
 
-PLACES = ("last", "edit", "first", "all")
+NAMED_PLACES = ("last", "edit", "first", "all")
 """Tokens of a text by name: its last, those in which it differs from the source, its first, and all
 of it. A `span(field)` names others.
 """
 
 CONTROLS = (CONTROL, OTHER_EMOTION, SAME_NORM)
 
-METRICS = ("kl", KL_TARGET, SUCCESS, COPY)
+MEASURES = ("kl", KL_TARGET, SUCCESS, COPY)
 
 SpanOf = Callable[[Stimulus], Any]
 """Gives what a field of the stimulus would hold that marks a span
@@ -45,7 +45,7 @@ class Patches:
     """What is put into another text's run: the activations at `sites` (texts as
     `interp.sites.expand` reads them) and `positions`, and what is told of it.
 
-    `positions`: `PLACES`, or `span(field)`, the tokens that a field of the patched text marks, as
+    `positions`: `NAMED_PLACES`, or `span(field)`, the tokens that a field of the patched text marks, as
     in a capture (`interp.capture.positions`). `spans` gives fields that the stimuli lack, each as a
     function of the stimulus. Each token takes what stands at the source's token that corresponds to
     it (`interp.causal.alignment`).
@@ -78,11 +78,11 @@ class Patches:
     def __post_init__(self) -> None:
         by_name = [one for one in self.positions if not one.startswith("span(")]
         if by_name or not self.positions:
-            _require(by_name, PLACES, "position", more=" or span(field)")
+            _require(by_name, NAMED_PLACES, "position", more=" or span(field)")
         _require(self.modes, MODES, "mode")
         for given, known, what in (
             (self.controls, CONTROLS, "control"),
-            (self.metrics, METRICS, "metric"),
+            (self.metrics, MEASURES, "metric"),
         ):
             if given:
                 _require(given, known, what)

@@ -35,7 +35,7 @@ from interp.causal.restoration import (
 )
 from interp.causal.spans import places_of
 from interp.causal.swaps import swap_cases
-from interp.causal.transplants import Case, Stranger, Texts, make_case
+from interp.causal.transplants import Case, Stranger, PairTexts, make_case
 from interp.errors import StatisticsError
 from interp.models import LanguageModel
 from interp.models.checks.reliance import require
@@ -84,7 +84,7 @@ def patch_pairs(
     bound = readout.bind(model)
     for emotion in {pair.affective.emotion for pair in pairs}:
         bound.column(emotion)
-    texts = Texts(
+    texts = PairTexts(
         pairs,
         encode_stimuli(model, [pair.affective for pair in pairs], readout),
         encode_stimuli(model, [pair.neutral for pair in pairs], readout),
@@ -112,7 +112,7 @@ def _beside(patches: Patches, seed: int) -> Beside:
     return Beside(KL_TARGET in patches.metrics, COPY in patches.metrics, noise)
 
 
-def _cases(texts: Texts, patches: Patches, mode: str, seed: int) -> list[Case]:
+def _cases(texts: PairTexts, patches: Patches, mode: str, seed: int) -> list[Case]:
     """The pairs as cases of one way."""
     source, target = texts.affective, texts.neutral
     if mode == "noise":

@@ -19,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from interp.causal.patches import Patches
 from interp.causal.restoration import CONTROL, OTHER_EMOTION
 from interp.causal.spans import places_of
-from interp.causal.transplants import Case, Stranger, Texts, make_case
+from interp.causal.transplants import Case, Stranger, PairTexts, make_case
 from interp.errors import StatisticsError
 from stimuli.splits import strangers
 
@@ -31,7 +31,7 @@ class Swap(NamedTuple):
     emotion: str
 
 
-def swap_cases(texts: Texts, patches: Patches, *, seed: int = 0) -> list[Swap]:
+def swap_cases(texts: PairTexts, patches: Patches, *, seed: int = 0) -> list[Swap]:
     """Every pair's emotional text as the target of every other emotion that has a source for it.
 
     The control of another scenario is a random text of the source's emotion; that of another
@@ -68,7 +68,7 @@ def swap_cases(texts: Texts, patches: Patches, *, seed: int = 0) -> list[Swap]:
     return found
 
 
-def matched_sources(texts: Texts) -> dict[str, Int[np.ndarray, " pair"]]:
+def matched_sources(texts: PairTexts) -> dict[str, Int[np.ndarray, " pair"]]:
     """By emotion, the index of each pair's source of that emotion; -1: the pair is of it, or there
     is none left.
     """

@@ -25,7 +25,7 @@ Moves = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 """Source positions and the target positions that they go to."""
 
 
-class Texts(NamedTuple):
+class PairTexts(NamedTuple):
     """Pairs, and their texts with the readout's suffix as tokens."""
 
     pairs: Sequence[Pair]
@@ -132,11 +132,11 @@ class Donor(NamedTuple):
 
     def of_same_norm(self, sites: Iterable[Site], draw: torch.Generator) -> "Donor":
         """Random vectors in the place of what is held at `sites`, each as long as its own."""
-        held = {site: random_like(self.held.sites[site], draw) for site in sites}
+        held = {site: random_of_same_norm(self.held.sites[site], draw) for site in sites}
         return Donor(self.logits, Held(held, self.held.positions))
 
 
-def random_like(
+def random_of_same_norm(
     values: Float[Tensor, "*_ width"], draw: torch.Generator
 ) -> Float[Tensor, "*_ width"]:
     """Random vectors, each (over the last axis) as long as its own."""

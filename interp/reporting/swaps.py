@@ -29,7 +29,7 @@ from interp.reporting.style import explain, facets, outer_labels, styled
 SWAPPED = "swap"
 """The way of patching that goes between emotions."""
 
-MOST_LAYERS = 4
+MOST_MATRICES = 4
 """Matrices of a figure of swaps, at layers evenly spaced."""
 
 
@@ -46,7 +46,7 @@ def emotion_swaps(table: pd.DataFrame) -> Figure:
     cells = rows[(column(rows, "target") != "all") & (column(rows, "emotion") != "all")]
     names = list(dict.fromkeys(column(cells, "emotion")))
     layers = sorted(set(numbers(cells, "layer")))
-    spaced = np.linspace(0, len(layers) - 1, min(MOST_LAYERS, len(layers))).round().astype(int)
+    spaced = np.linspace(0, len(layers) - 1, min(MOST_MATRICES, len(layers))).round().astype(int)
     figure, axes = facets(len(spaced), columns=2, height=square_height(len(names)))
     for panel, layer in zip(axes, (layers[at] for at in spaced), strict=True):
         own = cells[numbers(cells, "layer") == layer]
