@@ -165,6 +165,46 @@ def test_every_patch_equals_plain_forwards_with_hooks(family, tiny_folder, monke
     assert set(rows["mode"]) == set(MODES)
 
 
+def test_the_rows_of_swaps_are_these_contrasts_of_the_scores(llama, monkeypatch):
+    """Each case by hand: the source's emotion against the target's, and against the third one."""
+    record, swaps = Recorder(), []
+    monkeypatch.setattr(patching, "patched_cells", record)
+
+    def keeping(*given, **how):
+        swaps.extend(swap_cases(*given, **how))
+        return swaps
+
+    monkeypatch.setattr(patching, "swap_cases", keeping)
+    asked = Patches(
+        sites=("resid_post@1",), positions=("edit",), modes=("swap",), metrics=("success", "kl")
+    )
+    rows = table(patch_pairs(llama, PAIRS, READOUT, asked))
+    ((_, bound, cells),) = record.calls
+    expected = {"logit_diff_target": [], "logit_diff_others": [], "success": [], "kl": []}
+    (node,) = {key[0] for key in cells if key[0] is not None}
+    for at, (case, own) in enumerate(swaps):
+        other = case.pair.affective.emotion
+        (third,) = set(TURNS) - {own, other}
+        score = dict(zip(bound.emotions, cells[node, "edit", ""]["scores"][at], strict=True))
+        before = dict(zip(bound.emotions, cells[None, "target", ""]["scores"][at], strict=True))
+        expected["logit_diff_target"].append(score[own] - score[other])
+        expected["logit_diff_others"].append(score[own] - score[third])
+        expected["kl"].append(cells[node, "edit", ""]["kl"][at])
+        if max(before, key=before.get) != own:
+            expected["success"].append(max(score, key=score.get) == own)
+    told = pick(rows, control="", emotion="all", target="all", position="edit")
+    told = told.set_index("metric").value
+    assert len(swaps) == 12
+    for metric, values in expected.items():
+        assert told[metric] == pytest.approx(np.mean(values)), metric
+
+
+def pick(rows, **where):
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
 def test_random_vectors_are_as_long_as_what_they_stand_for():
     values = torch.randn(3, 5, 2, 8) * 7
     drawn = [random_of_same_norm(values, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
@@ -331,7 +371,7 @@ def planted_swaps(spec, name, **how):
     battery = planted.stimuli(spec, n=20)
     pairs = [one for one in battery.pairs() if one.affective.emotion in SOME]
     readout = Readout({one: planted.readout(spec)[one] for one in SOME}, "")
-    asked = Patches(modes=("swap",), metrics=MEASURES, **how)
+    asked = Patches(sites=("resid_post@0,3",), modes=("swap",), metrics=MEASURES, **how)
     return table(
         patch_pairs(load(name, check=False), balanced(pairs, n=12), readout, asked), n_layers=4
     )
@@ -342,16 +382,10 @@ def swapped():
     return planted_swaps(SPEC, "planted", controls=CONTROLS)
 
 
-def pick(rows, **where):
-    for column, value in where.items():
-        rows = rows[rows[column] == value]
-    return rows
-
-
 def test_a_swap_moves_the_answer_at_the_planted_place_alone(swapped):
     for metric in ("restoration_target", "restoration_others", "success"):
         found = pick(swapped, metric=metric, control="", emotion="all", target="all")
-        assert len(found) == SPEC.n_layers * 2
+        assert len(found) == 4
         for _, row in found.iterrows():
             there = TRUTH.position(int(row["layer"])) == row["position"]
             assert row["value"] == pytest.approx(float(there), abs=0.02), (metric, row)

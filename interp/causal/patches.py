@@ -45,10 +45,11 @@ class Patches:
     """What is put into another text's run: the activations at `sites` (texts as
     `interp.sites.expand` reads them) and `positions`, and what is told of it.
 
-    `positions`: `NAMED_PLACES`, or `span(field)`, the tokens that a field of the patched text marks, as
-    in a capture (`interp.capture.positions`). `spans` gives fields that the stimuli lack, each as a
-    function of the stimulus. Each token takes what stands at the source's token that corresponds to
-    it (`interp.causal.alignment`).
+    `positions`: one of `NAMED_PLACES`, or `span(field)`, the tokens that a field of the patched
+    text marks, as in a capture (`interp.capture.positions`). `spans` gives fields that the stimuli
+    lack, each as a function of the stimulus. Each token takes what stands at the source's token
+    that corresponds to it (`interp.causal.alignment`). At `all`, the stream restores everything by
+    construction.
 
     `modes`: `denoise` puts the emotional text's into its neutral twin, `noise` the neutral text's
     into the emotional one, `swap` that of a text of one emotion into a text of another

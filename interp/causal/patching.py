@@ -35,7 +35,7 @@ from interp.causal.restoration import (
 )
 from interp.causal.spans import places_of
 from interp.causal.swaps import swap_cases
-from interp.causal.transplants import Case, Stranger, PairTexts, make_case
+from interp.causal.transplants import Case, PairTexts, Stranger, make_case
 from interp.errors import StatisticsError
 from interp.models import LanguageModel
 from interp.models.checks.reliance import require

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.chance import LEAST_P, benjamini_hochberg, flips, permutation_p, sign_flip
 from interp.choices import choice_inflation, choose_by_folds

@@ -19,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from interp.causal.patches import Patches
 from interp.causal.restoration import CONTROL, OTHER_EMOTION
 from interp.causal.spans import places_of
-from interp.causal.transplants import Case, Stranger, PairTexts, make_case
+from interp.causal.transplants import Case, PairTexts, Stranger, make_case
 from interp.errors import StatisticsError
 from stimuli.splits import strangers
 

@@ -132,13 +132,18 @@ def patching_curves(table: pd.DataFrame) -> Figure:
         figure,
         title=_CURVES,
         caption="Bands are 95 % intervals; dotted lines' bands "
-        f"are cut at the panel's edge. {_SCALE[unit]} "
-        "Dotted: the activation came from another scenario's text of the same kind and "
-        "emotion: what it restores is the emotion without this story.",
+        f"are cut at the panel's edge. {_SCALE[unit]}"
+        f"{_DOTTED if holds(rows, control='random_source') else ''}",
         rows=rows,
         unit="pairs per point",
     )
     return figure
+
+
+_DOTTED = (
+    " Dotted: the activation came from another scenario's text of the same kind and emotion: what "
+    "it restores is the emotion without this story."
+)
 
 
 def _at_several_layers(rows: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from interp.reporting.select import (
     holds,
     measured,
     numbers,
+    numeral,
     place,
     select,
     square,
@@ -54,18 +55,28 @@ def emotion_swaps(table: pd.DataFrame) -> Figure:
         name_square(panel, names)
         panel.set_title(f"layer {whole(layer)}{_third(table, rows, layer)}")
     outer_labels(figure, axes, x="emotion of the patched text", y="emotion that is patched in")
-    colour_bar(figure, axes, "share moved to the emotion patched in")
+    colour_bar(figure, axes, "share moved to the emotion patched in", least=0.0)
     explain(
         figure,
         title="Whether a patch between emotional texts moves the answer to its own emotion",
         caption=f"{word(rows, 'site')}, patched at: {word(rows, 'position')}. Of the texts whose "
         "answer was another emotion, the share whose answer becomes that of the text that the "
         "activation came from. An answer drawn at random would be it in "
-        f"{decimals(float(numbers(rows, 'chance').iloc[0]), 2)}. Grey: not patched.",
+        f"{decimals(numeral(rows, 'chance'), 2)}.{_copied(table, rows)} Grey: not patched.",
         rows=cells,
         unit="texts per cell",
     )
     return figure
+
+
+def _copied(table: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """How often everything at the position together moves the answer, as a sentence."""
+    of = {"mode": SWAPPED, "metric": "copy_success", "emotion": "all", **words_of(rows, "position")}
+    if not holds(table, **of):
+        return ""
+    return (
+        f" All layers exchanged at once move {decimals(numeral(select(table, **of), 'value'), 2)}."
+    )
 
 
 def _third(table: pd.DataFrame, rows: pd.DataFrame, layer: float) -> str:
