@@ -131,8 +131,8 @@ def measured_by_hand(hand, case, position, control, layer, columns):
     return patched[columns], *kl
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_every_patch_equals_plain_forwards_with_hooks(family, tiny_folder, monkeypatch):
+@pytest.mark.parametrize(("family", "modes"), [("gpt2", ("swap",)), ("llama", MODES)])
+def test_every_patch_equals_plain_forwards_with_hooks(family, modes, tiny_folder, monkeypatch):
     model = load(str(tiny_folder(family)), check=False)
     record = Recorder()
     monkeypatch.setattr(patching, "patched_cells", record)
@@ -140,7 +140,7 @@ def test_every_patch_equals_plain_forwards_with_hooks(family, tiny_folder, monke
     asked = Patches(
         sites=("resid_post@1",),
         positions=EVERYWHERE,
-        modes=MODES,
+        modes=modes,
         controls=CONTROLS,
         metrics=MEASURES,
     )
@@ -159,10 +159,10 @@ def test_every_patch_equals_plain_forwards_with_hooks(family, tiny_folder, monke
                 apart = max(apart, abs(cell["scores"][at] - scores).max())
                 apart = max(apart, abs(cell["kl"][at] - kl), abs(cell["kl_target"][at] - kl_target))
             seen.add((position, control))
-    assert len(record.calls) == len(MODES)
+    assert len(record.calls) == len(modes)
     assert len(seen) == len(EVERYWHERE) * (2 + len(CONTROLS))
     assert apart < 1e-5
-    assert set(rows["mode"]) == set(MODES)
+    assert set(rows["mode"]) == set(modes)
 
 
 def test_the_rows_of_swaps_are_these_contrasts_of_the_scores(llama, monkeypatch):
