@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from interp.causal.circuit import Circuit
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention
+    from interp.causal.patches import Patches
     from interp.causal.steering import steer
     from interp.directions import Direction, Eraser
     from interp.models import LanguageModel, load
@@ -53,13 +54,15 @@ _HOME = {
     "Direction": "interp.directions",
     "Eraser": "interp.directions",
     "Intervention": "interp.causal.interventions",
+    "Patches": "interp.causal.patches",
     "LanguageModel": "interp.models",
 }
 
 __all__ = [
     "ActivationStore", "Activations", "Battery", "Circuit", "Direction", "Eraser", "Intervention",
-    "LanguageModel", "Pair", "Pairs", "Site", "ablate", "attribute", "battery", "circuit",
-    "direction", "draw", "generate", "load", "patch", "probe", "read", "record", "run", "steer",
+    "LanguageModel", "Pair", "Pairs", "Patches", "Site", "ablate", "attribute", "battery",
+    "circuit", "direction", "draw", "generate", "load", "patch", "probe", "read", "record", "run",
+    "steer",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

@@ -30,7 +30,8 @@ from interp.causal.attribution_rows import attribute_pairs
 from interp.causal.bench import Bench
 from interp.causal.circuit import Circuit
 from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
-from interp.causal.patching import Patches, patch_pairs
+from interp.causal.patches import Patches
+from interp.causal.patching import patch_pairs
 from interp.causal.readout import Readout
 from interp.chance import draws_for
 from interp.defaults import ATTRIBUTE_WITH, DIRECTION, PATH_STEPS, PROBE
@@ -150,18 +151,22 @@ def patch(
     model: LanguageModel,
     battery: Battery,
     *,
-    sites: str | Sequence[str] = STREAM,
+    sites: str | Sequence[str] | Patches = STREAM,
     readout: Readout | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Activation patching between the twins of `battery`: which site carries the emotion.
+    """Activation patching between the texts of `battery`: which site carries the emotion.
 
-    The `readout` says by which words the model is asked; the usual ones if none is given. Raises as
+    `sites` are patched between twins, both ways, at the last token and at the edit; a `Patches`
+    (`interp.causal.patches`) says other tokens, ways, controls and metrics, too: with
+    `modes=("swap",)` one emotion's texts are patched into another's. The `readout` says by which
+    words the model is asked; the usual ones if none is given. Raises as
     `interp.causal.patching.patch_pairs`.
     """
-    named = [sites] if isinstance(sites, str) else sites
+    if not isinstance(sites, Patches):
+        sites = Patches(sites=[sites] if isinstance(sites, str) else sites)
     asked = readout or readout_for(model, battery.emotions)
-    rows = patch_pairs(model, ordered_pairs(battery), asked, Patches(sites=named), seed=seed)
+    rows = patch_pairs(model, ordered_pairs(battery), asked, sites, seed=seed)
     return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
 
 

@@ -18,6 +18,18 @@ ATTRIBUTE_WITH = "attribution"
 PATH_STEPS = 5
 """Steps of the path of integrated gradients."""
 
+PATCH_MODES = ("denoise", "noise")
+"""Which ways are patched (`interp.causal.patches.MODES`)."""
+
+PATCH_POSITIONS = ("last", "edit")
+"""Which tokens are patched (`interp.causal.patches.NAMED_PLACES`)."""
+
+PATCH_CONTROLS = ("random_source",)
+"""What stands beside a patch (`interp.causal.patches.CONTROLS`)."""
+
+PATCH_METRICS = ("kl",)
+"""What is told of a patch beside the logit difference (`interp.causal.patches.MEASURES`)."""
+
 SENTENCE_ARM = "keyword_rich"
 """The arm whose texts give the directions along which a sentence is steered."""
 

@@ -12,7 +12,18 @@ from typing import ClassVar
 
 import stimuli
 from interp.capture.options import Options
-from interp.defaults import ATTRIBUTE_WITH, CORES, DIRECTION, PATH_STEPS, PROBE, STAND_IN
+from interp.defaults import (
+    ATTRIBUTE_WITH,
+    CORES,
+    DIRECTION,
+    PATCH_CONTROLS,
+    PATCH_METRICS,
+    PATCH_MODES,
+    PATCH_POSITIONS,
+    PATH_STEPS,
+    PROBE,
+    STAND_IN,
+)
 from interp.errors import UsageError
 from interp.lazy import keys_of
 from interp.options import about, check
@@ -211,6 +222,33 @@ class StudyOptions:
         metadata=about(
             "What heads and neurons are set to where they are knocked out.",
             choices="interp.causal.stand_ins:STAND_INS",
+        ),
+    )
+    patch_modes: tuple[str, ...] = field(
+        default=PATCH_MODES,
+        metadata=about(
+            "Ways of patching: denoise and noise between twins, swap between texts of two "
+            "emotions.",
+            parse=split,
+        ),
+    )
+    patch_positions: tuple[str, ...] = field(
+        default=PATCH_POSITIONS,
+        metadata=about(
+            "Where a text is patched: last, edit, first, all, span(field).", parse=split
+        ),
+    )
+    patch_controls: tuple[str, ...] = field(
+        default=PATCH_CONTROLS,
+        metadata=about(
+            "What stands beside a patch: random_source, other_emotion, random_of_same_norm.",
+            parse=split,
+        ),
+    )
+    patch_metrics: tuple[str, ...] = field(
+        default=PATCH_METRICS,
+        metadata=about(
+            "What is told of a patch besides: kl, kl_target, success, copy.", parse=split
         ),
     )
     attribute_with: str = field(

@@ -82,7 +82,9 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
         uses=("seed",),
     ),
     "patch": StageCommand(
-        "Activation patching between twins: site x layer, at two positions.", uses=("pairs", "seed")
+        "Activation patching between twins, or between emotions: site x layer, at some tokens.",
+        uses=("pairs", "patch_modes", "patch_positions", "patch_controls", "patch_metrics", "seed"),
+        example="--preset quick --patch-modes swap --patch-metrics success",
     ),
     "attribute": StageCommand(
         "What patching every head and neuron would do, by the gradient; beside exact patches.",

@@ -65,6 +65,37 @@ def strangers(pairs: Sequence[Pair], *, seed: int = 0) -> Int[np.ndarray, " pair
     return np.array(chosen, dtype=int)
 
 
+def of_other_emotions(pairs: Sequence[Pair], *, seed: int = 0) -> Int[np.ndarray, " pair"]:
+    """For each pair the index of a random pair of another emotion and another group; -1: there is
+    none.
+    """
+    rng = np.random.default_rng(seed)
+    emotion = np.array([pair.affective.emotion for pair in pairs])
+    group = np.array([pair.affective.group for pair in pairs])
+    found = []
+    for one, scenario in zip(emotion, group, strict=True):
+        others = np.flatnonzero((emotion != one) & (group != scenario))
+        found.append(int(rng.choice(others)) if len(others) else -1)
+    return np.array(found, dtype=int)
+
+
+def whole_scenarios(pairs: Sequence[Pair], *, n: int, seed: int = 0) -> Pairs:
+    """At most `n` pairs, in battery order: all that belong to a scenario or none, those first that
+    are told under most emotions, in random order. Where none has two emotions, as `balanced`.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    for i in np.random.default_rng(seed).permutation(len(pairs)):
+        members[pairs[int(i)].affective.group].append(int(i))
+    told = {group: len({pairs[i].affective.emotion for i in own}) for group, own in members.items()}
+    if max(told.values(), default=0) < 2:
+        return balanced(pairs, n=n, seed=seed)
+    chosen: list[int] = []
+    for group in sorted(members, key=lambda one: -told[one]):
+        if len(chosen) + len(members[group]) <= n:
+            chosen += members[group]
+    return Pairs(pairs[i] for i in sorted(chosen))
+
+
 def _shuffled_by_emotion(pairs: Sequence[Pair], seed: int) -> dict[str, list[int]]:
     queues: dict[str, list[int]] = defaultdict(list)
     for i in np.random.default_rng(seed).permutation(len(pairs)):

@@ -24,7 +24,7 @@ from interp.causal.estimates import INPUTS, contrast_score
 from interp.causal.forward import run_forward
 from interp.causal.interventions import Intervention
 from interp.causal.nodes import NODE_SITES, Node, node_sites
-from interp.causal.patching import patched_cells
+from interp.causal.patched_runs import patched_cells
 from interp.causal.prefix import Prefix
 from interp.causal.readout import Readout
 from interp.causal.transplants import goal_of, read_sources

@@ -225,10 +225,9 @@ def rows_of(effects, groups, emotions, sign=1):
         (None, "target", ""): none,
         (Site("mlp_out", 0), "last", ""): whole,
     }
-    met = np.zeros(len(effects), dtype=bool)
     return table(
         {"method": "patching", **row}
-        for row in effect_rows(cells, emotions, np.array(groups), met=met, sign=sign)
+        for row in effect_rows(cells, emotions, np.array(groups), met={}, sign=sign)
     )
 
 
@@ -394,8 +393,8 @@ def test_an_emotion_with_one_scenario_has_no_control(llama):
 
 def test_what_cannot_be_patched(llama):
     readout = Readout(WORDS, SUFFIX)
-    with pytest.raises(UsageError, match="unknown position 'first'"):
-        patch_pairs(llama, UNEQUAL, readout, Patches(positions=("first",)))
+    with pytest.raises(UsageError, match="unknown position 'middle'"):
+        patch_pairs(llama, UNEQUAL, readout, Patches(positions=("middle",)))
     with pytest.raises(UsageError, match=r"unknown mode \(none given\)"):
         patch_pairs(llama, UNEQUAL, readout, Patches(modes=()))
     with pytest.raises(UsageError, match="out of range"):

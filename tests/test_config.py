@@ -50,9 +50,13 @@ OTHER = {
     "token_budget": 512, "shard_mb": 8, "shard_batches": 4, "attention": "eager",
     "executor": "processes:2", "reuse": ["old"], "preset": "quick", "folds": 4, "probe": "lda",
     "analyse_by": "processes:2", "direction": "lda", "pairs": 3, "ablate_with": "zero",
+    "patch_modes": ["swap"], "patch_positions": ["all"], "patch_controls": ["other_emotion"],
+    "patch_metrics": ["success"],
     "attribute_with": "integrated", "steps": 3, "judge": "lexicon,forced_choice", "seed": 7,
 }  # fmt: skip
 """Another value than the default of every setting."""
+
+PATCHED = {name: tuple(one) for name, one in OTHER.items() if name.startswith("patch_")}
 
 
 def test_every_setting_can_stand_in_a_file_and_means_the_same_there(tmp_path):
@@ -60,7 +64,7 @@ def test_every_setting_can_stand_in_a_file_and_means_the_same_there(tmp_path):
     assert OTHER.keys() == options.keys()
     asked = build_record(StudyOptions, OTHER | {
         "out": Path("runs/x"), "reuse": (Path("old"),), "emotions": ("joy", "fear"),
-        "sites": ("resid_post@0-1", "z"), "positions": ("last",),
+        "sites": ("resid_post@0-1", "z"), "positions": ("last",), **PATCHED,
     })  # fmt: skip
     assert [name for name, one in flat(asked).items() if one == options[name].default] == []
     path = written(tmp_path / "study.toml", config_text(asked))

@@ -168,7 +168,7 @@ def test_the_front_door_offers_the_verbs_and_the_types():
     verbs = "load battery record probe direction generate steer patch attribute ablate circuit"
     verbs += " draw run read"
     types = "Site Battery Pair Pairs Activations ActivationStore Circuit Direction Eraser"
-    types += " Intervention LanguageModel"
+    types += " Intervention LanguageModel Patches"
     assert set(interp.__all__) == {*verbs.split(), *types.split()}
     assert all(callable(getattr(interp, name)) for name in interp.__all__)
     assert all(isinstance(getattr(interp, name), type) for name in types.split())

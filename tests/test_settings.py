@@ -128,6 +128,7 @@ def test_the_identity_is_the_flat_list_of_before_and_what_came_later(tmp_path):
     assert {name: identity[name] for name in OLDER} == OLDER
     later = {"probe", "direction", "ablate_with", "judge", "shard_batches", "attention"}
     later |= {"pairs", "attribute_with", "steps"}
+    later |= {"patch_modes", "patch_positions", "patch_controls", "patch_metrics"}
     assert identity.keys() == OLDER.keys() | later
     assert set(flat(asked(tmp_path))) == identity.keys() | set(ASIDE)
     assert {**identity, **study.Settings.usual()} == identity  # a default study

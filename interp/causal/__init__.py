@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from interp.causal.interventions import Intervention, applied
     from interp.causal.modulation import modulate
     from interp.causal.nodes import Node
-    from interp.causal.patching import Patches, patch_pairs
+    from interp.causal.patches import Patches
+    from interp.causal.patching import patch_pairs
     from interp.causal.paths import Edge, Receiver, patch_paths
     from interp.causal.readout import Readout
     from interp.causal.stand_ins import STAND_INS
@@ -40,7 +41,7 @@ _HOME = {
     "dose_response": "interp.causal.steering",
     "generate": "interp.causal.generation",
     "modulate": "interp.causal.modulation",
-    "Patches": "interp.causal.patching",
+    "Patches": "interp.causal.patches",
     "patch_pairs": "interp.causal.patching",
     "Node": "interp.causal.nodes",
     "Edge": "interp.causal.paths",

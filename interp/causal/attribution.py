@@ -23,22 +23,26 @@ from interp.causal.forward import Encoded, batches, encode_stimuli
 from interp.causal.gradients import Slopes
 from interp.causal.nodes import NODE_SITES, PARTS
 from interp.causal.readout import Readout, TokenReadout
-from interp.causal.restoration import CONTROL
-from interp.causal.transplants import Case, Held, Moves, make_case, read_sources
+from interp.causal.restoration import OTHER_EMOTION, SAME_NORM
+from interp.causal.transplants import (
+    Case,
+    Held,
+    Moves,
+    Stranger,
+    make_case,
+    random_of_same_norm,
+    read_sources,
+)
 from interp.defaults import ATTRIBUTE_WITH, PATH_STEPS
 from interp.errors import UsageError
 from interp.models import LanguageModel
 from interp.progress import track
 from interp.sites import Site
 from stimuli.battery import Pair
+from stimuli.splits import of_other_emotions
 
 GRADIENT_TOKENS = 256
 """Tokens of the texts of one backward pass: all that passes the model then is in memory."""
-
-OTHER_EMOTION, SAME_NORM = "other_emotion", "random_of_same_norm"
-"""The controls: a source of another emotion, and in place of each node's step a random one of the
-same length.
-"""
 
 BOTH_WAYS = {"denoise": "noise", "noise": "denoise"}
 """Both directions of patching: the targets of one are the sources of the other."""
@@ -107,23 +111,21 @@ def encode_cases(
 
     def cases(others: Int[np.ndarray, " pair"]) -> dict[str, list[Case]]:
         return {
-            way: [make_case(one, i, *texts, int(others[i])) for i, one in enumerate(pairs)]
-            for way, texts in ways.items()
+            way: [
+                make_case(
+                    one,
+                    source[i],
+                    target[i],
+                    {OTHER_EMOTION: Stranger(source[k], target[k])}
+                    if (k := others[i]) >= 0
+                    else {},
+                )
+                for i, one in enumerate(pairs)
+            ]
+            for way, (source, target) in ways.items()
         }
 
-    return Given(cases(np.full(len(pairs), -1)), cases(_of_other_emotions(pairs, seed)))
-
-
-def _of_other_emotions(pairs: Sequence[Pair], seed: int) -> Int[np.ndarray, " pair"]:
-    """For each pair the index of a random one of another emotion and group; -1: there is none."""
-    rng = np.random.default_rng(seed)
-    emotion = np.array([pair.affective.emotion for pair in pairs])
-    group = np.array([pair.affective.group for pair in pairs])
-    found = []
-    for one, scenario in zip(emotion, group, strict=True):
-        others = np.flatnonzero((emotion != one) & (group != scenario))
-        found.append(int(rng.choice(others)) if len(others) else -1)
-    return np.array(found, dtype=int)
+    return Given(cases(np.full(len(pairs), -1)), cases(of_other_emotions(pairs, seed=seed)))
 
 
 def estimate_effects(
@@ -191,15 +193,15 @@ def _estimate_batch(
                 change = step.towards(slopes[other].values)
                 yield (way, site, position, ""), step.effects(change)
                 if site in controlled:
-                    noise = _random_like(change, draw)
+                    noise = random_of_same_norm(change, draw)
                     yield (way, site, position, SAME_NORM), step.effects(noise)
         foreign = given.foreign[way]
-        met = [i for i, case in enumerate(foreign) if case.stranger is not None]
+        met = [i for i, case in enumerate(foreign) if case.strangers]
         if not met:
             continue
-        strangers = read_sources(model, foreign, met, CONTROL, controlled).held
+        strangers = read_sources(model, foreign, met, OTHER_EMOTION, controlled).held
         for position in asked.positions:
-            away = [foreign[i].moves[position, CONTROL] for i in met]
+            away = [foreign[i].moves[position, OTHER_EMOTION] for i in met]
             for site in controlled:
                 step = _Step(slopes[way], site, away, met)
                 yield (way, site, position, OTHER_EMOTION), step.effects(step.towards(strangers))
@@ -238,11 +240,3 @@ class _Step(NamedTuple):
             [held.positions[i] for i in self.rows],
         )
         return of_rows.taken(self.site, put)
-
-
-def _random_like(
-    change: Float[Tensor, " token *site"], draw: torch.Generator
-) -> Float[Tensor, " token *site"]:
-    """Random steps, each (over the last axis) as long as its own."""
-    noise = torch.randn(change.shape, generator=draw).to(change.device)
-    return noise * (change.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True))

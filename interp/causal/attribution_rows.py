@@ -26,7 +26,8 @@ from interp.causal.attribution import (
 from interp.causal.estimate_errors import error_rows
 from interp.causal.node_ranking import RANDOM, TOP, Ranked, pick_nodes, rank_nodes
 from interp.causal.nodes import SUBLAYER, Node, component_of, node_sites
-from interp.causal.patching import PATCHING, patched_cells
+from interp.causal.patched_runs import patched_cells
+from interp.causal.patching import PATCHING
 from interp.causal.pooled import ALL
 from interp.causal.readout import Readout, TokenReadout
 from interp.chance import sign_flip

@@ -31,12 +31,14 @@ class Encoded:
     closes the row.
 
     `end` is the position of the text's last token (`interp.models.texts.ends`), `first` that of its
-    first: before it stand tokens that the tokenizer, or a chat template, puts there.
+    first: before it stand tokens that the tokenizer, or a chat template, puts there. `spans` are
+    the characters of the text (and suffix) that each token covers.
     """
 
     tokens: tuple[int, ...]
     end: int
     first: int = 0
+    spans: tuple[tuple[int, int], ...] = ()
 
     @property
     def story(self) -> tuple[int, ...]:
@@ -82,7 +84,8 @@ def encode_stimuli(
         end = last_content(text_of(prompt), row.spans, name=name)
         stop = last_content(text_of(followed_by(prompt, suffix)), row.spans, name=name)
         first = int(content_positions(text_of(prompt), row.spans)[0])
-        encoded.append(Encoded(tuple(row.ids[: stop + 1]), end, first))
+        covered = tuple(row.spans[: stop + 1])
+        encoded.append(Encoded(tuple(row.ids[: stop + 1]), end, first, covered))
     refuse_ended(model.tokenizer, [row.tokens for row in encoded], model.end_tokens, names=names)
     return encoded
 

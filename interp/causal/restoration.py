@@ -7,18 +7,26 @@ emotional text makes its own emotion's words likelier.
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.chance import LEAST_P, benjamini_hochberg, flips, permutation_p, sign_flip
 from interp.choices import choice_inflation, choose_by_folds
 from interp.sites import Site, site_columns
-from interp.stats import group_sums, mean_interval, numbered, ratio_interval
+from interp.stats import Estimate, group_sums, mean_interval, numbered, ratio_interval
 
-CONTROL = "random_source"
+CONTROL, OTHER_EMOTION, SAME_NORM = "random_source", "other_emotion", "random_of_same_norm"
+"""The controls: another scenario's source of the same emotion, a source of another emotion, and
+random vectors, each as long as what it stands for.
+"""
+
+COPY, KL_TARGET, SUCCESS = "copy", "kl_target", "success"
+"""What may be told of patches besides: everything at the position exchanged, the KL to the target,
+and how often the answer becomes the source's.
+"""
 
 PLACE_FOLDS = 5
 """Folds of scenarios, each of which is told of where the others restore most."""
@@ -27,8 +35,8 @@ P_OF_NESTED_RESTORATION = "sign flips of scenarios, each fold choosing its site 
 """What the p on the row of the nested restoration tests."""
 
 Key = tuple[Site | None, str, str]
-"""Site, position and control of a cell; without a site the unpatched runs, "source" and
-"target".
+"""Site, position and control of a cell; without a site the unpatched runs, "source" and "target",
+and with the control `COPY` everything at the position.
 """
 
 
@@ -37,15 +45,16 @@ def effect_rows(
     labels: Sequence[str],
     groups: Shaped[np.ndarray, " case"],
     *,
-    met: Bool[np.ndarray, " case"],
+    met: Mapping[str, Bool[np.ndarray, " case"]],
     sign: int,
 ) -> list[dict[str, Any]]:
-    """Rows of `total_effect`, and of `logit_diff`, `kl` and `restoration` of each cell, by emotion
-    and for all together.
+    """Rows of `total_effect`, and of each cell's metrics and `restoration`, by emotion and for all
+    together.
 
-    A cell holds the first two for every case, with emotion `labels` and scenario `groups`. `met`
-    says which cases have a control's source; `sign` is that of the effect which an emotion's own
-    words should have. Restorations stand only where the gate of `gates` is "expected".
+    A cell holds `logit_diff`, and what else was measured, for every case, with emotion `labels` and
+    scenario `groups`. `met` says which cases have the source of each control; `sign` is that of the
+    effect which an emotion's own words should have. Restorations stand only where the gate of
+    `gates` is "expected". Of the cells of `COPY` the metrics are called `copy_...`.
     """
     target = cells[None, "target", ""]["logit_diff"]
     effects = cells[None, "source", ""]["logit_diff"] - target
@@ -56,7 +65,8 @@ def effect_rows(
     passed = gates(sign * effects, groups, members)
     rows: list[dict[str, Any]] = []
     for emotion, mine in members.items():
-        for control, used in (("", mine), (CONTROL, mine & met)):
+        for control in ("", *met):
+            used = mine & met[control] if control else mine
             if not used.any():
                 continue
             common = {"emotion": emotion, "control": control}
@@ -67,19 +77,17 @@ def effect_rows(
                     **mean_interval(effects[used], groups[used])._asdict(),
                 }
                 rows.append({**site_columns(None), **common, **total, **passed[emotion]})
-            for key in (key for key in cells if key[0] is not None and key[2] == control):
+            restored = passed[emotion]["effect"] == "expected" and effects[used].sum() != 0
+            whole = effects if restored else None
+            for key in _shown(cells, control):
+                found = _estimates(cells[key], target, whole, groups, used)
                 here = {**site_columns(key[0]), **common, "position": key[1]}
-                found = {
-                    metric: mean_interval(values[used], groups[used])
-                    for metric, values in cells[key].items()
-                }
-                if passed[emotion]["effect"] == "expected" and effects[used].sum() != 0:
-                    moved = cells[key]["logit_diff"] - target
-                    found["restoration"] = ratio_interval(moved[used], effects[used], groups[used])
+                copied = f"{COPY}_" if key[2] == COPY else ""
                 rows += [
-                    {**here, "metric": metric, **one._asdict()} for metric, one in found.items()
+                    {**here, "metric": f"{copied}{metric}", **one._asdict()}
+                    for metric, one in found.items()
                 ]
-            if not control and passed[emotion]["effect"] == "expected" and effects[used].sum() != 0:
+            if not control and restored:
                 moved = {
                     key: cell["logit_diff"][used] - target[used]
                     for key, cell in cells.items()
@@ -90,6 +98,46 @@ def effect_rows(
                     for row in nested_restoration(moved, effects[used], groups[used])
                 ]
     return rows
+
+
+def _shown(cells: Iterable[Key], control: str) -> list[Key]:
+    """The cells of a control; those of everything at a position stand with the source's own."""
+    own = [key for key in cells if key[0] is not None and key[2] == control]
+    return own if control else [*own, *(key for key in cells if key[2] == COPY)]
+
+
+def _estimates(
+    cell: Mapping[str, Float[np.ndarray, " case"]],
+    target: Float[np.ndarray, " case"],
+    effects: Float[np.ndarray, " case"] | None,
+    groups: Shaped[np.ndarray, " case"],
+    used: Bool[np.ndarray, " case"],
+) -> dict[str, Estimate]:
+    """Each metric of a cell over the cases `used`, and what is restored of the effects, where there
+    are any. Success is told of the cases in which there can be one.
+    """
+    found = {}
+    for metric, values in cell.items():
+        told = used & ~np.isnan(values) if metric == SUCCESS else used
+        if told.any():
+            found[metric] = mean_interval(values[told], groups[told])
+    if effects is not None:
+        moved = cell["logit_diff"] - target
+        found["restoration"] = ratio_interval(moved[used], effects[used], groups[used])
+    return found
+
+
+def moved_answers(
+    scores: Float[np.ndarray, "case emotion"],
+    before: Float[np.ndarray, "case emotion"],
+    columns: Int[np.ndarray, " case"],
+) -> Float[np.ndarray, " case"]:
+    """1 where the likeliest emotion is that of the case's column, 0 where it is another; NaN where
+    it was that one `before`, and where there are no scores. An answer drawn at random would give 1
+    in as many as there are emotions.
+    """
+    open_ = (before.argmax(axis=1) != columns) & ~np.isnan(scores).any(axis=1)
+    return np.where(open_, scores.argmax(axis=1) == columns, np.nan)
 
 
 def nested_restoration(
@@ -171,13 +219,14 @@ def gates(
     return found
 
 
-def warn_of_inverted(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Warn of the emotions whose texts make their own words less likely."""
+def warn_of_inverted(
+    rows: Sequence[Mapping[str, Any]], *, than: str = "their neutral twins do"
+) -> None:
+    """Warn of the emotions whose texts make their own words less likely `than` others do."""
     inverted = dict.fromkeys(row["emotion"] for row in rows if row.get("effect") == "inverted")
     if inverted:
         warnings.warn(
             f"the emotional texts of {', '.join(inverted)} make their own words less likely than "
-            "their neutral twins do: the readout measures something else there, and nothing is "
-            "restored.",
+            f"{than}: the readout measures something else there, and nothing is restored.",
             stacklevel=3,
         )

@@ -1,7 +1,8 @@
 """Transplants: which activations of a source go to which tokens of a target, by which edit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -9,13 +10,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.causal.alignment import align, map_positions
+from interp.causal.alignment import Alignment, align, map_positions
 from interp.causal.edits import exchange
 from interp.causal.forward import Encoded, run_forward
 from interp.causal.interventions import Intervention
 from interp.causal.nodes import Node
-from interp.causal.restoration import CONTROL
-from interp.errors import InternalError
+from interp.causal.restoration import COPY, SAME_NORM
+from interp.errors import DataError
 from interp.models import LanguageModel
 from interp.sites import Site
 from stimuli.battery import Pair
@@ -24,37 +25,86 @@ Moves = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 """Source positions and the target positions that they go to."""
 
 
+class PairTexts(NamedTuple):
+    """Pairs, and their texts with the readout's suffix as tokens."""
+
+    pairs: Sequence[Pair]
+    affective: Sequence[Encoded]
+    neutral: Sequence[Encoded]
+
+
+class Stranger(NamedTuple):
+    """A control's source: a text of another scenario or emotion, and the text beside which its own
+    edit shows.
+    """
+
+    text: Encoded
+    beside: Encoded
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A target, its twin as source, and a stranger as the control's source (None: the emotion has
-    no other group).
+    """A target, its source, and by control the source of that (none where there is no such text).
+
+    `moves` are by position and control.
     """
 
     pair: Pair
     target: Encoded
     source: Encoded
-    stranger: Encoded | None
+    strangers: Mapping[str, Encoded]
     moves: dict[tuple[str, str], Moves]
+
+    def moved(self, position: str, control: str) -> Moves:
+        """What goes where; random vectors go where the source's activations go."""
+        return self.moves[position, "" if control in (SAME_NORM, COPY) else control]
 
 
 def make_case(
-    pair: Pair, i: int, source: Sequence[Encoded], target: Sequence[Encoded], other: int
+    pair: Pair,
+    source: Encoded,
+    target: Encoded,
+    strangers: Mapping[str, Stranger],
+    places: Mapping[str, Int[np.ndarray, " _"]] = MappingProxyType({}),
 ) -> Case:
-    """Pair `i` as a case, with the moves of its twin and of the stranger `other` (-1: none)."""
-    twins = align(source[i].story, target[i].story)
-    edit = np.arange(*twins.target_edit)
+    """A case of `pair`, with the moves of its source and its strangers: at the last token, at the
+    edit, and at the target's tokens in `places`.
+
+    Last goes to last and first to first; other tokens go by the alignment of the two texts. A
+    stranger's text is aligned as if its own edit were the source's; where that names a token that
+    it lacks, its nearest one is taken. Raises `DataError` naming the pair where source and target
+    are the same tokens.
+    """
+    between = _aligned(pair, source, target)
+    edit = np.arange(*between.target_edit)
+    put = {"last": np.array([target.end]), "edit": edit, **places}
     moves = {
-        ("last", ""): (np.array([source[i].end]), np.array([target[i].end])),
-        ("edit", ""): (twins.source_of[edit], edit),
+        (name, ""): (_taken(name, source, between.source_of, at), at) for name, at in put.items()
     }
-    if other >= 0:
-        foreign = align(source[other].story, target[other].story).source_edit
-        mapped = map_positions(
-            len(target[i].story), foreign, twins.target_edit, len(source[other].story)
-        )
-        moves["last", CONTROL] = (np.array([source[other].end]), np.array([target[i].end]))
-        moves["edit", CONTROL] = (mapped[edit], edit)
-    return Case(pair, target[i], source[i], source[other] if other >= 0 else None, moves)
+    for control, (text, beside) in strangers.items():
+        own = _aligned(pair, text, beside).source_edit
+        mapped = map_positions(len(target.story), own, between.target_edit, len(text.story))
+        inside = mapped.clip(text.first, text.end)
+        moves |= {(name, control): (_taken(name, text, inside, at), at) for name, at in put.items()}
+    return Case(pair, target, source, {one: each.text for one, each in strangers.items()}, moves)
+
+
+def _taken(
+    place: str,
+    source: Encoded,
+    source_of: Int[np.ndarray, " target_pos"],
+    at: Int[np.ndarray, " _"],
+) -> Int[np.ndarray, " _"]:
+    """The source's positions that go to the target's positions `at`, its tokens at `place`."""
+    ends = {"last": source.end, "first": source.first}
+    return np.array([ends[place]]) if place in ends else source_of[at]
+
+
+def _aligned(pair: Pair, source: Encoded, target: Encoded) -> Alignment:
+    try:
+        return align(source.story, target.story)
+    except DataError as error:
+        raise DataError(f"pair {pair.affective.pair or pair.affective.id!r}: {error}") from error
 
 
 class Held(NamedTuple):
@@ -80,6 +130,20 @@ class Donor(NamedTuple):
     logits: Float[Tensor, "row d_vocab"]
     held: Held
 
+    def of_same_norm(self, sites: Iterable[Site], draw: torch.Generator) -> "Donor":
+        """Random vectors in the place of what is held at `sites`, each as long as its own."""
+        held = {site: random_of_same_norm(self.held.sites[site], draw) for site in sites}
+        return Donor(self.logits, Held(held, self.held.positions))
+
+
+def random_of_same_norm(
+    values: Float[Tensor, "*_ width"], draw: torch.Generator
+) -> Float[Tensor, "*_ width"]:
+    """Random vectors, each (over the last axis) as long as its own."""
+    noise = torch.randn(values.shape, generator=draw).to(values.device)
+    own = values.float().norm(dim=-1, keepdim=True)
+    return (noise * (own / noise.norm(dim=-1, keepdim=True))).to(values.dtype)
+
 
 def read_sources(
     model: LanguageModel,
@@ -89,7 +153,7 @@ def read_sources(
     sites: Sequence[Site],
 ) -> Donor:
     """The sources of `rows`, run once; only what is moved somewhere is kept."""
-    texts = [cases[row].source if control == "" else _present(cases[row].stranger) for row in rows]
+    texts = [cases[row].source if control == "" else cases[row].strangers[control] for row in rows]
     moved = [
         [taken for (_, arm), (taken, _) in cases[row].moves.items() if arm == control]
         for row in rows
@@ -105,12 +169,6 @@ def padded_positions(positions: Sequence[Int[np.ndarray, " _"]]) -> Int[Tensor, 
     for row, own in enumerate(positions):
         at[row, : len(own)] = torch.from_numpy(own)
     return at
-
-
-def _present(stranger: Encoded | None) -> Encoded:
-    if stranger is None:
-        raise InternalError("a case without a stranger was given to the control's capture.")
-    return stranger
 
 
 def goal_of(

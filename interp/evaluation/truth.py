@@ -19,7 +19,8 @@ from interp.analysis.stats import auroc
 from interp.causal.bench import Bench, Knockout
 from interp.causal.contributions import EXACT, KINDS, Component, contributions_at
 from interp.causal.knockout import measure
-from interp.causal.patching import Patches, patch_pairs
+from interp.causal.patches import Patches
+from interp.causal.patching import patch_pairs
 from interp.causal.steering import steer
 from interp.defaults import DIRECTION
 from interp.evaluation.attributed_truth import check_attribution

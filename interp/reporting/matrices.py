@@ -94,8 +94,14 @@ def _size(axes: Axes, n_columns: int, letters: int) -> float:
     return min(_LARGEST, cell / (_LETTER * letters))
 
 
-def colour_bar(figure: Figure, axes: Sequence[Axes], text: str) -> None:
-    """The scale of the panels' matrices, which share one."""
+def colour_bar(
+    figure: Figure, axes: Sequence[Axes], text: str, *, least: float | None = None
+) -> None:
+    """The scale of the panels' matrices, which share one; from `least` on, where no value can be
+    smaller.
+    """
     bar = figure.colorbar(axes[0].images[0], ax=list(axes), shrink=0.8, aspect=30, pad=0.02)
     bar.set_label(text)
+    if least is not None:
+        bar.ax.set_ylim(bottom=least)
     bar.outline.set_visible(False)

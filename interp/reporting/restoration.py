@@ -29,6 +29,13 @@ from interp.reporting.style import (
     styled,
 )
 
+_CONTROLS = {
+    "random_source": ("another scenario", ":"),
+    "other_emotion": ("another emotion", "--"),
+    "random_of_same_norm": ("random, of the same norm", "-."),
+}
+"""The controls' names and lines."""
+
 
 def patching_scores(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The rows of `restoration` and the unit to print; of `logit_diff` where the table has none.
@@ -112,8 +119,9 @@ def patching_curves(table: pd.DataFrame) -> Figure:
         for _, line in groups(own, ["position", "control"]):
             control, position = word(line, "control"), word(line, "position")
             own_look = look(positions.index(position))
-            text = f"{position}, another scenario" if control else position
-            curve(panel, line, x="layer", look=own_look, text=text, line=":" if control else "-")
+            source, drawn = _CONTROLS.get(control, (control, "-"))
+            text = f"{position}, {source}" if control else position
+            curve(panel, line, x="layer", look=own_look, text=text, line=drawn)
         chance(panel, 0.0, "zero")
         panel.set_title(label(name))
         layer_ticks(panel)
@@ -124,13 +132,18 @@ def patching_curves(table: pd.DataFrame) -> Figure:
         figure,
         title=_CURVES,
         caption="Bands are 95 % intervals; dotted lines' bands "
-        f"are cut at the panel's edge. {_SCALE[unit]} "
-        "Dotted: the activation came from another scenario's text of the same kind and "
-        "emotion: what it restores is the emotion without this story.",
+        f"are cut at the panel's edge. {_SCALE[unit]}"
+        f"{_DOTTED if holds(rows, control='random_source') else ''}",
         rows=rows,
         unit="pairs per point",
     )
     return figure
+
+
+_DOTTED = (
+    " Dotted: the activation came from another scenario's text of the same kind and emotion: what "
+    "it restores is the emotion without this story."
+)
 
 
 def _at_several_layers(rows: pd.DataFrame) -> pd.DataFrame:

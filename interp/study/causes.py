@@ -5,14 +5,16 @@ what is reported was measured on the other.
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from interp.causal.ablation import ablate
 from interp.causal.bench import Bench
 from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
-from interp.causal.patching import Patches, patch_pairs
+from interp.causal.patches import SWAP
+from interp.causal.patching import patch_pairs
 from interp.causal.pooled import ALL
 from interp.causal.steering import dose_response
 from interp.causal.steering_sweep import Place, sweep
@@ -30,7 +32,7 @@ from interp.study.folder import Study
 from interp.study.presets import spaced
 from interp.study.representation import choose_site, fit_direction, saturated_layers
 from stimuli.battery import Pairs, Stimulus
-from stimuli.splits import balanced
+from stimuli.splits import balanced, whole_scenarios
 
 NEW_TOKENS = 12
 LISTED = 60
@@ -43,18 +45,28 @@ def patching(study: Study) -> TableRows:
     """Activation patching between twins, sites x layers, at the text's last token and at the edit.
 
     Before anything is patched it is asked whether these pairs can show half of what the model makes
-    of them; where not, that is warned of.
+    of them; where not, that is warned of. Texts of two emotions are those of whole scenarios, where
+    scenarios are told under several.
     """
-    pairs = asked_pairs(study, study.pairs)
+    pairs, readout, seed = (
+        asked_pairs(study, study.pairs),
+        study.readout.readout,
+        study.settings.seed,
+    )
     limits = study.settings.limits
-    doubt = power.doubt(study.model, pairs, study.readout.readout, seed=study.settings.seed)
+    doubt = power.doubt(study.model, pairs, readout, seed=seed)
     if doubt is not None:
         warnings.warn(doubt, stacklevel=2)
     at = ",".join(map(str, spaced(study.model.dims.n_layers, limits.layers)))
-    sites = ["resid_pre@0", *(f"{name}@{at}" for name in limits.patched)]
-    return patch_pairs(
-        study.model, pairs, study.readout.readout, Patches(sites=sites), seed=study.settings.seed
-    )
+    asked = study.settings.patches(["resid_pre@0", *(f"{name}@{at}" for name in limits.patched)])
+    ways = tuple(mode for mode in asked.modes if mode != SWAP)
+    rows: TableRows = []
+    if ways:
+        rows += patch_pairs(study.model, pairs, readout, replace(asked, modes=ways), seed=seed)
+    if SWAP in asked.modes:
+        told = asked_pairs(study, study.pairs, draw=whole_scenarios)
+        rows += patch_pairs(study.model, told, readout, replace(asked, modes=(SWAP,)), seed=seed)
+    return rows
 
 
 def contributions(study: Study) -> TableRows:
@@ -163,13 +175,19 @@ def _places(study: Study, pairs: Pairs) -> list[Place]:
     ]
 
 
-def asked_pairs(study: Study, pairs: Pairs, *, each: int | None = None) -> Pairs:
+def asked_pairs(
+    study: Study,
+    pairs: Pairs,
+    *,
+    each: int | None = None,
+    draw: Callable[..., Pairs] = balanced,
+) -> Pairs:
     """Those of the emotions that the model has words for, at most `each` per emotion (by default as
-    many as the preset allows).
+    many as the preset allows), as `draw` chooses them.
     """
     mine = Pairs(pair for pair in pairs if pair.affective.emotion in study.readout.emotions)
     most = (study.settings.limits.pairs if each is None else each) * len(study.emotions)
-    return balanced(mine, n=most, seed=study.settings.seed)
+    return draw(mine, n=most, seed=study.settings.seed)
 
 
 def _directions(study: Study, pairs: Pairs) -> dict[str, Direction]:

@@ -20,6 +20,7 @@ from interp.capture.store.activations import Twins
 from interp.capture.store.folder import LOCK
 from interp.capture.store.lock import locked
 from interp.causal.readout import Readout, TokenReadout
+from interp.causal.spans import check_spans
 from interp.errors import BusyError
 from interp.evaluation.readouts import readout_for
 from interp.files import make_folder
@@ -64,6 +65,8 @@ class Study:
         self.inputs = Inputs()
         self.inputs.watch(files_of(settings))
         self._examples = examples(self.captured)  # refuses broken pairs before anything is made
+        twins = [text for pair in self.captured.pairs() for text in pair]
+        check_spans(twins, settings.patch_positions)
         self._made = [] if settings.out.exists() else [settings.out]
         self.out = make_folder(settings.out)
         self.locks = FolderLocks(self.out)

@@ -3,13 +3,14 @@ share.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from typing import Any
 
 from interp.analysis.spread import check_analysts
 from interp.capture.plan import parse_positions
 from interp.capture.workers.executors import check_executor
+from interp.causal.patches import Patches
 from interp.errors import UsageError
 from interp.evaluation.judges import check_judges
 from interp.files import check_out, sha256_bytes
@@ -54,6 +55,7 @@ class Settings(StudyOptions):
         check_executor(self.capture.executor)
         check_analysts(self.analyse_by)
         check_judges(self.judge, self.model)
+        self.patches(())
         if self.capture.truncate is not None and self.loading.chat_template not in (None, OFF):
             raise UsageError(UNCUT)
 
@@ -96,6 +98,16 @@ class Settings(StudyOptions):
         """What the preset allows; `pairs` may be set beside it."""
         preset = find_preset(self.preset)
         return preset if self.pairs is None else replace(preset, pairs=self.pairs)
+
+    def patches(self, sites: Sequence[str]) -> Patches:
+        """What is patched, at these sites."""
+        return Patches(
+            sites=sites,
+            positions=self.patch_positions,
+            modes=self.patch_modes,
+            controls=self.patch_controls,
+            metrics=self.patch_metrics,
+        )
 
     def captured(self, battery: Battery) -> Battery:
         """The texts of `battery` that are captured."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from interp.reporting.decisions import Verdict, decide, opposite
+from interp.reporting.decisions import Verdict, decide
 from interp.reporting.finding import (
     Caution,
     Compared,
@@ -32,6 +32,15 @@ from interp.reporting.select import (
     select,
     word,
     words_of,
+)
+from interp.reporting.swaps import (
+    EMOTIONS_APART,
+    OWN_EMOTION,
+    SWAPPED,
+    between_emotions,
+    emotion_swaps,
+    gate_of,
+    nothing_to_move,
 )
 
 NESTED_RESTORATION = "nested_restoration"
@@ -65,12 +74,19 @@ _WHERE = {"last": "last token", "edit": "edited tokens"}
 
 
 def findings(table: pd.DataFrame) -> list[Finding]:
-    """One finding for each position and direction of patching; where nothing can be restored, one
-    that says so.
+    """One finding for each way of patching twins, at the last token and at the edit, or, where
+    nothing can be restored, one that says so; and one of patches between emotions.
     """
+    return [*_between_twins(table), *between_emotions(table)]
+
+
+def _between_twins(table: pd.DataFrame) -> list[Finding]:
     if not holds(table, metric="restoration", control=""):
-        return [_no_effect(table)]
-    told = select(table, metric=NESTED_RESTORATION)
+        only_swapped = holds(table, mode=SWAPPED) and not holds(table, metric="logit_diff")
+        return [] if only_swapped else [_no_effect(table)]
+    if not holds(table, metric=NESTED_RESTORATION, position=list(_WHERE)):
+        return []
+    told = select(table, metric=NESTED_RESTORATION, position=list(_WHERE))
     rows, together = pooled(told)
     if not together:  # only some emotions have something to restore: the surest of them
         effects = select(table, metric="total_effect", emotion=list(column(told, "emotion")))
@@ -100,7 +116,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         told_of = {"over": over, "n": len(cells), "place": place(row), "mode": mode, "where": where}
         told_of |= {"put": _PUT.get(mode, _PUT["denoise"]).format(where=where)}
         told_of |= {"does": _DOES.get(mode, "brings back"), "compared": compared, "about": name}
-        told_of |= {"family": _RESTORED, "opened": _gate(whole_effect)}
+        told_of |= {"family": _RESTORED, "opened": gate_of(whole_effect)}
         told_of["rivals"] = rivals_of(("source", "another scenario's state", control))
         if position == ANSWERING:
             told_of["answers"] = Question.CAUSAL
@@ -120,15 +136,6 @@ _RESTORED = "what is restored"
 _TWINS_APART = "the readout tells the twins apart"
 
 
-def _gate(effect: pd.DataFrame | None) -> float | None:
-    """The p that there is a difference to restore at all; of all emotions together it is one test,
-    of the surest of them it is corrected for their number.
-    """
-    if effect is None:
-        return None
-    return p_of(effect, "p" if word(effect, "emotion") in POOLED else "p_corrected")
-
-
 def _no_effect(table: pd.DataFrame) -> Finding:
     if not holds(table, metric="total_effect"):
         return Finding(
@@ -138,19 +145,7 @@ def _no_effect(table: pd.DataFrame) -> Finding:
             sentence=_NO_EFFECT[Verdict.NOT_FOUND],
         )
     rows, _ = pooled(select(table, metric="total_effect"))
-    row = rows.iloc[[0]]
-    known = {"inverted": Verdict.INVERTED, "too few": Verdict.CANNOT_SAY}
-    verdict = known.get(word(row, "effect"), Verdict.NOT_FOUND)
-    return Finding(
-        stage="patching",
-        what=_TWINS_APART,
-        verdict=verdict,
-        sentence=_NO_EFFECT[verdict],
-        p=p_of(row, "p_corrected"),
-        p_below=opposite(p_of(row, "p")),
-        otherwise=_NO_EFFECT[Verdict.NOT_FOUND],
-        beside=(("difference (nats)", measured(row)),),
-    )
+    return nothing_to_move(rows, _TWINS_APART, _NO_EFFECT)
 
 
 def _reach(cells: pd.DataFrame) -> Compared:
@@ -188,7 +183,15 @@ SECTION = Section(
         "One activation of one text is put into the run of its twin. Where the answer "
         "follows, the activation carries what the twins differ in."
     ),
-    metrics=("restoration", "total_effect", "logit_diff"),
+    metrics=(
+        "restoration",
+        "total_effect",
+        "logit_diff",
+        "restoration_target",
+        "restoration_others",
+        "copy_restoration",
+        "success",
+    ),
     per=("metric", "position", "mode", "site", "control"),
     figures=(
         Drawing(
@@ -198,6 +201,7 @@ SECTION = Section(
                 "brackets it is not sure that they do. The difference tends to start at the edit "
                 "and to reach the last token later."
             ),
+            needs={"metric": "logit_diff"},
         ),
         Drawing(
             patching_curves,
@@ -206,9 +210,24 @@ SECTION = Section(
                 "all scenarios of the emotion; what the solid line has above it belongs to the "
                 "one story."
             ),
+            needs={"metric": "logit_diff"},
+        ),
+        Drawing(
+            emotion_swaps,
+            reading=(
+                "A row far above chance in every column: what was patched in says which emotion it "
+                "is. A row at chance, where twins are restored at the same place: what is carried "
+                "there says that there is emotion, not which."
+            ),
+            needs={"mode": SWAPPED, "metric": "success"},
         ),
     ),
     findings=findings,
-    claims=(*(_claimed(where, way) for where in _WHERE for way in _DOES), _TWINS_APART),
+    claims=(
+        *(_claimed(where, way) for where in _WHERE for way in _DOES),
+        _TWINS_APART,
+        OWN_EMOTION,
+        EMOTIONS_APART,
+    ),
     cautions=cautions,
 )
