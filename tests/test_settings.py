@@ -62,6 +62,10 @@ OWN = {
     "read": {"given", "column", "emotion", "layer", "by", "too_long", "allow_special", "model"}
     | {"top", "out", "html"},
     "figures": {"out", "pdf", "width", "no_titles"},
+    "features": {"sae", "out", "site", "position", "activation", "k", "seed"},
+    "stories": {"out", "scenarios", "ratings", "position", "scenario_position", "neutral_share"}
+    | {"seed"},
+    "trajectories": {"out", "ratings", "seed", "model"},
     "control-vector": {"scale", "unit"},
     "score-sheet": {"run"},
 }
@@ -227,6 +231,7 @@ def test_no_default_of_a_setting_is_written_twice():
     assert {name: one for name, one in found.items() if one} == {
         "reading.py": ["'--column'", "'--by'", "'--too-long'"],  # of no record
         "stimuli.py": ["'--most'"],
+        "stories.py": ["'--neutral-share'"],
     }
     methods = {defaults.PROBE, defaults.DIRECTION, defaults.STAND_IN}
     places = []
