@@ -181,7 +181,7 @@ def whole(*, calm: float, curve=tent):
 
 def test_no_more_is_said_than_was_found():
     said = told_of_framings(whole(calm=1.0))
-    assert said[0].startswith("Pressure moves the stream from calm further than sentences that say")
+    assert said[0].startswith("Pressure moves the stream from calm, further than sentences that")
     assert said[1].startswith("Behind pressure fewer of the tasks are done right than behind calm")
     assert "a threat changes how many of the tasks are done right, beside calm, is not" in said[2]
     assert "margin rises with the dose of stress and falls beyond level" in said[-1]

@@ -10,12 +10,13 @@ from interp.reporting.formatting import number, p_value, whole
 from interp.reporting.select import measured, numeral, select
 
 _STREAM = {
-    Verdict.FOUND: "Pressure moves the stream from calm further than sentences that say nothing",
-    Verdict.NOT_FOUND: "That pressure moves the stream from calm further than sentences that say "
-    "nothing is not found",
-    Verdict.INVERTED: "Pressure moves the stream from calm less than sentences that say nothing",
-    Verdict.CANNOT_SAY: "Whether pressure moves the stream from calm further than sentences that "
-    "say nothing cannot be said",
+    Verdict.FOUND: "Pressure moves the stream from calm, further than sentences that say nothing",
+    Verdict.NOT_TOLD_APART: "Pressure moves the stream from calm, but not surely further than "
+    "sentences that say nothing",
+    Verdict.NOT_FOUND: "That pressure moves the stream from calm, beyond what its single wordings "
+    "do, is not found",
+    Verdict.INVERTED: "The wordings of pressure move the stream from calm in opposite ways",
+    Verdict.CANNOT_SAY: "Whether pressure moves the stream from calm cannot be said",
 }
 _FRAMES = {
     "pressure": "pressure",
@@ -46,11 +47,13 @@ def told_of_framings(table: pd.DataFrame) -> list[str]:
     are said only where the model can do the tasks behind calm at all.
     """
     layer = numeral(select(table, metric="cosine"), "layer")
-    rows = select(table, metric="shift_square_above", framing="pressure")
-    row = rows[rows["layer"] == layer]
+    rows = select(table, framing="pressure")
+    rows = rows[rows["layer"] == layer]
+    row, above = (select(rows, metric=one) for one in ("shift_square", "shift_square_above"))
+    verdict = decide(number_of(row), nothing=0.0, above=number_of(above))
     said = [
-        f"{_STREAM[decide(number_of(row), nothing=0.0)]} (layer {whole(layer)}; difference of the "
-        f"squared shifts, in squared norms, {measured(row)})."
+        f"{_STREAM[verdict]} (layer {whole(layer)}; squared shift {measured(row)} of the squared "
+        f"norm, less that of sentences that say nothing {measured(above)})."
     ]
     able = select(table, metric="accuracy", control="by_task")
     if decide(number_of(able), nothing=0.5) is not Verdict.FOUND:

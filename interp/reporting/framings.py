@@ -159,6 +159,7 @@ def stress_doses(table: pd.DataFrame) -> Figure:
         curve(axes[2], own, x="dose", look=look(place)._replace(faint=True), text=name)
     axes[2].set_ylabel("natural lengths above level 1")
     for panel in axes:
+        layer_ticks(panel)
         panel.set_xlabel("level of stress")
     key(figure)
     explain(

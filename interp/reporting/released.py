@@ -15,7 +15,7 @@ RELEASED_AT = 16
 
 _ARMS = {
     "": ("steered, then let go", "-"),
-    "reread": ("the same text, read unsteered", "--"),
+    "reread": ("same text, read unsteered", "--"),
     "random": ("random direction", "--"),
 }
 _LASTS = {
