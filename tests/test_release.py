@@ -8,7 +8,7 @@ import torch
 
 from interp.analysis.released import (
     AT_RANDOM,
-    NEVER,
+    NEVER_STEERED,
     REREAD,
     STEERED_FIRST,
     heard_rows,
@@ -36,9 +36,9 @@ def made(*, words: float, random: float = 0.0, seed: int = 0):
     draw = np.random.default_rng(seed)
     never = draw.normal(size=SHAPE)
     shift = 3 * KEPT
-    moved = {STEERED_FIRST: 1.0, REREAD: words, AT_RANDOM: random, NEVER: 0.0}
+    moved = {STEERED_FIRST: 1.0, REREAD: words, AT_RANDOM: random, NEVER_STEERED: 0.0}
     return {
-        arm: never + share * shift + 0.3 * draw.normal(size=SHAPE) * (arm != NEVER)
+        arm: never + share * shift + 0.3 * draw.normal(size=SHAPE) * (arm != NEVER_STEERED)
         for arm, share in moved.items()
     }
 
@@ -47,7 +47,7 @@ def told_of(readings, *, heard: float = 0.9):
     draw = np.random.default_rng(1)
     right = {
         arm: draw.random(SHAPE[:2]) < share
-        for arm, share in ((STEERED_FIRST, heard), (AT_RANDOM, 0.25), (NEVER, 0.25))
+        for arm, share in ((STEERED_FIRST, heard), (AT_RANDOM, 0.25), (NEVER_STEERED, 0.25))
     }
     return table([*released_rows(readings, OFFSETS), *heard_rows(right, judge="made")])
 
@@ -89,7 +89,7 @@ def test_nothing_lasts_where_any_push_does_as_much():
     assert "more than after a random direction, is not found" in lasts
     assert "in unsteered texts, is not found" in heard
     still = made(words=1.0)
-    still[STEERED_FIRST] = still[NEVER] + 0.1 * np.random.default_rng(0).normal(size=SHAPE)
+    still[STEERED_FIRST] = still[NEVER_STEERED] + 0.1 * np.random.default_rng(0).normal(size=SHAPE)
     assert not {"retained", "half_life"} & set(told_of(still).metric)
 
 

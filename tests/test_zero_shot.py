@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from interp.analysis.folds import grouped_folds
 from interp.analysis.probes import cross_validate
-from interp.analysis.zero_shot import ASKED, asked_predictions, zero_shot_rows
+from interp.analysis.zero_shot import BY_WORDS, asked_predictions, zero_shot_rows
 from interp.causal.readout import Readout
 from interp.evaluation.forced_choice import asked_by_words, forced_choice
 from interp.models import load
@@ -46,7 +46,7 @@ def made(*, asked: float, read: float, seed: int = 0):
 def rows_of(scores, x, y, groups):
     probe = cross_validate(x, y, groups, folds=grouped_folds(y, groups))
     told = asked_predictions(scores, EMOTIONS, probe)
-    return table(zero_shot_rows(probe, {ASKED: told}, {}))
+    return table(zero_shot_rows(probe, {BY_WORDS: told}, {}))
 
 
 def value(found, method, metric, target=""):
@@ -60,17 +60,17 @@ def test_scores_are_those_of_scikit_learn():
     found = rows_of(scores, x, y, groups)
     p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     expected = roc_auc_score(y, p, multi_class="ovr", average="macro")
-    assert value(found, ASKED, "auroc").value == pytest.approx(expected)
+    assert value(found, BY_WORDS, "auroc").value == pytest.approx(expected)
     right = np.array(EMOTIONS)[scores.argmax(axis=1)] == y
-    assert value(found, ASKED, "accuracy").value == pytest.approx(right.mean())
+    assert value(found, BY_WORDS, "accuracy").value == pytest.approx(right.mean())
     probe = value(found, "probe", "auroc").value
-    assert value(found, "probe", "auroc_above", ASKED).value == pytest.approx(probe - expected)
+    assert value(found, "probe", "auroc_above", BY_WORDS).value == pytest.approx(probe - expected)
 
 
 def test_interval_is_that_of_drawn_scenarios():
     """Against a bootstrap of whole scenarios."""
     scores, x, y, groups = made(asked=1.0, read=0)
-    row = value(rows_of(scores, x, y, groups), ASKED, "auroc")
+    row = value(rows_of(scores, x, y, groups), BY_WORDS, "auroc")
     random, drawn = np.random.default_rng(1), []
     for _ in range(120):
         at = np.concatenate([np.flatnonzero(groups == one) for one in random.integers(N, size=N)])
@@ -83,12 +83,12 @@ def test_interval_is_that_of_drawn_scenarios():
 
 def test_what_only_the_probe_reads_and_what_only_the_words_say():
     hidden = rows_of(*made(asked=0, read=4))
-    assert value(hidden, "probe", "auroc_above", ASKED).ci_low > 0.2
-    assert value(hidden, ASKED, "auroc").ci_low < 0.5 < value(hidden, ASKED, "auroc").ci_high
+    assert value(hidden, "probe", "auroc_above", BY_WORDS).ci_low > 0.2
+    assert value(hidden, BY_WORDS, "auroc").ci_low < 0.5 < value(hidden, BY_WORDS, "auroc").ci_high
     said = rows_of(*made(asked=4, read=0))
-    assert value(said, "probe", "auroc_above", ASKED).ci_high < -0.2
+    assert value(said, "probe", "auroc_above", BY_WORDS).ci_high < -0.2
     both = rows_of(*made(asked=4, read=8))
-    assert value(both, "probe", "accuracy_above", ASKED).ci_low < 0.1
+    assert value(both, "probe", "accuracy_above", BY_WORDS).ci_low < 0.1
 
 
 def test_the_judge_chooses_the_largest_gain_and_what_calibrates_gains_nothing(tiny_model):
@@ -117,7 +117,7 @@ def test_the_planted_model_says_what_it_holds_and_its_null_nothing():
     says, reads = told_of_zero_shot(found)
     assert says.startswith("Asked by label words, the model tells the emotions apart, beyond")
     assert reads.startswith("That a probe reads more of the emotion than the model says is not")
-    assert value(found, ASKED, "accuracy").value == 1
+    assert value(found, BY_WORDS, "accuracy").value == 1
     figure = zero_shot_scores(found)
     drawn = [line.get_xdata()[0] for line in figure.axes[0].lines[:-1]]
     np.testing.assert_allclose(drawn, found[found.metric == "auroc"].value)

@@ -35,11 +35,11 @@ BY_TASK = "by_task"
 
 MOST_AXES_DRAWN = 2
 
-Means = Mapping[str, Float[np.ndarray, "wording d_model"]]
+WordingMeans = Mapping[str, Float[np.ndarray, "wording d_model"]]
 """By framing, the mean over the tasks behind each wording."""
 
 
-def shift_rows(means: Means, *, stream_norm: float) -> TableRows:
+def shift_rows(means: WordingMeans, *, stream_norm: float) -> TableRows:
     """Rows of `shift_square` by `framing`, as a share of the stream's squared norm, and of
     `shift_square_above`, less that of `NEUTRAL_FRAMING`; the intervals leave out wordings.
 
@@ -67,7 +67,7 @@ def shift_rows(means: Means, *, stream_norm: float) -> TableRows:
     return _told(rows)
 
 
-def space_rows(means: Means, *, stream_norm: float) -> TableRows:
+def space_rows(means: WordingMeans, *, stream_norm: float) -> TableRows:
     """Rows of one layer: the `cosine` of each two framings' differences from calm (`framing`,
     `target`; NaN where wordings hardly repeat one), where each framing lies on the first two
     principal axes (`axis`, in shares of the stream's norm, without an interval), and what these
@@ -107,7 +107,9 @@ def space_rows(means: Means, *, stream_norm: float) -> TableRows:
     return _told([{"control": "", **row} for row in rows])
 
 
-def projection_rows(means: Means, steps: Mapping[str, Float[np.ndarray, " d_model"]]) -> TableRows:
+def projection_rows(
+    means: WordingMeans, steps: Mapping[str, Float[np.ndarray, " d_model"]]
+) -> TableRows:
     """Rows of `shift`: what a framing adds along each emotion's direction (`target`), calm's taken
     off, and of `shift_above`, less `NEUTRAL_FRAMING`. `steps` project to natural lengths.
     """
@@ -164,7 +166,7 @@ def _right(margins: Float[np.ndarray, "wording task"]) -> Share:
     return Share(mean_of(is_right(margins).ravel().astype(float)))
 
 
-def _from_calm(means: Means) -> Products:
+def _from_calm(means: WordingMeans) -> Products:
     rows = np.concatenate([one - means[CALM] for one in means.values()])
     sizes = [len(one) for one in means.values()]
     labels: Shaped[np.ndarray, " row"] = np.repeat(list(means), sizes)

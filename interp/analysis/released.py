@@ -22,7 +22,7 @@ from interp.results import TableRow, TableRows
 from interp.shares import Share, share_difference
 from interp.stats import Estimate, mean_interval, mean_of, ratio_interval
 
-STEERED_FIRST, AT_RANDOM, REREAD, NEVER = "", "random", "reread", "unsteered"
+STEERED_FIRST, AT_RANDOM, REREAD, NEVER_STEERED = "", "random", "reread", "unsteered"
 """The arms, as tables name them (`control`)."""
 
 OfEmotion = Float[np.ndarray, "emotion prompt offset"]
@@ -44,7 +44,9 @@ def released_rows(readings: Mapping[str, OfEmotion], offsets: Sequence[int]) -> 
     """
     n_prompts = readings[STEERED_FIRST].shape[1]
     prompts = np.tile(np.arange(n_prompts), len(readings[STEERED_FIRST]))
-    shifts = {arm: readings[arm] - readings[NEVER] for arm in (STEERED_FIRST, AT_RANDOM, REREAD)}
+    shifts = {
+        arm: readings[arm] - readings[NEVER_STEERED] for arm in (STEERED_FIRST, AT_RANDOM, REREAD)
+    }
     flat = {arm: one.reshape(-1, len(offsets)) for arm, one in shifts.items()}
     there = np.isfinite(np.stack(list(flat.values()))).all(axis=0)
     rows: TableRows = []

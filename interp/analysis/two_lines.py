@@ -23,7 +23,7 @@ from interp.chance import permutation_p
 from interp.errors import StatisticsError
 from interp.stats import CONFIDENCE, Estimate
 
-LEAST_ITEMS = 6
+LEAST_OF_LINES = 6
 """Fewest items of a half: two lines have four numbers."""
 
 LEAST_DOSES = 2
@@ -56,13 +56,13 @@ def two_lines(
     """The two lines of `score` against `dose`: the break is chosen on the items `choosing`, and all
     that is told is of the others.
 
-    Raises `StatisticsError` where a half has fewer than `LEAST_ITEMS` items, or no dose has
+    Raises `StatisticsError` where a half has fewer than `LEAST_OF_LINES` items, or no dose has
     `LEAST_DOSES` of them on either side.
     """
     for name, half in (("choose", choosing), ("report", ~choosing)):
-        if half.sum() < LEAST_ITEMS:
+        if half.sum() < LEAST_OF_LINES:
             raise StatisticsError(
-                f"two lines need {LEAST_ITEMS} items to {name} on, and there are {half.sum()}."
+                f"two lines need {LEAST_OF_LINES} items to {name} on, and there are {half.sum()}."
             )
     turn = best_turn(dose[choosing], score[choosing], possible=turns(dose[~choosing]))
     x, y = _design(dose[~choosing], turn), score[~choosing]

@@ -21,7 +21,7 @@ from interp.results import TableRow, TableRows
 from interp.shares import share_difference
 from interp.stats import Estimate
 
-ASKED = "zero_shot"
+BY_WORDS = "zero_shot"
 """What the tables call the model that is asked."""
 
 AUROC_ABOVE, ACCURACY_ABOVE = "auroc_above", "accuracy_above"
@@ -65,11 +65,11 @@ def zero_shot_rows(
         for name, told in every.items()
         for metric, one in _scores(told).items()
     ]
-    rows += _above("probe", ASKED, every)
-    rows += [row for one in asked if one != ASKED for row in _above(ASKED, one, every)]
+    rows += _above("probe", BY_WORDS, every)
+    rows += [row for one in asked if one != BY_WORDS for row in _above(BY_WORDS, one, every)]
     if words:
         best = max(words, key=lambda name: _scores(words[name])["auroc"].value)
-        rows += [row for one in ("probe", ASKED) for row in _above(one, best, every)]
+        rows += [row for one in ("probe", BY_WORDS) for row in _above(one, best, every)]
     return rows
 
 

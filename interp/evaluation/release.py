@@ -16,7 +16,7 @@ from torch import Tensor
 
 from interp.analysis.released import (
     AT_RANDOM,
-    NEVER,
+    NEVER_STEERED,
     REREAD,
     STEERED_FIRST,
     heard_rows,
@@ -117,7 +117,7 @@ def release(
     written = {
         STEERED_FIRST: _write(model, every, site, added, how),
         AT_RANDOM: _write(model, every, site, drawn, how),
-        NEVER: _write(model, rows, site, None, how),
+        NEVER_STEERED: _write(model, rows, site, None, how),
     }
     read = {arm: _read(model, one, site, place, how) for arm, one in written.items()}
     read[REREAD] = _read(model, written[STEERED_FIRST]._replace(added=None), site, place, how)

@@ -43,7 +43,7 @@ from interp.sentence_options import SentenceOptions
 from interp.sites import LAST, STREAM, Site, site_columns
 from interp.study.sources import Wanted
 from interp.study.steering_trial import check_new
-from interp.study.trials import Measured, try_out
+from interp.study.trials import Tried, try_out
 from stimuli.battery import Battery
 
 FRAMINGS = "framings"
@@ -77,7 +77,7 @@ def run_framings(asked: SentenceOptions, how: FramingOptions) -> pd.DataFrame:
     wanted.check(emotions)
     tasks = easy_tasks(how.n_tasks)
 
-    def measure(model: LanguageModel) -> Measured:
+    def measure(model: LanguageModel) -> Tried:
         source = wanted.source(model, asked.layer)
         directions = with_length({one: source.directions[one] for one in emotions})
         for one in directions.values():

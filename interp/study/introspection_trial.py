@@ -12,7 +12,7 @@ from interp.reporting.introspection import introspection_controls, introspection
 from interp.sentence_options import IntrospectionOptions, SentenceOptions
 from interp.study.sources import Wanted
 from interp.study.steering_trial import candidates_of, check_new
-from interp.study.trials import Measured, try_out
+from interp.study.trials import Tried, try_out
 from stimuli.battery import Pairs
 from stimuli.splits import balanced
 
@@ -37,7 +37,7 @@ def run_introspection(asked: SentenceOptions, how: IntrospectionOptions) -> pd.D
     twins = [one for one in wanted.battery.pairs() if one.affective.emotion in emotions]
     pairs = balanced(twins, n=how.n_pairs, seed=asked.seed)
 
-    def measure(model: LanguageModel) -> Measured:
+    def measure(model: LanguageModel) -> Tried:
         rows = introspect(
             model,
             Pairs(pairs).split(seed=asked.seed),

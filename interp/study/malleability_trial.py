@@ -24,14 +24,14 @@ from interp.sentence_options import SentenceOptions
 from interp.sites import LAST, site_columns
 from interp.study.sources import Wanted
 from interp.study.steering_trial import check_new
-from interp.study.trials import Measured, try_out
+from interp.study.trials import Tried, try_out
 from stimuli.battery import Stimulus
 from stimuli.splits import balanced
 
 MALLEABILITY = "malleability"
 """The table of the folder."""
 
-KINDS = ("calm", "detached", "empathic")
+MOODS = ("calm", "detached", "empathic")
 """System prompts that ask for no one emotion."""
 
 
@@ -60,7 +60,7 @@ def run_malleability(asked: SentenceOptions, how: MalleabilityOptions) -> pd.Dat
     wanted.check(emotions)
     items = texts_to_bend(wanted, emotions, n=how.n_texts, seed=asked.seed)
 
-    def measure(model: LanguageModel) -> Measured:
+    def measure(model: LanguageModel) -> Tried:
         require_system_role(model)
         source = wanted.source(model, asked.layer)
         directions = with_length({one: source.directions[one] for one in emotions})
@@ -111,5 +111,5 @@ def _kinds(known: Mapping[str, Any], emotions: Sequence[str]) -> dict[str, list[
     emotional = known["emotional"]
     if lost := [one for one in emotions if one not in emotional]:
         warnings.warn(f"there is no system prompt for {', '.join(lost)}.", stacklevel=3)
-    named = {kind: known[kind] for kind in KINDS}
+    named = {kind: known[kind] for kind in MOODS}
     return named | {one: emotional[one] for one in emotions if one in emotional}

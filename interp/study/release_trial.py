@@ -16,7 +16,7 @@ from interp.reporting.released import release_curve
 from interp.sentence_options import SentenceOptions
 from interp.study.sources import Wanted
 from interp.study.steering_trial import check_new, prompts_of
-from interp.study.trials import Measured, try_out
+from interp.study.trials import Tried, try_out
 
 RELEASE, RELEASED_TEXTS = "release", "released_texts"
 """The table of numbers, and that of the texts."""
@@ -45,7 +45,7 @@ def run_release(asked: SentenceOptions, how: ReleaseOptions) -> pd.DataFrame:
         seed=asked.seed,
     )
 
-    def measure(model: LanguageModel) -> Measured:
+    def measure(model: LanguageModel) -> Tried:
         source = wanted.source(model, asked.layer)
         layer = how.read_layer
         if layer is None:

@@ -18,7 +18,7 @@ from interp.sentence_options import SentenceOptions
 from interp.study.steering_trial import fill_folder, trial_record
 from stimuli.battery import Battery
 
-Measured = tuple[Mapping[str, TableRows], Sequence[DrawFigure]]
+Tried = tuple[Mapping[str, TableRows], Sequence[DrawFigure]]
 """The rows of each table by its name, and the figures, all of the first table."""
 
 
@@ -26,7 +26,7 @@ def try_out(
     asked: SentenceOptions,
     how: Any,
     battery: Battery,
-    measure: Callable[[LanguageModel], Measured],
+    measure: Callable[[LanguageModel], Tried],
     *,
     template: str = OFF,
 ) -> dict[str, pd.DataFrame]:

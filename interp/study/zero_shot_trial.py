@@ -13,7 +13,7 @@ from interp.analysis.emotion_directions import usual_layer
 from interp.analysis.folds import Folds, grouped_folds
 from interp.analysis.probes import cross_validate
 from interp.analysis.questions import lexicons
-from interp.analysis.zero_shot import ASKED, asked_predictions, zero_shot_rows
+from interp.analysis.zero_shot import BY_WORDS, asked_predictions, zero_shot_rows
 from interp.capture import capture
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.forced_choice import NEUTRAL_PROMPTS, asked_by_words
@@ -28,7 +28,7 @@ from interp.stats import numbered
 from interp.study.conditions import unreadable
 from interp.study.sources import Wanted, one_of, texts_of_arm
 from interp.study.steering_trial import check_new
-from interp.study.trials import Measured, try_out
+from interp.study.trials import Tried, try_out
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 
 ZERO_SHOT = "zero_shot"
@@ -56,7 +56,7 @@ def run_zero_shot(asked: SentenceOptions, how: ZeroShotOptions) -> pd.DataFrame:
     neutral = _neutral_of(battery)
     folds = grouped_folds(labels, numbered(scenarios), n_splits=how.folds, seed=asked.seed)
 
-    def measure(model: LanguageModel) -> Measured:
+    def measure(model: LanguageModel) -> Tried:
         site = _place(model, how.probe_layer)
         rows = zero_shot(model, items, folds, site=site, neutral=neutral)
         return {ZERO_SHOT: rows}, (zero_shot_scores,)
@@ -80,7 +80,7 @@ def zero_shot(
     chosen, and its texts would be wrong by that alone.
     """
     labels = [item.emotion for item in items]
-    texts: dict[str, Sequence[Stimulus] | Sequence[str]] = {ASKED: neutral}
+    texts: dict[str, Sequence[Stimulus] | Sequence[str]] = {BY_WORDS: neutral}
     if find_testbed(model) is None:
         texts[CONTENT_FREE] = NEUTRAL_PROMPTS
     said = asked_by_words(model, readout_for(model, sorted(set(labels))), items, texts)
