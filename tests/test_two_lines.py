@@ -54,11 +54,15 @@ def test_no_dose_at_all_is_rejected_as_often_as_it_should_be():
 
 
 def test_the_turn_is_chosen_on_the_other_half():
-    """What the reported half holds does not move it."""
-    score = tent(DOSE)
-    other = np.where(CHOOSING, score, np.random.default_rng(0).normal(size=len(DOSE)))
-    mended = two_lines(DOSE, other, CHOOSING, draws=19)
-    assert mended.turn == best_turn(DOSE[CHOOSING], score[CHOOSING], possible=turns(DOSE))
+    """A much higher tent of another top in the reported half does not move it."""
+    random = np.random.default_rng(0)
+    score = np.where(CHOOSING, tent(DOSE), -20 * np.abs(DOSE - 8)) + random.normal(size=len(DOSE))
+    every, own = (
+        best_turn(DOSE[half], score[half], possible=turns(DOSE))
+        for half in (np.ones(len(DOSE), dtype=bool), CHOOSING)
+    )
+    assert every != own
+    assert two_lines(DOSE, score, CHOOSING, draws=19).turn == own
 
 
 def test_what_has_no_two_lines_is_refused():
