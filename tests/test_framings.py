@@ -93,6 +93,17 @@ def test_cosines_and_axes_are_those_of_what_wordings_share():
     assert np.abs(np.diff(places)) == pytest.approx([4.5, 4.5], abs=0.9)
 
 
+def test_calm_that_all_share_makes_no_cosine():
+    """Shifts along two axes; calm's own noise stands in both."""
+    drawn = []
+    for seed in range(20):
+        made = means({"pressure": 6}, seed=seed)
+        made["threat"][:, 1] += 6
+        found = table(space_rows(made, stream_norm=1.0))
+        drawn.append(value(found, "cosine", framing="pressure", target="threat").value)
+    assert np.nanmean(drawn) == pytest.approx(0, abs=0.1)
+
+
 def test_projections_are_less_calm_and_less_what_says_nothing():
     step = np.eye(WIDTH)[0] / 2
     shifts = {"pressure": 4.0, NEUTRAL_FRAMING: 1.0}

@@ -32,20 +32,22 @@ EMOTIONS = ("anger", "fear", "joy", "sadness", "trust")
 N = 20
 
 
-def made(*, own: float, every: float, matched: float, calm: float = 0.0, seed: int = 0):
+def made(*, own: float, every: float, matched: float, calm: float = 0.0, matched_own: float = 0.0):
     """Readings in which a prompt's own direction is moved by `own`, all by `every`; a matched
-    prompt moves all by `matched`, and a calm one the text's own by `calm`.
+    prompt moves all by `matched` and that direction by `matched_own`, and a calm one the text's own
+    by `calm`.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     labels = [EMOTIONS[at % len(EMOTIONS)] for at in range(N)]
     base = random.normal(size=(N, len(EMOTIONS)))
     kinds = ("calm", *EMOTIONS)
-    prompts = [SystemPrompt(one, f"{one} {at}", "m", 9, 9) for one in kinds for at in (0, 1)]
-    read = {
-        text: base + 0.05 * random.normal(size=base.shape)
-        for text in ("n", "m", *(one.text for one in prompts))
-    }
-    read["m"] = read["m"] + matched
+    prompts = [SystemPrompt(one, f"{one} {at}", f"m {one}", 9, 9) for one in kinds for at in (0, 1)]
+    wordings = dict.fromkeys(text for one in prompts for text in (one.text, one.matched))
+    read = {text: base + 0.05 * random.normal(size=base.shape) for text in ("n", *wordings)}
+    for kind in kinds:
+        read[f"m {kind}"] += matched
+        if kind != "calm":
+            read[f"m {kind}"][:, EMOTIONS.index(kind)] += matched_own
     for one in prompts:
         if one.kind == "calm":
             read[one.text][np.arange(N), [EMOTIONS.index(label) for label in labels]] += calm
@@ -85,6 +87,13 @@ def test_a_prompt_that_only_moves_everything_is_not_specific():
     assert value(found, "shift_above").ci_low < 0 < value(found, "shift_above").ci_high
     assert value(found, "specific").p > 0.05
     assert "is not found" in told_of_malleability(found)[0]
+
+
+def test_a_prompt_is_no_more_specific_than_its_matched_one():
+    found = made(own=0.5, every=0, matched=0, matched_own=0.5)
+    specific = value(found, "specific")
+    assert specific.value == pytest.approx(0, abs=0.05)
+    assert specific.p > 0.05
 
 
 def test_the_figure_has_both_maps_on_one_scale():
