@@ -134,6 +134,17 @@ def test_behaviour_is_paired_by_wording():
     assert other.ci_low < 0 < other.ci_high
 
 
+def test_whether_the_tasks_can_be_done_is_asked_over_tasks():
+    """Half of the tasks are always done and half never: sure of wordings, unsure of tasks."""
+    margins = np.tile(np.repeat([1.0, -1.0], TASKS // 2), (WORDINGS, 1))
+    margins[0, :3] *= -1
+    found = table(behaviour_rows(dict.fromkeys(KINDS, margins), np.repeat(range(TASKS // 2), 2)))
+    calm = found[(found.metric == "accuracy") & (found.framing == CALM)]
+    by_wording, by_task = (calm[calm.control == one].iloc[0] for one in ("", "by_task"))
+    assert by_task.value == by_wording.value
+    assert by_task.ci_high - by_task.ci_low > 1.5 * (by_wording.ci_high - by_wording.ci_low)
+
+
 LEVELS = np.repeat(np.arange(1.0, 11.0), 4)
 
 

@@ -37,7 +37,7 @@ def made(*, own: float, every: float, matched: float, calm: float = 0.0, matched
     prompt moves all by `matched` and that direction by `matched_own`, and a calm one the text's own
     by `calm`.
     """
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(2)
     labels = [EMOTIONS[at % len(EMOTIONS)] for at in range(N)]
     base = random.normal(size=(N, len(EMOTIONS)))
     kinds = ("calm", *EMOTIONS)
