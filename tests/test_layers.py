@@ -14,9 +14,9 @@ import interp
 import stimuli
 
 FLOOR = {
-    "array_files", "chance", "choices", "defaults", "directions", "errors", "files", "lazy", "memory",
-    "notebook", "options", "progress", "ray_cluster", "records", "results", "shares", "sites",
-    "stages", "stats",
+    "array_files", "chance", "choices", "defaults", "directions", "errors", "files", "lazy",
+    "memory", "notebook", "options", "progress", "ray_cluster", "records", "results", "shares",
+    "sites", "stages", "stats",
 }  # fmt: skip
 DOORS = {
     "array_files": {"errors", "files"},
