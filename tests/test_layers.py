@@ -45,6 +45,7 @@ DOORS = {
     "testbeds": FLOOR,
     "evaluation": FLOOR | {"causal", "analysis", "capture", "models", "testbeds"},
     "reporting": FLOOR,
+    "prompting_options": {"options", "settings"},
     "sentence_options": {"defaults", "errors", "options", "settings"},
     "settings": {"capture.options", "defaults", "errors", "lazy", "options", "sites"},
     "study": FLOOR
@@ -56,6 +57,7 @@ DOORS = {
         "testbeds",
         "evaluation",
         "reporting",
+        "prompting_options",
         "sentence_options",
         "settings",
     },
@@ -69,6 +71,7 @@ DOORS = {
         "testbeds",
         "evaluation",
         "reporting",
+        "prompting_options",
         "sentence_options",
         "settings",
     },

@@ -21,6 +21,12 @@ from interp.cli.study import METHOD_OPTIONS, Call
 from interp.errors import ArtefactError, UsageError
 from interp.models.loading.loader import DTYPES
 from interp.options import build_record, flat, options_of
+from interp.prompting_options import (
+    FramingOptions,
+    MalleabilityOptions,
+    ReleaseOptions,
+    ZeroShotOptions,
+)
 from interp.records import read_record
 from interp.sentence_options import (
     CircuitOptions,
@@ -178,7 +184,8 @@ def test_every_option_of_every_command_is_a_field_of_a_record_or_told_here():
             name = str(one.name)
             if isinstance(one, GroupedOption):
                 records = (StudyOptions, SentenceOptions, TrialOptions, IntrospectionOptions)
-                records += (CircuitOptions, Call)
+                records += (CircuitOptions, Call, ZeroShotOptions, MalleabilityOptions)
+                records += (FramingOptions, ReleaseOptions)
                 known = {name for record in records for name in options_of(record)}
                 assert name in {*known, *FILE_OPTIONS}, (command.name, name)
             else:

@@ -11,6 +11,7 @@ from interp.analysis.predictions import Predictions, auroc_share
 from interp.analysis.probes import predict_folds
 from interp.results import TableRow
 from interp.shares import Share, share_difference
+from interp.stats import Estimate
 
 RETAINED, HALF_LIFE = "retained", "half_life"
 SHUFFLED, OWN = "shuffled", "own"
@@ -104,9 +105,16 @@ def _margins(told: Followed) -> Iterator[TableRow]:
     kept = retained(told)
     for offset, one in zip(told.offsets, kept, strict=True):
         yield {"metric": RETAINED, "offset": offset, **one._asdict()}
-    half = half_life(told.offsets, kept)
+    yield half_life_row(told.offsets, kept)
+
+
+def half_life_row(offsets: tuple[int, ...], kept: tuple[Estimate, ...]) -> TableRow:
+    """The row of the half-life of retained shares: its interval where both bounds are reached, and
+    the bounds that are as `half_low` and `half_high`.
+    """
+    half = half_life(offsets, kept)
     bounds = {"half_low": half.ci_low, "half_high": half.ci_high}
     closed = bool(np.isfinite([half.value, half.ci_low, half.ci_high]).all())
     interval = (half.ci_low, half.ci_high) if closed else (np.nan, np.nan)
     found = {"value": half.value, "ci_low": interval[0], "ci_high": interval[1], "n": half.n}
-    yield {"metric": HALF_LIFE, **found, **bounds}
+    return {"metric": HALF_LIFE, **found, **bounds}

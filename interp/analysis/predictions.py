@@ -80,12 +80,11 @@ def score(predictions: Predictions) -> list[dict[str, Any]]:
     """
     groups, wider = predictions.groups, predictions.inflation
     heaviest = heaviest_scenario(predictions.y, groups)
-    hits = mean_of(_hits(predictions)), _balanced_statistic(predictions)
-    accuracy, balanced = (Share(one, wider, heaviest).estimate(groups) for one in hits)
+    balanced = Share(_balanced_statistic(predictions), wider, heaviest).estimate(groups)
     losses = _losses(predictions)
     found = {
         "auroc": auroc_share(predictions).estimate(groups),
-        "accuracy": accuracy,
+        "accuracy": accuracy_share(predictions).estimate(groups),
         "balanced_accuracy": balanced,
         "log_loss": Estimate(float(losses.mean()), np.nan, np.nan, len(losses)),
     }
@@ -103,6 +102,12 @@ def auroc_share(predictions: Predictions) -> Share:
         groups=predictions.groups,
     )
     return Share(auroc_statistic(predictions), predictions.inflation, heaviest, variance)
+
+
+def accuracy_share(predictions: Predictions) -> Share:
+    """The share of tested items that are given their own label."""
+    heaviest = heaviest_scenario(predictions.y, predictions.groups)
+    return Share(mean_of(_hits(predictions)), predictions.inflation, heaviest)
 
 
 def missed_share(predictions: Predictions) -> Share:

@@ -62,13 +62,13 @@ def persistence_curve(table: pd.DataFrame) -> Figure:
 
 def _draw(panel: Axes, table: pd.DataFrame, rows: pd.DataFrame) -> None:
     task = word(rows, "task")
-    curve(panel, _placed(rows), x="offset", look=look(0), text="probe of the last token")
+    curve(panel, placed(rows), x="offset", look=look(0), text="probe of the last token")
     if holds(table, metric="auroc", control=DEALT, task=task):
-        drawn = _placed(select(table, metric="auroc", control=DEALT, task=task))
+        drawn = placed(select(table, metric="auroc", control=DEALT, task=task))
         drawn = drawn.assign(ci_low=drawn["draw_low"], ci_high=drawn["draw_high"])
         curve(panel, drawn, x="offset", look=look(1), text="labels shuffled", line="--")
     if holds(table, metric="auroc", control=REFITTED, task=task):
-        own = _placed(select(table, metric="auroc", control=REFITTED, task=task))
+        own = placed(select(table, metric="auroc", control=REFITTED, task=task))
         told = "probe fitted at that offset"
         curve(panel, own, x="offset", look=look(3)._replace(faint=True), text=told, line=":")
     words = words_rows(table, task)
@@ -81,13 +81,18 @@ def _draw(panel: Axes, table: pd.DataFrame, rows: pd.DataFrame) -> None:
         half = numeral(select(table, metric="half_life", task=task), "value")
         if half == half:  # not NaN: it was reached
             panel.axvline(half, color=GREY, linewidth=1, label="half-life of the margin")
-    places = sorted(set(_placed(rows)["offset"]))
+    offset_axis(panel, rows)
+
+
+def offset_axis(panel: Axes, rows: pd.DataFrame) -> None:
+    """A logarithmic axis with a tick at each offset of the rows, 0 among them."""
+    places = sorted(set(placed(rows)["offset"]))
     panel.set_xscale("log", base=2)
     panel.set_xticks(places, ["0" if at == _AT_ZERO else whole(at) for at in places])
     panel.minorticks_off()
 
 
-def _placed(rows: pd.DataFrame) -> pd.DataFrame:
+def placed(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with offset 0 where a logarithmic axis has a place for it."""
     offsets = numbers(rows, "offset")
     return rows.assign(offset=offsets.where(offsets > 0, _AT_ZERO))

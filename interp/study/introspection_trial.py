@@ -2,20 +2,17 @@
 folder with table, figures and record.
 """
 
-import time
-import warnings
-from dataclasses import asdict
-
 import pandas as pd
 
 from interp.errors import UsageError
 from interp.evaluation.introspection import introspect, questions_of
 from interp.evaluation.readouts import find_testbed, readout_for
-from interp.models import load
+from interp.models import LanguageModel
 from interp.reporting.introspection import introspection_controls, introspection_map
 from interp.sentence_options import IntrospectionOptions, SentenceOptions
 from interp.study.sources import Wanted
-from interp.study.steering_trial import candidates_of, check_new, fill_folder, trial_record
+from interp.study.steering_trial import candidates_of, check_new
+from interp.study.trials import Tried, try_out
 from stimuli.battery import Pairs
 from stimuli.splits import balanced
 
@@ -39,11 +36,8 @@ def run_introspection(asked: SentenceOptions, how: IntrospectionOptions) -> pd.D
     wanted.check(emotions)
     twins = [one for one in wanted.battery.pairs() if one.affective.emotion in emotions]
     pairs = balanced(twins, n=how.n_pairs, seed=asked.seed)
-    start = time.monotonic()
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        template = asked.loading.chat_template or "off"
-        model = load(asked.model, **{**asdict(asked.loading), "chat_template": template})
+
+    def measure(model: LanguageModel) -> Tried:
         rows = introspect(
             model,
             Pairs(pairs).split(seed=asked.seed),
@@ -53,13 +47,6 @@ def run_introspection(asked: SentenceOptions, how: IntrospectionOptions) -> pd.D
             unit=asked.unit,
             seed=asked.seed,
         )
-        heard = list(dict.fromkeys(str(one.message) for one in told))
-    for message in heard:
-        warnings.warn(message, stacklevel=2)
-    record = trial_record(asked, how, model, wanted.battery, heard)
-    figures = (introspection_controls, introspection_map)
-    seconds, n_layers = round(time.monotonic() - start, 1), model.dims.n_layers
-    tables = fill_folder(
-        how.out, record, {ANSWERS: rows}, figures, n_layers=n_layers, seconds=seconds
-    )
-    return tables[ANSWERS]
+        return {ANSWERS: rows}, (introspection_controls, introspection_map)
+
+    return try_out(asked, how, wanted.battery, measure)[ANSWERS]

@@ -83,7 +83,7 @@ class Wanted:
             return sorted({one.labels[0] for one in _in_file(self.direction)})
         if self.run is not None:
             return sorted({one.labels[0] for one in saved_directions(self.run)})
-        return sorted({item.emotion for item in _texts(self.battery, self.arm)})
+        return sorted({item.emotion for item in texts_of_arm(self.battery, self.arm)})
 
     def check(self, emotions: Sequence[str | None]) -> None:
         """Raise `UsageError`, with the choices, for an emotion that cannot be asked for; None is
@@ -115,7 +115,7 @@ def centred(
     `fit_centred`.
     """
     at = Site.parse(site) if isinstance(site, str) else site
-    items = [item for item in _texts(battery, arm) if item.id not in store.quarantined]
+    items = [item for item in texts_of_arm(battery, arm) if item.id not in store.quarantined]
     origin = origin_of(
         store.provenance["model"], battery=battery.sha256, position=store.positions[0]
     )
@@ -130,7 +130,7 @@ def centred(
 
 def chosen_emotion(emotion: str | None, battery: Battery, arm: str) -> str:
     """`emotion`, if the battery has texts of it in `arm`. Raises `UsageError` with the choices."""
-    known = sorted({item.emotion for item in _texts(battery, arm)})
+    known = sorted({item.emotion for item in texts_of_arm(battery, arm)})
     return one_of(emotion, known, where=f"battery {battery.name!r}, arm {arm},")
 
 
@@ -204,7 +204,7 @@ def fitted(
         )
     chosen = usual_layer(n_layers) if layer is None else layer
     folder = kept_folder(model, battery, arm)
-    emotions = sorted({item.emotion for item in _texts(battery, arm)})
+    emotions = sorted({item.emotion for item in texts_of_arm(battery, arm)})
     files = {one: folder / file_name(one, emotions, chosen) for one in emotions}
     if keep and all(path.exists() and card_path(path).exists() for path in files.values()):
         found = {one: _kept(path) for one, path in files.items()}
@@ -245,7 +245,7 @@ def _fit_all(
     model: LanguageModel, battery: Battery, *, arm: str
 ) -> dict[int, dict[str, Direction]]:
     """The directions of every emotion by layer; the model reads the texts once."""
-    texts = Battery(battery.name, tuple(_texts(battery, arm)))
+    texts = Battery(battery.name, tuple(texts_of_arm(battery, arm)))
     with capture(model, texts, sites=[STREAM], positions=(LAST,)) as store:
         return {
             layer: centred(store, battery, arm=arm, site=Site(STREAM, layer))
@@ -253,7 +253,7 @@ def _fit_all(
         }
 
 
-def _texts(battery: Battery, arm: str) -> list[Stimulus]:
+def texts_of_arm(battery: Battery, arm: str) -> list[Stimulus]:
     """The texts of `arm` that evoke an emotion, ordered by their content."""
     items = [item for item in battery.where(arm=arm) if item.emotion != NEUTRAL]
     if not items:

@@ -67,7 +67,7 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
     )
     emotions = list(how.emotions) or wanted.emotions()
     wanted.check(emotions)
-    prompts = prompts_of(asked.model, wanted.battery, how)
+    prompts = prompts_of(asked.model, wanted.battery, how.prompts, n=how.n_prompts)
     circuits = {} if how.circuit is None else load_circuits(how.circuit)
     start, heard = time.monotonic(), []
     with warnings.catch_warnings(record=True) as told:
@@ -100,18 +100,18 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
     return fill_folder(how.out, record, rows, TRIAL_FIGURES, n_layers=n_layers, seconds=seconds)
 
 
-def prompts_of(model: str, battery: Battery, how: TrialOptions) -> list[str | Stimulus]:
-    """The prompts: the lines of a file; else of a testbed the neutral texts of its battery, of any
-    other model the package's `openings`. The first `how.n_prompts` of them.
+def prompts_of(model: str, battery: Battery, path: Path | None, *, n: int) -> list[str | Stimulus]:
+    """The prompts: the lines of the file `path`; else of a testbed the neutral texts of its
+    battery, of any other model the package's `openings`. The first `n` of them.
     """
     found: Sequence[str | Stimulus]
-    if how.prompts is not None:
-        found = _lines(how.prompts)
+    if path is not None:
+        found = _lines(path)
     elif find_testbed(model) is not None:
         found = in_content_order(item for item in battery if item.emotion == NEUTRAL)
     else:
         found = stimuli.prompts("openings")["plain"]
-    return list(found[: how.n_prompts])
+    return list(found[:n])
 
 
 def arm_rows(scores: pd.DataFrame) -> list[dict[str, Any]]:

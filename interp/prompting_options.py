@@ -1,0 +1,107 @@
+"""What a person may ask of the commands that try what is said around a text: label words behind it,
+a system prompt or a framing before it, and a direction that is let go.
+
+As `interp.sentence_options`, it lies apart from `interp.study`.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from interp.options import about, check
+from interp.settings import split
+
+_OUT = about("The folder for tables, figures and record; a new one.")
+
+
+def _emotions() -> dict[str, Any]:
+    return about("Emotions between commas; unsaid, all of them.", parse=split)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZeroShotOptions:
+    """How the label words are held against a probe; see `interp.analysis.zero_shot`."""
+
+    GROUP: ClassVar[str] = "Study"
+
+    out: Path = field(metadata=_OUT)
+    emotions: tuple[str, ...] = field(default=(), metadata=_emotions())
+    texts_arm: str = field(
+        default="keyword_free", metadata=about("The arm of the battery whose texts are read.")
+    )
+    probe_layer: int | None = field(
+        default=None,
+        metadata=about("The layer that the probe reads. By default two thirds of the way up."),
+    )
+    folds: int = field(default=5, metadata=about("Folds of scenarios.", least=2))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MalleabilityOptions:
+    """Which texts are read under system prompts; see `interp.analysis.malleability`."""
+
+    GROUP: ClassVar[str] = "Study"
+
+    out: Path = field(metadata=_OUT)
+    emotions: tuple[str, ...] = field(default=(), metadata=_emotions())
+    n_texts: int = field(default=32, metadata=about("Texts, at most.", least=4))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramingOptions:
+    """How many tasks are framed; see `interp.analysis.framings` and `interp.analysis.doses`."""
+
+    GROUP: ClassVar[str] = "Study"
+
+    out: Path = field(metadata=_OUT)
+    emotions: tuple[str, ...] = field(default=(), metadata=_emotions())
+    n_tasks: int = field(
+        default=24,
+        metadata=about("Tasks, at most. They come in pairs that share their answers.", least=4),
+    )
+    draws: int = field(
+        default=999, metadata=about("Random orders of the stress levels, for p.", least=19)
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseOptions:
+    """How long is steered, and how long is read afterwards; see `interp.evaluation.release`."""
+
+    GROUP: ClassVar[str] = "Study"
+
+    out: Path = field(metadata=_OUT)
+    emotions: tuple[str, ...] = field(default=(), metadata=_emotions())
+    prompts: Path | None = field(
+        default=None,
+        metadata=about(
+            "A file with a prompt on each line. Else everyday openings, and for a testbed its "
+            "battery's neutral texts."
+        ),
+    )
+    n_prompts: int = field(default=16, metadata=about("Prompts, at most.", least=2))
+    steered: int = field(
+        default=8, metadata=about("Tokens that are written under the direction.", least=1)
+    )
+    after: int = field(
+        default=32, metadata=about("Tokens that are written after it is let go.", least=1)
+    )
+    read_layer: int | None = field(
+        default=None,
+        metadata=about(
+            "The layer that is read, above the one that is steered. By default half of the way "
+            "from there to the last."
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
