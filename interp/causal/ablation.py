@@ -17,17 +17,16 @@ from interp.causal.bench import Bench, Scaled
 from interp.causal.compared import Aim
 from interp.causal.contributions import Component
 from interp.causal.ranked_parts import Counts, ranked_rows
-from interp.defaults import STAND_IN
+from interp.defaults import ENHANCE_BY, FACTOR, STAND_IN
 from interp.errors import UsageError
 from interp.results import TableRows
 
 ABLATION, ENHANCEMENT = "ablation", "enhancement"
 
-WAYS_UP = ("twin", "scale")
-"""How parts are enhanced: set to what they are in the emotional twin, or multiplied."""
-
-FACTOR = 2.0
-"""By how much they are multiplied, unless told otherwise."""
+WAYS_UP: dict[str, str] = {"twin": "resample", "scale": "zero"}
+"""How parts are enhanced: set to what they are in the emotional twin, or multiplied (where the
+stand-in, of which nothing is then used, is the cheapest).
+"""
 
 
 def ablate(
@@ -62,7 +61,7 @@ def enhance(
     bench: Bench,
     components: Mapping[str, Sequence[Component]],
     *,
-    way: str = WAYS_UP[0],
+    way: str = ENHANCE_BY,
     factor: float = FACTOR,
     counts: Counts | None = None,
 ) -> TableRows:
@@ -82,12 +81,11 @@ def ablating(mode: str = STAND_IN) -> Aim:
     return Aim(ABLATION, "projection_drop", -1, mode)
 
 
-def enhancing(way: str = WAYS_UP[0], factor: float = FACTOR) -> Aim:
+def enhancing(way: str = ENHANCE_BY, factor: float = FACTOR) -> Aim:
     """What enhancement does. Raises as `enhance`."""
     if way not in WAYS_UP:
         raise UsageError(f"unknown way {way!r} of enhancing: choose one of {', '.join(WAYS_UP)}.")
-    if way == "twin":
-        return Aim(ENHANCEMENT, "projection_rise", 1, "resample", told=way)
-    if not math.isfinite(factor) or factor == 1:
+    instead = None if way == "twin" else Scaled(factor)
+    if instead and (not math.isfinite(factor) or factor == 1):
         raise UsageError(f"the factor is {factor}: give a finite number; 1 would change nothing.")
-    return Aim(ENHANCEMENT, "projection_rise", 1, "zero", Scaled(factor), way)
+    return Aim(ENHANCEMENT, "projection_rise", 1, WAYS_UP[way], instead, way)

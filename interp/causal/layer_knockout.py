@@ -23,7 +23,7 @@ from interp.causal.bench import Bench, Effects, Knockout, Turned
 from interp.causal.compared import WORDS
 from interp.causal.contributions import Component, is_unit
 from interp.causal.knockout import measure
-from interp.causal.losses import NEUTRAL_LOSS, neutral_losses
+from interp.causal.losses import NEUTRAL_LOSS, loss_mode, neutral_losses
 from interp.causal.paired import beside_rows, corrected
 from interp.causal.pooled import ALL
 from interp.causal.ranked_parts import warn_without_length
@@ -97,11 +97,14 @@ def knock_out_layers(bench: Bench, trial: LayerTrial | None = None) -> TableRows
     effects = measure(bench, plans, mode=trial.mode, rivals=True)
     losses = neutral_losses(bench, plans, mode=trial.mode) if trial.neutral else None
     rows = [
-        {"mode": trial.mode, **row}
+        row
         for cell in cells
         for row in _cell_rows(bench, _read(bench, effects, losses, cell), cell)
     ]
-    return corrected(rows)
+    modes = {True: loss_mode(trial.mode), False: trial.mode}
+    return [
+        {**row, "mode": modes[row["metric"].startswith(NEUTRAL_LOSS)]} for row in corrected(rows)
+    ]
 
 
 def _planned(

@@ -44,14 +44,13 @@ def neutral_losses(
     """The loss (nats per token) of each pair's neutral text under each plan that names the pair;
     NaN elsewhere, and for a text of one token.
 
-    `mode` is a key of `STAND_INS`. A neutral text has no twin without its emotion, so that
-    `resample` stands for the mean over the neutral texts here. Raises as
+    `mode` is a key of `STAND_INS`, and stands for `loss_mode` of it. Raises as
     `interp.causal.knockout.measure`.
     """
     model, touched = bench.model, touched_sites(plans)
     require(model, "ablation", touched)
     rows = neutral_rows(bench)
-    values = (STAND_INS[mode] or mean_values)(model, rows, touched)
+    values = (STAND_INS[loss_mode(mode)] or mean_values)(model, rows, touched)
     classes = position_classes(rows)
     stand_in = StandInValues(values, classes.clamp(min=0))
 
@@ -60,6 +59,13 @@ def neutral_losses(
         return change_rows(model, mine, stand_in, of_text, classes[of_text] >= 0)
 
     return losses_under(model, rows, [plan.pairs for plan in plans], edit_rows)
+
+
+def loss_mode(mode: str) -> str:
+    """What stands in on neutral texts: a neutral text has no twin without its emotion, so that
+    `resample` is the mean over the neutral texts there.
+    """
+    return "mean" if STAND_INS[mode] is None else mode
 
 
 def neutral_rows(bench: Bench) -> list[Encoded]:

@@ -23,6 +23,7 @@ from interp.causal.bench import Bench, Knockout
 from interp.causal.compared import Aim, ChosenPlan, Drawn, compared_rows, outcomes_of
 from interp.causal.contributions import KINDS, Component, is_unit
 from interp.causal.knockout import measure
+from interp.causal.losses import loss_mode, loss_outcomes, neutral_losses
 from interp.causal.matching import matched_draws
 from interp.causal.stand_ins import STAND_INS
 from interp.errors import UsageError
@@ -51,6 +52,19 @@ def ranked_rows(
     plans, chosen = ranked_plans(bench, components, aim, counts)
     effects = measure(bench, plans, mode=aim.mode)
     return list(compared_rows(outcomes_of(bench, effects, aim), chosen, aim.common))
+
+
+def ranked_loss_rows(
+    bench: Bench, components: Mapping[str, Sequence[Component]], aim: Aim, counts: Counts
+) -> TableRows:
+    """Rows of `neutral_loss_rise` (nats per token) in the neutral texts, under the very plans of
+    `ranked_rows`: what the change costs a text that has no emotion to lose.
+    """
+    _check(aim, counts)
+    plans, chosen = ranked_plans(bench, components, aim, counts)
+    losses = neutral_losses(bench, plans, mode=aim.mode)
+    common = {"method": aim.method, "mode": aim.told or loss_mode(aim.mode)}
+    return list(compared_rows(loss_outcomes(bench, losses), chosen, common))
 
 
 def ranked_plans(
