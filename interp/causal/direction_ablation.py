@@ -105,9 +105,7 @@ def _places(bench: Bench, trial: DirectionTrial) -> Mapping[str, tuple[Site, ...
         )
     if trial.mode not in DIRECTION_MODES:
         known = ", ".join(DIRECTION_MODES)
-        raise UsageError(
-            f"unknown mode {trial.mode!r} of ablating directions: choose from {known}."
-        )
+        raise UsageError(f"unknown mode {trial.mode!r} of a direction: choose one of {known}.")
     places: dict[str, tuple[Site, ...]] = {
         str(layer): (Site(STREAM, layer),) for layer in trial.layers
     }

@@ -18,7 +18,7 @@ from torch import Tensor
 from interp.causal.alignment import align
 from interp.causal.bench import Bench, Effects, Knockout, Scaled, Turned
 from interp.causal.contributions import KINDS
-from interp.causal.edits import Edit, Selected, exchange, where_chosen
+from interp.causal.edits import Edit, Selected, exchange, scale_by, where_chosen
 from interp.causal.forward import run_forward
 from interp.causal.interventions import Intervention
 from interp.causal.matching import width
@@ -124,29 +124,51 @@ def _edit(
     plans: Sequence[Knockout], site: Site, values: Tensor, place: Tensor, units: Tensor
 ) -> Edit:
     """Each row's change at a site: the stand-in's value, or what its plan has instead."""
-    whole = exchange(values, place, units=units)
+    edit = exchange(values, place, units=units)
     instead = [plan.instead for plan in plans]
-    if not any(instead):
-        return whole
-    factor = torch.tensor([one.factor if isinstance(one, Scaled) else 1.0 for one in instead])
+    if any(isinstance(one, Scaled) for one in instead):
+        edit = _scaling(edit, instead, units)
+    if any(isinstance(one, Turned) for one in instead) and site.name in PLACES.values():
+        edit = _turning(edit, instead, site, values.shape[-1])
+    return edit
+
+
+Instead = Sequence[Scaled | Turned | None]
+"""What each row's plan has instead of the stand-in."""
+
+
+def _scaling(edit: Edit, instead: Instead, units: Tensor) -> Edit:
+    """`edit`, but for the rows that are scaled: there the chosen units times the row's factor."""
     scaled = torch.tensor([isinstance(one, Scaled) for one in instead])
+    times = scale_by([one.factor if isinstance(one, Scaled) else 1.0 for one in instead])
+
+    def either(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
+        return _by_row(scaled, where_chosen(units, times(x, at), x, at), edit(x, at), at)
+
+    return either
+
+
+def _turning(edit: Edit, instead: Instead, site: Site, wide: int) -> Edit:
+    """`edit`, but for the rows that are turned: there as far, in the row's random direction."""
     turned = torch.tensor([isinstance(one, Turned) for one in instead])
-    random = torch.zeros(len(plans), values.shape[-1])
+    random = torch.zeros(len(instead), wide)
     for row, one in enumerate(instead):
         if isinstance(one, Turned):
-            random[row] = _random_unit(random.shape[1], site, one.seed)
+            random[row] = _random_unit(wide, site, one.seed)
 
-    def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
-        new = whole(x, at)
-        row, shape = at.row.cpu(), (-1, *[1] * (x.ndim - 1))
+    def either(x: Float[Tensor, " token d_model"], at: Selected) -> Float[Tensor, " token d_model"]:
+        new = edit(x, at)
         far = (new.float() - x.float()).norm(dim=-1, keepdim=True)
-        moved = (x.float() + far * random[row].to(x.device)).to(x.dtype)
-        times = (x.float() * factor[row].to(x.device).view(shape)).to(x.dtype)
-        new = torch.where(turned[row].to(x.device).view(shape), moved, new)
-        times = where_chosen(units, times, x, at)
-        return torch.where(scaled[row].to(x.device).view(shape), times, new)
+        moved = (x.float() + far * random[at.row.cpu()].to(x.device)).to(x.dtype)
+        return _by_row(turned, moved, new, at)
 
-    return edit
+    return either
+
+
+def _by_row(chosen: Bool[Tensor, " row"], one: Tensor, other: Tensor, at: Selected) -> Tensor:
+    """`one` at the tokens of the rows that are chosen, else the `other`."""
+    mine = chosen.to(one.device)[at.row]
+    return torch.where(mine.view(-1, *[1] * (one.ndim - 1)), one, other)
 
 
 def _random_unit(wide: int, site: Site, seed: int) -> Float[Tensor, " width"]:

@@ -124,7 +124,7 @@ def _planned(
     return plans, cells
 
 
-Readings = dict[str, Float[np.ndarray, "plan pair"]]
+Readings = dict[str, Float[np.ndarray, "change pair"]]
 """By metric: the knock-out first, then its random changes; NaN where a pair has no reading."""
 
 
