@@ -21,7 +21,7 @@ from interp.testbeds import planted
 from stimuli.battery import Pair
 from support.given_directions import given
 from test_causal_ablation import STORY
-from test_causal_layers import FINAL, PAIRS, SPEC, SUFFIX, TRUTH, of, told_apart, value
+from test_causal_layers import FINAL, PAIRS, SPEC, SUFFIX, TRUTH, naive, of, told_apart, value
 
 NORMS = {"gpt2": "transformer.ln_f", "llama": "model.norm", "gemma2": "model.norm"}
 
@@ -64,14 +64,9 @@ def test_the_rows_of_the_lens_are_the_readouts_contrast_layer_by_layer(tiny_mode
     v = bench.directions["fear"].vector
     for layer in range(3):
         for control, tokens, end in (("", text, ends[0]), ("twin", twin, ends[1])):
-            kept = []
-            handle = hf.model.layers[layer].register_forward_hook(
-                lambda m, x, y: kept.append(y[0] if isinstance(y, tuple) else y)
-            )
+            _, seen = naive(hf, "llama", tokens, {})
+            stream = seen[layer, "resid_post"]
             with torch.no_grad():
-                hf(tokens)
-                handle.remove()
-                stream = kept[0].reshape(-1, 32)
                 told = hf.lm_head(hf.model.norm(stream[-1])).log_softmax(-1)
             afraid, *others = (float(told[ids(one)]) for one in ("afraid", "happy", "angry"))
             here = {"site": "resid_post", "layer": layer, "emotion": "fear", "control": control}
@@ -113,17 +108,7 @@ def test_a_word_that_begins_as_another_emotions_is_refused_by_the_lens(tiny_mode
 KNOWN = known_words({"fear": ["Afraid"]}, {"articles": ["the"], "conjunctions": ["and"]})
 TOLD = replace(STORY.affective, text="the afraid dog bit the small child and ran")
 TWIN = replace(STORY.neutral, text="the afraid dog saw the child and ran")
-CLASSES = [
-    "function",
-    "emotion",
-    "content",
-    "edit",
-    "edit",
-    "edit",
-    "content",
-    "function",
-    "content",
-]
+CLASSES = ["function", "emotion", "content", *["edit"] * 3, "content", "function", "content"]
 OF_TWIN = ["function", "emotion", "content", "edit", "edit", "content", "function", "content"]
 
 
