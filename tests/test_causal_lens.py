@@ -11,7 +11,7 @@ import torch
 
 from interp.causal.bench import Bench
 from interp.causal.forward import encode_stimuli, run_forward
-from interp.causal.keywords import TOKEN_CLASSES, keyword_rows, known_words
+from interp.causal.keywords import TOKEN_CLASSES, keyword_rows, keywords_of
 from interp.causal.lens import final_logits, lens_rows
 from interp.causal.readout import Readout
 from interp.errors import StatisticsError, UsageError
@@ -105,7 +105,7 @@ def test_a_word_that_begins_as_another_emotions_is_refused_by_the_lens(tiny_mode
         lens_rows(replace(bench, readout=Readout({"joy": ["happy"]}, SUFFIX)))
 
 
-KNOWN = known_words({"fear": ["Afraid"]}, {"articles": ["the"], "conjunctions": ["and"]})
+KNOWN = keywords_of({"fear": ["Afraid"]}, {"articles": ["the"], "conjunctions": ["and"]})
 TOLD = replace(STORY.affective, text="the afraid dog bit the small child and ran")
 TWIN = replace(STORY.neutral, text="the afraid dog saw the child and ran")
 CLASSES = ["function", "emotion", "content", *["edit"] * 3, "content", "function", "content"]
@@ -140,7 +140,7 @@ def test_attention_by_class_equals_that_of_plain_modules(tiny_model, family):
 
 
 def test_planted_heads_look_at_the_slot_as_much_in_the_neutral_twin():
-    rows = keyword_rows(bench_of("planted").model, PAIRS, known_words({}, {}))
+    rows = keyword_rows(bench_of("planted").model, PAIRS, keywords_of({}, {}))
     heads = {head for found in TRUTH.heads.values() for _, head in found}
     for head in heads:
         here = {"layer": SPEC.head_layer, "head": head, "target": "edit"}

@@ -23,7 +23,7 @@ from interp.results import TableRow
 from interp.sites import site_columns
 from interp.stats import Estimate, mean_interval
 
-WORDS = "label_logprob_change"
+WORDS_CHANGE = "label_logprob_change"
 
 Values = dict[str, Float[np.ndarray, "*plan pair"]]
 """Each metric's values in some pairs."""
@@ -89,13 +89,13 @@ def outcomes_of(bench: Bench, effects: Effects, aim: Aim) -> Outcomes:
 
     def of(plan: int | slice, target: str) -> Values:
         mine = labels == target
-        found = {WORDS: (effects.score[plan] - effects.score[0])[..., mine]}
+        found = {WORDS_CHANGE: (effects.score[plan] - effects.score[0])[..., mine]}
         if aim.along and is_unit(direction := bench.directions[target]):
             moved = aim.sign * (effects.projection[plan] - effects.projection[0])
             found = {aim.along: moved[..., mine] / direction.length, **found}
         return found
 
-    return Outcomes(of, {aim.along: 1, WORDS: aim.sign}, groups_of(bench))
+    return Outcomes(of, {aim.along: 1, WORDS_CHANGE: aim.sign}, groups_of(bench))
 
 
 def groups_of(bench: Bench) -> dict[str, list[str]]:
@@ -146,7 +146,7 @@ def _own_rows(outcomes: Outcomes, one: ChosenPlan, common: Mapping[str, Any]) ->
     for name, kind in drawn.items():
         for metric, values in kind.items():
             about = {"metric": metric, "control": name, "matched": one.drawn[name].matched}
-            yield {**place, **about, **spread(values.mean(axis=1))}
+            yield {**place, **about, **_spread(values.mean(axis=1))}
 
 
 def _p_value(observed: float, draws: Sequence[Float[np.ndarray, " draw"]], sign: int) -> float:
@@ -156,7 +156,7 @@ def _p_value(observed: float, draws: Sequence[Float[np.ndarray, " draw"]], sign:
     return max((permutation_p(sign * observed, sign * one) for one in draws), default=np.nan)
 
 
-def spread(draws: Float[np.ndarray, " draw"]) -> dict[str, Any]:
+def _spread(draws: Float[np.ndarray, " draw"]) -> dict[str, Any]:
     """The mean of random draws and their range, which is no interval of it."""
     low, high = np.quantile(draws, [0.025, 0.975]).tolist()
     mean = Estimate(float(draws.mean()), np.nan, np.nan, len(draws))
@@ -167,7 +167,7 @@ def _spread_of_strata(sums: Sequence[Float[np.ndarray, " _"]], n_pairs: int) -> 
     """The mean over pairs, of the random draws of every emotion (their sums over pairs are given),
     and its range where one draw of each is taken at random. `n` counts the draws of all emotions.
     """
-    taken = spread(sums_of_strata(sums) / n_pairs)
+    taken = _spread(sums_of_strata(sums) / n_pairs)
     mean = float(sum(one.mean() for one in sums)) / n_pairs
     return {**taken, "value": mean, "n": sum(map(len, sums))}
 

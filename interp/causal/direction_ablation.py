@@ -23,7 +23,7 @@ from interp.causal.edits import Edit, Selected
 from interp.causal.forward import encode_stimuli
 from interp.causal.interventions import Intervention
 from interp.causal.losses import loss_outcomes, losses_under, neutral_rows
-from interp.causal.plan_runs import ChunkTexts, EditRows, Planned, encode_texts, run_plans
+from interp.causal.plan_runs import ChunkTexts, EditRows, Planned, encode_bench, run_plans
 from interp.causal.ranked_parts import warn_without_length
 from interp.causal.stand_ins import mean_values, position_classes
 from interp.errors import UsageError
@@ -171,7 +171,7 @@ def _effects(bench: Bench, removals: Sequence[_Removal], centres: _Centres) -> E
     plans = [
         Planned(one.pairs, min((site.layer for site in one.sites), default=0)) for one in removals
     ]
-    texts = encode_texts(bench, from_edit=False)
+    texts = encode_bench(bench, from_edit=False)
     return run_plans(bench, texts, plans, prepare, told="ablating directions")
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 
 from interp.causal.alignment import align
 from interp.causal.forward import Encoded, batches, run_forward
-from interp.causal.paired import beside_rows, corrected
+from interp.causal.paired import beside_rows, with_corrected_p
 from interp.causal.pooled import ALL
 from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
@@ -96,7 +96,7 @@ def keyword_rows(
     affective, neutral = (
         attention_of(model, [one[side] for one in told], sites) for side in (0, 1)
     )
-    return corrected(_rows(affective, neutral, sites, groups), by=("metric", "target"))
+    return with_corrected_p(_rows(affective, neutral, sites, groups), by=("metric", "target"))
 
 
 def _sites(model: LanguageModel, layers: Sequence[int] | None) -> list[Site]:
@@ -214,7 +214,7 @@ def _rows(
             yield from beside_rows(own, {"uniform": even, "twin": twin}, groups, here)
 
 
-def known_words(
+def keywords_of(
     emotion: Mapping[str, Sequence[str]], function: Mapping[str, Sequence[str]]
 ) -> KnownWords:
     """Words by emotion, and those of the closed class by kind, as `stimuli.lexicon` gives them."""

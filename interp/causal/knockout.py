@@ -27,7 +27,7 @@ from interp.causal.plan_runs import (
     ChunkTexts,
     EditRows,
     Planned,
-    encode_texts,
+    encode_bench,
     run_plans,
 )
 from interp.causal.stand_ins import STAND_INS, Constants
@@ -60,7 +60,7 @@ def measure(
     touched = touched_sites(plans)
     require(bench.model, "ablation", touched)
     constants = STAND_INS[mode]
-    texts = encode_texts(bench, from_edit=constants is None, reach=reach)
+    texts = encode_bench(bench, from_edit=constants is None, reach=reach)
     fixed = constants and constants(bench.model, (*texts.own, *texts.twins), touched)
 
     def prepare(chunk: ChunkTexts) -> EditRows:

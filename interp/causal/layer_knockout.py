@@ -9,7 +9,7 @@ same: a token changes sooner than an answer becomes wrong.
 
 The control moves what the layer adds just as far, in a random direction: a layer may matter only
 because any change there of that size breaks the model. `..._above_random` is the knock-out's loss
-less the control's, paired on the same texts; its p flips the signs of scenarios, and is corrected
+less the control's, paired on the same texts; its p flips the signs of scenarios, and is with_corrected_p
 over all layers and parts (Benjamini and Hochberg 1995).
 """
 
@@ -20,11 +20,11 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.causal.bench import Bench, Effects, Knockout, Turned
-from interp.causal.compared import WORDS
+from interp.causal.compared import WORDS_CHANGE
 from interp.causal.contributions import Component, is_unit
 from interp.causal.knockout import measure
 from interp.causal.losses import NEUTRAL_LOSS, loss_mode, neutral_losses
-from interp.causal.paired import beside_rows, corrected
+from interp.causal.paired import beside_rows, with_corrected_p
 from interp.causal.pooled import ALL
 from interp.causal.ranked_parts import warn_without_length
 from interp.defaults import STAND_IN
@@ -41,9 +41,9 @@ LAYER_PARTS: Mapping[str, tuple[str, ...]] = {
 }
 """What is knocked out of a layer, and at which sites: all that the block adds is both."""
 
-LOST: Mapping[str, int] = {
+LOSS_SIGNS: Mapping[str, int] = {
     "projection_drop": 1,
-    WORDS: -1,
+    WORDS_CHANGE: -1,
     "top1_changed": 1,
     "accuracy_drop": 1,
     NEUTRAL_LOSS: 1,
@@ -103,7 +103,8 @@ def knock_out_layers(bench: Bench, trial: LayerTrial | None = None) -> TableRows
     ]
     modes = {True: loss_mode(trial.mode), False: trial.mode}
     return [
-        {**row, "mode": modes[row["metric"].startswith(NEUTRAL_LOSS)]} for row in corrected(rows)
+        {**row, "mode": modes[row["metric"].startswith(NEUTRAL_LOSS)]}
+        for row in with_corrected_p(rows)
     ]
 
 
@@ -136,7 +137,7 @@ def _read(
     fall = (effects.projection[0] - effects.projection[plans]) * _per_length(bench, cell.layer)
     found = {
         "projection_drop": fall,
-        WORDS: effects.score[plans] - effects.score[0],
+        WORDS_CHANGE: effects.score[plans] - effects.score[0],
         "top1_changed": (effects.top[plans] != effects.top[0]).astype(float),
     }
     if np.isfinite(effects.lead[0]).all():
@@ -172,5 +173,5 @@ def _cell_rows(bench: Bench, readings: Readings, cell: _Cell) -> Iterator[TableR
             if mine.any():
                 here = {**place, "emotion": emotion, "target": emotion, "metric": metric}
                 own, random = values[0, mine], values[1:, mine].mean(axis=0)
-                sign = LOST[metric]
+                sign = LOSS_SIGNS[metric]
                 yield from beside_rows(own, {"random": random}, groups[mine], here, sign=sign)

@@ -20,7 +20,7 @@ from torch import Tensor
 from interp.causal.bench import Bench
 from interp.causal.contributions import is_unit
 from interp.causal.forward import batches, encode_stimuli, run_forward
-from interp.causal.paired import beside_rows, corrected
+from interp.causal.paired import beside_rows, with_corrected_p
 from interp.causal.pooled import ALL
 from interp.causal.ranked_parts import warn_without_length
 from interp.causal.readout import TokenReadout
@@ -57,7 +57,7 @@ def lens_rows(bench: Bench) -> TableRows:
     affective, neutral = (
         _read(bench, [pair[side] for pair in bench.pairs], bound, sites) for side in (0, 1)
     )
-    return corrected(_rows(bench, affective, neutral, sites))
+    return with_corrected_p(_rows(bench, affective, neutral, sites))
 
 
 def first_tokens(bound: TokenReadout, emotions: set[str]) -> TokenReadout:

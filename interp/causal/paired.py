@@ -35,7 +35,7 @@ def beside_rows(
         yield {**above, **mean_interval(more, groups)._asdict()}
 
 
-def corrected(rows: Iterable[TableRow], *, by: tuple[str, ...] = ("metric",)) -> TableRows:
+def with_corrected_p(rows: Iterable[TableRow], *, by: tuple[str, ...] = ("metric",)) -> TableRows:
     """The rows, where those with a `p` have `p_corrected` too: over all that have the same in the
     columns `by` (Benjamini and Hochberg 1995).
     """

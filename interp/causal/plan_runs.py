@@ -67,10 +67,10 @@ EditRows = Callable[[list[int], list[int]], list[Intervention]]
 `plans[r]`.
 """
 
-Prepare = Callable[[ChunkTexts], EditRows]
+PrepareEdits = Callable[[ChunkTexts], EditRows]
 
 
-def encode_texts(bench: Bench, *, from_edit: bool, reach: str = "all") -> PlanTexts:
+def encode_bench(bench: Bench, *, from_edit: bool, reach: str = "all") -> PlanTexts:
     """The bench's texts with the readout's suffix. `from_edit`: nothing is changed before the first
     token at which a text differs from its twin; else from the text's own first token on.
     """
@@ -92,7 +92,7 @@ def run_plans(
     bench: Bench,
     texts: PlanTexts,
     plans: Sequence[Planned],
-    prepare: Prepare,
+    prepare: PrepareEdits,
     *,
     told: str,
     rivals: bool = False,
@@ -156,7 +156,7 @@ def _work(
 
 
 def _make_ready(
-    model: LanguageModel, texts: PlanTexts, chunk: _Chunk, prepare: Prepare
+    model: LanguageModel, texts: PlanTexts, chunk: _Chunk, prepare: PrepareEdits
 ) -> tuple[_Chunk, Prefix, EditRows]:
     """The prefix of the chunk's texts, and what edits them."""
     own, twins = ([side[i] for i in chunk] for side in (texts.own, texts.twins))

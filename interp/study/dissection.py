@@ -21,7 +21,7 @@ from interp.causal.ablation import ablating, enhance
 from interp.causal.bench import Bench
 from interp.causal.contributions import KINDS, Component, EmotionTwins, order_components
 from interp.causal.direction_ablation import DirectionTrial, ablate_directions
-from interp.causal.keywords import keyword_rows, known_words
+from interp.causal.keywords import keyword_rows, keywords_of
 from interp.causal.layer_knockout import LayerTrial, knock_out_layers
 from interp.causal.lens import lens_rows
 from interp.causal.ranked_parts import Counts, ranked_loss_rows, ranked_rows
@@ -155,7 +155,7 @@ def _parts(bed: Dissected) -> TableRows:
 
 def _attention(bed: Dissected) -> TableRows:
     function = {**stimuli.lexicon("function_words"), **stimuli.lexicon("negations")}
-    words = known_words(stimuli.lexicon("emotions"), function)
+    words = keywords_of(stimuli.lexicon("emotions"), function)
     return keyword_rows(bed.model, bed.reported, words)
 
 

@@ -97,8 +97,7 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
     seconds = round(time.monotonic() - start, 1)
     rows = {SCORES: found.rows, STEERED_TEXTS: found.texts}
     n_layers = model.dims.n_layers
-    figures = {SCORES: TRIAL_FIGURES}
-    return fill_folder(how.out, record, rows, figures, n_layers=n_layers, seconds=seconds)
+    return fill_folder(how.out, record, rows, TRIAL_FIGURES, n_layers=n_layers, seconds=seconds)
 
 
 def prompts_of(model: str, battery: Battery, path: Path | None, *, n: int) -> list[str | Stimulus]:
@@ -221,13 +220,13 @@ def fill_folder(
     out: Path,
     record: RunRecord,
     rows: Mapping[str, TableRows],
-    figures: Mapping[str, Sequence[DrawFigure]],
+    figures: Sequence[DrawFigure] | Mapping[str, Sequence[DrawFigure]],
     *,
     n_layers: int,
     seconds: float,
 ) -> dict[str, pd.DataFrame]:
-    """Fill the folder: tables, figures by the table that they are of, and last the record, which
-    knows the tables' digests. Its tables, by name.
+    """Fill the folder: tables, figures (of the first of them, or by the table that they are of),
+    and last the record, which knows the tables' digests. Its tables, by name.
     """
     tables = {
         name: table((record.row(**row) for row in mine), n_layers=n_layers)
@@ -238,7 +237,8 @@ def fill_folder(
     for name, content in data.items():
         write_atomic(table_path(out, name), content)
     first, folder = next(iter(tables)), make_folder(out / "figures")
-    for name, drawn in figures.items():
+    drawings = figures if isinstance(figures, Mapping) else {first: figures}
+    for name, drawn in drawings.items():
         for draw in drawn:
             figure = draw(tables[name])
             for form in ("svg", "png"):
