@@ -9,7 +9,7 @@ same: a token changes sooner than an answer becomes wrong.
 
 The control moves what the layer adds just as far, in a random direction: a layer may matter only
 because any change there of that size breaks the model. `..._above_random` is the knock-out's loss
-less the control's, paired on the same texts; its p flips the signs of scenarios, and is with_corrected_p
+less the control's, paired on the same texts; its p flips the signs of scenarios, and is corrected
 over all layers and parts (Benjamini and Hochberg 1995).
 """
 
@@ -102,10 +102,8 @@ def knock_out_layers(bench: Bench, trial: LayerTrial | None = None) -> TableRows
         for row in _cell_rows(bench, _read(bench, effects, losses, cell), cell)
     ]
     modes = {True: loss_mode(trial.mode), False: trial.mode}
-    return [
-        {**row, "mode": modes[row["metric"].startswith(NEUTRAL_LOSS)]}
-        for row in with_corrected_p(rows)
-    ]
+    told = with_corrected_p(rows)
+    return [{**row, "mode": modes[row["metric"].startswith(NEUTRAL_LOSS)]} for row in told]
 
 
 def _planned(
