@@ -102,6 +102,8 @@ def _of_parts(table: pd.DataFrame) -> Iterator[str]:
         yield f"{finding.sentence} {finding.value}".strip()
     rows = select(table, method="enhancement", metric="label_logprob_change", control="")
     for _, own in groups(select(rows, emotion=POOLED), ["component"]):
+        tested = own[numbers(own, "p").notna()]  # random ones stand beside
+        own = own if tested.empty else tested
         row = own[numbers(own, "k") == numbers(own, "k").max()]
         done = _ENHANCED[_beyond(row, sign=1)].format(kind=word(row, "component"))
         yield (
