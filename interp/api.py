@@ -24,14 +24,15 @@ from interp.analysis.questions import QUESTIONS, answer, cells, reception, task_
 from interp.analysis.refits import SiteRows
 from interp.capture import ActivationStore, capture
 from interp.capture.options import Options
-from interp.causal import ablation
+from interp.causal.ablation import ablating
 from interp.causal.attribution import Attribution
 from interp.causal.attribution_rows import attribute_pairs
 from interp.causal.bench import Bench
 from interp.causal.circuit import Circuit
-from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
+from interp.causal.contributions import KINDS, Component, EmotionTwins, order_components
 from interp.causal.patches import Patches
 from interp.causal.patching import patch_pairs
+from interp.causal.ranked_parts import Counts, ranked_rows
 from interp.causal.readout import Readout
 from interp.chance import draws_for
 from interp.defaults import ATTRIBUTE_WITH, DIRECTION, PATH_STEPS, PROBE
@@ -203,7 +204,8 @@ def ablate(
     readout: Readout | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Knocking out the k heads or neurons that write a direction most, and random others.
+    """Knocking out the k heads or neurons that write a direction most; beside them random others,
+    and the k that write it least (control `bottom`).
 
     They are ranked on one half of the scenarios and knocked out in the other. `directions` are
     by emotion; of the battery only their emotions are used. A direction that was fitted on these
@@ -217,13 +219,14 @@ def ablate(
     choosing, reported = mine.split(seed=seed)
     asked = readout or readout_for(model, tuple(directions))
     bench = Bench(model, reported, directions, asked)
-    listed = _contributions(model, battery, choosing, directions, top=max(ks))
+    listed = _orders(model, battery, choosing, directions)
     draws = max(DRAWS, draws_for(len(directions)))
     rows: list[dict[str, Any]] = []
     for kind in KINDS:
-        order = {one: ranked(found, component=kind, emotion=one) for one, found in listed.items()}
+        order = {emotion: found[kind] for emotion, found in listed.items()}
         if any(order.values()):
-            rows += ablation.ablate(bench, order, ks=ks, n_draws=draws, seed=seed)
+            counts = Counts(ks, draws, seed, bottom=True)
+            rows += ranked_rows(bench, order, ablating(), counts)
     return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
 
 
@@ -312,15 +315,10 @@ def _activations(store: ActivationStore, items: Sequence[Stimulus]) -> Iterator[
         yield where, store.read(site, position).select(ids)
 
 
-def _contributions(
-    model: LanguageModel,
-    battery: Battery,
-    pairs: Pairs,
-    directions: Mapping[str, Direction],
-    *,
-    top: int,
-) -> dict[str, list[dict[str, Any]]]:
-    """The `top` components of each kind, by emotion, as `pairs` rank them."""
+def _orders(
+    model: LanguageModel, battery: Battery, pairs: Pairs, directions: Mapping[str, Direction]
+) -> dict[str, dict[str, list[Component]]]:
+    """All components, by emotion and kind, as `pairs` rank them."""
     items = [item for pair in pairs for item in pair]
     last = max(direction.site.layer for direction in directions.values())
     wanted = [Site(name, layer) for layer in range(last + 1) for name in KINDS.values()]
@@ -334,7 +332,7 @@ def _contributions(
     for emotion, one in directions.items():
         mine = [row for row, pair in enumerate(pairs) if pair.affective.emotion == emotion]
         own = EmotionTwins(emotion, twins[mine], pairs.of(emotion).groups)
-        listed[emotion] = contribution_rows(model, activations, own, one, top=top)
+        listed[emotion] = order_components(model, activations, own, one)
     return listed
 
 

@@ -9,6 +9,12 @@ DIRECTION = "paired"
 STAND_IN = "resample"
 """A key of `interp.causal.stand_ins.STAND_INS`."""
 
+ENHANCE_BY = "twin"
+"""A key of `interp.causal.ablation.WAYS_UP`."""
+
+FACTOR = 2.0
+"""By how much parts are multiplied that are enhanced by `scale`."""
+
 CORES = "cores"
 """Who computes probes: an executor of `interp.analysis.spread.spread_by`."""
 

@@ -5,15 +5,19 @@ from typing import TYPE_CHECKING
 from interp import lazy
 
 if TYPE_CHECKING:
-    from interp.causal.ablation import ablate
+    from interp.causal.ablation import ablate, enhance
     from interp.causal.attribution import Attribution
     from interp.causal.attribution_rows import attribute_pairs
     from interp.causal.bench import Bench
     from interp.causal.circuit import Circuit
     from interp.causal.contributions import EmotionTwins, contribution_rows
+    from interp.causal.direction_ablation import DirectionTrial, ablate_directions
     from interp.causal.edits import EDITS
     from interp.causal.generation import generate
     from interp.causal.interventions import Intervention, applied
+    from interp.causal.keywords import keyword_rows
+    from interp.causal.layer_knockout import LayerTrial, knock_out_layers
+    from interp.causal.lens import lens_rows
     from interp.causal.modulation import modulate
     from interp.causal.nodes import Node
     from interp.causal.patches import Patches
@@ -49,13 +53,21 @@ _HOME = {
     "patch_paths": "interp.causal.paths",
     "steer": "interp.causal.steering",
     "sweep": "interp.causal.steering_sweep",
+    "DirectionTrial": "interp.causal.direction_ablation",
+    "LayerTrial": "interp.causal.layer_knockout",
+    "ablate_directions": "interp.causal.direction_ablation",
+    "enhance": "interp.causal.ablation",
+    "keyword_rows": "interp.causal.keywords",
+    "knock_out_layers": "interp.causal.layer_knockout",
+    "lens_rows": "interp.causal.lens",
 }
 
 __all__ = [
-    "EDITS", "STAND_INS", "Attribution", "Bench", "Circuit", "Edge", "EmotionTwins", "Intervention",
-    "Node", "Patches", "Place", "Readout", "Receiver", "ablate", "applied", "attribute_pairs",
-    "contribution_rows", "dose_response", "generate", "modulate", "patch_pairs", "patch_paths",
-    "steer", "sweep",
+    "EDITS", "STAND_INS", "Attribution", "Bench", "Circuit", "DirectionTrial", "Edge",
+    "EmotionTwins", "Intervention", "LayerTrial", "Node", "Patches", "Place", "Readout", "Receiver",
+    "ablate", "ablate_directions", "applied", "attribute_pairs", "contribution_rows",
+    "dose_response", "enhance", "generate", "keyword_rows", "knock_out_layers", "lens_rows",
+    "modulate", "patch_pairs", "patch_paths", "steer", "sweep",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

@@ -176,19 +176,14 @@ def contribution_rows(
     row, metric `frozen_contribution`. Raises `UsageError`, before anything is computed, where the
     parts at a site do not add up to what is added to the stream.
     """
-    counted = [
-        site
-        for site in activations
-        if site.name in KINDS.values() and writes_before(site, direction.site)
-    ]
-    require(model, "contributions", counted)
+    counted = _counted(model, activations, direction)
     told = twins if report is None else report
     half = "choose" if report is None else "report"
     rows = []
     for kind, name in KINDS.items():
         sites = sorted(site for site in counted if site.name == name)
         paired = _paired(model, activations, sites, direction, (twins.items, told.items))
-        order = sorted(paired, key=lambda one: -float(paired[one][0].mean()))[:top]
+        order = _order(paired)[:top]
         normed = {
             site.layer for site in sites if model.post_norm(site.layer, _SUBLAYER[name]) is not None
         }
@@ -227,6 +222,41 @@ def _paired(
         for i in range(each.shape[1]):
             paired[Component(site.name, site.layer, i)] = [difference[:, i] for difference in apart]
     return paired
+
+
+def order_components(
+    model: LanguageModel,
+    activations: Mapping[Site, Float[np.ndarray, "item ..."]],
+    twins: EmotionTwins,
+    direction: Direction,
+) -> dict[str, list[Component]]:
+    """All heads and all neurons that write before the direction's site, by kind, in the order of
+    `contribution_rows`: the last push away from the emotion most. Raises as that.
+    """
+    counted = _counted(model, activations, direction)
+    found = {}
+    for kind, name in KINDS.items():
+        sites = sorted(site for site in counted if site.name == name)
+        found[kind] = _order(_paired(model, activations, sites, direction, (twins.items,)))
+    return found
+
+
+def _counted(
+    model: LanguageModel, activations: Mapping[Site, np.ndarray], direction: Direction
+) -> list[Site]:
+    """The sites whose parts write before the direction's, where contributions can be read."""
+    counted = [
+        site
+        for site in activations
+        if site.name in KINDS.values() and writes_before(site, direction.site)
+    ]
+    require(model, "contributions", counted)
+    return counted
+
+
+def _order(paired: Mapping[Component, list[np.ndarray]]) -> list[Component]:
+    """Components by their mean paired difference in the first twins, the largest first."""
+    return sorted(paired, key=lambda one: -float(paired[one][0].mean()))
 
 
 def ranked(rows: Sequence[Mapping[str, Any]], *, component: str, emotion: str) -> list[Component]:

@@ -141,7 +141,7 @@ def replace(values: AnyArray, *, units: Bool[Tensor, " batch *unit"] | None = No
         value = _at(new, x, at).to(x.dtype).expand_as(x)
         if units is None:
             return value.clone()
-        return _where_chosen(units, value, x, at)
+        return where_chosen(units, value, x, at)
 
     return edit
 
@@ -159,7 +159,7 @@ def exchange(
 
     def edit(x: Float[Tensor, " token *site"], at: Selected) -> Float[Tensor, " token *site"]:
         own = new.to(x.device)[place.to(x.device)[at.row, at.position]].to(x.dtype)
-        return own if units is None else _where_chosen(units, own, x, at)
+        return own if units is None else where_chosen(units, own, x, at)
 
     return edit
 
@@ -251,7 +251,7 @@ def _coefficients(scale: float | Sequence[float] | AnyArray) -> Tensor:
     return tensor
 
 
-def _where_chosen(units: Tensor, value: Tensor, x: Tensor, at: Selected) -> Tensor:
+def where_chosen(units: Tensor, value: Tensor, x: Tensor, at: Selected) -> Tensor:
     """`value` in the units of each token's row that are True, and x in the others."""
     chosen = units.to(x.device)[at.row]
     return torch.where(chosen.reshape(*chosen.shape, *[1] * (x.ndim - chosen.ndim)), value, x)

@@ -67,8 +67,9 @@ def matched_draws(
 
 
 def width(name: str, model: LanguageModel) -> int:
-    """How many heads (`z`) or neurons (`post`) a layer has."""
-    return model.dims.n_heads if name == KINDS["head"] else model.dims.d_mlp
+    """How many heads (`z`) or neurons (`post`) a layer has; a whole sublayer is one."""
+    sizes = {KINDS["head"]: model.dims.n_heads, KINDS["neuron"]: model.dims.d_mlp}
+    return sizes.get(name, 1)
 
 
 def _draw(pool: Int[np.ndarray, " other"], n: int, rng: np.random.Generator) -> list[int]:

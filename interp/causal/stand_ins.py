@@ -1,4 +1,4 @@
-"""Stand-ins: what heads and neurons are set to where they are knocked out.
+"""Stand-ins: what heads, neurons and whole sublayers are set to where they are knocked out.
 
 `resample` sets them to what they are in the text's neutral twin. Any other is a constant per site
 and class of positions (a text's tokens, its last token, the readout's suffix). To add one, write
@@ -56,7 +56,8 @@ def zero_values(model: LanguageModel, rows: Sequence[Encoded], sites: Sequence[S
     """Zeros."""
     dims = model.dims
     shapes = {KINDS["head"]: (dims.n_heads, dims.d_head), KINDS["neuron"]: (dims.d_mlp,)}
-    return {site: torch.zeros(3, *shapes[site.name]) for site in sites}
+    whole = (dims.d_model,)
+    return {site: torch.zeros(3, *shapes.get(site.name, whole)) for site in sites}
 
 
 StandIn = Callable[[LanguageModel, Sequence[Encoded], Sequence[Site]], Constants]

@@ -14,13 +14,11 @@ import torch
 
 from interp.causal.forward import Encoded
 from interp.causal.interventions import Intervention, applied
+from interp.causal.losses import PRICED_AT_ONCE, mean_loss
 from interp.models import LanguageModel
 
 BROKEN_BELOW = 0.5
 """A text with a smaller share of different bigrams goes round in circles."""
-
-PRICED_AT_ONCE = 1024
-"""Tokens whose logits over the whole vocabulary are held at once, padding counted."""
 
 
 class Cost(NamedTuple):
@@ -113,7 +111,5 @@ def losses(
         with torch.inference_mode(), applied(model, interventions, lengths=batch.lengths):
             logits = model.forward(batch)
         for place, at in enumerate(part):
-            tokens = torch.tensor(texts[at][starts[at] :])
-            mine = logits[place, starts[at] - 1 : len(texts[at]) - 1].double().log_softmax(-1)
-            found[at] = -float(mine.cpu().gather(-1, tokens[:, None]).mean())
+            found[at] = mean_loss(logits[place], texts[at], starts[at])
     return found

@@ -91,7 +91,7 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
         heard = list(dict.fromkeys(str(one.message) for one in told))
     for message in heard:
         warnings.warn(message, stacklevel=2)
-    record = trial_record(asked, how, model, wanted.battery, heard)
+    record = trial_record((asked, how), model, wanted.battery, heard)
     if how.sheet is not None:
         write_sheet(how.sheet, make_folder(how.out), found.texts, seed=asked.seed)
     seconds = round(time.monotonic() - start, 1)
@@ -190,12 +190,14 @@ def _neutral(battery: Battery) -> list[str]:
 
 
 def trial_record(
-    asked: SentenceOptions, how: Any, model: LanguageModel, battery: Battery, heard: Sequence[str]
+    options: Sequence[Any], model: LanguageModel, battery: Battery, heard: Sequence[str]
 ) -> RunRecord:
     """What a trial was made of: its settings (but where it is written), model and battery, and the
-    warnings that were given.
+    warnings that were given. The first of the `options` names the model and the seed.
     """
-    config = json.loads(json.dumps({**flat(asked), **flat(how)}, default=str))
+    asked, said = options[0], [flat(one) for one in options]
+    joined = {name: value for one in said for name, value in one.items()}
+    config = json.loads(json.dumps(joined, default=str))
     config = {name: value for name, value in config.items() if name not in ("out", "sheet")}
     told = {
         "model": model.provenance,
@@ -218,13 +220,13 @@ def fill_folder(
     out: Path,
     record: RunRecord,
     rows: Mapping[str, TableRows],
-    figures: Sequence[DrawFigure],
+    figures: Sequence[DrawFigure] | Mapping[str, Sequence[DrawFigure]],
     *,
     n_layers: int,
     seconds: float,
 ) -> dict[str, pd.DataFrame]:
-    """Fill the folder: tables, figures of the first of them, and last the record, which knows the
-    tables' digests. Its tables, by name.
+    """Fill the folder: tables, figures (of the first of them, or by the table that they are of),
+    and last the record, which knows the tables' digests. Its tables, by name.
     """
     tables = {
         name: table((record.row(**row) for row in mine), n_layers=n_layers)
@@ -235,10 +237,12 @@ def fill_folder(
     for name, content in data.items():
         write_atomic(table_path(out, name), content)
     first, folder = next(iter(tables)), make_folder(out / "figures")
-    for draw in figures:
-        figure = draw(tables[first])
-        for form in ("svg", "png"):
-            write_atomic(folder / f"{draw.__name__}.{form}", as_bytes(figure, form))
+    drawings = figures if isinstance(figures, Mapping) else {first: figures}
+    for name, drawn in drawings.items():
+        for draw in drawn:
+            figure = draw(tables[name])
+            for form in ("svg", "png"):
+                write_atomic(folder / f"{draw.__name__}.{form}", as_bytes(figure, form))
     digests = {name: sha256_bytes(content) for name, content in data.items()}
     record.joined(tables=digests, seconds={first: seconds}).write(out / "run.json")
     return tables

@@ -44,6 +44,6 @@ def try_out(
         heard = list(dict.fromkeys(str(one.message) for one in told))
     for message in heard:
         warnings.warn(message, stacklevel=3)
-    record = trial_record(asked, how, model, battery, heard)
+    record = trial_record((asked, how), model, battery, heard)
     seconds, n_layers = round(time.monotonic() - start, 1), model.dims.n_layers
     return fill_folder(how.out, record, rows, figures, n_layers=n_layers, seconds=seconds)

@@ -48,7 +48,7 @@ RELIES_ON: Mapping[str, Reliance] = {
         _WRITING,
     ),
     "ablation": Reliance(
-        {"shapes": SITE_NAMES, "edits act": _EDITED},
+        {"shapes": SITE_NAMES, "residual identity": _ADDED, "edits act": _EDITED},
         _WRITING,
     ),
     "steering": Reliance(

@@ -19,13 +19,11 @@ from interp.reporting.finding import (
     told_p,
 )
 from interp.reporting.formatting import label, number, p_value, whole
+from interp.reporting.k_curves import k_curves
 from interp.reporting.many import (
-    MapTexts,
-    emotion_maps,
     name_square,
     ordered,
     square_height,
-    too_many,
 )
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.section import Drawing, Section
@@ -34,7 +32,6 @@ from interp.reporting.select import (
     beside,
     best,
     column,
-    counted,
     groups,
     holds,
     least,
@@ -46,21 +43,14 @@ from interp.reporting.select import (
     parts,
     select,
     square,
-    with_ranges,
     word,
     words_of,
 )
 from interp.reporting.specificity import by_signs, needed_claim, of_its_own, own_claim
 from interp.reporting.style import (
-    chance,
-    columns_for,
-    curve,
     explain,
     facets,
-    key,
-    look,
     outer_labels,
-    powers_of_two,
     styled,
 )
 
@@ -70,7 +60,7 @@ def ablation_projection(table: pd.DataFrame) -> Figure:
     """Loss of the projection on the emotion's direction when its top k components are ablated,
     beside random k.
     """
-    return _ablation(
+    return k_curves(
         table,
         "projection_drop",
         "drop (natural lengths)",
@@ -83,57 +73,11 @@ def ablation_label(table: pd.DataFrame) -> Figure:
     """Change of the log-probability of the emotion's words when its top k components are ablated,
     beside random k.
     """
-    return _ablation(
+    return k_curves(
         table,
         "label_logprob_change",
         "log-prob. change (nats)",
         "What ablating the top components does to the emotion's words",
-    )
-
-
-def _ablation(table: pd.DataFrame, metric: str, y: str, title: str) -> Figure:
-    rows = with_ranges(select(table, metric=metric))
-    rows = rows[
-        (column(rows, "emotion") == column(rows, "target")) | (column(rows, "target") == "")
-    ]
-    select(rows, control="")
-    if too_many(rows):
-        reading = "The map called random: the mean of random sets of the same layers and size."
-        told = MapTexts(title, y, 0.0, "k", "k ablated", reading, "pairs")
-        return emotion_maps(rows, ["component", "mode", "control"], told)
-    panels = groups(rows, ["emotion"])
-    kinds = list(dict.fromkeys(zip(column(rows, "component"), column(rows, "mode"), strict=True)))
-    columns = columns_for(len(panels))
-    figure, axes = facets(len(panels), columns=columns, height=1.9)
-    for panel, (name, own) in zip(axes, panels, strict=True):
-        for text, line in groups(own, ["component", "mode", "control"]):
-            kind = kinds.index((word(line, "component"), word(line, "mode")))
-            control = word(line, "control")
-            curve(panel, line, x="k", look=look(kind), text=text, line=":" if control else "-")
-        chance(panel, 0.0, "no effect")
-        panel.set_title(label(name))
-        powers_of_two(panel, sorted(set(numbers(own, "k"))))
-    outer_labels(figure, axes, x="k ablated", y=y)
-    key(figure)
-    explain(
-        figure,
-        title=title,
-        caption="Solid: the top k by contribution, "
-        f"bands are 95 % intervals. Dotted: the mean and 95 % range of {_draws(rows)} "
-        "random sets of the same layers and size; only where the two part is the effect "
-        "due to the chosen components.",
-        rows=select(rows, control=""),
-        unit="pairs",
-    )
-    return figure
-
-
-def _draws(rows: pd.DataFrame) -> str:
-    """How many random sets the table holds a point."""
-    return (
-        counted(select(rows, control="random")).removeprefix("n = ")
-        if holds(rows, control="random")
-        else "no"
     )
 
 
