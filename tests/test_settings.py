@@ -18,6 +18,7 @@ from interp.cli import cli
 from interp.cli.options import HEADINGS, GroupedOption
 from interp.cli.settings_file import FILE_OPTIONS
 from interp.cli.study import METHOD_OPTIONS, Call
+from interp.dissection_options import DissectionOptions
 from interp.errors import ArtefactError, UsageError
 from interp.models.loading.loader import DTYPES
 from interp.options import build_record, flat, options_of
@@ -185,7 +186,7 @@ def test_every_option_of_every_command_is_a_field_of_a_record_or_told_here():
             if isinstance(one, GroupedOption):
                 records = (StudyOptions, SentenceOptions, TrialOptions, IntrospectionOptions)
                 records += (CircuitOptions, Call, ZeroShotOptions, MalleabilityOptions)
-                records += (FramingOptions, ReleaseOptions)
+                records += (FramingOptions, ReleaseOptions, DissectionOptions)
                 known = {name for record in records for name in options_of(record)}
                 assert name in {*known, *FILE_OPTIONS}, (command.name, name)
             else:

@@ -123,13 +123,13 @@ def _planned(
     return plans, cells
 
 
-Readings = dict[str, Float[np.ndarray, "change pair"]]
+ReadBehind = dict[str, Float[np.ndarray, "change pair"]]
 """By metric: the knock-out first, then its random changes; NaN where a pair has no reading."""
 
 
 def _read(
     bench: Bench, effects: Effects, losses: Float[np.ndarray, "plan pair"] | None, cell: _Cell
-) -> Readings:
+) -> ReadBehind:
     """Every reading of a cell in every pair."""
     plans = slice(cell.plan, cell.draws.stop)
     fall = (effects.projection[0] - effects.projection[plans]) * _per_length(bench, cell.layer)
@@ -161,7 +161,7 @@ def _behind(site: Site, layer: int) -> bool:
     return layer < site.layer or (layer == site.layer and site.name == "resid_post")
 
 
-def _cell_rows(bench: Bench, readings: Readings, cell: _Cell) -> Iterator[TableRow]:
+def _cell_rows(bench: Bench, readings: ReadBehind, cell: _Cell) -> Iterator[TableRow]:
     labels = np.array(bench.emotions)
     groups = np.array([pair.affective.group for pair in bench.pairs])
     place = {"site": "", "layer": cell.layer, "component": cell.part, "method": KNOCKOUT}
