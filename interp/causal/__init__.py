@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from interp.causal.nodes import Node
     from interp.causal.patches import Patches
     from interp.causal.patching import patch_pairs
+    from interp.causal.path_search import search_paths
     from interp.causal.paths import Edge, Receiver, patch_paths
     from interp.causal.readout import Readout
     from interp.causal.stand_ins import STAND_INS
@@ -47,6 +48,7 @@ _HOME = {
     "Edge": "interp.causal.paths",
     "Receiver": "interp.causal.paths",
     "patch_paths": "interp.causal.paths",
+    "search_paths": "interp.causal.path_search",
     "steer": "interp.causal.steering",
     "sweep": "interp.causal.steering_sweep",
 }
@@ -55,7 +57,7 @@ __all__ = [
     "EDITS", "STAND_INS", "Attribution", "Bench", "Circuit", "Edge", "EmotionTwins", "Intervention",
     "Node", "Patches", "Place", "Readout", "Receiver", "ablate", "applied", "attribute_pairs",
     "contribution_rows", "dose_response", "generate", "modulate", "patch_pairs", "patch_paths",
-    "steer", "sweep",
+    "search_paths", "steer", "sweep",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

@@ -31,7 +31,7 @@ from interp.reporting.section import DrawFigure
 from interp.reporting.steerability import steering_map, steering_slopes
 from interp.reporting.steering_pareto import steering_pareto
 from interp.results import TableRows, table, table_bytes, table_path
-from interp.sentence_options import SentenceOptions, TrialOptions
+from interp.sentence_options import PathOptions, SentenceOptions, TrialOptions
 from interp.study.identity import plain
 from interp.study.sheets import STEERED_TEXTS, check_sheet, write_sheet
 from interp.study.sources import Wanted, fitted
@@ -190,7 +190,11 @@ def _neutral(battery: Battery) -> list[str]:
 
 
 def trial_record(
-    asked: SentenceOptions, how: Any, model: LanguageModel, battery: Battery, heard: Sequence[str]
+    asked: SentenceOptions | PathOptions,
+    how: Any,
+    model: LanguageModel,
+    battery: Battery,
+    heard: Sequence[str],
 ) -> RunRecord:
     """What a trial was made of: its settings (but where it is written), model and battery, and the
     warnings that were given.
