@@ -76,7 +76,8 @@ class DissectionOptions:
         ),
     )
     factor: float = field(
-        default=FACTOR, metadata=about("By how much they are multiplied (--enhance-by scale).")
+        default=FACTOR,
+        metadata=about("By how much they are multiplied (--enhance-by scale).", above=1),
     )
     layer: int | None = field(
         default=None,
