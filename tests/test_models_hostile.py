@@ -137,6 +137,7 @@ SIZES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:transformers warns")  # and then it is refused
 @pytest.mark.parametrize(("family", "changes", "told"), SIZES, ids=[str(case[1]) for case in SIZES])
 def test_a_size_that_no_model_has_is_named_before_memory_is_taken(broken, family, changes, told):
     folder = broken(family)
