@@ -18,11 +18,14 @@ python_for_venv() {
 
 # install_interp EXTRAS [PACKAGE ...]: the packages come alone, without what they ask for.
 install_interp() {
-    local extras="$1" pip=".venv/bin/python -m pip install --quiet --constraint requirements.lock" stamp
+    local extras="$1" pip=".venv/bin/python -m pip install --quiet --constraint requirements.lock" stamp python
     shift
     stamp=".venv/installed-$(echo "$extras $* $(cat pyproject.toml requirements.lock)" | sha256sum | cut -c1-16)"
     [ -f "$stamp" ] && return
-    [ -x .venv/bin/python ] || "$(python_for_venv)" -m venv .venv || exit 5
+    if [ ! -x .venv/bin/python ]; then
+        python="$(python_for_venv)" || exit 2
+        "$python" -m venv .venv || exit 5
+    fi
     # torch first and by itself: pip must not choose another build of it for the sake of a dependency.
     $pip torch || exit 5
     $pip --editable ".${extras:+[$extras]}" || exit 5

@@ -2,10 +2,13 @@
 planted signal is found.
 """
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 
 from interp.analysis import features, probes
 from interp.analysis.features import check_features
@@ -304,6 +307,23 @@ def test_a_probe_that_does_not_converge_is_warned_of(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(probes.PROBES, "logistic", hurried)
     x, y, groups = twins(20, 5, 1.0, 15)
     told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups))
+    assert any("did not converge" in one for one in told.warnings)
+
+
+def test_a_solver_that_gives_up_is_warned_of_and_other_warnings_pass(monkeypatch):
+    """As lbfgs does where it finds no way down, long before its last iteration."""
+
+    class GivesUp(LogisticRegression):
+        def fit(self, x, y):
+            warnings.warn("the line search failed", ConvergenceWarning, stacklevel=1)
+            warnings.warn("something else", FutureWarning, stacklevel=1)
+            return super().fit(x, y)
+
+    hurried = replace(probes.PROBES["logistic"], make=lambda seed: GivesUp())
+    monkeypatch.setitem(probes.PROBES, "logistic", hurried)
+    x, y, groups = twins(20, 5, 1.0, 15)
+    with pytest.warns(FutureWarning, match="something else"):
+        told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups))
     assert any("did not converge" in one for one in told.warnings)
 
 

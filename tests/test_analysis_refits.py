@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kstest
 from sklearn.linear_model import LogisticRegression
 
-from interp.analysis import probes
+from interp.analysis import many_logistic, probes
 from interp.analysis.controls import Null, inner_correlations
 from interp.analysis.design import Design
 from interp.analysis.features import in_span
@@ -17,6 +17,7 @@ from interp.analysis.nested import NESTED_AUROC, choose_places, joined
 from interp.analysis.predictions import Predictions, score
 from interp.analysis.refits import REFITS, refit_null
 from interp.analysis.site_probes import P_OF_NESTED, P_OF_RIDGE, Task, prepare, probe_sites
+from interp.errors import StatisticsError
 
 
 def task_of(n: int, seed: int, *, n_perm: int = REFITS) -> Task:
@@ -167,3 +168,11 @@ def test_a_relabelling_without_a_second_class_teaches_nothing() -> None:
         lambda: [({}, x)], told, np.zeros((2, 2), dtype=int), labellings, folds=folds, probe="lda"
     )
     assert null.draws.tolist() == [0.5]
+
+
+def test_labellings_whose_fit_does_not_end_have_no_p(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many_logistic, "MOST_STEPS", 3)
+    random = np.random.default_rng(0)
+    x, labels = random.normal(size=(60, 9)), random.integers(0, 2, (4, 50))
+    with pytest.raises(StatisticsError, match="did not converge in 3 steps"):
+        fit_labellings(x[:50], labels, x[50:], n_classes=2, C=1.0)

@@ -9,8 +9,9 @@ from interp.causal.edits import add, rotate, zero
 from interp.causal.forward import open_prompts
 from interp.causal.generation import generate
 from interp.causal.interventions import Intervention
-from interp.errors import UsageError
+from interp.errors import DataError, UsageError
 from interp.models import load
+from interp.models.generation import choose, undecided
 from interp.sites import Site
 from stimuli.battery import Stimulus
 
@@ -146,3 +147,20 @@ def test_what_cannot_be_written_is_refused(tiny):
         generate(tiny, ["the dog"], [Intervention(Site("resid_post", 9), zero())])
     with pytest.raises(UsageError, match="max_new_tokens is 0"):
         generate(tiny, ["the dog"], max_new_tokens=0)
+
+
+def test_logits_that_are_no_numbers_are_refused_and_not_taken_for_a_token(tiny):
+    far = Intervention(Site("resid_post", 2), add(vector() * 1e38), "generated")
+    for temperature in (0.0, 1.0):
+        with pytest.raises(DataError, match="not finite behind 2 prompts, the first 'the dog ran"):
+            generate(tiny, PROMPTS[:2], [far], max_new_tokens=3, temperature=temperature)
+
+
+def test_a_token_that_cannot_come_and_a_temperature_near_zero_are_no_fault():
+    logits = torch.tensor([[0.5, float("-inf"), 2.0], [3.0, 1.0, float("-inf")]])
+    draw = torch.Generator().manual_seed(0)
+    for temperature in (0.0, 1e-310):
+        assert choose(logits, temperature=temperature, draw=draw).tolist() == [2, 0]
+    assert undecided(logits) == []
+    logits[1, 1] = float("nan")
+    assert undecided(logits) == [1]

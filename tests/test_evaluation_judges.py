@@ -4,12 +4,14 @@ only where they should.
 
 import copy
 import json
+import os
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import cohen_kappa_score
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -18,7 +20,7 @@ from transformers import GPT2Config, GPT2ForSequenceClassification, PreTrainedTo
 
 import stimuli
 from interp.causal.readout import Readout
-from interp.errors import DataError, ResourceError, StatisticsError, UsageError
+from interp.errors import ArtefactError, DataError, ResourceError, StatisticsError, UsageError
 from interp.evaluation import text_classifiers
 from interp.evaluation.agreement import agreement, agreement_rows, kappas
 from interp.evaluation.forced_choice import forced_choice
@@ -141,7 +143,8 @@ def classifier_folder(path, labels):
     tokenizer.pre_tokenizer = Whitespace()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
     config = GPT2Config(
-        vocab_size=5, n_positions=8, n_embd=8, n_layer=1, n_head=1, pad_token_id=0,
+        vocab_size=5, n_positions=8, n_embd=8, n_layer=1, n_head=1,
+        pad_token_id=0, bos_token_id=None, eos_token_id=None,
         id2label=dict(enumerate(labels)), label2id={name: at for at, name in enumerate(labels)},
     )  # fmt: skip
     network = GPT2ForSequenceClassification(config).eval()
@@ -168,6 +171,16 @@ def test_a_classifier_of_hugging_face_judges_by_its_labels(tmp_path, monkeypatch
         judge_called(f"classifier:{folder}", model("planted"), more)
     with pytest.raises(UsageError, match="labels joy, fear, boredom: at least 2"):
         judge_called(f"classifier:{folder}", model("planted"), Readout({"joy": ["glad"]}, ""))
+    weights = load_file(folder / "model.safetensors")
+    del weights["score.weight"]  # as in a language model that was never made a classifier
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        ArtefactError, match=r"lack 1 tensors .*score\.weight: they would be random"
+    ):
+        judge_called(f"classifier:{folder}", model("planted"), WORDS)
+    os.truncate(folder / "model.safetensors", 100)
+    with pytest.raises(ResourceError, match="no text classifier"):
+        judge_called(f"classifier:{folder}", model("planted"), WORDS)
     (folder / "model.safetensors").unlink()
     with pytest.raises(ResourceError, match="no text classifier"):
         judge_called(f"classifier:{folder}", model("planted"), WORDS)

@@ -1,5 +1,6 @@
 """What is installed is what the lock names, and the lock is what pyproject.toml asks for."""
 
+import subprocess
 import sysconfig
 import tomllib
 from importlib import metadata
@@ -61,7 +62,15 @@ def test_libraries_whose_inside_is_used_have_an_upper_bound_at_the_lock():
     from interp.models.checks.versions import REACHED_INTO
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    bounds = {one.name: one.specifier for one in map(Requirement, project["dependencies"])}
+    stated = [*project["dependencies"], *project["optional-dependencies"]["gguf"]]
+    bounds = {one.name: one.specifier for one in reversed([*map(Requirement, stated)])}
     lock = locked()
-    for name in REACHED_INTO:
+    for name in (*REACHED_INTO, "gguf"):
         assert f"<={lock[name]}" in str(bounds[name])
+
+
+def test_nothing_of_the_packages_is_kept_out_of_the_wheel():
+    """The builder leaves out what `.gitignore` names, a tracked file too."""
+    words = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard", "interp", "stimuli"]
+    told = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert told.stdout == ""

@@ -2,9 +2,13 @@
 refused.
 """
 
+import warnings
+from importlib import metadata
+
 import pytest
 import torch
 
+import interp.cli
 from interp.errors import ArtefactError, InternalError
 from interp.models import LanguageModel, load
 from interp.models.cache import cache_name, copy_rows, held
@@ -93,3 +97,41 @@ def test_the_name_of_the_cache_is_what_the_model_takes(tiny_model):
     out = wrapped(ids, use_cache=True)
     again = wrapped(ids, use_cache=True, **{cache_name(wrapped): out[cache_name(wrapped)]})
     assert held(again[cache_name(wrapped)]) == 4
+
+
+def test_versions_are_known_from_the_sources_where_interp_is_not_installed(monkeypatch):
+    installed = versions.tried()
+
+    def nowhere(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(versions.metadata, "requires", nowhere)
+    versions._bounds.cache_clear()
+    try:
+        assert "transformers" in installed
+        assert versions.tried() == installed
+    finally:
+        versions._bounds.cache_clear()
+
+
+@pytest.mark.parametrize("kind", [ImportError, AttributeError, TypeError])
+def test_a_library_with_another_inside_is_one_line_where_it_was_not_tried(
+    kind, monkeypatch, capsys
+):
+    def renamed(**named):
+        raise kind("cannot find 'Bridge'\nin the library")
+
+    monkeypatch.setattr(interp.cli.cli, "main", renamed)
+    monkeypatch.setattr("warnings.showwarning", warnings.showwarning)  # main sets these
+    for name in ("TRANSFORMERS_VERBOSITY", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")
+    with pytest.raises(kind, match="cannot find"):
+        interp.cli.main()
+    monkeypatch.setattr(versions, "_version", lambda name: "99.1")
+    with pytest.raises(SystemExit) as left:
+        interp.cli.main()
+    told = capsys.readouterr().err
+    assert left.value.code == 4
+    assert told.count("\n") == 1
+    assert f"fails with it ({kind.__name__}: cannot find 'Bridge' in the library)" in told
+    assert 'Run: pip install "transformer-lens<=' in told

@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,32 @@ def test_a_head_of_its_own_beside_a_tied_configuration_is_used(broken):
     ids = torch.tensor([[5, 6, 7]])
     before = load(str(folder), check=False).plain()(ids).logits
     edit_config(folder, tie_word_embeddings=True)
-    assert torch.equal(load(str(folder), check=False).plain()(ids).logits, before)
+    told = r"transformers warns: .*different values.*NOT tie"
+    with pytest.warns(UserWarning, match=told):
+        model = load(str(folder), check=False)
+    with pytest.warns(UserWarning, match=told):
+        plain = model.plain()
+    assert torch.equal(plain(ids).logits, before)
+
+
+SMALLER = {"rope_type": "linear", "factor": 0.5, "rope_theta": 1e4}
+OTHER_RATIO = {
+    "rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4, "original_max_position_embeddings": 64,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("use", [partial(load, check=False), outline])
+@pytest.mark.parametrize(
+    ("positions", "told"),
+    [(SMALLER, "factor field must be a float or int >= 1"), (OTHER_RATIO, "does not match")],
+)
+def test_what_transformers_warns_of_is_told_and_not_printed(broken, use, positions, told, capfd):
+    folder = broken("llama")
+    edit_config(folder, rope_parameters=positions)
+    for _ in range(2):  # transformers says some things once only: of the next model, too
+        with pytest.warns(UserWarning, match=f"transformers warns: .*{told}"):
+            use(str(folder))
+    assert capfd.readouterr() == ("", "")
 
 
 SIZES: list[tuple[str, dict[str, Any], str]] = [
@@ -111,6 +137,7 @@ SIZES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:transformers warns")  # and then it is refused
 @pytest.mark.parametrize(("family", "changes", "told"), SIZES, ids=[str(case[1]) for case in SIZES])
 def test_a_size_that_no_model_has_is_named_before_memory_is_taken(broken, family, changes, told):
     folder = broken(family)

@@ -10,6 +10,7 @@ import warnings
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.files import sha256_file
@@ -215,6 +216,15 @@ def test_a_tokenizer_of_another_model(broken):
         ArtefactError, match=r"ids go up to 5000 and the model embeds 0\.\.350: .*another model"
     ):
         load(str(broken))
+
+
+def test_attention_that_stays_as_it_is_is_refused(tiny_folder, monkeypatch):
+    def stays(self, name):
+        self.config._attn_implementation_internal = "sdpa"
+
+    monkeypatch.setattr(PreTrainedModel, "set_attn_implementation", stays)
+    with pytest.raises(UsageError, match="attention cannot be made eager"):
+        load(str(tiny_folder("gpt2")), check=False)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"not json"])

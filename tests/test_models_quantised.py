@@ -289,7 +289,10 @@ def test_a_checkpoint_whose_quantisation_is_undone_while_loading(eight_bits, exa
     """
     if torch.cuda.is_available():
         return
-    with pytest.warns(UserWarning, match="weights dequantised from fp8"):
+    with (
+        pytest.warns(UserWarning, match="weights dequantised from fp8"),
+        pytest.warns(UserWarning, match="transformers warns: .*FP8.* we will default to"),
+    ):
         model = load(str(eight_bits))
     assert model.provenance["quantisation"] == "fp8, undone while loading"
     assert not model.quantised

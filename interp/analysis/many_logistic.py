@@ -12,10 +12,13 @@ from jaxtyping import Float, Int
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import softmax
 
+from interp.errors import StatisticsError
+
 FLAT_ENOUGH = 1e-5
 """The largest slope of the mean loss at which a fit ends, as that of the probe itself."""
 
-MOST_STEPS = 1000
+MOST_STEPS = 10_000
+"""Standardised rows of a language model take a few hundred."""
 
 
 def fit_labellings(
@@ -28,6 +31,8 @@ def fit_labellings(
 ) -> Float[np.ndarray, "draw other class"]:
     """The probability of each class for the rows `test`, from the rows `train` under each labelling
     (codes below `n_classes`). Two classes have one set of weights, more have one each.
+
+    Raises `StatisticsError` where `MOST_STEPS` steps do not lead to the optimum.
     """
     centre = train.mean(axis=0)
     rows, others = (part.astype(np.float64) - centre for part in (train, test))
@@ -64,7 +69,10 @@ def _minimise(
         momentum, run = (run - 1) / longer, longer
         ahead, base = new + momentum * step, new_base + momentum * step_base
         weights, intercept = new, new_base
-    return weights, intercept
+    raise StatisticsError(
+        f"the probes of relabelled texts did not converge in {MOST_STEPS} steps: their p cannot be "
+        "said. Try --probe lda."
+    )
 
 
 def _probability(scores: np.ndarray, n_classes: int) -> np.ndarray:

@@ -201,16 +201,26 @@ def fit_predict(
     estimator, fitted = make(0), []
     for setting in grid:
         estimator.set_params(**setting)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # it is told in `found`, once
-            estimator.fit(z[train], labels[train])
-        if np.max(getattr(estimator, "n_iter_", 0)) >= getattr(estimator, "max_iter", np.inf):
-            found.add(
-                f"the probe did not converge with {dict(setting)} in {estimator.max_iter} "
-                "iterations."
-            )
+        if not _converges(estimator, z[train], labels[train]):
+            found.add(f"the probe did not converge with {dict(setting)}: it stopped too early.")
         fitted.append(Fitted(estimator.predict_proba(z[test]), estimator.classes_))
     return fitted
+
+
+def _converges(estimator: Any, x: Features, y: np.ndarray) -> bool:
+    """Fit; whether the solver ended where it should. It says no by a warning, which is told once
+    for many fits, or by having used up its iterations. Other warnings pass.
+    """
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", ConvergenceWarning)
+        estimator.fit(x, y)
+    ended = np.max(getattr(estimator, "n_iter_", 0)) < getattr(estimator, "max_iter", np.inf)
+    for one in heard:
+        if issubclass(one.category, ConvergenceWarning):
+            ended = False
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return bool(ended)
 
 
 def _choose(

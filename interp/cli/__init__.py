@@ -87,11 +87,26 @@ def main() -> None:
         sys.exit(error.exit_code)
     except OSError as error:
         _leave_refused(error)
+    except (ImportError, AttributeError, TypeError) as error:
+        _leave_untried(error)
     except (click.Abort, KeyboardInterrupt):
         click.echo(
             "interp: stopped; what was finished is kept, and the same command resumes.", err=True
         )
         sys.exit(128 + signal.SIGINT)
+
+
+def _leave_untried(error: Exception) -> NoReturn:
+    """Say in one line that a library has another inside than interp knows, where its version was
+    not tried; raise the error again where it was: then it is a fault of ours.
+    """
+    from interp.models.checks.versions import told_as_versions
+
+    told = told_as_versions(error)
+    if told is None:
+        raise error
+    click.echo(f"interp: {printable(str(told))}", err=True)
+    sys.exit(told.exit_code)
 
 
 def _leave_refused(error: OSError) -> NoReturn:

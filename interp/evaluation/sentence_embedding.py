@@ -11,6 +11,7 @@ from jaxtyping import Float
 from transformers import AutoModel, AutoTokenizer
 
 from interp.errors import ResourceError
+from interp.models.loading.belonging import refuse_missing
 from interp.models.loading.packaged import Packaged
 from interp.models.quiet import quietly
 
@@ -50,4 +51,7 @@ def embed(texts: Sequence[str]) -> Float[np.ndarray, "text feature"]:
 def _encoder(folder: Path) -> tuple[Any, Any]:
     """The tokenizer and the model, read once."""
     with quietly():
-        return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model, report = AutoModel.from_pretrained(folder, output_loading_info=True)
+    refuse_missing(folder, report)
+    return tokenizer, model.eval()

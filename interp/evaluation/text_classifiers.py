@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -18,6 +19,7 @@ from interp.defaults import SENTENCE_ARM
 from interp.errors import ResourceError, UsageError
 from interp.evaluation.sentence_embedding import AT_ONCE, embed
 from interp.models import LanguageModel
+from interp.models.loading.belonging import TRANSFORMERS_ERRORS, refuse_missing
 from interp.models.loading.names import split_hub_id
 from interp.models.quiet import first_line, quietly
 from stimuli.battery import NEUTRAL
@@ -33,22 +35,24 @@ def classifier(model: LanguageModel, readout: Readout, behind: str) -> Judge:
     A label is an emotion where it has its name; another label is a verdict for none of them.
     Emotions that the classifier does not know are warned of: they cannot be reached. Raises
     `UsageError` for a classifier that knows fewer than two of them, `ResourceError` for a folder
-    that cannot be read.
+    that cannot be read, `ArtefactError` for one that lacks weights (a model without its head).
     """
     name, revision = (behind, None) if Path(behind).is_dir() else split_hub_id(behind)
     how: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     try:
         with quietly():
             tokenizer = AutoTokenizer.from_pretrained(name, **how)
-            network = AutoModelForSequenceClassification.from_pretrained(
-                name, use_safetensors=True, **how
+            loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+                name, use_safetensors=True, output_loading_info=True, **how
             )
-    except (OSError, ValueError) as error:
+    except (*TRANSFORMERS_ERRORS, SafetensorError) as error:
         reason = first_line(error)
         raise ResourceError(
             f"{behind} is no text classifier that can be read: {reason} Give a folder with "
             "config.json, tokenizer and model.safetensors."
         ) from error
+    network, report = loaded
+    refuse_missing(behind, report)
     network.eval()
     labels = [str(network.config.id2label[at]).lower() for at in range(network.config.num_labels)]
     _check_labels(behind, labels, readout.emotions)

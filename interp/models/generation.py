@@ -48,11 +48,20 @@ def choose(
     """
     if temperature == 0:
         return logits.argmax(dim=-1).cpu()
-    cumulative = torch.softmax(logits.double().cpu() / temperature, dim=-1).cumsum(dim=-1)
+    below = (logits - logits.amax(dim=-1, keepdim=True)).double().cpu()
+    cumulative = torch.softmax(below / temperature, dim=-1).cumsum(dim=-1)
     level = torch.rand(len(logits), 1, generator=draw, dtype=torch.float64) * cumulative[:, -1:]
     return (
         torch.searchsorted(cumulative, level, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
     )
+
+
+def undecided(logits: Float[Tensor, "batch d_vocab"]) -> list[int]:
+    """The rows with no largest logit, since some are no numbers or infinite: what `choose` took
+    there would be an arbitrary token. Tokens that cannot come (minus infinity) are no fault.
+    """
+    found: list[int] = (~logits.amax(dim=-1).isfinite()).nonzero().flatten().tolist()
+    return found
 
 
 def until(ends: Collection[int], row: Sequence[int]) -> list[int]:

@@ -23,7 +23,7 @@ from interp.models.arithmetic import coarsest
 from interp.models.cache import cache_name
 from interp.models.chat_template import ChatTemplate
 from interp.models.editable import Hook, find_read_only
-from interp.models.generation import Decoding, choose, until
+from interp.models.generation import Decoding, choose, undecided, until
 from interp.models.hooks import Hooked
 from interp.models.partial import Begin, begun_at, gives_tuples
 from interp.models.placement import Placement, home, is_spread
@@ -157,7 +157,7 @@ class LanguageModel(Reader, Hooked):
         Prompts run as one left-padded batch. With the cache a hook sees `[batch, prompt, ...]` once
         and then one position per call; without, all positions each time. Sampling draws from its
         own generator. Raises `DataError` for a prompt that is too long, or that ends in an
-        end token.
+        end token, and for logits that are not finite.
         """
         refuse_ended(
             self.tokenizer,
@@ -177,6 +177,12 @@ class LanguageModel(Reader, Hooked):
         with self.hooked(hooks):
             for _ in range(decoding.max_new_tokens):
                 logits, cache = self.step(ids, mask, cache, use_cache=use_cache)
+                if broken := undecided(logits):
+                    raise DataError(
+                        f"{self.name} gives logits that are not finite behind {len(broken)} "
+                        f"prompts, the first {self.decode(list(prompts[broken[0]]))[:60]!r}: try "
+                        "float32, or a smaller edit."
+                    )
                 chosen = choose(logits, temperature=decoding.temperature, draw=draw)
                 ids = torch.cat([ids, chosen.unsqueeze(1)], dim=1)
                 mask = torch.cat([mask, torch.ones(len(prompts), 1, dtype=torch.bool)], dim=1)

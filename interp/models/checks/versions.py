@@ -6,10 +6,15 @@ whose upper ends are the newest versions that passed `scripts/test --newest`; th
 from the installed package, so that they are written once.
 """
 
+import tomllib
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 from packaging.requirements import Requirement
+
+import interp
+from interp.errors import ArtefactError
 
 REACHED_INTO = ("transformers", "transformer-lens")
 
@@ -41,17 +46,39 @@ def remedy() -> str:
     return f"pip install {wanted}"
 
 
+def told_as_versions(error: Exception) -> ArtefactError | None:
+    """What to say of an error which no error of ours foresaw, where a library is installed in a
+    version that was not tried; None where all are those that were.
+    """
+    if not (strange := untried()):
+        return None
+    what = " ".join(str(error).split())[:200]
+    return ArtefactError(
+        f"interp was not tried with {', '.join(strange)}, and fails with it "
+        f"({type(error).__name__}: {what}). Installed: {installed()}; known to work: {tried()}. "
+        f"Run: {remedy()}"
+    )
+
+
 def _version(name: str) -> str:
     return metadata.version(name)
 
 
 @cache
 def _bounds() -> dict[str, Requirement]:
-    """The requirement of each library, as the package `emotion-interp` states it; none where interp
-    is run from a folder of sources without having been installed.
+    """The requirement of each library, as the package `emotion-interp` states it; as its sources
+    state it where interp was not installed.
     """
     try:
-        stated = [Requirement(line) for line in metadata.requires("emotion-interp") or []]
+        lines = metadata.requires("emotion-interp") or []
     except metadata.PackageNotFoundError:
-        return {}
+        lines = _of_sources()
+    stated = map(Requirement, lines)
     return {one.name: one for one in stated if one.name in REACHED_INTO and one.marker is None}
+
+
+def _of_sources() -> list[str]:
+    path = Path(interp.__file__).parents[1] / "pyproject.toml"
+    if not path.is_file():
+        return []
+    return list(tomllib.loads(path.read_text("utf-8"))["project"]["dependencies"])

@@ -105,6 +105,19 @@ def refuse_larger(folder: Path, config: Any, shapes: Mapping[str, TensorShape]) 
         )
 
 
+def refuse_missing(where: Path | str, report: Mapping[str, Any]) -> None:
+    """Raise `ArtefactError` for tensors that transformers did not find and filled with random
+    numbers, as its `report` of the loading says.
+    """
+    missing = sorted(report["missing_keys"])
+    missing += sorted(str(row) for row in report["mismatched_keys"])
+    if missing:
+        raise ArtefactError(
+            f"the weights in {where} lack {len(missing)} tensors of the right shape, the first "
+            f"{missing[0]}: they would be random. Download the model again."
+        )
+
+
 def refuse_unexpected(
     folder: Path, names: Collection[str], config: Any, shapes: Mapping[str, TensorShape]
 ) -> None:

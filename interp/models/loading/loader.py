@@ -103,9 +103,11 @@ def put_bridge(hf_model: PreTrainedModel, name: str) -> TransformerBridge:
     """TransformerLens's bridge around `hf_model`, which it changes in place (its modules get hooks;
     weights stay).
     """
-    hf_model.set_attn_implementation("eager")
-    hf_model.requires_grad_(False)
     config = hf_model.config
+    hf_model.set_attn_implementation("eager")
+    if config._attn_implementation != "eager":  # where it cannot, it says so in its log alone
+        raise unsupported(name, f"{config.model_type}: its attention cannot be made eager")
+    hf_model.requires_grad_(False)
     device = str(home(hf_model.get_input_embeddings()))
     try:
         bridge = build_bridge_from_module(

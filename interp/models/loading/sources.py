@@ -27,6 +27,7 @@ from interp.models.loading.belonging import (
     no_model,
     read_config,
     refuse_larger,
+    refuse_missing,
     refuse_unexpected,
 )
 from interp.models.loading.folder import check_description, check_folder, unsupported, weight_files
@@ -229,13 +230,7 @@ def _weights(
             raise UsageError(f"{told} ({first_line(error)}).") from error
         raise no_model(path, error) from error
     model, report = loaded
-    missing = sorted(report["missing_keys"])
-    missing += sorted(str(row) for row in report["mismatched_keys"])
-    if missing:
-        raise ArtefactError(
-            f"the weights in {path} lack {len(missing)} tensors of the right shape, the first "
-            f"{missing[0]}: they would be random. Download the model again."
-        )
+    refuse_missing(path, report)
     if shapes:
         refuse_unexpected(path, report["unexpected_keys"], model.config, shapes)
     model = model.eval()
