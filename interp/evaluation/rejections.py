@@ -160,7 +160,7 @@ FOLLOWED_OFFSETS = (0, 1, 2, 4)
 
 
 def followed(seed: int, *, n: int, shift: float, kept: Sequence[float]) -> Followed:
-    """What is read behind twins that differ at each of `FOLLOWED_OFFSETS` by the share `kept` of `shift`."""
+    """What is read behind twins that differ by the share `kept` of `shift` at each offset."""
     x, y, groups = twins(seed, n=n)
     noise = np.random.default_rng(seed).normal(size=(len(x), len(FOLLOWED_OFFSETS), x.shape[1]))
     states = x[:, None] + noise
