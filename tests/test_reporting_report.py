@@ -14,7 +14,7 @@ from interp.records import RunRecord
 from interp.reporting.figures import draw_all
 from interp.reporting.finding import Caution, Question
 from interp.reporting.findings import cautions, findings
-from interp.reporting.formatting import interval, number, p_value, visible
+from interp.reporting.formatting import interval, number, p_value, told_number, visible
 from interp.reporting.printed_rows import MOST_ROWS
 from interp.reporting.report import write_report
 from support.report_pages import folder, page
@@ -392,6 +392,14 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(ArtefactError, match=r"probes\.csv is not a table"):
         write_report(path)
     assert not (path / "report.html").exists()
+
+
+def test_a_number_stands_with_its_interval_or_the_range_of_its_draws():
+    row = {"value": 0.5, "ci_low": 0.25, "ci_high": 0.75}
+    assert told_number(row) == "0.500 [0.250, 0.750]"
+    assert told_number(row | {"ci_low": np.nan}) == "0.500 (no interval)"
+    drawn = row | {"draw_low": 0.25, "draw_high": 0.75}
+    assert told_number(drawn) == "0.500 (draws 0.250 to 0.750)"
 
 
 def test_numbers_are_printed_one_way():

@@ -16,6 +16,7 @@ from interp.study import attribution, causes, circuits
 from interp.study.folder import Study
 from interp.testbeds import planted
 from stimuli.battery import Pairs
+from support.given_directions import given
 
 SPEC = planted.SPECS["planted"]
 SITE = Site("resid_post", 1)
@@ -64,7 +65,7 @@ def heard(monkeypatch) -> Heard:
 
     def fitted(study, pairs, emotion, site):
         found.note("choose", pairs.groups)
-        return SimpleNamespace(site=SITE)
+        return given(np.eye(4)[0], SITE, 1.0, {})
 
     def ranked_by(model, activations, twins, direction, *, top, report):
         found.note("choose", twins.groups)

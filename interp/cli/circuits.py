@@ -1,5 +1,6 @@
 """The command `circuit`, which finds circuits, writes them down and says what they are worth."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -32,6 +33,7 @@ def circuit(asked: CircuitOptions, as_json: bool) -> None:
     from interp.causal.circuit import save_circuits
     from interp.causal.faithfulness import FaithfulnessTrial
     from interp.causal.knockout import REACHES
+    from interp.reporting.formatting import told_number
     from interp.study.circuits import gather, influence_of, search_all
 
     material = gather(model, battery, emotions, budget=asked.budget, seed=asked.seed)
@@ -39,7 +41,8 @@ def circuit(asked: CircuitOptions, as_json: bool) -> None:
     save_circuits(asked.out, [one.circuit for one in searched.values()])
     trials = [FaithfulnessTrial(tried=0, reach=reach, seed=asked.seed) for reach in REACHES]
     rows = influence_of(material, searched, trials, n_pairs=asked.pairs)
-    told = [_told(emotion, one.circuit, rows) for emotion, one in searched.items()]
+    write = _rounded if as_json else told_number
+    told = [_told(emotion, one.circuit, rows, write) for emotion, one in searched.items()]
     if as_json:
         show_json({"out": str(asked.out), "circuits": told, "rows": rows})
         return
@@ -61,9 +64,14 @@ def _emotions(text: str, known: tuple[str, ...]) -> list[str]:
     return named
 
 
-def _told(emotion: str, circuit: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a person is told of a circuit: its size, and by each reach f, what random circuits
-    hold, what is left without it, and CPR.
+def _told(
+    emotion: str,
+    circuit: Any,
+    rows: list[dict[str, Any]],
+    write: Callable[[Mapping[str, Any]], Any],
+) -> dict[str, Any]:
+    """What is told of a circuit: its size, and by each reach f, what random circuits hold, what is
+    left without it, and CPR, each as `write` gives it.
     """
     mine = [r for r in rows if r.get("emotion") == emotion and r.get("outcome") == "words"]
     told: dict[str, Any] = {
@@ -75,8 +83,12 @@ def _told(emotion: str, circuit: Any, rows: list[dict[str, Any]]) -> dict[str, A
         for name, metric, control in _TOLD:
             wanted = {"reach": reach, "metric": metric, "control": control}
             found = [r for r in mine if all(r.get(key) == value for key, value in wanted.items())]
-            told[f"{name} ({reach})"] = round(found[0]["value"], 3) if found else None
+            told[f"{name} ({reach})"] = write(found[0]) if found else None
     return told
+
+
+def _rounded(row: Mapping[str, Any]) -> float:
+    return round(row["value"], 3)
 
 
 _TOLD = (

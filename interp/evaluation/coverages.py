@@ -171,7 +171,8 @@ def _agreed(sure: float, n: int, seed: int) -> tuple[Estimate, float]:
     for _ in range(2):
         strays = ~easy & (random.random(size=(n, 4)) >= sure)
         said.append(((meant + strays * random.integers(1, 4, size=(n, 4))) % 4).astype(str))
-    row = agreement(*(one.ravel().tolist() for one in said), np.repeat(np.arange(n), 4))
+    first, second = (one.ravel().tolist() for one in said)
+    row = agreement(first, second, np.repeat(np.arange(n), 4))
     both = 0.5 + 0.5 * (sure**2 + (1 - sure) ** 2 / 3)
     return _estimate([row], "kappa"), (both - 0.25) / 0.75
 

@@ -18,7 +18,7 @@ from interp.reporting.finding import (
     rivals_of,
     told_p,
 )
-from interp.reporting.formatting import label, number, p_value, whole
+from interp.reporting.formatting import label, number, p_value, told_number, whole
 from interp.reporting.k_curves import k_curves
 from interp.reporting.many import (
     name_square,
@@ -191,8 +191,7 @@ def drawn(row: pd.DataFrame) -> str:
     """The mean of random draws with their range, as text."""
     if "draw_low" not in row or math.isnan(numeral(row, "draw_low")):
         return measured(row)
-    low, high = (number(numeral(row, name)) for name in ("draw_low", "draw_high"))
-    return f"{number(numeral(row, 'value'))} (draws {low} to {high})"
+    return told_number({name: numeral(row, name) for name in ("value", "draw_low", "draw_high")})
 
 
 def cautions(table: pd.DataFrame) -> Iterator[Caution]:
