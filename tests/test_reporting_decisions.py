@@ -131,6 +131,10 @@ def test_a_place_that_was_chosen_on_what_it_is_told_of_decides_nothing():
 
 
 def test_a_direction_whose_interval_reaches_chance_separates_nothing():
+    table = TABLES["directions"]
+    nested = table["metric"] == "nested_auroc"
+    near = table.assign(ci_low=table["ci_low"].mask(nested, 0.45))  # its p is small
+    assert {one.verdict for one in findings({"directions": near})} == {Verdict.NOT_FOUND}
     weak = shifted(TABLES["directions"], -0.6, metric="nested_auroc")
     assert "is not found to separate" in sentence(
         "directions", weak.assign(p_corrected=0.5), number=1
