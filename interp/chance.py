@@ -74,6 +74,12 @@ def flips(n: int, *, n_perm: int = 1000, seed: int = 0) -> Float[np.ndarray, "dr
     return np.concatenate([np.ones((1, n)), drawn])
 
 
+def least_flip_p(n: int, *, side: Literal["two", "above"] = "above", n_perm: int = 1000) -> float:
+    """The smallest p that `sign_flip` can give for `n` differences."""
+    patterns = 2**n if n <= _EXACT_FLIPS else 1 + n_perm
+    return min(1.0, (2 if side == "two" and n <= _EXACT_FLIPS else 1) / patterns)
+
+
 FEWEST_DEALT = 4
 """Kinds from which on dealing them at random can give a p below .05: 1 / 4! is .042."""
 

@@ -53,7 +53,7 @@ class Share:
         if n < 2:
             return Estimate(value, np.nan, np.nan, len(groups))
         if value in (0.0, 1.0) or bool((np.abs(left_out - value) <= EQUAL_WITHIN).all()):
-            bound = min(1.0, (1 - 0.05 ** (1 / n)) * n * (self.heaviest or 1 / n))
+            bound = most_differing(n, self.heaviest or 1 / n)
             return Estimate(value, value - bound * value, value + bound * (1 - value), len(groups))
         reach = (
             reach_of(left_out)
@@ -68,6 +68,13 @@ def _on_logits(value: float, reach: float) -> tuple[float, float]:
     centre, wide = np.log(value / (1 - value)), reach / (value * (1 - value))
     low, high = (1 / (1 + np.exp(-(centre + side * wide))) for side in (-1, 1))
     return float(low), float(high)
+
+
+def most_differing(n: int, heaviest: float) -> float:
+    """The most of a share that may lie in groups that differ, where none of `n` groups does: of the
+    groups 1 - .05^(1/n), each with a part of at most `heaviest` in the share.
+    """
+    return min(1.0, (1 - 0.05 ** (1 / n)) * n * heaviest)
 
 
 def share_difference(one: Share, other: Share, groups: Labels) -> Estimate:

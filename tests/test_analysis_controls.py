@@ -15,6 +15,7 @@ from interp.analysis.folds import grouped_folds
 from interp.analysis.predictions import score
 from interp.analysis.site_probes import (
     P_OF_RIDGE,
+    Sweep,
     Task,
     prepare,
     probe_rows,
@@ -242,16 +243,20 @@ def test_few_relabellings_are_told() -> None:
     """
     x, y, _ = twins(15, 4, 3.0, 10)
 
-    def told(task: Task) -> tuple[str, ...]:
-        return probe_sites(lambda: [({}, x)], task).warnings
+    def told(task: Task) -> Sweep:
+        return probe_sites(lambda: [({}, x)], task)
 
     task = prepare("reception", Design.infer(y, np.repeat(np.arange(5), 6)), n_perm=300)
+    few = told(task)
     assert any(
-        "allow 16 different relabellings, so no p can fall below 0.06" in one for one in told(task)
+        "allow 16 different relabellings, so no p can fall below 0.06" in one
+        for one in few.warnings
     )
+    (nested,) = [row for row in few.rows if row["metric"] == "nested_auroc"]
+    assert nested["least_p"] == 1 / 16
     apart = Design.infer(y, np.repeat(np.arange(5), 6), np.repeat(np.arange(15), 2))
     many = prepare("reception", apart, n_perm=300)
-    assert not any("relabellings" in one for one in told(many))
+    assert not any("relabellings" in one for one in told(many).warnings)
 
 
 def test_text_rows_stand_on_the_same_folds() -> None:

@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
 from interp.analysis.carried_probes import CARRIED, OWN_SPACE, carried_auroc, carried_rows
-from interp.analysis.folds import grouped_folds
+from interp.analysis.folds import Fold, grouped_folds
 from interp.analysis.spaces import (
     MAPS,
     cka,
@@ -117,6 +117,12 @@ def test_maps_are_scored_on_scenarios_that_they_have_not_seen(texts):
         r2_score(noisy[at], told[at], multioutput="variance_weighted"), abs=0.1
     )
     assert share.ci_low < share.value < share.ci_high
+    alone = [Fold(np.arange(len(at)), np.arange(len(at)))]
+    five = [Fold(np.arange(5 * len(at)), np.arange(5 * len(at)))]
+    once, _ = explained_by_map(told[at], noisy[at], groups[at], folds=alone)
+    retold = [np.repeat(rows[at], 5, axis=0) for rows in (told, noisy, groups)]
+    often, _ = explained_by_map(*retold, folds=five)
+    assert often.ci_low == pytest.approx(once.ci_low)  # five texts of a scenario are one of it
 
 
 @pytest.mark.parametrize("control", ["random", "shuffled"])

@@ -2,6 +2,7 @@
 the error; and what it ranks first is what was planted.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -35,6 +36,7 @@ from interp.models import load
 from interp.results import table
 from interp.sites import Site
 from interp.testbeds import planted
+from stimuli.battery import Pair
 from test_causal_patching import SUFFIX, UNEQUAL, WORDS, pick, story
 
 READOUT = Readout(WORDS, SUFFIX)
@@ -269,6 +271,25 @@ def test_what_the_chosen_heads_do_is_told_of_exact_patches(rows):
     assert above["value"] == pytest.approx(found["value"] - random["value"])
     total = pick(rows, metric="total_effect")["value"].item()
     assert total > found["value"] > random["value"]
+
+
+def test_one_half_ranks_and_the_other_is_told_of():
+    """Ranked by an emotion whose head is not that of the one that is told of; and all texts of
+    that one are of one scenario, which is no evidence.
+    """
+    first = SPEC.emotions[0]
+    second = next(one for one in SPEC.emotions if TRUTH.heads[one][0] != TRUTH.heads[first][0])
+    pairs = planted.stimuli(SPEC, n=3).pairs()
+    told = [Pair(*(replace(item, group="one") for item in pair)) for pair in pairs.of(second)]
+    asked = Attribution(sites=("z",), top=1, positions=("last",))
+    model, readout = load("planted", check=False), Readout(planted.readout(SPEC), "")
+    found = table(attribute_pairs(model, (pairs.of(first), told), readout, asked))
+    top = pick(found, metric="exact_effect", component="head", chosen="top", mode="denoise")
+    assert (top["layer"].item(), top["index"].item()) == TRUTH.heads[first][0]
+    (row,) = pick(found, metric="chosen_effect", control="").to_dict("records")
+    assert abs(row["value"]) < 0.1
+    assert np.isnan(row["ci_low"])
+    assert row["p"] >= row["least_p"] == 0.5
 
 
 def test_errors_of_known_size():

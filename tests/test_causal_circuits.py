@@ -39,7 +39,13 @@ from interp.causal.modulation import modulate, shifts_of
 from interp.causal.overlap import jaccard, overlap_rows
 from interp.causal.readout import Readout
 from interp.causal.rival_orders import beside_optimal, by_single_ablation
-from interp.causal.sublayers import EmotionReading, Sublayer, stable_segment, sublayer_output
+from interp.causal.sublayers import (
+    EmotionReading,
+    Sublayer,
+    half_cosine,
+    stable_segment,
+    sublayer_output,
+)
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.evaluation.planted_bench import open_bench
 from interp.models import load
@@ -150,6 +156,14 @@ def test_what_a_sublayer_adds_is_what_the_model_adds(tiny_folder):
             found = run_forward(model, rows, read=sites)
             x, added = (found.at(site, [row.end for row in rows]).numpy() for site in sites)
             np.testing.assert_allclose(sublayer_output(model, sites[0], x), added, atol=1e-4)
+
+
+def test_halves_are_of_scenarios_and_not_of_their_retellings():
+    differences = np.random.default_rng(0).normal(size=(8, 30))
+    once = half_cosine(differences, np.arange(8), seed=0)
+    retold = half_cosine(np.repeat(differences, 6, axis=0), np.repeat(np.arange(8), 6), seed=0)
+    assert retold == pytest.approx(once)
+    assert abs(once) < 0.3  # noise: one half says nothing of the other
 
 
 def test_the_segment_is_the_run_that_holds_best():

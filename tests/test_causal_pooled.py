@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from interp.causal.pooled import gain_rows, success_rows
+from interp.causal.steered_texts import Written, share_rows
 
 EMOTIONS = ("anger", "fear", "joy", "trust", "disgust")
 GROUPS = list(range(12))
@@ -89,6 +90,19 @@ def test_what_few_emotions_allow_stands_beside_the_p(n: int) -> None:
         row["p"] == row["least_p"] == pytest.approx(max(1 / factorial(n), 1 / 1001 if n > 6 else 0))
     )
     assert row["p_of"] == "emotions dealt to the directions at random"
+
+
+def test_ten_prompts_of_a_scenario_are_not_ten_times_the_evidence() -> None:
+    def rows(times: int) -> list[dict]:
+        said = np.repeat(["joy", None, "joy", "fear", "joy", "joy"], times).tolist()
+        written = Written(("", 1.0), "joy", None, ("last",), [""] * len(said), {"ear": said})
+        return share_rows([written], np.repeat(np.arange(6), times))
+
+    for metric in ("success", "valid"):
+        once, often = (pick(rows(times), metric=metric, emotion="joy") for times in (1, 10))
+        assert (once["n"], often["n"]) == (6, 60)
+        for name in ("value", "ci_low", "ci_high"):
+            assert often[name] == pytest.approx(once[name])
 
 
 def test_gains_are_of_the_own_words_and_of_the_others() -> None:

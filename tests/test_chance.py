@@ -2,6 +2,8 @@
 zero.
 """
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,6 +34,14 @@ def test_sign_flip_refuses_nothing_and_nan() -> None:
         chance.sign_flip(np.array([]))
     with pytest.raises(DataError, match="not finite"):
         chance.sign_flip(np.array([1.0, np.nan]))
+
+
+@pytest.mark.parametrize("side", ["above", "two"])
+@pytest.mark.parametrize("n", [1, 2, 6, 12, 40])
+def test_the_least_p_is_that_of_equal_differences(n: int, side: Literal["above", "two"]) -> None:
+    assert chance.least_flip_p(n, side=side) == pytest.approx(
+        chance.sign_flip(np.ones(n), side=side)
+    )
 
 
 def test_p_is_never_zero_and_counts_ties() -> None:

@@ -21,7 +21,10 @@ MOST_REJECTED = 0.05 + 3.5 * np.sqrt(0.05 * 0.95 / RUNS)
 """Three and a half binomial errors above the level: .15."""
 LEAST_COVERED = 0.90 - 3.5 * np.sqrt(0.90 * 0.10 / RUNS)
 """As far below .90: .76. A percentile bootstrap of 4 groups covers .69 to .79, the plain norm 0."""
-CHEAP = ("mean", "restoration", "norm", "held-out", "corrected", "nested restoration", "steering")
+CHEAP = (
+    "mean", "restoration", "norm", "held-out", "corrected", "nested restoration", "steering",
+    "kappa",
+)  # fmt: skip
 QUICK = [name for name in INTERVALS if name.startswith(CHEAP)]
 SLOW = [
     "probe auroc, shift 3.0, n 16",

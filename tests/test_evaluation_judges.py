@@ -293,7 +293,7 @@ class TestAgreement:
         # observed .9; by chance .5 * .4 + .5 * .6 = .5
         found = agreement(first, second)
         assert (found["metric"], found["value"], found["n"]) == ("kappa", pytest.approx(0.8), 10)
-        assert found["ci_low"] < 0.8 < found["ci_high"] == 1
+        assert found["ci_low"] < 0.8 < found["ci_high"] < 1
 
     def test_is_nothing_by_chance_however_often_they_coincide(self):
         rng = np.random.default_rng(0)
@@ -326,9 +326,20 @@ class TestAgreement:
             agreement(*many, groups),
             agreement(*many),
         )
-        assert told["ci_low"] == single["ci_low"]
+        assert told["ci_low"] == pytest.approx(single["ci_low"])
         assert wrong["ci_high"] - wrong["ci_low"] < (told["ci_high"] - told["ci_low"]) / 2
         assert np.isnan(agreement(*many, [0] * 120)["ci_low"])
+
+    def test_judges_who_agree_on_all_may_differ_elsewhere(self):
+        """Where none of 12 scenarios differs, 1 - .05^(1/12) of all may; by chance they agree in
+        half of the texts.
+        """
+        said = ["joy", "fear"] * 12
+        found = agreement(said, said, np.repeat(np.arange(12), 2))
+        assert found["value"] == found["ci_high"] == 1
+        assert found["ci_low"] == pytest.approx(1 - (1 - 0.05 ** (1 / 12)) / 0.5)
+        turned = agreement(said, [*said[1:], "joy"], np.repeat(np.arange(12), 2))
+        assert turned["value"] == turned["ci_low"] == -1
 
     def test_rows_are_of_every_two_judges(self):
         said = {"a": ["joy", "fear"], "b": ["joy", "fear"], "c": ["joy", "joy"]}

@@ -62,7 +62,7 @@ def found():
     wrong = {one: true(one, -1.0) for one in EMOTIONS}
     right = {one: true(one) for one in EMOTIONS}
     judges = judges_of("oracle,masked:lexicon", model(), READOUT)
-    neutral = [item.text for item in NEUTRAL[:3]]
+    neutral = [replace(item, group="one scenario") for item in NEUTRAL[:3]]
     return evaluate_steering(model(), NEUTRAL, [wrong, right], judges, ASKED, neutral=neutral)
 
 
@@ -203,6 +203,10 @@ def test_what_it_costs_texts_that_are_there_already(found):
     gain = values(found, metric="neutral_loss_gain")
     assert gain["all"] == pytest.approx(gain[list(EMOTIONS)].mean())
     assert (gain > 0).all()
+    rows = table(found.rows)
+    told = rows[rows.metric == "neutral_loss_gain"]
+    assert set(told.n) == {3}
+    assert told.ci_low.isna().all()  # three texts of one scenario are no evidence of others
 
 
 def spoken(control, emotion, verdicts, costs, draw=None):

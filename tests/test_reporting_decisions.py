@@ -51,7 +51,16 @@ def test_a_test_that_could_not_find_anything_decides_nothing(found, p, least_p, 
     assert decide(found, nothing=0.5, p=p, least_p=least_p) is expected
 
 
-@pytest.mark.parametrize("stage", ["ablation", "steering"])
+@pytest.mark.parametrize("stage", ["probes", "directions", "attribution"])
+def test_too_few_scenarios_for_a_small_p_decide_nothing(stage):
+    few = TABLES[stage].assign(p=0.25, p_corrected=0.25, least_p=0.25)
+    assert verdict(stage, few) is Verdict.CANNOT_SAY
+    assert verdict(stage, few.assign(least_p=0.04)) is Verdict.NOT_FOUND
+    if stage == "probes":
+        assert "with so few scenarios no p could be small" in sentence(stage, few)
+
+
+@pytest.mark.parametrize("stage", ["ablation", "steering", "contributions"])
 def test_how_small_a_p_could_be_is_told_where_that_is_not_small(stage):
     few = TABLES[stage].assign(p=0.25, least_p=0.25)
     told = findings({stage: few})
@@ -122,6 +131,10 @@ def test_a_place_that_was_chosen_on_what_it_is_told_of_decides_nothing():
 
 
 def test_a_direction_whose_interval_reaches_chance_separates_nothing():
+    table = TABLES["directions"]
+    nested = table["metric"] == "nested_auroc"
+    near = table.assign(ci_low=table["ci_low"].mask(nested, 0.45))  # its p is small
+    assert {one.verdict for one in findings({"directions": near})} == {Verdict.NOT_FOUND}
     weak = shifted(TABLES["directions"], -0.6, metric="nested_auroc")
     assert "is not found to separate" in sentence(
         "directions", weak.assign(p_corrected=0.5), number=1

@@ -166,6 +166,20 @@ def test_parts_that_move_words_up_and_down_are_not_called_needed():
     assert (few.verdict, few.gate) == (Verdict.FOUND, 0.0)  # their signs cannot tell
 
 
+def test_circuits_that_hold_more_of_some_emotions_and_less_of_others_are_not_found():
+    circuit = all_tables()["circuit"]
+    told = findings({"circuit": circuit})
+    assert {(one.verdict, one.gate) for one in told} == {(Verdict.FOUND, 1 / 2**8)}
+    turned = circuit["metric"].isin(["above_random", "less_without"])
+    turned &= circuit["emotion"].isin(["joy", "trust", "fear"])
+    mixed = circuit.assign(value=circuit["value"].mask(turned, -0.5))
+    told = findings({"circuit": mixed})
+    assert {one.verdict for one in told} == {Verdict.NOT_FOUND}
+    assert all(one.p == 0.001 and one.gate > 0.05 for one in told)
+    nothing = circuit[~circuit["metric"].isin(["above_random", "less_without"])]
+    assert {one.verdict for one in findings({"circuit": nothing})} == {Verdict.CANNOT_SAY}
+
+
 def test_the_weakest_of_many_directions_is_not_called_inverted_for_being_the_weakest():
     table = all_tables()["directions"]
     nested = table["metric"] == "nested_auroc"

@@ -14,7 +14,7 @@ from interp.records import RunRecord
 from interp.reporting.figures import draw_all
 from interp.reporting.finding import Caution, Question
 from interp.reporting.findings import cautions, findings
-from interp.reporting.formatting import interval, number, p_value, visible
+from interp.reporting.formatting import interval, number, p_value, told_number, visible
 from interp.reporting.printed_rows import MOST_ROWS
 from interp.reporting.report import write_report
 from support.report_pages import folder, page
@@ -196,16 +196,11 @@ def test_a_baseline_that_the_probe_is_not_surely_above_is_a_warning(tmp_path, lo
             {"value": 0.3, "emotion": "joy", "metric": "split_half_cosine"},
             "of 2 emotions 1 have an unstable best direction (cosine of two halves below 0.5): joy",
         ),
-        (
-            "ablation",
-            {"value": 2.0, "control": "random", "emotion": "joy", "component": "head"},
-            "for joy random heads take as much",
-        ),
         ("steering", {"value": 0.8, "metric": "valid"}, "only 0.800 of the steered continuations"),
         (
             "steering",
             {"value": 0.9, "metric": "success", "control": "random", "emotion": "trust"},
-            "toward trust a random direction",
+            "toward trust the emotion's direction is not told apart from a random one",
         ),
     ],
 )
@@ -213,6 +208,40 @@ def test_numbers_that_a_control_reaches_are_doubted(stage, change, warning):
     (doubt,) = cautions({stage: changed(TABLES[stage], change.pop("value"), **change)})
     assert doubt.stage == stage
     assert warning in doubt.text
+
+
+@pytest.mark.parametrize(
+    ("p", "draws", "doubted"),
+    [(0.001, 120, False), (0.2, 120, True), (0.25, 3, False), (0.5, 3, True)],
+)
+def test_chosen_parts_are_held_against_each_random_draw(p, draws, doubted):
+    """Three draws give no p below .25: then none of them may do as much."""
+    table = TABLES["ablation"]
+    own = (table["emotion"] == "joy") & (table["component"] == "head")
+    own &= table["metric"] == "projection_drop"
+    table = table.assign(
+        p=table["p"].mask(own & (table["control"] == ""), p),
+        n=table["n"].mask(own & (table["control"] == "random"), draws),
+    )
+    texts = [doubt.text for doubt in cautions({"ablation": table})]
+    assert (
+        texts
+        == [
+            "for joy the chosen heads are not told apart from random ones by what they "
+            "take from the projection."
+        ]
+        * doubted
+    )
+
+
+def test_success_that_random_directions_may_reach_is_doubted():
+    """A point above theirs is not enough: its interval has to be."""
+    table = TABLES["steering"]
+    own = {"metric": "success", "control": "", "half": "report", "emotion": "joy"}
+    mine = np.logical_and.reduce([table[name] == value for name, value in own.items()])
+    near = table.assign(ci_low=table["ci_low"].where(~mine, 0.07))  # random ones reach .08
+    (doubt,) = cautions({"steering": near})
+    assert doubt.text.startswith("toward joy the emotion's direction is not told apart")
 
 
 def test_emotions_whose_words_do_not_rise_are_named():
@@ -363,6 +392,14 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(ArtefactError, match=r"probes\.csv is not a table"):
         write_report(path)
     assert not (path / "report.html").exists()
+
+
+def test_a_number_stands_with_its_interval_or_the_range_of_its_draws():
+    row = {"value": 0.5, "ci_low": 0.25, "ci_high": 0.75}
+    assert told_number(row) == "0.500 [0.250, 0.750]"
+    assert told_number(row | {"ci_low": np.nan}) == "0.500 (no interval)"
+    drawn = row | {"draw_low": 0.25, "draw_high": 0.75}
+    assert told_number(drawn) == "0.500 (draws 0.250 to 0.750)"
 
 
 def test_numbers_are_printed_one_way():

@@ -53,6 +53,16 @@ def test_few_groups_are_students_t_and_fewer_have_no_interval() -> None:
         stats.mean_interval(values, ["a", "b"])
 
 
+@pytest.mark.parametrize("n", [4, 8, 64])
+def test_no_interval_of_a_mean_is_narrower_than_students(n: int) -> None:
+    for seed in range(20):
+        x = np.random.default_rng(seed).standard_t(3, size=n)
+        reach = student.ppf(0.975, n - 1) * x.std(ddof=1) / np.sqrt(n)
+        found = stats.mean_interval(x, np.arange(n))
+        assert found.ci_low <= x.mean() - reach + 1e-9
+        assert found.ci_high >= x.mean() + reach - 1e-9
+
+
 def test_values_without_spread_have_an_interval_without_width() -> None:
     assert stats.mean_interval(np.full(6, 1.5), list("abcdef"))[:3] == (1.5, 1.5, 1.5)
     # a third of all draws misses the one that differs: Student's t

@@ -58,6 +58,14 @@ def relabellings(
     return np.concatenate([codes(design.y)[None].astype(drawn.dtype), drawn])
 
 
+def least_relabelled_p(labellings: Int[np.ndarray, "draw item"]) -> float:
+    """The smallest p that these relabellings allow: one of as many as differ. Two classes named the
+    other way round score the same.
+    """
+    drawn = labellings ^ labellings[:, :1] if labellings.max() == 1 else labellings
+    return 1 / len(np.unique(drawn, axis=0))
+
+
 def permutation_null(
     x: Float[np.ndarray, "item feature"], labellings: Int[np.ndarray, "draw item"], *, folds: Folds
 ) -> Null:

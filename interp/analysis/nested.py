@@ -20,6 +20,7 @@ from interp.analysis.lengths import PairRows, flipped_lengths
 from interp.analysis.methods import Method, fold_inflation, method_named
 from interp.analysis.predictions import Predictions, auroc_share
 from interp.analysis.stats import max_t, weighted_auroc
+from interp.chance import least_flip_p
 from interp.defaults import DIRECTION
 from interp.shares import share_difference
 from interp.stats import Labels
@@ -99,8 +100,9 @@ def nested_separation(
     `twins` holds the affective and the neutral rows of each place. A fold fits on its training
     scenarios and chooses, on its inner folds, the place whose direction separates best. `p` is that
     the twins differ nowhere: scenarios' signs flipped, the longest mean difference of all places
-    (max-T), whatever the method. No row where the scenarios are too few to choose a place on.
-    Raises as `grouped_folds`, and `UsageError` for an unknown method.
+    (max-T), whatever the method; `least_p` is the smallest that so many scenarios allow. No row
+    where the scenarios are too few to choose a place on. Raises as `grouped_folds`, and
+    `UsageError` for an unknown method.
     """
     fitted = method_named(method)
     folds = twin_folds(groups, n_splits=n_splits, seed=seed)
@@ -119,10 +121,12 @@ def nested_separation(
     own = separation_share(projection, truth, number, both, inflation=wider).estimate(both)
     chosen_by = f"{times} of {len(folds)} folds"
     row = {**places[most], "method": method, "metric": NESTED_AUROC, "chosen_by": chosen_by}
-    p_of = f"sign flips of scenarios, the largest of {len(places)} places"
-    return [
-        {**row, **own._asdict(), "n": n // 2, "p": _family_p(twins, groups, seed), "p_of": p_of}
-    ]
+    tested = {
+        "p": _family_p(twins, groups, seed),
+        "p_of": f"sign flips of scenarios, the largest of {len(places)} places",
+        "least_p": least_flip_p(len(np.unique(np.asarray(groups))), side="two"),
+    }
+    return [{**row, **own._asdict(), "n": n // 2, **tested}]
 
 
 def _separated(

@@ -17,6 +17,7 @@ from interp.analysis.baselines import Lexicons, baseline_rows, predict_texts
 from interp.analysis.controls import (
     Null,
     inner_correlations,
+    least_relabelled_p,
     memorisation,
     nuisance_rows,
     permutation_null,
@@ -37,7 +38,7 @@ from interp.analysis.probes import cross_validate
 from interp.analysis.refits import REFITS, SiteRows, Sites, refit_null
 from interp.analysis.spread import share_out
 from interp.analysis.stats import max_t
-from interp.chance import benjamini_hochberg
+from interp.chance import LEAST_P, benjamini_hochberg
 from interp.defaults import PROBE
 from interp.errors import StatisticsError
 from interp.stats import Labels, numbered
@@ -153,7 +154,8 @@ def probe_sites(
     called twice. `p_corrected` is Benjamini-Hochberg's over the places, `p_max_t` the family-wise
     one of the largest standardised statistic. Behind them the `nested_rows` of choosing a place by
     folds, beside the predictions from `texts`: `p` there is of that very AUROC (`P_OF_NESTED`),
-    `p_max_t` the smallest of all places. Raises `StatisticsError` when there is no place.
+    `p_max_t` the smallest of all places, `least_p` the smallest p that there can be. Raises
+    `StatisticsError` when there is no place.
     """
     rows: list[dict[str, Any]] = []
     nulls: list[Null] = []
@@ -180,8 +182,10 @@ def probe_sites(
         return Sweep(rows, tuple(sorted(warnings)))
     own = joined(told, chosen[:, 0])
     p = refit_null(sites, own, chosen, _refitted(task), folds=task.folds, probe=probe).p
-    none = {"p": np.nan, "p_of": "", "p_corrected": np.nan, "p_max_t": np.nan}
-    tested = {NESTED_AUROC: {"p": p, "p_of": P_OF_NESTED, "p_max_t": float(of_largest.min())}}
+    none = {"p": np.nan, "p_of": "", "p_corrected": np.nan, "p_max_t": np.nan, "least_p": np.nan}
+    told_p = {"p": p, "p_of": P_OF_NESTED, "p_max_t": float(of_largest.min())}
+    least = max(least_relabelled_p(task.labellings), 1 / (1 + REFITS))
+    tested = {NESTED_AUROC: {**told_p, "least_p": least}}
     for row in nested_rows(own, chosen[:, 0], places, texts or {}):
         rows.append(
             {**none, **row, **tested.get(row["metric"], {}), "task": task.name, "method": probe}
@@ -226,14 +230,11 @@ def _correct(rows: list[dict[str, Any]], nulls: Sequence[Null]) -> Float[np.ndar
 
 def _floor(task: Task) -> Iterator[str]:
     """A warning where relabellings are so few that p cannot reach .05."""
-    drawn = task.labellings
-    if drawn.max() == 1:  # classes named the other way round score the same
-        drawn = drawn ^ drawn[:, :1]
-    n = len(np.unique(drawn, axis=0))
-    if 1 / n > 0.05:
+    least = least_relabelled_p(task.labellings)
+    if least > LEAST_P:
         yield (
-            f"{task.name}: the scenarios allow {n} different relabellings, so no p can fall "
-            f"below {1 / n:.2f}: add scenarios."
+            f"{task.name}: the scenarios allow {round(1 / least)} different relabellings, so no p "
+            f"can fall below {least:.2f}: add scenarios."
         )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.analysis.circumplex import Ratings
-from interp.chance import permutation_p, sign_flip
+from interp.chance import least_flip_p, permutation_p, sign_flip
 from interp.errors import StatisticsError
 from interp.stats import mean_interval
 
@@ -200,7 +200,7 @@ def _confusion(
         return
     value = np.array(slopes)
     by_group = np.array([value[np.array(mine) == one].mean() for one in dict.fromkeys(mine)])
-    p = {"p": sign_flip(by_group), "least_p": 2 / 2 ** min(len(by_group), 12)}
+    p = {"p": sign_flip(by_group), "least_p": least_flip_p(len(by_group), side="two")}
     told = mean_interval(value, mine)._asdict()
     yield {"metric": "confusion_slope", "control": "", **told, **p}
     for at, arm in enumerate(_BINS):

@@ -30,7 +30,7 @@ from interp.causal.patched_runs import patched_cells
 from interp.causal.patching import PATCHING
 from interp.causal.pooled import ALL
 from interp.causal.readout import Readout, TokenReadout
-from interp.chance import sign_flip
+from interp.chance import least_flip_p, sign_flip
 from interp.errors import StatisticsError
 from interp.models import LanguageModel
 from interp.models.quantised import warn_of_rounding
@@ -251,8 +251,9 @@ def _chosen_rows(
 def _tested(
     metric: str, values: Float[np.ndarray, " case"], groups: Shaped[np.ndarray, " case"]
 ) -> TableRow:
-    p = sign_flip(group_sums(values, groups), side="above")
-    return {"metric": metric, **mean_interval(values, groups)._asdict(), "p": p}
+    sums = group_sums(values, groups)
+    tested = {"p": sign_flip(sums, side="above"), "least_p": least_flip_p(len(sums))}
+    return {"metric": metric, **mean_interval(values, groups)._asdict(), **tested}
 
 
 def _total(told: _Told, exact: ExactEffects) -> TableRow:

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.causal.post_norm import read_norm
-from interp.chance import sign_flip
+from interp.chance import least_flip_p, sign_flip
 from interp.directions import Direction
 from interp.errors import ArtefactError, UsageError
 from interp.models import LanguageModel
@@ -172,9 +172,10 @@ def contribution_rows(
     emotion, which took no part) gives the value and its interval, and column `half` says "report",
     else "choose". `rank` counts from 1 for the largest push towards the emotion; `component` is
     head or neuron, `index` its number; `p` is that it does not push towards the emotion, by
-    flipping the signs of the scenarios that tell the value. Behind a post-norm each has a second
-    row, metric `frozen_contribution`. Raises `UsageError`, before anything is computed, where the
-    parts at a site do not add up to what is added to the stream.
+    flipping the signs of the scenarios that tell the value, `least_p` the smallest that so many
+    allow. Behind a post-norm each has a second row, metric `frozen_contribution`. Raises
+    `UsageError`, before anything is computed, where the parts at a site do not add up to what is
+    added to the stream.
     """
     counted = _counted(model, activations, direction)
     told = twins if report is None else report
@@ -195,8 +196,9 @@ def contribution_rows(
             common |= {"half": half, "index": component.index, "rank": rank}
             values = paired[component][1]
             estimate = mean_interval(values, told.groups)._asdict()
-            p = sign_flip(group_sums(values, told.groups), side="above")
-            rows.append({**common, "method": EXACT, "metric": "contribution", **estimate, "p": p})
+            sums = group_sums(values, told.groups)
+            tested = {"p": sign_flip(sums, side="above"), "least_p": least_flip_p(len(sums))}
+            rows.append({**common, "method": EXACT, "metric": "contribution", **estimate, **tested})
             if component in frozen:
                 estimate = mean_interval(frozen[component][0], told.groups)._asdict()
                 rows.append(

@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from interp.causal.interventions import Where
 from interp.causal.pooled import ALL, Arm, success_rows
 from interp.models.texts.conversations import Prompt, prompt_of, text_of
 from interp.results import TableRow, TableRows
-from interp.shares import wilson
+from interp.shares import Share
 from interp.sites import LAST, Site, site_columns
-from interp.stats import Labels
+from interp.stats import Labels, mean_of
 from stimuli.battery import Stimulus
 
 STEERING = "steering"
@@ -60,8 +62,8 @@ class Written(NamedTuple):
 
 def share_rows(written: Sequence[Written], groups: Labels) -> TableRows:
     """Rows of `success` (judged as the emotion that was meant) and `valid` (judged at all) of each
-    arm, emotion and judge, with Wilson's interval; and of all emotions together
-    (`pooled.success_rows`), with an interval over the prompts' `groups`.
+    arm, emotion and judge, and of all emotions together (`pooled.success_rows`). Intervals are over
+    the prompts' `groups`.
     """
     rows: TableRows = []
     for judge in written[0].verdicts:
@@ -69,12 +71,13 @@ def share_rows(written: Sequence[Written], groups: Labels) -> TableRows:
         for one in written:
             verdicts = list(one.verdicts[judge])
             told.setdefault(one.arm, {})[one.emotion] = verdicts
-            n = len(verdicts)
-            counts = {"success": verdicts.count(one.emotion), "valid": n - verdicts.count(None)}
-            rows += [
-                {**one.columns, "judge": judge, "metric": metric, **wilson(count, n)._asdict()}
-                for metric, count in counts.items()
-            ]
+            hits = {
+                "success": [said == one.emotion for said in verdicts],
+                "valid": [said is not None for said in verdicts],
+            }
+            for metric, each in hits.items():
+                found = Share(mean_of(np.array(each, dtype=float))).estimate(groups)
+                rows.append({**one.columns, "judge": judge, "metric": metric, **found._asdict()})
         shared = {**written[0].columns, "judge": judge}
         rows += [{**shared, **row} for row in success_rows(told, groups)]
     return rows

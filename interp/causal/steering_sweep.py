@@ -81,10 +81,10 @@ def sweep(
     the first of the `judges` (the smallest of equals) is run on half `report`, which has rows for
     it alone, and takes no part in any choice. Controls on both: `unsteered` (scale 0), and `random`
     (for each prompt and scale a random vector of its own, as long as what it stands in for). The
-    halves and these vectors are drawn from the seed of `decoding`, too. Intervals are Wilson's; of
-    all emotions together (`pooled.success_rows`) they are over scenarios: a stimulus has its group,
-    any other prompt is one of its own. Raises `UsageError` for scales that are not finite and
-    positive, `StatisticsError` for no place, no judge, and for fewer than two prompts or scenarios.
+    halves and these vectors are drawn from the seed of `decoding`, too. Intervals are over
+    scenarios: a stimulus has its group, any other prompt is one of its own. Raises `UsageError` for
+    scales that are not finite and positive, `StatisticsError` for no place, no judge, and for fewer
+    than two prompts or scenarios.
     """
     check_scales(scales)
     if not places or not judges:
@@ -159,7 +159,7 @@ def split_prompts(
     model: LanguageModel, prompts: Sequence[Prompt | Stimulus], seed: int
 ) -> tuple[Half, Half]:
     """The prompts, their scenarios shuffled and dealt in two."""
-    scenario = _scenarios(prompts)
+    scenario = prompt_scenarios(prompts)
     if len(np.unique(scenario)) < 2:
         raise StatisticsError(
             "a sweep chooses on half of the prompts and reports on the rest: give at least two "
@@ -182,7 +182,7 @@ def split_prompts(
     return choose, report
 
 
-def _scenarios(prompts: Sequence[Prompt | Stimulus]) -> Int[np.ndarray, " prompt"]:
+def prompt_scenarios(prompts: Sequence[Prompt | Stimulus]) -> Int[np.ndarray, " prompt"]:
     """The number of each prompt's scenario: a stimulus has its group, any other is one alone."""
     named = [
         (True, one.group) if isinstance(one, Stimulus) else (False, place)

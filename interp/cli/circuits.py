@@ -2,6 +2,7 @@
 `paths`, which says which way the emotion goes from head to head.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -33,6 +34,7 @@ def circuit(asked: CircuitOptions, as_json: bool) -> None:
     model = load_model(asked.model, **asdict(asked.loading))
     from interp.causal.circuit import save_circuits
     from interp.causal.faithfulness import FaithfulnessTrial
+    from interp.reporting.formatting import told_number
     from interp.study.circuits import gather, influence_of, search_all
 
     material = gather(model, battery, emotions, budget=asked.budget, seed=asked.seed)
@@ -41,7 +43,8 @@ def circuit(asked: CircuitOptions, as_json: bool) -> None:
     how = FaithfulnessTrial(reach="last", optimal=asked.optimal_circuits, seed=asked.seed)
     trials = [how, replace(how, reach="all", tried=0)]
     rows = influence_of(material, searched, trials, n_pairs=asked.pairs)
-    told = [_told(emotion, one.circuit, rows) for emotion, one in searched.items()]
+    write = _rounded if as_json else told_number
+    told = [_told(emotion, one.circuit, rows, write) for emotion, one in searched.items()]
     if as_json:
         show_json({"out": str(asked.out), "circuits": told, "rows": rows})
         return
@@ -63,10 +66,15 @@ def _emotions(text: str, known: tuple[str, ...]) -> list[str]:
     return named
 
 
-def _told(emotion: str, circuit: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _told(
+    emotion: str,
+    circuit: Any,
+    rows: list[dict[str, Any]],
+    write: Callable[[Mapping[str, Any]], Any],
+) -> dict[str, Any]:
     """What a person is told of a circuit: its size, and by each reach f, what random circuits
     hold (and those of other choices, where they were asked for), what is left without it, the
-    share of its heaviest parts that are needed, and CPR.
+    share of its heaviest parts that are needed, and CPR; each as `write` gives it.
     """
     mine = [r for r in rows if r.get("emotion") == emotion and r.get("outcome") == "words"]
     told: dict[str, Any] = {
@@ -80,8 +88,12 @@ def _told(emotion: str, circuit: Any, rows: list[dict[str, Any]]) -> dict[str, A
             found = [r for r in mine if all(r.get(key) == value for key, value in wanted.items())]
             if not found and (control in _RIVALS or metric == "needed"):
                 continue
-            told[f"{name} ({reach})"] = round(found[0]["value"], 3) if found else None
+            told[f"{name} ({reach})"] = write(found[0]) if found else None
     return told
+
+
+def _rounded(row: Mapping[str, Any]) -> float:
+    return round(row["value"], 3)
 
 
 _TOLD = (

@@ -15,13 +15,18 @@ from scipy.stats import norm
 from interp.analysis import lengths, methods
 from interp.analysis.directions import separation
 from interp.analysis.folds import grouped_folds
+from interp.analysis.geometry import rsa
 from interp.analysis.nested import ABOVE_TEXT, NESTED_AUROC, nested_rows, nested_separation
-from interp.analysis.predictions import score
+from interp.analysis.persistence import retained
+from interp.analysis.predictions import auroc_share, score
 from interp.analysis.probes import cross_validate
+from interp.analysis.products import gram_of, products
+from interp.analysis.references import wheel_distances
 from interp.causal.pooled import success_rows
 from interp.causal.restoration import Key, nested_restoration
-from interp.evaluation.made import twins
-from interp.evaluation.rejections import chosen_site, sites_of
+from interp.evaluation.agreement import agreement
+from interp.evaluation.made import circumplex, twins
+from interp.evaluation.rejections import carried, chosen_site, followed, sites_of
 from interp.results import TableRow
 from interp.sites import Site
 from interp.stats import Estimate, mean_interval, ratio_interval
@@ -131,6 +136,47 @@ def _nested_direction(n: int, shift: float, seed: int) -> tuple[Estimate, None]:
     return _estimate(rows, NESTED_AUROC), None
 
 
+def _carried_score(n: int, shift: float, seed: int) -> tuple[Estimate, None]:
+    """A probe of one arm on the texts of another."""
+    _, told = carried(seed, n=n, shift=shift)
+    return auroc_share(told).estimate(told.groups), None
+
+
+def _followed_score(n: int, shift: float, seed: int) -> tuple[Estimate, None]:
+    """A probe of the texts' ends, four tokens on."""
+    told = followed(seed, n=n, shift=shift, kept=(1, 1, 1, 1)).told[-1]
+    return auroc_share(told).estimate(told.groups), None
+
+
+def _retained(n: int, seed: int) -> tuple[Estimate, float]:
+    """A margin of which half is left four tokens on."""
+    return retained(followed(seed, n=n, shift=4.0, kept=(1, 1, 1, 0.5)))[-1], 0.5
+
+
+def _laid(n: int, seed: int) -> tuple[Estimate, None]:
+    """Eight emotions round a circle, beside the wheel."""
+    x, labels, groups = circumplex(seed, n=n, radius=1.0, d=12)
+    found = products(gram_of(x), labels, groups)
+    return rsa(found, wheel_distances(found.names)), None
+
+
+def _agreed(sure: float, n: int, seed: int) -> tuple[Estimate, float]:
+    """Two judges of four texts a scenario, in half of which both always name the emotion that is
+    meant (one of four), and in the others with probability `sure`.
+    """
+    random = np.random.default_rng(seed)
+    easy = random.random(size=(n, 1)) < 0.5
+    meant = random.integers(4, size=(n, 4))
+    said = []
+    for _ in range(2):
+        strays = ~easy & (random.random(size=(n, 4)) >= sure)
+        said.append(((meant + strays * random.integers(1, 4, size=(n, 4))) % 4).astype(str))
+    first, second = (one.ravel().tolist() for one in said)
+    row = agreement(first, second, np.repeat(np.arange(n), 4))
+    both = 0.5 + 0.5 * (sure**2 + (1 - sure) ** 2 / 3)
+    return _estimate([row], "kappa"), (both - 0.25) / 0.75
+
+
 def _estimate(rows: Sequence[TableRow], metric: str) -> Estimate:
     row = next(row for row in rows if row["metric"] == metric)
     return Estimate(row["value"], row["ci_low"], row["ci_high"], row["n"])
@@ -220,6 +266,19 @@ INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
         for n in (4, *_SIZES)
     },
     **{
+        f"carried auroc, shift {s}, n {n}": partial(_carried_score, n, s)
+        for s in (0.0, 2.0)
+        for n in _SIZES
+    },
+    **{
+        f"persisting auroc, shift {s}, n {n}": partial(_followed_score, n, s)
+        for s in (0.0, 2.0)
+        for n in _SIZES
+    },
+    **{f"retained margin, n {n}": partial(_retained, n) for n in _SIZES},
+    **{f"fit to the wheel (RSA), n {n}": partial(_laid, n) for n in _SIZES},
+    **{f"kappa, sure {s}, n {n}": partial(_agreed, s, n) for s in (0.7, 0.95) for n in _SIZES},
+    **{
         f"corrected cosine, true {t}, n {n}": partial(_cosine, n, t)
         for t in (0.0, 0.8)
         for n in _SIZES
@@ -235,6 +294,7 @@ NOTES: dict[str, str] = {
     **{f"probe {m}, shift {s}, n 8": _FEW for m in ("auroc", "accuracy") for s in (0.0, 1.0, 3.0)},
     "probe accuracy, shift 0.0": "wider than it must be: twins are told apart or mistaken together",
     **{f"{m}, shift 2.0": _COUNTED for m in ("separation_auroc", "d_prime")},
+    "(RSA)": "wider than it must be: what two scenarios have of their own is counted for both",
     "norm, true 0.0": "wider than it must be: where there is no length, one end alone can miss",
 }
 """Part of a name -> why that check cannot be at its level."""

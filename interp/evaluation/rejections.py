@@ -4,9 +4,10 @@ of the p.
 To let a further p be checked, write a function from a seed to p, and its line in `TESTS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -15,15 +16,20 @@ from interp.analysis import lengths
 from interp.analysis.controls import inner_correlations, permutation_null, relabellings
 from interp.analysis.design import Design
 from interp.analysis.folds import grouped_folds
+from interp.analysis.geometry import distances, label_test
 from interp.analysis.nested import choose_places, joined, nested_separation
+from interp.analysis.persistence import Followed, follow
 from interp.analysis.probes import Predictions, cross_validate
-from interp.analysis.refits import refit_null
+from interp.analysis.products import gram_of, products
+from interp.analysis.references import wheel_distances
+from interp.analysis.refits import null_of, refit_null, refitted
 from interp.analysis.site_probes import Task, prepare
 from interp.analysis.stats import max_t
+from interp.analysis.transfer import ArmRows, ArmTask, prepare_arms
 from interp.causal.restoration import Key, gates, nested_restoration
 from interp.chance import assignment_p, sign_flip, strata_p
 from interp.errors import StatisticsError
-from interp.evaluation.made import emotions, twins
+from interp.evaluation.made import circumplex, emotions, twins
 from interp.sites import Site
 from interp.stats import Labels
 
@@ -150,6 +156,68 @@ def _length_p(n: int, seed: int) -> float:
     return lengths.length_p(noise, np.arange(n), n_perm=N_PERM, seed=seed)
 
 
+FOLLOWED_OFFSETS = (0, 1, 2, 4)
+
+
+def followed(seed: int, *, n: int, shift: float, kept: Sequence[float]) -> Followed:
+    """What is read behind twins that differ by the share `kept` of `shift` at each offset."""
+    x, y, groups = twins(seed, n=n)
+    noise = np.random.default_rng(seed).normal(size=(len(x), len(FOLLOWED_OFFSETS), x.shape[1]))
+    states = x[:, None] + noise
+    states[::2, :, 0] += shift * np.array(kept)
+    return follow(states, y, groups, offsets=FOLLOWED_OFFSETS, n_splits=min(5, n), seed=seed)
+
+
+class ArmCase(NamedTuple):
+    """The activations of two arms, the question, and what a probe of one arm says of all texts."""
+
+    x: np.ndarray
+    task: ArmTask
+    told: Predictions
+
+
+def carried(seed: int, *, n: int, shift: float) -> tuple[ArmCase, Predictions]:
+    """Scenarios that two arms tell, half of their noise the same, and what a probe of the first arm
+    predicts of the second.
+    """
+    x, y, groups = twins(seed, n=n, shift=shift)
+    again = 0.5 * (x + twins(10**7 + seed, n=n, shift=shift)[0])
+    both, arms = np.concatenate([x, again]), np.repeat(["rich", "free"], len(x)).tolist()
+    splits = min(5, n)
+    task = prepare_arms("reception", ArmRows([*y, *y], [*groups, *groups], arms), n_splits=splits)
+    told = cross_validate(
+        both,
+        task.y,
+        task.groups,
+        folds=task.folds("rich"),
+        settings=[{"C": 0.1}] * splits,
+        parts=task.arms,
+    )
+    of_free = told.of_part("free", task.arms[told.rows] == "free")
+    return ArmCase(both, task, told), replace(of_free, drawn=True)
+
+
+def _carried_p(seed: int) -> float:
+    """The p of a probe of one arm on the texts of the other."""
+    (x, task, told), free = carried(seed, n=16, shift=0.0)
+    folds = task.folds("rich")
+    chosen = np.zeros((len(folds), len(task.labellings)), dtype=np.int64)
+    draws = refitted(lambda: [({}, x)], told, chosen, task.labellings, folds=folds)
+    return null_of(free, draws, task.labellings).p
+
+
+def _followed_p(seed: int) -> float:
+    """The least p of all offsets."""
+    return float(followed(seed, n=16, shift=0.0, kept=(1.0,) * 4).p_max_t.min())
+
+
+def _laid_p(seed: int) -> float:
+    """The p that eight emotions without any order lie as on the wheel."""
+    x, labels, groups = circumplex(seed, n=5, radius=0.0, d=12)
+    found = products(gram_of(x), labels, groups)
+    return float(label_test(distances(found.whole)[None], wheel_distances(found.names)).p[0])
+
+
 TESTS: dict[str, Callable[[int], float]] = {
     "reception p": partial(_p, partial(twins, n=24)),
     "reception p, retold, one edit a scenario": partial(_p, partial(twins, n=16, told=3, edit=2.0)),
@@ -165,5 +233,8 @@ TESTS: dict[str, Callable[[int], float]] = {
     "contribution p": _first_p,
     "ablation p, 8 emotions together": _strata_p,
     "steering p, emotions dealt to directions": _assignment_p,
+    "transfer p": _carried_p,
+    "persistence p, any of 4 offsets (max-T)": _followed_p,
+    "geometry p, emotions change places": _laid_p,
 }
 """Name -> seed -> p, on data without any effect."""

@@ -27,7 +27,7 @@ from interp.causal.forward import open_prompts
 from interp.causal.interventions import Intervention
 from interp.causal.pooled import ALL
 from interp.causal.steered_texts import Judges
-from interp.causal.steering_sweep import split_prompts
+from interp.causal.steering_sweep import prompt_scenarios, split_prompts
 from interp.causal.steps import check_direction, step
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.costs import losses
@@ -60,13 +60,14 @@ def evaluate_steering(
     judges: Judges,
     trial: SteeringTrial,
     *,
-    neutral: Sequence[str] = (),
+    neutral: Sequence[str | Stimulus] = (),
 ) -> SteeringScores:
     """Success, specificity and cost of steering all prompts to all emotions
     (`steering_rows.measured_rows`), and every text with what each judge says of it.
 
     `neutral` texts are not continued: what their loss gains (nats per token) when the direction is
-    added to all their tokens says what steering does to what has nothing to do with it. Raises
+    added to all their tokens says what steering does to what has nothing to do with it. Intervals
+    are over scenarios: a stimulus has its group, a text is one of its own. Raises
     `StatisticsError` for no candidate, no judge, candidates of different emotions, and fewer than
     two prompts or scenarios; and as `interp.steer`.
     """
@@ -159,7 +160,12 @@ def _told(
 
 
 def _on_neutral(
-    model: LanguageModel, texts: Sequence[str], at: Candidate, *, scale: float, trial: SteeringTrial
+    model: LanguageModel,
+    texts: Sequence[str | Stimulus],
+    at: Candidate,
+    *,
+    scale: float,
+    trial: SteeringTrial,
 ) -> TableRows:
     """Rows of `neutral_loss_gain` (nats per token) of each direction, and of all together."""
     if not texts:
@@ -174,7 +180,8 @@ def _on_neutral(
         gains[emotion] = np.array(losses(model, tokens, starts, edit)) - before
     gains[ALL] = np.mean(list(gains.values()), axis=0)
     shared = {"metric": "neutral_loss_gain", "control": ""}
+    groups = prompt_scenarios(texts)
     return [
-        {**shared, "emotion": emotion, **mean_interval(one, range(len(one)))._asdict()}
+        {**shared, "emotion": emotion, **mean_interval(one, groups)._asdict()}
         for emotion, one in gains.items()
     ]

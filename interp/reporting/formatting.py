@@ -8,6 +8,8 @@ written as its code point.
 import math
 import re
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _HOOK = re.compile(r"blocks\.\d+\.(?:attn\.|mlp\.)?hook_(.+)")
@@ -73,6 +75,14 @@ def interval(value: float, low: float, high: float) -> str:
     if math.isnan(low) or math.isnan(high):
         return f"{number(value)} (no interval)"
     return f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def told_number(row: Mapping[str, Any]) -> str:
+    """A row's number with its interval; of random draws with their range, which is none."""
+    if "draw_low" not in row:
+        return interval(row["value"], row["ci_low"], row["ci_high"])
+    low, high = (number(row[name]) for name in ("draw_low", "draw_high"))
+    return f"{number(row['value'])} (draws {low} to {high})"
 
 
 def p_value(value: float) -> str:

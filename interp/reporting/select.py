@@ -213,12 +213,6 @@ def parts(table: pd.DataFrame, by: str, **wanted: str) -> list[tuple[str, pd.Dat
     return groups(select(table, **wanted), [by]) if holds(table, **wanted) else []
 
 
-def no_better(table: pd.DataFrame, row: pd.DataFrame, control: str) -> bool:
-    """Whether the control's value reaches the row's own."""
-    other = beside(table, row.iloc[[0]], control=control)
-    return other is not None and numeral(other, "value") >= numeral(row, "value")
-
-
 def with_ranges(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with the range of random draws in the place of an interval, to be drawn as a
     band.

@@ -159,7 +159,7 @@ def _agreement(study: Study, texts: TableRows, prompts: Sequence[Stimulus]) -> T
     place = {name: told[0][name] for name in ("site", "layer", "method", "where", "position")}
     return [
         {**place, "half": "report", "emotion": ALL, **row}
-        for row in agreement_rows(verdicts, groups, seed=study.settings.seed)
+        for row in agreement_rows(verdicts, groups)
     ]
 
 

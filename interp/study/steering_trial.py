@@ -184,9 +184,8 @@ def _trial(
     )
 
 
-def _neutral(battery: Battery) -> list[str]:
-    found = in_content_order(item for item in battery if item.emotion == NEUTRAL)
-    return [item.text for item in found[:NEUTRAL_TEXTS]]
+def _neutral(battery: Battery) -> list[Stimulus]:
+    return in_content_order(item for item in battery if item.emotion == NEUTRAL)[:NEUTRAL_TEXTS]
 
 
 def trial_record(

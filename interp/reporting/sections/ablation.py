@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
-from interp.reporting.decisions import Number, Verdict, decide
+from interp.reporting.decisions import LEVEL, Number, Verdict, decide
 from interp.reporting.finding import (
     Caution,
     Compared,
@@ -18,7 +18,7 @@ from interp.reporting.finding import (
     rivals_of,
     told_p,
 )
-from interp.reporting.formatting import label, number, p_value, whole
+from interp.reporting.formatting import label, number, p_value, told_number, whole
 from interp.reporting.k_curves import k_curves
 from interp.reporting.many import (
     name_square,
@@ -37,7 +37,6 @@ from interp.reporting.select import (
     least,
     mean_off_diagonal,
     measured,
-    no_better,
     numbers,
     numeral,
     parts,
@@ -192,12 +191,11 @@ def drawn(row: pd.DataFrame) -> str:
     """The mean of random draws with their range, as text."""
     if "draw_low" not in row or math.isnan(numeral(row, "draw_low")):
         return measured(row)
-    low, high = (number(numeral(row, name)) for name in ("draw_low", "draw_high"))
-    return f"{number(numeral(row, 'value'))} (draws {low} to {high})"
+    return told_number({name: numeral(row, name) for name in ("value", "draw_low", "draw_high")})
 
 
 def cautions(table: pd.DataFrame) -> Iterator[Caution]:
-    """Where random components take as much as the chosen ones."""
+    """Where the chosen components are not told apart from random ones."""
     own = table[column(table, "emotion") == column(table, "target")]
     for kind, rows in parts(own, "component", metric="projection_drop", control=""):
         most = rows[numbers(rows, "k") == numbers(rows, "k").max()]
@@ -205,14 +203,24 @@ def cautions(table: pd.DataFrame) -> Iterator[Caution]:
         beaten = [
             word(row, "emotion")
             for _, row in groups(alone, ["emotion"])
-            if no_better(own, row, "random")
+            if not _beyond_random(own, row)
         ]
         if beaten:
             text = (
-                f"for {', '.join(beaten)} random {kind}s take as much from the projection as the "
-                "chosen ones."
+                f"for {', '.join(beaten)} the chosen {kind}s are not told apart from random ones "
+                "by what they take from the projection."
             )
             yield Caution("ablation", text, kind)
+
+
+def _beyond_random(own: pd.DataFrame, row: pd.DataFrame) -> bool:
+    """Whether the fall is larger than that of random components beside it: surely, by its p; where
+    they are too few for a p of `LEVEL`, than that of each of them.
+    """
+    random, p = beside(own, row, control="random"), p_of(row, "p")
+    if random is None or p is None:
+        return True
+    return p <= max(LEVEL, 1 / (1 + numeral(random, "n")))
 
 
 SECTION = Section(

@@ -6,7 +6,16 @@ import pandas as pd
 
 from interp.reporting.attributions import COMPONENTS, estimate_against_exact, head_effects
 from interp.reporting.decisions import Verdict, decide
-from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of, rivals_of
+from interp.reporting.finding import (
+    Caution,
+    Compared,
+    Finding,
+    claim,
+    number_of,
+    p_of,
+    rivals_of,
+    told_p,
+)
 from interp.reporting.formatting import number, p_value
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
@@ -59,7 +68,7 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
     random = beside(table, row, control="random")
     above = beside(table, row, metric="above_random")
     p, gate = p_of(row, "p"), None if above is None else p_of(above, "p")
-    verdict = decide(number_of(row), nothing=0.0, p=p)
+    verdict = decide(number_of(row), nothing=0.0, p=p, least_p=p_of(row, "least_p"))
     if verdict is Verdict.FOUND and above is not None:
         more = decide(number_of(above), nothing=0.0, p=gate)
         verdict = Verdict.FOUND if more is Verdict.FOUND else Verdict.NOT_FOUND
@@ -67,7 +76,7 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
     if above is not None and gate is not None:
         compared.append(("above random ones, paired", f"{measured(above)}, {p_value(gate)}"))
     compared += _errors(table, word(row, "component"))
-    compared += [] if p is None else [("signs of scenarios", p_value(p))]
+    compared += [] if p is None else [("signs of scenarios", told_p(row, p))]
     component = word(row, "component")
     return claim(
         "attribution",

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from interp.chance import benjamini_hochberg
 from interp.errors import DataError
 from interp.reporting.decisions import Verdict, decide
-from interp.reporting.finding import Finding, claim, number_of
-from interp.reporting.formatting import label, p_value, whole
+from interp.reporting.finding import Finding, claim, number_of, p_of, told_p
+from interp.reporting.formatting import label, whole
 from interp.reporting.many import height_of, name_rows, too_many
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.section import Drawing, Section
@@ -239,7 +239,7 @@ _OF_A_PART = {
     Verdict.INVERTED: "The {kind} that ranks first writes against the direction{where}; "
     f"{_HIGHEST}.",
     Verdict.CANNOT_SAY: "Whether the {kind} that ranks first writes the emotion{where} cannot be "
-    f"said: no interval; {_HIGHEST}.",
+    f"said; {_HIGHEST}.",
 }
 
 
@@ -251,10 +251,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     for kind, rows in groups(select(table, metric="contribution"), ["component"]):
         firsts = rows[numbers(rows, "rank") == 1]
         corrected = _corrected(firsts)
-        verdicts = {
-            at: decide(number_of(firsts.loc[[at]]), nothing=0.0, p=corrected.get(at))
-            for at in firsts.index
-        }
+        verdicts = {at: _writes(firsts.loc[[at]], corrected.get(at)) for at in firsts.index}
         surely = [at for at, verdict in verdicts.items() if verdict is Verdict.FOUND]
         top = best(firsts.loc[surely] if surely else firsts)
         p = corrected.get(top.index[0])
@@ -273,7 +270,9 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         ]
         compared = [("second for this emotion", measured(second))] if len(second) else []
         compared += (
-            [] if p is None else [(f"sign flips, corrected for {len(firsts)} emotions", p_value(p))]
+            []
+            if p is None
+            else [(f"sign flips, corrected for {len(firsts)} emotions", told_p(top, p))]
         )
         told = {
             "held": len(surely),
@@ -290,6 +289,10 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             claim("contributions", what, verdict, top, _OF_A_PART, p=p, compared=compared, **told)
         )
     return found
+
+
+def _writes(row: pd.DataFrame, p: float | None) -> Verdict:
+    return decide(number_of(row), nothing=0.0, p=p, least_p=p_of(row, "least_p"))
 
 
 def _claimed(kind: str) -> str:

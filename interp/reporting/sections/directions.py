@@ -213,8 +213,8 @@ def _claimed(rank: str) -> str:
 
 
 def _separates(top: pd.DataFrame, n: int) -> Verdict:
-    p, below = p_of(top, "p_corrected"), _below(top, n)
-    return decide(number_of(top), nothing=0.5, p=p, p_below=below)
+    p, below, least_p = p_of(top, "p_corrected"), _below(top, n), p_of(top, "least_p")
+    return decide(number_of(top), nothing=0.5, p=p, p_below=below, least_p=least_p)
 
 
 def _below(top: pd.DataFrame, n: int) -> float | None:

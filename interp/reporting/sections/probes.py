@@ -147,6 +147,8 @@ _OF_A_PROBE = {
     "the highest of {n}).",
 }
 UNCHOSEN = "no place was chosen on other scenarios than those it is told of"
+_BARE = "it has no interval"
+_TOO_FEW = "with so few scenarios no p could be small"
 
 
 def findings(table: pd.DataFrame) -> list[Finding]:
@@ -161,14 +163,17 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         words, above = closest_words(table, name)
         own, largest = p_of(top, "p") if nested else None, p_of(top, "p_max_t", "p_corrected")
         p = largest if own is None else own
+        number, least_p = number_of(top), p_of(top, "least_p")
         verdict = (
-            decide(number_of(top), nothing=0.5, p=p, above=above) if nested else Verdict.CANNOT_SAY
+            decide(number, nothing=0.5, p=p, least_p=least_p, above=above)
+            if nested
+            else Verdict.CANNOT_SAY
         )
         compared = [("chance", "0.5"), *words, *_rivals(table, top)]
         compared += [] if own is None else [(word(top, "p_of"), p_value(own))]
         compared += [] if largest is None else [(_of_ridge(len(rows)), p_value(largest))]
         what = does(task)
-        why = "it has no interval" if nested else UNCHOSEN
+        why = _TOO_FEW if nested and number.low == number.low else _BARE if nested else UNCHOSEN
         baselines = text_baselines_of(select(table, metric="auroc", task=name))
         rivals = rivals_of(
             ("words", "best text-only baseline", None if baselines.empty else best(baselines))

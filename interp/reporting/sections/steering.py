@@ -26,6 +26,7 @@ from interp.reporting.formatting import number, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     POOLED,
+    beside,
     best,
     column,
     groups,
@@ -33,7 +34,6 @@ from interp.reporting.select import (
     least,
     mean,
     measured,
-    no_better,
     numbers,
     numeral,
     select,
@@ -248,11 +248,22 @@ def _of_judged(table: pd.DataFrame) -> Iterator[Caution]:
     beaten = [
         word(row, "emotion")
         for _, row in groups(steered, ["emotion"])
-        if no_better(told, row, "random")
+        if not _beyond_random(told, row)
     ]
     if beaten:
-        text = f"toward {', '.join(beaten)} a random direction does as well as the emotion's."
+        text = (
+            f"toward {', '.join(beaten)} the emotion's direction is not told apart from a random "
+            "one."
+        )
         yield Caution("steering", text, JUDGED)
+
+
+def _beyond_random(told: pd.DataFrame, row: pd.DataFrame) -> bool:
+    """Whether the success of one emotion's direction lies surely above that of random ones."""
+    random = beside(told, row.iloc[[0]], control="random")
+    if random is None:
+        return True
+    return decide(number_of(row), nothing=numeral(random, "value")) is Verdict.FOUND
 
 
 SECTION = Section(
