@@ -17,7 +17,7 @@ from interp.reporting.report import redraw
 from interp.reporting.sheet import foot_line
 from support.commands import outcome
 from support.report_pages import folder
-from support.reporting_tables import EMOTIONS, all_tables
+from support.reporting_tables import EMOTIONS, all_tables, table_of
 
 TABLES = all_tables(EMOTIONS[:2])
 VERSION = f"interp\u00a0{interp.__version__}"
@@ -35,7 +35,7 @@ def foot(figure: Figure) -> str:
 @pytest.mark.parametrize("titles", [True, False])
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_carries_model_battery_n_and_version(name, titles):
-    table = TABLES[FIGURES[name].table].assign(model="my/model", battery="my_pairs")
+    table = table_of(name, FIGURES[name].table).assign(model="my/model", battery="my_pairs")
     told = foot(draw(name, table, titles=titles))
     assert told.startswith("my/model · battery my_pairs · n = ")
     assert told.endswith(VERSION)
@@ -50,7 +50,7 @@ def test_the_foot_has_the_n_of_the_rows_that_are_drawn_and_what_it_counts():
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_without_titles_no_sentence_is_on_a_figure_but_the_foot(name):
-    table = TABLES[FIGURES[name].table]
+    table = table_of(name, FIGURES[name].table)
     whole, bare = draw(name, table), draw(name, table, titles=False)
     title, caption = whole.get_suptitle(), whole.get_supxlabel()
     assert len(title) > 20
@@ -62,7 +62,7 @@ def test_without_titles_no_sentence_is_on_a_figure_but_the_foot(name):
 @pytest.mark.parametrize("titles", [True, False])
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_narrow_figure_is_as_wide_as_asked_and_nothing_is_cut_or_covered(name, titles):
-    figure = draw(name, TABLES[FIGURES[name].table], width=3.3, titles=titles)
+    figure = draw(name, table_of(name, FIGURES[name].table), width=3.3, titles=titles)
     assert figure.get_size_inches()[0] == pytest.approx(3.3)
     panels = [panel.get_window_extent() for panel in figure.axes]
     assert min(panel.width for panel in panels[: len(panels) - 1 or 1]) > 40

@@ -40,7 +40,13 @@ def study(pairs):
         draws=5, ks=(1,), prompts=8, pairs=4, scales=(1.0,), layers=2, patched=(), tried=2
     )
     settings = SimpleNamespace(
-        seed=3, limits=limits, ablate_with="zero", judge=(), attribute_with="attribution", steps=2
+        dtype_error=False,
+        seed=3,
+        limits=limits,
+        ablate_with="zero",
+        judge=(),
+        attribute_with="attribution",
+        steps=2,
     )
     emotions = pairs.emotions
     readout = SimpleNamespace(readout="words", emotions=emotions)

@@ -170,6 +170,19 @@ def patching(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     return table(rows)
 
 
+def swaps(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+    """The rows of patching between emotions, which a study leaves only where it was asked."""
+    rows = []
+    for source, target in product([*emotions, "all"], repeat=2):
+        if source == target and source != "all":
+            continue
+        for layer in range(N_LAYERS):
+            at = {"emotion": source, "target": target, "mode": "swap", "method": "patch"}
+            at |= {"position": "last", "site": SITES[0], "layer": layer, "metric": "success"}
+            rows.append(row(layer / N_LAYERS, 0.05, **at, control="", chance=1 / len(emotions)))
+    return table(rows)
+
+
 FROZEN = 5
 """Components of each kind and emotion that have a row of the frozen norm."""
 
@@ -560,6 +573,15 @@ MAKERS = {
     "cosines": cosines, "geometry": geometry, "patching": patching, "attribution": attribution,
     "contributions": contributions, "ablation": ablation, "circuit": circuit, "steering": steering,
 }  # fmt: skip
+
+
+ASKED_FOR = {"emotion_swaps": swaps}
+"""Figures of rows that a study leaves only where it was asked for them, and who makes these."""
+
+
+def table_of(figure: str, stage: str, emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+    """A table of this stage that the figure can draw."""
+    return ASKED_FOR.get(figure, MAKERS[stage])(emotions)
 
 
 def all_tables(emotions: tuple[str, ...] = EMOTIONS) -> dict[str, pd.DataFrame]:
