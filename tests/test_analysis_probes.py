@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from interp.analysis import features, probes
+from interp.analysis import features, grid_logistic, probes
 from interp.analysis.features import check_features
 from interp.analysis.folds import (
     Fold,
@@ -111,7 +111,7 @@ def test_features_chosen_outside_the_folds_score_on_noise_and_inside_do_not() ->
         y,
         groups,
         folds=folds,
-        make=probes.PROBES["logistic"].make,
+        kind=probes.PROBES["logistic"],
         grids=[({"C": 0.1},)] * 5,
     )
     assert outside > 0.85
@@ -299,12 +299,14 @@ def test_too_few_scenarios_to_choose_a_setting_is_said() -> None:
 
 
 def test_a_probe_that_does_not_converge_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = probes.PROBES["logistic"]
+    usual = probes.PROBES["scikit_logistic"]
     hurried = replace(usual, make=lambda seed: usual.make(seed).set_params(max_iter=1))
-    monkeypatch.setitem(probes.PROBES, "logistic", hurried)
+    monkeypatch.setitem(probes.PROBES, "scikit_logistic", hurried)
+    monkeypatch.setattr(grid_logistic, "MOST_STEPS", 1)
     x, y, groups = twins(20, 5, 1.0, 15)
-    told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups))
-    assert any("did not converge" in one for one in told.warnings)
+    for probe in ("logistic", "scikit_logistic"):
+        told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups), probe=probe)
+        assert any("did not converge" in one for one in told.warnings)
 
 
 def test_features_of_a_fold_are_made_once_and_change_no_number(monkeypatch):

@@ -187,7 +187,7 @@ def _read(
 ) -> Predictions:
     grids = [READER.grid] * len(folds)
     return predict_folds(
-        prepare, y, groups, folds=folds, make=READER.make, grids=grids, parts=parts
+        prepare, y, groups, folds=folds, kind=READER, grids=grids, parts=parts
     )
 
 

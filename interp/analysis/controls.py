@@ -210,9 +210,9 @@ def ridge_hat(
     z, held = standardise(train), standardise(test)
     penalty = RIDGE * len(z)
     if z.shape[1] <= len(z):
-        hat = held @ np.linalg.solve(z.T @ z + penalty * np.eye(z.shape[1]), z.T)
+        hat = held @ cho_solve(cho_factor(z.T @ z + penalty * np.eye(z.shape[1])), z.T)
     else:
-        hat = np.linalg.solve(z @ z.T + penalty * np.eye(len(z)), z @ held.T).T
+        hat = cho_solve(cho_factor(z @ z.T + penalty * np.eye(len(z))), z @ held.T).T
     return hat.astype(np.float32)
 
 

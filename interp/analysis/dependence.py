@@ -79,13 +79,16 @@ def influences(
     scores = np.zeros((int(part.max()) + 1, n_blocks, n_blocks))
     member = np.asarray(y)[:, None] == np.unique(y)
     coded = member - member[train].mean(axis=0)
+    if (times := coded.shape[1]) == 2:  # the second of two classes mirrors the first
+        coded = coded[:, :1]
+    times //= coded.shape[1]
     join = _ridge(z[train])
     for label in coded.T:
         taught = _block_sums(label[train], block[train], n_blocks) @ z[train]
         for number in np.unique(part[test]).tolist():
             rows = test[part[test] == number]
             asked = _block_sums(label[rows], block[rows], n_blocks) @ z[rows]
-            scores[number] += join(asked, taught)
+            scores[number] += times * join(asked, taught)
     return scores
 
 
