@@ -16,6 +16,7 @@ from interp.defaults import (
     ATTRIBUTE_WITH,
     CORES,
     DIRECTION,
+    GRADED_PROBE,
     PATCH_CONTROLS,
     PATCH_METRICS,
     PATCH_MODES,
@@ -209,6 +210,21 @@ class StudyOptions:
         default=PROBE,
         metadata=about(
             "What reads the emotion from activations.", choices="interp.analysis.probes:PROBES"
+        ),
+    )
+    targets: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "Fields of the texts that probes read, too, such as intensity,appraisal.agent: numbers "
+            "and steps by the graded probe, other words as classes.",
+            parse=split,
+        ),
+    )
+    graded_probe: str = field(
+        default=GRADED_PROBE,
+        metadata=about(
+            "What reads a field that holds numbers or steps.",
+            choices="interp.analysis.graded:GRADED",
         ),
     )
     direction: str = field(

@@ -235,6 +235,11 @@ def _weighted(counts: sparse.csr_array, fold: Fold, *, tfidf: bool) -> sparse.cs
     return sparse.csr_array(sparse.diags_array(1 / np.where(length > 0, length, 1)) @ kept)
 
 
+def turned_rows(rows: Features, fold: Fold) -> Float[np.ndarray, "item feature"]:
+    """Features that are not sparse: those that are, as coordinates along the training rows."""
+    return rows if isinstance(rows, np.ndarray) else _coordinates(rows, fold)
+
+
 def _coordinates(rows: sparse.csr_array, fold: Fold) -> Float[np.ndarray, "item feature"]:
     """All rows in the principal coordinates of the training rows, so that inner products with these
     are kept.

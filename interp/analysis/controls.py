@@ -113,6 +113,18 @@ def ridge_correlation(
     return total / len(classes)
 
 
+def ridge_agreement(
+    x: Float[np.ndarray, "item feature"],
+    values: Float[np.ndarray, "draw item"],
+    train: Int[np.ndarray, " _"],
+    test: Int[np.ndarray, " _"],
+) -> Float[np.ndarray, " draw"]:
+    """`ridge_correlation` with a number per item, in the place of a label: one row per draw."""
+    learned = values[:, train]
+    scores = ridge_reader(x[train], x[test])(learned - learned.mean(axis=1, keepdims=True))
+    return _correlation(scores, values[:, test])
+
+
 def memorisation(
     x: Float[np.ndarray, "item feature"], task: Predictions, *, probe: str = PROBE, seed: int = 0
 ) -> list[dict[str, Any]]:

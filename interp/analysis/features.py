@@ -33,18 +33,7 @@ def check_features(
 
     Raises `DataError` (lengths differ, not finite, all zero) and `StatisticsError` (one class).
     """
-    if len(x) != len(y):
-        raise DataError(
-            f"{len(x)} rows of features came with {len(y)} labels: one label belongs to every row."
-        )
-    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-    if len(bad):
-        raise DataError(
-            f"{len(bad)} rows of the features are not finite, first row {bad[0]}: quarantine the "
-            "pair or mend it."
-        )
-    if not x.any():
-        raise DataError("all features are zero: the hook at this site did not fire.")
+    check_rows(x, len(y))
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:
         raise StatisticsError(
@@ -62,6 +51,22 @@ def check_features(
             "the AUROC and the balanced accuracy."
         )
     return found
+
+
+def check_rows(x: Float[np.ndarray, "item feature"], n: int) -> None:
+    """Raise `DataError` unless `x` has `n` rows, all finite and not all zero."""
+    if len(x) != n:
+        raise DataError(
+            f"{len(x)} rows of features came with {n} labels: one label belongs to every row."
+        )
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{len(bad)} rows of the features are not finite, first row {bad[0]}: quarantine the "
+            "pair or mend it."
+        )
+    if not x.any():
+        raise DataError("all features are zero: the hook at this site did not fire.")
 
 
 def features_of(

@@ -215,7 +215,7 @@ def _correct(rows: list[dict[str, Any]], nulls: Sequence[Null]) -> Float[np.ndar
     ones.
     """
     over_sites = benjamini_hochberg(np.array([null.p for null in nulls]))
-    of_largest = _family_wise(nulls)
+    of_largest = family_wise(nulls)
     for row in rows:
         row.update(p_corrected=np.nan, p_max_t=np.nan)
     headlines = [row for row in rows if _is_headline(row)]
@@ -237,7 +237,7 @@ def _floor(task: Task) -> Iterator[str]:
         )
 
 
-def _family_wise(nulls: Sequence[Null]) -> Float[np.ndarray, " site"]:
+def family_wise(nulls: Sequence[Null]) -> Float[np.ndarray, " site"]:
     """`max_t` over the sites that differ between items; where all items are the same (the embedding
     of a common last token) no relabelling changes anything, and p is 1.
     """

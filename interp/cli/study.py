@@ -23,6 +23,8 @@ METHOD_OPTIONS = frozenset(
     {
         "folds",
         "probe",
+        "targets",
+        "graded_probe",
         "analyse_by",
         "direction",
         "pairs",

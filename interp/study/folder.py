@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from interp.analysis.targets import target_of
 from interp.capture import Activations, ActivationStore, capture
 from interp.capture.store.activations import Twins
 from interp.capture.store.folder import LOCK
@@ -85,6 +86,8 @@ class Study:
         """The sites that a set of pairs (their ids) chose, so that they are chosen once."""
         self.captured = settings.captured(battery)
         """The texts that are captured: all of the battery, or those that the preset keeps."""
+        self.targets = [target_of(name, self.captured.items) for name in settings.targets]
+        """The fields of these texts that probes read, too."""
         self._read: dict[tuple[Site, str], Activations] = {}
         self.beside: dict[str, TableRows] = {}
         """Rows of further tables that the stage at work leaves (`Stage.beside`)."""
