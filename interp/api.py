@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from interp import study
+from interp.analysis.beside import beside_named
 from interp.analysis.emotion_directions import (
     TwinRows,
     fit_emotion,
@@ -23,7 +24,7 @@ from interp.analysis.emotion_directions import (
 from interp.analysis.graded_rows import graded_rows, prepare_graded
 from interp.analysis.questions import QUESTIONS, answer, cells, lexicons, reception, task_of
 from interp.analysis.refits import SiteRows
-from interp.analysis.targets import target_of
+from interp.analysis.targets import target_of, without_rare
 from interp.capture import ActivationStore, capture
 from interp.capture.options import Options
 from interp.causal import ablation
@@ -79,27 +80,30 @@ def probe(
     *,
     question: str = "reception",
     probe: str = PROBE,
+    beside: str | None = None,
     folds: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
     """A probe of every recorded site that is as wide as the stream, on scenarios held out.
 
     Beside it, on the same folds: the text baselines, what the probe learns by heart, nuisances, and
-    p. `question`: `reception` (affective or neutral?), `categorisation` (which emotion?), or a
-    field of the texts (`intensity`, `appraisal.agent`). One that holds numbers or steps is read by
-    a probe of `interp.analysis.graded.GRADED`, by ridge if none is named. `battery` is the one that
-    was recorded, or a part of it. What `interp run` calls `probes`. Raises `UsageError` for another
+    p; and what `beside` names (`interp.analysis.beside.BESIDE`). `question`: `reception` (affective
+    or neutral?), `categorisation` (which emotion?), or a field of the texts (`intensity`,
+    `appraisal.agent`). One that holds numbers or steps is read by a probe of
+    `interp.analysis.graded.GRADED`, by ridge if none is named. `battery` is the one that was
+    recorded, or a part of it. What `interp run` calls `probes`. Raises `UsageError` for another
     probe or no such site, and as `interp.analysis.questions` and `interp.analysis.targets`.
     """
+    measured = beside_named(beside)
     if question in QUESTIONS:
         items, labels = _asked(question, store, battery)
     else:
         there = [item for item in battery.items if item.id not in store.quarantined]
-        target = target_of(question, there)
-        items, labels = list(target.items), list(map(str, target.values))
+        target = without_rare(target_of(question, there), folds=folds)
+        items, labels = list(target.items), target.words
         if target.is_graded:
             graded = prepare_graded(
-                question, target.values, target.groups, n_splits=folds, seed=seed
+                question, target.numbers, target.groups, n_splits=folds, seed=seed
             )
             rows = graded_rows(
                 lambda: _activations(store, items),
@@ -110,7 +114,7 @@ def probe(
             )
             return _read_frame(rows, store, battery, seed)
     task = task_of(question, items, labels, folds=folds, seed=seed)
-    swept = answer(task, items, lambda: _activations(store, items), probe=probe)
+    swept = answer(task, items, lambda: _activations(store, items), probe=probe, beside=measured)
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
     return _read_frame(swept.rows, store, battery, seed)

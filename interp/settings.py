@@ -212,6 +212,16 @@ class StudyOptions:
             "What reads the emotion from activations.", choices="interp.analysis.probes:PROBES"
         ),
     )
+    beside: str | None = field(
+        default=None,
+        metadata=about(
+            "What else is measured of each probe, several between commas: mdl (how short a code "
+            "its labels have), erased (its score where each nuisance is erased), rank (of the "
+            "right class). Unsaid, nothing.",
+            choices="interp.analysis.beside:BESIDE",
+            several=True,
+        ),
+    )
     targets: tuple[str, ...] = field(
         default=(),
         metadata=about(

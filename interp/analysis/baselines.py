@@ -186,9 +186,7 @@ def _read(
     prepare: Prepare, y: Labels, groups: Labels, *, folds: Folds, parts: Labels | None = None
 ) -> Predictions:
     grids = [READER.grid] * len(folds)
-    return predict_folds(
-        prepare, y, groups, folds=folds, kind=READER, grids=grids, parts=parts
-    )
+    return predict_folds(prepare, y, groups, folds=folds, kind=READER, grids=grids, parts=parts)
 
 
 def _lexicon(lexicons: Lexicons, name: str) -> Sequence[str]:

@@ -127,6 +127,35 @@ def graded_folds(
     return [Fold(train, test, split(train, N_INNER)) for train, test in whole]
 
 
+def prefix_folds(y: Labels, groups: Labels, *, seed: int = 0, ungrouped: bool = False) -> Folds:
+    """Folds that train on the scenarios so far and test the next ones, of which there are as many:
+    a sixteenth of all, then an eighth, and so on.
+
+    Scenarios come at random, their kinds (`composition`) spread evenly. The first fold trains on
+    two scenarios of every class at least. Raises `StatisticsError` where that is more than half.
+    """
+    group, kind, labels = numbered(groups), composition(y, groups), np.asarray(y)
+    order = np.lexsort((np.random.default_rng(seed).random(len(kind)), kind))
+    within = np.arange(len(kind)) - np.searchsorted(kind[order], kind[order])
+    share = (within + 0.5) / np.bincount(kind)[kind[order]]
+    rank = np.empty(len(kind), dtype=np.int64)
+    rank[order[np.argsort(share, kind="stable")]] = np.arange(len(kind))
+    of_item = rank[group]
+    second = [np.sort(np.unique(of_item[labels == one]))[:2].max() for one in np.unique(labels)]
+    cut, n = max(len(kind) // 16, int(max(second)) + 1), len(kind)
+    if 2 * cut > n:
+        raise StatisticsError(
+            f"{cut} of {n} scenarios are needed to begin with two of every class: add scenarios."
+        )
+    folds = []
+    while cut < n:
+        train = np.flatnonzero(of_item < cut)
+        test = np.flatnonzero((of_item >= cut) & (of_item < 2 * cut))
+        folds.append(Fold(train, test, _inner(y, groups, train, seed), ungrouped))
+        cut *= 2
+    return folds
+
+
 def fold_of(folds: Folds, n_items: int) -> Int[np.ndarray, " item"]:
     """The number of the fold that tests each item; -1 for items that none tests."""
     number = np.full(n_items, -1, dtype=np.int64)

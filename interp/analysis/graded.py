@@ -188,8 +188,8 @@ def score_numbers(told: Graded) -> list[dict[str, Any]]:
     Intervals leave out scenarios, wider by what folds share; those of correlations on the scale of
     arctanh.
     """
-    ranks = [_ranked(side, told.fold) for side in (told.told, told.values)]
-    spearman = correlation_inside(*ranks, told.fold)
+    told_ranks, true_ranks = (_ranked(side, told.fold) for side in (told.told, told.values))
+    spearman = correlation_inside(told_ranks, true_ranks, told.fold)
     missed, plain = (told.values - told.told) ** 2, (told.values - told.level) ** 2
 
     def explained(weights: Float[np.ndarray, "draw item"]) -> Float[np.ndarray, " draw"]:

@@ -27,6 +27,7 @@ from interp.analysis.folds import Fold, Folds, fold_of, straddling
 from interp.analysis.grid_logistic import GridFits, fit_grid
 from interp.analysis.many_logistic import fit_labellings
 from interp.analysis.predictions import Predictions, log_losses
+from interp.analysis.simple_probes import MeanDifference, Neighbours
 from interp.defaults import PROBE
 from interp.errors import StatisticsError, UsageError
 from interp.stats import Labels, numbered
@@ -74,6 +75,12 @@ PROBES: dict[str, Probe] = {
     "logistic": replace(_LOGISTIC, fit_grid=fit_grid),
     "scikit_logistic": _LOGISTIC,  # the same, every fit by scikit-learn
     "lda": Probe(_lda),
+    "mean_difference": Probe(
+        lambda seed: MeanDifference(),
+        tuple({"scale": one} for one in (1.0, 10.0, 100.0, 1e3, 1e4)),
+        turns=True,
+    ),
+    "knn": Probe(lambda seed: Neighbours(), ({"k": 5.0}, {"k": 15.0}, {"k": 45.0}), turns=True),
 }
 """The probes by name; a study runs the one that `--probe` names."""
 

@@ -5,7 +5,7 @@ What does not depend on the activations (folds, relabellings) is made once, in a
 then costs a few fits.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from interp.analysis.baselines import Lexicons, baseline_rows, predict_texts
+from interp.analysis.beside import BESIDE, ProbedPlace
 from interp.analysis.controls import (
     Null,
     inner_correlations,
@@ -111,13 +112,15 @@ def probe_rows(
     probe: str = PROBE,
     control: bool = True,
     nuisances: Mapping[str, Labels] | None = None,
+    beside: Sequence[str] = (),
 ) -> Probed:
     """Rows for one site (task, method, control, target, metric, value, ci_low, ci_high, n, p,
     p_of), its permutation null, its warnings and its predictions.
 
     `control` adds the row of what the probe can learn by heart, marked "memorisation"; `nuisances`
-    (name -> a label per item) add rows marked "nuisance", with the name under `target`. `p` stands
-    on the AUROC's row and is that of `permutation_null` (`P_OF_RIDGE`). Raises as `cross_validate`.
+    (name -> a label per item) add rows marked "nuisance", with the name under `target`; `beside`
+    names what else is measured (`beside.BESIDE`). `p` stands on the AUROC's row and is that of
+    `permutation_null` (`P_OF_RIDGE`). Raises as `cross_validate`.
     """
     features = FoldFeatures(x)
     predictions = cross_validate(features, task.y, task.groups, folds=task.folds, probe=probe)
@@ -130,6 +133,10 @@ def probe_rows(
         ]
     rivals = nuisance_rows(features, predictions, nuisances or {}, folds=task.folds, probe=probe)
     found += [{"control": "nuisance", **row} for row in rivals]
+    place = ProbedPlace(
+        features, task.y, task.groups, task.folds, predictions, nuisances or {}, probe, task.seed
+    )
+    found += [row for name in beside for row in BESIDE[name](place)]
     for row in found:
         tested = (
             {"p": null.p, "p_of": P_OF_RIDGE} if _is_headline(row) else {"p": np.nan, "p_of": ""}
@@ -146,6 +153,7 @@ def probe_sites(
     control: bool = True,
     nuisances: Mapping[str, Labels] | None = None,
     texts: Mapping[str, Predictions] | None = None,
+    beside: Sequence[str] = (),
 ) -> Sweep:
     """`probe_rows` of every place, with p corrected over all of them.
 
@@ -161,8 +169,11 @@ def probe_sites(
     places: list[Mapping[str, Any]] = []
     told: list[Predictions] = []
     warnings: set[str] = set(_floor(task))
-    asked = partial(_at_place, task=task, probe=probe, control=control, nuisances=nuisances)
-    for where, found, correlations in share_out(asked, sites()):
+    asked = partial(
+        probe_rows, task=task, probe=probe, control=control, nuisances=nuisances, beside=beside
+    )
+    at_place = partial(_at_place, asked=asked, task=task)
+    for where, found, correlations in share_out(at_place, sites()):
         rows += [{**where, **row} for row in found.rows]
         nulls.append(found.null)
         inner.append(correlations)
@@ -190,19 +201,13 @@ def probe_sites(
 
 
 def _at_place(
-    place: SiteRows,
-    *,
-    task: Task,
-    probe: str,
-    control: bool,
-    nuisances: Mapping[str, Labels] | None,
+    place: SiteRows, *, asked: Callable[..., Probed], task: Task
 ) -> tuple[PlaceColumns, Probed, Float[np.ndarray, "fold draw"]]:
     """What one place gives to a sweep: what to write in its rows, what was probed, and what each
     fold may choose it by.
     """
     where, x = place
-    found = probe_rows(x, task, probe=probe, control=control, nuisances=nuisances)
-    return where, found, inner_correlations(x, _refitted(task), folds=task.folds)
+    return where, asked(x), inner_correlations(x, _refitted(task), folds=task.folds)
 
 
 def _refitted(task: Task) -> Int[np.ndarray, "draw item"]:

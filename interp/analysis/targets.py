@@ -6,8 +6,10 @@ emotion.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from interp.errors import DataError, StatisticsError
@@ -15,6 +17,9 @@ from stimuli.battery import Stimulus
 
 ORDERED: Mapping[str, tuple[str, ...]] = {"intensity": ("none", "mild", "clear", "strong")}
 """Fields whose words are steps, from the least to the most; the steps count as equal."""
+
+FEWEST_SCENARIOS = 5
+"""Scenarios that a word needs to be told apart from others, or as many as there are folds."""
 
 ABSENT = ("", "-")
 """What a field says that does not apply to a text."""
@@ -26,13 +31,50 @@ class FieldTarget:
 
     name: str
     items: tuple[Stimulus, ...]
-    values: tuple[float, ...] | tuple[str, ...]
+    values: tuple[float | str, ...]
     is_graded: bool
 
     @property
     def groups(self) -> list[str]:
         """The scenario of each text."""
         return [item.group for item in self.items]
+
+    @property
+    def numbers(self) -> list[float]:
+        """The values of a graded target."""
+        return list(map(float, self.values))
+
+    @property
+    def words(self) -> list[str]:
+        """The values as words."""
+        return list(map(str, self.values))
+
+    def only(self, places: Iterable[int]) -> "FieldTarget":
+        """The same of the texts at these places."""
+        kept = list(places)
+        items = tuple(self.items[at] for at in kept)
+        return replace(self, items=items, values=tuple(self.values[at] for at in kept))
+
+
+def without_rare(target: FieldTarget, *, folds: int) -> FieldTarget:
+    """The target without the words that are in fewer scenarios than there are folds, or than
+    `FEWEST_SCENARIOS`; it warns of these. Raises `StatisticsError` where fewer than two words are
+    left.
+    """
+    if target.is_graded:
+        return target
+    least = max(folds, FEWEST_SCENARIOS)
+    scenarios: dict[float | str, set[str]] = defaultdict(set)
+    for item, value in zip(target.items, target.values, strict=True):
+        scenarios[value].add(item.group)
+    rare = sorted(str(word) for word, groups in scenarios.items() if len(groups) < least)
+    if not rare:
+        return target
+    told = f"{target.name}: {', '.join(map(repr, rare))} have fewer than {least} scenarios"
+    if len(scenarios) - len(rare) < 2:
+        raise StatisticsError(f"{told}, and fewer than two words are left: add scenarios.")
+    warnings.warn(f"{told} and were left out.", stacklevel=2)
+    return target.only(at for at, value in enumerate(target.values) if value not in rare)
 
 
 def target_of(name: str, items: Sequence[Stimulus]) -> FieldTarget:

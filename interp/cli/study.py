@@ -23,6 +23,7 @@ METHOD_OPTIONS = frozenset(
     {
         "folds",
         "probe",
+        "beside",
         "targets",
         "graded_probe",
         "analyse_by",

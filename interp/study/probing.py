@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from interp.analysis.beside import beside_named
 from interp.analysis.graded_rows import graded_rows, prepare_graded
 from interp.analysis.questions import answer, cells, lexicons, reception, task_of
 from interp.analysis.refits import Sites
 from interp.analysis.site_probes import Task
 from interp.analysis.spread import spread_by
-from interp.analysis.targets import FieldTarget
+from interp.analysis.targets import FieldTarget, without_rare
 from interp.errors import StatisticsError
 from interp.progress import track
 from interp.results import TableRows
@@ -76,25 +77,22 @@ def _fields(study: Study) -> TableRows:
     """
     rows: TableRows = []
     for target in study.targets:
-        read = [at for at, item in enumerate(target.items) if item.id in study.row_of]
-        items = [target.items[at] for at in read]
-        values = [target.values[at] for at in read]
         try:
-            rows += _field(study, target, items, values)
+            read = target.only(
+                at for at, item in enumerate(target.items) if item.id in study.row_of
+            )
+            rows += _field(study, without_rare(read, folds=study.settings.folds))
         except StatisticsError as error:
             warnings.warn(f"{target.name} was not read: {error}", stacklevel=3)
     return rows
 
 
-def _field(
-    study: Study, target: FieldTarget, items: Sequence[Stimulus], values: Sequence[Any]
-) -> TableRows:
-    settings = study.settings
+def _field(study: Study, target: FieldTarget) -> TableRows:
+    settings, items = study.settings, target.items
     if not target.is_graded:
-        return _probe_task(study, _task(study, target.name, items, values), items)
-    groups = [item.group for item in items]
+        return _probe_task(study, _task(study, target.name, items, target.words), items)
     task = prepare_graded(
-        target.name, values, groups, n_splits=settings.folds, seed=settings.seed
+        target.name, target.numbers, target.groups, n_splits=settings.folds, seed=settings.seed
     )
     with spread_by(settings.analyse_by):
         return graded_rows(
@@ -113,7 +111,14 @@ def _task(study: Study, name: str, items: Sequence[Stimulus], labels: Sequence[s
 def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> TableRows:
     settings = study.settings
     sites = _sites(study, items, task.name)
-    swept = answer(task, items, sites, probe=settings.probe, executor=settings.analyse_by)
+    swept = answer(
+        task,
+        items,
+        sites,
+        probe=settings.probe,
+        executor=settings.analyse_by,
+        beside=beside_named(settings.beside),
+    )
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
     return swept.rows
