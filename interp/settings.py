@@ -217,7 +217,7 @@ class StudyOptions:
         metadata=about(
             "What else is measured of each probe, several between commas: mdl (how short a code "
             "its labels have), erased (its score where each nuisance is erased), rank (of the "
-            "right class). Unsaid, nothing.",
+            "right class), depth (from which layer on). Unsaid, nothing.",
             choices="interp.analysis.beside:BESIDE",
             several=True,
         ),

@@ -37,7 +37,13 @@ class StageCommand(NamedTuple):
 
 STAGES = (
     Stage("capture", "representation.capture", "capture"),
-    Stage("probes", "probing.probes", "probe", asks=("reception", "categorisation")),
+    Stage(
+        "probes",
+        "probing.probes",
+        "probe",
+        asks=("reception", "categorisation"),
+        beside=("probe_predictions",),
+    ),
     Stage("transfer", "transfer.transfer", "transfer", asks=("transfer",)),
     Stage("persistence", "persistence.persistence", "persistence", asks=("reception",)),
     Stage("directions", "representation.directions", "directions", asks=("directions",)),

@@ -48,9 +48,9 @@ def compression_rows(place: ProbedPlace) -> list[dict[str, Any]]:
     block costs log2 K bits, one of a later block -log2 p, by the probe that was fitted on all
     before it; the mean of `ORDERS` orders of the scenarios. Labels drawn at random come text by
     text, so that they can be remembered. 1 says that nothing was learned, and less that what was
-    learned misled. Intervals leave scenarios out, wider by what folds share, and by as much again as
-    the labels mean nothing: how sure a probe is of itself varies with what it was fitted on, too.
-    Voita & Titov (2020). Raises as `prefix_folds`.
+    learned misled. Intervals leave scenarios out, wider by what folds share, and wider again by
+    `UNKNOWN_INFLATION`: how sure a probe is of itself varies with what it was fitted on, too. Voita
+    & Titov (2020). Raises as `prefix_folds`.
     """
     group, classes = codes(place.groups), np.unique(place.y)
     deal = np.random.default_rng(place.seed).permutation(group.max() + 1) % len(classes)
@@ -138,12 +138,24 @@ def rank_rows(place: ProbedPlace) -> list[dict[str, Any]]:
     return [{"metric": "right_rank", "control": "", **mean._asdict()}]
 
 
-BESIDE: dict[str, Callable[[ProbedPlace], list[dict[str, Any]]]] = {
+AT_A_PLACE: dict[str, Callable[[ProbedPlace], list[dict[str, Any]]]] = {
     "mdl": compression_rows,
     "erased": erased_rows,
     "rank": rank_rows,
 }
-"""What may be measured beside a probe's score, by name; a study does what `--beside` names."""
+"""What is measured at every place, by name."""
+
+DEPTHS = "depth"
+"""What is measured over the layers of a site (`interp.analysis.depths`)."""
+
+BESIDE: dict[str, str] = {
+    "mdl": "how short a code the labels have by the probe",
+    "erased": "the score where each nuisance is erased",
+    "rank": "the rank of the right class",
+    "depth": "from which layer on the labels are read",
+}
+"""What may be measured beside a probe's score, and what it is; a study does what `--beside`
+names."""
 
 
 def beside_named(names: str | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ task and the nuisances on the same folds.
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def answer(
             beside=beside,
         )
     baselines = [{"site": "", "position": "", **row} for row in text_score_rows(texts, task)]
-    return Sweep([*swept.rows, *baselines], swept.warnings)
+    return replace(swept, rows=[*swept.rows, *baselines])
 
 
 def nuisances(task: Task, items: Sequence[Stimulus]) -> dict[str, list[str]]:

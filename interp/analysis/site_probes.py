@@ -5,8 +5,9 @@ What does not depend on the activations (folds, relabellings) is made once, in a
 then costs a few fits.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from interp.analysis.baselines import Lexicons, baseline_rows, predict_texts
-from interp.analysis.beside import BESIDE, ProbedPlace
+from interp.analysis.beside import AT_A_PLACE, DEPTHS, ProbedPlace
 from interp.analysis.controls import (
     Null,
     inner_correlations,
@@ -23,6 +24,7 @@ from interp.analysis.controls import (
     permutation_null,
     relabellings,
 )
+from interp.analysis.depths import LayerScores, depth_rows, layer_scores
 from interp.analysis.design import Design
 from interp.analysis.features import FoldFeatures
 from interp.analysis.folds import Folds, grouped_folds
@@ -52,6 +54,9 @@ P_OF_NESTED = "refits of this AUROC, each fold choosing its place anew"
 """What the p on the row of the nested AUROC tests."""
 
 
+_UNTESTED = {"p": np.nan, "p_of": "", "p_corrected": np.nan, "p_max_t": np.nan}
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A question: its design, with the folds and relabellings that all sites share."""
@@ -75,10 +80,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Rows of a tidy table and the warnings that belong beside them."""
+    """Rows of a tidy table and the warnings that belong beside them; and what was told of each text
+    where every fold chose its place, with what is to be written of that (None: nothing was chosen);
+    and the scores by layer, where depths were asked for.
+    """
 
     rows: list[dict[str, Any]]
     warnings: tuple[str, ...]
+    told: Predictions | None = None
+    place: PlaceColumns = field(default_factory=dict)
+    depths: Sequence[LayerScores] = ()
 
 
 class Probed(NamedTuple):
@@ -136,7 +147,7 @@ def probe_rows(
     place = ProbedPlace(
         features, task.y, task.groups, task.folds, predictions, nuisances or {}, probe, task.seed
     )
-    found += [row for name in beside for row in BESIDE[name](place)]
+    found += [row for name in beside if name in AT_A_PLACE for row in AT_A_PLACE[name](place)]
     for row in found:
         tested = (
             {"p": null.p, "p_of": P_OF_RIDGE} if _is_headline(row) else {"p": np.nan, "p_of": ""}
@@ -183,21 +194,30 @@ def probe_sites(
     if not nulls:
         raise StatisticsError("a sweep needs at least one site.")
     of_largest = _correct(rows, nulls)
+    depths = layer_scores(places, told, seed=task.seed) if DEPTHS in beside else []
+    for row in (row for one in depths for row in depth_rows(one)):
+        rows.append({**_UNTESTED, "control": "", **row, "task": task.name, "method": probe})
     chosen = choose_places(np.array(inner))
     if chosen is None:
         warnings.add(
             f"{task.name}: too few scenarios to choose a place on some and score it on others."
         )
-        return Sweep(rows, tuple(sorted(warnings)))
+        return Sweep(rows, tuple(sorted(warnings)), depths=depths)
     own = joined(told, chosen[:, 0])
     p = refit_null(sites, own, chosen, _refitted(task), folds=task.folds, probe=probe).p
-    none = {"p": np.nan, "p_of": "", "p_corrected": np.nan, "p_max_t": np.nan}
     tested = {NESTED_AUROC: {"p": p, "p_of": P_OF_NESTED, "p_max_t": float(of_largest.min())}}
     for row in nested_rows(own, chosen[:, 0], places, texts or {}):
         rows.append(
-            {**none, **row, **tested.get(row["metric"], {}), "task": task.name, "method": probe}
+            {
+                **_UNTESTED,
+                **row,
+                **tested.get(row["metric"], {}),
+                "task": task.name,
+                "method": probe,
+            }
         )
-    return Sweep(rows, tuple(sorted(warnings)))
+    most = places[Counter(chosen[:, 0].tolist()).most_common(1)[0][0]]
+    return Sweep(rows, tuple(sorted(warnings)), own, most, depths)
 
 
 def _at_place(

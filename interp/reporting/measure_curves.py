@@ -131,8 +131,8 @@ def erased_scores(table: pd.DataFrame) -> Figure:
         figure,
         title="What is left of the probe's score where a nuisance is erased",
         caption="LEACE, fitted on each fold's training rows, takes out what a linear probe can "
-        "know of the length, the domain and so on. At the place of the highest plain score; whiskers "
-        "are 95 % intervals.",
+        "know of the length, the domain and so on. At the place of the highest plain score; "
+        "whiskers are 95 % intervals.",
         rows=pd.concat(drawn),
         unit="texts",
     )

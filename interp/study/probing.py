@@ -7,20 +7,25 @@ from typing import Any
 import numpy as np
 
 from interp.analysis.beside import beside_named
+from interp.analysis.confusions import confusion_rows, text_rows
+from interp.analysis.depths import later_rows
 from interp.analysis.graded_rows import graded_rows, prepare_graded
 from interp.analysis.questions import answer, cells, lexicons, reception, task_of
 from interp.analysis.refits import Sites
-from interp.analysis.site_probes import Task
+from interp.analysis.site_probes import Sweep, Task
 from interp.analysis.spread import spread_by
 from interp.analysis.targets import FieldTarget, without_rare
 from interp.errors import StatisticsError
 from interp.progress import track
-from interp.results import TableRows
+from interp.results import TableRow, TableRows
 from interp.sites import RESIDUAL_WIDE, Site
 from interp.study.conditions import FEWEST, evoking, scenarios_of
 from interp.study.folder import Study
 from interp.study.representation import sites_among
 from stimuli.battery import Stimulus
+
+PREDICTIONS = "probe_predictions"
+"""The table of what a probe told of each text."""
 
 
 def probes(study: Study) -> TableRows:
@@ -38,9 +43,11 @@ def probes(study: Study) -> TableRows:
 def _emotions(study: Study) -> TableRows:
     """Reception and categorisation, as far as the battery allows them."""
     rows: TableRows = []
+    asked: list[Sweep] = []
     if "reception" not in study.conditions.closed:
         free, told = reception(study.pairs)
-        rows += _probe_task(study, _task(study, "reception", free, told), free)
+        asked.append(_probe_task(study, _task(study, "reception", free, told), free))
+        rows += asked[0].rows
     for question, reason in study.conditions.partly().items():
         warnings.warn(f"{question} was not asked: {reason}", stacklevel=2)
     if "categorisation" in study.conditions.closed:
@@ -53,7 +60,18 @@ def _emotions(study: Study) -> TableRows:
             raise
         warnings.warn(f"categorisation was not asked: {error}", stacklevel=2)
         return rows
-    return rows + _probe_task(study, task, texts)
+    asked.append(_probe_task(study, task, texts))
+    return [*rows, *asked[-1].rows, *_later(asked, study.settings.probe)]
+
+
+def _later(asked: Sequence[Sweep], probe: str) -> TableRows:
+    """How many layers later the depths of categorisation lie than those of reception."""
+    if len(asked) < 2:
+        return []
+    told = {"task": "categorisation", "target": "reception", "method": probe, "control": ""}
+    sooner, later = (sweep.depths for sweep in asked)
+    pairs = [(one, other) for one in later for other in sooner if one.where == other.where]
+    return [{**row, **told} for pair in pairs for row in later_rows(*pair)]
 
 
 def _evoking(study: Study) -> list[Stimulus]:
@@ -90,7 +108,7 @@ def _fields(study: Study) -> TableRows:
 def _field(study: Study, target: FieldTarget) -> TableRows:
     settings, items = study.settings, target.items
     if not target.is_graded:
-        return _probe_task(study, _task(study, target.name, items, target.words), items)
+        return _probe_task(study, _task(study, target.name, items, target.words), items).rows
     task = prepare_graded(
         target.name, target.numbers, target.groups, n_splits=settings.folds, seed=settings.seed
     )
@@ -108,7 +126,7 @@ def _task(study: Study, name: str, items: Sequence[Stimulus], labels: Sequence[s
     return task_of(name, items, labels, folds=study.settings.folds, seed=study.settings.seed)
 
 
-def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> TableRows:
+def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Sweep:
     settings = study.settings
     sites = _sites(study, items, task.name)
     swept = answer(
@@ -121,7 +139,22 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> TableRow
     )
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
-    return swept.rows
+    study.beside.setdefault(PREDICTIONS, []).extend(_predicted(swept, task, items, settings.probe))
+    return swept
+
+
+def _predicted(
+    swept: Sweep, task: Task, items: Sequence[Stimulus], probe: str
+) -> Iterator[TableRow]:
+    """Rows of what was told of each text where every fold chose its place, and of confusions."""
+    if swept.told is None:
+        return
+    common = {"task": task.name, "method": probe, **swept.place}
+    for row in text_rows(swept.told, [item.id for item in items]):
+        yield {**common, **row}
+    if len(swept.told.classes) > 2:
+        for row in confusion_rows(swept.told, seed=task.seed):
+            yield {**common, **row}
 
 
 def _sites(study: Study, items: Sequence[Stimulus], what: str) -> Sites:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from interp.reporting.baselines import NESTED, closest_words, text_baselines, text_baselines_of
+from interp.reporting.confusions import confusion_by_distance, confusion_matrix
 from interp.reporting.decisions import Number, Verdict, decide
 from interp.reporting.depth import first_layer, layer_claim
 from interp.reporting.finding import (
@@ -229,6 +230,25 @@ SECTION = Section(
                 "(K + 1) / 2."
             ),
             needs={"metric": "right_rank"},
+        ),
+        Drawing(
+            confusion_matrix,
+            reading=(
+                "The diagonal is what the probe gets right. Beside it: which emotion is taken for "
+                "which. A column that is dark everywhere is an answer that the probe likes to give."
+            ),
+            table="probe_predictions",
+            needs={"metric": "confusion"},
+        ),
+        Drawing(
+            confusion_by_distance,
+            reading=(
+                "Dots that fall to the right say that near emotions are confused more. The number "
+                "is minus the correlation, with p of the emotions changing places. Distances are "
+                "of the emotions' words, and not of these texts."
+            ),
+            table="probe_predictions",
+            needs={"metric": "confused_near"},
         ),
     ),
     findings=findings,
