@@ -237,6 +237,14 @@ class StudyOptions:
             choices="interp.analysis.graded:GRADED",
         ),
     )
+    control_model: str | None = field(
+        default=None,
+        metadata=about(
+            "A further model that the same probes read: random, of the same shape with random "
+            "weights. All texts are captured once more. Unsaid, none.",
+            choices=("random",),
+        ),
+    )
     direction: str = field(
         default=DIRECTION,
         metadata=about(

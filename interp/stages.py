@@ -66,7 +66,16 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
     ),
     "probe": StageCommand(
         "Linear probes beside text baselines and a control task.",
-        uses=("folds", "probe", "beside", "targets", "graded_probe", "analyse_by", "seed"),
+        uses=(
+            "folds",
+            "probe",
+            "beside",
+            "targets",
+            "graded_probe",
+            "control_model",
+            "analyse_by",
+            "seed",
+        ),
         example="--probe lda",
     ),
     "transfer": StageCommand(

@@ -3,7 +3,7 @@
 Confusions are held against the emotions' distances (`references`): are near ones confused more?
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from interp.analysis.predictions import Predictions, right_ranks
 from interp.analysis.references import Reference, references_for
 from interp.chance import permutation_p
 from interp.errors import StatisticsError
-from interp.stats import jackknife
+from interp.stats import Estimate, jackknife
 
 SharesOf = Callable[[Float[np.ndarray, "draw item"]], Float[np.ndarray, "draw class class"]]
 """From item weights to the shares of each class that are called each class."""
@@ -66,11 +66,10 @@ def confusion_rows(
             value = {"metric": "confusion", "value": float(table[a, b]), "n": counts[emotion]}
             yield {**value, "emotion": emotion, "target": target, **far}
     for name, theory in theories.items():
-        value = _confused_near(told, shares, theory.distances)
-        if value is None:
-            continue
-        p = _p_of_places(table, theory.distances, n_perm=n_perm, seed=seed)
-        yield {"metric": NEAR, "reference": name, **value, "p": p}
+        near = _confused_near(told, shares, theory.distances)
+        if near is not None:
+            p = _p_of_places(table, theory.distances, n_perm=n_perm, seed=seed)
+            yield {"metric": NEAR, "reference": name, **near._asdict(), "p": p}
 
 
 def _whole(theory: Reference, classes: Sequence[str]) -> bool:
@@ -94,14 +93,14 @@ def _shares(told: Predictions, said: Int[np.ndarray, " item"]) -> SharesOf:
 
 def _confused_near(
     told: Predictions, shares: SharesOf, distances: Float[np.ndarray, "class class"]
-) -> Mapping[str, Any] | None:
+) -> Estimate | None:
     """The correlation with its interval; None where no two emotions are confused."""
 
     def near(weights: Float[np.ndarray, "draw item"]) -> Float[np.ndarray, " draw"]:
         return np.array([_nearness(one, distances) for one in shares(weights)])
 
     try:
-        return jackknife(near, told.groups, inflation=told.inflation)._asdict()
+        return jackknife(near, told.groups, inflation=told.inflation)
     except StatisticsError:
         return None
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from interp.analysis.predictions import Predictions, auroc_statistic
+from interp.chance import permutation_p
 from interp.stats import numbered
 
 DEPTH_DRAWS = 400
@@ -103,14 +104,17 @@ def depth_rows(scores: LayerScores) -> Iterator[dict[str, Any]]:
 
 def later_rows(one: LayerScores, other: LayerScores) -> Iterator[dict[str, Any]]:
     """Rows of how many layers later the depths of `one` lie than those of `other`, paired by
-    scenario; none where the scenarios or the layers are not the same.
+    scenario; none where the scenarios or the layers are not the same. `p`: the share of the draws
+    in which they do not lie later.
     """
     if (one.scenarios, one.layers) != (other.scenarios, other.layers):
         return
     mine, theirs = depths_of(one), depths_of(other)
     for name in DEPTH_METRICS:
-        apart = _interval(mine[name] - theirs[name])
-        yield {**one.where, "metric": f"{name}{LATER}", **apart, "n": one.n}
+        apart = mine[name] - theirs[name]
+        drawn = apart[1:][np.isfinite(apart[1:])]
+        p = {"p": permutation_p(0.0, -drawn), "p_of": "draws of scenarios"}
+        yield {**one.where, "metric": f"{name}{LATER}", **_interval(apart), **p, "n": one.n}
 
 
 def _interval(layers: Float[np.ndarray, " draw"]) -> dict[str, float]:

@@ -26,6 +26,7 @@ METHOD_OPTIONS = frozenset(
         "beside",
         "targets",
         "graded_probe",
+        "control_model",
         "analyse_by",
         "direction",
         "pairs",

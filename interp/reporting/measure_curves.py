@@ -94,8 +94,7 @@ def right_rank_curves(table: pd.DataFrame) -> Figure:
     """The mean rank of the right class among all, by depth, a panel per task and position."""
     rows = select(table, metric="right_rank", control="")
     figure, axes = _panels(rows)
-    for panel in axes:
-        panel.invert_yaxis()
+    axes[0].invert_yaxis()  # all share it
     _finish(figure, axes, y="rank of the right class (1 is first)")
     explain(
         figure,
@@ -126,6 +125,7 @@ def erased_scores(table: pd.DataFrame) -> Figure:
         drawn.append(shown)
         _whiskers(panel, shown, ["plain", *column(shown, "target")[1:]])
         panel.set_title(label(name))
+        panel.axvline(0.5, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)  # chance
         panel.set_xlabel("AUROC (macro, held out)")
     explain(
         figure,
@@ -134,6 +134,32 @@ def erased_scores(table: pd.DataFrame) -> Figure:
         "know of the length, the domain and so on. At the place of the highest plain score; "
         "whiskers are 95 % intervals.",
         rows=pd.concat(drawn),
+        unit="texts",
+    )
+    return figure
+
+
+@styled
+def depth_intervals(table: pd.DataFrame) -> Figure:
+    """From which layer on the stream (or the first site) tells the labels, a panel per task."""
+    names = ("emergence", "saturation", "peak")
+    rows = select(table, metric=names, control="")
+    sites = list(dict.fromkeys(column(rows, "site")))
+    first = word(rows, "position")
+    shown = select(rows, site=STREAM if STREAM in sites else sites[0], position=first)
+    panels = groups(shown, ["task"])
+    figure, axes = facets(len(panels), columns=2, height=1.6)
+    for panel, (name, own) in zip(axes, panels, strict=True):
+        ordered = pd.concat([select(own, metric=one) for one in names])
+        _whiskers(panel, ordered, list(names))
+        panel.set_title(label(name))
+        panel.set_xlabel("layer")
+    explain(
+        figure,
+        title="From which layer on the stream tells it",
+        caption="Emergence: the first layer half-way from chance to the highest AUROC; saturation: "
+        "the first within 0.01 of it; peak: the highest. Whiskers: 95 % of the draws of scenarios.",
+        rows=shown,
         unit="texts",
     )
     return figure
@@ -171,7 +197,6 @@ def _whiskers(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     panel.errorbar(
         value, heights, xerr=[value - low, high - value], fmt="o", color=COLOURS[0], capsize=2.5
     )
-    panel.axvline(0.5, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)  # chance
     panel.set_yticks(heights, [label(name) for name in names])
-    panel.invert_yaxis()
+    panel.set_ylim(len(rows) - 0.5, -0.5)
     panel.grid(visible=False, axis="y")

@@ -11,6 +11,7 @@ from interp.reporting.formatting import label
 from interp.reporting.measure_curves import DEPTH
 from interp.reporting.select import (
     MEMORISED,
+    RANDOM_MODEL,
     best,
     column,
     groups,
@@ -100,6 +101,11 @@ def _probe_panel(
         if not drawn.faint and holds(scores, **known, site=word(line, "site")):
             control = select(scores, **known, site=word(line, "site"))
             curve(panel, control, x="depth", look=drawn, text=f"{site}, control task", line=":")
+        twin = known | {"control": RANDOM_MODEL}
+        if not drawn.faint and holds(scores, **twin, site=word(line, "site")):
+            untrained = select(scores, **twin, site=word(line, "site"))
+            name = f"{site}, random weights"
+            curve(panel, untrained, x="depth", look=drawn, text=name, line="--")
     chance(panel, 0.5, "chance 0.5")
     baselines = text_baselines_of(select(scores, task=task))
     told = "no text baseline in the table"

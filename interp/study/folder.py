@@ -83,12 +83,12 @@ class Study:
         self.settings = settings
         self.battery = battery
         self.chosen: dict[tuple[str, ...], tuple[Site, ...]] = {}
-        """The sites that a set of pairs (their ids) chose, so that they are chosen once."""
+        """The sites that a set of pairs (their ids) chose; they are chosen once."""
         self.captured = settings.captured(battery)
         """The texts that are captured: all of the battery, or those that the preset keeps."""
         self.targets = [target_of(name, self.captured.items) for name in settings.targets]
-        """The fields of these texts that probes read, too."""
         self._read: dict[tuple[Site, str], Activations] = {}
+        self.random_store: ActivationStore | None = None  # of `interp.study.control_model`
         self.beside: dict[str, TableRows] = {}
         """Rows of further tables that the stage at work leaves (`Stage.beside`)."""
 

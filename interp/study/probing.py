@@ -20,6 +20,7 @@ from interp.progress import track
 from interp.results import TableRow, TableRows
 from interp.sites import RESIDUAL_WIDE, Site
 from interp.study.conditions import FEWEST, evoking, scenarios_of
+from interp.study.control_model import beside_random
 from interp.study.folder import Study
 from interp.study.representation import sites_among
 from stimuli.battery import Stimulus
@@ -139,6 +140,9 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Sweep:
     )
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
+    if settings.control_model is not None:
+        with spread_by(settings.analyse_by):
+            swept.rows.extend(beside_random(study, task, items, sites, probed(study)))
     study.beside.setdefault(PREDICTIONS, []).extend(_predicted(swept, task, items, settings.probe))
     return swept
 

@@ -7,7 +7,7 @@ import pandas as pd
 from interp.reporting.baselines import NESTED, closest_words, text_baselines, text_baselines_of
 from interp.reporting.confusions import confusion_by_distance, confusion_matrix
 from interp.reporting.decisions import Number, Verdict, decide
-from interp.reporting.depth import first_layer, layer_claim
+from interp.reporting.depth import LATER_CLAIM, first_layer, later_emergence, layer_claim
 from interp.reporting.finding import (
     Caution,
     Compared,
@@ -22,6 +22,7 @@ from interp.reporting.formatting import interval, p_value
 from interp.reporting.graded import graded_findings
 from interp.reporting.measure_curves import (
     compression_curves,
+    depth_intervals,
     erased_scores,
     graded_curves,
     right_rank_curves,
@@ -97,7 +98,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         )
         if name in PROBE_TASKS:
             found += first_layer(table, baselines, found[-1])
-    return [*found, *graded_findings(table)]
+    return [*found, *later_emergence(table), *graded_findings(table)]
 
 
 def _of_ridge(n: int) -> str:
@@ -232,6 +233,15 @@ SECTION = Section(
             needs={"metric": "right_rank"},
         ),
         Drawing(
+            depth_intervals,
+            reading=(
+                "A wide whisker says that the curve is flat there: another draw of scenarios has "
+                "its peak elsewhere. Emergence moves least. Two tasks are compared in the table "
+                "(emergence_later), not by eye: their whiskers share scenarios."
+            ),
+            needs={"metric": "emergence"},
+        ),
+        Drawing(
             confusion_matrix,
             reading=(
                 "The diagonal is what the probe gets right. Beside it: which emotion is taken for "
@@ -252,6 +262,10 @@ SECTION = Section(
         ),
     ),
     findings=findings,
-    claims=(*map(claim_of, PROBE_TASKS), *(layer_claim(does(task)) for task in PROBE_TASKS)),
+    claims=(
+        *map(claim_of, PROBE_TASKS),
+        *(layer_claim(does(task)) for task in PROBE_TASKS),
+        LATER_CLAIM,
+    ),
     cautions=cautions,
 )
