@@ -124,7 +124,8 @@ def test_the_choices_read_from_source_are_those_of_the_imported_tables() -> None
         for name, option in options_of(StudyOptions).items()
         if isinstance(option.about.choices, str)
     }
-    assert set(tables) == {"probe", "direction", "ablate_with", "attribute_with", "judge"}
+    probes = {"probe", "beside", "graded_probe"}
+    assert set(tables) == probes | {"direction", "ablate_with", "attribute_with", "judge"}
     code = (
         "import sys, importlib; from interp.lazy import keys_of; found = {}\n"
         f"for name, table in {tables}.items():\n"

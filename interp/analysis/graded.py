@@ -33,7 +33,8 @@ MOST_LEVELS = 12
 _LARGEST = 1 - 1e-9  # of a correlation, on the scale of arctanh
 
 Columns = Float[np.ndarray, "row axis"]
-FitNumbers = Callable[[Columns, Float[np.ndarray, " row"], Columns, Mapping[str, float]], Any]
+OtherColumns = Float[np.ndarray, "other axis"]
+FitNumbers = Callable[..., Float[np.ndarray, " _"]]
 """(training rows, their values, other rows, setting) -> a number for each of the other rows."""
 
 
@@ -46,7 +47,10 @@ class NumberProbe:
 
 
 def fit_ridge(
-    train: Columns, values: Float[np.ndarray, " row"], other: Columns, setting: Mapping[str, float]
+    train: Columns,
+    values: Float[np.ndarray, " row"],
+    other: OtherColumns,
+    setting: Mapping[str, float],
 ) -> Float[np.ndarray, " other"]:
     """What ridge regression tells of the rows `other`; `penalty` is per training row."""
     centre, level = train.mean(axis=0), float(values.mean())
@@ -62,7 +66,10 @@ def fit_ridge(
 
 
 def fit_ordinal(
-    train: Columns, values: Float[np.ndarray, " row"], other: Columns, setting: Mapping[str, float]
+    train: Columns,
+    values: Float[np.ndarray, " row"],
+    other: OtherColumns,
+    setting: Mapping[str, float],
 ) -> Float[np.ndarray, " other"]:
     """The value that proportional odds expect of the rows `other`.
 

@@ -132,11 +132,8 @@ class Study:
             with suppress(BusyError), locked(activations / LOCK):
                 (activations / LOCK).unlink()
         self.locks.remove()
-        for folder in (
-            self.tables,
-            activations,
-            *(path for path in self._made if path == self.out),
-        ):
+        mine = [path for path in self._made if path == self.out]
+        for folder in (self.tables, activations, *mine):
             with suppress(OSError):  # it holds something of somebody else's, or is not there
                 folder.rmdir()
 
