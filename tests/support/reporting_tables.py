@@ -595,8 +595,9 @@ def shared(one: str, other: str, value: float) -> list[dict]:
 
 
 MAKERS = {
-    "probes": probes, "probe_predictions": probe_predictions, "transfer": transfer, "persistence": persistence, "directions": directions,
-    "cosines": cosines, "geometry": geometry, "patching": patching, "attribution": attribution,
+    "probes": probes, "probe_predictions": probe_predictions, "transfer": transfer,
+    "persistence": persistence, "directions": directions, "cosines": cosines,
+    "geometry": geometry, "patching": patching, "attribution": attribution,
     "contributions": contributions, "ablation": ablation, "circuit": circuit, "steering": steering,
 }  # fmt: skip
 
