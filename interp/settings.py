@@ -218,7 +218,7 @@ class StudyOptions:
             "What else is measured of each probe, several between commas: mdl (how short a code "
             "its labels have), erased (its score where each nuisance is erased), rank (of the "
             "right class), depth (from which layer on). Unsaid, nothing.",
-            choices="interp.analysis.beside:BESIDE",
+            choices="interp.analysis.beside:BESIDE_PROBES",
             several=True,
         ),
     )

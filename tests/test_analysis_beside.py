@@ -8,7 +8,7 @@ import pytest
 from interp.analysis import probes
 from interp.analysis.beside import ProbedPlace as Place
 from interp.analysis.beside import beside_named, compression_rows, erased_rows, rank_rows
-from interp.analysis.confusions import confusion_rows, text_rows
+from interp.analysis.confusions import confusion_rows, told_rows
 from interp.analysis.control_models import control_model_rows
 from interp.analysis.depths import depth_rows, depths_of, later_rows, layer_scores
 from interp.analysis.design import Design
@@ -45,9 +45,13 @@ def test_labels_that_are_read_have_a_short_code_and_others_none() -> None:
     assert nothing["value"] < 1.02
     assert nothing["ci_low"] < 1
     # what is drawn for a scenario is remembered where its texts look alike
-    alike, own = (compression_rows(place_of(rows_with(1.0, shared=s, d=60)))[1] for s in (9.0, 0.0))
-    assert alike["control"] == "memorisation"
-    assert alike["ci_low"] > 1 > own["ci_low"]
+    groups = np.repeat(np.arange(20), 4)
+    task = prepare("t", Design.infer(Y, groups), n_perm=9)
+    noise = np.random.default_rng(1).normal(size=(80, 30))
+    alike = 9.0 * np.random.default_rng(2).normal(size=(20, 30))[groups] + noise
+    drawn, none = (compression_rows(place_of(x, task))[1] for x in (alike, noise))
+    assert drawn["control"] == "memorisation"
+    assert drawn["value"] > 1.3 > 1.05 > none["value"]
 
 
 def test_a_code_costs_what_each_block_says_of_the_next() -> None:
@@ -107,7 +111,9 @@ def test_depths_are_where_they_were_planted_and_compared_by_scenario() -> None:
     assert later["emergence_later"]["value"] == rows["emergence"]["value"]
     assert later["emergence_later"]["ci_low"] > 0
     assert later["emergence_later"]["p"] < 0.01
-    (same,) = [row for row in later_rows(sooner, sooner) if row["metric"] == "emergence_later"]
+    (again,) = layer_scores(places, told)  # the same scenarios are drawn
+    same = {row["metric"]: row for row in later_rows(found, again)}["peak_later"]
+    assert rows["peak"]["ci_low"] < rows["peak"]["ci_high"]
     assert (same["value"], same["ci_low"], same["ci_high"], same["p"]) == (0, 0, 0, 1)
     assert not list(later_rows(found, sooner._replace(layers=(0, 1, 2, 5))))
     assert layer_scores(places[:1], told[:1]) == []
@@ -145,7 +151,7 @@ def test_near_emotions_that_are_confused_are_found_and_far_ones_are_not() -> Non
 
 def test_what_was_told_of_each_text_is_kept() -> None:
     told = told_of([[0.2, 0.8], [0.6, 0.4]], ["a", "a"], ("a", "b"))
-    one, other = text_rows(told, ["t1", "t2"])
+    one, other = told_rows(told, ["t1", "t2"])
     assert (one["text"], one["emotion"], one["target"], one["value"]) == ("t1", "a", "b", 0.2)
     assert (other["target"], other["rank"], other["n"], other["scenario"]) == ("a", 1.0, 1, "1")
 

@@ -303,7 +303,7 @@ def test_a_probe_that_does_not_converge_is_warned_of(monkeypatch: pytest.MonkeyP
     usual = probes.PROBES["scikit_logistic"]
     hurried = replace(usual, make=lambda seed: usual.make(seed).set_params(max_iter=1))
     monkeypatch.setitem(probes.PROBES, "scikit_logistic", hurried)
-    monkeypatch.setattr(grid_logistic, "MOST_STEPS", 1)
+    monkeypatch.setattr(grid_logistic, "MOST_GRID_STEPS", 1)
     x, y, groups = twins(20, 5, 1.0, 15)
     for probe in ("logistic", "scikit_logistic"):
         told = probes.cross_validate(x, y, groups, folds=grouped_folds(y, groups), probe=probe)

@@ -20,7 +20,7 @@ from interp.errors import UsageError
 from interp.shares import share_difference
 from interp.stats import Estimate, Labels, codes, jackknife, mean_of
 
-ORDERS = 4
+CODE_ORDERS = 4
 """Orders of the scenarios over which a code length is averaged."""
 
 
@@ -46,7 +46,7 @@ def compression_rows(place: ProbedPlace) -> list[dict[str, Any]]:
 
     Scenarios come in blocks, each as large as all before it (`prefix_folds`). A label of the first
     block costs log2 K bits, one of a later block -log2 p, by the probe that was fitted on all
-    before it; the mean of `ORDERS` orders of the scenarios. Labels drawn at random come text by
+    before it; the mean of `CODE_ORDERS` orders of the scenarios. Labels drawn at random come text by
     text, so that they can be remembered. 1 says that nothing was learned, and less that what was
     learned misled. Intervals leave scenarios out, wider by what folds share, and wider again by
     `UNKNOWN_INFLATION`: how sure a probe is of itself varies with what it was fitted on, too. Voita
@@ -63,7 +63,9 @@ def compression_rows(place: ProbedPlace) -> list[dict[str, Any]]:
 
 def _compression(place: ProbedPlace, y: np.ndarray, *, drawn: bool = False) -> Estimate:
     order = np.arange(len(y)) if drawn else place.groups
-    bits = np.mean([_bits(place, y, order, seed=place.seed + at) for at in range(ORDERS)], axis=0)
+    bits = np.mean(
+        [_bits(place, y, order, seed=place.seed + at) for at in range(CODE_ORDERS)], axis=0
+    )
     uniform = np.log2(len(np.unique(y)))
 
     def shorter(weights: Float[np.ndarray, "draw item"]) -> Float[np.ndarray, " draw"]:
@@ -145,10 +147,10 @@ AT_A_PLACE: dict[str, Callable[[ProbedPlace], list[dict[str, Any]]]] = {
 }
 """What is measured at every place, by name."""
 
-DEPTHS = "depth"
+OVER_LAYERS = "depth"
 """What is measured over the layers of a site (`interp.analysis.depths`)."""
 
-BESIDE: dict[str, str] = {
+BESIDE_PROBES: dict[str, str] = {
     "mdl": "how short a code the labels have by the probe",
     "erased": "the score where each nuisance is erased",
     "rank": "the rank of the right class",
@@ -162,6 +164,8 @@ def beside_named(names: str | None) -> tuple[str, ...]:
     """The names between commas; raises `UsageError` for an unknown one."""
     asked = tuple(one.strip() for one in (names or "").split(",") if one.strip())
     for name in asked:
-        if name not in BESIDE:
-            raise UsageError(f"nothing is called {name!r}: choose among {', '.join(BESIDE)}.")
+        if name not in BESIDE_PROBES:
+            raise UsageError(
+                f"nothing is called {name!r}: choose among {', '.join(BESIDE_PROBES)}."
+            )
     return asked

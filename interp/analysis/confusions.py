@@ -22,7 +22,7 @@ NEAR = "confused_near"
 """The metric of how confusions go with distance."""
 
 
-def text_rows(told: Predictions, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+def told_rows(told: Predictions, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     """A row of each tested text: the probability of its own class (`emotion`), the class that the
     probe said (`target`), the rank of the right one, the text's id, its scenario and its fold.
     """

@@ -33,7 +33,7 @@ def check_features(
 
     Raises `DataError` (lengths differ, not finite, all zero) and `StatisticsError` (one class).
     """
-    check_rows(x, len(y))
+    check_finite_rows(x, len(y))
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:
         raise StatisticsError(
@@ -53,7 +53,7 @@ def check_features(
     return found
 
 
-def check_rows(x: Float[np.ndarray, "item feature"], n: int) -> None:
+def check_finite_rows(x: Float[np.ndarray, "item feature"], n: int) -> None:
     """Raise `DataError` unless `x` has `n` rows, all finite and not all zero."""
     if len(x) != n:
         raise DataError(

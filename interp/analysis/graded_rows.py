@@ -14,7 +14,7 @@ from jaxtyping import Float
 from interp.analysis.baselines import BASELINES, Lexicons
 from interp.analysis.controls import Null, ridge_agreement
 from interp.analysis.design import Design
-from interp.analysis.features import FoldFeatures, check_rows
+from interp.analysis.features import FoldFeatures, check_finite_rows
 from interp.analysis.folds import Folds, fold_of, graded_folds
 from interp.analysis.graded import (
     Graded,
@@ -125,7 +125,7 @@ def graded_rows(
 
 def _at_place(place: SiteRows, *, task: GradedTask, probe: str) -> _Place:
     where, x = place
-    check_rows(x, len(task.values))
+    check_finite_rows(x, len(task.values))
     features = FoldFeatures(x)
     told = predict_numbers(
         lambda fold: features.of(fold, turned=True),

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from interp.analysis.many_logistic import FLAT_ENOUGH
 
-MOST_STEPS = 1000
+MOST_GRID_STEPS = 1000
 _REMEMBERED = 8
 _ENOUGH = 1e-4
 """The share of the promised descent that a step must bring (Armijo 1966)."""
@@ -123,7 +123,7 @@ def _minimise(problems: _Problems) -> tuple[Float[np.ndarray, "problem out axis"
     losses, level = problems.losses(found, scores)
     state = _State(found.copy(), scores, losses, problems.slopes(found, scores, level))
     steps = _Steps(state.slopes)
-    for _ in range(MOST_STEPS):
+    for _ in range(MOST_GRID_STEPS):
         steep = np.abs(state.slopes).max(axis=(1, 2)) > FLAT_ENOUGH * n[left]
         if not steep.all():
             found[left] = state.weights

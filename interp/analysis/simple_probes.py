@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from interp.stats import codes
 
-Rows = Float[np.ndarray, "row axis"]
+ProbeRows = Float[np.ndarray, "row axis"]
 
 
 class MeanDifference(ClassifierMixin, BaseEstimator):
@@ -23,7 +23,7 @@ class MeanDifference(ClassifierMixin, BaseEstimator):
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
 
-    def fit(self, z: Rows, y: Shaped[np.ndarray, " row"]) -> "MeanDifference":
+    def fit(self, z: ProbeRows, y: Shaped[np.ndarray, " row"]) -> "MeanDifference":
         """Learn the means of the classes of `y`."""
         self.classes_, code = np.unique(y), codes(y)
         counts = np.bincount(code)
@@ -33,7 +33,7 @@ class MeanDifference(ClassifierMixin, BaseEstimator):
         self.shares_ = counts / len(code)
         return self
 
-    def predict_proba(self, z: Rows) -> Float[np.ndarray, "row class"]:
+    def predict_proba(self, z: ProbeRows) -> Float[np.ndarray, "row class"]:
         """The probability of each class for each row."""
         near = z @ self.means_.T - (self.means_**2).sum(axis=1) / 2
         odds = self.scale * near / self.spread_ + np.log(self.shares_)
@@ -49,13 +49,13 @@ class Neighbours(ClassifierMixin, BaseEstimator):
     def __init__(self, k: float = 15.0) -> None:
         self.k = k
 
-    def fit(self, z: Rows, y: Shaped[np.ndarray, " row"]) -> "Neighbours":
+    def fit(self, z: ProbeRows, y: Shaped[np.ndarray, " row"]) -> "Neighbours":
         """Keep the rows with their classes."""
         self.classes_, code = np.unique(y), codes(y)
         self.rows_, self.member_ = z, np.eye(len(self.classes_))[code]
         return self
 
-    def predict_proba(self, z: Rows) -> Float[np.ndarray, "row class"]:
+    def predict_proba(self, z: ProbeRows) -> Float[np.ndarray, "row class"]:
         """The probability of each class for each row."""
         k = min(int(self.k), len(self.rows_))
         # |z|^2 is the same for all training rows, so that it orders none.

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from interp.analysis.baselines import Lexicons, baseline_rows, predict_texts
-from interp.analysis.beside import AT_A_PLACE, DEPTHS, ProbedPlace
+from interp.analysis.beside import AT_A_PLACE, OVER_LAYERS, ProbedPlace
 from interp.analysis.controls import (
     Null,
     inner_correlations,
@@ -130,7 +130,7 @@ def probe_rows(
 
     `control` adds the row of what the probe can learn by heart, marked "memorisation"; `nuisances`
     (name -> a label per item) add rows marked "nuisance", with the name under `target`; `beside`
-    names what else is measured (`beside.BESIDE`). `p` stands on the AUROC's row and is that of
+    names what else is measured (`beside.BESIDE_PROBES`). `p` stands on the AUROC's row and is that of
     `permutation_null` (`P_OF_RIDGE`). Raises as `cross_validate`.
     """
     features = FoldFeatures(x)
@@ -194,7 +194,7 @@ def probe_sites(
     if not nulls:
         raise StatisticsError("a sweep needs at least one site.")
     of_largest = _correct(rows, nulls)
-    depths = layer_scores(places, told, seed=task.seed) if DEPTHS in beside else []
+    depths = layer_scores(places, told, seed=task.seed) if OVER_LAYERS in beside else []
     for row in (row for one in depths for row in depth_rows(one)):
         rows.append({**_UNTESTED, "control": "", **row, "task": task.name, "method": probe})
     chosen = choose_places(np.array(inner))

@@ -104,8 +104,8 @@ def _probe_panel(
         twin = known | {"control": RANDOM_MODEL}
         if not drawn.faint and holds(scores, **twin, site=word(line, "site")):
             untrained = select(scores, **twin, site=word(line, "site"))
-            name = f"{site}, random weights"
-            curve(panel, untrained, x="depth", look=drawn, text=name, line="--")
+            text = f"{site}, random weights"
+            curve(panel, untrained, x="depth", look=drawn, text=text, line="--")
     chance(panel, 0.5, "chance 0.5")
     baselines = text_baselines_of(select(scores, task=task))
     told = "no text baseline in the table"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from interp.analysis.beside import beside_named
-from interp.analysis.confusions import confusion_rows, text_rows
+from interp.analysis.confusions import confusion_rows, told_rows
 from interp.analysis.depths import later_rows
 from interp.analysis.graded_rows import graded_rows, prepare_graded
 from interp.analysis.questions import answer, cells, lexicons, reception, task_of
@@ -154,7 +154,7 @@ def _predicted(
     if swept.told is None:
         return
     common = {"task": task.name, "method": probe, **swept.place}
-    for row in text_rows(swept.told, [item.id for item in items]):
+    for row in told_rows(swept.told, [item.id for item in items]):
         yield {**common, **row}
     if len(swept.told.classes) > 2:
         for row in confusion_rows(swept.told, seed=task.seed):
