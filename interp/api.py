@@ -87,9 +87,9 @@ def probe(
     """A probe of every recorded site that is as wide as the stream, on scenarios held out.
 
     Beside it, on the same folds: the text baselines, what the probe learns by heart, nuisances, and
-    p; and what `beside` names (`interp.analysis.beside.BESIDE_PROBES`). `question`: `reception` (affective
-    or neutral?), `categorisation` (which emotion?), or a field of the texts (`intensity`,
-    `appraisal.agent`). One that holds numbers or steps is read by a probe of
+    p; and what `beside` names (`interp.analysis.beside.BESIDE_PROBES`). `question`: `reception`
+    (affective or neutral?), `categorisation` (which emotion?), or a field of the texts
+    (`intensity`, `appraisal.agent`). One that holds numbers or steps is read by a probe of
     `interp.analysis.graded.GRADED`, by ridge if none is named. `battery` is the one that was
     recorded, or a part of it. What `interp run` calls `probes`. Raises `UsageError` for another
     probe or no such site, and as `interp.analysis.questions` and `interp.analysis.targets`.

@@ -46,8 +46,8 @@ def compression_rows(place: ProbedPlace) -> list[dict[str, Any]]:
 
     Scenarios come in blocks, each as large as all before it (`prefix_folds`). A label of the first
     block costs log2 K bits, one of a later block -log2 p, by the probe that was fitted on all
-    before it; the mean of `CODE_ORDERS` orders of the scenarios. Labels drawn at random come text by
-    text, so that they can be remembered. 1 says that nothing was learned, and less that what was
+    before it; the mean of `CODE_ORDERS` orders. Labels drawn at random come text by text, so that
+    they can be remembered. 1 says that nothing was learned, and less that what was
     learned misled. Intervals leave scenarios out, wider by what folds share, and wider again by
     `UNKNOWN_INFLATION`: how sure a probe is of itself varies with what it was fitted on, too. Voita
     & Titov (2020). Raises as `prefix_folds`.

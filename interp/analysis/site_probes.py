@@ -130,8 +130,8 @@ def probe_rows(
 
     `control` adds the row of what the probe can learn by heart, marked "memorisation"; `nuisances`
     (name -> a label per item) add rows marked "nuisance", with the name under `target`; `beside`
-    names what else is measured (`beside.BESIDE_PROBES`). `p` stands on the AUROC's row and is that of
-    `permutation_null` (`P_OF_RIDGE`). Raises as `cross_validate`.
+    names what else is measured (`beside.BESIDE_PROBES`). `p` stands on the AUROC's row and is that
+    of `permutation_null` (`P_OF_RIDGE`). Raises as `cross_validate`.
     """
     features = FoldFeatures(x)
     predictions = cross_validate(features, task.y, task.groups, folds=task.folds, probe=probe)
