@@ -16,6 +16,7 @@ from interp.reporting.select import (
     numeral,
     select,
     square,
+    with_values,
     word,
 )
 from interp.reporting.style import COLOURS, explain, facets, styled
@@ -55,7 +56,7 @@ def confusion_matrix(table: pd.DataFrame) -> Figure:
 @styled
 def confusion_by_distance(table: pd.DataFrame) -> Figure:
     """How often two emotions are confused against their distance, a panel per question."""
-    rows = select(table, metric="confusion")
+    rows = with_values(select(table, metric="confusion"))
     rows = rows[column(rows, "emotion") != column(rows, "target")]
     theory = next((one for one in _THEORIES if f"distance_{one}" in rows), None)
     if theory is None:

@@ -18,6 +18,7 @@ from interp.reporting.select import (
     holds,
     numeral,
     select,
+    with_values,
     word,
 )
 from interp.reporting.style import (
@@ -143,7 +144,7 @@ def erased_scores(table: pd.DataFrame) -> Figure:
 def depth_intervals(table: pd.DataFrame) -> Figure:
     """From which layer on the stream (or the first site) tells the labels, a panel per task."""
     names = ("emergence", "saturation", "peak")
-    rows = select(table, metric=names, control="")
+    rows = with_values(select(table, metric=names, control=""))
     sites = list(dict.fromkeys(column(rows, "site")))
     first = word(rows, "position")
     shown = select(rows, site=STREAM if STREAM in sites else sites[0], position=first)
