@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from interp import study
+from interp.analysis.beside import beside_named
 from interp.analysis.emotion_directions import (
     TwinRows,
     fit_emotion,
@@ -20,8 +21,10 @@ from interp.analysis.emotion_directions import (
     saturated_sites,
     usual_layer,
 )
-from interp.analysis.questions import QUESTIONS, answer, cells, reception, task_of
+from interp.analysis.graded_rows import graded_rows, prepare_graded
+from interp.analysis.questions import QUESTIONS, answer, cells, lexicons, reception, task_of
 from interp.analysis.refits import SiteRows
+from interp.analysis.targets import target_of, without_rare
 from interp.capture import ActivationStore, capture
 from interp.capture.options import Options
 from interp.causal.ablation import ablating
@@ -35,7 +38,7 @@ from interp.causal.patching import patch_pairs
 from interp.causal.ranked_parts import Counts, ranked_rows
 from interp.causal.readout import Readout
 from interp.chance import draws_for
-from interp.defaults import ATTRIBUTE_WITH, DIRECTION, PATH_STEPS, PROBE
+from interp.defaults import ATTRIBUTE_WITH, DIRECTION, GRADED_PROBE, PATH_STEPS, PROBE
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.readouts import readout_for
@@ -78,25 +81,44 @@ def probe(
     *,
     question: str = "reception",
     probe: str = PROBE,
+    beside: str | None = None,
     folds: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """A linear probe of every recorded site that is as wide as the stream, on scenarios held out.
+    """A probe of every recorded site that is as wide as the stream, on scenarios held out.
 
     Beside it, on the same folds: the text baselines, what the probe learns by heart, nuisances, and
-    p. `question`: `reception` (affective or neutral?) or `categorisation` (which emotion?).
-    `battery` is the one that was recorded, or a part of it. What `interp run` calls `probes`.
-    Raises `UsageError` for another question or no such site, and as `interp.analysis.questions`.
+    p; and what `beside` names (`interp.analysis.beside.BESIDE_PROBES`). `question`: `reception`
+    (affective or neutral?), `categorisation` (which emotion?), or a field of the texts
+    (`intensity`, `appraisal.agent`). One that holds numbers or steps is read by a probe of
+    `interp.analysis.graded.GRADED`, by ridge if none is named. `battery` is the one that was
+    recorded, or a part of it. What `interp run` calls `probes`. Raises `UsageError` for another
+    probe or no such site, and as `interp.analysis.questions` and `interp.analysis.targets`.
     """
-    if question not in QUESTIONS:
-        raise UsageError(f"unknown question {question!r}: ask one of {', '.join(QUESTIONS)}.")
-    items, labels = _asked(question, store, battery)
+    measured = beside_named(beside)
+    if question in QUESTIONS:
+        items, labels = _asked(question, store, battery)
+    else:
+        there = [item for item in battery.items if item.id not in store.quarantined]
+        target = without_rare(target_of(question, there), folds=folds)
+        items, labels = list(target.items), target.words
+        if target.is_graded:
+            graded = prepare_graded(
+                question, target.numbers, target.groups, n_splits=folds, seed=seed
+            )
+            rows = graded_rows(
+                lambda: _activations(store, items),
+                graded,
+                [item.text for item in items],
+                probe=GRADED_PROBE if probe == PROBE else probe,
+                lexicons=lexicons(),
+            )
+            return _read_frame(rows, store, battery, seed)
     task = task_of(question, items, labels, folds=folds, seed=seed)
-    swept = answer(task, items, lambda: _activations(store, items), probe=probe)
+    swept = answer(task, items, lambda: _activations(store, items), probe=probe, beside=measured)
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
-    model = store.provenance["model"]
-    return _frame(swept.rows, model, battery, seed=seed, n_layers=store.provenance.get("n_layers"))
+    return _read_frame(swept.rows, store, battery, seed)
 
 
 def direction(
@@ -337,6 +359,14 @@ def _orders(
         own = EmotionTwins(emotion, twins[mine], pairs.of(emotion).groups)
         listed[emotion] = order_components(model, activations, own, one)
     return listed
+
+
+def _read_frame(
+    rows: Sequence[Mapping[str, Any]], store: ActivationStore, battery: Battery, seed: int
+) -> pd.DataFrame:
+    """Rows that were read in a store as a table."""
+    model, n_layers = store.provenance["model"], store.provenance.get("n_layers")
+    return _frame(rows, model, battery, seed=seed, n_layers=n_layers)
 
 
 def _frame(

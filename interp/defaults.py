@@ -3,6 +3,9 @@
 PROBE = "logistic"
 """A key of `interp.analysis.probes.PROBES`."""
 
+GRADED_PROBE = "ridge"
+"""A key of `interp.analysis.graded.GRADED`."""
+
 DIRECTION = "paired"
 """A key of `interp.analysis.methods.DIRECTIONS`."""
 

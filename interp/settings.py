@@ -16,6 +16,7 @@ from interp.defaults import (
     ATTRIBUTE_WITH,
     CORES,
     DIRECTION,
+    GRADED_PROBE,
     PATCH_CONTROLS,
     PATCH_METRICS,
     PATCH_MODES,
@@ -217,6 +218,39 @@ class StudyOptions:
         default=PROBE,
         metadata=about(
             "What reads the emotion from activations.", choices="interp.analysis.probes:PROBES"
+        ),
+    )
+    beside: str | None = field(
+        default=None,
+        metadata=about(
+            "What else is measured of each probe, several between commas: mdl (how short a code "
+            "its labels have), erased (its score where each nuisance is erased), rank (of the "
+            "right class), depth (from which layer on). Unsaid, nothing.",
+            choices="interp.analysis.beside:BESIDE_PROBES",
+            several=True,
+        ),
+    )
+    targets: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "Fields of the texts that probes read, too, such as intensity,appraisal.agent: numbers "
+            "and steps by the graded probe, other words as classes.",
+            parse=split,
+        ),
+    )
+    graded_probe: str = field(
+        default=GRADED_PROBE,
+        metadata=about(
+            "What reads a field that holds numbers or steps.",
+            choices="interp.analysis.graded:GRADED",
+        ),
+    )
+    control_model: str | None = field(
+        default=None,
+        metadata=about(
+            "A further model that the same probes read: random, of the same shape with random "
+            "weights. All texts are captured once more. Unsaid, none.",
+            choices=("random",),
         ),
     )
     direction: str = field(

@@ -37,7 +37,13 @@ class StageCommand(NamedTuple):
 
 STAGES = (
     Stage("capture", "representation.capture", "capture"),
-    Stage("probes", "representation.probes", "probe", asks=("reception", "categorisation")),
+    Stage(
+        "probes",
+        "probing.probes",
+        "probe",
+        asks=("reception", "categorisation"),
+        beside=("probe_predictions",),
+    ),
     Stage("transfer", "transfer.transfer", "transfer", asks=("transfer",)),
     Stage("persistence", "persistence.persistence", "persistence", asks=("reception",)),
     Stage("directions", "representation.directions", "directions", asks=("directions",)),
@@ -60,7 +66,16 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
     ),
     "probe": StageCommand(
         "Linear probes beside text baselines and a control task.",
-        uses=("folds", "probe", "analyse_by", "seed"),
+        uses=(
+            "folds",
+            "probe",
+            "beside",
+            "targets",
+            "graded_probe",
+            "control_model",
+            "analyse_by",
+            "seed",
+        ),
         example="--probe lda",
     ),
     "transfer": StageCommand(

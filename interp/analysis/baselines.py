@@ -186,9 +186,7 @@ def _read(
     prepare: Prepare, y: Labels, groups: Labels, *, folds: Folds, parts: Labels | None = None
 ) -> Predictions:
     grids = [READER.grid] * len(folds)
-    return predict_folds(
-        prepare, y, groups, folds=folds, make=READER.make, grids=grids, parts=parts
-    )
+    return predict_folds(prepare, y, groups, folds=folds, kind=READER, grids=grids, parts=parts)
 
 
 def _lexicon(lexicons: Lexicons, name: str) -> Sequence[str]:
@@ -233,6 +231,11 @@ def _weighted(counts: sparse.csr_array, fold: Fold, *, tfidf: bool) -> sparse.cs
     kept = sparse.csr_array(kept.multiply(weight))
     length = np.sqrt(np.asarray(kept.multiply(kept).sum(axis=1)).ravel())
     return sparse.csr_array(sparse.diags_array(1 / np.where(length > 0, length, 1)) @ kept)
+
+
+def turned_rows(rows: Features, fold: Fold) -> Float[np.ndarray, "item feature"]:
+    """Features that are not sparse: those that are, as coordinates along the training rows."""
+    return rows if isinstance(rows, np.ndarray) else _coordinates(rows, fold)
 
 
 def _coordinates(rows: sparse.csr_array, fold: Fold) -> Float[np.ndarray, "item feature"]:

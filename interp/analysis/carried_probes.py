@@ -56,7 +56,7 @@ def carried_auroc(
         np.tile(np.asarray(y), 2),
         np.tile(np.asarray(groups), 2),
         folds=twice,
-        make=kind.make,
+        kind=kind,
         grids=[(kind.grid[len(kind.grid) // 2],)] * len(folds),
         parts=parts,
     )

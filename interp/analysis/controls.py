@@ -121,6 +121,18 @@ def ridge_correlation(
     return total / len(classes)
 
 
+def ridge_agreement(
+    x: Float[np.ndarray, "item feature"],
+    values: Float[np.ndarray, "draw item"],
+    train: Int[np.ndarray, " _"],
+    test: Int[np.ndarray, " _"],
+) -> Float[np.ndarray, " draw"]:
+    """`ridge_correlation` with a number per item, in the place of a label: one row per draw."""
+    learned = values[:, train]
+    scores = ridge_reader(x[train], x[test])(learned - learned.mean(axis=1, keepdims=True))
+    return _correlation(scores, values[:, test])
+
+
 def memorisation(
     x: Float[np.ndarray, "item feature"], task: Predictions, *, probe: str = PROBE, seed: int = 0
 ) -> list[dict[str, Any]]:
@@ -218,9 +230,9 @@ def ridge_hat(
     z, held = standardise(train), standardise(test)
     penalty = RIDGE * len(z)
     if z.shape[1] <= len(z):
-        hat = held @ np.linalg.solve(z.T @ z + penalty * np.eye(z.shape[1]), z.T)
+        hat = held @ cho_solve(cho_factor(z.T @ z + penalty * np.eye(z.shape[1])), z.T)
     else:
-        hat = np.linalg.solve(z @ z.T + penalty * np.eye(len(z)), z @ held.T).T
+        hat = cho_solve(cho_factor(z @ z.T + penalty * np.eye(len(z))), z @ held.T).T
     return hat.astype(np.float32)
 
 

@@ -75,17 +75,34 @@ def influences(
     part: Int[np.ndarray, " item"],
 ) -> Float[np.ndarray, "part block block"]:
     """`influence` on the tested rows of each part, which are numbered from 0."""
-    n_blocks = int(block.max()) + 1
-    scores = np.zeros((int(part.max()) + 1, n_blocks, n_blocks))
     member = np.asarray(y)[:, None] == np.unique(y)
     coded = member - member[train].mean(axis=0)
+    if coded.shape[1] == 2:  # the second of two classes mirrors the first
+        return 2 * taught(z, coded[:, :1], block, train, test, part=part)
+    return taught(z, coded, block, train, test, part=part)
+
+
+def taught(
+    z: Features,
+    coded: Float[np.ndarray, "item target"],
+    block: Int[np.ndarray, " item"],
+    train: Int[np.ndarray, " _"],
+    test: Int[np.ndarray, " _"],
+    *,
+    part: Int[np.ndarray, " item"],
+) -> Float[np.ndarray, "part block block"]:
+    """`influences` of the ridge probe of each of several numbers, from which the mean over the
+    training rows is taken off; summed over them.
+    """
+    n_blocks = int(block.max()) + 1
+    scores = np.zeros((int(part.max()) + 1, n_blocks, n_blocks))
     join = _ridge(z[train])
     for label in coded.T:
-        taught = _block_sums(label[train], block[train], n_blocks) @ z[train]
+        learned = _block_sums(label[train], block[train], n_blocks) @ z[train]
         for number in np.unique(part[test]).tolist():
             rows = test[part[test] == number]
             asked = _block_sums(label[rows], block[rows], n_blocks) @ z[rows]
-            scores[number] += join(asked, taught)
+            scores[number] += join(asked, learned)
     return scores
 
 

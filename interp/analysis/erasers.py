@@ -29,6 +29,18 @@ def fit_eraser(
 
     On the rows that it was fitted on no linear probe then does better than always giving the
     labels' shares, whatever its loss; on other rows it may. Erase inside the folds of a probe.
+    Raises as `erasing_map`.
+    """
+    projection, centre = erasing_map(x, labels)
+    names = tuple(str(one) for one in np.unique(np.asarray(labels)))
+    return Eraser(projection, centre, site, names, provenance or {})
+
+
+def erasing_map(
+    x: Float[np.ndarray, "item d_model"], labels: Labels
+) -> tuple[Float[np.ndarray, "d_model d_model"], Float[np.ndarray, " d_model"]]:
+    """The projection P and the centre c of x -> x - P (x - c), which erases `labels`.
+
     Raises `DataError` for rows that do not match or are not finite, `StatisticsError` for one
     label.
     """
@@ -54,5 +66,4 @@ def fit_eraser(
     left, size, _ = np.linalg.svd(whitened, full_matrices=False)
     span = left[:, size > 1e-8 * max(float(size[0]), 1e-30)]
     # P = W^(-1) (span span^T) W
-    projection = (basis * root) @ span @ (span.T @ (basis / root).T)
-    return Eraser(projection, centre, site, tuple(map(str, names)), provenance or {})
+    return (basis * root) @ span @ (span.T @ (basis / root).T), centre

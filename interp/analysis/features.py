@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy import sparse
+from scipy.linalg import lapack, solve_triangular
 
 from interp.analysis.folds import Fold
 from interp.errors import DataError, StatisticsError
@@ -32,18 +33,7 @@ def check_features(
 
     Raises `DataError` (lengths differ, not finite, all zero) and `StatisticsError` (one class).
     """
-    if len(x) != len(y):
-        raise DataError(
-            f"{len(x)} rows of features came with {len(y)} labels: one label belongs to every row."
-        )
-    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-    if len(bad):
-        raise DataError(
-            f"{len(bad)} rows of the features are not finite, first row {bad[0]}: quarantine the "
-            "pair or mend it."
-        )
-    if not x.any():
-        raise DataError("all features are zero: the hook at this site did not fire.")
+    check_finite_rows(x, len(y))
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2:
         raise StatisticsError(
@@ -61,6 +51,22 @@ def check_features(
             "the AUROC and the balanced accuracy."
         )
     return found
+
+
+def check_finite_rows(x: Float[np.ndarray, "item feature"], n: int) -> None:
+    """Raise `DataError` unless `x` has `n` rows, all finite and not all zero."""
+    if len(x) != n:
+        raise DataError(
+            f"{len(x)} rows of features came with {n} labels: one label belongs to every row."
+        )
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{len(bad)} rows of the features are not finite, first row {bad[0]}: quarantine the "
+            "pair or mend it."
+        )
+    if not x.any():
+        raise DataError("all features are zero: the hook at this site did not fire.")
 
 
 def features_of(
@@ -109,11 +115,18 @@ def in_span(
     these are no fewer than its features.
 
     A linear probe with a penalty on its squared weights has no weight outside that span, and scores
-    the same in these coordinates, of which there are at most as many as training rows.
+    the same in these coordinates, of which there are at most as many as training rows. By a
+    pivoted Cholesky factor of the rows' inner products.
     """
     if z.shape[1] <= len(train):
         return z
-    rows = z[train].astype(np.float64)
-    squares, axes = np.linalg.eigh(rows @ rows.T)
-    kept = squares > _SMALLEST_SQUARE * squares[-1]
-    return z @ (rows.T @ (axes[:, kept] / np.sqrt(squares[kept])))
+    rows, others = z[train].astype(np.float64), np.setdiff1d(np.arange(len(z)), train)
+    square = rows @ rows.T
+    least = _SMALLEST_SQUARE * float(square.diagonal().max())
+    factor, order, rank, _ = lapack.dpstrf(square, tol=least, lower=1)
+    told = np.empty((len(z), rank))
+    told[train[order - 1]] = np.tril(factor)[:, :rank]
+    known = order[:rank] - 1  # rows that no others add up to
+    inner = rows[known] @ z[others].T.astype(np.float64)
+    told[others] = solve_triangular(factor[:rank, :rank], inner, lower=True, check_finite=False).T
+    return told

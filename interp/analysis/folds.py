@@ -8,7 +8,7 @@ near chance.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from interp.analysis.stats import composition
 from interp.errors import DataError, StatisticsError, UsageError
@@ -94,6 +94,65 @@ def transfer_folds(
                 "folds."
             )
         folds.append(Fold(train, test, _inner(y, groups, train, seed)))
+    return folds
+
+
+def graded_folds(
+    values: Float[np.ndarray, " item"], groups: Labels, *, n_splits: int = 5, seed: int = 0
+) -> Folds:
+    """`grouped_folds` for a number per item: scenarios are dealt by thirds of their mean value.
+
+    Raises `StatisticsError` for a constant value, or for fewer than two scenarios a fold;
+    `UsageError` for `n_splits` < 2.
+    """
+    if n_splits < 2:
+        raise UsageError(f"n_splits is {n_splits}: cross-validation needs at least 2 folds.")
+    if not np.ptp(values):
+        raise StatisticsError("all values are the same: there is nothing to predict.")
+    group = numbered(groups)
+    n = int(group.max()) + 1
+    if n < 2 * n_splits:
+        raise StatisticsError(
+            f"{n_splits} folds of a graded target need {2 * n_splits} scenarios, and there are "
+            f"{n}: add scenarios, or use fewer folds."
+        )
+    means = np.bincount(group, weights=values) / np.bincount(group)
+    third = np.searchsorted(np.quantile(means, (1 / 3, 2 / 3)), means)[group]
+
+    def split(rows: RowNumbers, into: int) -> tuple[tuple[RowNumbers, RowNumbers], ...]:
+        dealt = _deal(third[rows], group[rows], into, seed)
+        return tuple((rows[train], rows[test]) for train, test in dealt)
+
+    whole = split(np.arange(len(group)), n_splits)
+    return [Fold(train, test, split(train, N_INNER)) for train, test in whole]
+
+
+def prefix_folds(y: Labels, groups: Labels, *, seed: int = 0, ungrouped: bool = False) -> Folds:
+    """Folds that train on the scenarios so far and test the next ones, of which there are as many:
+    a sixteenth of all, then an eighth, and so on.
+
+    Scenarios come at random, their kinds (`composition`) spread evenly. The first fold trains on
+    two scenarios of every class at least. Raises `StatisticsError` where that is more than half.
+    """
+    group, kind, labels = numbered(groups), composition(y, groups), np.asarray(y)
+    order = np.lexsort((np.random.default_rng(seed).random(len(kind)), kind))
+    within = np.arange(len(kind)) - np.searchsorted(kind[order], kind[order])
+    share = (within + 0.5) / np.bincount(kind)[kind[order]]
+    rank = np.empty(len(kind), dtype=np.int64)
+    rank[order[np.argsort(share, kind="stable")]] = np.arange(len(kind))
+    of_item = rank[group]
+    second = [np.sort(np.unique(of_item[labels == one]))[:2].max() for one in np.unique(labels)]
+    cut, n = max(len(kind) // 16, int(max(second)) + 1), len(kind)
+    if 2 * cut > n:
+        raise StatisticsError(
+            f"{cut} of {n} scenarios are needed to begin with two of every class: add scenarios."
+        )
+    folds = []
+    while cut < n:
+        train = np.flatnonzero(of_item < cut)
+        test = np.flatnonzero((of_item >= cut) & (of_item < 2 * cut))
+        folds.append(Fold(train, test, _inner(y, groups, train, seed), ungrouped))
+        cut *= 2
     return folds
 
 

@@ -61,7 +61,7 @@ def words_alone(told: Followed, texts: Sequence[str], lexicons: Lexicons) -> dic
             one.y,
             one.groups,
             folds=told.folds,
-            make=READER.make,
+            kind=READER,
             grids=[middle] * len(told.folds),
         )
         for name, prepare in BASELINES.items()

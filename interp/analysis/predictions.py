@@ -153,6 +153,17 @@ def _losses(predictions: Predictions) -> np.ndarray:
     return log_losses(predictions.probability, place)
 
 
+def right_ranks(predictions: Predictions) -> Float[np.ndarray, " item"]:
+    """The rank of each item's own class among all by probability, 1 the first; of classes that tie
+    the mean of their ranks.
+    """
+    own = np.searchsorted(np.array(predictions.classes), predictions.y)
+    mine = predictions.probability[np.arange(len(own)), own][:, None]
+    above = (predictions.probability > mine).sum(axis=1)
+    same = (predictions.probability == mine).sum(axis=1)
+    return np.asarray(1 + above + (same - 1) / 2)
+
+
 def log_losses(
     probability: Float[np.ndarray, "item class"], place: Int[np.ndarray, " item"]
 ) -> Float[np.ndarray, " item"]:

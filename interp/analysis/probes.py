@@ -24,8 +24,10 @@ from sklearn.linear_model import LogisticRegression
 from interp.analysis.dependence import blocks_of, influences
 from interp.analysis.features import Features, FoldFeatures, check_features
 from interp.analysis.folds import Fold, Folds, fold_of, straddling
+from interp.analysis.grid_logistic import GridFits, fit_grid
 from interp.analysis.many_logistic import fit_labellings
 from interp.analysis.predictions import Predictions, log_losses
+from interp.analysis.simple_probes import MeanDifference, Neighbours
 from interp.defaults import PROBE
 from interp.errors import StatisticsError, UsageError
 from interp.stats import Labels, numbered
@@ -52,23 +54,33 @@ class Probe:
     `grid` holds its settings among which inner folds choose; the middle one is used where the rows
     are too few to choose. `turns` says that its scores are the same in any orthonormal axes that
     span the training rows. `fit_many`, where there is one, fits many labellings together, as
-    `fit_labellings` does.
+    `fit_labellings` does; `fit_grid` all settings on all inner folds, as `grid_logistic.fit_grid`
+    does.
     """
 
     make: Callable[[int], Any]
     grid: Grid = ({},)
     turns: bool = False
     fit_many: Callable[..., Float[np.ndarray, "draw other class"]] | None = None
+    fit_grid: Callable[..., GridFits] | None = None
 
+
+_PENALTIES: Grid = ({"C": 0.01}, {"C": 0.1}, {"C": 1.0})
+_LOGISTIC = Probe(_logistic, _PENALTIES, turns=True, fit_many=fit_labellings)
+
+MOST_AT_ONCE = 2_000_000
+"""Numbers (rows times axes) up to which `fit_grid` is used: it keeps a copy of them per setting."""
 
 PROBES: dict[str, Probe] = {
-    "logistic": Probe(
-        _logistic,
-        ({"C": 0.01}, {"C": 0.1}, {"C": 1.0}),
-        turns=True,
-        fit_many=fit_labellings,
-    ),
+    "logistic": replace(_LOGISTIC, fit_grid=fit_grid),
+    "scikit_logistic": _LOGISTIC,  # the same, every fit by scikit-learn
     "lda": Probe(_lda),
+    "mean_difference": Probe(
+        lambda seed: MeanDifference(),
+        tuple({"scale": one} for one in (1.0, 10.0, 100.0, 1e3, 1e4)),
+        turns=True,
+    ),
+    "knn": Probe(lambda seed: Neighbours(), ({"k": 5.0}, {"k": 15.0}, {"k": 45.0}), turns=True),
 }
 """The probes by name; a study runs the one that `--probe` names."""
 
@@ -114,7 +126,7 @@ def cross_validate(
         y,
         groups,
         folds=folds,
-        make=kind.make,
+        kind=kind,
         grids=grids,
         parts=parts,
     )
@@ -127,12 +139,12 @@ def predict_folds(
     groups: Labels,
     *,
     folds: Folds,
-    make: Callable[[int], Any],
+    kind: Probe,
     grids: Sequence[Grid],
     parts: Labels | None = None,
 ) -> Predictions:
-    """Held-out predictions of the classifier `make(seed)`, one grid of settings a fold, on features
-    made fold by fold.
+    """Held-out predictions of a kind of probe, one grid of settings a fold, on features made fold
+    by fold.
 
     `prepare(fold)` returns the features of all items, having learned (a mean, a vocabulary) from
     the fold's training rows only. `parts` names a part for each item whose predictions are looked
@@ -146,8 +158,7 @@ def predict_folds(
     taught = np.zeros((int(part.max()) + 1, *(int(block.max()) + 1,) * 2))
     for fold, grid in zip(folds, grids, strict=True):
         z = prepare(fold)
-        setting = _choose(z, labels, fold, make, grid, found)
-        fitted = fit_predict(z, labels, (fold.train, fold.test), make, (setting,), found)[0]
+        setting, fitted = _fit_fold(z, labels, fold, kind, grid, found)
         probability[fold.test[:, None], np.searchsorted(classes, fitted.classes)] = (
             fitted.probability
         )
@@ -223,27 +234,76 @@ def _converges(estimator: Any, x: Features, y: np.ndarray) -> bool:
     return bool(ended)
 
 
+def _fit_fold(
+    z: Features, labels: np.ndarray, fold: Fold, kind: Probe, grid: Grid, found: set[str]
+) -> tuple[Mapping[str, float], Fitted]:
+    """The setting that a fold's inner folds choose, and what it gives the test rows."""
+    splits = [*(fold.inner if len(grid) > 1 else ()), (fold.train, fold.test)]
+    if _fits_at_once(z, labels, splits, kind):
+        told = _fit_at_once(z, labels, splits, kind, grid, found)
+        setting = _choose(labels, fold, grid, lambda number: told[number], found)
+        return grid[setting], told[-1][setting]
+    setting = _choose(
+        labels,
+        fold,
+        grid,
+        lambda number: fit_predict(z, labels, fold.inner[number], kind.make, grid, found),
+        found,
+    )
+    rows = (fold.train, fold.test)
+    return grid[setting], fit_predict(z, labels, rows, kind.make, (grid[setting],), found)[0]
+
+
+Splits = Sequence[tuple[np.ndarray, np.ndarray]]
+"""Training rows and test rows of each split."""
+
+
+def _fits_at_once(z: Features, labels: np.ndarray, splits: Splits, kind: Probe) -> bool:
+    """Whether the probe fits all settings and splits together, and is small enough for that."""
+    if kind.fit_grid is None or not isinstance(z, np.ndarray):
+        return False
+    classes = {len(np.unique(labels[train])) for train, _ in splits}
+    return len(classes) == 1 and len(splits[-1][0]) * z.shape[1] <= MOST_AT_ONCE
+
+
+def _fit_at_once(
+    z: Features, labels: np.ndarray, splits: Splits, kind: Probe, grid: Grid, found: set[str]
+) -> list[list[Fitted]]:
+    """`fit_predict` of every split, all by one call of `fit_grid`."""
+    assert kind.fit_grid is not None
+    classes = np.unique(labels[splits[-1][0]])
+    code = np.searchsorted(classes, labels)
+    probability, converged = kind.fit_grid(z, code, [train for train, _ in splits], grid)
+    if not converged:
+        found.add(f"the probe did not converge with one of {[dict(one) for one in grid]}.")
+    return [
+        [Fitted(own[part, test], classes) for own in probability]
+        for part, (_, test) in enumerate(splits)
+    ]
+
+
 def _choose(
-    z: Features,
     labels: np.ndarray,
     fold: Fold,
-    make: Callable[[int], Any],
     grid: Grid,
+    told: Callable[[int], list[Fitted]],
     found: set[str],
-) -> Mapping[str, float]:
-    """The setting of the grid with the least log-loss over the inner folds."""
+) -> int:
+    """The number of the setting with the least log-loss over the inner folds; `told` gives what
+    each setting tells the test rows of an inner fold.
+    """
     if len(grid) == 1:
-        return grid[0]
+        return 0
     if not fold.inner:
         found.add(
             f"too few scenarios to choose among {grid} on inner folds: {grid[len(grid) // 2]} "
             "was taken."
         )
-        return grid[len(grid) // 2]
+        return len(grid) // 2
     losses = np.zeros(len(grid))
-    for rows in fold.inner:
-        for place, fitted in enumerate(fit_predict(z, labels, rows, make, grid, found)):
+    for number, (_, test) in enumerate(fold.inner):
+        for place, fitted in enumerate(told(number)):
             losses[place] += log_losses(
-                fitted.probability, np.searchsorted(fitted.classes, labels[rows[1]])
+                fitted.probability, np.searchsorted(fitted.classes, labels[test])
             ).sum()
-    return grid[int(losses.argmin())]
+    return int(losses.argmin())

@@ -7,6 +7,7 @@ task and the nuisances on the same folds.
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -65,18 +66,26 @@ def answer(
     *,
     probe: str = PROBE,
     executor: str = CORES,
+    beside: Sequence[str] = (),
 ) -> Sweep:
     """Rows of the probe at every site, then of the text baselines, which have no site.
 
     `sites()` gives what to write in a site's rows and its activations, one row per item, site after
-    site; it is called twice. `executor` says who works (`spread.spread_by`). Raises as
-    `probe_sites`.
+    site; it is called twice. `executor` says who works (`spread.spread_by`), `beside` what else is
+    measured at every place (`interp.analysis.beside`). Raises as `probe_sites`.
     """
     with spread_by(executor):
         texts = text_predictions([item.text for item in items], task, lexicons=lexicons())
-        swept = probe_sites(sites, task, probe=probe, nuisances=nuisances(task, items), texts=texts)
+        swept = probe_sites(
+            sites,
+            task,
+            probe=probe,
+            nuisances=nuisances(task, items),
+            texts=texts,
+            beside=beside,
+        )
     baselines = [{"site": "", "position": "", **row} for row in text_score_rows(texts, task)]
-    return Sweep([*swept.rows, *baselines], swept.warnings)
+    return replace(swept, rows=[*swept.rows, *baselines])
 
 
 def nuisances(task: Task, items: Sequence[Stimulus]) -> dict[str, list[str]]:

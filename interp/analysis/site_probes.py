@@ -5,8 +5,9 @@ What does not depend on the activations (folds, relabellings) is made once, in a
 then costs a few fits.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from interp.analysis.baselines import Lexicons, baseline_rows, predict_texts
+from interp.analysis.beside import AT_A_PLACE, OVER_LAYERS, ProbedPlace
 from interp.analysis.controls import (
     Null,
     inner_correlations,
@@ -23,6 +25,7 @@ from interp.analysis.controls import (
     permutation_null,
     relabellings,
 )
+from interp.analysis.depths import LayerScores, depth_rows, layer_scores
 from interp.analysis.design import Design
 from interp.analysis.features import FoldFeatures
 from interp.analysis.folds import Folds, grouped_folds
@@ -52,6 +55,9 @@ P_OF_NESTED = "refits of this AUROC, each fold choosing its place anew"
 """What the p on the row of the nested AUROC tests."""
 
 
+_UNTESTED = {"p": np.nan, "p_of": "", "p_corrected": np.nan, "p_max_t": np.nan, "least_p": np.nan}
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A question: its design, with the folds and relabellings that all sites share."""
@@ -75,10 +81,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Rows of a tidy table and the warnings that belong beside them."""
+    """Rows of a tidy table and the warnings that belong beside them; and what was told of each text
+    where every fold chose its place, with what is to be written of that (None: nothing was chosen);
+    and the scores by layer, where depths were asked for.
+    """
 
     rows: list[dict[str, Any]]
     warnings: tuple[str, ...]
+    told: Predictions | None = None
+    place: PlaceColumns = field(default_factory=dict)
+    depths: Sequence[LayerScores] = ()
 
 
 class Probed(NamedTuple):
@@ -112,13 +124,15 @@ def probe_rows(
     probe: str = PROBE,
     control: bool = True,
     nuisances: Mapping[str, Labels] | None = None,
+    beside: Sequence[str] = (),
 ) -> Probed:
     """Rows for one site (task, method, control, target, metric, value, ci_low, ci_high, n, p,
     p_of), its permutation null, its warnings and its predictions.
 
     `control` adds the row of what the probe can learn by heart, marked "memorisation"; `nuisances`
-    (name -> a label per item) add rows marked "nuisance", with the name under `target`. `p` stands
-    on the AUROC's row and is that of `permutation_null` (`P_OF_RIDGE`). Raises as `cross_validate`.
+    (name -> a label per item) add rows marked "nuisance", with the name under `target`; `beside`
+    names what else is measured (`beside.BESIDE_PROBES`). `p` stands on the AUROC's row and is that
+    of `permutation_null` (`P_OF_RIDGE`). Raises as `cross_validate`.
     """
     features = FoldFeatures(x)
     predictions = cross_validate(features, task.y, task.groups, folds=task.folds, probe=probe)
@@ -131,6 +145,10 @@ def probe_rows(
         ]
     rivals = nuisance_rows(features, predictions, nuisances or {}, folds=task.folds, probe=probe)
     found += [{"control": "nuisance", **row} for row in rivals]
+    place = ProbedPlace(
+        features, task.y, task.groups, task.folds, predictions, nuisances or {}, probe, task.seed
+    )
+    found += [row for name in beside if name in AT_A_PLACE for row in AT_A_PLACE[name](place)]
     for row in found:
         tested = (
             {"p": null.p, "p_of": P_OF_RIDGE} if _is_headline(row) else {"p": np.nan, "p_of": ""}
@@ -147,6 +165,7 @@ def probe_sites(
     control: bool = True,
     nuisances: Mapping[str, Labels] | None = None,
     texts: Mapping[str, Predictions] | None = None,
+    beside: Sequence[str] = (),
 ) -> Sweep:
     """`probe_rows` of every place, with p corrected over all of them.
 
@@ -163,8 +182,11 @@ def probe_sites(
     places: list[Mapping[str, Any]] = []
     told: list[Predictions] = []
     warnings: set[str] = set(_floor(task))
-    asked = partial(_at_place, task=task, probe=probe, control=control, nuisances=nuisances)
-    for where, found, correlations in share_out(asked, sites()):
+    asked = partial(
+        probe_rows, task=task, probe=probe, control=control, nuisances=nuisances, beside=beside
+    )
+    at_place = partial(_at_place, asked=asked, task=task)
+    for where, found, correlations in share_out(at_place, sites()):
         rows += [{**where, **row} for row in found.rows]
         nulls.append(found.null)
         inner.append(correlations)
@@ -174,39 +196,42 @@ def probe_sites(
     if not nulls:
         raise StatisticsError("a sweep needs at least one site.")
     of_largest = _correct(rows, nulls)
+    depths = layer_scores(places, told, seed=task.seed) if OVER_LAYERS in beside else []
+    for row in (row for one in depths for row in depth_rows(one)):
+        rows.append({**_UNTESTED, "control": "", **row, "task": task.name, "method": probe})
     chosen = choose_places(np.array(inner))
     if chosen is None:
         warnings.add(
             f"{task.name}: too few scenarios to choose a place on some and score it on others."
         )
-        return Sweep(rows, tuple(sorted(warnings)))
+        return Sweep(rows, tuple(sorted(warnings)), depths=depths)
     own = joined(told, chosen[:, 0])
     p = refit_null(sites, own, chosen, _refitted(task), folds=task.folds, probe=probe).p
-    none = {"p": np.nan, "p_of": "", "p_corrected": np.nan, "p_max_t": np.nan, "least_p": np.nan}
     told_p = {"p": p, "p_of": P_OF_NESTED, "p_max_t": float(of_largest.min())}
     least = max(least_relabelled_p(task.labellings), 1 / (1 + REFITS))
     tested = {NESTED_AUROC: {**told_p, "least_p": least}}
     for row in nested_rows(own, chosen[:, 0], places, texts or {}):
         rows.append(
-            {**none, **row, **tested.get(row["metric"], {}), "task": task.name, "method": probe}
+            {
+                **_UNTESTED,
+                **row,
+                **tested.get(row["metric"], {}),
+                "task": task.name,
+                "method": probe,
+            }
         )
-    return Sweep(rows, tuple(sorted(warnings)))
+    most = places[Counter(chosen[:, 0].tolist()).most_common(1)[0][0]]
+    return Sweep(rows, tuple(sorted(warnings)), own, most, depths)
 
 
 def _at_place(
-    place: SiteRows,
-    *,
-    task: Task,
-    probe: str,
-    control: bool,
-    nuisances: Mapping[str, Labels] | None,
+    place: SiteRows, *, asked: Callable[..., Probed], task: Task
 ) -> tuple[PlaceColumns, Probed, Float[np.ndarray, "fold draw"]]:
     """What one place gives to a sweep: what to write in its rows, what was probed, and what each
     fold may choose it by.
     """
     where, x = place
-    found = probe_rows(x, task, probe=probe, control=control, nuisances=nuisances)
-    return where, found, inner_correlations(x, _refitted(task), folds=task.folds)
+    return where, asked(x), inner_correlations(x, _refitted(task), folds=task.folds)
 
 
 def _refitted(task: Task) -> Int[np.ndarray, "draw item"]:
@@ -219,7 +244,7 @@ def _correct(rows: list[dict[str, Any]], nulls: Sequence[Null]) -> Float[np.ndar
     ones.
     """
     over_sites = benjamini_hochberg(np.array([null.p for null in nulls]))
-    of_largest = _family_wise(nulls)
+    of_largest = family_wise(nulls)
     for row in rows:
         row.update(p_corrected=np.nan, p_max_t=np.nan)
     headlines = [row for row in rows if _is_headline(row)]
@@ -238,7 +263,7 @@ def _floor(task: Task) -> Iterator[str]:
         )
 
 
-def _family_wise(nulls: Sequence[Null]) -> Float[np.ndarray, " site"]:
+def family_wise(nulls: Sequence[Null]) -> Float[np.ndarray, " site"]:
     """`max_t` over the sites that differ between items; where all items are the same (the embedding
     of a common last token) no relabelling changes anything, and p is 1.
     """

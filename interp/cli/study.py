@@ -23,6 +23,10 @@ METHOD_OPTIONS = frozenset(
     {
         "folds",
         "probe",
+        "beside",
+        "targets",
+        "graded_probe",
+        "control_model",
         "analyse_by",
         "direction",
         "pairs",

@@ -70,6 +70,34 @@ def first_layer(table: pd.DataFrame, baselines: pd.DataFrame, nested: Finding) -
     return [found]
 
 
+LATER_CLAIM = "in the stream which emotion it is emerges later than that there is one"
+
+_LATER = "({layers} layers; half-way from chance to its highest score, scenarios drawn together)"
+_OF_LATER = {
+    Verdict.FOUND: f"In the stream, which emotion it is emerges later than that there is one "
+    f"{_LATER}.",
+    Verdict.NOT_FOUND: "It was not found that, in the stream, which emotion it is emerges later "
+    f"than that there is one {_LATER}.",
+    Verdict.INVERTED: "In the stream, which emotion it is emerges earlier than that there is one "
+    f"{_LATER}.",
+    Verdict.CANNOT_SAY: "Whether, in the stream, which emotion it is emerges later than that there "
+    f"is one cannot be said {_LATER}.",
+}
+
+
+def later_emergence(table: pd.DataFrame) -> list[Finding]:
+    """How many layers later categorisation emerges than reception, where depths were measured."""
+    wanted = {"metric": "emergence_later", "site": STREAM}
+    if not holds(table, **wanted):
+        return []
+    row = select(table, **wanted).iloc[[0]]
+    p = p_of(row, "p")
+    verdict = decide(number_of(row), nothing=0.0, p=p)
+    layers = whole(numeral(row, "value"))
+    told = {"layers": layers, "about": "reception and categorisation", "p": p}
+    return [claim("probes", LATER_CLAIM, verdict, row, _OF_LATER, **told)]
+
+
 def _beyond(row: pd.DataFrame, baselines: pd.DataFrame) -> Verdict:
     """The verdict on one place; its distance to the words is the least that the intervals leave."""
     found = number_of(row)

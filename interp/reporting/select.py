@@ -17,7 +17,12 @@ MEMORISED = ("memorisation", "control_task")
 tables.
 """
 
-NOT_BASELINES = ("", *MEMORISED, "nuisance", "random", "unsteered", "random_source")
+ERASED, RANDOM_MODEL = "erased", "random_model"
+"""What column `control` says where a nuisance was erased, and of a model with random weights."""
+
+NOT_BASELINES = (
+    "", *MEMORISED, "nuisance", ERASED, RANDOM_MODEL, "random", "unsteered", "random_source",
+)  # fmt: skip
 """What column `control` says in a probe's table when the row is no text baseline."""
 
 

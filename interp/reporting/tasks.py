@@ -11,7 +11,7 @@ PROBE_TASKS = tuple(_DOES)
 
 def does(task: str) -> str:
     """What a probe does that answers `task`."""
-    return _DOES.get(task, f"answers {task}")
+    return _DOES.get(task, f"tells the {task.replace('.', ' ')} of a text")
 
 
 def claim_of(task: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from interp.analysis.targets import target_of
 from interp.capture import Activations, ActivationStore, capture
 from interp.capture.store.activations import Twins
 from interp.capture.store.folder import LOCK
@@ -82,10 +83,12 @@ class Study:
         self.settings = settings
         self.battery = battery
         self.chosen: dict[tuple[str, ...], tuple[Site, ...]] = {}
-        """The sites that a set of pairs (their ids) chose, so that they are chosen once."""
+        """The sites that a set of pairs (their ids) chose; they are chosen once."""
         self.captured = settings.captured(battery)
         """The texts that are captured: all of the battery, or those that the preset keeps."""
+        self.targets = [target_of(name, self.captured.items) for name in settings.targets]
         self._read: dict[tuple[Site, str], Activations] = {}
+        self.random_store: ActivationStore | None = None  # of `interp.study.control_model`
         self.beside: dict[str, TableRows] = {}
         """Rows of further tables that the stage at work leaves (`Stage.beside`)."""
 
@@ -129,11 +132,8 @@ class Study:
             with suppress(BusyError), locked(activations / LOCK):
                 (activations / LOCK).unlink()
         self.locks.remove()
-        for folder in (
-            self.tables,
-            activations,
-            *(path for path in self._made if path == self.out),
-        ):
+        mine = [path for path in self._made if path == self.out]
+        for folder in (self.tables, activations, *mine):
             with suppress(OSError):  # it holds something of somebody else's, or is not there
                 folder.rmdir()
 

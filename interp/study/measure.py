@@ -21,7 +21,7 @@ from interp.capture.estimate import measured_capture, seconds_by_work
 from interp.errors import DataError, StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.models.counted import Counted, PassShape
-from interp.study import representation
+from interp.study import probing, representation
 from interp.study.folder import Study
 from interp.study.rehearsal import Rehearsal
 from interp.study.settings import Settings
@@ -41,7 +41,7 @@ class Units(NamedTuple):
 
 
 STAGE_UNITS: Mapping[str, Units] = {
-    "probes": Units("places", "layers", lambda study: len(representation.probed(study))),
+    "probes": Units("places", "layers", lambda study: len(probing.probed(study))),
     "directions": Units("places", "layers", lambda study: len(representation.stream_sites(study))),
     "cosines": Units("places", "layers", lambda study: len(representation.stream_sites(study))),
     "geometry": Units("places", "layers", lambda study: len(representation.stream_sites(study))),

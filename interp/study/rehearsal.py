@@ -43,6 +43,8 @@ class Rehearsal(Study):
         self._take(settings, battery)
         self.out = out
         self._model = model
+        if settings.control_model is not None:  # its capture is as long as the study's own
+            self.random_store = MadeUp(self.captured, model.dims)  # type: ignore[assignment]
         self._few = {"layers": layers, "emotions": emotions}
 
     @cached_property

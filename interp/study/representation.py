@@ -1,8 +1,7 @@
-"""The stages of the array half: capture, probes, directions, and the cosines between directions."""
+"""Stages of the array half: capture, directions, and the cosines between directions."""
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -11,18 +10,15 @@ from interp.analysis import emotion_directions, lengths
 from interp.analysis.directions import separation
 from interp.analysis.emotion_directions import Scenarios, TwinRows, fit_emotion, origin_of
 from interp.analysis.nested import nested_separation
-from interp.analysis.questions import answer, cells, reception, task_of
-from interp.analysis.site_probes import Task
 from interp.chance import benjamini_hochberg
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.files import make_folder
 from interp.progress import track
 from interp.results import TableRows
-from interp.sites import RESIDUAL_WIDE, STREAM, Site
-from interp.study.conditions import FEWEST, evoking, scenarios_of
+from interp.sites import STREAM, Site
 from interp.study.folder import Study
-from stimuli.battery import Pairs, Stimulus
+from stimuli.battery import Pairs
 
 
 def capture(study: Study) -> TableRows:
@@ -37,48 +33,6 @@ def capture(study: Study) -> TableRows:
             "could be used."
         )
     return []
-
-
-def probes(study: Study) -> TableRows:
-    """Reception and categorisation at every residual-wide site, beside the text baselines on the
-    same folds: all sites under the first position rule, the stream under the others too.
-
-    What the battery forbids (`interp.study.conditions`) is left out. Categorisation needs no twins:
-    without any, it is asked of all texts that evoke an emotion.
-    """
-    probed(study)  # where there are none, that is told before anything is captured
-    rows: TableRows = []
-    if "reception" not in study.conditions.closed:
-        free, told = reception(study.pairs)
-        rows += _probe_task(study, _task(study, "reception", free, told), free)
-    for question, reason in study.conditions.partly().items():
-        warnings.warn(f"{question} was not asked: {reason}", stacklevel=2)
-    if "categorisation" in study.conditions.closed:
-        return rows
-    texts = list(study.pairs.affective) if study.conditions.twins else _evoking(study)
-    try:
-        task = _task(study, "categorisation", texts, [item.emotion for item in texts])
-    except StatisticsError as error:
-        if not rows:
-            raise
-        warnings.warn(f"categorisation was not asked: {error}", stacklevel=2)
-        return rows
-    return rows + _probe_task(study, task, texts)
-
-
-def _evoking(study: Study) -> list[Stimulus]:
-    """The texts that evoke an emotion, of a battery without twins. Left out, with a warning: those
-    of an emotion with fewer scenarios than there are folds, or than `FEWEST`.
-    """
-    texts = [item for item in evoking(study.battery) if item.id in study.row_of]
-    fewest = max(FEWEST, study.settings.folds)
-    rare = {emotion for emotion, groups in scenarios_of(texts).items() if len(groups) < fewest}
-    if rare:
-        names = ", ".join(map(repr, sorted(rare)))
-        warnings.warn(
-            f"left out, since they have fewer than {fewest} scenarios: {names}.", stacklevel=2
-        )
-    return [item for item in texts if item.emotion not in rare]
 
 
 def directions(study: Study) -> TableRows:
@@ -176,32 +130,6 @@ def fit_direction(study: Study, pairs: Pairs, emotion: str, site: Site) -> Direc
     )
 
 
-def _task(study: Study, name: str, items: Sequence[Stimulus], labels: Sequence[str]) -> Task:
-    return task_of(name, items, labels, folds=study.settings.folds, seed=study.settings.seed)
-
-
-def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> TableRows:
-    rows = np.array([study.row_of[item.id] for item in items])
-
-    def sites() -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-        for site, position in track(probed(study), f"probes ({task.name})", unit="site"):
-            yield (
-                {"site": site.name, "layer": site.layer, "position": position},
-                study.values(site, position)[rows],
-            )
-
-    settings = study.settings
-    swept = answer(task, items, sites, probe=settings.probe, executor=settings.analyse_by)
-    for warning in swept.warnings:
-        warnings.warn(warning, stacklevel=2)
-    return swept.rows
-
-
-def probed(study: Study) -> list[tuple[Site, str]]:
-    """The sites that probes read, each with a position; `UsageError` where there are none."""
-    return cells(_sites_among(study, RESIDUAL_WIDE, "probes"), study.settings.positions)
-
-
 def _separation(study: Study, pairs: Pairs, site: Site) -> TableRows:
     return separation(
         *study.twins(site, pairs),
@@ -263,10 +191,10 @@ def _differences(
 
 def stream_sites(study: Study) -> list[Site]:
     """The sites of the stream, where directions are fitted; `UsageError` where there are none."""
-    return _sites_among(study, (STREAM,), "directions")
+    return sites_among(study, (STREAM,), "directions")
 
 
-def _sites_among(study: Study, names: Sequence[str], what: str) -> list[Site]:
+def sites_among(study: Study, names: Sequence[str], what: str) -> list[Site]:
     """The study's sites of these names, which `what` reads; raises `UsageError` with the others'
     shapes if there is none.
     """

@@ -90,6 +90,45 @@ def probes(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
         rows.append(row(top - 0.02, 0.02, **at, metric="nested_auroc", **tested))
         for name, value in (("char", 0.62), ("length", 0.5)):
             rows.append(row(top - 0.02 - value, 0.06, **at, metric="above_text", target=name))
+    return table([*rows, *beside_probes()])
+
+
+def beside_probes() -> list[dict]:
+    """What is measured beside probes where it is asked for."""
+    rows = []
+    for layer in range(N_LAYERS):
+        at = {"position": "last", "site": SITES[0], "layer": layer, "method": "logistic"}
+        grown = 1 - np.exp(-layer)
+        tested = {**at, "task": "reception"}
+        rows.append(row(0.7 * grown, 0.1, **at, task="intensity", control="", metric="pearson"))
+        rows.append(row(1 + 2 * grown, 0.2, **tested, control="", metric="compression"))
+        rows.append(row(1.1, 0.1, **tested, control="memorisation", metric="compression"))
+        rows.append(row(0.52, 0.05, **tested, control="random_model", metric="auroc"))
+        erased = {**tested, "control": "erased", "target": "length"}
+        rows.append(row(0.5 + 0.3 * grown, 0.05, **erased, metric="auroc"))
+        rows.append(row(-0.1, 0.05, **erased, metric="erased_change"))
+        ranked = {**at, "task": "categorisation", "control": ""}
+        rows.append(row(4.5 - 3 * grown, 0.3, **ranked, metric="right_rank"))
+    words = {"task": "intensity", "position": "", "site": "", "metric": "pearson"}
+    rows.append(row(0.3, 0.1, **words, control="length", method="length"))
+    whole = {"position": "last", "site": SITES[0], "method": "logistic", "control": ""}
+    for task, at in (("reception", 1.0), ("categorisation", 2.0)):
+        for later, metric in enumerate(("emergence", "saturation", "peak")):
+            rows.append(row(at + later, 1.0, **whole, task=task, metric=metric))
+    return rows
+
+
+def probe_predictions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+    at = {"task": "categorisation", "position": "last", "site": SITES[0], "layer": 3}
+    at |= {"method": "logistic"}
+    rows = []
+    for i, emotion in enumerate(emotions):
+        for j, target in enumerate(emotions):
+            share = 0.8 if i == j else 0.2 / max(len(emotions) - 1, 1)
+            far = {"distance_ratings": float(abs(i - j)), "emotion": emotion, "target": target}
+            rows.append(row(share, 0.0, **at, **far, metric="confusion"))
+    near = {"reference": "ratings", "p": 0.02}
+    rows.append(row(0.4, 0.2, **at, **near, emotion="", target="", metric="confused_near"))
     return table(rows)
 
 
@@ -569,8 +608,9 @@ def shared(one: str, other: str, value: float) -> list[dict]:
 
 
 MAKERS = {
-    "probes": probes, "transfer": transfer, "persistence": persistence, "directions": directions,
-    "cosines": cosines, "geometry": geometry, "patching": patching, "attribution": attribution,
+    "probes": probes, "probe_predictions": probe_predictions, "transfer": transfer,
+    "persistence": persistence, "directions": directions, "cosines": cosines,
+    "geometry": geometry, "patching": patching, "attribution": attribution,
     "contributions": contributions, "ablation": ablation, "circuit": circuit, "steering": steering,
 }  # fmt: skip
 

@@ -1,14 +1,13 @@
 """Probes: their curves beside the text's own, what may be said of them, and what to doubt."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from interp.reporting.baselines import NESTED, closest_words, text_baselines, text_baselines_of
+from interp.reporting.confusions import confusion_by_distance, confusion_matrix
 from interp.reporting.decisions import Number, Verdict, decide
-from interp.reporting.depth import first_layer, layer_claim
+from interp.reporting.depth import LATER_CLAIM, first_layer, later_emergence, layer_claim
 from interp.reporting.finding import (
     Caution,
     Compared,
@@ -19,13 +18,21 @@ from interp.reporting.finding import (
     p_of,
     rivals_of,
 )
-from interp.reporting.formatting import interval, label, p_value
+from interp.reporting.formatting import interval, p_value
+from interp.reporting.graded import graded_findings
+from interp.reporting.measure_curves import (
+    compression_curves,
+    depth_intervals,
+    erased_scores,
+    graded_curves,
+    right_rank_curves,
+)
+from interp.reporting.probe_curves import probe_curves
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     MEMORISED,
     beside,
     best,
-    column,
     groups,
     holds,
     measured,
@@ -36,106 +43,7 @@ from interp.reporting.select import (
     select,
     word,
 )
-from interp.reporting.style import (
-    Look,
-    chance,
-    curve,
-    explain,
-    facets,
-    key,
-    look,
-    outer_labels,
-    styled,
-)
 from interp.reporting.tasks import PROBE_TASKS, claim_of, does
-from interp.sites import STREAM
-
-DEPTH = "depth = (layer + 1) / n_layers"
-_SITES = ["site", "method"]
-
-
-@styled
-def probe_curves(table: pd.DataFrame) -> Figure:
-    """AUROC of the probes by depth, a line per site, beside chance, the best text baseline and, for
-    the stream, the control task.
-
-    The stream (or the first site) has its band, other sites are faint. Panels are tasks (reception,
-    categorisation), a row per position. Raises `DataError` when the table holds no probe.
-    """
-    scores = select(table, metric="auroc")
-    probes = select(scores, control="")
-    panels = groups(probes, ["position", "task"])
-    columns = len(set(column(probes, "task")))
-    figure, axes = facets(len(panels), columns=columns, height=3.1)
-    controlled = holds(scores, control=MEMORISED)
-    sites = list(dict.fromkeys(column(probes, "site")))
-    main = STREAM if STREAM in sites else sites[0]
-    lines = {
-        _line(line): (name, look(at)._replace(faint=word(line, "site") != main))
-        for at, (name, line) in enumerate(groups(probes, _SITES))
-    }
-    for panel, (name, rows) in zip(axes, panels, strict=True):
-        _probe_panel(panel, rows, scores, name, lines)
-    outer_labels(figure, axes, x=DEPTH, y="AUROC (macro, held out)")
-    key(figure)
-    told = "The table holds no control task."
-    if controlled:
-        told = (
-            f"Dotted: the probe of {main} on labels drawn at random for each scenario, which it "
-            "can only learn by heart (control task): the room it has."
-        )
-    explain(
-        figure,
-        title="How well a linear probe reads the emotion, by depth and site",
-        caption="Scored on held-out scenarios; bands are 95 % "
-        f"intervals (of {main}). {told} Where the best text baseline comes near, the words alone "
-        "give the answer away.",
-        rows=probes,
-        unit="texts",
-    )
-    return figure
-
-
-def _line(rows: pd.DataFrame) -> tuple[str, str]:
-    return word(rows, "site"), word(rows, "method")
-
-
-def _probe_panel(
-    panel: Axes,
-    rows: pd.DataFrame,
-    scores: pd.DataFrame,
-    name: str,
-    lines: Mapping[tuple[str, str], tuple[str, Look]],
-) -> None:
-    """A task at a position; a site has the same name and look in every panel, also where it stands
-    alone.
-    """
-    task, position = word(rows, "task"), word(rows, "position")
-    for _, line in groups(rows, _SITES):
-        site, drawn = lines[_line(line)]
-        curve(panel, line, x="depth", look=drawn, text=site)
-        known = {"task": task, "position": position, "control": MEMORISED}
-        if not drawn.faint and holds(scores, **known, site=word(line, "site")):
-            control = select(scores, **known, site=word(line, "site"))
-            curve(panel, control, x="depth", look=drawn, text=f"{site}, control task", line=":")
-    chance(panel, 0.5, "chance 0.5")
-    baselines = text_baselines_of(select(scores, task=task))
-    told = "no text baseline in the table"
-    if len(baselines):
-        top = best(baselines)
-        panel.axhspan(
-            numeral(top, "ci_low"), numeral(top, "ci_high"), color="black", alpha=0.07, linewidth=0
-        )
-        panel.axhline(
-            numeral(top, "value"),
-            color="black",
-            linewidth=1.2,
-            linestyle="-.",
-            label="best text baseline",
-        )
-        told = f"{label(word(top, 'control'))} {measured(top)}"
-    panel.set_title(f"{label(name)}\ntext alone: {told}")
-
 
 _CHOSEN = "AUROC; each fold chose its place out of {n}, most often {place}"
 _OF_A_PROBE = {
@@ -185,7 +93,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             "apart": _apart(above),
             "why": why,
             "rivals": rivals,
-            "answers": Question.REPRESENTED,
+            "answers": Question.REPRESENTED if name in PROBE_TASKS else "",
             "about": name,
         }
         found.append(
@@ -193,8 +101,9 @@ def findings(table: pd.DataFrame) -> list[Finding]:
                 "probes", claim_of(task), verdict, top, _OF_A_PROBE, p=p, compared=compared, **told
             )
         )
-        found += first_layer(table, baselines, found[-1])
-    return found
+        if name in PROBE_TASKS:
+            found += first_layer(table, baselines, found[-1])
+    return [*found, *later_emergence(table), *graded_findings(table)]
 
 
 def _of_ridge(n: int) -> str:
@@ -293,8 +202,75 @@ SECTION = Section(
                 "that the battery gives the answer away on the surface."
             ),
         ),
+        Drawing(
+            graded_curves,
+            reading=(
+                "0 is nothing read. The curve counts only as far as it lies above the line of the "
+                "best text baseline. It is a correlation inside folds: it says that the order is "
+                "read, not that the numbers are right (r2 in the table says that)."
+            ),
+            needs={"metric": "pearson"},
+        ),
+        Drawing(
+            compression_curves,
+            reading=(
+                "1 is a code as long as that of guessing, and higher is shorter. It counts how "
+                "early in the data the probe reads the labels, too. Where the dotted line is as "
+                "high, the probe remembers scenarios as easily as it reads the labels."
+            ),
+            needs={"metric": "compression"},
+        ),
+        Drawing(
+            erased_scores,
+            reading=(
+                "Where a dot lies far to the left of the plain one, the score went with the "
+                "nuisance: the probe may have read that. What is erased is linear, and on the "
+                "training texts; a dot that stays does not prove that the nuisance plays no part."
+            ),
+            needs={"metric": "erased_change"},
+        ),
+        Drawing(
+            right_rank_curves,
+            reading=(
+                "1 says that the right emotion always comes first. With K emotions, guessing gives "
+                "(K + 1) / 2."
+            ),
+            needs={"metric": "right_rank"},
+        ),
+        Drawing(
+            depth_intervals,
+            reading=(
+                "A wide whisker says that the curve is flat there: another draw of scenarios has "
+                "its peak elsewhere. Emergence moves least. Two tasks are compared in the table "
+                "(emergence_later), not by eye: their whiskers share scenarios."
+            ),
+            needs={"metric": "emergence"},
+        ),
+        Drawing(
+            confusion_matrix,
+            reading=(
+                "The diagonal is what the probe gets right. Beside it: which emotion is taken for "
+                "which. A column that is dark everywhere is an answer that the probe likes to give."
+            ),
+            table="probe_predictions",
+            needs={"metric": "confusion"},
+        ),
+        Drawing(
+            confusion_by_distance,
+            reading=(
+                "Dots that fall to the right say that near emotions are confused more. The number "
+                "is minus the correlation, with p of the emotions changing places. Distances are "
+                "of the emotions' words, and not of these texts."
+            ),
+            table="probe_predictions",
+            needs={"metric": "confused_near"},
+        ),
     ),
     findings=findings,
-    claims=(*map(claim_of, PROBE_TASKS), *(layer_claim(does(task)) for task in PROBE_TASKS)),
+    claims=(
+        *map(claim_of, PROBE_TASKS),
+        *(layer_claim(does(task)) for task in PROBE_TASKS),
+        LATER_CLAIM,
+    ),
     cautions=cautions,
 )

@@ -1,0 +1,167 @@
+"""A graded target at many sites, as rows of the probes' table: its correlation with what is read on
+held-out scenarios, beside the words on the same folds, and p.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.analysis.baselines import BASELINES, Lexicons
+from interp.analysis.controls import Null, ridge_agreement
+from interp.analysis.design import Design
+from interp.analysis.features import FoldFeatures, check_finite_rows
+from interp.analysis.folds import Folds, fold_of, graded_folds
+from interp.analysis.graded import (
+    Graded,
+    correlation_above,
+    correlation_estimate,
+    pearson_of,
+    predict_numbers,
+    score_numbers,
+)
+from interp.analysis.nested import ABOVE_TEXT, choose_places
+from interp.analysis.refits import SiteRows, Sites
+from interp.analysis.site_probes import family_wise
+from interp.analysis.spread import share_out
+from interp.chance import benjamini_hochberg
+from interp.stats import Labels, numbered
+
+NESTED_PEARSON = "nested_pearson"
+
+P_OF_NUMBERS = "refits of a ridge probe to relabelled values"
+"""What the p on the Pearson correlation of a place tests: that of a ridge probe of one penalty,
+refitted for each relabelling."""
+
+P_OF_CHOSEN = "refits of a ridge probe to relabelled values, each fold choosing its place anew"
+
+
+@dataclass(frozen=True, slots=True)
+class GradedTask:
+    """A number to be read of every item, with the folds and the relabellings that all sites
+    share.
+    """
+
+    name: str
+    values: Float[np.ndarray, " item"]
+    groups: Labels
+    folds: Folds
+    relabelled: Float[np.ndarray, "draw item"]
+
+
+def prepare_graded(
+    name: str,
+    values: Sequence[float],
+    groups: Labels,
+    *,
+    n_splits: int = 5,
+    n_perm: int = 1000,
+    seed: int = 0,
+) -> GradedTask:
+    """The task of reading `values`. Relabellings are those of a design whose classes are the
+    different values (`Design.infer`); row 0 is the true one.
+
+    Raises as `graded_folds` and `Design.relabel`.
+    """
+    numbers, scenario = np.asarray(values, dtype=np.float64), numbered(groups)
+    folds = graded_folds(numbers, scenario, n_splits=n_splits, seed=seed)
+    kinds, code = np.unique(numbers, return_inverse=True)
+    wide = len(str(len(kinds)))
+    design = Design.infer([f"{one:0{wide}d}" for one in code.tolist()], scenario)
+    drawn = design.relabel(n_perm=n_perm, seed=seed, folds=fold_of(folds, len(numbers)))
+    relabelled = np.concatenate([numbers[None], kinds[drawn]]).astype(np.float32)
+    return GradedTask(name, numbers, scenario, folds, relabelled)
+
+
+class _Place(NamedTuple):
+    """One place: what to write in its rows, what was told there, and the correlations of the ridge
+    probe under every relabelling, of the outer folds and of what is inside them.
+    """
+
+    where: Mapping[str, Any]
+    told: Graded
+    outer: Float[np.ndarray, "fold draw"]
+    inner: Float[np.ndarray, "fold draw"]
+
+
+def graded_rows(
+    sites: Sites, task: GradedTask, texts: Sequence[str], *, probe: str, lexicons: Lexicons
+) -> list[dict[str, Any]]:
+    """Rows (pearson, spearman, r2) of every place and of every text baseline (`control`), and of
+    `nested_pearson`, whose folds chose their place on their training scenarios, beside how far it
+    lies above each baseline (`above_text`), paired.
+
+    `p` stands on the Pearson rows of the places (`P_OF_NUMBERS`, corrected over them as those of
+    `probe_sites`) and on the nested one (`P_OF_CHOSEN`). Raises as `predict_numbers`.
+    """
+    found = list(share_out(partial(_at_place, task=task, probe=probe), sites()))
+    nulls = [Null(float(one.outer[:, 0].mean()), one.outer[:, 1:].mean(axis=0)) for one in found]
+    family, over_sites = family_wise(nulls), benjamini_hochberg(np.array([one.p for one in nulls]))
+    rows: list[dict[str, Any]] = []
+    for place, null, largest, corrected in zip(found, nulls, family, over_sites, strict=True):
+        p = {"p": null.p, "p_of": P_OF_NUMBERS, "p_corrected": float(corrected), "p_max_t": largest}
+        for row in score_numbers(place.told):
+            tested = p if row["metric"] == "pearson" else {}
+            rows.append({**place.where, "control": "", "target": "", **row, **tested})
+    words = {
+        name: predict_numbers(
+            make(texts, lexicons), task.values, task.groups, folds=task.folds, probe="ridge"
+        )
+        for name, make in BASELINES.items()
+    }
+    rows += _nested(found, task, words, float(min(family)))
+    rows = [{"method": probe, **row, "task": task.name} for row in rows]
+    empty = {"site": "", "position": "", "target": ""}
+    for name, told in words.items():
+        named = {**empty, "control": name, "method": name, "task": task.name}
+        rows += [{**named, **row} for row in score_numbers(told)]
+    none = {"p": np.nan, "p_of": "", "p_corrected": np.nan, "p_max_t": np.nan}
+    return [{**none, **row} for row in rows]
+
+
+def _at_place(place: SiteRows, *, task: GradedTask, probe: str) -> _Place:
+    where, x = place
+    check_finite_rows(x, len(task.values))
+    features = FoldFeatures(x)
+    told = predict_numbers(
+        lambda fold: features.of(fold, turned=True),
+        task.values,
+        task.groups,
+        folds=task.folds,
+        probe=probe,
+    )
+    read = partial(ridge_agreement, x, task.relabelled)
+    outer = np.array([read(fold.train, fold.test) for fold in task.folds])
+    inner = np.array([np.mean([read(*rows) for rows in fold.inner], axis=0) for fold in task.folds])
+    return _Place(where, told, outer, inner)
+
+
+def _nested(
+    found: Sequence[_Place], task: GradedTask, words: Mapping[str, Graded], p_max_t: float
+) -> list[dict[str, Any]]:
+    """The rows of choosing a place by folds, and reading the number there."""
+    chosen = choose_places(np.array([place.inner for place in found]))
+    assert chosen is not None  # graded folds have inner ones
+    outer = np.array([place.outer for place in found])
+    draws = np.take_along_axis(outer, chosen[None], axis=0)[0].mean(axis=0)
+    null = Null(float(draws[0]), draws[1:])
+    own, number = chosen[:, 0], fold_of(task.folds, len(task.values))
+    most, times = Counter(own.tolist()).most_common(1)[0]
+    told = np.stack([place.told.told for place in found])[own[number], np.arange(len(number))]
+    joined = replace(found[most].told, told=told)
+    common = {
+        **found[most].where,
+        "control": "",
+        "chosen_by": f"{times} of {len(own)} folds",
+    }
+    p = {"p": null.p, "p_of": P_OF_CHOSEN, "p_max_t": p_max_t}
+    value = correlation_estimate(pearson_of(joined), joined)
+    rows = [{**common, "metric": NESTED_PEARSON, "target": "", **value._asdict(), **p}]
+    for name, text in words.items():
+        above = correlation_above(joined, text)
+        rows.append({**common, "metric": ABOVE_TEXT, "target": name, **above._asdict()})
+    return rows

@@ -1,0 +1,152 @@
+"""What probes may be asked of besides the emotion: a field of the texts, such as their intensity.
+
+A field that holds numbers, or words of a known order, is *graded*: a regression reads it
+(`interp.analysis.graded`). One that holds other words is a question of classes, like that of the
+emotion.
+"""
+
+import math
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from interp.errors import DataError, StatisticsError
+from stimuli.battery import Stimulus
+
+ORDERED: Mapping[str, tuple[str, ...]] = {"intensity": ("none", "mild", "clear", "strong")}
+"""Fields whose words are steps, from the least to the most; the steps count as equal."""
+
+FEWEST_SCENARIOS = 5
+"""Scenarios that a word needs to be told apart from others, or as many as there are folds."""
+
+ABSENT = ("", "-")
+"""What a field says that does not apply to a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldTarget:
+    """A field of texts: the texts that have it, and a number or a word for each."""
+
+    name: str
+    items: tuple[Stimulus, ...]
+    values: tuple[float | str, ...]
+    is_graded: bool
+
+    @property
+    def groups(self) -> list[str]:
+        """The scenario of each text."""
+        return [item.group for item in self.items]
+
+    @property
+    def numbers(self) -> list[float]:
+        """The values of a graded target."""
+        return list(map(float, self.values))
+
+    @property
+    def words(self) -> list[str]:
+        """The values as words."""
+        return list(map(str, self.values))
+
+    def only(self, places: Iterable[int]) -> "FieldTarget":
+        """The same of the texts at these places."""
+        kept = list(places)
+        items = tuple(self.items[at] for at in kept)
+        return replace(self, items=items, values=tuple(self.values[at] for at in kept))
+
+
+def without_rare(target: FieldTarget, *, folds: int) -> FieldTarget:
+    """The target without the words that are in fewer scenarios than there are folds, or than
+    `FEWEST_SCENARIOS`; it warns of these. Raises `StatisticsError` where fewer than two words are
+    left.
+    """
+    if target.is_graded:
+        return target
+    least = max(folds, FEWEST_SCENARIOS)
+    scenarios: dict[float | str, set[str]] = defaultdict(set)
+    for item, value in zip(target.items, target.values, strict=True):
+        scenarios[value].add(item.group)
+    rare = sorted(str(word) for word, groups in scenarios.items() if len(groups) < least)
+    if not rare:
+        return target
+    told = f"{target.name}: {', '.join(map(repr, rare))} have fewer than {least} scenarios"
+    if len(scenarios) - len(rare) < 2:
+        raise StatisticsError(f"{told}, and fewer than two words are left: add scenarios.")
+    warnings.warn(f"{told} and were left out.", stacklevel=2)
+    return target.only(at for at, value in enumerate(target.values) if value not in rare)
+
+
+def target_of(name: str, items: Sequence[Stimulus]) -> FieldTarget:
+    """The field `name` of those of `items` that have it; `appraisal.agent` is `agent` in the field
+    `appraisal`.
+
+    Raises `DataError` where no text has it, or numbers and words are mixed, or a number is not
+    finite (with the text's id); `StatisticsError` where all texts have the same.
+    """
+    found = [(item, value) for item in items if (value := _read(item, name)) is not None]
+    if not found:
+        known = ", ".join(sorted({field for item in items for field in _fields(item)}))
+        raise DataError(f"no text has the field {name!r}; the fields of the texts are: {known}.")
+    texts = tuple(item for item, _ in found)
+    if name in ORDERED:
+        values: Sequence[Any] = [_step(name, item, str(value)) for item, value in found]
+    else:
+        values = _numbers(name, found)
+    if len(set(values)) < 2:
+        raise StatisticsError(
+            f"all texts that have the field {name!r} have the same ({values[0]}): there is nothing "
+            "to tell apart."
+        )
+    return FieldTarget(name, texts, tuple(values), isinstance(values[0], float))
+
+
+def _fields(item: Stimulus) -> list[str]:
+    own = [name for name in ("intensity", "domain") if getattr(item, name)]
+    for name, value in item.fields.items():
+        inner = value if isinstance(value, Mapping) else None
+        own += [name] if inner is None else [f"{name}.{one}" for one in inner]
+    return own
+
+
+def _read(item: Stimulus, name: str) -> Any:
+    """What the field says of a text; None where it says nothing."""
+    head, _, rest = name.partition(".")
+    value = getattr(item, head) if head in ("intensity", "domain") else item.fields.get(head)
+    if rest:
+        value = value.get(rest) if isinstance(value, Mapping) else None
+    return None if value is None or str(value).strip() in ABSENT else value
+
+
+def _step(name: str, item: Stimulus, value: str) -> float:
+    steps = ORDERED[name]
+    if value not in steps:
+        raise DataError(
+            f"text {item.id!r} has the {name} {value!r}: expected one of {', '.join(steps)}."
+        )
+    return float(steps.index(value))
+
+
+def _numbers(name: str, found: Sequence[tuple[Stimulus, Any]]) -> list[float] | list[str]:
+    """The values as numbers where all are; as words where none is."""
+    read = [_number(value) for _, value in found]
+    if all(value is None for value in read):
+        return [str(value) for _, value in found]
+    numbers: list[float] = []
+    for (item, value), number in zip(found, read, strict=True):
+        if number is None or not math.isfinite(number):
+            raise DataError(
+                f"text {item.id!r} has {value!r} in the field {name!r}, of which other texts have "
+                "a number: give it a finite number, or leave it out."
+            )
+        numbers.append(number)
+    return numbers
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
