@@ -280,7 +280,7 @@ def test_the_help_of_run_and_probe_has_groups_choices_defaults_and_an_example():
     )
     for heading, *told in whole:
         assert [word for word in told if word not in run[heading]] == []
-    assert "[logistic|lda|" in run["Study"]
+    assert "[logistic|scikit_logistic|lda|" in "".join(run["Study"].split())
     assert "[default: logistic]" in run["Study"]
     assert "[oracle|forced_choice|lexicon|" in run["Study"]
     assert "[default: 0]" in run["Study"]
