@@ -1,5 +1,5 @@
 """What a person may ask of the commands that steer a sentence or a conversation, of an evaluation
-of steering, and of the command that finds a circuit.
+of steering, and of the commands that find circuits and paths.
 
 As `interp.settings`, it lies apart from `interp.study`, so that the command line can show these
 options without importing torch.
@@ -12,7 +12,7 @@ from typing import ClassVar
 from interp.defaults import SENTENCE_ARM
 from interp.errors import UsageError
 from interp.options import about, check
-from interp.settings import ModelOptions, model_names, split
+from interp.settings import OPTIMAL_CIRCUITS, ModelOptions, model_names, split
 
 
 def numbers_of(text: str) -> tuple[float, ...]:
@@ -233,6 +233,55 @@ class CircuitOptions:
     )
     pairs: int = field(
         default=8, metadata=about("Pairs per emotion on which it is measured, at most.", least=1)
+    )
+    optimal_circuits: bool = field(default=False, metadata=OPTIMAL_CIRCUITS)
+    seed: int = field(default=0, metadata=about("Seed of everything random."))
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathOptions:
+    """Which paths are searched; see `interp.causal.path_search.PathSearch`."""
+
+    GROUP: ClassVar[str] = "Study"
+
+    model: str = field(
+        metadata=about(
+            "A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
+            group="Model",
+            offers=model_names,
+        )
+    )
+    loading: ModelOptions = field(default_factory=ModelOptions)
+    stimuli: str = field(
+        metadata=about("A battery's name or file, with twins of each emotion.", group="Texts")
+    )
+    emotions: tuple[str, ...] = field(default=(), metadata=_EMOTIONS)
+    out: Path = field(metadata=about("The folder for table, figure and record; a new one."))
+    senders: int = field(
+        default=6,
+        metadata=about(
+            "Heads and MLPs from which paths begin: those estimated to do most.", least=1
+        ),
+    )
+    position: str = field(
+        default="last",
+        metadata=about(
+            "Where senders are patched: the text's last token, or the tokens that differ.",
+            choices=("last", "edit"),
+        ),
+    )
+    top: int = field(
+        default=8,
+        metadata=about("Edges that are patched exactly, and as many random ones.", least=1),
+    )
+    pairs: int = field(
+        default=4,
+        metadata=about(
+            "Pairs per emotion of each half of the scenarios: one chooses, one is told of.", least=1
+        ),
     )
     seed: int = field(default=0, metadata=about("Seed of everything random."))
 

@@ -150,6 +150,14 @@ class TextOptions:
         )
 
 
+OPTIMAL_CIRCUITS = about(
+    "Hold circuits against as many parts ranked by integrated gradients, and chosen greedily by "
+    "what the words lose without each; takes longer.",
+    group="Study",
+)
+"""What a study and the command `circuit` ask alike."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyOptions:
     """What is asked of a study: its model, its texts, and by which methods."""
@@ -261,6 +269,14 @@ class StudyOptions:
     steps: int = field(
         default=PATH_STEPS, metadata=about("Steps of the path of integrated gradients.", least=1)
     )
+    dtype_error: bool = field(
+        default=False,
+        metadata=about(
+            "Say how far effects in --dtype are from those in float32, on a few pairs; loads the "
+            "model once more."
+        ),
+    )
+    optimal_circuits: bool = field(default=False, metadata=OPTIMAL_CIRCUITS)
     judge: str | None = field(
         default=None,
         metadata=about(

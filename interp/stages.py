@@ -88,7 +88,7 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
     ),
     "attribute": StageCommand(
         "What patching every head and neuron would do, by the gradient; beside exact patches.",
-        uses=("attribute_with", "steps", "pairs", "seed"),
+        uses=("attribute_with", "steps", "dtype_error", "pairs", "seed"),
         example="--attribute-with integrated",
     ),
     "ablate": StageCommand(
@@ -98,8 +98,8 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
     ),
     "circuits": StageCommand(
         "Circuits of heads and neurons: how they are found, and whether they suffice.",
-        uses=("ablate_with", "seed"),
-        example="--ablate-with mean",
+        uses=("ablate_with", "optimal_circuits", "seed"),
+        example="--optimal-circuits",
     ),
     "steering": StageCommand(
         "Steer neutral texts along each direction, over strengths.",

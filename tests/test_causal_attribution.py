@@ -18,6 +18,7 @@ from interp.causal.attribution import (
     estimate_effects,
 )
 from interp.causal.attribution_rows import attribute_pairs
+from interp.causal.dtype_error import dtype_error_row
 from interp.causal.edits import blend
 from interp.causal.estimate_errors import error_rows
 from interp.causal.estimates import INPUTS, contrast_score
@@ -347,3 +348,28 @@ def test_the_estimates_keep_no_graph_and_leave_no_hook(tiny_model):
     found = run_forward(model, [case.target for case in texts])
     assert not found.logits.requires_grad
     assert not word_scores(found, READOUT.bind(model)).requires_grad
+
+
+def test_the_error_of_a_coarse_dtype_is_the_largest_difference_of_effects(tiny_folder):
+    coarse, exact = (
+        load(str(tiny_folder("llama")), check=False, dtype=dtype)
+        for dtype in ("bfloat16", "float32")
+    )
+    row = dtype_error_row(coarse, exact, UNEQUAL, READOUT)
+    effects = []
+    for model in (coarse, exact):
+        given, bound = encode_cases(model, UNEQUAL, READOUT), READOUT.bind(model)
+        nodes = [Node(Site(name, at)) for name in ("attn_out", "mlp_out") for at in range(3)]
+        effects.append(
+            [
+                exact_effects(model, cases, bound, node, "last")
+                for node in (*nodes, Node(Site("resid_post", 1)))
+                for cases in given.own.values()
+            ]
+        )
+    assert row["value"] == pytest.approx(np.abs(np.subtract(*effects)).max())
+    assert row["largest"] == pytest.approx(np.abs(effects[1]).max())
+    assert 0 < row["value"] < 0.1 * row["largest"]
+    assert row["n"] == len(UNEQUAL)
+    with pytest.raises(UsageError, match="a coarse dtype, and in float32"):
+        dtype_error_row(exact, exact, UNEQUAL, READOUT)

@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import interp
+from interp.causal import rival_orders
 from interp.causal.allocation import Budget, allocate, split_budget, usual_budget
 from interp.causal.bench import Knockout
 from interp.causal.circuit import Circuit, CircuitPart, load_circuits, save_circuits
@@ -25,7 +26,6 @@ from interp.causal.faithfulness import (
     SHARES,
     FaithfulnessTrial,
     KeptParts,
-    by_single_ablation,
     kept_of,
     measure_circuits,
     sized,
@@ -38,6 +38,7 @@ from interp.causal.knockout import measure
 from interp.causal.modulation import modulate, shifts_of
 from interp.causal.overlap import jaccard, overlap_rows
 from interp.causal.readout import Readout
+from interp.causal.rival_orders import beside_optimal, by_single_ablation
 from interp.causal.sublayers import EmotionReading, Sublayer, stable_segment, sublayer_output
 from interp.errors import ArtefactError, StatisticsError, UsageError
 from interp.evaluation.planted_bench import open_bench
@@ -367,7 +368,7 @@ def test_the_planted_circuit_is_faithful_and_random_ones_are_not(searched, bench
     # of five heads and five neurons that were tried, one and four are planted
     tried = min(5, len(searched.circuit.heads)) + 5
     assert value["needed", "", None]["value"] == pytest.approx(5 / tried)
-    assert candidate.single["head"][0].tolist() == list(TRUTH.heads["joy"][0])
+    assert candidate.rivals["single"]["head"][0].tolist() == list(TRUTH.heads["joy"][0])
 
 
 def test_cpr_is_the_area_under_the_curve(searched, bench):
@@ -501,3 +502,67 @@ def test_the_circuit_of_another_model_is_refused(bed, searched, llama):
         modulate(bed.model, far)
     with pytest.raises(UsageError, match="is empty"):
         modulate(bed.model, Circuit("joy", (), (), digest))
+
+
+@pytest.fixture(scope="module")
+def optimal(bed, searched):
+    """A circuit of the same size that misses every planted part, with its rivals; the planted parts
+    come last in its own order.
+    """
+    order, nodes = {}, {}
+    planted_ones = {"head": TRUTH.heads["joy"], "neuron": TRUTH.neurons["joy"]}
+    for kind, places in searched.found.order.items():
+        others = [place for place in places.tolist() if tuple(place) not in planted_ones[kind]]
+        order[kind] = np.array([*others, *planted_ones[kind]])
+        n = {"head": 2, "neuron": 6}[kind]
+        nodes[kind] = tuple(CircuitPart(*place, 1.0, ()) for place in others[:n])
+    blind = KeptParts(Circuit("joy", nodes["head"], nodes["neuron"]), order)
+    choosing = bench_of(bed.model, bed.fitting.of("joy")[:4], {"joy": searched}, bed.readout)
+
+    def found(reach):
+        return beside_optimal(choosing, [blind], trial=FaithfulnessTrial(reach=reach))
+
+    return found
+
+
+@pytest.mark.parametrize("reach", ["last", "all"])
+def test_gradient_and_greedy_choice_find_what_a_circuit_misses(bench, optimal, reach):
+    (candidate,) = optimal(reach)
+    for name, order in candidate.rivals.items():
+        assert tuple(order["head"][0].tolist()) == TRUTH.heads["joy"][0], name
+        first = {tuple(place) for place in order["neuron"][:4].tolist()}
+        assert first == set(TRUTH.neurons["joy"]), name
+        for kind, places in candidate.order.items():
+            assert sorted(map(tuple, order[kind])) == sorted(map(tuple, places))
+    trial = FaithfulnessTrial(shares=(0.02,), draws=2, tried=0, reach=reach)
+    measured = measure_circuits(bench, [candidate], trial)
+    groups = {"joy": [pair.affective.group for pair in bench.pairs]}
+    rows, _ = faithfulness_rows(measured, groups)
+    rows = [row for row in rows if row["outcome"] == "words"]
+    held = {r["control"]: r["value"] for r in rows if r["metric"] == "circuit_faithfulness"}
+    assert held["integrated"] == pytest.approx(1.0, abs=0.02)
+    assert held["greedy"] == pytest.approx(1.0, abs=0.02)
+    assert abs(held[""]) < 0.02
+    (more,) = [row for row in rows if row["metric"] == "below_greedy"]
+    assert more["value"] == pytest.approx(held["greedy"] - held[""])
+    assert more["ci_low"] > 0.9
+    assert more["p"] == pytest.approx(1 / 2 ** len(bench.pairs))
+
+
+def test_the_greedy_choice_sees_what_parts_do_together(bench):
+    """Two parts of which either suffices: alone each looks idle, and one of them has to stay."""
+    order = {"head": np.array([[0, 0], [0, 1], [0, 2]]), "neuron": np.array([[0, 0]])}
+    nodes = tuple(CircuitPart(0, index, 1.0, ()) for index in range(3))
+    circuit = Circuit("joy", nodes, (CircuitPart(0, 0, 1.0, ()),))
+    candidate = KeptParts(circuit, order, {"integrated": order})
+    race = rival_orders._Race.of(bench, candidate)
+
+    def left_without(kind, place):
+        heads = {tuple(one) for one in race.left["head"].tolist()}
+        heads -= {tuple(place)} if kind == "head" else set()
+        return 1.0 if heads & {(0, 0), (0, 1)} else 0.0
+
+    while race.goes_on:
+        race.drop([left_without(kind, one) for kind in race.left for one in race.left[kind]])
+    assert race.order["head"][0].tolist() in ([0, 0], [0, 1])
+    assert len(race.order["head"]) == 3

@@ -52,7 +52,8 @@ OTHER = {
     "analyse_by": "processes:2", "direction": "lda", "pairs": 3, "ablate_with": "zero",
     "patch_modes": ["swap"], "patch_positions": ["all"], "patch_controls": ["other_emotion"],
     "patch_metrics": ["success"],
-    "attribute_with": "integrated", "steps": 3, "judge": "lexicon,forced_choice", "seed": 7,
+    "attribute_with": "integrated", "steps": 3, "dtype_error": True, "optimal_circuits": True,
+    "judge": "lexicon,forced_choice", "seed": 7,
 }  # fmt: skip
 """Another value than the default of every setting."""
 

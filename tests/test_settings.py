@@ -32,6 +32,7 @@ from interp.records import read_record
 from interp.sentence_options import (
     CircuitOptions,
     IntrospectionOptions,
+    PathOptions,
     SentenceOptions,
     TrialOptions,
 )
@@ -42,7 +43,7 @@ from support.commands import outcome
 
 RECORDS = (StudyOptions, ModelOptions, TextOptions, Options)
 MADE_OF = ("ablate_with", "attribute_with")
-STAGES = ("capture", "probe", "directions", "patch", "attribute", "ablate", "steering")
+STAGES = ("capture", "probe", "directions", "patch", "attribute", "ablate", "circuits", "steering")
 
 OLDER = {
     "model": "planted", "stimuli": "planted", "seed": 0, "folds": 5,
@@ -138,7 +139,7 @@ def test_the_identity_is_the_flat_list_of_before_and_what_came_later(tmp_path):
     identity = asked(tmp_path).identity
     assert {name: identity[name] for name in OLDER} == OLDER
     later = {"probe", "direction", "ablate_with", "judge", "shard_batches", "attention"}
-    later |= {"pairs", "attribute_with", "steps"}
+    later |= {"pairs", "attribute_with", "steps", "optimal_circuits", "dtype_error"}
     later |= {"patch_modes", "patch_positions", "patch_controls", "patch_metrics"}
     assert identity.keys() == OLDER.keys() | later
     assert set(flat(asked(tmp_path))) == identity.keys() | set(ASIDE)
@@ -185,7 +186,7 @@ def test_every_option_of_every_command_is_a_field_of_a_record_or_told_here():
             name = str(one.name)
             if isinstance(one, GroupedOption):
                 records = (StudyOptions, SentenceOptions, TrialOptions, IntrospectionOptions)
-                records += (CircuitOptions, Call, ZeroShotOptions, MalleabilityOptions)
+                records += (CircuitOptions, PathOptions, Call, ZeroShotOptions, MalleabilityOptions)
                 records += (FramingOptions, ReleaseOptions, DissectionOptions)
                 known = {name for record in records for name in options_of(record)}
                 assert name in {*known, *FILE_OPTIONS}, (command.name, name)

@@ -69,6 +69,7 @@ def test_the_method_and_its_steps_are_chosen(line, tmp_path):
         (("--steps", "0"), "steps"),
         (("--pairs", "1"), "pairs"),
         (("--attribute-with", "taylor"), "taylor"),
+        (("--dtype-error",), "dtype is float32"),
     ],
 )
 def test_what_no_option_may_be(line, tmp_path, option, told):

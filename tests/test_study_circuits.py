@@ -34,8 +34,9 @@ FINAL = Site("resid_post", TRUTH.neuron_layer)
 
 def test_the_stage_finds_the_planted_circuits_and_says_so(tmp_path):
     asked = study.Settings.of(
-        model="planted", stimuli="planted", out=tmp_path / "run", emotions=EMOTIONS, preset="quick"
-    )
+        model="planted", stimuli="planted", out=tmp_path / "run", emotions=EMOTIONS,
+        preset="quick", optimal_circuits=True,
+    )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the record keeps them
         told = study.run(asked, stages=["circuit"])
@@ -45,10 +46,17 @@ def test_the_stage_finds_the_planted_circuits_and_says_so(tmp_path):
     # of four heads per layer a random circuit takes the planted one too often for two emotions
     assert all(one["estimate"] > 0.1 for one in without)
     assert len(without) == 2
+    greedy = [one for one in told["findings"] if one["family"] == "below_greedy"]
+    assert [one["verdict"] for one in greedy] == ["not found"] * 2  # the circuits are whole
+    assert all(abs(one["estimate"]) < 0.02 for one in greedy)
     rows = read_table(tmp_path / "run" / "tables" / "circuit.csv")
     assert {"influence", "quota", "weight", "overlap", "faithfulness", "cpr"} <= set(rows["metric"])
     held = rows[(rows["metric"] == "circuit_faithfulness") & (rows["outcome"] == "words")]
     assert held[held["control"] == ""]["value"].min() > 0.98
+    assert {"integrated", "greedy"} <= set(held["control"])
+    curve = interp.draw("faithfulness_curve", rows)
+    lines = {text.get_text() for legend in curve.legends for text in legend.get_texts()}
+    assert {"by integrated gradients", "chosen greedily"} <= lines
     saved = load_circuits(tmp_path / "run" / "circuits" / "circuits.json")
     for emotion in EMOTIONS:
         neurons = [(node.layer, node.index) for node in saved[emotion].neurons]
@@ -56,7 +64,8 @@ def test_the_stage_finds_the_planted_circuits_and_says_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "family", ["gpt2", "llama", "qwen3", "gemma2", "mistral", "gpt_neo", "mixtral"]
+    "family",
+    ["gpt2", "llama", "qwen3", "gemma2", "gemma3", "mistral", "gpt_neo", "gpt_neox", "mixtral"],
 )
 def test_families_run_or_are_refused_by_name_before_anything_is_read(tiny_folder, family):
     model = load(str(tiny_folder(family)), check=False)
@@ -119,7 +128,7 @@ def test_the_command_writes_a_file_and_says_what_it_is_worth(small, tmp_path):
     path = stimuli.save(small, tmp_path / "joy.jsonl")
     line = ("circuit", "--model", "planted", "--stimuli", path, "--pairs", "5")
     out = tmp_path / "joy.json"
-    code, told = outcome(*line, "--emotion", "joy", "--out", out, "--json")
+    code, told = outcome(*line, "--emotion", "joy", "--out", out, "--json", "--optimal-circuits")
     assert code == 0, told
     said = json.loads(told[told.index("{") :])
     (of_joy,) = said["circuits"]
@@ -127,6 +136,11 @@ def test_the_command_writes_a_file_and_says_what_it_is_worth(small, tmp_path):
         assert of_joy[f"f ({reach})"] == pytest.approx(1.0, abs=0.02)
         assert of_joy[f"f random ({reach})"] < 0.9
         assert of_joy[f"left without ({reach})"] == pytest.approx(0.0, abs=0.02)
+        for rival in ("by the gradient", "greedy"):
+            assert of_joy[f"f {rival} ({reach})"] == pytest.approx(1.0, abs=0.02)
+    # of eight heads (or as many as there are) and eight neurons one and four are planted
+    tried = min(8, of_joy["heads"]) + 8
+    assert of_joy["needed (last)"] == pytest.approx(5 / tried, abs=0.001)
     assert Circuit.load(out).emotion == "joy"
     (prompt,) = [item.text for item in small if item.emotion == "neutral"][:1]
     steered = ("steer", "--circuit", out, "--prompt", prompt, "--max-new-tokens", "1", "--json")

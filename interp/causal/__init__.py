@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from interp.causal.nodes import Node
     from interp.causal.patches import Patches
     from interp.causal.patching import patch_pairs
+    from interp.causal.path_search import search_paths
     from interp.causal.paths import Edge, Receiver, patch_paths
     from interp.causal.readout import Readout
     from interp.causal.stand_ins import STAND_INS
@@ -51,6 +52,7 @@ _HOME = {
     "Edge": "interp.causal.paths",
     "Receiver": "interp.causal.paths",
     "patch_paths": "interp.causal.paths",
+    "search_paths": "interp.causal.path_search",
     "steer": "interp.causal.steering",
     "sweep": "interp.causal.steering_sweep",
     "DirectionTrial": "interp.causal.direction_ablation",
@@ -67,7 +69,7 @@ __all__ = [
     "EmotionTwins", "Intervention", "LayerTrial", "Node", "Patches", "Place", "Readout", "Receiver",
     "ablate", "ablate_directions", "applied", "attribute_pairs", "contribution_rows",
     "dose_response", "enhance", "generate", "keyword_rows", "knock_out_layers", "lens_rows",
-    "modulate", "patch_pairs", "patch_paths", "steer", "sweep",
+    "modulate", "patch_pairs", "patch_paths", "search_paths", "steer", "sweep",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy.exports(__name__, _HOME)

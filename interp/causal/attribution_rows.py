@@ -100,7 +100,7 @@ def attribute_pairs(
         ranked = rank_nodes(towards, told.emotions(choosing))
         rows += _estimate_rows(told, sites, position, ranked)
         picked = pick_nodes(ranked, sites, asked.top, seed=seed)
-        exact = _exact(model, given.of(reported), bound, list(picked), position)
+        exact = exact_effects(model, given.of(reported), bound, list(picked), position)
         rows += _exact_rows(told, picked, exact, position)
         rows += _error_rows(told, picked, exact, position)
         rows += _chosen_rows(told, picked, exact, position)
@@ -138,17 +138,17 @@ class _Told(NamedTuple):
         return held[self.reported, unit].astype(np.float64)
 
 
-Exact = dict[tuple[Node | str, str], Float[np.ndarray, " case"]]
+ExactEffects = dict[tuple[Node | str, str], Float[np.ndarray, " case"]]
 """By node and direction the exact effect in each case that is told of; by "source" and "target" the
 unpatched logit differences.
 """
 
 
-def _exact(
+def exact_effects(
     model: LanguageModel, given: Given, bound: TokenReadout, nodes: Sequence[Node], position: str
-) -> Exact:
+) -> ExactEffects:
     """Every node patched, in both directions, by the one mechanism of patching."""
-    found: Exact = {}
+    found: ExactEffects = {}
     for way, cases in given.own.items():
         labels = [case.pair.affective.emotion for case in cases]
         cells = patched_cells(model, cases, bound, nodes, [position])
@@ -198,7 +198,7 @@ def _whole(site: Site) -> Site:
 
 
 def _exact_rows(
-    told: _Told, picked: Mapping[Node, str], exact: Exact, position: str
+    told: _Told, picked: Mapping[Node, str], exact: ExactEffects, position: str
 ) -> Iterator[TableRow]:
     for way in BOTH_WAYS:
         for node, chosen in picked.items():
@@ -211,7 +211,7 @@ def _exact_rows(
 
 
 def _error_rows(
-    told: _Told, picked: Mapping[Node, str], exact: Exact, position: str
+    told: _Told, picked: Mapping[Node, str], exact: ExactEffects, position: str
 ) -> Iterator[TableRow]:
     """By component how far the estimates are from the exact effects of what was patched."""
     for way in BOTH_WAYS:
@@ -228,7 +228,7 @@ def _error_rows(
 
 
 def _chosen_rows(
-    told: _Told, picked: Mapping[Node, str], exact: Exact, position: str
+    told: _Told, picked: Mapping[Node, str], exact: ExactEffects, position: str
 ) -> Iterator[TableRow]:
     """What the top heads and neurons do, exactly and towards the emotion, beside random ones."""
     for component in ("head", "neuron"):
@@ -255,7 +255,7 @@ def _tested(
     return {"metric": metric, **mean_interval(values, groups)._asdict(), "p": p}
 
 
-def _total(told: _Told, exact: Exact) -> TableRow:
+def _total(told: _Told, exact: ExactEffects) -> TableRow:
     difference = exact["source", "denoise"] - exact["target", "denoise"]
     place = {**site_columns(None), "position": "", "mode": "", "emotion": ALL, "control": ""}
     return {**place, "method": PATCHING, **_tested("total_effect", difference, told.groups)}

@@ -21,7 +21,7 @@ from interp.causal.contributions import KINDS
 from interp.causal.sublayers import EmotionReading, Sublayer, kind_of
 from interp.sites import Site
 
-Order = Mapping[str, Int[np.ndarray, "part 2"]]
+Order = Mapping[str, Int[np.ndarray, "_ 2"]]
 """All heads and all neurons, each as (layer, index), those that are kept longest first."""
 
 

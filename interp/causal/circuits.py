@@ -17,11 +17,11 @@ from interp.causal.faithfulness import (
     FaithfulnessTrial,
     KeptParts,
     Measured,
-    by_single_ablation,
     measure_circuits,
 )
 from interp.causal.influence import influence_rows, sublayer_influence
 from interp.causal.readout import Readout
+from interp.causal.rival_orders import beside_optimal, by_single_ablation
 from interp.causal.sublayers import PLACES, EmotionReading, read_emotion
 from interp.directions import Direction
 from interp.errors import UsageError
@@ -127,13 +127,15 @@ def bench_of(
 def scored_circuit(
     searched: Mapping[str, Searched], choosing: Bench, reported: Bench, trial: FaithfulnessTrial
 ) -> dict[str, dict[str, Measured]]:
-    """What each circuit is worth in the `reported` pairs, by emotion and outcome. The order by
-    single ablation beside it is of the `choosing` pairs; it tries four times as many parts of a
+    """What each circuit is worth in the `reported` pairs, by emotion and outcome. Its rivals are
+    chosen in the `choosing` pairs: the order by single ablation tries four times as many parts of a
     kind as are `tried`.
     """
     candidates = [KeptParts(one.circuit, one.found.order) for one in searched.values()]
     if trial.tried:
         candidates = by_single_ablation(choosing, candidates, n=4 * trial.tried, trial=trial)
+    if trial.optimal:
+        candidates = beside_optimal(choosing, candidates, trial=trial)
     return measure_circuits(reported, candidates, trial)
 
 

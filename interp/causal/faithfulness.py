@@ -14,13 +14,15 @@ neurons (at least one each):
 
 by the trapezoid rule, with f(nothing) = 0 and f(all) = 1. Source: Mueller et al. 2025 (MIB), on
 nodes instead of edges. Beside the circuit's own order of parts stand random orders of the same
-layers, and the order by exact ablation of single parts. What is left without the circuit
+layers, and other ways to choose as many (`rivals`): by exact ablation of single parts, and where it
+is asked by gradient and greedily (`interp.causal.rival_orders`). What is left without the circuit
 (`left_without`) says whether it is complete, and `needed` whether it is minimal: the share of its
 parts without which f surely falls (after Wang et al. 2022).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -48,20 +50,20 @@ OUTCOMES = {"words": "score", "projection": "projection"}
 
 
 class KeptParts(NamedTuple):
-    """A circuit, the order of all parts that begins with its own, and their order by single
-    ablation (None: not asked).
+    """A circuit, the order of all parts that begins with its own, and by name their orders by other
+    choices (`single`: by single ablation).
     """
 
     circuit: Circuit
     order: Order
-    single: Order | None = None
+    rivals: Mapping[str, Order] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaithfulnessTrial:
     """How faithfulness is measured: the `shares` of parts, the random orders (`draws`), the parts
     of each kind whose removal from the circuit is `tried`, what stands in for what is outside
-    (`mode`) and where (`reach`), and the seed.
+    (`mode`) and where (`reach`), and the seed; and whether `optimal` circuits stand beside it.
 
     Raises `UsageError` for a share outside (0, 1], fewer than one random order, or another reach.
     """
@@ -72,6 +74,7 @@ class FaithfulnessTrial:
     mode: str = STAND_IN
     reach: str = "all"
     seed: int = 0
+    optimal: bool = False
 
     def __post_init__(self) -> None:
         odd = [share for share in self.shares if not 0 < share <= 1]
@@ -98,7 +101,7 @@ class Measured:
 
     `circuit` is that of the circuit itself, `without` that of all but the circuit (and
     `random_without` of all but random ones), `lacking` that of the circuit without one of its
-    parts; `own`, `single` and `random` are those of the first parts of each order, over the levels
+    parts; `own`, `rivals` and `random` are those of the first parts of each order, over the levels
     of `sizes`, of which the first is the circuit's own size.
     """
 
@@ -107,7 +110,7 @@ class Measured:
     random_without: Float[np.ndarray, "draw pair"]
     lacking: Float[np.ndarray, "part pair"]
     own: Float[np.ndarray, "level pair"]
-    single: Float[np.ndarray, "level pair"] | None
+    rivals: Mapping[str, Float[np.ndarray, "level pair"]]
     random: Float[np.ndarray, "draw level pair"]
     sizes: tuple[Sized, ...]
 
@@ -143,6 +146,9 @@ MASK_BYTES = 256 << 20
 """Bytes of what plans keep, at which those that wait are run."""
 
 
+_RIVAL = "rival "
+
+
 class _Plans(NamedTuple):
     """What is kept of a circuit's model, plan by plan, in the parts that `Measured` has."""
 
@@ -164,7 +170,6 @@ def _planned(bench: Bench, candidate: KeptParts, trial: FaithfulnessTrial) -> _P
         raise UsageError(f"no pair of the bench evokes {emotion!r}: faithfulness needs some.")
     draw = np.random.default_rng(trial.seed)
     random = [like(candidate.order, draw) for _ in range(trial.draws)]
-    single = [] if candidate.single is None else [candidate.single]
     sizes = sized(candidate, trial.shares)
 
     def kept(order: Order, level: int = 0) -> Kept:
@@ -179,7 +184,11 @@ def _planned(bench: Bench, candidate: KeptParts, trial: FaithfulnessTrial) -> _P
     }
     parts |= {
         name: [kept(order, level) for order in orders for level in range(len(sizes))]
-        for name, orders in (("own", [candidate.order]), ("single", single), ("random", random))
+        for name, orders in (
+            ("own", [candidate.order]),
+            ("random", random),
+            *((_RIVAL + name, [order]) for name, order in candidate.rivals.items()),
+        )
     }
     return _Plans(emotion, own, sizes, parts)
 
@@ -208,14 +217,17 @@ def _measured(values: Float[np.ndarray, "plan pair"], planned: _Plans) -> Measur
     of = dict(zip(planned.parts, np.split(values, ends), strict=True))
     gains = {name: part - of["empty"][0] for name, part in of.items()}
     n, levels = len(planned.pairs), len(planned.sizes)
-    single = gains["single"].reshape(-1, levels, n)
     return Measured(
         effect=gains["whole"][0],
         without=gains["without"][0],
         random_without=gains["without"][1:],
         lacking=gains["lacking"],
         own=gains["own"],
-        single=single[0] if len(single) else None,
+        rivals={
+            name.removeprefix(_RIVAL): part
+            for name, part in gains.items()
+            if name.startswith(_RIVAL)
+        },
         random=gains["random"].reshape(-1, levels, n),
         sizes=planned.sizes,
     )
@@ -243,41 +255,6 @@ def kept_of(model: LanguageModel, order: Order, parts: Mapping[str, int]) -> Kep
         masks[chosen[:, 0], chosen[:, 1]] = True
         found |= {Site(name, layer): masks[layer] for layer in np.unique(places[:, 0]).tolist()}
     return found
-
-
-def by_single_ablation(
-    bench: Bench, candidates: Sequence[KeptParts], *, n: int, trial: FaithfulnessTrial
-) -> list[KeptParts]:
-    """The candidates with their order by single ablation: the first `n` heads and neurons of each
-    order, put in the order of what each takes from the emotion's words when it is knocked out
-    alone, in the bench's pairs (which are to be those that chose the circuit).
-    """
-    plans: list[Knockout] = []
-    for candidate in candidates:
-        emotion = candidate.circuit.emotion
-        own = tuple(i for i, one in enumerate(bench.emotions) if one == emotion)
-        plans.append(Knockout((), own))
-        plans += [Knockout((part,), own) for part in _first(candidate.order, n)]
-    effects = measure(bench, plans, mode=trial.mode, reach=trial.reach)
-    scores = np.array(
-        [row[list(plan.pairs)].mean() for row, plan in zip(effects.score, plans, strict=True)]
-    )
-    found, first = [], 0
-    for candidate in candidates:
-        single, whole = {}, scores[first]
-        first += 1
-        for kind, places in candidate.order.items():
-            drops = whole - scores[first : first + len(places[:n])]
-            first += len(drops)
-            ranked = places[:n][np.argsort(-drops, kind="stable")]
-            single[kind] = np.concatenate([ranked, places[n:]])
-        found.append(candidate._replace(single=single))
-    return found
-
-
-def _first(order: Order, n: int) -> list[Component]:
-    """The first `n` parts of each kind."""
-    return [Component(KINDS[kind], *place) for kind in order for place in order[kind][:n].tolist()]
 
 
 def tried_parts(circuit: Circuit, n: int) -> list[Component]:

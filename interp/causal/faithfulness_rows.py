@@ -1,13 +1,15 @@
 """Rows of faithfulness: ratios with Fieller's intervals over scenarios, beside random circuits.
 
-Metrics, each of an `outcome` (words, projection) and a `control` ("" is the circuit, `single` the
-order by ablation of single parts, `random` the mean of random orders of the same layers, with the
-range of its draws in `draw_low` and `draw_high`):
+Metrics, each of an `outcome` (words, projection) and a `control` ("" is the circuit; `single`,
+`integrated` and `greedy` are as many parts chosen otherwise, `interp.causal.rival_orders`; `random`
+is the mean of random orders of the same layers, with the range of its draws in `draw_low` and
+`draw_high`):
 
     effect                m(all) - m(empty), in units of the outcome; without it there is no ratio
     faithfulness          f at a share of all parts (column `share`)
     circuit_faithfulness  f of the circuit itself
     above_random          f of the circuit less the mean f of random circuits of its quotas
+    below_greedy          f of the parts of the greedy choice less f of the circuit
     cpr, cmd              the integrals of f and of |1 - f|
     left_without          f of everything but the circuit: 0 where the circuit is complete
     less_without          the mean f of everything but a random circuit, less `left_without`
@@ -24,6 +26,7 @@ from jaxtyping import Float
 
 from interp.causal.faithfulness import Measured
 from interp.causal.pooled import ALL
+from interp.causal.rival_orders import GREEDY
 from interp.chance import least_strata_p, permutation_p, sign_flip, strata_p, sums_of_strata
 from interp.sites import site_columns
 from interp.stats import Estimate, Labels, group_sums, jackknife, mean_interval, ratio_interval
@@ -111,8 +114,7 @@ def _without(found: Measured, groups: Labels, about: dict[str, Any]) -> Faithful
 
 
 def _arms(found: Measured) -> dict[str, Gains]:
-    arms = {"": found.own}
-    return arms if found.single is None else {**arms, "single": found.single}
+    return {"": found.own, **found.rivals}
 
 
 def _curves(found: Measured, groups: Labels, about: dict[str, Any]) -> FaithfulRows:
@@ -142,7 +144,20 @@ def _circuit(found: Measured, groups: Labels, about: dict[str, Any]) -> Faithful
     further = ratio_interval(found.circuit - found.random[:, 0].mean(axis=0), found.effect, groups)
     p = permutation_p(float(found.circuit.sum()), drawn)
     rows.append({**here, "metric": "above_random", "control": "", **further._asdict(), "p": p})
-    return rows
+    return [*rows, *_below_greedy([found], groups, about)]
+
+
+def _below_greedy(found: Sequence[Measured], groups: Labels, about: dict[str, Any]) -> FaithfulRows:
+    """What the greedy choice holds more than the circuits do; its p flips the signs of scenarios.
+    None where it was not asked for.
+    """
+    if not all(GREEDY in one.rivals for one in found):
+        return []
+    effect = np.concatenate([one.effect for one in found])
+    more = np.concatenate([one.rivals[GREEDY][0] - one.circuit for one in found])
+    p = sign_flip(group_sums(more, groups), side="above")
+    estimate = ratio_interval(more, effect, groups)._asdict()
+    return [{**about, "metric": "below_greedy", "control": "", **estimate, "p": p}]
 
 
 def _areas(found: Measured, groups: Labels, about: dict[str, Any]) -> FaithfulRows:
@@ -205,6 +220,7 @@ def _pooled(found: Sequence[Measured], groups: Sequence[Labels], outcome: str) -
     p = {name: tested[name] for name in ("p", "least_p")}
     row = {**about, "metric": "above_random", "control": "", **p}
     rows.append({**row, **ratio_interval(further, effect, labels)._asdict()})
+    rows += _below_greedy(found, labels, about)
     return [*rows, *_pooled_without(found, labels, effect, about)]
 
 
@@ -243,8 +259,8 @@ def _at(level: int) -> Above:
 def _above_the_line(
     found: Sequence[Measured], labels: Labels, outcome: str, metric: str, above: Above
 ) -> FaithfulRows:
-    """The rows of one ratio over all emotions: of the circuits, and beside them of the orders by
-    single ablation and of random ones. Its p takes, in every emotion, one of the circuit and the
+    """The rows of one ratio over all emotions: of the circuits, and beside them of their rivals and
+    of random orders. Its p takes, in every emotion, one of the circuit and the
     random orders at random (`strata_p`).
     """
     about = {"emotion": ALL, "outcome": outcome, "metric": metric}
@@ -257,11 +273,11 @@ def _above_the_line(
     }
     estimate = ratio_interval(np.concatenate(own), effect, labels)._asdict()
     rows: FaithfulRows = [{**about, "control": "", **estimate, **tested}]
-    singles = [above(mine.single, mine) for mine in found if mine.single is not None]
-    if len(singles) == len(found):
-        single = np.concatenate(singles)
-        estimate = ratio_interval(single, effect, labels)._asdict()
-        rows.append({**about, "control": "single", **estimate})
+    for control in found[0].rivals:
+        if all(control in mine.rivals for mine in found):
+            rival = np.concatenate([above(mine.rivals[control], mine) for mine in found])
+            estimate = ratio_interval(rival, effect, labels)._asdict()
+            rows.append({**about, "control": control, **estimate})
     random = _spread(sums_of_strata(drawn) / effect.sum())
     n = sum(len(one) for one in drawn)
     return [*rows, {**about, "control": "random", **random, "n": n}]

@@ -1,6 +1,8 @@
-"""The command `circuit`, which finds circuits, writes them down and says what they are worth."""
+"""The command `circuit`, which finds circuits, writes them down and says what they are worth; and
+`paths`, which says which way the emotion goes from head to head.
+"""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -9,7 +11,7 @@ from interp.cli.loading import load_model
 from interp.cli.options import GroupedCommand, as_json, gathered
 from interp.cli.printing import show, show_json
 from interp.errors import UsageError
-from interp.sentence_options import CircuitOptions
+from interp.sentence_options import CircuitOptions, PathOptions
 
 
 @click.command(cls=GroupedCommand)
@@ -31,13 +33,13 @@ def circuit(asked: CircuitOptions, as_json: bool) -> None:
     model = load_model(asked.model, **asdict(asked.loading))
     from interp.causal.circuit import save_circuits
     from interp.causal.faithfulness import FaithfulnessTrial
-    from interp.causal.knockout import REACHES
     from interp.study.circuits import gather, influence_of, search_all
 
     material = gather(model, battery, emotions, budget=asked.budget, seed=asked.seed)
     searched = search_all(material, emotions, budget=asked.budget)
     save_circuits(asked.out, [one.circuit for one in searched.values()])
-    trials = [FaithfulnessTrial(tried=0, reach=reach, seed=asked.seed) for reach in REACHES]
+    how = FaithfulnessTrial(reach="last", optimal=asked.optimal_circuits, seed=asked.seed)
+    trials = [how, replace(how, reach="all", tried=0)]
     rows = influence_of(material, searched, trials, n_pairs=asked.pairs)
     told = [_told(emotion, one.circuit, rows) for emotion, one in searched.items()]
     if as_json:
@@ -63,7 +65,8 @@ def _emotions(text: str, known: tuple[str, ...]) -> list[str]:
 
 def _told(emotion: str, circuit: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What a person is told of a circuit: its size, and by each reach f, what random circuits
-    hold, what is left without it, and CPR.
+    hold (and those of other choices, where they were asked for), what is left without it, the
+    share of its heaviest parts that are needed, and CPR.
     """
     mine = [r for r in rows if r.get("emotion") == emotion and r.get("outcome") == "words"]
     told: dict[str, Any] = {
@@ -75,6 +78,8 @@ def _told(emotion: str, circuit: Any, rows: list[dict[str, Any]]) -> dict[str, A
         for name, metric, control in _TOLD:
             wanted = {"reach": reach, "metric": metric, "control": control}
             found = [r for r in mine if all(r.get(key) == value for key, value in wanted.items())]
+            if not found and (control in _RIVALS or metric == "needed"):
+                continue
             told[f"{name} ({reach})"] = round(found[0]["value"], 3) if found else None
     return told
 
@@ -82,9 +87,38 @@ def _told(emotion: str, circuit: Any, rows: list[dict[str, Any]]) -> dict[str, A
 _TOLD = (
     ("f", "circuit_faithfulness", ""),
     ("f random", "circuit_faithfulness", "random"),
+    ("f by the gradient", "circuit_faithfulness", "integrated"),
+    ("f greedy", "circuit_faithfulness", "greedy"),
     ("left without", "left_without", ""),
+    ("needed", "needed", ""),
     ("CPR", "cpr", ""),
 )
+_RIVALS = ("integrated", "greedy")
 
 
-COMMANDS = (circuit,)
+@click.command(cls=GroupedCommand)
+@gathered(PathOptions, into="asked")
+@as_json
+def paths(asked: PathOptions, as_json: bool) -> None:
+    """Say from which heads and MLPs an emotion comes and which later heads and MLPs read it there:
+    chosen by the gradient on one half of the scenarios, patched exactly on the other.
+
+    \b
+      interp paths --model storyworld --stimuli storyworld --out runs/paths
+    """
+    from interp.models.loading.names import resolve
+
+    resolve(asked.model)
+    from interp.reporting.paths import listed_paths, said_of_paths
+    from interp.study.path_trial import run_paths
+
+    table = run_paths(asked)
+    said, rows = said_of_paths(table), listed_paths(table)
+    if as_json:
+        show_json({"out": str(asked.out), "said": said, "paths": rows})
+        return
+    show(rows, as_json=False)
+    click.echo("\n".join([*said, str(asked.out)]))
+
+
+COMMANDS = (circuit, paths)

@@ -33,6 +33,8 @@ METHOD_OPTIONS = frozenset(
         "patch_metrics",
         "attribute_with",
         "steps",
+        "dtype_error",
+        "optimal_circuits",
         "judge",
         "seed",
     }

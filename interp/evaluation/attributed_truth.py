@@ -1,7 +1,8 @@
 """Whether attribution ranks what was planted first, and finds nothing where nothing is."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from interp.causal.attribution_rows import attribute_pairs
 from interp.causal.contributions import KINDS
 from interp.causal.estimates import ESTIMATES
 from interp.causal.nodes import node_sites
-from interp.evaluation.planted_bench import PlantedBench
+from interp.evaluation.planted_bench import PlantedBench, PlantedPart
 from interp.evaluation.truth_rows import row
 from interp.results import TableRow
 from interp.sites import Site
@@ -37,10 +38,11 @@ def check_attribution(bed: PlantedBench, null: PlantedBench, seed: int) -> Itera
     """
     for method in ESTIMATES:
         asked = Attribution(sites=_NAMES, positions=("last",), method=method)
-        found = _Found.of(bed, asked, seed)
+        found = EmotionEffects.of(bed, asked, seed)
         for kind, planted_ones in (("head", bed.truth.heads), ("neuron", bed.truth.neurons)):
             worst = min(
-                found.ranking(one, KINDS[kind], set(planted_ones[one])) for one in planted_ones
+                ranking_auroc(found.means(one, KINDS[kind]), planted_ones[one])
+                for one in planted_ones
             )
             yield row(kind, method, "auroc", worst, "last token")
         layers = (("attn_out", bed.truth.head_layer), ("mlp_out", bed.truth.neuron_layer))
@@ -53,7 +55,7 @@ def check_attribution(bed: PlantedBench, null: PlantedBench, seed: int) -> Itera
 
 def _exact(bed: PlantedBench, where: str, seed: int) -> Iterator[TableRow]:
     """What exact patches say of the parts that attribution chose."""
-    halves = _some(bed, bed.fitting, seed), _some(bed, bed.scoring, seed)
+    halves = pairs_for(bed, bed.fitting, seed), pairs_for(bed, bed.scoring, seed)
     asked = Attribution(sites=_NAMES, positions=("last",), top=4)
     rows = attribute_pairs(bed.model, halves, bed.readout, asked, seed=seed)
     what = "attribution" if where == "planted" else "null"
@@ -66,41 +68,50 @@ def _exact(bed: PlantedBench, where: str, seed: int) -> Iterator[TableRow]:
         yield row(what, "exact_patch", "error", max(errors), where)
 
 
-def _some(bed: PlantedBench, pairs: Pairs, seed: int) -> Pairs:
+def pairs_for(bed: PlantedBench, pairs: Pairs, seed: int) -> Pairs:
+    """The pairs whose nodes are attributed, as many of each emotion."""
     return balanced(pairs, n=ATTRIBUTED * len(bed.truth.emotions), seed=seed)
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
-    """The estimates of some pairs of every emotion."""
+class EmotionEffects:
+    """What nodes do in some pairs of every emotion, estimated or exactly."""
 
     sites: tuple[Site, ...]
     emotions: list[str]
     estimates: Estimates
 
     @classmethod
-    def of(cls, bed: PlantedBench, asked: Attribution, seed: int) -> "_Found":
+    def of(cls, bed: PlantedBench, asked: Attribution, seed: int) -> "EmotionEffects":
         """The estimates of the scoring half."""
-        pairs = _some(bed, bed.scoring, seed)
+        pairs = pairs_for(bed, bed.scoring, seed)
         sites = node_sites(bed.model, asked.sites)
         given = encode_cases(bed.model, pairs, bed.readout, seed=seed)
         bound = bed.readout.bind(bed.model)
         found = estimate_effects(bed.model, given, bound, sites, asked, seed=seed)
         return cls(sites, [pair.affective.emotion for pair in pairs], found)
 
-    def mean(self, emotion: str, site: Site) -> np.ndarray:
-        """The mean estimate of each unit of the site in the emotion's pairs, towards it."""
+    def mean(self, emotion: str, site: Site, position: str = "last") -> np.ndarray:
+        """The mean effect of each unit of the site in the emotion's pairs, towards it."""
         mine = np.array(self.emotions) == emotion
-        return towards_emotion(self.estimates, site, "last")[mine].mean(axis=0)
+        return towards_emotion(self.estimates, site, position)[mine].mean(axis=0)
 
-    def ranking(self, emotion: str, name: str, planted: set[tuple[int, int]]) -> float:
-        """AUROC of the planted units of the sites called `name` against all others."""
-        means = {site.layer: self.mean(emotion, site) for site in self.sites if site.name == name}
-        places = [(layer, unit) for layer, own in means.items() for unit in range(len(own))]
-        positive = np.array([place in planted for place in places])
-        return auroc(np.concatenate(list(means.values())).astype(np.float64), positive)
+    def means(self, emotion: str, name: str) -> dict[PlantedPart, float]:
+        """The mean effect of each unit of the sites called `name`, by layer and index."""
+        return {
+            (site.layer, unit): float(effect)
+            for site in self.sites
+            if site.name == name
+            for unit, effect in enumerate(self.mean(emotion, site))
+        }
 
     def peak(self, emotion: str, name: str) -> int:
         """The layer whose sublayer of this name is estimated to do most."""
         sites = [site for site in self.sites if site.name == name]
         return max(sites, key=lambda site: float(self.mean(emotion, site)[0])).layer
+
+
+def ranking_auroc(effects: Mapping[Any, float], planted_ones: Collection[Any]) -> float:
+    """AUROC of what is planted against all else, by what each does."""
+    positive = np.array([place in planted_ones for place in effects])
+    return auroc(np.array(list(effects.values())), positive)

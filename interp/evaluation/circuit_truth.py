@@ -14,7 +14,7 @@ from interp.causal.faithfulness_rows import curve_area
 from interp.causal.knockout import measure
 from interp.chance import sign_flip
 from interp.errors import StatisticsError
-from interp.evaluation.planted_bench import PlantedBench
+from interp.evaluation.planted_bench import PlantedBench, PlantedPart
 from interp.evaluation.truth_rows import row
 from interp.results import TableRow
 from interp.sites import Site
@@ -23,8 +23,6 @@ from stimuli.splits import balanced
 
 PAIRS_KEPT = 2
 """Pairs of each emotion on which circuits are measured."""
-
-PlantedPart = tuple[int, int]
 
 
 class _Worth(NamedTuple):

@@ -2,21 +2,25 @@
 of it.
 """
 
+import tempfile
 from dataclasses import dataclass
 
 from interp.analysis.directions import fit
 from interp.capture import ActivationStore, capture
 from interp.capture.store.activations import Twins
+from interp.causal.contributions import contributions_at
 from interp.causal.readout import Readout
 from interp.defaults import DIRECTION
 from interp.directions import Direction
 from interp.errors import InternalError
-from interp.evaluation.readouts import readout_for
 from interp.models import LanguageModel, load
 from interp.sites import LAST, Site
 from interp.testbeds import planted
 from interp.testbeds.records import testbed
 from stimuli.battery import NEUTRAL, Battery, Pairs
+
+PlantedPart = tuple[int, int]
+"""(layer, index) of a head or neuron."""
 
 CAPTURED = ("resid_post", "z", "post")
 
@@ -68,21 +72,43 @@ class PlantedBench:
             provenance=self.model.provenance,
         )
 
+    def pushes(self, name: str, emotion: str) -> dict[PlantedPart, float]:
+        """Mean paired contribution of each component (name z or post), on the scoring half, to the
+        direction of the fitting half behind the last layer.
+        """
+        vector, pairs = self.direction(emotion, self.final).vector, self.scoring.of(emotion)
+        found = {}
+        for layer in range(self.model.dims.n_layers):
+            site = Site(name, layer)
+            affective, neutral = (
+                contributions_at(self.model, site, x, vector) for x in self.values(site, pairs)
+            )
+            means = (affective - neutral).mean(axis=0)
+            found.update({(layer, i): float(push) for i, push in enumerate(means)})
+        return found
+
 
 def open_bench(name: str, *, seed: int = 0) -> PlantedBench:
     """The planted model `name` (planted, planted_null), run on a battery and split in halves by
     `seed`.
     """
-    spec = planted.SPECS[name]
-    model, battery = load(name), testbed(name).battery(seed)
+    return _at_work(load(name), planted.SPECS[name], testbed(name).battery(seed), seed=seed)
+
+
+def build_bench(spec: planted.PlantedSpec, *, seed: int = 0) -> PlantedBench:
+    """The same of any planted model, which is built now."""
+    with tempfile.TemporaryDirectory() as folder:
+        for part in planted.build(spec):
+            part.save_pretrained(folder)
+        model = load(folder, check=False)
+    battery = planted.stimuli(spec, n=spec.words, seed=seed)
+    return _at_work(model, spec, battery, seed=seed)
+
+
+def _at_work(
+    model: LanguageModel, spec: planted.PlantedSpec, battery: Battery, *, seed: int
+) -> PlantedBench:
     store = capture(model, battery, sites=CAPTURED, positions=(LAST,))
     fitting, scoring = battery.pairs().split(seed=seed)
-    return PlantedBench(
-        model,
-        planted.truth(spec),
-        battery,
-        store,
-        readout_for(model, spec.emotions),
-        fitting,
-        scoring,
-    )
+    readout = Readout(planted.readout(spec), "")
+    return PlantedBench(model, planted.truth(spec), battery, store, readout, fitting, scoring)

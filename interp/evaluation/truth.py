@@ -15,15 +15,14 @@ import numpy as np
 import pandas as pd
 
 from interp.analysis.methods import DIRECTIONS
-from interp.analysis.stats import auroc
 from interp.causal.bench import Bench, Knockout
-from interp.causal.contributions import EXACT, KINDS, Component, contributions_at
+from interp.causal.contributions import EXACT, KINDS, Component
 from interp.causal.knockout import measure
 from interp.causal.patches import Patches
 from interp.causal.patching import patch_pairs
 from interp.causal.steering import steer
 from interp.defaults import DIRECTION
-from interp.evaluation.attributed_truth import check_attribution
+from interp.evaluation.attributed_truth import check_attribution, ranking_auroc
 from interp.evaluation.circuit_truth import check_circuits
 from interp.evaluation.geometry_truth import check_geometry, check_spaces
 from interp.evaluation.judges import oracle
@@ -84,27 +83,9 @@ def check_components(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterat
     for kind, planted_ones in (("head", bed.truth.heads), ("neuron", bed.truth.neurons)):
         worst = 1.0
         for emotion in bed.truth.emotions:
-            pushes = _pushes(bed, KINDS[kind], emotion)
-            positive = np.array([key in planted_ones[emotion] for key in pushes])
-            worst = min(worst, auroc(np.array(list(pushes.values())), positive))
+            pushes = bed.pushes(KINDS[kind], emotion)
+            worst = min(worst, ranking_auroc(pushes, planted_ones[emotion]))
         yield row(kind, EXACT, "auroc", worst, bed.final)
-
-
-def _pushes(bed: PlantedBench, name: str, emotion: str) -> dict[tuple[int, int], float]:
-    """Mean paired contribution of each component, on the scoring half, to the direction of the
-    fitting half.
-    """
-    vector, pairs = bed.direction(emotion, bed.final).vector, bed.scoring.of(emotion)
-    found = {}
-    for layer in range(bed.model.dims.n_layers):
-        site = Site(name, layer)
-        affective, neutral = (
-            contributions_at(bed.model, site, x, vector) for x in bed.values(site, pairs)
-        )
-        found.update(
-            {(layer, i): float(push) for i, push in enumerate((affective - neutral).mean(axis=0))}
-        )
-    return found
 
 
 def check_patching(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterator[TableRow]:

@@ -50,8 +50,14 @@ from interp.reporting.style import (
 )
 
 _SUBLAYERS = {"attn_out": "attention", "mlp_out": "MLP"}
-_ARMS = {"": "circuit's order", "single": "by single ablation", "random": "random, same layers"}
-_LINES = {"": "-", "single": "--", "random": ":"}
+_ARMS = {
+    "": "circuit's order",
+    "single": "by single ablation",
+    "random": "random, same layers",
+    "integrated": "by integrated gradients",
+    "greedy": "chosen greedily",
+}
+_LINES = {"": "-", "single": "--", "random": ":", "integrated": "-.", "greedy": "--"}
 _REACHES = {"last": "last token", "all": "all tokens"}
 
 _INFLUENCE = "Where a dose of each emotion reaches the end of the model"

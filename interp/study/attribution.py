@@ -1,11 +1,17 @@
 """The stage `attribution`: every node's effect by the gradient, and the exact patch of some."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
+
 from interp.causal.attribution import Attribution
 from interp.causal.attribution_rows import attribute_pairs
-from interp.results import TableRows
+from interp.causal.dtype_error import dtype_error_row
+from interp.models import load
+from interp.results import TableRow, TableRows
 from interp.study.causes import asked_pairs
 from interp.study.folder import Study
 from interp.study.presets import spaced
+from stimuli.battery import Pair
 
 
 def attribution(study: Study) -> TableRows:
@@ -27,4 +33,13 @@ def attribution(study: Study) -> TableRows:
         for half in study.pairs.split(seed=settings.seed)
     )
     readout = study.readout.readout
-    return attribute_pairs(study.model, (ranking, told), readout, asked, seed=settings.seed)
+    rows = attribute_pairs(study.model, (ranking, told), readout, asked, seed=settings.seed)
+    return [*rows, _dtype_error(study, told)] if settings.dtype_error else rows
+
+
+def _dtype_error(study: Study, pairs: Sequence[Pair]) -> TableRow:
+    """How far effects in the dtype of the study are from those in float32."""
+    how = {**asdict(study.settings.loading), "dtype": "float32"}
+    exact = load(study.settings.model, **how)
+    exact.reading = study.settings.reading
+    return dtype_error_row(study.model, exact, pairs, study.readout.readout)

@@ -96,6 +96,7 @@ def circuit(study: Study) -> TableRows:
         mode=study.settings.ablate_with,
         reach="last",
         seed=seed,
+        optimal=study.settings.optimal_circuits,
     )
     trials = [trial, replace(trial, reach="all", tried=0)]
     n_pairs = max(limits.kept_pairs, ceil(FEWEST_KEPT / len(searched)))

@@ -56,6 +56,11 @@ class Settings(StudyOptions):
         check_analysts(self.analyse_by)
         check_judges(self.judge, self.model)
         self.patches(())
+        if self.dtype_error and self.loading.dtype == "float32":
+            raise UsageError(
+                "dtype_error holds effects against those in float32, and dtype is float32: say "
+                "--dtype bfloat16, or leave it out."
+            )
         if self.capture.truncate is not None and self.loading.chat_template not in (None, OFF):
             raise UsageError(UNCUT)
 

@@ -103,6 +103,10 @@ def _errors(table: pd.DataFrame, component: str) -> Compared:
             at = rows["value"].to_numpy()
             row = rows.iloc[[int(at.argmax() if worst == "max" else at.argmin())]]
             told.append((name, measured(row)))
+    if holds(table, metric="dtype_error"):
+        row = select(table, metric="dtype_error")
+        value, largest = (number(numeral(row, one)) for one in ("value", "largest"))
+        told.append(("largest difference from float32, nats", f"{value} (effects to {largest})"))
     return told
 
 
@@ -146,6 +150,7 @@ SECTION = Section(
         "sign_agreement",
         "exact_effect",
         "estimated_effect",
+        "dtype_error",
     ),
     per=("metric", "component", "position", "mode", "control"),
     figures=(

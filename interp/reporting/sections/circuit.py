@@ -55,6 +55,17 @@ _WITHOUT = {
 }
 
 
+_GREEDY = {
+    Verdict.FOUND: f"As many parts chosen greedily hold more {_OF} than the circuits do, so that "
+    f"the circuits are not the best of their size {_HOW}.",
+    Verdict.NOT_FOUND: f"As many parts chosen greedily are not found to hold more {_OF} than the "
+    f"circuits do {_HOW}.",
+    Verdict.INVERTED: f"As many parts chosen greedily hold less {_OF} than the circuits do {_HOW}.",
+    Verdict.CANNOT_SAY: f"Whether as many parts chosen greedily hold more {_OF} than the circuits "
+    f"do cannot be said {_HOW}.",
+}
+
+
 class _Asked(NamedTuple):
     """A question: the metric that answers it, the claim, its sentences, and what it is a
     difference of.
@@ -80,6 +91,14 @@ _QUESTIONS = (
         "left_without",
     ),
 )
+_OF_GREEDY = _Asked(
+    "below_greedy",
+    "as many parts chosen greedily hold more of the emotions' words than the circuits",
+    _GREEDY,
+    "circuit_faithfulness",
+)
+"""Asked where optimal circuits stand beside the circuits."""
+
 _REACHES = {"last": "at the text's last token", "all": "at all tokens"}
 
 
@@ -94,6 +113,8 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         mine = words[column(words, "reach") == reach]
         if len(mine):
             found += [_finding(mine, asked, where) for asked in _QUESTIONS]
+        if holds(mine, metric=_OF_GREEDY.metric):
+            found.append(_finding(mine, _OF_GREEDY, where))
     return found
 
 
@@ -150,6 +171,8 @@ _NAMES = {
     "": "circuits",
     "random": "random circuits of the same layers",
     "single": "as many parts, chosen by ablating each alone",
+    "integrated": "as many parts, ranked by integrated gradients",
+    "greedy": "as many parts, chosen greedily",
 }
 _SHARES = {"circuit_faithfulness": "share held", "left_without": "left without", "cpr": "CPR"}
 
@@ -172,7 +195,7 @@ FAITHFUL = 0.5
 
 
 def cautions(table: pd.DataFrame) -> Iterator[Caution]:
-    """Circuits that do not suffice, that are not complete, or that a plainer choice beats."""
+    """Circuits that do not suffice, that are not complete, or that another choice beats."""
     words = table[column(table, "outcome") == "words"]
     for reach, where in _REACHES.items():
         rows = words[column(words, "reach") == reach]
@@ -197,15 +220,16 @@ def _doubts(held: pd.DataFrame, rows: pd.DataFrame, whose: str) -> Iterator[Caut
     if number_of(left).low > 1 - FAITHFUL:
         text = f"without {whose} {measured(left)} is left: other parts do the same."
         yield Caution("circuit", text)
-    if not holds(held, control="single"):
-        return
-    single = select(held, control="single")
-    if number_of(single).low > number_of(own).high:
-        text = (
-            f"as many parts, chosen by ablating each alone, hold {measured(single)}, {whose} "
-            f"{measured(own)}: contributions do not rank them best."
-        )
-        yield Caution("circuit", text)
+    for control in ("single", "integrated"):
+        if not holds(held, control=control):
+            continue
+        rival = select(held, control=control)
+        if number_of(rival).low > number_of(own).high:
+            text = (
+                f"{_NAMES[control]}, hold {measured(rival)}, {whose} {measured(own)}: "
+                "contributions do not rank them best."
+            )
+            yield Caution("circuit", text)
 
 
 SECTION = Section(
@@ -224,8 +248,8 @@ SECTION = Section(
             faithfulness_curve,
             reading=(
                 "1 is the whole model, 0 what is left without any part. Only where the solid line "
-                "lies above the dotted range does the choice of parts matter; the dashed line is a "
-                "plainer choice of as many."
+                "lies above the dotted range does the choice of parts matter; the other lines are "
+                "other choices of as many."
             ),
             needs={"metric": "faithfulness", "outcome": "words"},
         ),
@@ -255,6 +279,8 @@ SECTION = Section(
         ),
     ),
     findings=findings,
-    claims=tuple(_claimed(asked, where) for where in _REACHES.values() for asked in _QUESTIONS),
+    claims=tuple(
+        _claimed(asked, where) for where in _REACHES.values() for asked in (*_QUESTIONS, _OF_GREEDY)
+    ),
     cautions=cautions,
 )
