@@ -236,19 +236,22 @@ def circuit(
     *,
     emotion: str | None = None,
     budget: int | None = None,
+    optimal: bool = False,
     seed: int = 0,
 ) -> Circuit:
     """The heads and neurons that carry `emotion`, as one half of the scenarios shows them.
 
     `emotion` may be left out where the battery has one. `budget`: parts in all, three heads to
-    seven neurons (None: ten per sublayer, or what the model allows). What it is worth is measured
-    on the other half, by `interp circuit` or the stage `circuit`. Raises `UsageError` for an
-    emotion without words, a budget larger than the model, and a model whose parts cannot be read
-    or edited; `StatisticsError` for an emotion without pairs, or where nothing holds.
+    seven neurons (None: ten per sublayer, or what the model allows). `optimal`: as many parts, but
+    chosen greedily by what the words lose without each. What it is worth is measured on the other
+    half, by `interp circuit` or the stage `circuit`. Raises `UsageError` for an emotion without
+    words, a budget larger than the model, and a model whose parts cannot be read or edited;
+    `StatisticsError` for an emotion without pairs, or where nothing holds.
     """
     named = emotion or _only_emotion(battery)
     material = circuits.gather(model, battery, [named], budget=budget, seed=seed)
-    return circuits.search_all(material, [named], budget=budget)[named].circuit
+    searched = circuits.search_all(material, [named], budget=budget)[named]
+    return circuits.optimal_of(material, searched) if optimal else searched.circuit
 
 
 def run(

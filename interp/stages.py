@@ -99,7 +99,7 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
     "circuits": StageCommand(
         "Circuits of heads and neurons: how they are found, and whether they suffice.",
         uses=("ablate_with", "optimal_circuits", "seed"),
-        example="--optimal-circuits",
+        example="--ablate-with mean",
     ),
     "steering": StageCommand(
         "Steer neutral texts along each direction, over strengths.",

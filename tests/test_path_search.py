@@ -133,8 +133,13 @@ def test_what_cannot_be_searched(halves):
         PathSearch(position="first")
     with pytest.raises(UsageError, match="senders is 0"):
         PathSearch(senders=0)
+    model = load("planted", check=False)
     with pytest.raises(StatisticsError, match="they have 4 and 0"):
-        search_paths(load("planted", check=False), (halves[0], []), READOUT)
+        search_paths(model, (halves[0], []), READOUT)
+    with pytest.raises(UsageError, match="senders is 21: planted has 20 heads and MLPs"):
+        search_paths(model, halves, READOUT, PathSearch(senders=21))
+    with pytest.raises(UsageError, match="top is 99, and there are 2 edges from 1 senders"):
+        search_paths(model, halves, READOUT, PathSearch(senders=1, top=99))
 
 
 def test_the_command_fills_a_folder_and_says_what_it_found(battery, tmp_path):

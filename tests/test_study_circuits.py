@@ -114,6 +114,12 @@ def test_one_verb_gives_a_circuit(small):
     assert isinstance(found, Circuit)
     assert (len(found.heads) <= 9, found.emotion) == (True, "joy")
     assert (found.heads[0].layer, found.heads[0].index) == TRUTH.heads["joy"][0]
+    best = interp.circuit(model, small, budget=30, optimal=True)
+    assert [len(nodes) for nodes in best.nodes.values()] == [len(n) for n in found.nodes.values()]
+    assert {(node.layer, node.index) for node in best.neurons[:4]} == set(TRUTH.neurons["joy"])
+    own = {(node.layer, node.index): node for node in found.heads}
+    assert best.heads[0] == own[TRUTH.heads["joy"][0]]
+    assert best.provenance["chosen"] == "greedy"
     with pytest.raises(UsageError, match="so give 1 to 16"):
         interp.circuit(model, small, budget=800)
     with pytest.raises(UsageError, match="name one"):

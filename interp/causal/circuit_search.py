@@ -67,7 +67,7 @@ def find_circuit(
         quotas[kind] = {one.site.layer: k for one, k in zip(sublayers, quota, strict=True)}
         ranked, n = _ranked(sublayers, slopes, quota)
         order[kind] = ranked
-        nodes[kind] = _nodes(sublayers, slopes, ranked[:n])
+        nodes[kind] = circuit_parts(reading, influence, kind, ranked[:n])
     circuit = Circuit(reading.emotion, nodes["head"], nodes["neuron"], dict(provenance or {}))
     return FoundCircuits(circuit, order, quotas)
 
@@ -126,12 +126,18 @@ def _ranked(
     return place[order], int(chosen.sum())
 
 
-def _nodes(
-    sublayers: Sequence[Sublayer],
-    slopes: Float[np.ndarray, " layer"],
+def circuit_parts(
+    reading: EmotionReading,
+    influence: Float[np.ndarray, " sublayer"],
+    kind: str,
     places: Int[np.ndarray, "part 2"],
 ) -> tuple[CircuitPart, ...]:
-    of_layer = {one.site.layer: (one, slope) for one, slope in zip(sublayers, slopes, strict=True)}
+    """The heads or neurons (`kind`) at these places, each (layer, index), as parts of a circuit."""
+    of_layer = {
+        one.site.layer: (one, slope)
+        for one, slope in zip(reading.sublayers, influence, strict=True)
+        if kind_of(one.site) == kind
+    }
     found = []
     for layer, index in places.tolist():
         one, slope = of_layer[layer]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from interp.causal.allocation import PER_LAYER
 from interp.causal.bench import Bench
 from interp.causal.circuit import Circuit
-from interp.causal.circuit_search import FoundCircuits, find_circuit
+from interp.causal.circuit_search import FoundCircuits, circuit_parts, find_circuit
 from interp.causal.contributions import KINDS, EmotionTwins
 from interp.causal.faithfulness import (
     FaithfulnessTrial,
@@ -21,7 +21,7 @@ from interp.causal.faithfulness import (
 )
 from interp.causal.influence import influence_rows, sublayer_influence
 from interp.causal.readout import Readout
-from interp.causal.rival_orders import beside_optimal, by_single_ablation
+from interp.causal.rival_orders import GREEDY, beside_optimal, by_single_ablation
 from interp.causal.sublayers import PLACES, EmotionReading, read_emotion
 from interp.directions import Direction
 from interp.errors import UsageError
@@ -137,6 +137,22 @@ def scored_circuit(
     if trial.optimal:
         candidates = beside_optimal(choosing, candidates, trial=trial)
     return measure_circuits(reported, candidates, trial)
+
+
+def optimal_circuit(searched: Searched, choosing: Bench, trial: FaithfulnessTrial) -> Circuit:
+    """As many parts as the circuit has, chosen greedily in the `choosing` pairs
+    (`interp.causal.rival_orders`), the one that is needed most first. Weights are those of the
+    parts, and may be below zero.
+    """
+    own = searched.circuit
+    (found,) = beside_optimal(choosing, [KeptParts(own, searched.found.order)], trial=trial)
+    influence = searched.influence.mean(axis=0)
+    nodes = {
+        kind: circuit_parts(searched.reading, influence, kind, places[: len(own.nodes[kind])])
+        for kind, places in found.rivals[GREEDY].items()
+    }
+    told = {**own.provenance, "chosen": GREEDY, "reach": trial.reach}
+    return Circuit(own.emotion, nodes.get("head", ()), nodes.get("neuron", ()), told)
 
 
 def search_rows(searched: Searched) -> list[dict[str, Any]]:

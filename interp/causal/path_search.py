@@ -91,7 +91,8 @@ def search_paths(
     - `chosen_effect`: what the top edges do on average, exactly; control `RANDOM`, and
       `above_random` is their difference, paired; p by sign flips of scenarios.
 
-    Raises `StatisticsError` where a half has no pair, and as `interp.causal.paths.patch_paths`.
+    Raises `StatisticsError` where a half has no pair, `UsageError` for more senders than the model
+    has or more edges than they have, and as `interp.causal.paths.patch_paths`.
     """
     if not all(halves):
         raise StatisticsError(
@@ -104,6 +105,11 @@ def search_paths(
         bound.column(emotion)
     choosing, told = (encode_cases(model, half, readout, seed=seed) for half in halves)
     edges = edges_from(model, _senders(model, choosing, bound, asked, seed=seed))
+    if asked.top > len(edges):
+        raise UsageError(
+            f"top is {asked.top}, and there are {len(edges)} edges from {asked.senders} senders: "
+            "give a smaller number."
+        )
     check_edges(model, halves[0], edges, asked.position)
     ranking = _both(edge_estimates, model, choosing, bound, edges, asked.position)
     order = sorted(edges, key=lambda edge: -float(ranking[edge].mean()))
@@ -119,6 +125,9 @@ def _senders(
 ) -> list[Node]:
     """The heads and MLPs that are estimated to do most towards the emotion."""
     sites = node_sites(model, SENDING)
+    n = sum(model.dims.n_heads if site.name == "z" else 1 for site in sites)
+    if asked.senders > n:
+        raise UsageError(f"senders is {asked.senders}: {model.name} has {n} heads and MLPs.")
     how = Attribution(sites=SENDING, positions=(asked.position,))
     found = estimate_effects(model, given, bound, sites, how, seed=seed)
     effects = {

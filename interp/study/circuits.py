@@ -13,11 +13,12 @@ from jaxtyping import Float
 
 from interp.capture import capture
 from interp.causal.allocation import split_budget, usual_budget
-from interp.causal.circuit import save_circuits
+from interp.causal.circuit import Circuit, save_circuits
 from interp.causal.circuits import (
     Searched,
     bench_of,
     circuit_sites,
+    optimal_circuit,
     scored_circuit,
     search,
     search_rows,
@@ -184,6 +185,16 @@ def search_all(
     if not found:
         raise StatisticsError(f"none of {', '.join(emotions)} has a circuit.")
     return found
+
+
+def optimal_of(material: Material, searched: Searched) -> Circuit:
+    """The circuit of as many parts that are chosen greedily on the choosing half, by what the words
+    lose without each at the text's last token.
+    """
+    emotion = searched.circuit.emotion
+    pairs = balanced(material.halves[0].of(emotion), n=PAIRS, seed=material.seed)
+    choosing = bench_of(material.model, pairs, {emotion: searched}, material.readout)
+    return optimal_circuit(searched, choosing, FaithfulnessTrial(reach="last", seed=material.seed))
 
 
 def influence_of(
