@@ -551,7 +551,7 @@ def test_gradient_and_greedy_choice_find_what_a_circuit_misses(bench, optimal, r
 
 def test_the_greedy_choice_sees_what_parts_do_together(bench):
     """Two parts of which either suffices: alone each looks idle, and one of them has to stay."""
-    order = {"head": np.array([[0, 0], [0, 1], [0, 2]]), "neuron": np.array([[0, 0]])}
+    order = {"head": np.array([[0, 2], [0, 0], [0, 1]]), "neuron": np.array([[0, 0]])}
     nodes = tuple(CircuitPart(0, index, 1.0, ()) for index in range(3))
     circuit = Circuit("joy", nodes, (CircuitPart(0, 0, 1.0, ()),))
     candidate = KeptParts(circuit, order, {"integrated": order})

@@ -87,6 +87,21 @@ def test_effects_are_those_of_path_patching_on_the_half_that_chose_nothing(found
     assert own["n"].item() == len(halves[1])
 
 
+def test_edges_are_ranked_by_the_half_that_chooses(halves):
+    model, asked = load("planted", check=False), PathSearch(senders=1, top=1)
+
+    def ranked(told):
+        rows = table(search_paths(model, (halves[0], told), READOUT, asked))
+        rows = pick(rows, metric="estimated_path_effect").sort_values("rank")
+        places = rows[["receiver", "receiver_layer", "receiver_head"]].fillna(-1)
+        return places.to_numpy().tolist(), rows["value"].to_numpy()
+
+    (own, effects), (other, elsewhere) = ranked(halves[0]), ranked(halves[1])
+    assert own == other
+    assert (np.diff(effects) <= 0).all()
+    assert not (np.diff(elsewhere) <= 0).all()
+
+
 def test_the_sentence_says_no_more_than_its_number(found):
     """Four scenarios give no p below .05; with a smaller one it is found, unless random paths do
     as much.
