@@ -153,7 +153,7 @@ def test_what_cannot_be_searched(halves):
         search_paths(model, (halves[0], []), READOUT)
     with pytest.raises(UsageError, match="senders is 21: planted has 20 heads and MLPs"):
         search_paths(model, halves, READOUT, PathSearch(senders=21))
-    with pytest.raises(UsageError, match="top is 99, and there are 2 edges from 1 senders"):
+    with pytest.raises(UsageError, match="top is 99, and there are 14 edges from 1 senders"):
         search_paths(model, halves, READOUT, PathSearch(senders=1, top=99))
 
 
