@@ -149,7 +149,7 @@ def _own_rows(outcomes: Outcomes, one: ChosenPlan, common: Mapping[str, Any]) ->
             yield {**place, **about, **_spread(values.mean(axis=1))}
 
 
-def _p_value(observed: float, draws: Sequence[Float[np.ndarray, " draw"]], sign: int) -> float:
+def _p_value(observed: float, draws: Sequence[Float[np.ndarray, " _"]], sign: int) -> float:
     """The share of random draws that do at least as much, the largest of several kinds; NaN where
     there is none.
     """
@@ -208,5 +208,5 @@ def _pooled_rows(
             yield {**here, "control": name, **_spread_of_strata(drawn, len(groups))}
 
 
-def _least_p(draws: Sequence[Float[np.ndarray, " draw"]]) -> float:
+def _least_p(draws: Sequence[Float[np.ndarray, " _"]]) -> float:
     return least_strata_p([len(one) for one in draws])
