@@ -24,7 +24,7 @@ from interp.analysis.emotion_directions import (
 from interp.analysis.graded_rows import graded_rows, prepare_graded
 from interp.analysis.questions import QUESTIONS, answer, cells, lexicons, reception, task_of
 from interp.analysis.refits import SiteRows
-from interp.analysis.targets import target_of, without_rare
+from interp.analysis.targets import field_names, target_of, without_rare
 from interp.capture import ActivationStore, capture
 from interp.capture.options import Options
 from interp.causal.ablation import ablating
@@ -93,13 +93,17 @@ def probe(
     (`intensity`, `appraisal.agent`). One that holds numbers or steps is read by a probe of
     `interp.analysis.graded.GRADED`, by ridge if none is named. `battery` is the one that was
     recorded, or a part of it. What `interp run` calls `probes`. Raises `UsageError` for another
-    probe or no such site, and as `interp.analysis.questions` and `interp.analysis.targets`.
+    probe, question or site, and as `interp.analysis.questions` and `interp.analysis.targets`.
     """
     measured = beside_named(beside)
     if question in QUESTIONS:
         items, labels = _asked(question, store, battery)
     else:
         there = [item for item in battery.items if item.id not in store.quarantined]
+        if question not in (known := field_names(there)):
+            raise UsageError(
+                f"unknown question {question!r}: ask one of {', '.join([*QUESTIONS, *known])}."
+            )
         target = without_rare(target_of(question, there), folds=folds)
         items, labels = list(target.items), target.words
         if target.is_graded:

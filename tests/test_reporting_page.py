@@ -233,7 +233,7 @@ def test_a_browser_shows_the_page_without_scrolling_sideways(tmp_path, width, da
     seen = json.loads(told)
     assert seen["out"] == []
     assert seen["scroll"] == seen["client"]
-    assert seen["images"] == 2
+    assert seen["images"] > 2
     paper = [int(part) for part in re.findall(r"\d+", seen["paper"])[:3]]
     assert (max(paper) < 64) if dark else (min(paper) > 224)
 

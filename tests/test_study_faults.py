@@ -128,7 +128,7 @@ def test_a_disk_that_fills_while_figures_are_drawn(tiny_folder, tmp_path, monkey
     assert "figures/" in message
     assert "the disk is full" in message
     tables = {path.name: path.read_bytes() for path in (out / "tables").iterdir()}
-    assert set(tables) == {f"{name}.csv" for name in STAGES}
+    assert set(tables) == {f"{name}.csv" for name in (*STAGES, "probe_predictions")}
     assert len(list((out / "figures").iterdir())) == 4  # whole ones, and no half one
     assert not (out / "report.html").exists()
     assert not list(out.rglob("*.tmp"))

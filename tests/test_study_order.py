@@ -97,6 +97,7 @@ def test_a_permutation_of_the_rows_changes_no_number_of_a_study(tmp_path) -> Non
             out=out,
             preset="quick",
             positions=("last",),
+            sites=SITES,
             emotions=("joy", "fear", "anger"),
         )
         with warnings.catch_warnings():

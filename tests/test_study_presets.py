@@ -166,6 +166,8 @@ def test_a_quick_study_runs_and_its_report_tells_what_was_left_out(tmp_path):
         "quick",
         "--positions",
         "last",
+        "--sites",
+        "resid_post,z,post",
     )
     assert code == 0
     page = write_report(tmp_path / "run").read_text()

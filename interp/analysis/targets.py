@@ -86,7 +86,7 @@ def target_of(name: str, items: Sequence[Stimulus]) -> FieldTarget:
     """
     found = [(item, value) for item in items if (value := _read(item, name)) is not None]
     if not found:
-        known = ", ".join(sorted({field for item in items for field in _fields(item)}))
+        known = ", ".join(field_names(items))
         raise DataError(f"no text has the field {name!r}; the fields of the texts are: {known}.")
     texts = tuple(item for item, _ in found)
     if name in ORDERED:
@@ -99,6 +99,11 @@ def target_of(name: str, items: Sequence[Stimulus]) -> FieldTarget:
             "to tell apart."
         )
     return FieldTarget(name, texts, tuple(values), isinstance(values[0], float))
+
+
+def field_names(items: Iterable[Stimulus]) -> list[str]:
+    """The fields that any of the texts has, as `target_of` reads them, in order."""
+    return sorted({field for item in items for field in _fields(item)})
 
 
 def _fields(item: Stimulus) -> list[str]:
