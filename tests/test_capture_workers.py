@@ -209,7 +209,7 @@ def _signal_when_the_first_shard_is_there(out: Path) -> threading.Thread:
             if (out / "manifest.jsonl").is_file() and (out / "manifest.jsonl").read_bytes().count(
                 b"\n"
             ):
-                time.sleep(0.1)  # its worker has another one in hand by now
+                time.sleep(0.25)  # both workers have another one in hand by now
                 for pid in [
                     *(child.pid for child in multiprocessing.active_children()),
                     os.getpid(),
