@@ -8,18 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from interp.common_options import EMOTIONS, FOLDER, MODEL, SEED, TWINS, counts_of
 from interp.defaults import ENHANCE_BY, FACTOR, STAND_IN
 from interp.errors import UsageError
 from interp.options import about, check
-from interp.settings import ModelOptions, split
-
-
-def counts_of(text: str) -> tuple[int, ...]:
-    """The counts between commas. Raises `UsageError` for what is none."""
-    try:
-        return tuple(map(int, split(text)))
-    except ValueError as error:
-        raise UsageError(f"{text!r} is no list of counts, such as 1,2,4.") from error
+from interp.settings import ModelOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,21 +21,11 @@ class DissectionOptions:
 
     GROUP: ClassVar[str] = "Study"
 
-    model: str = field(
-        metadata=about(
-            "A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
-            group="Model",
-        )
-    )
+    model: str = field(metadata=MODEL)
     loading: ModelOptions = field(default_factory=ModelOptions)
-    stimuli: str = field(
-        metadata=about("A battery's name or file, with twins of each emotion.", group="Texts")
-    )
-    emotions: tuple[str, ...] = field(
-        default=(),
-        metadata=about("Emotions between commas; unsaid, all of the battery's.", parse=split),
-    )
-    out: Path = field(metadata=about("The folder for tables, figures and record; a new one."))
+    stimuli: str = field(metadata=TWINS)
+    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
+    out: Path = field(metadata=FOLDER)
     ask: str | None = field(
         default=None,
         metadata=about(
@@ -85,7 +68,7 @@ class DissectionOptions:
             "Where directions are fitted and ablated. By default two thirds of the way up.", least=0
         ),
     )
-    seed: int = field(default=0, metadata=about("Seed of everything random."))
+    seed: int = field(default=0, metadata=SEED)
 
     def __post_init__(self) -> None:
         check(self)

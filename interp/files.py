@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from interp.errors import ResourceError
+from interp.errors import ArtefactError, ResourceError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 """What a full disk answers."""
@@ -186,3 +186,10 @@ def check_out(out: Path) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ResourceError(f"cannot use {str(out)[:80]!r} as --out: {reason}.") from error
+
+
+def check_new(out: Path) -> None:
+    """Raise `ArtefactError` for a folder that holds something, and as `check_out`."""
+    check_out(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ArtefactError(f"{out} is there already and holds something: choose another --out.")

@@ -6,16 +6,11 @@ As `interp.sentence_options`, it lies apart from `interp.study`.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from interp.common_options import EMOTIONS, FOLDER, MODEL, PROMPTS, SEED
 from interp.options import about, check
-from interp.settings import split
-
-_OUT = about("The folder for tables, figures and record; a new one.")
-
-
-def _emotions() -> dict[str, Any]:
-    return about("Emotions between commas; unsaid, all of them.", parse=split)
+from interp.settings import ModelOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +19,16 @@ class ZeroShotOptions:
 
     GROUP: ClassVar[str] = "Study"
 
-    out: Path = field(metadata=_OUT)
-    emotions: tuple[str, ...] = field(default=(), metadata=_emotions())
+    model: str = field(metadata=MODEL)
+    loading: ModelOptions = field(default_factory=ModelOptions)
+    stimuli: str | None = field(
+        default=None,
+        metadata=about(
+            "The battery whose texts are told: by default plain, or a testbed's own.", group="Texts"
+        ),
+    )
+    out: Path = field(metadata=FOLDER)
+    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
     texts_arm: str = field(
         default="keyword_free", metadata=about("The arm of the battery whose texts are read.")
     )
@@ -34,6 +37,7 @@ class ZeroShotOptions:
         metadata=about("The layer that the probe reads. By default two thirds of the way up."),
     )
     folds: int = field(default=5, metadata=about("Folds of scenarios.", least=2))
+    seed: int = field(default=0, metadata=SEED)
 
     def __post_init__(self) -> None:
         check(self)
@@ -45,8 +49,8 @@ class MalleabilityOptions:
 
     GROUP: ClassVar[str] = "Study"
 
-    out: Path = field(metadata=_OUT)
-    emotions: tuple[str, ...] = field(default=(), metadata=_emotions())
+    out: Path = field(metadata=FOLDER)
+    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
     n_texts: int = field(default=32, metadata=about("Texts, at most.", least=4))
 
     def __post_init__(self) -> None:
@@ -59,8 +63,8 @@ class FramingOptions:
 
     GROUP: ClassVar[str] = "Study"
 
-    out: Path = field(metadata=_OUT)
-    emotions: tuple[str, ...] = field(default=(), metadata=_emotions())
+    out: Path = field(metadata=FOLDER)
+    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
     n_tasks: int = field(
         default=24,
         metadata=about("Tasks, at most. They come in pairs that share their answers.", least=4),
@@ -79,15 +83,9 @@ class ReleaseOptions:
 
     GROUP: ClassVar[str] = "Study"
 
-    out: Path = field(metadata=_OUT)
-    emotions: tuple[str, ...] = field(default=(), metadata=_emotions())
-    prompts: Path | None = field(
-        default=None,
-        metadata=about(
-            "A file with a prompt on each line. Else everyday openings, and for a testbed its "
-            "battery's neutral texts."
-        ),
-    )
+    out: Path = field(metadata=FOLDER)
+    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
+    prompts: Path | None = field(default=None, metadata=PROMPTS)
     n_prompts: int = field(default=16, metadata=about("Prompts, at most.", least=2))
     steered: int = field(
         default=8, metadata=about("Tokens that are written under the direction.", least=1)

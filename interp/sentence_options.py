@@ -9,27 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from interp.common_options import (
+    EMOTIONS,
+    FOLDER,
+    MODEL,
+    OPTIMAL_CIRCUITS,
+    PROMPTS,
+    SEED,
+    TWINS,
+    layers_of,
+    numbers_of,
+)
 from interp.defaults import SENTENCE_ARM
-from interp.errors import UsageError
 from interp.options import about, check
-from interp.settings import OPTIMAL_CIRCUITS, ModelOptions, model_names, split
-
-
-def numbers_of(text: str) -> tuple[float, ...]:
-    """The numbers between commas. Raises `UsageError` for what is none."""
-    try:
-        return tuple(map(float, split(text)))
-    except ValueError as error:
-        raise UsageError(f"{text!r} is no list of numbers, such as 0.7,1,1.3.") from error
-
-
-def layers_of(text: str) -> tuple[int, ...]:
-    """The layers between commas. Raises `UsageError` for what is none."""
-    try:
-        return tuple(map(int, split(text)))
-    except ValueError as error:
-        raise UsageError(f"{text!r} is no list of layers, such as 15,20.") from error
-
+from interp.settings import ModelOptions
 
 WHERE = ("last+generated", "last", "all")
 
@@ -42,13 +35,7 @@ class SentenceOptions:
 
     GROUP: ClassVar[str] = "Direction"
 
-    model: str = field(
-        metadata=about(
-            "A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
-            group="Model",
-            offers=model_names,
-        )
-    )
+    model: str = field(metadata=MODEL)
     loading: ModelOptions = field(default_factory=ModelOptions)
     emotion: str | None = field(
         default=None,
@@ -123,7 +110,6 @@ class SentenceOptions:
         check(self)
 
 
-_EMOTIONS = about("Emotions between commas; unsaid, all of them.", parse=split)
 _LAYERS = about(
     "Layers to choose among. By default the middle one and two thirds of the way up.",
     parse=layers_of,
@@ -137,8 +123,8 @@ class TrialOptions:
 
     GROUP: ClassVar[str] = "Study"
 
-    out: Path = field(metadata=about("The folder for tables, figure and record; a new one."))
-    emotions: tuple[str, ...] = field(default=(), metadata=_EMOTIONS)
+    out: Path = field(metadata=FOLDER)
+    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
     layers: tuple[int, ...] = field(default=(), metadata=_LAYERS)
     scales: tuple[float, ...] = field(default=(0.7, 1.0, 1.3), metadata=_SCALES)
     judge: str | None = field(
@@ -151,13 +137,7 @@ class TrialOptions:
             several=True,
         ),
     )
-    prompts: Path | None = field(
-        default=None,
-        metadata=about(
-            "A file with a prompt on each line. Else everyday openings, and for a testbed its "
-            "battery's neutral texts."
-        ),
-    )
+    prompts: Path | None = field(default=None, metadata=PROMPTS)
     n_prompts: int = field(default=32, metadata=about("Prompts, at most.", least=2))
     draws: int = field(default=20, metadata=about("Random directions.", least=1))
     circuit: Path | None = field(
@@ -193,7 +173,7 @@ class IntrospectionOptions:
     GROUP: ClassVar[str] = "Study"
 
     out: Path = field(metadata=about("The folder for tables, figures and record; a new one."))
-    emotions: tuple[str, ...] = field(default=(), metadata=_EMOTIONS)
+    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
     layers: tuple[int, ...] = field(default=(), metadata=_LAYERS)
     scales: tuple[float, ...] = field(default=(0.5, 1.0, 2.0), metadata=_SCALES)
     n_pairs: int = field(default=32, metadata=about("Pairs of texts, at most.", least=4))
@@ -208,16 +188,9 @@ class CircuitOptions:
 
     GROUP: ClassVar[str] = "Study"
 
-    model: str = field(
-        metadata=about(
-            "A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
-            group="Model",
-        )
-    )
+    model: str = field(metadata=MODEL)
     loading: ModelOptions = field(default_factory=ModelOptions)
-    stimuli: str = field(
-        metadata=about("A battery's name or file, with twins of each emotion.", group="Texts")
-    )
+    stimuli: str = field(metadata=TWINS)
     emotion: str = field(
         default="all",
         metadata=about("Whose circuit: emotions between commas, or all of the battery's."),
@@ -235,7 +208,7 @@ class CircuitOptions:
         default=8, metadata=about("Pairs per emotion on which it is measured, at most.", least=1)
     )
     optimal_circuits: bool = field(default=False, metadata=OPTIMAL_CIRCUITS)
-    seed: int = field(default=0, metadata=about("Seed of everything random."))
+    seed: int = field(default=0, metadata=SEED)
 
     def __post_init__(self) -> None:
         check(self)
@@ -247,19 +220,11 @@ class PathOptions:
 
     GROUP: ClassVar[str] = "Study"
 
-    model: str = field(
-        metadata=about(
-            "A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
-            group="Model",
-            offers=model_names,
-        )
-    )
+    model: str = field(metadata=MODEL)
     loading: ModelOptions = field(default_factory=ModelOptions)
-    stimuli: str = field(
-        metadata=about("A battery's name or file, with twins of each emotion.", group="Texts")
-    )
-    emotions: tuple[str, ...] = field(default=(), metadata=_EMOTIONS)
-    out: Path = field(metadata=about("The folder for table, figure and record; a new one."))
+    stimuli: str = field(metadata=TWINS)
+    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
+    out: Path = field(metadata=FOLDER)
     senders: int = field(
         default=6,
         metadata=about(
@@ -283,7 +248,7 @@ class PathOptions:
             "Pairs per emotion of each half of the scenarios: one chooses, one is told of.", least=1
         ),
     )
-    seed: int = field(default=0, metadata=about("Seed of everything random."))
+    seed: int = field(default=0, metadata=SEED)
 
     def __post_init__(self) -> None:
         check(self)

@@ -4,7 +4,6 @@ The records lie apart from `interp.study`, which works with them, so that the co
 its options without importing torch.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import ClassVar
 
 import stimuli
 from interp.capture.options import Options
+from interp.common_options import MODEL, OPTIMAL_CIRCUITS, SEED, split, split_sites
 from interp.defaults import (
     ATTRIBUTE_WITH,
     CORES,
@@ -26,23 +26,12 @@ from interp.defaults import (
     STAND_IN,
 )
 from interp.errors import UsageError
-from interp.lazy import keys_of
 from interp.options import about, check
 from interp.sites import LAST, SITE_NAMES
 from stimuli.battery import Battery
 
 DEFAULT_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "post")
 DEFAULT_POSITIONS = (LAST, "mean_content")
-
-
-def split(text: str) -> tuple[str, ...]:
-    """The parts of `text` between its commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def split_sites(text: str) -> tuple[str, ...]:
-    """`split`, but for a comma inside a range of layers, which does not part: `resid_post@0,3`."""
-    return tuple(part.strip() for part in re.split(r",(?!\s*\d)", text) if part.strip())
 
 
 def columns_of(text: str) -> dict[str, str]:
@@ -58,14 +47,6 @@ def columns_of(text: str) -> dict[str, str]:
             raise UsageError(f"{ours!r} is named twice.")
         found[ours] = theirs
     return found
-
-
-def model_names() -> tuple[str, ...]:
-    """The names of the models that come with the package, or in one that it knows."""
-    return (
-        *keys_of("interp.testbeds.records:TESTBEDS"),
-        *keys_of("interp.models.loading.packaged:PACKAGED"),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,27 +132,13 @@ class TextOptions:
         )
 
 
-OPTIMAL_CIRCUITS = about(
-    "Hold circuits against as many parts ranked by integrated gradients, and chosen greedily by "
-    "what the words lose without each; takes longer.",
-    group="Study",
-)
-"""What a study and the command `circuit` ask alike."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyOptions:
     """What is asked of a study: its model, its texts, and by which methods."""
 
     GROUP: ClassVar[str] = "Study"
 
-    model: str = field(
-        metadata=about(
-            "A testbed (storyworld), smollm2, a folder, a .gguf file, or org/name@revision.",
-            group="Model",
-            offers=model_names,
-        )
-    )
+    model: str = field(metadata=MODEL)
     stimuli: str = field(
         metadata=about(
             "A battery's name or a file; see `interp stimuli list`.",
@@ -331,4 +298,4 @@ class StudyOptions:
             "ray:N."
         ),
     )
-    seed: int = field(default=0, metadata=about("Seed of everything random."))
+    seed: int = field(default=0, metadata=SEED)

@@ -9,7 +9,7 @@ from click.shell_completion import ShellComplete
 
 import stimuli
 from interp.cli import cli
-from interp.settings import model_names
+from interp.common_options import model_names
 from interp.sites import SITE_NAMES
 from interp.study.presets import PRESETS
 from interp.testbeds.records import TESTBEDS

@@ -39,6 +39,12 @@ def said(*words: str) -> tuple[int, str, str, str]:
     return done.returncode, done.stdout, told, imported.strip()
 
 
+TRIALS = dict.fromkeys(
+    ("zero-shot", "malleability", "framings", "release", "evaluate-steering", "introspect"), ()
+) | dict.fromkeys(("dissect", "paths"), ("--stimuli", "plain"))
+"""Commands that fill a new folder, and what they need besides a model and the folder."""
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one artefact of each kind."""
@@ -83,6 +89,14 @@ def test_what_is_asked_about_texts_and_options_needs_nothing_heavy(
         (("steer", "--model", "storywrld", "--prompt", "I"), 2, "Did you mean storyworld"),
         (("stimuli", "audit", "nowhere"), 2, "no battery and no file is named 'nowhere'"),
         (("stimuli", "power", "storywrld", "storyworld"), 2, "Did you mean storyworld"),
+        *(
+            ((command, "--model", "storywrld", *more, "--out", "OUT"), 2, "Did you mean storyworld")
+            for command, more in TRIALS.items()
+        ),
+        (("dissect", "--model", "planted", "--stimuli", "plane", "--out", "OUT"), 2, "plain"),
+        (("features", "x", "--sae", "y", "--out", "tests"), 4, "tests is there already and holds"),
+        (("stories", "x", "--out", "tests"), 4, "choose another --out"),
+        (("trajectories", "x", "y", "--out", "tests"), 4, "choose another --out"),
         (("inspect", "nowhere"), 4, "nowhere is no artefact of interp"),
         (("verify", "nowhere"), 4, "nowhere is not a capture"),
     ],

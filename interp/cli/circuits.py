@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from interp.cli.loading import load_model
+from interp.cli.loading import load_model, refuse_at_once
 from interp.cli.options import GroupedCommand, as_json, gathered
-from interp.cli.printing import show, show_json
+from interp.cli.printing import show, show_json, show_said
 from interp.errors import UsageError
 from interp.sentence_options import CircuitOptions, PathOptions
 
@@ -118,19 +118,12 @@ def paths(asked: PathOptions, as_json: bool) -> None:
     \b
       interp paths --model storyworld --stimuli storyworld --out runs/paths
     """
-    from interp.models.loading.names import resolve
-
-    resolve(asked.model)
+    refuse_at_once(asked.out, asked.model, asked.stimuli)
     from interp.reporting.paths import listed_paths, said_of_paths
     from interp.study.path_trial import run_paths
 
     table = run_paths(asked)
-    said, rows = said_of_paths(table), listed_paths(table)
-    if as_json:
-        show_json({"out": str(asked.out), "said": said, "paths": rows})
-        return
-    show(rows, as_json=False)
-    click.echo("\n".join([*said, str(asked.out)]))
+    show_said(said_of_paths(table), asked.out, as_json=as_json, paths=listed_paths(table))
 
 
 COMMANDS = (circuit, paths)

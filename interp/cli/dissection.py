@@ -2,8 +2,9 @@
 
 import click
 
+from interp.cli.loading import refuse_at_once
 from interp.cli.options import GroupedCommand, as_json, gathered
-from interp.cli.printing import show_json
+from interp.cli.printing import show_said
 from interp.dissection_options import DissectionOptions
 
 
@@ -17,14 +18,11 @@ def dissect(asked: DissectionOptions, as_json: bool) -> None:
     \b
       interp dissect --model storyworld --stimuli storyworld --out runs/parts
     """
+    refuse_at_once(asked.out, asked.model, asked.stimuli)
     from interp.reporting.dissection_told import dissection_sentences
     from interp.study.dissection import run_dissection
 
-    said = dissection_sentences(run_dissection(asked))
-    if as_json:
-        show_json({"out": str(asked.out), "said": said})
-        return
-    click.echo("\n".join([*said, str(asked.out)]))
+    show_said(dissection_sentences(run_dissection(asked)), asked.out, as_json=as_json)
 
 
 COMMANDS = (dissect,)

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
+from interp.cli.loading import refuse_at_once
 from interp.cli.options import Choices, as_json, options, seed
-from interp.cli.printing import printable, records, show, show_json
+from interp.cli.printing import records, show_said
 from interp.options import About
 from interp.sites import LAST
 
@@ -50,6 +51,7 @@ def features(run: Path, sae: Path, out: Path, as_json: bool, **how: Any) -> None
     \b
       interp features runs/demo --sae sae.safetensors --site blocks.5.hook_resid_post --out feats
     """
+    refuse_at_once(out)
     from interp.reporting.sae_features import said_of_features
     from interp.study.features import FEATURE_TEXTS, FEATURES, run_features
 
@@ -58,12 +60,8 @@ def features(run: Path, sae: Path, out: Path, as_json: bool, **how: Any) -> None
     best = rows[rows["metric"] == "ranked"]
     ranked = records(best, "task emotion rank feature value chosen_auroc active")
     shown = records(texts, "task emotion feature rank value of text")
-    if as_json:
-        show_json({"out": str(out), "said": said, "features": ranked, "texts": shown})
-        return
-    show(ranked, as_json=False)
-    show([one for one in shown if one["rank"] <= _SHOWN], as_json=False)
-    click.echo("\n".join(printable(one) for one in [*said, str(out)]))
+    few = [one for one in shown if as_json or one["rank"] <= _SHOWN]
+    show_said(said, out, as_json=as_json, features=ranked, texts=few)
 
 
 COMMANDS = (features,)

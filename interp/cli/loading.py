@@ -1,9 +1,10 @@
 """Names that nothing has, refused at once: what loads a model takes seconds to import."""
 
+from pathlib import Path
 from typing import Any
 
 import stimuli
-from interp.files import check_out
+from interp.files import check_new, check_out
 from interp.settings import StudyOptions
 from interp.sites import check_names
 
@@ -16,6 +17,19 @@ def load_model(name: str, **how: Any) -> Any:
     from interp import models
 
     return models.load(name, **how)
+
+
+def refuse_at_once(out: Path, model: str | None = None, battery: str | None = None) -> None:
+    """Raise `UsageError` for a model or a battery that does not exist, `ArtefactError` for a folder
+    that holds something.
+    """
+    from interp.models.loading.names import resolve
+
+    check_new(out)
+    if battery is not None:
+        stimuli.battery_path(battery)
+    if model is not None:
+        resolve(model)
 
 
 def refuse_unknown(asked: StudyOptions) -> None:

@@ -224,7 +224,9 @@ def _kind(one: Option) -> dict[str, Any]:
     if kind is int:
         return {"type": int if said.least is None else click.IntRange(said.least)}
     if kind is float:
-        return {"type": click.FloatRange(said.above, min_open=True)}
+        return {
+            "type": float if said.above is None else click.FloatRange(said.above, min_open=True)
+        }
     if kind is Path:
         return {"type": click.Path(path_type=Path), "multiple": one.form is tuple}
     return {"type": str, **offered}

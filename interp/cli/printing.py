@@ -5,7 +5,8 @@ that drives a terminal.
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -41,6 +42,18 @@ def show(rows: Iterable[Mapping[str, Any]], *, as_json: bool, err: bool = False)
     for row in rows:
         grid.add_row(*(Text(_cell(row.get(column))) for column in columns))
     Console(width=None if sys.stdout.isatty() else 160, stderr=err).print(grid)
+
+
+def show_said(
+    said: Sequence[str], out: Path, *, as_json: bool, **rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Print what may be said of a folder and where it is; the tables of `rows` stand before it."""
+    if as_json:
+        show_json({"out": str(out), "said": said, **rows})
+        return
+    for table in rows.values():
+        show(table, as_json=False)
+    click.echo("\n".join(printable(one) for one in [*said, str(out)]))
 
 
 def records(frame: Any, columns: str) -> list[dict[str, Any]]:

@@ -5,8 +5,9 @@ words, `malleability` puts a system prompt before it, `framings` puts pressure b
 
 import click
 
+from interp.cli.loading import refuse_at_once
 from interp.cli.options import GroupedCommand, as_json, gathered
-from interp.cli.printing import show_json
+from interp.cli.printing import show_said
 from interp.options import options_of
 from interp.prompting_options import (
     FramingOptions,
@@ -23,20 +24,20 @@ _OF_STEERING = (*_OF_A_MODEL, "arm", "no_cache", "layer", "scale", "unit", "temp
 
 
 @click.command("zero-shot", cls=GroupedCommand)
-@gathered(SentenceOptions, into="asked", only=_OF_A_MODEL)
-@gathered(ZeroShotOptions, into="how")
+@gathered(ZeroShotOptions, into="asked")
 @as_json
-def asking_by_words(asked: SentenceOptions, how: ZeroShotOptions, as_json: bool) -> None:
+def asking_by_words(asked: ZeroShotOptions, as_json: bool) -> None:
     """Ask a model for the emotion of a battery's texts by label words, beside a probe of the same
     texts and what their words tell a classifier.
 
     \b
       interp zero-shot --model smollm2 --stimuli plain --out runs/zero_shot
     """
+    refuse_at_once(asked.out, asked.model, asked.stimuli)
     from interp.reporting.zero_shot import told_of_zero_shot
     from interp.study.zero_shot_trial import run_zero_shot
 
-    _tell(told_of_zero_shot(run_zero_shot(asked, how)), how, as_json=as_json)
+    show_said(told_of_zero_shot(run_zero_shot(asked)), asked.out, as_json=as_json)
 
 
 @click.command("malleability", cls=GroupedCommand)
@@ -50,10 +51,11 @@ def bending(asked: SentenceOptions, how: MalleabilityOptions, as_json: bool) -> 
     \b
       interp malleability --model smollm2 --out runs/malleability
     """
+    refuse_at_once(how.out, asked.model, asked.stimuli)
     from interp.reporting.malleability import told_of_malleability
     from interp.study.malleability_trial import run_malleability
 
-    _tell(told_of_malleability(run_malleability(asked, how)), how, as_json=as_json)
+    show_said(told_of_malleability(run_malleability(asked, how)), how.out, as_json=as_json)
 
 
 @click.command("framings", cls=GroupedCommand)
@@ -67,10 +69,11 @@ def framing(asked: SentenceOptions, how: FramingOptions, as_json: bool) -> None:
     \b
       interp framings --model smollm2 --out runs/framings
     """
+    refuse_at_once(how.out, asked.model, asked.stimuli)
     from interp.reporting.framing_claims import told_of_framings
     from interp.study.framing_trial import run_framings
 
-    _tell(told_of_framings(run_framings(asked, how)), how, as_json=as_json)
+    show_said(told_of_framings(run_framings(asked, how)), how.out, as_json=as_json)
 
 
 @click.command("release", cls=GroupedCommand)
@@ -84,18 +87,11 @@ def releasing(asked: SentenceOptions, how: ReleaseOptions, as_json: bool) -> Non
     \b
       interp release --model smollm2 --emotions joy,fear --out runs/released
     """
+    refuse_at_once(how.out, asked.model, asked.stimuli)
     from interp.reporting.released import told_of_release
     from interp.study.release_trial import run_release
 
-    _tell(told_of_release(run_release(asked, how)), how, as_json=as_json)
-
-
-def _tell(said: list[str], how: object, *, as_json: bool) -> None:
-    out = str(how.out)  # type: ignore[attr-defined]
-    if as_json:
-        show_json({"out": out, "said": said})
-        return
-    click.echo("\n".join([*said, out]))
+    show_said(told_of_release(run_release(asked, how)), how.out, as_json=as_json)
 
 
 COMMANDS = (asking_by_words, bending, framing, releasing)

@@ -8,9 +8,10 @@ import click
 
 from interp.cli.options import GroupedCommand, as_json, gathered, options
 from interp.cli.printing import printable, show, show_json
+from interp.common_options import split
 from interp.errors import UsageError
 from interp.files import write_atomic
-from interp.settings import ModelOptions, split
+from interp.settings import ModelOptions
 
 _SHOWN = 400
 """Rows that are printed for people; --json and --out give all of them."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from interp.cli.loading import refuse_at_once
 from interp.cli.options import GroupedCommand, as_json, options, seed, texts
-from interp.cli.printing import printable, records, show, show_json
+from interp.cli.printing import records, show_said
 from interp.settings import TextOptions
 
 _RATINGS = click.option(
@@ -61,6 +62,7 @@ def stories(run: Path, out: Path, scenarios: Path | None, as_json: bool, **how: 
         --sites resid_post --positions "mean_from(50)"
       interp stories runs/stories --scenarios runs/scenarios --out runs/emotions
     """
+    refuse_at_once(out)
     from interp.reporting.story_sentences import said_of_stories
     from interp.study.stories import STORIES, HowStories, run_stories
 
@@ -68,11 +70,8 @@ def stories(run: Path, out: Path, scenarios: Path | None, as_json: bool, **how: 
     said = said_of_stories(table)
     told = table[table["metric"].isin(["auroc", "top1", "top5", "rank"])]
     rows = records(told, "tested_on control half layer metric value ci_low ci_high chance p n")
-    if as_json:
-        show_json({"out": str(out), "said": said, "rows": rows})
-        return
-    show([one for one in rows if one["half"] or one["control"]], as_json=False)
-    click.echo("\n".join(printable(one) for one in [*said, str(out)]))
+    few = [one for one in rows if as_json or one["half"] or one["control"]]
+    show_said(said, out, as_json=as_json, rows=few)
 
 
 @click.command(cls=GroupedCommand)
@@ -98,6 +97,7 @@ def trajectories(
     \b
       interp trajectories runs/emotions turning.jsonl --out runs/turning
     """
+    refuse_at_once(out)
     from interp.reporting.trajectories import said_of_trajectories
     from interp.study.trajectories import TRAJECTORIES, run_trajectories
 
@@ -105,11 +105,7 @@ def trajectories(
     said = said_of_trajectories(table)
     told = table[table["metric"].isin(["shift", "shift_above", "confusion", "confusion_slope"])]
     rows = records(told, "metric control value ci_low ci_high n")
-    if as_json:
-        show_json({"out": str(out), "said": said, "rows": rows})
-        return
-    show(rows, as_json=False)
-    click.echo("\n".join(printable(one) for one in [*said, str(out)]))
+    show_said(said, out, as_json=as_json, rows=rows)
 
 
 COMMANDS = (stories, trajectories)

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from interp.cli import side_by_side
+from interp.cli.loading import refuse_at_once
 from interp.cli.options import GroupedCommand, as_json, gathered
-from interp.cli.printing import show, show_json
+from interp.cli.printing import show, show_json, show_said
 from interp.options import options_of
 from interp.sentence_options import IntrospectionOptions, SentenceOptions, TrialOptions
 
@@ -35,6 +36,7 @@ def trial(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
     \b
       interp evaluate-steering --model smollm2 --judge forced_choice,lexicon --out runs/steered
     """
+    refuse_at_once(how.out, asked.model, asked.stimuli)
     from interp.reporting.before_after import before_and_after
     from interp.study.sheets import STEERED_TEXTS
     from interp.study.steering_trial import SCORES, arm_rows, run_trial
@@ -65,14 +67,11 @@ def asking(asked: SentenceOptions, how: IntrospectionOptions, as_json: bool) -> 
     \b
       interp introspect --model smollm2 --emotions joy,fear,anger,sadness --out runs/asked
     """
+    refuse_at_once(how.out, asked.model, asked.stimuli)
     from interp.reporting.introspection import said_of
     from interp.study.introspection_trial import run_introspection
 
-    said = said_of(run_introspection(asked, how))
-    if as_json:
-        show_json({"out": str(how.out), "said": said})
-        return
-    click.echo("\n".join([*said, str(how.out)]))
+    show_said(said_of(run_introspection(asked, how)), how.out, as_json=as_json)
 
 
 @click.command("score-sheet")

@@ -4,10 +4,8 @@ heads and neurons ablated and enhanced, what heads look at, and the logit lens.
 Directions and ranks are of one half of the scenarios; all rows are of the other.
 """
 
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from typing import NamedTuple
 
@@ -26,11 +24,13 @@ from interp.causal.layer_knockout import LayerTrial, knock_out_layers
 from interp.causal.lens import lens_rows
 from interp.causal.ranked_parts import Counts, ranked_loss_rows, ranked_rows
 from interp.causal.readout import Readout
+from interp.common_options import split
 from interp.directions import Direction
 from interp.dissection_options import DissectionOptions
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.readouts import readout_for
-from interp.models import LanguageModel, load
+from interp.files import check_new
+from interp.models import LanguageModel
 from interp.models.checks.reliance import tell_refused, usable
 from interp.reporting.dissection import (
     ablated_parts,
@@ -42,9 +42,8 @@ from interp.reporting.dissection import (
 )
 from interp.reporting.section import DrawFigure
 from interp.results import TableRows
-from interp.settings import split
 from interp.sites import LAST, STREAM, Site
-from interp.study.steering_trial import check_new, fill_folder, trial_record
+from interp.study.trials import Tried, try_out
 from interp.study.twins import finite_pairs, ordered_pairs
 from stimuli.battery import Battery, Pairs
 from stimuli.splits import balanced
@@ -198,16 +197,10 @@ def run_dissection(asked: DissectionOptions) -> dict[str, pd.DataFrame]:
             f"{', '.join(known) or 'no emotion'} has."
         )
     named = [DISSECTIONS[name] for name in (split(asked.ask) if asked.ask else DISSECTIONS)]
-    start = time.monotonic()
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        model = load(asked.model, **asdict(asked.loading))
+
+    def measure(model: LanguageModel) -> Tried:
         bed = Dissected(model, battery, asked)
         rows = {one.table: one.measure(bed) for one in named}
-        heard = list(dict.fromkeys(str(one.message) for one in told))
-    for message in heard:
-        warnings.warn(message, stacklevel=2)
-    record = trial_record((asked,), model, battery, heard)
-    figures = {one.table: one.figures for one in named}
-    seconds, n_layers = round(time.monotonic() - start, 1), model.dims.n_layers
-    return fill_folder(asked.out, record, rows, figures, n_layers=n_layers, seconds=seconds)
+        return rows, {one.table: one.figures for one in named}
+
+    return try_out((asked,), battery, measure, template=None)

@@ -21,13 +21,14 @@ from interp.analysis.sae_features import (
     selectivity_rows,
 )
 from interp.errors import StatisticsError, UsageError
+from interp.files import check_new
 from interp.reporting.sae_features import feature_selectivity
 from interp.results import TableRows
 from interp.sites import LAST, RESIDUAL_WIDE, Site
 from interp.study.conditions import FEWEST, scenarios_of
 from interp.study.finished import OpenedRun, open_run, record_beside
 from interp.study.reading.tokens import EXCERPT
-from interp.study.steering_trial import check_new, fill_folder
+from interp.study.trials import fill_folder, heard_once
 from interp.study.twins import ordered_pairs
 from stimuli.battery import Pairs, Stimulus
 
@@ -67,21 +68,16 @@ def run_features(
     _check_position(position)
     pairs = _pairs(opened)
     start = time.monotonic()
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
+    with heard_once() as heard:
         rows, texts = _rows(opened, encoder, at, position, pairs, seed=seed)
-        heard = list(dict.fromkeys(str(one.message) for one in told))
-    for message in heard:
-        warnings.warn(message, stacklevel=2)
     config = {
         "sae": str(sae), "site": str(at), "position": position, "activation": encoder.activation,
         "k": encoder.k, "d_sae": encoder.d_sae,
     }  # fmt: skip
     record = record_beside(opened, config, seed=seed, heard=heard)
     tables = {FEATURES: rows, FEATURE_TEXTS: texts}
-    seconds = round(time.monotonic() - start, 1)
     figures = (feature_selectivity,)
-    return fill_folder(out, record, tables, figures, n_layers=opened.n_layers, seconds=seconds)
+    return fill_folder(out, record, tables, figures, n_layers=opened.n_layers, start=start)
 
 
 def _site(encoder: SparseAutoencoder, named: str | None) -> Site:

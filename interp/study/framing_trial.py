@@ -29,6 +29,7 @@ from interp.evaluation.framed_tasks import (
     stress_statements,
 )
 from interp.evaluation.readouts import find_testbed
+from interp.files import check_new
 from interp.models import LanguageModel
 from interp.prompting_options import FramingOptions
 from interp.reporting.framings import (
@@ -42,7 +43,6 @@ from interp.results import TableRows
 from interp.sentence_options import SentenceOptions
 from interp.sites import LAST, STREAM, Site, site_columns
 from interp.study.sources import Wanted
-from interp.study.steering_trial import check_new
 from interp.study.trials import Tried, try_out
 from stimuli.battery import Battery
 
@@ -89,7 +89,7 @@ def run_framings(asked: SentenceOptions, how: FramingOptions) -> pd.DataFrame:
         axes = (framing_axes,) if any(row["metric"] == "axis" for row in rows) else ()
         return {FRAMINGS: rows}, (*FRAMING_FIGURES, *axes)
 
-    return try_out(asked, how, wanted.battery, measure)[FRAMINGS]
+    return try_out((asked, how), wanted.battery, measure)[FRAMINGS]
 
 
 def framing_rows(

@@ -7,11 +7,12 @@ import pandas as pd
 from interp.errors import UsageError
 from interp.evaluation.introspection import introspect, questions_of
 from interp.evaluation.readouts import find_testbed, readout_for
+from interp.files import check_new
 from interp.models import LanguageModel
 from interp.reporting.introspection import introspection_controls, introspection_map
 from interp.sentence_options import IntrospectionOptions, SentenceOptions
 from interp.study.sources import Wanted
-from interp.study.steering_trial import candidates_of, check_new
+from interp.study.steering_trial import candidates_of
 from interp.study.trials import Tried, try_out
 from stimuli.battery import Pairs
 from stimuli.splits import balanced
@@ -49,4 +50,4 @@ def run_introspection(asked: SentenceOptions, how: IntrospectionOptions) -> pd.D
         )
         return {ANSWERS: rows}, (introspection_controls, introspection_map)
 
-    return try_out(asked, how, wanted.battery, measure)[ANSWERS]
+    return try_out((asked, how), wanted.battery, measure)[ANSWERS]

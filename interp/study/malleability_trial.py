@@ -15,6 +15,7 @@ from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.malleability import prompts_by_length, read_under, require_system_role
 from interp.evaluation.readouts import find_testbed
+from interp.files import check_new
 from interp.models import LanguageModel
 from interp.models.chat_template import OFF, ON
 from interp.prompting_options import MalleabilityOptions
@@ -23,7 +24,6 @@ from interp.results import TableRows
 from interp.sentence_options import SentenceOptions
 from interp.sites import LAST, site_columns
 from interp.study.sources import Wanted
-from interp.study.steering_trial import check_new
 from interp.study.trials import Tried, try_out
 from stimuli.battery import Stimulus
 from stimuli.splits import balanced
@@ -68,7 +68,7 @@ def run_malleability(asked: SentenceOptions, how: MalleabilityOptions) -> pd.Dat
             check_direction(model, one)
         return {MALLEABILITY: bend(model, items, directions)}, (malleability_map,)
 
-    return try_out(asked, how, wanted.battery, measure, template=ON)[MALLEABILITY]
+    return try_out((asked, how), wanted.battery, measure, template=ON)[MALLEABILITY]
 
 
 def bend(

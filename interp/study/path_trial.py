@@ -2,20 +2,17 @@
 figure and record.
 """
 
-import time
-import warnings
-from dataclasses import asdict
-
 import pandas as pd
 
 import stimuli
 from interp.causal.path_search import PathSearch, search_paths
 from interp.errors import StatisticsError
 from interp.evaluation.readouts import readout_for
-from interp.models import load
+from interp.files import check_new
+from interp.models import LanguageModel
 from interp.reporting.paths import path_map
 from interp.sentence_options import PathOptions
-from interp.study.steering_trial import check_new, fill_folder, trial_record
+from interp.study.trials import Tried, try_out
 from stimuli.splits import balanced
 
 PATHS = "paths"
@@ -37,19 +34,11 @@ def run_paths(asked: PathOptions) -> pd.DataFrame:
         balanced(half, n=asked.pairs * len(whole.emotions), seed=asked.seed)
         for half in whole.split(seed=asked.seed)
     )
-    start = time.monotonic()
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        model = load(asked.model, **asdict(asked.loading))
+    how = PathSearch(senders=asked.senders, position=asked.position, top=asked.top)
+
+    def measure(model: LanguageModel) -> Tried:
         readout = readout_for(model, whole.emotions)
-        how = PathSearch(senders=asked.senders, position=asked.position, top=asked.top)
         rows = search_paths(model, (first, second), readout, how, seed=asked.seed)
-        heard = list(dict.fromkeys(str(one.message) for one in told))
-    for message in heard:
-        warnings.warn(message, stacklevel=2)
-    record = trial_record((asked,), model, battery, heard)
-    seconds, n_layers = round(time.monotonic() - start, 1), model.dims.n_layers
-    tables = fill_folder(
-        asked.out, record, {PATHS: rows}, (path_map,), n_layers=n_layers, seconds=seconds
-    )
-    return tables[PATHS]
+        return {PATHS: rows}, (path_map,)
+
+    return try_out((asked,), battery, measure, template=None)[PATHS]

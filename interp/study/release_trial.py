@@ -10,12 +10,13 @@ from interp.evaluation.forced_choice import forced_choice
 from interp.evaluation.judges import judge_for, oracle
 from interp.evaluation.readouts import readout_for
 from interp.evaluation.release import Judged, Release, release
+from interp.files import check_new
 from interp.models import LanguageModel
 from interp.prompting_options import ReleaseOptions
 from interp.reporting.released import release_curve
 from interp.sentence_options import SentenceOptions
 from interp.study.sources import Wanted
-from interp.study.steering_trial import check_new, prompts_of
+from interp.study.steering_trial import prompts_of
 from interp.study.trials import Tried, try_out
 
 RELEASE, RELEASED_TEXTS = "release", "released_texts"
@@ -56,7 +57,7 @@ def run_release(asked: SentenceOptions, how: ReleaseOptions) -> pd.DataFrame:
         told = release(model, prompts, directions, readers, _judge(model, emotions), plan)
         return {RELEASE: told.rows, RELEASED_TEXTS: told.texts}, (release_curve,)
 
-    return try_out(asked, how, wanted.battery, measure)[RELEASE]
+    return try_out((asked, how), wanted.battery, measure)[RELEASE]
 
 
 def layer_to_read(steered: int, *, n_layers: int) -> int:

@@ -2,12 +2,7 @@
 prompts, the judges; and a folder with its tables, figure and record.
 """
 
-import hashlib
-import json
-import time
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +11,20 @@ import pandas as pd
 import stimuli
 from interp.analysis.emotion_directions import usual_layer
 from interp.causal.circuit import Circuit, load_circuits
-from interp.errors import ArtefactError, DataError, UsageError
+from interp.errors import DataError, UsageError
 from interp.evaluation.judges import check_judges, judges_of
 from interp.evaluation.readouts import find_testbed, readout_for
 from interp.evaluation.steering import evaluate_steering
 from interp.evaluation.steering_arms import Candidate, SteeringTrial
-from interp.files import make_folder, read_regular, sha256_bytes, write_atomic
-from interp.models import LanguageModel, load
+from interp.files import check_new, make_folder, read_regular
+from interp.models import LanguageModel
 from interp.models.generation import Decoding
-from interp.options import flat
-from interp.records import RunRecord, software
-from interp.reporting.figures import as_bytes
-from interp.reporting.section import DrawFigure
 from interp.reporting.steerability import steering_map, steering_slopes
 from interp.reporting.steering_pareto import steering_pareto
-from interp.results import TableRows, table, table_bytes, table_path
 from interp.sentence_options import SentenceOptions, TrialOptions
-from interp.study.identity import plain
 from interp.study.sheets import STEERED_TEXTS, check_sheet, write_sheet
 from interp.study.sources import Wanted, fitted
+from interp.study.trials import Tried, try_out
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 
 SCORES = "steering_scores"
@@ -69,11 +59,8 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
     wanted.check(emotions)
     prompts = prompts_of(asked.model, wanted.battery, how.prompts, n=how.n_prompts)
     circuits = {} if how.circuit is None else load_circuits(how.circuit)
-    start, heard = time.monotonic(), []
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        template = asked.loading.chat_template or "off"
-        model = load(asked.model, **{**asdict(asked.loading), "chat_template": template})
+
+    def measure(model: LanguageModel) -> Tried:
         judges = judges_of(how.judge, model, readout_for(model, emotions))
         if not judges:
             raise UsageError(
@@ -88,16 +75,11 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
             _trial(asked, how, circuits),
             neutral=_neutral(wanted.battery),
         )
-        heard = list(dict.fromkeys(str(one.message) for one in told))
-    for message in heard:
-        warnings.warn(message, stacklevel=2)
-    record = trial_record((asked, how), model, wanted.battery, heard)
-    if how.sheet is not None:
-        write_sheet(how.sheet, make_folder(how.out), found.texts, seed=asked.seed)
-    seconds = round(time.monotonic() - start, 1)
-    rows = {SCORES: found.rows, STEERED_TEXTS: found.texts}
-    n_layers = model.dims.n_layers
-    return fill_folder(how.out, record, rows, TRIAL_FIGURES, n_layers=n_layers, seconds=seconds)
+        if how.sheet is not None:
+            write_sheet(how.sheet, make_folder(how.out), found.texts, seed=asked.seed)
+        return {SCORES: found.rows, STEERED_TEXTS: found.texts}, TRIAL_FIGURES
+
+    return try_out((asked, how), wanted.battery, measure)
 
 
 def prompts_of(model: str, battery: Battery, path: Path | None, *, n: int) -> list[str | Stimulus]:
@@ -132,12 +114,6 @@ def arm_rows(scores: pd.DataFrame) -> list[dict[str, Any]]:
         names = ("overall", "perplexity_ratio", "relevance", "distinct_2", "broken")
         rows.append({**row, **{name: prices[name] for name in names if name in prices}})
     return rows
-
-
-def check_new(out: Path) -> None:
-    """Raise `ArtefactError` for a folder that holds something."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ArtefactError(f"{out} is there already and holds something: choose another --out.")
 
 
 def _lines(path: Path) -> list[str]:
@@ -186,62 +162,3 @@ def _trial(
 
 def _neutral(battery: Battery) -> list[Stimulus]:
     return in_content_order(item for item in battery if item.emotion == NEUTRAL)[:NEUTRAL_TEXTS]
-
-
-def trial_record(
-    options: Sequence[Any], model: LanguageModel, battery: Battery, heard: Sequence[str]
-) -> RunRecord:
-    """What a trial was made of: its settings (but where it is written), model and battery, and the
-    warnings that were given. The first of the `options` names the model and the seed.
-    """
-    asked, said = options[0], [flat(one) for one in options]
-    joined = {name: value for one in said for name, value in one.items()}
-    config = json.loads(json.dumps(joined, default=str))
-    config = {name: value for name, value in config.items() if name not in ("out", "sheet")}
-    told = {
-        "model": model.provenance,
-        "battery": {"sha256": battery.sha256},
-        "software": software(),
-    }
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-    return RunRecord(
-        run=digest[:12],
-        model=asked.model,
-        battery=battery.name,
-        seed=asked.seed,
-        config=config,
-        provenance=plain(told),
-        warnings=tuple(heard),
-    )
-
-
-def fill_folder(
-    out: Path,
-    record: RunRecord,
-    rows: Mapping[str, TableRows],
-    figures: Sequence[DrawFigure] | Mapping[str, Sequence[DrawFigure]],
-    *,
-    n_layers: int,
-    seconds: float,
-) -> dict[str, pd.DataFrame]:
-    """Fill the folder: tables, figures (of the first of them, or by the table that they are of),
-    and last the record, which knows the tables' digests. Its tables, by name.
-    """
-    tables = {
-        name: table((record.row(**row) for row in mine), n_layers=n_layers)
-        for name, mine in rows.items()
-    }
-    data = {name: table_bytes(one) for name, one in tables.items()}
-    make_folder(out / "tables")
-    for name, content in data.items():
-        write_atomic(table_path(out, name), content)
-    first, folder = next(iter(tables)), make_folder(out / "figures")
-    drawings = figures if isinstance(figures, Mapping) else {first: figures}
-    for name, drawn in drawings.items():
-        for draw in drawn:
-            figure = draw(tables[name])
-            for form in ("svg", "png"):
-                write_atomic(folder / f"{draw.__name__}.{form}", as_bytes(figure, form))
-    digests = {name: sha256_bytes(content) for name, content in data.items()}
-    record.joined(tables=digests, seconds={first: seconds}).write(out / "run.json")
-    return tables

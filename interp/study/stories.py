@@ -3,7 +3,6 @@ and the circumplex.
 """
 
 import time
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +12,13 @@ from threadpoolctl import threadpool_limits
 from interp.analysis.stories import NEUTRAL_SHARE
 from interp.array_files import write_arrays
 from interp.errors import UsageError
-from interp.files import make_folder
+from interp.files import check_new, make_folder
 from interp.reporting.stories import story_figures
 from interp.study.finished import open_run, record_beside
 from interp.study.rating_files import read_ratings
-from interp.study.steering_trial import check_new, fill_folder
 from interp.study.story_inputs import StorySet, scenario_set, story_set
 from interp.study.story_measures import ChosenSite, Measurement
+from interp.study.trials import fill_folder, heard_once
 
 STORIES = "stories"
 """The table."""
@@ -54,8 +53,7 @@ def run_stories(
     if not 0 <= how.neutral_share < 1:
         raise UsageError(f"--neutral-share is {how.neutral_share}: expected 0 or more, below 1.")
     ratings, start = read_ratings(how.ratings), time.monotonic()
-    with warnings.catch_warnings(record=True) as told, threadpool_limits(1):
-        warnings.simplefilter("always")
+    with heard_once() as heard, threadpool_limits(1):
         stories = story_set(open_run(run), how.position)
         held = None
         if scenarios is not None:
@@ -63,19 +61,15 @@ def run_stories(
         rows, chosen = Measurement(
             stories, held, ratings, share=how.neutral_share, seed=how.seed
         ).rows()
-        heard = list(dict.fromkeys(str(one.message) for one in told))
-    for message in heard:
-        warnings.warn(message, stacklevel=2)
     config = {
         "stories": str(run), "scenarios": None if scenarios is None else str(scenarios),
         **{name: None if one is None else str(one) for name, one in how._asdict().items()},
     }  # fmt: skip
     record = record_beside(stories.opened, config, seed=how.seed, heard=heard)
     _keep_directions(make_folder(out) / DIRECTIONS_FILE, stories, chosen, of_run=record.run)
-    seconds = round(time.monotonic() - start, 1)
     n_layers = stories.opened.n_layers
     return fill_folder(
-        out, record, {STORIES: rows}, story_figures(rows), n_layers=n_layers, seconds=seconds
+        out, record, {STORIES: rows}, story_figures(rows), n_layers=n_layers, start=start
     )
 
 

@@ -1,7 +1,6 @@
 """Stories whose emotion changes: read token by token by the model that the directions are of."""
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from interp.analysis.trajectories import (
 from interp.array_files import read_arrays
 from interp.capture.positions import TokenisedText, parse_position
 from interp.errors import ArtefactError, DataError
+from interp.files import check_new
 from interp.models import LanguageModel
 from interp.models.checks.reliance import require
 from interp.options import nearest_told
@@ -32,8 +32,8 @@ from interp.sites import Site
 from interp.study.rating_files import read_ratings
 from interp.study.reading.place import open_model, open_record
 from interp.study.reading.tokens import SINK, project_texts
-from interp.study.steering_trial import check_new, fill_folder
 from interp.study.stories import DIRECTIONS_FILE
+from interp.study.trials import fill_folder, heard_once
 from stimuli.battery import Battery, Stimulus
 
 TRAJECTORIES = "trajectories"
@@ -75,13 +75,9 @@ def run_trajectories(
     battery = (reading or TextOptions()).read(source)
     check_turns(battery, saved.emotions)
     start = time.monotonic()
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
+    with heard_once() as heard:
         loaded = open_model(saved.record, model=model)
         rows = _rows(loaded, saved, battery, known, seed=seed)
-        heard = list(dict.fromkeys(str(one.message) for one in told))
-    for message in heard:
-        warnings.warn(message, stacklevel=2)
     place = {"site": saved.site.name, "layer": saved.site.layer, "method": "story_mean"}
     config = {**saved.record.config, "turning_stories": source, "directions": str(folder)}
     provenance = {**saved.record.provenance, "battery": {"sha256": battery.sha256}}
@@ -89,10 +85,9 @@ def run_trajectories(
         saved.record, battery=battery.name, seed=seed, config=config, provenance=provenance,
         warnings=tuple(heard),
     )  # fmt: skip
-    seconds = round(time.monotonic() - start, 1)
     tables = {TRAJECTORIES: [{**place, **row} for row in rows]}
     n_layers = loaded.dims.n_layers
-    return fill_folder(out, record, tables, TRAJECTORY_FIGURES, n_layers=n_layers, seconds=seconds)
+    return fill_folder(out, record, tables, TRAJECTORY_FIGURES, n_layers=n_layers, start=start)
 
 
 def open_directions(folder: Path) -> SavedDirections:

@@ -18,16 +18,15 @@ from interp.capture import capture
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.forced_choice import NEUTRAL_PROMPTS, asked_by_words
 from interp.evaluation.readouts import find_testbed, readout_for
+from interp.files import check_new
 from interp.models import LanguageModel
 from interp.prompting_options import ZeroShotOptions
 from interp.reporting.zero_shot import zero_shot_scores
 from interp.results import TableRows
-from interp.sentence_options import SentenceOptions
 from interp.sites import LAST, STREAM, Site, site_columns
 from interp.stats import numbered
 from interp.study.conditions import unreadable
 from interp.study.sources import Wanted, one_of, texts_of_arm
-from interp.study.steering_trial import check_new
 from interp.study.trials import Tried, try_out
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 
@@ -41,27 +40,27 @@ CONTENT_FREE, BARE = "zero_shot_content_free", "zero_shot_uncalibrated"
 """The other ways to calibrate; the first is that of the judge `forced_choice`."""
 
 
-def run_zero_shot(asked: SentenceOptions, how: ZeroShotOptions) -> pd.DataFrame:
+def run_zero_shot(asked: ZeroShotOptions) -> pd.DataFrame:
     """Score the label words, the probe and the text baselines on the same texts, and fill the
-    folder `how.out`; its table.
+    folder `asked.out`; its table.
 
     Raises `ArtefactError` where the folder holds something, `UsageError` for an emotion, arm or
     layer that is not there, `StatisticsError` for too few scenarios or emotions with words; all but
     the layer before the model is loaded.
     """
-    check_new(how.out)
+    check_new(asked.out)
     battery = Wanted(model=asked.model, stimuli=asked.stimuli).battery
-    items = _texts_to_tell(asked.model, battery, how)
+    items = _texts_to_tell(battery, asked)
     labels, scenarios = [item.emotion for item in items], [item.group for item in items]
     neutral = _neutral_of(battery)
-    folds = grouped_folds(labels, numbered(scenarios), n_splits=how.folds, seed=asked.seed)
+    folds = grouped_folds(labels, numbered(scenarios), n_splits=asked.folds, seed=asked.seed)
 
     def measure(model: LanguageModel) -> Tried:
-        site = _place(model, how.probe_layer)
+        site = _place(model, asked.probe_layer)
         rows = zero_shot(model, items, folds, site=site, neutral=neutral)
         return {ZERO_SHOT: rows}, (zero_shot_scores,)
 
-    return try_out(asked, how, battery, measure)[ZERO_SHOT]
+    return try_out((asked,), battery, measure)[ZERO_SHOT]
 
 
 def zero_shot(
@@ -109,14 +108,14 @@ def zero_shot(
     ]
 
 
-def _texts_to_tell(model: str, battery: Battery, how: ZeroShotOptions) -> list[Stimulus]:
+def _texts_to_tell(battery: Battery, asked: ZeroShotOptions) -> list[Stimulus]:
     """The texts of the arm, of the emotions that are asked for and have words."""
-    items = texts_of_arm(battery, how.texts_arm)
+    items = texts_of_arm(battery, asked.texts_arm)
     known = sorted({item.emotion for item in items})
-    for emotion in how.emotions:
-        one_of(emotion, known, where=f"battery {battery.name!r}, arm {how.texts_arm},")
-    emotions = list(how.emotions) or known
-    lost = unreadable(model, emotions)
+    for emotion in asked.emotions:
+        one_of(emotion, known, where=f"battery {battery.name!r}, arm {asked.texts_arm},")
+    emotions = list(asked.emotions) or known
+    lost = unreadable(asked.model, emotions)
     kept = [emotion for emotion in emotions if emotion not in lost]
     if len(kept) < 2:
         told = " ".join(f"{emotion}: {why}" for emotion, why in lost.items())
