@@ -80,7 +80,7 @@ def probe(
     battery: Battery,
     *,
     question: str = "reception",
-    probe: str = PROBE,
+    probe: str | None = None,
     beside: str | None = None,
     folds: int = 5,
     seed: int = 0,
@@ -90,10 +90,12 @@ def probe(
     Beside it, on the same folds: the text baselines, what the probe learns by heart, nuisances, and
     p; and what `beside` names (`interp.analysis.beside.BESIDE_PROBES`). `question`: `reception`
     (affective or neutral?), `categorisation` (which emotion?), or a field of the texts
-    (`intensity`, `appraisal.agent`). One that holds numbers or steps is read by a probe of
-    `interp.analysis.graded.GRADED`, by ridge if none is named. `battery` is the one that was
-    recorded, or a part of it. What `interp run` calls `probes`. Raises `UsageError` for another
-    probe, question or site, and as `interp.analysis.questions` and `interp.analysis.targets`.
+    (`intensity`, `appraisal.agent`). Classes are told by a `probe` of
+    `interp.analysis.probes.PROBES` (by default logistic), numbers and steps by one of
+    `interp.analysis.graded.GRADED` (ridge), beside which nothing else is measured. `battery` is the
+    one that was recorded, or a part of it. What `interp run` calls `probes`. Raises `UsageError`
+    for another probe, question or site, and as `interp.analysis.questions` and
+    `interp.analysis.targets`.
     """
     measured = beside_named(beside)
     if question in QUESTIONS:
@@ -107,6 +109,11 @@ def probe(
         target = without_rare(target_of(question, there), folds=folds)
         items, labels = list(target.items), target.words
         if target.is_graded:
+            if measured:
+                raise UsageError(
+                    f"{question!r} holds numbers, and beside={beside!r} is measured of classes: "
+                    "leave it out."
+                )
             graded = prepare_graded(
                 question, target.numbers, target.groups, n_splits=folds, seed=seed
             )
@@ -114,12 +121,14 @@ def probe(
                 lambda: _activations(store, items),
                 graded,
                 [item.text for item in items],
-                probe=GRADED_PROBE if probe == PROBE else probe,
+                probe=probe or GRADED_PROBE,
                 lexicons=lexicons(),
             )
             return _read_frame(rows, store, battery, seed)
     task = task_of(question, items, labels, folds=folds, seed=seed)
-    swept = answer(task, items, lambda: _activations(store, items), probe=probe, beside=measured)
+    swept = answer(
+        task, items, lambda: _activations(store, items), probe=probe or PROBE, beside=measured
+    )
     for warning in swept.warnings:
         warnings.warn(warning, stacklevel=2)
     return _read_frame(swept.rows, store, battery, seed)

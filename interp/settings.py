@@ -190,9 +190,9 @@ class StudyOptions:
     beside: str | None = field(
         default=None,
         metadata=about(
-            "What else is measured of each probe, several between commas: mdl (how short a code "
-            "its labels have), erased (its score where each nuisance is erased), rank (of the "
-            "right class), depth (from which layer on). Unsaid, nothing.",
+            "What else is measured of each probe of classes, several between commas: mdl (how "
+            "short a code its labels have), erased (its score where each nuisance is erased), rank "
+            "(of the right class), depth (from which layer on). Unsaid, nothing.",
             choices="interp.analysis.beside:BESIDE_PROBES",
             several=True,
         ),

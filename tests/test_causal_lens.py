@@ -139,6 +139,14 @@ def test_attention_by_class_equals_that_of_plain_modules(tiny_model, family):
     assert {row["layer"] for row in rows} == {1}
 
 
+def test_texts_that_are_told_twice_count_twice(tiny_model):
+    """In one batch, where each has a row of its own."""
+    model = tiny_model("llama")
+    once, twice = (keyword_rows(model, [Pair(TOLD, TWIN)] * n, KNOWN, layers=[1]) for n in (1, 2))
+    assert [row["value"] for row in once] == pytest.approx([row["value"] for row in twice])
+    assert {row["n"] for row in twice} == {2}
+
+
 def test_planted_heads_look_at_the_slot_as_much_in_the_neutral_twin():
     rows = keyword_rows(bench_of("planted").model, PAIRS, keywords_of({}, {}))
     heads = {head for found in TRUTH.heads.values() for _, head in found}

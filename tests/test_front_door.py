@@ -144,6 +144,10 @@ def test_what_was_refused_by_the_capture_is_left_out_with_its_twin(store, batter
 def test_what_cannot_be_asked_is_refused_with_what_can(model, store, battery):
     with pytest.raises(UsageError, match="unknown question 'colour': ask one of reception, categ"):
         interp.probe(store, battery, question="colour")
+    with pytest.raises(UsageError, match="'slot' holds numbers, and beside='mdl' is measured of"):
+        interp.probe(store, battery, question="slot", beside="mdl")
+    with pytest.raises(UsageError, match="unknown probe 'logistic' of a number"):
+        interp.probe(store, battery, question="slot", probe="logistic")
     with pytest.raises(UsageError, match="the battery has the emotions fear, joy: name one"):
         interp.direction(store, battery)
     with pytest.raises(StatisticsError, match="no pair of the battery evokes 'envy'"):

@@ -32,8 +32,9 @@ from interp.causal.bench import Bench, Kept, Knockout
 from interp.causal.circuit import Circuit
 from interp.causal.circuit_search import Order, like
 from interp.causal.contributions import KINDS, Component
-from interp.causal.knockout import REACHES, measure
+from interp.causal.knockout import measure
 from interp.causal.matching import width
+from interp.causal.plan_runs import REACHES
 from interp.defaults import STAND_IN
 from interp.errors import UsageError
 from interp.models import LanguageModel

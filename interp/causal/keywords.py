@@ -158,8 +158,7 @@ def attention_of(model: LanguageModel, told: Sequence[_Told], sites: Sequence[Si
     for chunk in track(batches(rows, budget=ATTENDED_AT_ONCE), "attention", unit="batch"):
         mine = [told[i] for i in chunk]
         seen = run_forward(model, [one.row for one in mine], read=sites).sites
-        for at, one in zip(chunk.tolist(), mine, strict=True):
-            row = mine.index(one)
+        for row, (at, one) in enumerate(zip(chunk.tolist(), mine, strict=True)):
             end = one.row.end
             pattern = torch.cat(
                 [seen[site][row, :, end, : end + 1].float().cpu() for site in sites]

@@ -22,14 +22,7 @@ from interp.causal.edits import Edit, Selected, exchange, scale_by, where_chosen
 from interp.causal.forward import run_forward
 from interp.causal.interventions import Intervention
 from interp.causal.matching import width
-from interp.causal.plan_runs import (
-    REACHES,
-    ChunkTexts,
-    EditRows,
-    Planned,
-    encode_bench,
-    run_plans,
-)
+from interp.causal.plan_runs import ChunkTexts, EditRows, Planned, encode_bench, run_plans
 from interp.causal.stand_ins import STAND_INS, Constants
 from interp.causal.sublayers import PLACES
 from interp.defaults import STAND_IN
@@ -37,8 +30,6 @@ from interp.errors import InternalError, UsageError
 from interp.models import LanguageModel
 from interp.models.checks.reliance import require
 from interp.sites import Site
-
-__all__ = ["REACHES", "change_rows", "measure", "touched_sites"]
 
 
 def measure(
@@ -50,7 +41,8 @@ def measure(
     rivals: bool = False,
 ) -> Effects:
     """The effects of each plan on each of its pairs, many plans per forward pass; `mode` is a key
-    of `STAND_INS`, `reach` one of `REACHES`. `rivals`: the other emotions' words are read, too.
+    of `STAND_INS`, `reach` one of `interp.causal.plan_runs.REACHES`. `rivals`: the other
+    emotions' words are read, too.
 
     Raises `InternalError` for a plan that names a component twice, `UsageError` for one that
     the model lacks, or where an edit does not act.

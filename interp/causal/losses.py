@@ -4,7 +4,7 @@ An emotion's words become rarer if the parts that write them are gone, and also 
 broken. Its loss on neutral text, in nats per token, tells the two apart.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from interp.causal.bench import Bench, Knockout
 from interp.causal.compared import Outcomes, Values, groups_of
-from interp.causal.forward import Encoded, encode_stimuli
+from interp.causal.forward import Encoded, batches, encode_stimuli
 from interp.causal.interventions import Intervention, applied
 from interp.causal.knockout import StandInValues, change_rows, touched_sites
 from interp.causal.plan_runs import EditRows
@@ -85,8 +85,9 @@ def losses_under(
     """
     jobs = [(i, p) for p, mine in enumerate(texts_of) for i in mine]
     found = np.full((len(texts_of), len(rows)), np.nan)
-    for chunk in track(_chunks(rows, jobs), "loss on neutral text", unit="pass"):
-        of_text, of_plan = [i for i, _ in chunk], [p for _, p in chunk]
+    priced = batches([rows[i] for i, _ in jobs], budget=PRICED_AT_ONCE)
+    for chunk in track(priced, "loss on neutral text", unit="pass"):
+        of_text, of_plan = ([jobs[at][side] for at in chunk] for side in (0, 1))
         mine = [rows[i] for i in of_text]
         batch = model.pad([row.tokens for row in mine])
         with applied(model, edit_rows(of_text, of_plan), lengths=batch.lengths):
@@ -109,16 +110,3 @@ def loss_outcomes(bench: Bench, losses: Float[np.ndarray, "plan pair"]) -> Outco
         return {NEUTRAL_LOSS: (losses[plan] - losses[0])[..., labels == target]}
 
     return Outcomes(of, {NEUTRAL_LOSS: 1}, groups_of(bench))
-
-
-def _chunks(
-    rows: Sequence[Encoded], jobs: Iterable[tuple[int, int]]
-) -> list[list[tuple[int, int]]]:
-    """The jobs (text, plan), texts of similar length together, in batches of so many tokens."""
-    order = sorted(jobs, key=lambda job: len(rows[job[0]].tokens))
-    chunks: list[list[tuple[int, int]]] = [[]]
-    for job in order:
-        if (len(chunks[-1]) + 1) * len(rows[job[0]].tokens) > PRICED_AT_ONCE and chunks[-1]:
-            chunks.append([])
-        chunks[-1].append(job)
-    return [chunk for chunk in chunks if chunk]

@@ -48,12 +48,8 @@ def patching(study: Study) -> TableRows:
     of them; where not, that is warned of. Texts of two emotions are those of whole scenarios, where
     scenarios are told under several.
     """
-    pairs, readout, seed = (
-        asked_pairs(study, study.pairs),
-        study.readout.readout,
-        study.settings.seed,
-    )
-    limits = study.settings.limits
+    pairs, readout = asked_pairs(study, study.pairs), study.readout.readout
+    limits, seed = study.settings.limits, study.settings.seed
     doubt = power.doubt(study.model, pairs, readout, seed=seed)
     if doubt is not None:
         warnings.warn(doubt, stacklevel=2)
