@@ -11,7 +11,7 @@ from interp.errors import UsageError
 from interp.lazy import keys_of
 from interp.options import about
 
-Number = TypeVar("Number", int, float)
+_Kind = TypeVar("_Kind", int, float)
 
 
 def split(text: str) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def counts_of(text: str) -> tuple[int, ...]:
     return _listed(text, int, "counts, such as 1,2,4")
 
 
-def _listed(text: str, kind: Callable[[str], Number], expected: str) -> tuple[Number, ...]:
+def _listed(text: str, kind: Callable[[str], _Kind], expected: str) -> tuple[_Kind, ...]:
     try:
         return tuple(map(kind, split(text)))
     except ValueError as error:
@@ -62,9 +62,9 @@ MODEL = about(
 TWINS = about(
     "A battery's name or file, with twins of each emotion.", group="Texts", offers=stimuli.names
 )
-EMOTIONS = about("Emotions between commas; unsaid, all of them.", parse=split)
+CHOSEN_EMOTIONS = about("Emotions between commas; unsaid, all of them.", parse=split)
 FOLDER = about("The folder for tables, figures and record; a new one.")
-PROMPTS = about(
+PROMPT_FILE = about(
     "A file with a prompt on each line. Else everyday openings, and for a testbed its battery's "
     "neutral texts."
 )

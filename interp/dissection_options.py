@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from interp.common_options import EMOTIONS, FOLDER, MODEL, SEED, TWINS, counts_of
+from interp.common_options import CHOSEN_EMOTIONS, FOLDER, MODEL, SEED, TWINS, counts_of
 from interp.defaults import ENHANCE_BY, FACTOR, STAND_IN
 from interp.errors import UsageError
 from interp.options import about, check
@@ -24,7 +24,7 @@ class DissectionOptions:
     model: str = field(metadata=MODEL)
     loading: ModelOptions = field(default_factory=ModelOptions)
     stimuli: str = field(metadata=TWINS)
-    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
+    emotions: tuple[str, ...] = field(default=(), metadata=CHOSEN_EMOTIONS)
     out: Path = field(metadata=FOLDER)
     ask: str | None = field(
         default=None,

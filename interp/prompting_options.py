@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from interp.common_options import EMOTIONS, FOLDER, MODEL, PROMPTS, SEED
+from interp.common_options import CHOSEN_EMOTIONS, FOLDER, MODEL, PROMPT_FILE, SEED
 from interp.options import about, check
 from interp.settings import ModelOptions
 
@@ -28,7 +28,7 @@ class ZeroShotOptions:
         ),
     )
     out: Path = field(metadata=FOLDER)
-    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
+    emotions: tuple[str, ...] = field(default=(), metadata=CHOSEN_EMOTIONS)
     texts_arm: str = field(
         default="keyword_free", metadata=about("The arm of the battery whose texts are read.")
     )
@@ -50,7 +50,7 @@ class MalleabilityOptions:
     GROUP: ClassVar[str] = "Study"
 
     out: Path = field(metadata=FOLDER)
-    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
+    emotions: tuple[str, ...] = field(default=(), metadata=CHOSEN_EMOTIONS)
     n_texts: int = field(default=32, metadata=about("Texts, at most.", least=4))
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class FramingOptions:
     GROUP: ClassVar[str] = "Study"
 
     out: Path = field(metadata=FOLDER)
-    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
+    emotions: tuple[str, ...] = field(default=(), metadata=CHOSEN_EMOTIONS)
     n_tasks: int = field(
         default=24,
         metadata=about("Tasks, at most. They come in pairs that share their answers.", least=4),
@@ -84,8 +84,8 @@ class ReleaseOptions:
     GROUP: ClassVar[str] = "Study"
 
     out: Path = field(metadata=FOLDER)
-    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
-    prompts: Path | None = field(default=None, metadata=PROMPTS)
+    emotions: tuple[str, ...] = field(default=(), metadata=CHOSEN_EMOTIONS)
+    prompts: Path | None = field(default=None, metadata=PROMPT_FILE)
     n_prompts: int = field(default=16, metadata=about("Prompts, at most.", least=2))
     steered: int = field(
         default=8, metadata=about("Tokens that are written under the direction.", least=1)

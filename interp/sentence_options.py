@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from interp.common_options import (
-    EMOTIONS,
+    CHOSEN_EMOTIONS,
     FOLDER,
     MODEL,
     OPTIMAL_CIRCUITS,
-    PROMPTS,
+    PROMPT_FILE,
     SEED,
     TWINS,
     layers_of,
@@ -124,7 +124,7 @@ class TrialOptions:
     GROUP: ClassVar[str] = "Study"
 
     out: Path = field(metadata=FOLDER)
-    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
+    emotions: tuple[str, ...] = field(default=(), metadata=CHOSEN_EMOTIONS)
     layers: tuple[int, ...] = field(default=(), metadata=_LAYERS)
     scales: tuple[float, ...] = field(default=(0.7, 1.0, 1.3), metadata=_SCALES)
     judge: str | None = field(
@@ -137,7 +137,7 @@ class TrialOptions:
             several=True,
         ),
     )
-    prompts: Path | None = field(default=None, metadata=PROMPTS)
+    prompts: Path | None = field(default=None, metadata=PROMPT_FILE)
     n_prompts: int = field(default=32, metadata=about("Prompts, at most.", least=2))
     draws: int = field(default=20, metadata=about("Random directions.", least=1))
     circuit: Path | None = field(
@@ -173,7 +173,7 @@ class IntrospectionOptions:
     GROUP: ClassVar[str] = "Study"
 
     out: Path = field(metadata=about("The folder for tables, figures and record; a new one."))
-    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
+    emotions: tuple[str, ...] = field(default=(), metadata=CHOSEN_EMOTIONS)
     layers: tuple[int, ...] = field(default=(), metadata=_LAYERS)
     scales: tuple[float, ...] = field(default=(0.5, 1.0, 2.0), metadata=_SCALES)
     n_pairs: int = field(default=32, metadata=about("Pairs of texts, at most.", least=4))
@@ -223,7 +223,7 @@ class PathOptions:
     model: str = field(metadata=MODEL)
     loading: ModelOptions = field(default_factory=ModelOptions)
     stimuli: str = field(metadata=TWINS)
-    emotions: tuple[str, ...] = field(default=(), metadata=EMOTIONS)
+    emotions: tuple[str, ...] = field(default=(), metadata=CHOSEN_EMOTIONS)
     out: Path = field(metadata=FOLDER)
     senders: int = field(
         default=6,

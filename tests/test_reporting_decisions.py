@@ -51,9 +51,12 @@ def test_a_test_that_could_not_find_anything_decides_nothing(found, p, least_p, 
     assert decide(found, nothing=0.5, p=p, least_p=least_p) is expected
 
 
-@pytest.mark.parametrize("stage", ["probes", "directions", "attribution"])
+FEW = ["probes", "directions", "attribution", "transfer", "persistence"]
+
+
+@pytest.mark.parametrize("stage", FEW)
 def test_too_few_scenarios_for_a_small_p_decide_nothing(stage):
-    few = TABLES[stage].assign(p=0.25, p_corrected=0.25, least_p=0.25)
+    few = TABLES[stage].assign(p=0.25, p_corrected=0.25, p_max_t=0.25, least_p=0.25)
     assert verdict(stage, few) is Verdict.CANNOT_SAY
     assert verdict(stage, few.assign(least_p=0.04)) is Verdict.NOT_FOUND
     if stage == "probes":

@@ -26,7 +26,7 @@ from interp.analysis.graded import (
 )
 from interp.analysis.nested import ABOVE_TEXT, choose_places
 from interp.analysis.refits import SiteRows, Sites
-from interp.analysis.site_probes import family_wise
+from interp.analysis.site_probes import UNTESTED, family_wise
 from interp.analysis.spread import share_out
 from interp.chance import benjamini_hochberg
 from interp.stats import Labels, numbered
@@ -96,7 +96,8 @@ def graded_rows(
     lies above each baseline (`above_text`), paired.
 
     `p` stands on the Pearson rows of the places (`P_OF_NUMBERS`, corrected over them as those of
-    `probe_sites`) and on the nested one (`P_OF_CHOSEN`). Raises as `predict_numbers`.
+    `probe_sites`) and on the nested one (`P_OF_CHOSEN`, with `least_p`, the smallest that there can
+    be). Raises as `predict_numbers`.
     """
     found = list(share_out(partial(_at_place, task=task, probe=probe), sites()))
     nulls = [Null(float(one.outer[:, 0].mean()), one.outer[:, 1:].mean(axis=0)) for one in found]
@@ -119,8 +120,7 @@ def graded_rows(
     for name, told in words.items():
         named = {**empty, "control": name, "method": name, "task": task.name}
         rows += [{**named, **row} for row in score_numbers(told)]
-    none = {"p": np.nan, "p_of": "", "p_corrected": np.nan, "p_max_t": np.nan}
-    return [{**none, **row} for row in rows]
+    return [{**UNTESTED, **row} for row in rows]
 
 
 def _at_place(place: SiteRows, *, task: GradedTask, probe: str) -> _Place:
@@ -158,7 +158,8 @@ def _nested(
         "control": "",
         "chosen_by": f"{times} of {len(own)} folds",
     }
-    p = {"p": null.p, "p_of": P_OF_CHOSEN, "p_max_t": p_max_t}
+    least = 1 / len(np.unique(task.relabelled, axis=0))
+    p = {"p": null.p, "p_of": P_OF_CHOSEN, "p_max_t": p_max_t, "least_p": least}
     value = correlation_estimate(pearson_of(joined), joined)
     rows = [{**common, "metric": NESTED_PEARSON, "target": "", **value._asdict(), **p}]
     for name, text in words.items():

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy.stats import rankdata
 
-from interp.analysis.controls import Null, relabellings, ridge_reader
+from interp.analysis.controls import Null, least_relabelled_p, relabellings, ridge_reader
 from interp.analysis.dependence import blocks_of, influences
 from interp.analysis.design import Design
 from interp.analysis.features import check_features, standardiser
@@ -50,7 +50,8 @@ class Followed:
 
     `offsets` begin with 0, the texts' last token. `told` are the held-out scores at each, with what
     their intervals need; `nulls` the AUROC at each and of each relabelling; `folds` those of the
-    texts. `own` are the held-out scores of a probe that was fitted at each offset itself.
+    texts. `own` are the held-out scores of a probe that was fitted at each offset itself. `least_p`
+    is the smallest p that so few scenarios allow.
     """
 
     offsets: tuple[int, ...]
@@ -58,6 +59,7 @@ class Followed:
     own: tuple[Predictions, ...]
     nulls: tuple[Null, ...]
     folds: Folds
+    least_p: float
 
     @property
     def p(self) -> Float[np.ndarray, " offset"]:
@@ -108,7 +110,7 @@ def follow(
     alone = [states[:, [at]] for at in range(len(offsets))]
     own = [_told(_read(x, labellings[:1], folds)[0], x, (labels, names), folds)[0] for x in alone]
     nulls = tuple(Null(float(one[0]), one[1:]) for one in aurocs)
-    return Followed(offsets, told, tuple(own), nulls, folds)
+    return Followed(offsets, told, tuple(own), nulls, folds, least_relabelled_p(labellings))
 
 
 def _told(

@@ -45,7 +45,8 @@ def persistence_rows(told: Followed, words: Mapping[str, Predictions]) -> list[T
 
 _NONE = {
     "control": "", "target": "", "offset": np.nan, "p": np.nan, "p_of": "", "p_max_t": np.nan,
-    "draw_low": np.nan, "draw_high": np.nan, "half_low": np.nan, "half_high": np.nan,
+    "least_p": np.nan, "draw_low": np.nan, "draw_high": np.nan,
+    "half_low": np.nan, "half_high": np.nan,
 }  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def _aurocs(told: Followed, own: Sequence[Share]) -> Iterator[TableRow]:
     alone, several = told.p.tolist(), told.p_max_t.tolist()
     for at, offset in enumerate(told.offsets):
         found = own[at].estimate(told.told[at].groups)
-        p = {"p": alone[at], "p_of": P_OF, "p_max_t": several[at]}
+        p = {"p": alone[at], "p_of": P_OF, "p_max_t": several[at], "least_p": told.least_p}
         yield {"metric": "auroc", "offset": offset, **found._asdict(), **p}
     for offset, one in zip(told.offsets, told.own, strict=True):
         itself = auroc_share(one).estimate(one.groups)

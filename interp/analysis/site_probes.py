@@ -55,7 +55,7 @@ P_OF_NESTED = "refits of this AUROC, each fold choosing its place anew"
 """What the p on the row of the nested AUROC tests."""
 
 
-_UNTESTED = {"p": np.nan, "p_of": "", "p_corrected": np.nan, "p_max_t": np.nan, "least_p": np.nan}
+UNTESTED = {"p": np.nan, "p_of": "", "p_corrected": np.nan, "p_max_t": np.nan, "least_p": np.nan}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ def probe_sites(
     of_largest = _correct(rows, nulls)
     depths = layer_scores(places, told, seed=task.seed) if OVER_LAYERS in beside else []
     for row in (row for one in depths for row in depth_rows(one)):
-        rows.append({**_UNTESTED, "control": "", **row, "task": task.name, "method": probe})
+        rows.append({**UNTESTED, "control": "", **row, "task": task.name, "method": probe})
     chosen = choose_places(np.array(inner))
     if chosen is None:
         warnings.add(
@@ -213,7 +213,7 @@ def probe_sites(
     for row in nested_rows(own, chosen[:, 0], places, texts or {}):
         rows.append(
             {
-                **_UNTESTED,
+                **UNTESTED,
                 **row,
                 **tested.get(row["metric"], {}),
                 "task": task.name,

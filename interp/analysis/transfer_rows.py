@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from interp.analysis.baselines import Lexicons
+from interp.analysis.controls import least_relabelled_p
 from interp.analysis.nested import ABOVE_TEXT
 from interp.analysis.predictions import auroc_share, missed_share
 from interp.analysis.refits import Sites
@@ -43,14 +44,19 @@ def transfer_rows(
                        neutral twins (`test_arm` is that label)
 
     `p` stands on the probe's AUROC and is of that number (`P_OF_TRANSFER`); `p_corrected` is
-    Benjamini-Hochberg's over all arms. Raises as `carry`.
+    Benjamini-Hochberg's over all arms, `least_p` the smallest p that there can be. Raises as
+    `carry`.
     """
     cells = carry(sites, task, texts=texts, lexicons=lexicons, probe=probe)
     rows: list[TableRow] = []
+    least = least_relabelled_p(task.labellings)
     for (fit, test), cell in cells.items():
         common = {"task": task.name, "train_arm": fit, "test_arm": test}
-        scored = [*_scores(cell, cell.null.p), *_lost(cells, fit, test)] if cell.null else []
-        found = scored or list(_alarms(cell))
+        if cell.null:
+            tested = {"p": cell.null.p, "least_p": least}
+            found = [*_scores(cell, tested), *_lost(cells, fit, test)]
+        else:
+            found = list(_alarms(cell))
         rows += [_row(cell, probe, common, one) for one in found]
         if fit == test and unlabelled:
             neutral = _alarms(_only(cell, unlabelled))
@@ -62,10 +68,10 @@ def transfer_rows(
     return Sweep(rows, tuple(sorted(told)))
 
 
-def _scores(cell: ArmCell, p: float) -> Iterator[TableRow]:
+def _scores(cell: ArmCell, tested: Mapping[str, float]) -> Iterator[TableRow]:
     own = auroc_share(cell.told)
     groups = cell.told.groups
-    yield {"metric": "auroc", **own.estimate(groups)._asdict(), "p": p, "p_of": P_OF_TRANSFER}
+    yield {"metric": "auroc", **own.estimate(groups)._asdict(), **tested, "p_of": P_OF_TRANSFER}
     for name, text in cell.texts.items():
         words = auroc_share(text)
         yield {"metric": "auroc", "control": name, **words.estimate(groups)._asdict()}
@@ -95,10 +101,14 @@ def _only(cell: ArmCell, label: str) -> ArmCell:
 
 def _row(cell: ArmCell, probe: str, common: Mapping[str, Any], found: TableRow) -> TableRow:
     control = str(found.get("control", ""))
-    none = {"control": "", "target": "", "p": np.nan, "p_of": "", "p_corrected": np.nan}
     place = {"site": "", "position": ""} if control else {**cell.place}
     chosen_by = "" if control else cell.chosen_by
-    return {**place, **common, "method": control or probe, "chosen_by": chosen_by, **none, **found}
+    return {**place, **common, "method": control or probe, "chosen_by": chosen_by, **_NONE, **found}
+
+
+_NONE = {
+    "control": "", "target": "", "p": np.nan, "least_p": np.nan, "p_of": "", "p_corrected": np.nan,
+}  # fmt: skip
 
 
 def _correct(rows: Sequence[TableRow]) -> None:

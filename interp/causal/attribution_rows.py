@@ -26,17 +26,17 @@ from interp.causal.attribution import (
 from interp.causal.estimate_errors import error_rows
 from interp.causal.node_ranking import RANDOM, TOP, Ranked, pick_nodes, rank_nodes
 from interp.causal.nodes import SUBLAYER, Node, component_of, node_sites
+from interp.causal.paired import tested_mean
 from interp.causal.patched_runs import patched_cells
 from interp.causal.patching import PATCHING
 from interp.causal.pooled import ALL
 from interp.causal.readout import Readout, TokenReadout
-from interp.chance import least_flip_p, sign_flip
 from interp.errors import StatisticsError
 from interp.models import LanguageModel
 from interp.models.quantised import warn_of_rounding
 from interp.results import TableRow, TableRows
 from interp.sites import Site, site_columns
-from interp.stats import group_sums, mean_interval
+from interp.stats import mean_interval
 from stimuli.battery import Pair
 
 LISTED_NEURONS = 20
@@ -242,21 +242,15 @@ def _chosen_rows(
         common = {**place, "emotion": ALL, "method": PATCHING}
         for chosen, values in effect.items():
             control = "" if chosen == TOP else RANDOM
-            yield {**common, "control": control, **_tested("chosen_effect", values, told.groups)}
+            found = {"control": control, "metric": "chosen_effect"}
+            yield {**common, **found, **tested_mean(values, told.groups)}
         if len(effect) == 2:
-            above = effect[TOP] - effect[RANDOM]
-            yield {**common, "control": "", **_tested("above_random", above, told.groups)}
-
-
-def _tested(
-    metric: str, values: Float[np.ndarray, " case"], groups: Shaped[np.ndarray, " case"]
-) -> TableRow:
-    sums = group_sums(values, groups)
-    tested = {"p": sign_flip(sums, side="above"), "least_p": least_flip_p(len(sums))}
-    return {"metric": metric, **mean_interval(values, groups)._asdict(), **tested}
+            above = tested_mean(effect[TOP] - effect[RANDOM], told.groups)
+            yield {**common, "control": "", "metric": "above_random", **above}
 
 
 def _total(told: _Told, exact: ExactEffects) -> TableRow:
     difference = exact["source", "denoise"] - exact["target", "denoise"]
     place = {**site_columns(None), "position": "", "mode": "", "emotion": ALL, "control": ""}
-    return {**place, "method": PATCHING, **_tested("total_effect", difference, told.groups)}
+    found = {"method": PATCHING, "metric": "total_effect"}
+    return {**place, **found, **tested_mean(difference, told.groups)}

@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.causal.faithfulness import Measured
+from interp.causal.paired import tested_mean
 from interp.causal.pooled import ALL
 from interp.causal.rival_orders import GREEDY
 from interp.chance import least_strata_p, permutation_p, sign_flip, strata_p, sums_of_strata
@@ -155,9 +156,8 @@ def _below_greedy(found: Sequence[Measured], groups: Labels, about: dict[str, An
         return []
     effect = np.concatenate([one.effect for one in found])
     more = np.concatenate([one.rivals[GREEDY][0] - one.circuit for one in found])
-    p = sign_flip(group_sums(more, groups), side="above")
-    estimate = ratio_interval(more, effect, groups)._asdict()
-    return [{**about, "metric": "below_greedy", "control": "", **estimate, "p": p}]
+    tested = {**tested_mean(more, groups), **ratio_interval(more, effect, groups)._asdict()}
+    return [{**about, "metric": "below_greedy", "control": "", **tested}]
 
 
 def _areas(found: Measured, groups: Labels, about: dict[str, Any]) -> FaithfulRows:

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.causal.pooled import ALL
-from interp.chance import benjamini_hochberg, sign_flip
+from interp.chance import benjamini_hochberg, least_flip_p, sign_flip
 from interp.results import TableRow, TableRows
-from interp.stats import group_sums, mean_interval
+from interp.stats import Labels, group_sums, mean_interval
 
 
 def beside_rows(
@@ -23,7 +23,7 @@ def beside_rows(
     """The mean of a reading; of each of `others`, by the name of the control; and of `sign` times
     the paired difference to it, under the metric's name with `_above_` and the control's.
 
-    Rows of all emotions together have `p` that this is not above zero (signs of scenarios flipped).
+    Rows of all emotions together have the `p` of `tested_mean`, that this is not above zero.
     """
     yield {**here, "control": "", **mean_interval(own, groups)._asdict()}
     for name, other in others.items():
@@ -31,8 +31,18 @@ def beside_rows(
         more = sign * (own - other)
         above = {**here, "control": "", "metric": f"{here['metric']}_above_{name}"}
         if here["emotion"] == ALL:
-            above["p"] = sign_flip(group_sums(more, groups), side="above")
-        yield {**above, **mean_interval(more, groups)._asdict()}
+            yield {**above, **tested_mean(more, groups)}
+        else:
+            yield {**above, **mean_interval(more, groups)._asdict()}
+
+
+def tested_mean(values: Float[np.ndarray, " text"], groups: Labels) -> TableRow:
+    """The mean with its interval over groups, `p` that it is not above zero (signs of groups
+    flipped), and `least_p`, the smallest that so many groups can give.
+    """
+    sums = group_sums(values, groups)
+    tested = {"p": sign_flip(sums, side="above"), "least_p": least_flip_p(len(sums))}
+    return {**mean_interval(values, groups)._asdict(), **tested}
 
 
 def with_corrected_p(rows: Iterable[TableRow], *, by: tuple[str, ...] = ("metric",)) -> TableRows:

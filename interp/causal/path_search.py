@@ -25,16 +25,16 @@ from interp.causal.edges import EDGE_ATTRIBUTION, EdgeEffects, edge_estimates, e
 from interp.causal.estimate_errors import error_rows
 from interp.causal.node_ranking import RANDOM, TOP
 from interp.causal.nodes import Node, node_at, node_sites
+from interp.causal.paired import tested_mean
 from interp.causal.paths import Edge, check_edges, path_effects, path_place
 from interp.causal.pooled import ALL
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.transplants import Case
-from interp.chance import sign_flip
 from interp.errors import StatisticsError, UsageError
 from interp.models import LanguageModel
 from interp.results import TableRow, TableRows
 from interp.sites import site_columns
-from interp.stats import group_sums, mean_interval
+from interp.stats import mean_interval
 from stimuli.battery import Pair
 
 SENDING = ("z", "mlp_out")
@@ -210,6 +210,5 @@ class _Found(NamedTuple):
             yield self._tested("above_random", effect[TOP] - effect[RANDOM])
 
     def _tested(self, metric: str, values: Float[np.ndarray, " case"]) -> TableRow:
-        p = sign_flip(group_sums(values, self.groups), side="above")
-        found = mean_interval(values, self.groups)._asdict()
-        return {**self._place, "method": "path_patching", "metric": metric, **found, "p": p}
+        told = {**self._place, "method": "path_patching", "metric": metric}
+        return {**told, **tested_mean(values, self.groups)}

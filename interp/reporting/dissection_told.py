@@ -53,7 +53,7 @@ def _where(rows: pd.DataFrame, among: Collection[str] | None = None) -> str:
     verdicts = {}
     for _, row in groups(rows, ["layer"]):
         layer = whole(numeral(row, "layer"))
-        verdicts[layer] = decide(number_of(row), nothing=0.0, p=p_of(row, "p_corrected"))
+        verdicts[layer] = _corrected_verdict(row)
     found = [
         layer
         for layer, verdict in verdicts.items()
@@ -147,8 +147,14 @@ def _heads(table: pd.DataFrame, target: str, control: str) -> set[tuple[str, str
     return {
         (word(row, "layer"), word(row, "head"))
         for _, row in groups(rows, ["layer", "head"])
-        if decide(number_of(row), nothing=0.0, p=p_of(row, "p_corrected")) is Verdict.FOUND
+        if _corrected_verdict(row) is Verdict.FOUND
     }
+
+
+def _corrected_verdict(row: pd.DataFrame) -> Verdict:
+    """What may be said of a difference to a control, by its p corrected over all of its kind."""
+    p, least = p_of(row, "p_corrected"), p_of(row, "least_p")
+    return decide(number_of(row), nothing=0.0, p=p, least_p=least)
 
 
 def _of_lens(table: pd.DataFrame) -> Iterator[str]:

@@ -4,8 +4,7 @@ import pandas as pd
 
 from interp.reporting.baselines import ABOVE_TEXT, text_baselines_of
 from interp.reporting.decisions import NONE, Number, Verdict, decide
-from interp.reporting.finding import Compared, Finding, claim, number_of, p_of, rivals_of
-from interp.reporting.formatting import p_value
+from interp.reporting.finding import Compared, Finding, claim, number_of, p_of, rivals_of, told_p
 from interp.reporting.select import best, holds, least, measured, parts, place, select, word
 from interp.reporting.tasks import claim_of, does
 
@@ -18,8 +17,7 @@ _OF_A_NUMBER = {
     Verdict.NOT_FOUND: "No place was found where a probe {does} (" + _CHOSEN + ").",
     Verdict.INVERTED: "A probe orders the texts the wrong way round where it {does} (" + _CHOSEN
     + ").",
-    Verdict.CANNOT_SAY: "Whether a probe {does} cannot be said: it has no interval (" + _CHOSEN
-    + ").",
+    Verdict.CANNOT_SAY: "Whether a probe {does} cannot be said (" + _CHOSEN + ").",
 }  # fmt: skip
 
 
@@ -46,12 +44,12 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
     if closest is not None:
         compared.append((f"above {word(closest, 'target')}, paired", measured(closest)))
     if p is not None:
-        compared.append((word(row, "p_of"), p_value(p)))
+        compared.append((word(row, "p_of"), told_p(row, p)))
     top = best(words) if words["value"].notna().any() else None
     return claim(
         "probes",
         claim_of(task),
-        decide(number_of(row), nothing=0.0, p=p, above=above),
+        decide(number_of(row), nothing=0.0, p=p, least_p=p_of(row, "least_p"), above=above),
         row,
         _OF_A_NUMBER,
         p=p,

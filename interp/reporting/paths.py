@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interp.reporting.decisions import Verdict, decide
-from interp.reporting.finding import number_of, p_of
-from interp.reporting.formatting import number, p_value, whole
+from interp.reporting.finding import number_of, p_of, told_p
+from interp.reporting.formatting import number, whole
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.select import (
     column,
@@ -48,20 +48,24 @@ def said_of_paths(table: pd.DataFrame) -> list[str]:
     patches.
     """
     own = select(table, metric="chosen_effect", control="")
-    verdict, told = decide(number_of(own), nothing=0.0, p=p_of(own, "p")), [measured(own)]
+    verdict, told = _beyond_zero(own), [measured(own)]
     if holds(table, metric="above_random"):
         above = select(table, metric="above_random")
-        more = decide(number_of(above), nothing=0.0, p=p_of(above, "p"))
+        more = _beyond_zero(above)
         if verdict is Verdict.FOUND and more is not Verdict.FOUND:
             verdict = Verdict.NOT_FOUND
         random = select(table, metric="chosen_effect", control="random")
         told.append(f"random ones {measured(random)}")
-        told.append(f"{p_value(numeral(above, 'p'))} by signs of scenarios")
+        told.append(f"{told_p(above, numeral(above, 'p'))}, by signs of scenarios")
     said = [f"{_SENTENCES[verdict]} (nats, {'; '.join(told)})."]
     if holds(table, metric="relative_error"):
         error = measured(select(table, metric="relative_error"))
         said.append(f"The estimates miss these exact patches by {error} of their size.")
     return said
+
+
+def _beyond_zero(row: pd.DataFrame) -> Verdict:
+    return decide(number_of(row), nothing=0.0, p=p_of(row, "p"), least_p=p_of(row, "least_p"))
 
 
 def listed_paths(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -30,8 +30,6 @@ _DETECTS = {
 _FOLLOWS = {
     Verdict.FOUND: "An axis of the directions follows {rating}",
     Verdict.NOT_FOUND: "It was not found that an axis of the directions follows {rating}",
-    Verdict.INVERTED: "It was not found that an axis of the directions follows {rating}",
-    Verdict.NOT_TOLD_APART: "An axis of the directions follows {rating}",
     Verdict.CANNOT_SAY: "Whether an axis of the directions follows {rating} cannot be said",
 }
 _TEXTS = {"scenarios": "held-out scenarios", "stories": "stories of other scenarios"}

@@ -6,9 +6,9 @@ import pandas as pd
 
 from interp.reporting.baselines import ABOVE_TEXT
 from interp.reporting.decisions import NONE, Number, Verdict, decide
-from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of
+from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of, told_p
 from interp.reporting.followed import DEALT, REFITTED, persistence_curve, words_rows
-from interp.reporting.formatting import number, p_value, whole
+from interp.reporting.formatting import number, whole
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     best,
@@ -64,7 +64,7 @@ def _finding(table: pd.DataFrame, task: str, row: pd.DataFrame, at: float) -> Fi
     return claim(
         "persistence",
         _claimed(task),
-        decide(number_of(row), nothing=0.5, p=p, above=told),
+        decide(number_of(row), nothing=0.5, p=p, least_p=p_of(row, "least_p"), above=told),
         row,
         _SENTENCES,
         p=p,
@@ -125,7 +125,7 @@ def _beside(
     if holds(table, metric="half_life", task=task):
         found.append(("half-life of the margin", half_life_told(table, task)))
     p = p_of(row, "p_max_t")
-    return found + ([] if p is None else [("p beside all offsets (max-T)", p_value(p))])
+    return found + ([] if p is None else [("p beside all offsets (max-T)", told_p(row, p))])
 
 
 def half_life_told(table: pd.DataFrame, task: str) -> str:

@@ -7,8 +7,8 @@ import pandas as pd
 
 from interp.reporting.baselines import ABOVE_TEXT
 from interp.reporting.decisions import NONE, Number, Verdict, decide
-from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of
-from interp.reporting.formatting import label, p_value
+from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of, told_p
+from interp.reporting.formatting import label
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import best, column, holds, least, measured, parts, select, word
 from interp.reporting.tasks import claim_of
@@ -65,7 +65,7 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
     return claim(
         "transfer",
         _claimed(task, fit, test),
-        decide(number_of(row), nothing=0.5, p=p, above=above),
+        decide(number_of(row), nothing=0.5, p=p, least_p=p_of(row, "least_p"), above=above),
         row,
         _SENTENCES,
         p=p,
@@ -113,7 +113,7 @@ def _beside(table: pd.DataFrame, row: pd.DataFrame, p: float | None) -> Compared
         found.append(
             ("lost on the way, paired", measured(select(table, metric=LOST_IN_TRANSFER, **same)))
         )
-    return found + ([] if p is None else [(f"{word(row, 'p_of')}, corrected", p_value(p))])
+    return found + ([] if p is None else [(f"{word(row, 'p_of')}, corrected", told_p(row, p))])
 
 
 def cautions(table: pd.DataFrame) -> Iterator[Caution]:
