@@ -15,7 +15,8 @@ from sklearn.metrics import roc_auc_score
 import stimuli
 from interp import array_files, study
 from interp.analysis.circumplex import circumplex_rows, part_products
-from interp.analysis.detection import detection_rows, ranks_of
+from interp.analysis.detection import detection_rows
+from interp.analysis.predictions import ranks_of
 from interp.analysis.stories import (
     STORY_PARTS,
     deal_scenarios,

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from interp.analysis.dependence import auroc_variance
+from interp.analysis.predictions import ranks_of
 from interp.analysis.stats import heaviest_scenario, weighted_auroc
 from interp.chance import assignment_p, least_assignment_p
 from interp.errors import StatisticsError
@@ -27,12 +28,6 @@ MOST_TOP = 5
 
 EmotionScores = Float[np.ndarray, "text emotion"]
 Own = Int[np.ndarray, " text"]
-
-
-def ranks_of(scores: EmotionScores, own: Own) -> Float[np.ndarray, " text"]:
-    """The place of each text's own emotion among all, 1 the highest."""
-    mine = scores[np.arange(len(own)), own][:, None]
-    return 0.5 + (scores > mine).sum(axis=1) + (scores == mine).sum(axis=1) / 2
 
 
 def auroc_mean(

@@ -154,14 +154,19 @@ def _losses(predictions: Predictions) -> np.ndarray:
 
 
 def right_ranks(predictions: Predictions) -> Float[np.ndarray, " item"]:
-    """The rank of each item's own class among all by probability, 1 the first; of classes that tie
+    """`ranks_of` each item's own class by probability."""
+    own = np.searchsorted(np.array(predictions.classes), predictions.y)
+    return ranks_of(predictions.probability, own)
+
+
+def ranks_of(
+    scores: Float[np.ndarray, "item column"], own: Int[np.ndarray, " item"]
+) -> Float[np.ndarray, " item"]:
+    """The rank of each item's `own` column among all by score, 1 the highest; of columns that tie
     the mean of their ranks.
     """
-    own = np.searchsorted(np.array(predictions.classes), predictions.y)
-    mine = predictions.probability[np.arange(len(own)), own][:, None]
-    above = (predictions.probability > mine).sum(axis=1)
-    same = (predictions.probability == mine).sum(axis=1)
-    return np.asarray(1 + above + (same - 1) / 2)
+    mine = scores[np.arange(len(own)), own][:, None]
+    return 0.5 + (scores > mine).sum(axis=1) + (scores == mine).sum(axis=1) / 2
 
 
 def log_losses(

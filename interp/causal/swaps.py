@@ -7,7 +7,8 @@ spoils the target's, and against the mean of all third emotions, which do not.
 
 The source of a target is the same scenario's text of the other emotion. Where scenarios are told
 under one emotion, sources are dealt to targets, each to one, so that their lengths in tokens differ
-least.
+least. Intervals and p are over the scenarios of the targets: that one text is the source for
+targets of several emotions is not counted in them.
 """
 
 from typing import NamedTuple

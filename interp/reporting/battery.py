@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from interp.reporting.dots import DRAWN, dots
 from interp.reporting.formatting import label, number, whole
 from interp.reporting.select import column, numbers, select, word
-from interp.reporting.style import COLOURS, GREY, explain, facets, styled
+from interp.reporting.style import COLOURS, GREY, explain, facets, look, styled
 from stimuli.battery import DOSES
 
 TASKS = {
@@ -72,17 +73,13 @@ def _baseline_panel(panel: Axes, rows: pd.DataFrame) -> None:
         )
         panel.set_yticks([])
         return
-    value, low, high = (
-        measured[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high")
-    )
-    heights = np.arange(len(measured))
-    panel.hlines(heights, low, high, color=COLOURS[0], linewidth=2)
-    panel.plot(value, heights, "o", color=COLOURS[0])
-    for height, own in enumerate(value):
+    heights, low = range(len(measured)), numbers(measured, "ci_low")
+    dots(panel, measured, heights, look(0))
+    for height, own in enumerate(numbers(measured, "value")):
         panel.text(1.03, height, number(own), va="center", fontsize=8)
     panel.axvline(_CHANCE, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)
     panel.set_yticks(heights, [label(name) for name in column(measured, "control")])
-    panel.set_xlim(min([0.3, *(low[~np.isnan(low)] - 0.02)]), 1.2)
+    panel.set_xlim(min([0.3, *(low.dropna() - 0.02)]), 1.2)
     panel.set_ylim(len(measured) - 0.4, -0.9)
     panel.set_xticks([0.5, 0.75, 1.0])
     panel.set_xlabel(f"AUROC, n = {int(measured['n'].max())}")
@@ -128,10 +125,8 @@ def _length_panel(panel: Axes, lengths: pd.DataFrame) -> None:
     known = [arm for arm in _DOSES_FIRST if arm in set(arms)]
     order = [*known, *(arm for arm in arms if arm not in known)]
     told = lengths.assign(at=[order.index(arm) for arm in arms]).sort_values("at")
-    heights = np.arange(len(told))
-    panel.hlines(heights, told["draw_low"], told["draw_high"], color=COLOURS[0], linewidth=2)
-    panel.plot(told["value"], heights, "o", color=COLOURS[0])
-    panel.set_yticks(heights, [label(arm) for arm in column(told, "arm")])
+    dots(panel, told, range(len(told)), look(0), ends=DRAWN)
+    panel.set_yticks(range(len(told)), [label(arm) for arm in column(told, "arm")])
     panel.set_ylim(len(told) - 0.4, -0.6)
     panel.set_xlim(left=0)
     panel.set_xlabel("words per text")

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from interp.reporting.dots import arm_offset, dots, names_down
 from interp.reporting.formatting import label, whole
 from interp.reporting.many import MOST_PANELS, height_of, name_rows
 from interp.reporting.matrices import colour_bar, heat
@@ -43,12 +43,12 @@ def beside_controls(rows: pd.DataFrame, told: ArmsBeside) -> Figure:
     for place, (arm, text) in enumerate(told.arms.items()):
         own = rows[column(rows, ARM) == arm]
         if len(own):
-            _dots(panel, own, names, place, text)
+            middle = np.array([names.index(one) for one in column(own, "emotion")])
+            dots(panel, own, middle + arm_offset(place, len(told.arms)), look(place), text=text)
     panel.axvline(
         told.nothing, color=GREY, linestyle=(0, (5, 3)), label=f"{told.nothing:g}, chance"
     )
-    panel.set_yticks(range(len(names)), [label(name) for name in names])
-    panel.set_ylim(len(names) - 0.5, -0.5)
+    names_down(panel, [label(name) for name in names])
     panel.set_xlabel(told.unit)
     key(figure)
     return figure
@@ -57,16 +57,6 @@ def beside_controls(rows: pd.DataFrame, told: ArmsBeside) -> Figure:
 def _in_order(rows: pd.DataFrame, arm: str) -> list[str]:
     own = rows[column(rows, ARM) == arm].sort_values("value", ascending=False, kind="stable")
     return list(dict.fromkeys(column(own, "emotion")))
-
-
-def _dots(panel: Axes, rows: pd.DataFrame, names: list[str], place: int, text: str) -> None:
-    shape = look(place)
-    down = np.array([names.index(one) for one in column(rows, "emotion")]) + 0.15 * (place - 1.5)
-    panel.hlines(
-        down, numbers(rows, "ci_low"), numbers(rows, "ci_high"), color=shape.colour, linewidth=1.4
-    )
-    value = numbers(rows, "value")
-    panel.plot(value, down, shape.marker, color=shape.colour, label=text, zorder=4)
 
 
 def _map(rows: pd.DataFrame, names: list[str], told: ArmsBeside) -> Figure:

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from interp.reporting.dots import arm_offset, dots, names_down
 from interp.reporting.formatting import label, whole
 from interp.reporting.k_curves import k_curves
 from interp.reporting.matrices import colour_bar, heat
@@ -114,22 +115,12 @@ def direction_ablation_dots(table: pd.DataFrame) -> Figure:
 def _dots(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     """A dot with its whisker for each emotion and control."""
     for place, (control, text) in enumerate(_ARMS.items()):
-        shape, mine = look(place), rows[column(rows, "control") == control]
-        down = np.array([names.index(name) for name in column(mine, "emotion")]) + 0.2 * (place - 1)
-        low, high = (numbers(mine, name) for name in ("ci_low", "ci_high"))
-        panel.hlines(down, low, high, color=shape.colour, linewidth=1.2)
-        fill = "white" if control else shape.colour
-        panel.plot(
-            mine["value"],
-            down,
-            shape.marker,
-            color=shape.colour,
-            markerfacecolor=fill,
-            label=text,
-        )
+        mine = rows[column(rows, "control") == control]
+        middle = np.array([names.index(name) for name in column(mine, "emotion")])
+        down = middle + arm_offset(place, len(_ARMS))
+        dots(panel, mine, down, look(place), text=text, hollow=bool(control))
     panel.axvline(0.0, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1, label="no effect")
-    panel.set_yticks(range(len(names)), [label(name) for name in names])
-    panel.set_ylim(len(names) - 0.5, -0.5)
+    names_down(panel, [label(name) for name in names])
 
 
 @styled

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from interp.reporting.dots import dots, names_down
 from interp.reporting.formatting import label, number, whole
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.select import column, groups, matrix, measured, numbers, numeral, select
@@ -124,14 +125,11 @@ def framing_scores(table: pd.DataFrame) -> Figure:
         of = select(table, metric=metric, method="framings")
         of = of[column(of, "control") != _BY_TASK]
         for down, name in enumerate(names):
-            row, shape = select(of, framing=name), look(1 if name == _NOTHING else 0)
-            low, high = (numeral(row, bound) for bound in ("ci_low", "ci_high"))
-            panel.hlines(down, low, high, color=shape.colour, linewidth=1.4)
-            panel.plot(numeral(row, "value"), down, shape.marker, color=shape.colour, zorder=4)
+            shape = look(1 if name == _NOTHING else 0)
+            dots(panel, select(of, framing=name), [down], shape)
         at = 0.5 if metric == "accuracy" else 0.0
         panel.axvline(at, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)
-        panel.set_yticks(range(len(names)), [label(_NAMES.get(one, one)) for one in names])
-        panel.set_ylim(len(names) - 0.5, -0.5)
+        names_down(panel, [label(_NAMES.get(one, one)) for one in names])
         panel.set_xlabel(title)
     explain(
         figure,

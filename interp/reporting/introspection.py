@@ -5,9 +5,10 @@ from matplotlib.figure import Figure
 
 from interp.reporting.cell_maps import cell_maps, cell_of
 from interp.reporting.decisions import Verdict, decide
+from interp.reporting.dots import arm_offset, dots, names_down
 from interp.reporting.finding import number_of
 from interp.reporting.formatting import label
-from interp.reporting.select import column, holds, measured, numbers, numeral, select
+from interp.reporting.select import column, holds, measured, numeral, select
 from interp.reporting.style import GREY, explain, facets, key, look, styled
 
 _MAPS = {
@@ -103,19 +104,13 @@ def introspection_controls(table: pd.DataFrame) -> Figure:
             row = _of(mine, *name)
             if row.empty:
                 continue
-            shape, y = look(place), down + 0.16 * (place - 1.5)
-            low, high = (float(numbers(row, one).iloc[0]) for one in ("ci_low", "ci_high"))
-            panel.hlines(y, low, high, color=shape.colour, linewidth=1.4)
-            panel.plot(
-                numeral(row, "value"), y, shape.marker, color=shape.colour, label=text, zorder=4
-            )
+            dots(panel, row.head(1), [down + arm_offset(place, len(_ARMS))], look(place), text=text)
     n = numeral(select(told, metric="identified", target="name", control=""), "choices")
     if holds(told, metric="text_only"):
         words = numeral(select(told, metric="text_only"), "value")
         panel.axvline(words, color=GREY, linestyle=":", label="words of the input, classified")
     panel.axvline(1 / n, color=GREY, linestyle=(0, (5, 3)), label="chance, of naming")
-    panel.set_yticks(range(len(shown)), [label(_MAPS[name]) for name in shown])
-    panel.set_ylim(len(shown) - 0.5, -0.5)
+    names_down(panel, [label(_MAPS[name]) for name in shown])
     panel.set_xlim(-0.03, 1.03)
     panel.set_xlabel("share of texts")
     key(figure)

@@ -2,12 +2,12 @@
 code, the rank of the right class; and the score where a nuisance is erased.
 """
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.baselines import text_baselines_of
+from interp.reporting.dots import dots, names_down
 from interp.reporting.formatting import label
 from interp.reporting.select import (
     ERASED,
@@ -22,7 +22,6 @@ from interp.reporting.select import (
     word,
 )
 from interp.reporting.style import (
-    COLOURS,
     GREY,
     chance,
     curve,
@@ -193,11 +192,6 @@ def _finish(figure: Figure, axes: list[Axes], *, y: str) -> None:
 
 
 def _whiskers(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
-    value, low, high = (rows[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high"))
-    heights = np.arange(len(rows))
-    panel.errorbar(
-        value, heights, xerr=[value - low, high - value], fmt="o", color=COLOURS[0], capsize=2.5
-    )
-    panel.set_yticks(heights, [label(name) for name in names])
-    panel.set_ylim(len(rows) - 0.5, -0.5)
+    dots(panel, rows, range(len(rows)), look(0))
+    names_down(panel, [label(name) for name in names])
     panel.grid(visible=False, axis="y")

@@ -1,13 +1,13 @@
 """Stories whose emotion changes: figures, and what may be said."""
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.decisions import Verdict, decide
+from interp.reporting.dots import DRAWN, INTERVAL, dots, names_down
 from interp.reporting.finding import number_of, p_of, told_p
 from interp.reporting.section import DrawFigure
-from interp.reporting.select import column, holds, least, measured, numeral, place, select, word
+from interp.reporting.select import column, holds, least, measured, place, select, word
 from interp.reporting.style import GREY, chance, curve, explain, facets, key, look, styled
 
 _CLAIM = "the stream turns with the story, from the emotion before to the one behind"
@@ -92,16 +92,16 @@ def turning_controls(table: pd.DataFrame) -> Figure:
     figure, axes = facets(2 if rated else 1, columns=2, height=2.4, share=False)
     shown = [name for name in _CONTROLS if holds(shifts, control=name)]
     for down, name in enumerate(shown):
-        _dot(axes[0], select(shifts, control=name), down, draws=name == "random")
+        drawn = name == "random"
+        row = select(shifts, control=name)
+        dots(axes[0], row, [down], look(int(drawn)), ends=DRAWN if drawn else INTERVAL)
     axes[0].axvline(0.0, color=GREY, linestyle=(0, (5, 3)))
-    axes[0].set_yticks(range(len(shown)), [_CONTROLS[name] for name in shown])
-    axes[0].set_ylim(len(shown) - 0.5, -0.5)
+    names_down(axes[0], [_CONTROLS[name] for name in shown])
     axes[0].set_xlabel("change of the lead at the turn")
     if rated:
         for down, name in enumerate(_BY_DISTANCE):
-            _dot(axes[1], select(table, metric="confusion", arm=name), down, draws=False)
-        axes[1].set_yticks(range(len(_BY_DISTANCE)), _BY_DISTANCE)
-        axes[1].set_ylim(len(_BY_DISTANCE) - 0.5, -0.5)
+            dots(axes[1], select(table, metric="confusion", arm=name), [down], look(0))
+        names_down(axes[1], list(_BY_DISTANCE))
         axes[1].set_xlabel("centred cosine behind the turn")
         axes[1].set_title("other emotions, by distance in ratings")
     explain(
@@ -114,13 +114,6 @@ def turning_controls(table: pd.DataFrame) -> Figure:
         unit="stories",
     )
     return figure
-
-
-def _dot(panel: Axes, row: pd.DataFrame, down: int, *, draws: bool) -> None:
-    low, high = ("draw_low", "draw_high") if draws else ("ci_low", "ci_high")
-    shape = look(1 if draws else 0)
-    panel.hlines(down, numeral(row, low), numeral(row, high), color=shape.colour, linewidth=1.4)
-    panel.plot(float(row["value"].iloc[0]), down, shape.marker, color=shape.colour, zorder=4)
 
 
 TRAJECTORY_FIGURES: tuple[DrawFigure, ...] = (turning_curves, turning_controls)

@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from interp.reporting.dots import arm_offset, dots, names_down
 from interp.reporting.formatting import decimals, label
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.select import (
@@ -19,9 +20,11 @@ from interp.reporting.select import (
 from interp.reporting.style import (
     COLOURS,
     GREY,
+    Look,
     explain,
     facets,
     key,
+    look,
     styled,
 )
 
@@ -126,8 +129,7 @@ def transfer_gap(table: pd.DataFrame) -> Figure:
 
 
 def _dumbbell(panel: Axes, height: int, row: pd.DataFrame, table: pd.DataFrame) -> None:
-    value, low, high = (numeral(row, name) for name in ("value", "ci_low", "ci_high"))
-    test = word(row, "test_arm")
+    value, test = numeral(row, "value"), word(row, "test_arm")
     same = {"metric": "auroc", "control": "", "task": word(row, "task"), "test_arm": test}
     if holds(table, **same, train_arm=test):
         within = numeral(select(table, **same, train_arm=test), "value")
@@ -136,9 +138,7 @@ def _dumbbell(panel: Axes, height: int, row: pd.DataFrame, table: pd.DataFrame) 
             within, height, "o", markerfacecolor="white", color=COLOURS[0], markersize=11,
             label="the tested arm's own probe",
         )  # fmt: skip
-    panel.hlines(height, low, high, color=COLOURS[0], linewidth=1.2)
-    told = "probe of the other arm"
-    panel.plot(value, height, "o", color=COLOURS[0], markersize=7, label=told)
+    dots(panel, row, [height], look(0), text="probe of the other arm")
     words = words_at(table, row)
     if not words.empty:
         told = "best text baseline, same split"
@@ -159,14 +159,13 @@ def transfer_alarms(table: pd.DataFrame) -> Figure:
             height = tested.index(word(row, "test_arm"))
             words = best_words(table, row)
             told = (None, None) if at else ("probe", "best text baseline")
-            _whisker(panel, height - 0.12, row, COLOURS[0], "o", told[0])
+            dots(panel, row, [height + arm_offset(0, 2)], look(0), text=told[0])
             if words is not None:
-                _whisker(panel, height + 0.12, words, GREY, "s", told[1])
-        panel.set_yticks(range(len(tested)), tested)
+                dots(panel, words, [height + arm_offset(1, 2)], Look(GREY, "s"), text=told[1])
+        names_down(panel, tested)
         panel.set_xlim(-0.03, 1.03)
         panel.set_title(f"fitted on {word(own, 'train_arm')}")
         panel.set_xlabel("share called emotional")
-    axes[0].set_ylim(len(tested) - 0.5, -0.5)
     key(figure)
     explain(
         figure,
@@ -193,10 +192,3 @@ def best_words(table: pd.DataFrame, row: pd.DataFrame) -> pd.DataFrame | None:
     words = words_at(table, row, metric=word(row, "metric"))
     own = words[column(words, "control") == word(best(rows), "control")]
     return None if own.empty else own
-
-
-def _whisker(
-    panel: Axes, height: float, row: pd.DataFrame, colour: str, marker: str, text: str | None
-) -> None:
-    panel.hlines(height, numeral(row, "ci_low"), numeral(row, "ci_high"), color=colour, linewidth=1)
-    panel.plot(numeral(row, "value"), height, marker, color=colour, markersize=6, label=text)

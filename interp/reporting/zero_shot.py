@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from interp.reporting.decisions import Verdict, decide
+from interp.reporting.dots import dots, names_down
 from interp.reporting.finding import number_of
 from interp.reporting.formatting import label, number
 from interp.reporting.select import column, measured, numeral, select
@@ -62,15 +63,11 @@ def zero_shot_scores(table: pd.DataFrame) -> Figure:
     for panel, (metric, title) in zip(axes, _SCORES.items(), strict=True):
         for down, name in enumerate(names):
             row = select(table, metric=metric, method=name)
-            shape = look(min(down, len(_NAMES)))
-            low, high = (numeral(row, bound) for bound in ("ci_low", "ci_high"))
-            panel.hlines(down, low, high, color=shape.colour, linewidth=1.4)
-            panel.plot(numeral(row, "value"), down, shape.marker, color=shape.colour, zorder=4)
+            dots(panel, row, [down], look(min(down, len(_NAMES))))
         choices = numeral(select(table, metric="accuracy"), "choices")
         at = 0.5 if metric == "auroc" else 1 / choices
         panel.axvline(at, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)
-        panel.set_yticks(range(len(names)), [label(_NAMES.get(one, one)) for one in names])
-        panel.set_ylim(len(names) - 0.5, -0.5)
+        names_down(panel, [label(_NAMES.get(one, one)) for one in names])
         panel.set_xlabel(title)
     explain(
         figure,

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from interp.analysis.circumplex import Ratings, circumplex_rows, part_products
-from interp.analysis.detection import auroc_mean, detection_rows, ranks_of
+from interp.analysis.detection import auroc_mean, detection_rows
 from interp.analysis.nested import ABOVE_TEXT
+from interp.analysis.predictions import ranks_of
 from interp.analysis.stories import STORY_PARTS, deal_scenarios
 from interp.analysis.story_space import (
     EmotionCosines,
