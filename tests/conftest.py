@@ -8,6 +8,15 @@ from typing import Any
 
 import pytest
 
+from support.type_checks import begin_test, check_first_calls
+
+check_first_calls()
+
+
+def pytest_runtest_setup() -> None:
+    """Types and shapes are checked in the first calls of each test."""
+    begin_test()
+
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
