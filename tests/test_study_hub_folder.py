@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 import stimuli
 from interp.directions import Direction
 from interp.errors import ArtefactError, ResourceError, UsageError
+from interp.models.loading.packaged import PACKAGED
 from interp.sites import Site
 from interp.study.hub_folder import Dosed, load_hub_folder, save_hub_folder, upload_hub_folder
 from support.given_directions import given
@@ -94,6 +95,14 @@ def test_where_a_model_lies_on_this_machine_is_not_told(tmp_path):
     assert not any(b"anna" in text for text in texts)
     header = (tmp_path / "hub" / "README.md").read_text().split("---")[1]
     assert "base_model" not in header
+
+
+def test_a_packaged_model_keeps_its_name_and_has_the_base_of_its_package(tmp_path):
+    packaged = {**MINE, "model": "smollm2", "revision": None}
+    save_hub_folder(tmp_path / "hub", dosed(made(1, provenance=packaged)), licence="mit")
+    text = (tmp_path / "hub" / "README.md").read_text()
+    assert f'base_model: "{PACKAGED["smollm2"].hub_id}"' in text
+    assert 'interp.load("smollm2")' in text
 
 
 def test_a_folder_comes_back_for_its_model_alone(tiny_model, tmp_path):

@@ -59,9 +59,12 @@ def control_vector(
       interp control-vector runs/demo joy --emotion joy --format hub --licence mit
 
     At their strength 1, llama.cpp, repeng, EasySteer and steering-vectors add --scale times --unit,
-    behind the direction's layer, at every token. Nothing is sent anywhere without --upload.
+    behind the direction's layer; the files do not say at which tokens. Nothing is sent anywhere
+    without --upload.
     """
     _check_asked(form, licence, upload, public=public)
+    if target.resolve() == direction.resolve():
+        raise UsageError(f"{target} is the direction itself: choose another name to write to.")
     from interp.causal.steps import step
     from interp.models.control_vectors import save_control_vector
     from interp.models.layer_steps import save_layer_steps

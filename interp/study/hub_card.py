@@ -4,6 +4,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,15 @@ TAGS = ("steering-vector", "activation-steering", "interpretability", "emotion")
 _HOW = """\
 ## How to use it
 
-Layer N is the output of block N, counted from 0: `hidden_states[N + 1]` in transformers. The vector
-in a file has norm 1; what is added there, at every token, is that vector times *added*.
+Layer N is the output of block N, counted from 0 (`hidden_states[N + 1]` in transformers, but for
+the last block). The vector in a file has norm 1; what is added there is that vector times *added*.
+At which tokens is for the reader to choose.
 
 ```python
 import interp
 from interp.study.hub_folder import load_hub_folder
 
-model = interp.load("MODEL")  # another model than this one is refused
+model = interp.load(MODEL)  # another model than this one is refused
 one, *_ = load_hub_folder("FOLDER", model)
 print(interp.steer(model, "I", one.direction, scale=one.scale, unit=one.unit))
 ```
@@ -54,6 +56,16 @@ def base_model(provenance: Mapping[str, Any]) -> str | None:
     return split_hub_id(name)[0] if provenance.get("revision") else None
 
 
+def public_name(provenance: Mapping[str, Any]) -> str:
+    """The model's name without where it lies on this machine: interp's own name, the Hub's, or the
+    last part of a path.
+    """
+    name = str(provenance.get("model"))
+    if name in PACKAGED:
+        return name
+    return base_model(provenance) or Path(name).name or name
+
+
 def model_card(
     directions: Sequence[Direction], rows: Sequence[Mapping[str, Any]], *, licence: str
 ) -> str:
@@ -67,7 +79,7 @@ def model_card(
         f"Directions in the residual stream of {_model_told(origin)}, written by interp.\n",
         _table(directions, rows),
         _measured(directions),
-        _HOW,
+        _HOW.replace("MODEL", json.dumps(origin.get("model"))),
         _LIMITS,
     ]
     return "\n".join(parts)

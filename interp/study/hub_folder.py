@@ -2,9 +2,10 @@
 
 The folder holds each direction as its own pair of files (`Direction.save`), `config.json`, which
 says what each is and how much of it is added, and `README.md`, the Hub's model card. Layer N is the
-stream behind block N, counted from 0: what that block gives out, `hidden_states[N + 1]` in
-transformers. Each direction is used by itself; the folder does not say that several are added at
-once, nor at which tokens, and it can only add.
+stream behind block N, counted from 0: what that block gives out (in transformers
+`hidden_states[N + 1]`, but for the last block, behind which that is normalised). Each direction is
+used by itself; the folder does not say that several are added at once, nor at which tokens, and it
+can only add.
 """
 
 import json
@@ -27,7 +28,7 @@ from interp.models import LanguageModel
 from interp.models.exported_steps import block_of
 from interp.models.loading.hub import kept_offline
 from interp.models.loading.names import split_hub_id
-from interp.study.hub_card import base_model, model_card
+from interp.study.hub_card import model_card, public_name
 from interp.study.representation import file_name
 
 FORM_OF_FOLDER = 1
@@ -37,7 +38,7 @@ _CONFIG, _README = "config.json", "README.md"
 _KIND = "interp_directions"
 _MOST = 1 << 20
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
-_CONVENTION = "layer N: added to the output of block N, counted from 0 (hidden_states[N + 1])"
+_CONVENTION = "layer N: added to the output of block N, counted from 0"
 
 
 class Dosed(NamedTuple):
@@ -180,14 +181,11 @@ def _check_one_model(directions: Sequence[Direction]) -> None:
 
 
 def _public(direction: Direction) -> Direction:
-    """The direction, its model named as on the Hub, or by the last part of a path: where it lies on
-    this machine is nobody's business. The digest still says which one it is.
+    """The direction, its model named for everybody: where it lies on this machine is nobody's
+    business. The digest still says which one it is.
     """
     told = dict(direction.provenance)
-    named = str(told.get("model"))
-    return replace(
-        direction, provenance={**told, "model": base_model(told) or Path(named).name or named}
-    )
+    return replace(direction, provenance={**told, "model": public_name(told)})
 
 
 def _row(path: Path, one: Dosed, added: float) -> dict[str, Any]:
