@@ -4,10 +4,10 @@
 A `SteeringVector` is a table from layer numbers to vectors and a `layer_type`. Its layer N is the
 Nth module that matches the type, counted from 0; for `decoder_block` that is a whole block, and the
 vector, times a multiplier, is added to its output: the stream behind block N, at every token from
-`min_token_index` on. Block 0 can be steered. The package keeps such an object by pickle, which runs
-code of the file when it is read: we neither write nor read that. Here the tensor `N` holds what is
-added behind block N at multiplier 1, and the JSON file beside it the layer type and what a
-`Direction` knows. Neither says at which tokens, nor anything but an addition.
+`min_token_index` on. Block 0 can be steered. The package has no file format: such an object is kept
+by pickle, which runs code of the file when it is read, and we neither write nor read that. Here the
+tensor `N` holds what is added behind block N at multiplier 1, and the JSON file beside it the layer
+type and what a `Direction` knows. Neither says at which tokens, nor anything but an addition.
 
 Source: `SteeringVector` and `collect_matching_layers` in steering-vectors (Chanin et al.,
 github.com/steering-vectors/steering-vectors).
