@@ -128,6 +128,10 @@ class Direction:
         file.
         """
         tensors, about = array_files.read_arrays(Path(path))
+        if "kind" in about:
+            raise ArtefactError(
+                f"{path} holds {about['kind']!r} and no direction, which is a vector that is added."
+            )
         length = "length" if about["schema"] > _LENGTH_WAS_SCALE else "scale"
         try:
             low, high = map(_number, about.get(f"{length}_interval", (None, None)))

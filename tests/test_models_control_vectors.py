@@ -79,6 +79,29 @@ def test_a_one_hot_layer_is_read_as_that_layer(tmp_path):
         np.testing.assert_array_equal(read_as_llama_does(path, 3), expected)
 
 
+@pytest.mark.parametrize("provenance", [{"model": "m"}, {"digest": "d"}])
+def test_repeng_and_easysteer_read_a_one_hot_layer_as_that_layer(provenance, tmp_path):
+    """Both demand the architecture and a hint of the model, and take the layer from a tensor's
+    name; both add layer N to the output of the Nth block, counted from 0, as we do.
+    """
+    path = tmp_path / "v.gguf"
+    one = given(np.eye(32)[3], Site("resid_post", 2), 2.0, provenance)
+    save_control_vector(path, [(one, one.step)])
+    reader = gguf.GGUFReader(path)
+    texts = {
+        key: bytes(field.parts[-1]).decode()
+        for key, field in reader.fields.items()
+        if field.types == [gguf.GGUFValueType.STRING]
+    }
+    assert texts["general.architecture"] == "controlvector"
+    assert texts["controlvector.model_hint"] == provenance.get("model", "unknown")
+    assert texts["controlvector.method"] == "given"
+    assert int(reader.fields["controlvector.layer_count"].parts[-1][0]) == 1
+    found = {int(tensor.name.split(".")[1]): tensor.data for tensor in reader.tensors}
+    assert list(found) == [2]
+    np.testing.assert_array_equal(found[2], np.eye(32)[3] * 2)
+
+
 def test_what_llama_would_add_is_what_steering_adds(tiny_model, tmp_path):
     """The stream behind the block plus the tensor, at every token, by a hook on Hugging Face's own
     model: the same text.

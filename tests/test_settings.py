@@ -74,7 +74,7 @@ OWN = {
     "stories": {"out", "scenarios", "ratings", "position", "scenario_position", "neutral_share"}
     | {"seed"},
     "trajectories": {"out", "ratings", "seed", "model"},
-    "control-vector": {"scale", "unit"},
+    "control-vector": {"form", "emotion", "layer", "scale", "unit", "licence", "upload", "public"},
     "score-sheet": {"run"},
 }
 """Options that belong to one command and are no part of a record, beside --json."""

@@ -1,6 +1,5 @@
 """The commands that say something: `steer` continues sentences as the model would and under an
-emotion's direction, `chat` talks with a model that is steered, `control-vector` writes a direction
-for llama.cpp.
+emotion's direction, `chat` talks with a model that is steered.
 """
 
 import sys
@@ -13,7 +12,7 @@ import click
 
 from interp.cli import side_by_side
 from interp.cli.loading import load_model
-from interp.cli.options import GroupedCommand, as_json, gathered, single
+from interp.cli.options import GroupedCommand, as_json, gathered
 from interp.cli.printing import printable, show, show_json
 from interp.errors import DataError, UsageError
 from interp.files import read_regular
@@ -238,23 +237,4 @@ def _heard(stream: TextIO) -> Iterator[str]:
             yield line.strip()
 
 
-@click.command("control-vector")
-@click.argument("direction", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
-@single(SentenceOptions, "scale")
-@single(SentenceOptions, "unit")
-def control_vector(direction: Path, target: Path, scale: float, unit: str) -> None:
-    """Write a saved DIRECTION as a GGUF control vector, TARGET, which llama.cpp takes.
-
-    At its strength 1, llama.cpp adds there --scale times --unit, at every token.
-    """
-    from interp.causal.steps import step
-    from interp.directions import Direction
-    from interp.models.control_vectors import save_control_vector
-
-    one = Direction.load(direction)
-    save_control_vector(target, [(one, scale * step(one, unit))])
-    click.echo(target)
-
-
-COMMANDS = (steer, chat, control_vector)
+COMMANDS = (steer, chat)

@@ -1,14 +1,20 @@
-"""Directions as a GGUF control vector, the form in which llama.cpp takes them, and back.
+"""Directions as a GGUF control vector, the form in which llama.cpp, repeng and EasySteer take them,
+and back.
 
 The file holds one tensor of float32 per layer, `direction.N`. llama.cpp adds it, times a strength
 of its own, to the stream behind block N (blocks count from 0) at every token of prompt and answer.
 Block 0 is left out of the format, as are all places but the stream behind a block, and positions.
-A file that we write carries what a `Direction` knows, as JSON under `interp.card`.
+repeng and EasySteer name tensors and count blocks the same way; they demand `model_hint`, and
+EasySteer also reads `method`. A file that we write carries what a `Direction` knows, as JSON under
+`interp.card`.
+
+Sources: `common_control_vector_load_one` in llama.cpp's `common/common.cpp`; `ControlVector` and
+`ControlModel` in repeng (Vogel, github.com/vgel/repeng); `StatisticalControlVector` and the loader
+of `direct` in EasySteer (Xu et al. 2025, arXiv:2509.25175).
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,10 +25,15 @@ from jaxtyping import Float
 from interp.directions import Direction
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.files import read_regular, write_atomic
-from interp.sites import STREAM, Site
+from interp.models.exported_steps import Step, block_of, card_of, from_step, steps_by_layer
+from interp.sites import Site
 
 ARCHITECTURE = "controlvector"
 HINT, COUNT = "controlvector.model_hint", "controlvector.layer_count"
+METHOD_HINT = "controlvector.method"
+UNKNOWN = "unknown"
+"""The hint of a direction that does not say which model it is of."""
+
 CARD = "interp.card"
 TENSOR = "direction."
 
@@ -30,9 +41,7 @@ LARGEST_VECTOR_FILE = 1 << 28
 """A control vector is small; a larger file is none and is not read."""
 
 
-def save_control_vector(
-    path: Path | str, steps: Sequence[tuple[Direction, Float[np.ndarray, " d_model"]]]
-) -> None:
+def save_control_vector(path: Path | str, steps: Sequence[Step]) -> None:
     """Write directions as a control vector, of which each layer's tensor is the step given beside
     the direction (`interp.causal.steps.step`): what llama.cpp adds at strength 1.
 
@@ -47,20 +56,7 @@ def save_control_vector(
             f"cannot write {len(steps)} directions as {target.name}: give at least one, and a name "
             "that ends in .gguf."
         )
-    found: dict[int, tuple[Direction, np.ndarray]] = {}
-    for direction, step in steps:
-        layer = layer_in_file(direction.site)
-        if layer in found:
-            raise ArtefactError(
-                f"two directions act behind layer {layer}, and a control vector has one tensor per "
-                "layer: add their steps up first, or write two files."
-            )
-        vector = np.asarray(step, dtype=np.float32)
-        if not np.isfinite(vector).all():
-            raise ArtefactError(f"the step at {direction.site} is not finite in float32.")
-        found[layer] = (direction, vector)
-    if len({len(vector) for _, vector in found.values()}) > 1:
-        raise ArtefactError("the directions differ in width: they are not of one model.")
+    found = steps_by_layer(steps, layer_in_file)
     with TemporaryDirectory() as folder:
         made = Path(folder) / "vector.gguf"
         _write(made, found)
@@ -98,75 +94,42 @@ def load_control_vector(path: Path | str) -> dict[int, Direction]:
     if len({len(vector) for vector in vectors.values()}) > 1:
         raise ArtefactError(f"the directions in {source} differ in width.")
     about = card if isinstance(card, dict) else {}
-    return {at: _direction(at, one, about.get(str(at), {})) for at, one in sorted(vectors.items())}
+    return {
+        at: from_step(
+            at, one, about.get(str(at), {}), name=f"{TENSOR}{at}", method="control_vector"
+        )
+        for at, one in sorted(vectors.items())
+    }
 
 
 def layer_in_file(site: Site) -> int:
     """The N of `direction.N` that acts at this site. Raises `ArtefactError` for one that the format
     lacks.
     """
-    if site.name != STREAM:
-        raise ArtefactError(
-            f"a control vector acts in the stream behind a block ({STREAM}), and the direction is "
-            f"at {site}: fit one there."
-        )
-    if site.layer == 0:
+    layer = block_of(site)
+    if layer == 0:
         raise ArtefactError(
             "a control vector cannot act behind layer 0: llama.cpp begins with layer 1. Fit the "
             "direction at a later layer."
         )
-    return site.layer
+    return layer
 
 
 def _write(path: Path, found: Mapping[int, tuple[Direction, np.ndarray]]) -> None:
     writer = _gguf().GGUFWriter(path, ARCHITECTURE)
     first = next(iter(found.values()))[0]
-    writer.add_string(HINT, str(first.provenance.get("model", "")))
+    # An empty text would not be written, and repeng and EasySteer refuse a file without the key.
+    writer.add_string(HINT, str(first.provenance.get("model") or UNKNOWN))
+    writer.add_string(METHOD_HINT, first.method)
     writer.add_uint32(COUNT, len(found))
-    cards = {layer: _card(direction) for layer, (direction, _) in sorted(found.items())}
+    cards = {layer: card_of(direction) for layer, (direction, _) in found.items()}
     writer.add_string(CARD, json.dumps(cards, sort_keys=True, default=str))
-    for layer, (_, vector) in sorted(found.items()):
+    for layer, (_, vector) in found.items():
         writer.add_tensor(f"{TENSOR}{layer}", vector)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def _card(direction: Direction) -> dict[str, Any]:
-    return {
-        "method": direction.method,
-        "labels": list(direction.labels),
-        "stream_norm": None if np.isnan(direction.stream_norm) else direction.stream_norm,
-        "spread": direction.spread,
-        "provenance": dict(direction.provenance),
-    }
-
-
-def _direction(layer: int, vector: Float[np.ndarray, " d_model"], card: Any) -> Direction:
-    """The direction of a tensor, with what a card of ours says of it."""
-    length = float(np.linalg.norm(vector))
-    if not (np.isfinite(length) and length > 0):
-        raise ArtefactError(f"direction.{layer} has length {length}: there is nothing to steer by.")
-    made = Direction(
-        vector / length, Site(STREAM, layer), "control_vector", ("direction", "its opposite"),
-        length, 0.0,
-    )  # fmt: skip
-    if not card:
-        return made
-    try:
-        high, low = card["labels"]
-        norm = card["stream_norm"]
-        return replace(
-            made,
-            method=str(card["method"]),
-            labels=(str(high), str(low)),
-            spread=float(card["spread"]),
-            stream_norm=np.nan if norm is None else float(norm),
-            provenance=dict(card["provenance"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtefactError(f"the card of direction.{layer} is damaged: {error}.") from error
 
 
 def _layer(name: str, source: Path) -> int:

@@ -23,7 +23,7 @@ from interp.directions import Direction
 from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.files import caches, make_folder, sha256_bytes
 from interp.models import LanguageModel
-from interp.models.control_vectors import load_control_vector
+from interp.models.direction_files import directions_in
 from interp.sites import LAST, STREAM, Site
 from interp.study.representation import file_name
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
@@ -80,7 +80,7 @@ class Wanted:
         `from_run` and `fitted`.
         """
         if self.direction is not None:
-            return sorted({one.labels[0] for one in _in_file(self.direction)})
+            return sorted({one.labels[0] for one in directions_in(self.direction)})
         if self.run is not None:
             return sorted({one.labels[0] for one in saved_directions(self.run)})
         return sorted({item.emotion for item in texts_of_arm(self.battery, self.arm)})
@@ -154,7 +154,7 @@ def from_file(path: Path, *, layer: int | None = None) -> DirectionSource:
     """The direction in a file, at its own layer; a GGUF control vector may have several. Raises
     `ArtefactError` for what is none, `UsageError` for another layer, or where one must be named.
     """
-    found = {one.site.layer: one for one in _in_file(path)}
+    found = {one.site.layer: one for one in directions_in(path)}
     layers = ", ".join(map(str, found))
     if layer is None and len(found) > 1:
         raise UsageError(f"{path} has directions at the layers {layers}: name one by --layer.")
@@ -263,11 +263,6 @@ def texts_of_arm(battery: Battery, arm: str) -> list[Stimulus]:
             f"arms are {arms}."
         )
     return in_content_order(items)
-
-
-def _in_file(path: Path) -> list[Direction]:
-    vector = path.suffix == ".gguf"
-    return list(load_control_vector(path).values()) if vector else [Direction.load(path)]
 
 
 def saved_directions(out: Path) -> list[Direction]:

@@ -41,7 +41,7 @@ def fetch(name: str, *, offline: bool, weights: bool = True) -> tuple[Path, str]
     """
     repository, revision = split_hub_id(name)
     with _without_bars():
-        if offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in _YES:
+        if offline or kept_offline():
             folder = _cached(name, repository, revision)
             return folder, folder.name
         try:
@@ -50,6 +50,11 @@ def fetch(name: str, *, offline: bool, weights: bool = True) -> tuple[Path, str]
             raise
         except Exception as error:  # the hub client's network errors have no root of their own
             raise _refused(name, repository, error) from error
+
+
+def kept_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids every connection to the Hub."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in _YES
 
 
 def _download(
