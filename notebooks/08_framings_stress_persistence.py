@@ -167,10 +167,10 @@ tested[["metric", "target", "value", "ci_low", "ci_high", "n", "p"]].round(3)
 #
 # - **A text baseline above the curve.** Then the words of the text tell as much at every token, and
 #   a state that stays is not needed.
-# - **Where it is read.** In `storyworld` the emotion is worked out at the cue ("Then Mara"). A token
-#   later its probe is at chance, and what was steered is lost. A probe that is fitted there still
-#   tells that there was an emotion (about .67), and not which. A later cue may bring it back: what
-#   is not there at a token may be made again from the text.
+# - **Where it is read.** In `storyworld` the emotion is worked out at the cue ("Then Mara"). One
+#   token later its probe is at chance, and what was steered is lost. A probe that is fitted there
+#   still tells that there was an emotion (about .67), and not which. A later cue may bring it back:
+#   what is not there at a token may be made again from the text.
 # - **The same text, read unsteered, as high as the steered one.** Then the words carry it.
 # - **Framings that say nothing as far from calm.** On SmolLM2 they are farther than any threat.
 # - **Few wordings.** All intervals are over wordings. Tasks that cannot be done behind calm say
