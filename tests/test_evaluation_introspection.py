@@ -208,6 +208,8 @@ def test_the_figures_show_the_table(found):
     titles = [one.get_title(loc="left") for one in maps.axes if one.images]
     assert titles[-1] == "gives its letter"
     assert {one.images[0].get_clim() for one in maps.axes if one.images} == {(-1.0, 1.0)}
+    bars = [one for one in maps.axes if one.get_label() == "<colorbar>"]
+    assert {bar.get_ylim() for bar in bars} == {(0.0, 1.0)}
     assert maps.axes[2].images[0].get_array().tolist() == [
         found[(found.half == "choose") & (found.metric == "identified") & (found.target == "name")]
         .query("control == ''")

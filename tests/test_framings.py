@@ -225,8 +225,11 @@ def test_the_figures_show_the_table():
     np.testing.assert_array_equal(np.diag(cells), 1)
     panel = framing_scores(found).axes[0]
     assert len(panel.get_yticks()) == len(KINDS)
-    dose = stress_doses(found).axes[0].lines[0]
-    assert dose.get_xdata().tolist() == list(range(1, 11))
+    doses = stress_doses(found).axes
+    assert doses[0].lines[0].get_xdata().tolist() == list(range(1, 11))
+    assert doses[2].get_ylabel() == "natural lengths above level 1"
+    later = stress_doses(found.assign(dose=found.dose + 2)).axes[2]
+    assert later.get_ylabel() == "natural lengths above level 3"
 
 
 TINY = [

@@ -26,7 +26,10 @@ FIGURES = {
     "03_directions_and_geometry": 4,
     "04_patching": 2,
     "05_heads_and_neurons": 4,
+    "06_emotion_circuits": 5,
     "07_steering": 2,
+    "08_framings_stress_persistence": 6,
+    "09_introspection_and_dynamics": 4,
     "10_truth": 0,
     "11_across_models": 0,
 }
@@ -88,10 +91,12 @@ def printed(notebook: nbformat.NotebookNode) -> str:
     return "".join(output["text"] for output in outputs(notebook) if output.get("name") == "stdout")
 
 
-def first_table(notebook: nbformat.NotebookNode) -> list[list[str]]:
-    """The cells of the first table of numbers that a notebook shows, row by row."""
+def first_table(notebook: nbformat.NotebookNode, *, behind: int = 0) -> list[list[str]]:
+    """The cells of the first table of numbers that a notebook shows, row by row; or of the first
+    one `behind` so many others.
+    """
     pages = [output.get("data", {}).get("text/html", "") for output in outputs(notebook)]
-    page = next(page for page in pages if 'class="dataframe"' in page)
+    page = [page for page in pages if 'class="dataframe"' in page][behind]
     rows = re.findall(r"<tr.*?</tr>", page, flags=re.DOTALL)
     return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL) for row in rows]
 
@@ -129,6 +134,31 @@ def test_what_the_notebooks_conclude_is_what_is_known_of_the_testbeds(gallery):
     assert max(float(row[2]) for row in depths) < 0.65
     assert len(printed(gallery["07_steering"]).split("unsteered:")[1:]) == 4
     assert len(first_table(gallery["10_truth"])) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_circuits_framings_and_introspection_come_out_as_they_were_made(gallery):
+    """`storyworld` has its circuit at the last token alone; each planted framing adds half of its
+    own direction, and each dose a fifth; the planted model knows nothing of itself.
+    """
+    held = first_table(gallery["06_emotion_circuits"])[1:]
+    above = {row[1]: float(row[4]) for row in held if row[2] == "above_random"}
+    assert above["last"] > 0.8
+    assert abs(above["all"]) < 0.05
+    persisting = gallery["08_framings_stress_persistence"]
+    for _, framing, target, value, *_ in first_table(persisting, behind=1)[1:]:
+        own = 0.5 if framing == target else 0.0
+        assert abs(float(value) - own) < 0.05, (framing, target)
+    slope = {
+        row[2]: float(row[3]) for row in first_table(persisting, behind=2) if row[1] == "slope"
+    }
+    assert abs(slope["fear"] - 0.2) < 0.03
+    assert max(abs(value) for name, value in slope.items() if name != "fear") < 0.01
+    told = printed(gallery["09_introspection_and_dynamics"])
+    assert "That the model notices an added direction is not found" in told
+    assert "knows which emotion was added is not found" in told
+    assert "Seen token by token, the stream turns with the story" in told
 
 
 def test_the_gallery_names_what_there_is(tmp_path):

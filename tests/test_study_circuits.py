@@ -54,6 +54,10 @@ def test_the_stage_finds_the_planted_circuits_and_says_so(tmp_path):
     held = rows[(rows["metric"] == "circuit_faithfulness") & (rows["outcome"] == "words")]
     assert held[held["control"] == ""]["value"].min() > 0.98
     assert {"integrated", "greedy"} <= set(held["control"])
+    wide = rows.assign(ci_low=rows.ci_low.where(rows.metric != "influence", -1e6))
+    largest = rows[rows.metric == "influence"].value.abs().max()
+    panel = interp.draw("influence_by_depth", wide).axes[0]
+    assert panel.get_ylim() == pytest.approx((-2 * largest, 2 * largest))
     curve = interp.draw("faithfulness_curve", rows)
     lines = {text.get_text() for legend in curve.legends for text in legend.get_texts()}
     assert {"by integrated gradients", "chosen greedily"} <= lines

@@ -32,8 +32,8 @@ def cell_of(rows: pd.DataFrame) -> MapCell:
 def cell_maps(
     parts: Sequence[tuple[str, pd.DataFrame, float]], chosen: MapCell, *, columns: int
 ) -> Figure:
-    """A panel for each part (its name, its rows, and the value of full colour; NaN: the largest of
-    its own), the highest layer on top, with the `chosen` cell framed.
+    """A panel for each part (its name, its rows, and the value of full colour, of what is never
+    below 0; NaN: the largest of its own), the highest layer on top, with the `chosen` cell framed.
     """
     first = parts[0][1]
     layers = sorted(set(numbers(first, "layer")), reverse=True)
@@ -52,5 +52,5 @@ def cell_maps(
         panel.set_xlabel("strength")
         if place % columns == 0:
             panel.set_ylabel("layer")
-        colour_bar(figure, [panel], "")
+        colour_bar(figure, [panel], "", least=None if np.isnan(full) else 0.0)
     return figure

@@ -100,13 +100,15 @@ def influence_by_depth(table: pd.DataFrame) -> Figure:
         chance(panel, 0.0, "no influence")
         panel.set_title(label(name))
         layer_ticks(panel)
+    most = 2 * float(rows["value"].abs().max()) or 1.0
+    axes[0].set_ylim(-most, most)
     outer_labels(figure, axes, x="layer", y="influence")
     key(figure)
     explain(
         figure,
         title=_INFLUENCE,
-        caption=f"{_SLOPE} Bands are 95 % intervals over scenarios. Shaded: the layers that v_ref "
-        "was summed over.",
+        caption=f"{_SLOPE} Bands are 95 % intervals over scenarios, cut at the panel's edge. "
+        "Shaded: the layers that v_ref was summed over.",
         rows=rows,
         unit="texts",
     )

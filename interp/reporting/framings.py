@@ -155,7 +155,7 @@ def stress_doses(table: pd.DataFrame) -> Figure:
         panel.set_ylabel(title)
     for place, (name, own) in enumerate(groups(select(rows, metric="reading"), ["target"])):
         curve(axes[2], own, x="dose", look=look(place)._replace(faint=True), text=name)
-    axes[2].set_ylabel("natural lengths above level 1")
+    axes[2].set_ylabel(f"natural lengths above level {whole(float(numbers(rows, 'dose').min()))}")
     for panel in axes:
         layer_ticks(panel)
         panel.set_xlabel("level of stress")
