@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from interp.causal.interventions import Where
+from interp.causal.openings import openings_shared
 from interp.causal.pooled import ALL, Arm, success_rows
 from interp.models.texts.conversations import Prompt, prompt_of, text_of
 from interp.results import TableRow, TableRows
@@ -19,6 +20,8 @@ from stimuli.battery import Stimulus
 
 STEERING = "steering"
 """What the rows of these tables call their method."""
+
+SHARED_OPENING = "shared_opening"
 
 Judge = Callable[[Sequence[str]], list[str | None]]
 """Continuations in, one emotion each out; None for one that it cannot judge (no sentence, no
@@ -62,8 +65,9 @@ class Written(NamedTuple):
 
 def share_rows(written: Sequence[Written], groups: Labels) -> TableRows:
     """Rows of `success` (judged as the emotion that was meant) and `valid` (judged at all) of each
-    arm, emotion and judge, and of all emotions together (`pooled.success_rows`). Intervals are over
-    the prompts' `groups`.
+    arm, emotion and judge, and of all emotions together (`pooled.success_rows`); and, by no judge,
+    of `shared_opening` (`openings.openings_shared`), where there are two scenarios. Intervals are
+    over the prompts' `groups`.
     """
     rows: TableRows = []
     for judge in written[0].verdicts:
@@ -80,6 +84,19 @@ def share_rows(written: Sequence[Written], groups: Labels) -> TableRows:
                 rows.append({**one.columns, "judge": judge, "metric": metric, **found._asdict()})
         shared = {**written[0].columns, "judge": judge}
         rows += [{**shared, **row} for row in success_rows(told, groups)]
+    return rows + (_opening_rows(written, groups) if len(set(groups)) > 1 else [])
+
+
+def _opening_rows(written: Sequence[Written], groups: Labels) -> TableRows:
+    shared = {"judge": "", "metric": SHARED_OPENING}
+    rows: TableRows = []
+    for arm in dict.fromkeys(one.arm for one in written):
+        mine = [one for one in written if one.arm == arm]
+        kinds = [(one.columns, [one.texts]) for one in mine]
+        kinds.append(({**mine[0].columns, "emotion": ALL}, [one.texts for one in mine]))
+        for columns, texts in kinds:
+            found = openings_shared(texts, groups).estimate(groups)._asdict()
+            rows.append({**columns, **shared, **found})
     return rows
 
 

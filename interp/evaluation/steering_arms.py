@@ -153,7 +153,9 @@ class ArmWriter:
         for number, one in enumerate(meant):
             mine = slice(number * n, (number + 1) * n)
             said = {name: told[mine] for name, told in verdicts.items()}
-            spoken = one._replace(verdicts=said, costs=prices[mine], relevance=relevant[mine])
+            spoken = one._replace(
+                texts=texts[mine], verdicts=said, costs=prices[mine], relevance=relevant[mine]
+            )
             self._keep(spoken, site, texts[mine])
             done.append(spoken)
         return done

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from interp.causal.openings import openings_shared
 from interp.causal.pooled import ALL
+from interp.causal.steered_texts import SHARED_OPENING
 from interp.chance import FEWEST_DEALT, assignment_p, least_assignment_p
 from interp.evaluation.agreement import Verdicts, agreement_rows
 from interp.evaluation.costs import Cost, fluency, harmonic, is_broken
@@ -27,8 +29,8 @@ Reached = Mapping[str, Float[np.ndarray, "emotion prompt"]]
 class Spoken(NamedTuple):
     """The continuations of all prompts under one arm: what was added (`control` and `scale`),
     meant for `emotion` ("all": for none), by random direction number `draw`; and, once they are
-    written, each judge's verdicts, the prices, and how
-    relevant they are to their prompts.
+    written, each judge's verdicts, the prices, how relevant they are to their prompts, and the
+    texts.
     """
 
     control: str
@@ -38,6 +40,7 @@ class Spoken(NamedTuple):
     verdicts: Mapping[str, Verdicts] = {}
     costs: Sequence[Cost] = ()
     relevance: Sequence[Relevance] = ()
+    texts: Sequence[str] = ()
 
 
 def measured_rows(spoken: Sequence[Spoken], groups: Labels, emotions: Sequence[str]) -> TableRows:
@@ -45,7 +48,8 @@ def measured_rows(spoken: Sequence[Spoken], groups: Labels, emotions: Sequence[s
     verdict), `effect` of each direction on each emotion, `harmonic` (of success and fluency),
     `overall` (of success, relevance and fluency), and `kappa` with the others; and of each arm, by
     no judge, `perplexity_ratio` (the geometric mean), `distinct_2`, `repeated`, `broken`,
-    `relevance` and `relevance_shuffled`. `spoken` begins with the unsteered texts.
+    `relevance` and `relevance_shuffled`, and `shared_opening`. `spoken` begins with the unsteered
+    texts.
     """
     rows: TableRows = []
     for judge in spoken[0].verdicts:
@@ -61,7 +65,7 @@ def measured_rows(spoken: Sequence[Spoken], groups: Labels, emotions: Sequence[s
     }
     agreed = agreement_rows(said, np.tile(np.asarray(groups), len(spoken)))
     rows += [{"emotion": ALL, "control": "", **row} for row in agreed]
-    return rows + _price_rows(spoken, groups)
+    return rows + _price_rows(spoken, groups) + _opening_rows(spoken, groups)
 
 
 def reached(spoken: Sequence[Spoken], emotions: Sequence[str], judge: str) -> Reached:
@@ -242,6 +246,20 @@ def _price_rows(spoken: Sequence[Spoken], groups: Labels) -> TableRows:
             for metric, values in _prices(kind, spoken[0]).items():
                 row = {"metric": metric, "control": control, "emotion": emotion}
                 rows.append({**row, **known_mean(values, groups, log=metric == RATIO)})
+    return rows
+
+
+def _opening_rows(spoken: Sequence[Spoken], groups: Labels) -> TableRows:
+    """How alike the texts of each arm begin, all its emotions together, where they are kept and of
+    more than one scenario.
+    """
+    rows: TableRows = []
+    if len(np.unique(np.asarray(groups))) < 2:
+        return rows
+    for control in dict.fromkeys(one.control for one in spoken if one.texts):
+        mine = [one.texts for one in spoken if one.control == control]
+        found = openings_shared(mine, groups).estimate(groups)._asdict()
+        rows.append({"metric": SHARED_OPENING, "control": control, "emotion": ALL, **found})
     return rows
 
 

@@ -152,6 +152,33 @@ def steering_dose(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@styled
+def template_collapse(table: pd.DataFrame) -> Figure:
+    """The share of pairs of continuations that begin alike, by steering strength, all emotions
+    together.
+    """
+    rows = select(table, metric="shared_opening", emotion="all", half="choose")
+    figure, (panel,) = facets(1, columns=1, height=2.6, width=5.5)
+    steered = select(rows, control="")
+    curve(panel, steered, x="scale", look=_STEERED, text="steered")
+    _controls(panel, rows)
+    panel.set_ylim(-0.04, 1.04)
+    panel.set_xlabel("strength")
+    panel.set_ylabel("share of pairs")
+    powers_of_two(panel, sorted(set(numbers(steered, "scale"))))
+    key(figure)
+    explain(
+        figure,
+        title="How often two continuations begin with the same three words",
+        caption="Pairs of prompts of different scenarios under one direction, mean over the "
+        "emotions. Bands are 95 % intervals over scenarios. Where this nears 1, the model writes "
+        "a formula and not an answer to its prompt.",
+        rows=steered,
+        unit="prompts per point",
+    )
+    return figure
+
+
 def _controls(panel: Axes, rows: pd.DataFrame) -> None:
     """The random direction as a line, the unsteered model as a level."""
     if holds(rows, control="random"):

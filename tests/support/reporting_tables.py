@@ -352,8 +352,18 @@ def steering(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
                     )
                 else:
                     rows.append(row(valid, 0.01, control="", metric="valid", **here))
+        rows += openings({**at, "judge": ""})
         rows += dose(i, {**at, "judge": "readout", "half": ""}, together=emotion == "all")
     return table(rows)
+
+
+def openings(at: dict) -> list[dict]:
+    told = {"metric": "shared_opening", "half": "choose", **at}
+    rows = [row(0.02, 0.02, scale=0.0, control="unsteered", **told)]
+    for scale in (0.5, 1.0, 2.0, 4.0):
+        rows.append(row(0.02 + scale**2 / 20, 0.02, scale=scale, control="", **told))
+        rows.append(row(0.03, 0.02, scale=scale, control="random", **told))
+    return rows
 
 
 def dose(i: int, at: dict, *, together: bool) -> list[dict]:

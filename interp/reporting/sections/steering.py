@@ -7,7 +7,7 @@ import pandas as pd
 
 from interp.errors import DataError
 from interp.reporting.decisions import Verdict, decide
-from interp.reporting.dose_curves import steering_dose, steering_success
+from interp.reporting.dose_curves import steering_dose, steering_success, template_collapse
 from interp.reporting.finding import (
     JUDGED,
     OWN_WORDS,
@@ -283,6 +283,14 @@ SECTION = Section(
                 "the honest number: its prompts had no part in choosing the strength."
             ),
             needs={"metric": "success"},
+        ),
+        Drawing(
+            template_collapse,
+            reading=(
+                "Blue should stay where grey is. Where it climbs, continuations of different "
+                "prompts begin alike: the strength has made a formula of them."
+            ),
+            needs={"metric": "shared_opening"},
         ),
         Drawing(
             steering_dose,
