@@ -5,6 +5,7 @@ from itertools import permutations
 
 import pandas as pd
 
+from interp.reporting.across import ACROSS_CLAIMS, across_findings, transfer_across
 from interp.reporting.baselines import ABOVE_TEXT
 from interp.reporting.decisions import NONE, Number, Verdict, decide
 from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of, told_p
@@ -45,9 +46,16 @@ _SENTENCES = {
 
 def findings(table: pd.DataFrame) -> list[Finding]:
     """Of each question: from texts that name the feeling to those that do not, and back; where the
-    battery lacks one of these arms, from each arm to each other.
+    battery lacks one of these arms, from each arm to each other. Then of each field whose values
+    were left out.
     """
-    rows = select(table, metric="auroc", control="")
+    return [*_of_arms(table), *across_findings(table)]
+
+
+def _of_arms(table: pd.DataFrame) -> list[Finding]:
+    if not holds(table, metric="auroc", control="", across=""):
+        return []
+    rows = select(table, metric="auroc", control="", across="")
     rows = rows[column(rows, "train_arm") != column(rows, "test_arm")]
     headline = column(rows, "train_arm").isin(TOLD_ARMS) & column(rows, "test_arm").isin(TOLD_ARMS)
     chosen = rows[headline] if headline.any() else rows
@@ -144,7 +152,7 @@ SECTION = Section(
         "probe of another arm can be expected to beat the tested arm's own."
     ),
     metrics=("auroc", CALLED),
-    per=("task", "train_arm", "test_arm", "control"),
+    per=("task", "across", "train_arm", "test_arm", "control"),
     figures=(
         Drawing(
             transfer_gap,
@@ -153,10 +161,12 @@ SECTION = Section(
                 "arm: the bar between them is lost on the way. Only what lies right of the black "
                 "mark is beyond the words."
             ),
+            needs={"across": ""},
         ),
         Drawing(
             transfer_matrix,
             reading="Rows are fitted on, columns tested on; the diagonal is the ceiling.",
+            needs={"across": ""},
         ),
         Drawing(
             transfer_alarms,
@@ -166,8 +176,20 @@ SECTION = Section(
             ),
             needs={"metric": CALLED},
         ),
+        Drawing(
+            transfer_across,
+            reading=(
+                "Each value of the field was left out of the probe's texts and then tested. A blue "
+                "dot right of the grey one reads more than words of the other values do; near the "
+                "open one, it reads a value that it never saw as well as those that it saw."
+            ),
+            needs={"train_arm": "others"},
+        ),
     ),
     findings=findings,
-    claims=tuple(_claimed(task, *arms) for task in _TASKS for arms in permutations(_ARMS, 2)),
+    claims=(
+        *(_claimed(task, *arms) for task in _TASKS for arms in permutations(_ARMS, 2)),
+        *ACROSS_CLAIMS,
+    ),
     cautions=cautions,
 )
