@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from interp.analysis import across, baselines
-from interp.analysis.across import ANY, EVERY_VALUE, OTHERS, ValueTask, prepare_values
+from interp.analysis.across import ALL_VALUES, EVERY_VALUE, OTHER_VALUES, ValueTask, prepare_values
 from interp.analysis.folds import fold_of, straddling, value_folds
 from interp.analysis.predictions import auroc_share
 from interp.analysis.probes import cross_validate
@@ -64,7 +64,12 @@ def told(
 
 
 def cell(found: pd.DataFrame, test: str, **wanted: str) -> pd.Series:
-    wanted = {"metric": "auroc", "control": "", "train_arm": OTHERS, "test_arm": test} | wanted
+    wanted = {
+        "metric": "auroc",
+        "control": "",
+        "train_arm": OTHER_VALUES,
+        "test_arm": test,
+    } | wanted
     keep = np.logical_and.reduce([found[name] == value for name, value in wanted.items()])
     (row,) = found[keep].to_dict("records")
     return pd.Series(row)
@@ -84,7 +89,7 @@ def task() -> ValueTask:
 
 
 def test_a_value_is_tested_by_what_never_saw_it(task: ValueTask) -> None:
-    others, whole = task.folds(OTHERS), task.folds(ANY)
+    others, whole = task.folds(OTHER_VALUES), task.folds(ALL_VALUES)
     for fold, domain in zip(others, DOMAINS, strict=True):
         assert set(task.arms[fold.test]) == {domain}
         assert set(task.arms[fold.train]) == set(DOMAINS) - {domain}
@@ -94,7 +99,7 @@ def test_a_value_is_tested_by_what_never_saw_it(task: ValueTask) -> None:
     for folds in (others, whole):
         assert straddling(folds, task.groups) == []
         assert (fold_of(folds, len(task.y)) >= 0).all()
-    assert sum(len(one.test) for one in task.folds(ANY, "home")) == 2 * EACH
+    assert sum(len(one.test) for one in task.folds(ALL_VALUES, "home")) == 2 * EACH
 
 
 def test_a_scenario_of_two_values_trains_neither() -> None:
@@ -117,14 +122,17 @@ def test_what_the_domains_share_is_found_in_each_that_was_left_out(task: ValueTa
         assert cell(found, domain, metric="lost_in_transfer")["ci_low"] < 0.05
     (one,) = across_findings(found)
     assert one.verdict == "found"
-    assert "of a domain that it never saw, beyond the words" in one.sentence
-    assert "each of 4 left out in turn; 4 of them, each by itself" in one.sentence
+    assert "On texts of a domain that it never saw a probe tells" in one.sentence
+    assert (
+        "beyond the words (AUROC; each of 4 left out in turn, 4 found each by itself)"
+        in one.sentence
+    )
     assert set(found["across"]) == {"domain"}
 
 
 def test_nothing_is_found_where_each_domain_has_its_own_direction(task: ValueTask) -> None:
     found = told(task, made(task, shared=False))
-    row, ceiling = cell(found, EVERY_VALUE), cell(found, EVERY_VALUE, train_arm=ANY)
+    row, ceiling = cell(found, EVERY_VALUE), cell(found, EVERY_VALUE, train_arm=ALL_VALUES)
     assert row["ci_low"] < 0.5 < row["ci_high"]
     assert ceiling["ci_low"] > 0.7
     assert cell(found, EVERY_VALUE, metric="lost_in_transfer")["ci_low"] > 0.1
@@ -167,17 +175,17 @@ def test_the_p_is_uniform_where_nothing_is_there(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_interval_holds_chance_where_each_domain_has_its_own_direction() -> None:
-    """One over the tested scenarios alone holds it in 15 of these 24 sets: the probes hit the axis
-    of another domain by accident of the scenarios that taught them.
+    """One that does not count the scenarios that taught as drawn misses it too often: the probes
+    hit the axis of another domain by accident of these.
     """
     held = np.zeros(2)
     for seed in range(24):
         task = prepare_values("reception", rows_of(), seed=seed).task
-        x, folds = made(task, shared=False, seed=seed), task.folds(OTHERS)
+        x, folds = made(task, shared=False, seed=seed), task.folds(OTHER_VALUES)
         every = cross_validate(
             x, task.y, task.groups, folds=folds, probe="mean_difference", parts=task.arms
         )
-        own = task.part(every, OTHERS, EVERY_VALUE)
+        own = task.part(every, OTHER_VALUES, EVERY_VALUE)
         for place, one in enumerate((own, replace(own, drawn=False))):
             _, low, high, _ = auroc_share(one).estimate(own.groups)
             held[place] += low <= 0.5 <= high
@@ -191,7 +199,7 @@ def test_values_that_cannot_be_left_out_are_told_by_name() -> None:
     task, said = prepare_values("reception", ArmRows(y, groups, [*few.arms.tolist(), "sea", "sea"]))
     assert task.labelled == ("home", "work")
     assert said == ("reception: 'sea' was not left out: it has 1 scenarios, and 5 are needed.",)
-    assert "sea" in task.arms[task.folds(OTHERS)[0].train]  # it still trains
+    assert "sea" in task.arms[task.folds(OTHER_VALUES)[0].train]  # it still trains
     with pytest.raises(StatisticsError, match=r"all texts have the same value \(home\)"):
         prepare_values("reception", rows_of(("home",)))
     emotions = ["joy", "fear"] * 5 + ["joy", "envy"] * 5

@@ -43,7 +43,8 @@ from support.commands import outcome
 
 RECORDS = (StudyOptions, ModelOptions, TextOptions, Options)
 MADE_OF = ("ablate_with", "attribute_with")
-STAGES = ("capture", "probe", "directions", "patch", "attribute", "ablate", "circuits", "steering")
+STAGES = ("capture", "probe", "transfer", "directions", "patch", "attribute", "ablate", "circuits")
+STAGES += ("steering",)
 
 OLDER = {
     "model": "planted", "stimuli": "planted", "seed": 0, "folds": 5,

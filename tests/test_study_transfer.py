@@ -8,7 +8,7 @@ import pytest
 
 import stimuli
 from interp import study
-from interp.errors import StatisticsError
+from interp.errors import InterpError, StatisticsError
 from interp.results import read_table
 from interp.study.arms import arms_of
 from stimuli.battery import Battery
@@ -29,10 +29,17 @@ def _pairs(battery: Battery) -> set[str | None]:
     return {item.pair for item in battery if item.emotion in EMOTIONS}
 
 
-def conduct(battery: Battery, out, **how) -> dict:
+def conduct(
+    battery: Battery, out, *, across: tuple[str, ...] = (), probe: str = "lda", **how
+) -> dict:
     path = stimuli.save(battery, out.with_suffix(".jsonl"))
     asked = study.Settings.of(
-        model="planted", stimuli=str(path), out=out, sites=("resid_post",), probe="lda"
+        model="planted",
+        stimuli=str(path),
+        out=out,
+        sites=("resid_post",),
+        probe=probe,
+        across=across,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the record keeps them
@@ -74,3 +81,33 @@ def test_arms_with_too_few_scenarios_are_left_out_by_name(battery):
     assert all(
         pair.neutral.group == pair.affective.group for pairs in kept.values() for pair in pairs
     )
+
+
+def test_fields_of_one_arm_are_left_out_in_turn(battery, tmp_path):
+    """The planted circuit reads an emotion in whatever slot it stands; a field that says nothing
+    new, and values that are too rare, are told by name.
+    """
+    one_arm = tuple(i for i in battery if i.arm != "keyword_rich")
+    odd = {"1": "odd", "0": "even"}
+    where = {item.id: odd[str(int(item.group[-1]) % 2)] for item in one_arm}
+    items = tuple(
+        replace(i, domain=where[i.id], fields={**i.fields, "tense": "past"}) for i in one_arm
+    )
+    marked = replace(battery, items=items)
+    told = conduct(
+        marked, tmp_path / "run", stages=["transfer"], across=("domain",), probe="logistic"
+    )
+    rows = read_table(tmp_path / "run" / "tables" / "transfer.csv")
+    probe = rows[(rows["metric"] == "auroc") & (rows["method"] == "logistic")]
+    assert set(probe["across"]) == {"domain"}
+    assert set(probe["test_arm"]) == {"", "odd", "even"}
+    assert probe["value"].min() == 1.0
+    assert {one["verdict"] for one in told["findings"]} == {"found"}
+    for field, message in (
+        ("tense", "have the same"),
+        ("person", "no text has the field"),
+        ("slot", "numbers or steps"),
+    ):
+        with pytest.raises(InterpError, match=message):
+            conduct(marked, tmp_path / field, stages=["transfer"], across=(field,))
+        assert not (tmp_path / field).exists()

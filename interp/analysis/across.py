@@ -30,7 +30,7 @@ from interp.analysis.transfer import CARRIED_REFITS, ArmRows, ArmTask
 from interp.errors import StatisticsError
 from interp.stats import codes, numbered
 
-OTHERS, ANY = "others", "any"
+OTHER_VALUES, ALL_VALUES = "others", "any"
 """What a probe is fitted on: all values but the one that is left out, or all of them."""
 
 EVERY_VALUE = ""
@@ -41,8 +41,8 @@ EVERY_VALUE = ""
 class ValueTask(ArmTask):
     """A question asked of the texts of each value of a field; make it with `prepare_values`.
 
-    The `arms` are the values, `labelled` those that are left out, and `dealt` the folds of `OTHERS`
-    and of `ANY`.
+    The `arms` are the values, `labelled` those that are left out, and `dealt` the folds of
+    `OTHER_VALUES` and of `ALL_VALUES`.
     """
 
     dealt: Mapping[str, Folds]
@@ -53,7 +53,7 @@ class ValueTask(ArmTask):
         return (EVERY_VALUE, *self.labelled)
 
     def folds(self, fit: str, test: str | None = None) -> Folds:
-        """The folds of `OTHERS` or `ANY`; those that test the value `test` alone, if it is given.
+        """The folds of `OTHER_VALUES` or `ALL_VALUES`; with `test`, on the texts of that value.
 
         Raises `KeyError` for another name.
         """
@@ -71,12 +71,12 @@ class ValueTask(ArmTask):
         inside = numbered(
             [f"{fold} {value}" for fold, value in zip(told.fold, values, strict=True)]
         )
-        own = replace(told, fold=inside, drawn=fit == OTHERS)
+        own = replace(told, fold=inside, drawn=fit == OTHER_VALUES)
         return own if test == EVERY_VALUE else own.of_part(test, values == test)
 
     def is_relabelled(self, fit: str, test: str) -> bool:
         """Whether relabellings of this cell give a p: the ceiling has none."""
-        return fit == OTHERS
+        return fit == OTHER_VALUES
 
 
 class Prepared(NamedTuple):
@@ -106,15 +106,15 @@ def prepare_values(name: str, rows: ArmRows, *, n_splits: int = 5, seed: int = 0
     whole = grouped_folds(y, groups, n_splits=min(n_splits, len(known)), seed=seed)
     tested = np.isin(values, kept)
     dealt = {
-        OTHERS: value_folds(y, groups, values, left_out=kept, seed=seed),
-        ANY: [replace(fold, test=fold.test[tested[fold.test]]) for fold in whole],
+        OTHER_VALUES: value_folds(y, groups, values, left_out=kept, seed=seed),
+        ALL_VALUES: [replace(fold, test=fold.test[tested[fold.test]]) for fold in whole],
     }
     labellings = np.repeat(true[None], CARRIED_REFITS + 1, axis=0)
     labellings[1:] = Design.infer(y, groups).relabel(
-        n_perm=CARRIED_REFITS, seed=seed, folds=fold_of(dealt[OTHERS], len(y))
+        n_perm=CARRIED_REFITS, seed=seed, folds=fold_of(dealt[OTHER_VALUES], len(y))
     )
     task = ValueTask(
-        name, y, groups, values, (OTHERS, ANY), kept, labellings, n_splits, seed, dealt
+        name, y, groups, values, (OTHER_VALUES, ALL_VALUES), kept, labellings, n_splits, seed, dealt
     )
     return Prepared(task, told)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from interp.analysis.across import ANY, EVERY_VALUE, OTHERS, ValueTask
+from interp.analysis.across import ALL_VALUES, EVERY_VALUE, OTHER_VALUES, ValueTask
 from interp.analysis.baselines import Lexicons
 from interp.analysis.controls import least_relabelled_p
 from interp.analysis.nested import ABOVE_TEXT
@@ -79,7 +79,7 @@ def value_rows(
     probe: str = PROBE,
 ) -> Sweep:
     """Rows of each value of the `field` (column `across`), left out in turn (`test_arm`; empty: all
-    of them, compared inside each); `train_arm` is `OTHERS`, or `ANY` for the ceiling.
+    of them, compared inside each); `train_arm` is `OTHER_VALUES`, or `ALL_VALUES` for the ceiling.
 
     The metrics are `auroc`, `above_text` and `lost_in_transfer` of `transfer_rows`; the last is the
     ceiling's AUROC less that of the probe of the others, paired by scenario. `p` stands on the
@@ -91,7 +91,7 @@ def value_rows(
     for (fit, test), cell in cells.items():
         common = {"task": task.name, "across": field, "train_arm": fit, "test_arm": test}
         tested = {"p": cell.null.p, "least_p": least} if cell.null else {}
-        within = cells.get((ANY, test)) if fit == OTHERS else None
+        within = cells.get((ALL_VALUES, test)) if fit == OTHER_VALUES else None
         found = [*_scores(cell, tested), *_lost(within, cell)]
         rows += [_row(cell, probe, common, one) for one in found]
     _correct([row for row in rows if row["test_arm"] == EVERY_VALUE])

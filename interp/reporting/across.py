@@ -5,36 +5,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.baselines import ABOVE_TEXT
-from interp.reporting.decisions import NONE, Verdict, decide
+from interp.reporting.decisions import NONE, Number, Verdict, decide
 from interp.reporting.dots import arm_offset, dots, names_down
 from interp.reporting.finding import Compared, Finding, claim, number_of, p_of, told_p
 from interp.reporting.formatting import label
 from interp.reporting.select import best, column, holds, least, measured, parts, select, word
 from interp.reporting.style import GREY, Look, explain, facets, key, look, styled
 from interp.reporting.tasks import PROBE_TASKS, claim_of, does
-from interp.reporting.transfers import LOST_IN_TRANSFER, words_at
+from interp.reporting.transfers import LOST_IN_TRANSFER, apart_from_words, words_at
 
 _OTHERS, _ANY, _EVERY = "others", "any", ""
 """What the table calls the probe of all values but one, that of all values, and all values tested
 together.
 """
 
-_HOW = " (AUROC; each of {n} left out in turn; {sure} of them, each by itself)."
+_ON = "n texts of a {field} that it never saw a probe "
+_HOW = " (AUROC; each of {n} left out in turn, {sure} found each by itself)."
 _SENTENCES = {
-    Verdict.FOUND: "A probe {does} of a {field} that it never saw, beyond the words" + _HOW,
-    Verdict.NOT_TOLD_APART: "A probe {does} of a {field} that it never saw, not told apart from "
-    "what the words alone carry over" + _HOW,
-    Verdict.NOT_FOUND: "It was not found that a probe {does} of a {field} that it never saw" + _HOW,
-    Verdict.INVERTED: "A probe ranks the wrong way round where it {does} of a {field} that it "
-    "never saw" + _HOW,
-    Verdict.CANNOT_SAY: "Whether a probe {does} of a {field} that it never saw cannot be said"
-    + _HOW,
+    Verdict.FOUND: "O" + _ON + "{does}, beyond the words" + _HOW,
+    Verdict.NOT_TOLD_APART: "O" + _ON + "{does}, {apart}" + _HOW,
+    Verdict.NOT_FOUND: "It was not found that o" + _ON + "{does}" + _HOW,
+    Verdict.INVERTED: "O" + _ON + "ranks the wrong way round where it {does}" + _HOW,
+    Verdict.CANNOT_SAY: "Whether o" + _ON + "{does} cannot be said" + _HOW,
 }
 
 
 def _claimed(task: str, field: str) -> str:
     """What is claimed of a probe of `task` across the values of a field."""
-    return f"a probe {does(task)} of a {field} that it never saw, beyond the words"
+    return f"on texts of a {field} that it never saw a probe {does(task)}, beyond the words"
 
 
 ACROSS_CLAIMS = tuple(
@@ -72,14 +70,21 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
         field=field,
         n=len(each),
         sure=sure,
+        apart=apart_from_words(_above(own, row)),
     )
+
+
+def _above(own: pd.DataFrame, row: pd.DataFrame) -> Number:
+    """How far the probe lies above the text baseline that comes closest, on the same texts."""
+    same = {"train_arm": _OTHERS, "test_arm": word(row, "test_arm")}
+    if not holds(own, metric=ABOVE_TEXT, **same):
+        return NONE
+    return number_of(least(select(own, metric=ABOVE_TEXT, **same)))
 
 
 def _verdict(own: pd.DataFrame, row: pd.DataFrame) -> Verdict:
     """What may be said of the values that `row` tests."""
-    above, same = NONE, {"train_arm": _OTHERS, "test_arm": word(row, "test_arm")}
-    if holds(own, metric=ABOVE_TEXT, **same):
-        above = number_of(least(select(own, metric=ABOVE_TEXT, **same)))
+    above = _above(own, row)
     p, least_p = p_of(row, "p_corrected"), p_of(row, "least_p")
     return decide(number_of(row), nothing=0.5, p=p, least_p=least_p, above=above)
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from interp.reporting.across import ACROSS_CLAIMS, across_findings, transfer_across
 from interp.reporting.baselines import ABOVE_TEXT
-from interp.reporting.decisions import NONE, Number, Verdict, decide
+from interp.reporting.decisions import NONE, Verdict, decide
 from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of, told_p
 from interp.reporting.formatting import label
 from interp.reporting.section import Drawing, Section
@@ -16,6 +16,7 @@ from interp.reporting.tasks import claim_of
 from interp.reporting.transfers import (
     CALLED,
     LOST_IN_TRANSFER,
+    apart_from_words,
     best_words,
     transfer_alarms,
     transfer_gap,
@@ -69,7 +70,7 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
     if holds(table, metric=ABOVE_TEXT, **same):
         above = number_of(least(select(table, metric=ABOVE_TEXT, **same)))
     p = p_of(row, "p_corrected")
-    told = {**_words(task, fit, test), "apart": _apart(above)}
+    told = {**_words(task, fit, test), "apart": apart_from_words(above)}
     return claim(
         "transfer",
         _claimed(task, fit, test),
@@ -92,14 +93,6 @@ def _words(task: str, fit: str, test: str) -> dict[str, str]:
 def _claimed(task: str, fit: str, test: str) -> str:
     """What is claimed of a probe of the arm `fit`, tested on the arm `test`."""
     return f"a probe of {fit} {_words(task, fit, test)['does']}, beyond the words"
-
-
-def _apart(above: Number) -> str:
-    if above.high < 0:
-        return "but less well than the words alone carry over"
-    if above.high >= 0:
-        return "not told apart from what the words alone carry over"
-    return "and whether beyond the words cannot be said: no text baseline stands beside it"
 
 
 def _beside(table: pd.DataFrame, row: pd.DataFrame, p: float | None) -> Compared:
