@@ -8,9 +8,12 @@ import pytest
 
 import stimuli
 from interp import study
+from interp.analysis import across, baselines
 from interp.errors import InterpError, StatisticsError
 from interp.results import read_table
 from interp.study.arms import arms_of
+from interp.study.folder import Study
+from interp.study.transfer import transfer
 from stimuli.battery import Battery
 from support.commands import outcome
 
@@ -29,17 +32,10 @@ def _pairs(battery: Battery) -> set[str | None]:
     return {item.pair for item in battery if item.emotion in EMOTIONS}
 
 
-def conduct(
-    battery: Battery, out, *, across: tuple[str, ...] = (), probe: str = "lda", **how
-) -> dict:
+def conduct(battery: Battery, out, **how) -> dict:
     path = stimuli.save(battery, out.with_suffix(".jsonl"))
     asked = study.Settings.of(
-        model="planted",
-        stimuli=str(path),
-        out=out,
-        sites=("resid_post",),
-        probe=probe,
-        across=across,
+        model="planted", stimuli=str(path), out=out, sites=("resid_post",), probe="lda"
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the record keeps them
@@ -83,31 +79,45 @@ def test_arms_with_too_few_scenarios_are_left_out_by_name(battery):
     )
 
 
-def test_fields_of_one_arm_are_left_out_in_turn(battery, tmp_path):
-    """The planted circuit reads an emotion in whatever slot it stands; a field that says nothing
-    new, and values that are too rare, are told by name.
+def test_the_values_of_a_field_are_left_out_where_there_is_one_arm(battery, tmp_path, monkeypatch):
+    """The planted circuit reads an emotion in texts of any domain; fields of which no value can be
+    left out are told by name before anything is made.
     """
-    one_arm = tuple(i for i in battery if i.arm != "keyword_rich")
-    odd = {"1": "odd", "0": "even"}
-    where = {item.id: odd[str(int(item.group[-1]) % 2)] for item in one_arm}
+    monkeypatch.setattr(across, "CARRIED_REFITS", 19)
+    few = {name: baselines.BASELINES[name] for name in ("bag_of_words", "length")}
+    monkeypatch.setattr(baselines, "BASELINES", few)
     items = tuple(
-        replace(i, domain=where[i.id], fields={**i.fields, "tense": "past"}) for i in one_arm
+        replace(
+            i, domain=("even", "odd")[int(i.group[-1]) % 2], fields={**i.fields, "tense": "past"}
+        )
+        for i in battery
+        if i.arm != "keyword_rich"
     )
-    marked = replace(battery, items=items)
-    told = conduct(
-        marked, tmp_path / "run", stages=["transfer"], across=("domain",), probe="logistic"
-    )
-    rows = read_table(tmp_path / "run" / "tables" / "transfer.csv")
-    probe = rows[(rows["metric"] == "auroc") & (rows["method"] == "logistic")]
-    assert set(probe["across"]) == {"domain"}
-    assert set(probe["test_arm"]) == {"", "odd", "even"}
-    assert probe["value"].min() == 1.0
-    assert {one["verdict"] for one in told["findings"]} == {"found"}
+    path = stimuli.save(replace(battery, items=items), tmp_path / "one_arm.jsonl")
+
+    def opened(field: str) -> Study:
+        named = {"model": "planted", "stimuli": str(path), "across": (field,)}
+        return Study(
+            study.Settings.of(**named, out=tmp_path / field, sites=("resid_post",), probe="lda")
+        )
+
+    asked = opened("domain")
+    assert "transfer" not in asked.conditions.closed
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        rows = [row for row in transfer(asked) if row["metric"] == "auroc"]
+    asked.leave()
+    assert any("no probe was carried between arms" in str(one.message) for one in heard)
+    probe = [row for row in rows if row["method"] == "lda"]
+    assert {(row["across"], row["test_arm"]) for row in probe} == {
+        ("domain", ""), ("domain", "even"), ("domain", "odd"),
+    }  # fmt: skip
+    assert {row["task"] for row in probe} == {"reception", "categorisation"}
+    assert min(row["value"] for row in probe) == 1.0
+    assert max(row["value"] for row in rows if row["control"] == "bag_of_words") < 0.8
     for field, message in (
-        ("tense", "have the same"),
-        ("person", "no text has the field"),
-        ("slot", "numbers or steps"),
-    ):
+        ("tense", "have the same"), ("person", "no text has the field"), ("slot", "numbers or"),
+    ):  # fmt: skip
         with pytest.raises(InterpError, match=message):
-            conduct(marked, tmp_path / field, stages=["transfer"], across=(field,))
+            opened(field)
         assert not (tmp_path / field).exists()

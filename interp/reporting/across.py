@@ -134,6 +134,7 @@ def transfer_across(table: pd.DataFrame) -> Figure:
     )
     for panel in axes:
         panel.set_xlim(min(0.42, left - 0.03), 1.03)
+        panel.set_ylim(most - 0.5, -0.5)  # rows of all panels are equally far apart
     key(figure)
     explain(
         figure,

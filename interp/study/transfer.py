@@ -48,6 +48,8 @@ def transfer(study: Study) -> TableRows:
         rows += _carried(study, "reception", _reception(study, arms), unlabelled=NEUTRAL)
         if len(study.emotions) > 1:
             rows += _carried(study, "categorisation", _categorisation(arms))
+    else:
+        warnings.warn("no probe was carried between arms: there are fewer than two.", stacklevel=2)
     rows += [row for target in study.across for row in _left_out(study, target)]
     if not rows:
         raise StatisticsError(f"fewer than two arms can be compared, or values left out. {told}")
