@@ -73,4 +73,9 @@ OPTIMAL_CIRCUITS = about(
     "what the words lose without each; takes longer.",
     group="Study",
 )
+ACROSS = about(
+    "Fields of the texts, such as domain,person,tense: `transfer` also fits probes on all values "
+    "but one and tests them on that one. Unsaid, on none.",
+    parse=split,
+)
 SEED = about("Seed of everything random.")

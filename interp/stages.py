@@ -80,7 +80,7 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
     ),
     "transfer": StageCommand(
         "Probes fitted on one arm (texts that name the feeling) and tested on another.",
-        uses=("folds", "probe", "analyse_by", "seed"),
+        uses=("folds", "probe", "across", "analyse_by", "seed"),
         example="--probe lda",
     ),
     "persistence": StageCommand(

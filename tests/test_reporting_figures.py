@@ -120,6 +120,23 @@ def test_transfer_figures_show_each_arm_beside_its_ceiling_and_the_words():
     np.testing.assert_allclose(ends, [0.1, 0.3, 0.5, 0.3])
 
 
+def test_a_value_that_was_left_out_stands_beside_its_ceiling_and_the_words():
+    figure = draw("transfer_across", TABLES["transfer"])
+    panel = figure.axes[0]
+    for text, values in (
+        ("probe of the other values", [0.75, 0.5, 0.8, 0.8]),
+        ("best text baseline", [0.6] * 4),
+        ("ceiling: probe of all values", [0.85] * 4),
+    ):
+        own = [each for each in panel.lines if each.get_label() == text]
+        assert [float(np.asarray(each.get_xdata())[0]) for each in own] == pytest.approx(values)
+    names = [each.get_text() for each in panel.get_yticklabels()]
+    assert names == ["all, inside each", "home", "street", "work"]
+    assert {each.get_title(loc="left") for each in figure.axes} == {
+        "reception, domain left out", "categorisation, domain left out",
+    }  # fmt: skip
+
+
 def test_persistence_shows_the_curve_beside_shuffled_labels_and_the_words():
     figure = draw("persistence_curve", TABLES["persistence"])
     drawn = {str(line.get_label()): line for line in figure.axes[0].lines}

@@ -8,9 +8,12 @@ import pytest
 
 import stimuli
 from interp import study
-from interp.errors import StatisticsError
+from interp.analysis import across, baselines
+from interp.errors import InterpError, StatisticsError
 from interp.results import read_table
 from interp.study.arms import arms_of
+from interp.study.folder import Study
+from interp.study.transfer import transfer
 from stimuli.battery import Battery
 from support.commands import outcome
 
@@ -74,3 +77,47 @@ def test_arms_with_too_few_scenarios_are_left_out_by_name(battery):
     assert all(
         pair.neutral.group == pair.affective.group for pairs in kept.values() for pair in pairs
     )
+
+
+def test_the_values_of_a_field_are_left_out_where_there_is_one_arm(battery, tmp_path, monkeypatch):
+    """The planted circuit reads an emotion in texts of any domain; fields of which no value can be
+    left out are told by name before anything is made.
+    """
+    monkeypatch.setattr(across, "CARRIED_REFITS", 19)
+    few = {name: baselines.BASELINES[name] for name in ("bag_of_words", "length")}
+    monkeypatch.setattr(baselines, "BASELINES", few)
+    items = tuple(
+        replace(
+            i, domain=("even", "odd")[int(i.group[-1]) % 2], fields={**i.fields, "tense": "past"}
+        )
+        for i in battery
+        if i.arm != "keyword_rich"
+    )
+    path = stimuli.save(replace(battery, items=items), tmp_path / "one_arm.jsonl")
+
+    def opened(field: str) -> Study:
+        named = {"model": "planted", "stimuli": str(path), "across": (field,)}
+        return Study(
+            study.Settings.of(**named, out=tmp_path / field, sites=("resid_post",), probe="lda")
+        )
+
+    asked = opened("domain")
+    assert "transfer" not in asked.conditions.closed
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        rows = [row for row in transfer(asked) if row["metric"] == "auroc"]
+    asked.leave()
+    assert any("no probe was carried between arms" in str(one.message) for one in heard)
+    probe = [row for row in rows if row["method"] == "lda"]
+    assert {(row["across"], row["test_arm"]) for row in probe} == {
+        ("domain", ""), ("domain", "even"), ("domain", "odd"),
+    }  # fmt: skip
+    assert {row["task"] for row in probe} == {"reception", "categorisation"}
+    assert min(row["value"] for row in probe) == 1.0
+    assert max(row["value"] for row in rows if row["control"] == "bag_of_words") < 0.8
+    for field, message in (
+        ("tense", "have the same"), ("person", "no text has the field"), ("slot", "numbers or"),
+    ):  # fmt: skip
+        with pytest.raises(InterpError, match=message):
+            opened(field)
+        assert not (tmp_path / field).exists()

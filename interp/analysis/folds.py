@@ -5,6 +5,7 @@ probe scores .93 under plain k-fold, because it has seen the twin; under grouped
 near chance.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,6 +95,28 @@ def transfer_folds(
                 "folds."
             )
         folds.append(Fold(train, test, _inner(y, groups, train, seed)))
+    return folds
+
+
+def value_folds(
+    y: Labels, groups: Labels, values: Labels, *, left_out: Sequence[str], seed: int = 0
+) -> Folds:
+    """A fold for each value `left_out`: it tests the items that have it, and trains on all items of
+    scenarios none of whose items has it.
+
+    Raises `StatisticsError` where no item has such a value, or one class is left to train on.
+    """
+    labels, names, known = (np.asarray(column).astype(str) for column in (y, groups, values))
+    folds = []
+    for value in left_out:
+        own = known == value
+        train = np.flatnonzero(~np.isin(names, names[own]))
+        if not own.any() or len(np.unique(labels[train])) < 2:
+            raise StatisticsError(
+                f"{value!r} cannot be left out: it needs items of its own, and scenarios of two "
+                "classes that have none of them."
+            )
+        folds.append(Fold(train, np.flatnonzero(own), _inner(labels, names, train, seed)))
     return folds
 
 

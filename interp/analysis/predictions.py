@@ -60,7 +60,7 @@ class Predictions:
     @property
     def inflation(self) -> float:
         """How much wider intervals of these scores are than the scenarios' own scores say."""
-        if not self.fold.max():
+        if not (self.fold.max() or self.drawn):
             return 1.0
         if self.influence is None:
             return UNKNOWN_INFLATION

@@ -101,6 +101,20 @@ def target_of(name: str, items: Sequence[Stimulus]) -> FieldTarget:
     return FieldTarget(name, texts, tuple(values), isinstance(values[0], float))
 
 
+def classes_of(name: str, items: Sequence[Stimulus]) -> FieldTarget:
+    """`target_of` a field of words, whose values can be left out one by one.
+
+    Raises as `target_of`, and `DataError` for a field that holds numbers or steps.
+    """
+    found = target_of(name, items)
+    if found.is_graded:
+        raise DataError(
+            f"the field {name!r} holds numbers or steps: no value of it is left out. Name a field "
+            "of words, such as domain."
+        )
+    return found
+
+
 def field_names(items: Iterable[Stimulus]) -> list[str]:
     """The fields that any of the texts has, as `target_of` reads them, in order."""
     return sorted({field for item in items for field in _fields(item)})

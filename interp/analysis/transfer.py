@@ -81,6 +81,15 @@ class ArmTask:
             seed=self.seed,
         )
 
+    def part(self, told: Predictions, fit: str, test: str) -> Predictions:
+        """What the probe of the arm `fit` predicted of the texts of the arm `test`."""
+        own = told.of_part(test, self.arms[told.rows] == test)
+        return replace(own, drawn=test != fit)
+
+    def is_relabelled(self, fit: str, test: str) -> bool:
+        """Whether relabellings of this cell give a p: of arms with one label none does."""
+        return test in self.labelled
+
 
 class ArmCell(NamedTuple):
     """A probe of one arm on the texts of another: what it predicts, what each text baseline
@@ -167,12 +176,16 @@ def carry(
         words = predict_texts(
             texts, task.y, task.groups, folds=every, lexicons=lexicons, parts=task.arms
         )
-        draws = refitted(sites, told, own, task.labellings, folds=every, probe=probe)
+        draws = None
+        if any(task.is_relabelled(arm, other) for other in task.tested):
+            draws = refitted(sites, told, own, task.labellings, folds=every, probe=probe)
         most, times = Counter(own[:, 0].tolist()).most_common(1)[0]
         for other in task.tested:
-            here = _of_arm(told, task, arm, other)
-            null = null_of(here, draws, task.labellings) if other in task.labelled else None
-            by_words = {name: _of_arm(one, task, arm, other) for name, one in words.items()}
+            here = task.part(told, arm, other)
+            null = None
+            if draws is not None and task.is_relabelled(arm, other):
+                null = null_of(here, draws, task.labellings)
+            by_words = {name: task.part(one, arm, other) for name, one in words.items()}
             chosen_by = f"{times} of {len(own)} folds"
             cells[arm, other] = ArmCell(here, by_words, null, places[most], chosen_by)
     return cells
@@ -213,8 +226,3 @@ def _probed(
     ]
     told = {text for one in found for text in one.warnings}
     return replace(joined(found, at), warnings=tuple(sorted(told)))
-
-
-def _of_arm(told: Predictions, task: ArmTask, fit: str, test: str) -> Predictions:
-    """What was predicted of one arm's texts."""
-    return replace(told.of_part(test, task.arms[told.rows] == test), drawn=test != fit)

@@ -1,5 +1,5 @@
-"""The rows of a table of transfer: each arm's probe on each arm's texts, beside the words and the
-ceiling.
+"""The rows of a table of transfer, beside the words and the ceiling: each arm's probe on each arm's
+texts, and the probe of all values of a field but one on that one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from interp.analysis.across import ALL_VALUES, EVERY_VALUE, OTHER_VALUES, ValueTask
 from interp.analysis.baselines import Lexicons
 from interp.analysis.controls import least_relabelled_p
 from interp.analysis.nested import ABOVE_TEXT
 from interp.analysis.predictions import auroc_share, missed_share
 from interp.analysis.refits import Sites
 from interp.analysis.site_probes import Sweep
-from interp.analysis.transfer import ArmCell, ArmCells, ArmTask, carry
+from interp.analysis.transfer import ArmCell, ArmTask, carry
 from interp.chance import benjamini_hochberg
 from interp.defaults import PROBE
 from interp.results import TableRow
@@ -54,7 +55,7 @@ def transfer_rows(
         common = {"task": task.name, "train_arm": fit, "test_arm": test}
         if cell.null:
             tested = {"p": cell.null.p, "least_p": least}
-            found = [*_scores(cell, tested), *_lost(cells, fit, test)]
+            found = [*_scores(cell, tested), *_lost(cells.get((test, test)), cell)]
         else:
             found = list(_alarms(cell))
         rows += [_row(cell, probe, common, one) for one in found]
@@ -68,10 +69,44 @@ def transfer_rows(
     return Sweep(rows, tuple(sorted(told)))
 
 
+def value_rows(
+    sites: Sites,
+    task: ValueTask,
+    *,
+    field: str,
+    texts: Sequence[str],
+    lexicons: Lexicons,
+    probe: str = PROBE,
+) -> Sweep:
+    """Rows of each value of the `field` (column `across`), left out in turn (`test_arm`; empty: all
+    of them, compared inside each); `train_arm` is `OTHER_VALUES`, or `ALL_VALUES` for the ceiling.
+
+    The metrics are `auroc`, `above_text` and `lost_in_transfer` of `transfer_rows`; the last is the
+    ceiling's AUROC less that of the probe of the others, paired by scenario. `p` stands on the
+    probe of the others; `p_corrected` is Benjamini-Hochberg's over the values. Raises as `carry`.
+    """
+    cells = carry(sites, task, texts=texts, lexicons=lexicons, probe=probe)
+    rows: list[TableRow] = []
+    least = least_relabelled_p(task.labellings)
+    for (fit, test), cell in cells.items():
+        common = {"task": task.name, "across": field, "train_arm": fit, "test_arm": test}
+        tested = {"p": cell.null.p, "least_p": least} if cell.null else {}
+        within = cells.get((ALL_VALUES, test)) if fit == OTHER_VALUES else None
+        found = [*_scores(cell, tested), *_lost(within, cell)]
+        rows += [_row(cell, probe, common, one) for one in found]
+    _correct([row for row in rows if row["test_arm"] == EVERY_VALUE])
+    _correct([row for row in rows if row["test_arm"] != EVERY_VALUE])
+    told = {f"{task.name}: {text}" for cell in cells.values() for text in cell.told.warnings}
+    lost = [fit for fit in task.fitted if (fit, EVERY_VALUE) not in cells]
+    told |= {f"{task.name}: {fit} has too few scenarios to choose a place on." for fit in lost}
+    return Sweep(rows, tuple(sorted(told)))
+
+
 def _scores(cell: ArmCell, tested: Mapping[str, float]) -> Iterator[TableRow]:
     own = auroc_share(cell.told)
     groups = cell.told.groups
-    yield {"metric": "auroc", **own.estimate(groups)._asdict(), **tested, "p_of": P_OF_TRANSFER}
+    p_of = P_OF_TRANSFER if tested else ""
+    yield {"metric": "auroc", **own.estimate(groups)._asdict(), **tested, "p_of": p_of}
     for name, text in cell.texts.items():
         words = auroc_share(text)
         yield {"metric": "auroc", "control": name, **words.estimate(groups)._asdict()}
@@ -79,11 +114,11 @@ def _scores(cell: ArmCell, tested: Mapping[str, float]) -> Iterator[TableRow]:
         yield {"metric": ABOVE_TEXT, "target": name, **above._asdict()}
 
 
-def _lost(cells: ArmCells, fit: str, test: str) -> Iterator[TableRow]:
-    if fit != test and (test, test) in cells:
-        within, across = (auroc_share(cells[one, test].told) for one in (test, fit))
-        groups = cells[fit, test].told.groups
-        yield {"metric": LOST_IN_TRANSFER, **share_difference(within, across, groups)._asdict()}
+def _lost(within: ArmCell | None, across: ArmCell) -> Iterator[TableRow]:
+    if within is not None and within is not across:
+        ceiling, reached = (auroc_share(cell.told) for cell in (within, across))
+        lost = share_difference(ceiling, reached, across.told.groups)
+        yield {"metric": LOST_IN_TRANSFER, **lost._asdict()}
 
 
 def _alarms(cell: ArmCell) -> Iterator[TableRow]:

@@ -93,7 +93,7 @@ def _missing(drawing: Drawing, tables: Mapping[str, pd.DataFrame]) -> str:
         return "run"
     needs = drawing.needs
     if needs and not holds(tables[drawing.table], **needs):
-        return f"measure {', '.join(needs.values())}"
+        return f"measure {', '.join(filter(None, needs.values())) or 'what it shows'}"
     return ""
 
 

@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from interp.reporting.decisions import Number
 from interp.reporting.dots import arm_offset, dots, names_down
 from interp.reporting.formatting import decimals, label
 from interp.reporting.matrices import colour_bar, heat
@@ -37,9 +38,18 @@ evoke nothing and were called emotional.
 
 def words_at(table: pd.DataFrame, row: pd.DataFrame, *, metric: str = "auroc") -> pd.DataFrame:
     """What the text baselines reach where `row` was fitted and tested; perhaps no rows."""
-    same = {name: word(row, name) for name in ("task", "train_arm", "test_arm")}
+    same = {name: word(row, name) for name in ("task", "across", "train_arm", "test_arm")}
     rows = select(table, metric=metric, **same)
     return rows[column(rows, "control") != ""]
+
+
+def apart_from_words(above: Number) -> str:
+    """What is said of a probe that was carried and lies so far `above` the words, not surely."""
+    if above.high < 0:
+        return "but less well than the words alone carry over"
+    if above.high >= 0:
+        return "not told apart from what the words alone carry over"
+    return "and whether beyond the words cannot be said: no text baseline stands beside it"
 
 
 @styled
@@ -47,7 +57,7 @@ def transfer_matrix(table: pd.DataFrame) -> Figure:
     """AUROC of the probe of each arm (down) on the texts of each arm (across), a panel per
     question.
     """
-    rows = select(table, metric="auroc", control="")
+    rows = select(table, metric="auroc", control="", across="")
     panels = groups(rows, ["task"])
     fitted, tested = (list(dict.fromkeys(column(rows, n))) for n in ("train_arm", "test_arm"))
     figure, axes = facets(
@@ -100,7 +110,7 @@ def transfer_gap(table: pd.DataFrame) -> Figure:
     """The probe of one arm on another's texts beside these texts' own probe and the words, a row
     per pair of arms and a panel per question.
     """
-    rows = select(table, metric="auroc", control="")
+    rows = select(table, metric="auroc", control="", across="")
     across = rows[column(rows, "train_arm") != column(rows, "test_arm")]
     panels = groups(across, ["task"])
     n_rows = max(len(own) for _, own in panels)

@@ -70,9 +70,12 @@ class Conditions:
         return {one: self.closed[one] for one in _ASKS["probes"] if one in self.closed}
 
 
-def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:
+def conditions(
+    battery: Battery, *, folds: int, model: str, across: Sequence[str] = ()
+) -> Conditions:
     """What the labels, pairs and scenarios of `battery` allow with so many folds, and what the
-    words allow by which the model of this name is asked.
+    words allow by which the model of this name is asked. Transfer needs two arms, unless it is
+    asked of values of fields (`across`).
     """
     scenarios = scenarios_of(pair.affective for pair in battery.pairs())
     usable = {e: groups for e, groups in scenarios.items() if len(groups) >= FEWEST}
@@ -99,7 +102,8 @@ def conditions(battery: Battery, *, folds: int, model: str) -> Conditions:
             f"a geometry needs {FEWEST_COMPARED} emotions or more, and there are {len(usable)} "
             f"with {FEWEST} scenarios or more ({', '.join(map(repr, usable))})."
         )
-    if few := too_few_arms(battery, tuple(usable), folds=folds):
+    few = None if across else too_few_arms(battery, tuple(usable), folds=folds)
+    if few:
         closed["transfer"] = few
     doubts = (
         []

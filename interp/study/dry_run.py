@@ -33,7 +33,12 @@ def estimate(
         raise UsageError("--measure measures the speed that --teraflops tells: give one of them.")
     battery = settings.read_battery()
     refuse_other_config(settings, battery)
-    asked = conditions(settings.captured(battery), folds=settings.folds, model=settings.model)
+    asked = conditions(
+        settings.captured(battery),
+        folds=settings.folds,
+        model=settings.model,
+        across=settings.across,
+    )
     closed = asked.forbidden(STAGE_FUNCTIONS, asked=False)
     to_run = [name for name in STAGE_FUNCTIONS if name not in {*closed, *done_stages(settings.out)}]
     model = _loaded(settings, measured=measured)

@@ -221,5 +221,10 @@ def _refuse_unanswerable(
     claims: tuple[PassMark, ...], settings: Settings, battery: Battery
 ) -> None:
     stages = dict.fromkeys(mark.claim.partition(": ")[0] for mark in claims)
-    asked = conditions(settings.captured(battery), folds=settings.folds, model=settings.model)
+    asked = conditions(
+        settings.captured(battery),
+        folds=settings.folds,
+        model=settings.model,
+        across=settings.across,
+    )
     asked.forbidden(stages, asked=True)

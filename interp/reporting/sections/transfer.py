@@ -5,8 +5,9 @@ from itertools import permutations
 
 import pandas as pd
 
+from interp.reporting.across import ACROSS_CLAIMS, across_findings, transfer_across
 from interp.reporting.baselines import ABOVE_TEXT
-from interp.reporting.decisions import NONE, Number, Verdict, decide
+from interp.reporting.decisions import NONE, Verdict, decide
 from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of, told_p
 from interp.reporting.formatting import label
 from interp.reporting.section import Drawing, Section
@@ -15,6 +16,7 @@ from interp.reporting.tasks import claim_of
 from interp.reporting.transfers import (
     CALLED,
     LOST_IN_TRANSFER,
+    apart_from_words,
     best_words,
     transfer_alarms,
     transfer_gap,
@@ -45,9 +47,16 @@ _SENTENCES = {
 
 def findings(table: pd.DataFrame) -> list[Finding]:
     """Of each question: from texts that name the feeling to those that do not, and back; where the
-    battery lacks one of these arms, from each arm to each other.
+    battery lacks one of these arms, from each arm to each other. Then of each field whose values
+    were left out.
     """
-    rows = select(table, metric="auroc", control="")
+    return [*_of_arms(table), *across_findings(table)]
+
+
+def _of_arms(table: pd.DataFrame) -> list[Finding]:
+    if not holds(table, metric="auroc", control="", across=""):
+        return []
+    rows = select(table, metric="auroc", control="", across="")
     rows = rows[column(rows, "train_arm") != column(rows, "test_arm")]
     headline = column(rows, "train_arm").isin(TOLD_ARMS) & column(rows, "test_arm").isin(TOLD_ARMS)
     chosen = rows[headline] if headline.any() else rows
@@ -61,7 +70,7 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
     if holds(table, metric=ABOVE_TEXT, **same):
         above = number_of(least(select(table, metric=ABOVE_TEXT, **same)))
     p = p_of(row, "p_corrected")
-    told = {**_words(task, fit, test), "apart": _apart(above)}
+    told = {**_words(task, fit, test), "apart": apart_from_words(above)}
     return claim(
         "transfer",
         _claimed(task, fit, test),
@@ -84,14 +93,6 @@ def _words(task: str, fit: str, test: str) -> dict[str, str]:
 def _claimed(task: str, fit: str, test: str) -> str:
     """What is claimed of a probe of the arm `fit`, tested on the arm `test`."""
     return f"a probe of {fit} {_words(task, fit, test)['does']}, beyond the words"
-
-
-def _apart(above: Number) -> str:
-    if above.high < 0:
-        return "but less well than the words alone carry over"
-    if above.high >= 0:
-        return "not told apart from what the words alone carry over"
-    return "and whether beyond the words cannot be said: no text baseline stands beside it"
 
 
 def _beside(table: pd.DataFrame, row: pd.DataFrame, p: float | None) -> Compared:
@@ -144,7 +145,7 @@ SECTION = Section(
         "probe of another arm can be expected to beat the tested arm's own."
     ),
     metrics=("auroc", CALLED),
-    per=("task", "train_arm", "test_arm", "control"),
+    per=("task", "across", "train_arm", "test_arm", "control"),
     figures=(
         Drawing(
             transfer_gap,
@@ -153,10 +154,12 @@ SECTION = Section(
                 "arm: the bar between them is lost on the way. Only what lies right of the black "
                 "mark is beyond the words."
             ),
+            needs={"across": ""},
         ),
         Drawing(
             transfer_matrix,
             reading="Rows are fitted on, columns tested on; the diagonal is the ceiling.",
+            needs={"across": ""},
         ),
         Drawing(
             transfer_alarms,
@@ -166,8 +169,20 @@ SECTION = Section(
             ),
             needs={"metric": CALLED},
         ),
+        Drawing(
+            transfer_across,
+            reading=(
+                "Each value of the field was left out of the probe's texts and then tested. A blue "
+                "dot right of the grey one reads more than words of the other values do; near the "
+                "open one, it reads a value that it never saw as well as those that it saw."
+            ),
+            needs={"train_arm": "others"},
+        ),
     ),
     findings=findings,
-    claims=tuple(_claimed(task, *arms) for task in _TASKS for arms in permutations(_ARMS, 2)),
+    claims=(
+        *(_claimed(task, *arms) for task in _TASKS for arms in permutations(_ARMS, 2)),
+        *ACROSS_CLAIMS,
+    ),
     cautions=cautions,
 )
