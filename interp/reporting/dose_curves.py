@@ -158,7 +158,7 @@ def template_collapse(table: pd.DataFrame) -> Figure:
     together.
     """
     rows = select(table, metric="shared_opening", emotion="all", half="choose")
-    figure, (panel,) = facets(1, columns=1, height=2.6, width=5.5)
+    figure, (panel,) = facets(1, columns=1, height=2.9, width=7.5)
     steered = select(rows, control="")
     curve(panel, steered, x="scale", look=_STEERED, text="steered")
     _controls(panel, rows)
@@ -169,8 +169,8 @@ def template_collapse(table: pd.DataFrame) -> Figure:
     key(figure)
     explain(
         figure,
-        title="How often two continuations begin with the same three words",
-        caption="Pairs of prompts of different scenarios under one direction, mean over the "
+        title="How often two continuations begin alike",
+        caption="The first three words, in pairs of prompts of different scenarios; mean over the "
         "emotions. Bands are 95 % intervals over scenarios. Where this nears 1, the model writes "
         "a formula and not an answer to its prompt.",
         rows=steered,
