@@ -15,7 +15,7 @@ from interp.models.texts.conversations import Message, abridged, turns_of
 
 ON, OFF = "on", "off"
 
-MOST_LENGTH, MOST_SECONDS, MOST_MEGABYTES = 1_000_000, 1.0, 300
+MOST_LENGTH, MOST_SECONDS, MOST_MEGABYTES = 1_000_000, 2.0, 300
 """What a template may write around a conversation, and what that may take."""
 
 JINJA = jinja2.Environment(autoescape=True)  # it only splits templates into words

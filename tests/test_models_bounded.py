@@ -1,0 +1,73 @@
+"""Somebody's program within bounds: it is ended when it has computed too long, and only then."""
+
+import threading
+import time
+import weakref
+
+import pytest
+
+from interp.models.texts.bounded import BeyondBounds, bounded
+
+
+def compute(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def test_what_computes_too_long_is_ended():
+    with (
+        pytest.raises(BeyondBounds, match=r"more than 0\.2 seconds"),
+        bounded(seconds=0.2, megabytes=100),
+    ):
+        compute(8)
+
+
+def test_what_other_threads_compute_and_what_waits_is_not_counted():
+    other = threading.Thread(target=compute, args=(0.6,))
+    other.start()
+    with bounded(seconds=0.2, megabytes=100):
+        other.join()
+        time.sleep(0.3)
+
+
+def test_one_that_does_not_listen_is_told_again():
+    def deaf() -> None:
+        try:
+            compute(8)
+        except BaseException:  # as Python itself, in a callback of the garbage collector
+            compute(8)
+
+    start = time.thread_time()
+    with pytest.raises(BeyondBounds), bounded(seconds=0.1, megabytes=100):
+        deaf()
+    assert time.thread_time() - start < 7
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_python_drops_is_told_again():
+    """An exception in the callback of a weak reference is dropped: the block goes on behind it."""
+
+    class Thing:
+        pass
+
+    things = [Thing()]
+    watched = weakref.ref(things[0], lambda _: compute(1.0))
+
+    def drops() -> None:
+        things.clear()
+        compute(8)
+
+    start = time.thread_time()
+    with pytest.raises(BeyondBounds), bounded(seconds=0.1, megabytes=100):
+        drops()
+    assert time.thread_time() - start < 7
+    assert watched() is None
+
+
+def test_nothing_is_left_behind():
+    for _ in range(20):
+        with bounded(seconds=5.0, megabytes=100):
+            compute(0.001)
+    compute(0.2)
+    assert not [one for one in threading.enumerate() if "_look" in one.name and one.is_alive()]
