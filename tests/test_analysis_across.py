@@ -122,7 +122,7 @@ def test_what_the_domains_share_is_found_in_each_that_was_left_out(task: ValueTa
         assert cell(found, domain, metric="lost_in_transfer")["ci_low"] < 0.05
     (one,) = across_findings(found)
     assert one.verdict == "found"
-    assert "On texts of a domain that it never saw a probe tells" in one.sentence
+    assert "On texts of a domain that it never saw, a probe tells" in one.sentence
     assert (
         "beyond the words (AUROC; each of 4 left out in turn, 4 found each by itself)"
         in one.sentence

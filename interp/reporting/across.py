@@ -19,7 +19,7 @@ _OTHERS, _ANY, _EVERY = "others", "any", ""
 together.
 """
 
-_ON = "n texts of a {field} that it never saw a probe "
+_ON = "n texts of a {field} that it never saw, a probe "  # behind "O" or "o"
 _HOW = " (AUROC; each of {n} left out in turn, {sure} found each by itself)."
 _SENTENCES = {
     Verdict.FOUND: "O" + _ON + "{does}, beyond the words" + _HOW,
@@ -32,7 +32,7 @@ _SENTENCES = {
 
 def _claimed(task: str, field: str) -> str:
     """What is claimed of a probe of `task` across the values of a field."""
-    return f"on texts of a {field} that it never saw a probe {does(task)}, beyond the words"
+    return f"on texts of a {field} that it never saw, a probe {does(task)}, beyond the words"
 
 
 ACROSS_CLAIMS = tuple(
