@@ -67,6 +67,7 @@ def test_full_leaves_nothing_out_and_the_others_say_what(plutchik):
         "24 of 30 layers",
         "alone is never below 1/7",
         "4 of 8 pairs per emotion",
+        "the stage circuit (`interp circuit` runs it)",
     ):
         assert phrase in told
     assert "layers" not in " ".join(left_out(PRESETS["standard"], plutchik, 8))
@@ -170,8 +171,10 @@ def test_a_quick_study_runs_and_its_report_tells_what_was_left_out(tmp_path):
         "resid_post,z,post",
     )
     assert code == 0
+    assert not (tmp_path / "run" / "tables" / "circuit.csv").exists()
     page = write_report(tmp_path / "run").read_text()
     assert "What the preset quick left out" in page
+    assert "the stage circuit" in page
     assert "alone is never below 1/7" in page
     code, told = outcome(
         "run",

@@ -13,7 +13,7 @@ from interp.study.conditions import conditions
 from interp.study.identity import refuse_other_config
 from interp.study.measure import measure_stages
 from interp.study.presets import left_out
-from interp.study.runs import STAGE_FUNCTIONS, done_stages
+from interp.study.runs import STAGE_FUNCTIONS, done_stages, stages_of
 from interp.study.settings import Settings
 
 
@@ -39,8 +39,9 @@ def estimate(
         model=settings.model,
         across=settings.across,
     )
-    closed = asked.forbidden(STAGE_FUNCTIONS, asked=False)
-    to_run = [name for name in STAGE_FUNCTIONS if name not in {*closed, *done_stages(settings.out)}]
+    whole = stages_of(settings)
+    closed = asked.forbidden(whole, asked=False)
+    to_run = [name for name in whole if name not in {*closed, *done_stages(settings.out)}]
     model = _loaded(settings, measured=measured)
     model.reading = settings.reading
     sites, positions = settings.sites_of(model), settings.captured_positions

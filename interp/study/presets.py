@@ -21,17 +21,18 @@ neurons give (which contributions need), are kept at all layers.
 class Preset:
     """The limits of a study; None is no limit.
 
-    `twins_only`: texts without a twin are not captured. `scenarios`: scenarios per emotion.
-    `layers`: layers, evenly spaced, at which the sites of `THINNED` are captured and probed, and at
-    which patching is tried, at the sites `patched`. `pairs`: pairs per emotion in a causal stage.
-    `ks` and `draws`: how many components are ablated together, and how many random choices stand
-    beside them. `tried`: how many of the heads (and of the neurons) that attribution ranks first
-    are patched exactly, and as many others. `shares`: shares of all heads and neurons that a
-    circuit keeps, in `kept_pairs` pairs per emotion. `prompts` and `scales`: prompts that are
-    steered, and strengths. `followed`: scenarios per emotion that are read on behind their end, up
-    to `offsets` tokens behind it.
+    `without`: stages that a whole study leaves out; asked for by name they run. `twins_only`: texts
+    without a twin are not captured. `scenarios`: scenarios per emotion. `layers`: layers, evenly
+    spaced, at which the sites of `THINNED` are captured and probed, and at which patching is tried,
+    at the sites `patched`. `pairs`: pairs per emotion in a causal stage. `ks` and `draws`: how many
+    components are ablated together, and how many random choices stand beside them. `tried`: how
+    many of the heads (and of the neurons) that attribution ranks first are patched exactly, and as
+    many others. `shares`: shares of all heads and neurons that a circuit keeps, in `kept_pairs`
+    pairs per emotion. `prompts` and `scales`: prompts that are steered, and strengths. `followed`:
+    scenarios per emotion that are read on behind their end, up to `offsets` tokens behind it.
     """
 
+    without: tuple[str, ...] = ()
     twins_only: bool
     scenarios: int | None
     layers: int | None
@@ -50,6 +51,7 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = {
     "quick": Preset(
+        without=("circuit",),
         twins_only=True,
         scenarios=12,
         layers=6,
@@ -141,7 +143,7 @@ def left_out(preset: Preset, battery: Battery, n_layers: int) -> list[str]:
     """What a study of this battery, on a model of `n_layers`, leaves out under `preset`, a phrase
     each.
     """
-    phrases = []
+    phrases = [f"the stage {name} (`interp {name}` runs it)" for name in preset.without]
     kept, layers = limited(battery, preset), spaced(n_layers, preset.layers)
     if len(kept) < len(battery):
         phrases.append(f"{len(battery) - len(kept)} of {len(battery)} texts")

@@ -59,8 +59,8 @@ def run(
     stages: Sequence[str] | None = None,
     registration: Registration | None = None,
 ) -> dict[str, Any]:
-    """Run `stages` (all by default) of a study and write its tables, figures and report; what is
-    there already is kept.
+    """Run `stages` (by default those of `stages_of`) of a study and write its tables, figures and
+    report; what is there already is kept.
 
     In a whole run, a stage that this battery cannot answer (one class only, no words for an
     emotion) is recorded as a warning and left out; asked for by name, it raises, as does a model
@@ -76,7 +76,7 @@ def run(
         with ended_by_signals(lambda: _how_to_resume(study)):
             _tables(study.out)  # one that was changed is told before the work
             open_stages = _open_stages(
-                study, STAGE_FUNCTIONS if stages is None else stages, asked=stages is not None
+                study, stages_of(settings) if stages is None else stages, asked=stages is not None
             )
             for number, name in enumerate(open_stages, start=1):
                 if len(open_stages) > 1 and name not in done_stages(study.out):
@@ -104,6 +104,11 @@ def run(
         "findings": [asdict(finding) for finding in found],
         "texts": [one._asdict() for one in texts],
     }
+
+
+def stages_of(settings: Settings) -> tuple[str, ...]:
+    """The stages of a whole run: all that its preset does not leave out."""
+    return tuple(name for name in STAGE_FUNCTIONS if name not in settings.limits.without)
 
 
 def report(out: Path) -> Path:
