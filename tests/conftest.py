@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,15 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     from interp.study import runs
 
     monkeypatch.setattr(runs, "report", lambda out: out / "not drawn")
+
+
+@pytest.fixture
+def all_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quick study runs the stages, too, that it leaves to their own commands."""
+    from interp.study.presets import PRESETS
+
+    for name, preset in PRESETS.items():
+        monkeypatch.setitem(PRESETS, name, replace(preset, without=()))
 
 
 @pytest.fixture(scope="module")

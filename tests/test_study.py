@@ -18,8 +18,9 @@ from interp.stages import STAGES
 from support import matched_pairs
 from support.tiny_models import FAMILIES
 
-pytestmark = pytest.mark.slow
-TABLES = ("probes", "directions", "cosines", "patching", "contributions", "ablation", "steering")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("all_stages")]
+TABLES = ("probes", "directions", "cosines", "patching", "attribution", "contributions", "ablation")
+TABLES += ("circuit", "steering")
 SITES = ("resid_post", "attn_out", "z", "post")
 DRAWN = "gemma2"
 """The family whose page is drawn: its norms behind the sublayers give it one figure more."""

@@ -24,6 +24,8 @@ from interp.study.inputs import Inputs, files_of
 from support import matched_pairs
 from support.commands import outcome
 
+pytestmark = pytest.mark.usefixtures("all_stages")
+
 WORD = "tomorrow"
 """A word of the model's vocabulary, which stands in one text alone."""
 
