@@ -136,6 +136,10 @@ def test_a_sweep_chooses_on_one_half_and_reports_on_the_other(swept):
     assert (value(half="choose", control="", metric="success", scale=0.25) == 0).all()
     assert (value(half="report", control="", metric="valid") == 1).all()
     assert set(swept["n"]) == {8}
+    openings = swept["metric"] == "shared_opening"
+    assert len(swept[openings]) == 4 * (7 + 3)  # of each emotion, and of all
+    assert set(swept[openings]["judge"]) == {""}
+    swept = swept[~openings]
     alone = swept["emotion"] != "all"
     assert len(swept[alone]) == 3 * 2 * (7 + 3)
     # All together: a success for each arm, and what is above each control for each strength.

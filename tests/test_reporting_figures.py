@@ -439,6 +439,7 @@ def test_hostile_names_are_text(name):
     pooled = ("patching_map", "patching_curves", "rsa_curves", "axis_ratings", "site_similarity")
     pooled += ("adjacent_similarity", "silhouettes", "estimate_against_exact", "head_effects")
     pooled += ("confusion_by_distance",)  # its dots bear no names
+    pooled += ("template_collapse",)
     if name not in pooled and "emotion" in table:  # transfer speaks of arms, a fixed list
         assert "<script>alert(1)</script>" in shown
         assert "$\\frac{1}{" in shown
@@ -482,7 +483,7 @@ def test_draw_all_writes_what_ran_and_names_what_did_not(tmp_path):
     written = draw_all(
         {"cosines": TABLES["cosines"], "steering": steering}, tmp_path / "figures", say=said.append
     )
-    names = ["direction_cosines", "steering_success"]
+    names = ["direction_cosines", "steering_success", "template_collapse"]
     assert [path.name for path in written] == [
         f"{name}.{form}" for name in names for form in ("svg", "png")
     ]
