@@ -4,6 +4,7 @@ defines nothing, and says which figure it redoes and what would change its concl
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+from jupyter_client.manager import KernelManager
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
@@ -75,12 +77,28 @@ def test_it_says_which_figure_it_redoes_and_ends_with_what_would_change_it(sourc
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> dict[str, nbformat.NotebookNode]:
-    """All notebooks as `scripts/gallery` runs them, in one folder: they share one run."""
+    """All notebooks as `scripts/gallery` runs them, in one folder: they share one run. One kernel
+    for all imports the libraries once.
+    """
     out = tmp_path_factory.mktemp("gallery")
-    command = [sys.executable, str(ROOT / "scripts" / "gallery"), "--out", str(out)]
+    command = [sys.executable, str(ROOT / "scripts" / "gallery"), "--one-kernel", "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return {source.stem: nbformat.read(out / f"{source.stem}.ipynb", 4) for source in SOURCES}
+
+
+def test_a_notebook_has_a_kernel_of_its_own_unless_all_share_one(tmp_path):
+    run = runpy.run_path(str(ROOT / "scripts" / "gallery"), run_name="gallery")["run"]
+    say = "x = 1 + globals().get('x', 0)\nimport os\nprint(x, os.getpid())"
+    kernel = KernelManager(kernel_name="python3")
+    said = []
+    for shared in (None, kernel, kernel):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(say)])
+        run(notebook, tmp_path, shared)
+        said.append(printed(notebook).split())
+    kernel.shutdown_kernel(now=True)
+    assert [x for x, _ in said] == ["1", "1", "1"]  # names are cleared
+    assert said[0][1] != said[1][1] == said[2][1]
 
 
 def outputs(notebook: nbformat.NotebookNode) -> list[dict]:
