@@ -20,6 +20,8 @@ from interp.analysis.transfer_rows import value_rows
 from interp.errors import StatisticsError
 from interp.reporting.across import across_findings
 from interp.results import table
+from test_analysis_transfer import _few_baselines  # noqa: F401  (an autouse fixture)
+from test_analysis_transfer import cell as carried_cell
 
 DOMAINS = ("home", "money", "nature", "work")
 EACH = 12
@@ -63,22 +65,8 @@ def told(
     return table({**common, **row} for row in swept.rows)
 
 
-def cell(found: pd.DataFrame, test: str, **wanted: str) -> pd.Series:
-    wanted = {
-        "metric": "auroc",
-        "control": "",
-        "train_arm": OTHER_VALUES,
-        "test_arm": test,
-    } | wanted
-    keep = np.logical_and.reduce([found[name] == value for name, value in wanted.items()])
-    (row,) = found[keep].to_dict("records")
-    return pd.Series(row)
-
-
-@pytest.fixture(autouse=True)
-def _few_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {name: baselines.BASELINES[name] for name in ("bag_of_words", "length")}
-    monkeypatch.setattr(baselines, "BASELINES", few)
+def cell(found: pd.DataFrame, test: str, *, fit: str = OTHER_VALUES, **wanted: str) -> pd.Series:
+    return carried_cell(found, fit, test, **wanted)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +120,7 @@ def test_what_the_domains_share_is_found_in_each_that_was_left_out(task: ValueTa
 
 def test_nothing_is_found_where_each_domain_has_its_own_direction(task: ValueTask) -> None:
     found = told(task, made(task, shared=False))
-    row, ceiling = cell(found, EVERY_VALUE), cell(found, EVERY_VALUE, train_arm=ALL_VALUES)
+    row, ceiling = cell(found, EVERY_VALUE), cell(found, EVERY_VALUE, fit=ALL_VALUES)
     assert row["ci_low"] < 0.5 < row["ci_high"]
     assert ceiling["ci_low"] > 0.7
     assert cell(found, EVERY_VALUE, metric="lost_in_transfer")["ci_low"] > 0.1

@@ -12,7 +12,7 @@ from interp.reporting.formatting import label
 from interp.reporting.select import best, column, holds, least, measured, parts, select, word
 from interp.reporting.style import GREY, Look, explain, facets, key, look, styled
 from interp.reporting.tasks import PROBE_TASKS, claim_of, does
-from interp.reporting.transfers import LOST_IN_TRANSFER, apart_from_words, words_at
+from interp.reporting.transfers import LOST_IN_TRANSFER, apart_when_carried, words_at
 
 _OTHERS, _ANY, _EVERY = "others", "any", ""
 """What the table calls the probe of all values but one, that of all values, and all values tested
@@ -70,7 +70,7 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
         field=field,
         n=len(each),
         sure=sure,
-        apart=apart_from_words(_above(own, row)),
+        apart=apart_when_carried(_above(own, row)),
     )
 
 

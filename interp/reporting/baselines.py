@@ -35,6 +35,20 @@ text baseline.
 """
 
 
+def apart_from_words(
+    above: Number,
+    *,
+    less: str = "but less well than the words alone",
+    alike: str = "not told apart from the words alone",
+) -> str:
+    """What is said of what does not lie surely `above` the words."""
+    if above.high < 0:
+        return less
+    if above.high >= 0:
+        return alike
+    return "and whether beyond the words cannot be said: no text baseline stands beside it"
+
+
 def text_baselines_of(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of a probe's table that are baselines on the text alone (perhaps none)."""
     return rows[~column(rows, "control").isin(NOT_BASELINES)]

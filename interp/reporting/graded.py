@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from interp.reporting.baselines import ABOVE_TEXT, text_baselines_of
-from interp.reporting.decisions import NONE, Number, Verdict, decide
+from interp.reporting.baselines import ABOVE_TEXT, apart_from_words, text_baselines_of
+from interp.reporting.decisions import NONE, Verdict, decide
 from interp.reporting.finding import Compared, Finding, claim, number_of, p_of, rivals_of, told_p
 from interp.reporting.select import best, holds, least, measured, parts, place, select, word
 from interp.reporting.tasks import claim_of, does
@@ -59,13 +59,5 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
         does=does(task),
         place=place(row),
         n=len(select(scores, control="")),
-        apart=_apart(above),
+        apart=apart_from_words(above),
     )
-
-
-def _apart(above: Number) -> str:
-    if above.high < 0:
-        return "but less well than the words alone"
-    if above.high >= 0:
-        return "not told apart from the words alone"
-    return "and whether beyond the words cannot be said: no text baseline stands beside it"

@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from interp.reporting.baselines import apart_from_words
 from interp.reporting.decisions import Number
 from interp.reporting.dots import arm_offset, dots, names_down
 from interp.reporting.formatting import decimals, label
@@ -43,13 +44,12 @@ def words_at(table: pd.DataFrame, row: pd.DataFrame, *, metric: str = "auroc") -
     return rows[column(rows, "control") != ""]
 
 
-def apart_from_words(above: Number) -> str:
+def apart_when_carried(above: Number) -> str:
     """What is said of a probe that was carried and lies so far `above` the words, not surely."""
-    if above.high < 0:
-        return "but less well than the words alone carry over"
-    if above.high >= 0:
-        return "not told apart from what the words alone carry over"
-    return "and whether beyond the words cannot be said: no text baseline stands beside it"
+    less = "but less well than the words alone carry over"
+    return apart_from_words(
+        above, less=less, alike="not told apart from what the words alone carry over"
+    )
 
 
 @styled

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from interp.reporting.baselines import ABOVE_TEXT
-from interp.reporting.decisions import NONE, Number, Verdict, decide
+from interp.reporting.baselines import ABOVE_TEXT, apart_from_words
+from interp.reporting.decisions import NONE, Verdict, decide
 from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of, told_p
 from interp.reporting.geometries import (
     axis_ratings,
@@ -32,6 +32,10 @@ _CLAIMS = {
     "model",
 }
 _HOW = " (correlation of distances at {place}, two thirds of the depth)."
+_LESS, _ALIKE = (
+    "but less so than in the words alone",
+    "and the words alone give this, too",
+)
 _SENTENCES = {
     Verdict.FOUND: "{Claim}, beyond the words" + _HOW,
     Verdict.NOT_TOLD_APART: "{Claim}, {apart}" + _HOW,
@@ -65,7 +69,7 @@ def _finding(table: pd.DataFrame, reference: str) -> Finding:
         compared=_compared(table, row, beside),
         about=reference,
         family="references",
-        apart=_apart(above),
+        apart=apart_from_words(above, less=_LESS, alike=_ALIKE),
         **told,
     )
 
@@ -87,14 +91,6 @@ def _above(table: pd.DataFrame, row: pd.DataFrame) -> pd.DataFrame | None:
     if not holds(table, **same):
         return None
     return least(select(table, **same))
-
-
-def _apart(above: Number) -> str:
-    if above.high < 0:
-        return "but less so than in the words alone"
-    if above.high >= 0:
-        return "and the words alone give this, too"
-    return "and whether beyond the words cannot be said: no text baseline stands beside it"
 
 
 def _compared(table: pd.DataFrame, row: pd.DataFrame, above: pd.DataFrame | None) -> Compared:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from interp.reporting.baselines import ABOVE_TEXT
-from interp.reporting.decisions import NONE, Number, Verdict, decide
+from interp.reporting.baselines import ABOVE_TEXT, apart_from_words
+from interp.reporting.decisions import NONE, Verdict, decide
 from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of, told_p
 from interp.reporting.followed import DEALT, REFITTED, persistence_curve, words_rows
 from interp.reporting.formatting import number, whole
@@ -30,6 +30,10 @@ _TASKS = {
     "categorisation": "tells which emotion the text was about",
 }
 _HOW = " (AUROC; scenarios new to the probe)."
+_LESS, _ALIKE = (
+    "but less well than the words of the text alone",
+    "not told apart from what the words of the text alone tell",
+)
 _SENTENCES = {
     Verdict.FOUND: "{k} tokens into a neutral continuation, what the probe read at the text's end "
     "still {does}, beyond the words of the text" + _HOW,
@@ -72,7 +76,7 @@ def _finding(table: pd.DataFrame, task: str, row: pd.DataFrame, at: float) -> Fi
         about=task,
         k=whole(at),
         does=does,
-        apart=_apart(told),
+        apart=apart_from_words(told, less=_LESS, alike=_ALIKE),
     )
 
 
@@ -88,14 +92,6 @@ def _closest(table: pd.DataFrame, task: str, at: float) -> pd.DataFrame | None:
         return None
     rows = select(table, metric=ABOVE_TEXT, task=task)
     return least(rows[numbers(rows, "offset") == at])
-
-
-def _apart(above: Number) -> str:
-    if above.high < 0:
-        return "but less well than the words of the text alone"
-    if above.high >= 0:
-        return "not told apart from what the words of the text alone tell"
-    return "and whether beyond the words cannot be said: no text baseline stands beside it"
 
 
 def _beside(

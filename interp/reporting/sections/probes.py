@@ -4,9 +4,15 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from interp.reporting.baselines import NESTED, closest_words, text_baselines, text_baselines_of
+from interp.reporting.baselines import (
+    NESTED,
+    apart_from_words,
+    closest_words,
+    text_baselines,
+    text_baselines_of,
+)
 from interp.reporting.confusions import confusion_by_distance, confusion_matrix
-from interp.reporting.decisions import Number, Verdict, decide
+from interp.reporting.decisions import Verdict, decide
 from interp.reporting.depth import LATER_CLAIM, first_layer, later_emergence, layer_claim
 from interp.reporting.finding import (
     Caution,
@@ -90,7 +96,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             "does": what,
             "place": place(top),
             "n": len(rows),
-            "apart": _apart(above),
+            "apart": apart_from_words(above),
             "why": why,
             "rivals": rivals,
             "answers": Question.REPRESENTED if name in PROBE_TASKS else "",
@@ -108,14 +114,6 @@ def findings(table: pd.DataFrame) -> list[Finding]:
 
 def _of_ridge(n: int) -> str:
     return f"p of a ridge probe, largest of {n} places (max-T)"
-
-
-def _apart(above: Number) -> str:
-    if above.high < 0:
-        return "but less well than the words alone"
-    if above.high >= 0:
-        return "not told apart from the words alone"
-    return "and whether beyond the words cannot be said: no text baseline stands beside it"
 
 
 def _rivals(table: pd.DataFrame, top: pd.DataFrame) -> Compared:

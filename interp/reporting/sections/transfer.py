@@ -16,7 +16,7 @@ from interp.reporting.tasks import claim_of
 from interp.reporting.transfers import (
     CALLED,
     LOST_IN_TRANSFER,
-    apart_from_words,
+    apart_when_carried,
     best_words,
     transfer_alarms,
     transfer_gap,
@@ -70,7 +70,7 @@ def _finding(table: pd.DataFrame, row: pd.DataFrame) -> Finding:
     if holds(table, metric=ABOVE_TEXT, **same):
         above = number_of(least(select(table, metric=ABOVE_TEXT, **same)))
     p = p_of(row, "p_corrected")
-    told = {**_words(task, fit, test), "apart": apart_from_words(above)}
+    told = {**_words(task, fit, test), "apart": apart_when_carried(above)}
     return claim(
         "transfer",
         _claimed(task, fit, test),
