@@ -12,8 +12,9 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 _LOOK_SECONDS, _AGAIN_SECONDS = 0.05, 1.0
 
@@ -38,14 +39,18 @@ def bounded(*, seconds: float, megabytes: int) -> Iterator[None]:
     Raises `BeyondBounds`.
     """
     watch = _Watch(seconds, megabytes)
+    watch.start()
     try:
-        watch.start()
         try:
             yield
         finally:
             watch.end()
-    except _Ended:
-        raise BeyondBounds(watch.reason) from None
+    except BaseException:
+        watch.end()  # where the thread was ended on its way to the first one
+        if not watch.reason:
+            raise
+    if watch.reason:
+        raise BeyondBounds(watch.reason)
 
 
 class _Watch:
@@ -53,7 +58,7 @@ class _Watch:
 
     def __init__(self, seconds: float, megabytes: int) -> None:
         self.reason = ""
-        self._worker = threading.get_ident()
+        self._worker, self._computed = threading.get_ident(), _own_clock()
         self._bounds = self._computed() + seconds, _most_memory() + megabytes * 1_000_000
         self._told = f"more than {seconds:g} seconds", f"more than {megabytes} MB"
         self._over = threading.Event()
@@ -64,12 +69,16 @@ class _Watch:
         self._thread.start()
 
     def end(self) -> None:
-        """Stop looking; what was on its way to this thread arrives here, or never."""
-        with self._lock:
-            self._over.set()
-        if self.reason:
-            _raise_in(self._worker, None)
-            raise _Ended
+        """Stop looking; what is on its way to this thread arrives in here, or never."""
+        while self._thread.is_alive():
+            try:
+                with self._lock:
+                    self._over.set()
+                self._thread.join()
+                if self.reason:
+                    _raise_in(self._worker, None)
+            except _Ended:
+                pass
 
     def _look(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
@@ -86,11 +95,12 @@ class _Watch:
             if self.reason:
                 self._over.wait(_AGAIN_SECONDS)
 
-    def _computed(self) -> float:
-        """Seconds that the thread that works has computed."""
-        if hasattr(time, "pthread_getcpuclockid"):
-            return time.clock_gettime(time.pthread_getcpuclockid(self._worker))
-        return time.process_time()
+
+def _own_clock() -> Callable[[], float]:
+    """What tells any thread the seconds that this one has computed."""
+    if hasattr(time, "pthread_getcpuclockid"):
+        return partial(time.clock_gettime, time.pthread_getcpuclockid(threading.get_ident()))
+    return time.process_time
 
 
 def _most_memory() -> int:
