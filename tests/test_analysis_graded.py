@@ -14,6 +14,9 @@ from interp.analysis.graded_rows import NESTED_PEARSON, graded_rows, prepare_gra
 from interp.analysis.questions import lexicons
 from interp.analysis.targets import target_of, without_rare
 from interp.errors import DataError, StatisticsError, UsageError
+from interp.reporting.decisions import Verdict
+from interp.reporting.graded import graded_findings
+from interp.results import table
 from stimuli.battery import Stimulus
 
 STEPS = np.tile([0.0, 1.0, 2.0], 30)
@@ -70,10 +73,22 @@ def test_a_planted_number_is_read_and_nothing_is_not(probe: str) -> None:
     assert max(pearson[0]["ci_low"], pearson[2]["ci_low"]) < 0
     (nested,) = [row for row in found if row["metric"] == NESTED_PEARSON]
     assert (nested["layer"], nested["chosen_by"], nested["p"]) == (1, "5 of 5 folds", 0.01)
+    assert nested["least_p"] == 0.01  # as many relabellings as were drawn
     above = {row["target"]: row for row in found if row["metric"] == "above_text"}
     assert set(above) == {"bag_of_words", "tfidf", "char", "negation", "length", "function_words"}
     assert above["bag_of_words"]["ci_low"] > 0
     assert {row["method"] for row in found if row["site"]} == {probe}
+
+
+def test_too_few_scenarios_for_a_small_p_decide_nothing() -> None:
+    random = np.random.default_rng(2)
+    texts = [" ".join(random.choice(["sea", "tree", "road", "door"], 5)) for _ in STEPS]
+    where = {"run": "r", "model": "m", "battery": "b", "seed": 0, "position": "last_content"}
+    rows = table({**where, **row} for row in rows_of([planted(1, 1.5)], texts))
+    (found,) = graded_findings(rows)
+    (few,) = graded_findings(rows.assign(p=0.25, least_p=0.25))
+    assert (found.verdict, few.verdict) == (Verdict.FOUND, Verdict.CANNOT_SAY)
+    assert "p = 0.250 (never below 0.250)" in dict(few.beside).values()
 
 
 def test_words_that_tell_the_number_stand_beside_it() -> None:

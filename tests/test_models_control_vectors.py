@@ -18,6 +18,7 @@ from interp.errors import ArtefactError, ResourceError, UsageError
 from interp.models.control_vectors import load_control_vector, save_control_vector
 from interp.sites import Site
 from support.given_directions import given
+from support.plain_writing import write_greedily
 
 
 def made(layer, *, axis=3, length=2.0, provenance=None):
@@ -121,14 +122,10 @@ def test_what_llama_would_add_is_what_steering_adds(tiny_model, tmp_path):
         for block, vector in zip(network.model.layers, added, strict=True)
     ]
     (row,) = open_prompts(model, ["the dog ran home"])
-    tokens = list(row.tokens)
-    with torch.no_grad():
-        for _ in range(5):
-            tokens.append(int(network(torch.tensor([tokens])).logits[0, -1].argmax()))
+    written = write_greedily(network, row.tokens, n=5)
     for handle in handles:
         handle.remove()
     how = {"unit": "stream", "where": "all", "max_new_tokens": 5}
-    written = tokens[len(row.tokens) :]
     assert steer(model, "the dog ran home", one, **how) == [model.decode(written)]
     assert steer(model, "the dog ran home", one, **how, scale=0) != [model.decode(written)]
 

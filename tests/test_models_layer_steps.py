@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from interp.array_files import write_arrays
@@ -20,6 +19,7 @@ from interp.models.direction_files import directions_in
 from interp.models.layer_steps import load_layer_steps, save_layer_steps
 from interp.sites import Site
 from support.given_directions import given
+from support.plain_writing import write_greedily
 
 
 def made(layer, *, axis=3, length=2.0, provenance=None):
@@ -84,14 +84,10 @@ def test_what_a_steering_vector_adds_is_what_steering_adds(tiny_model, tmp_path)
     network = model.plain().eval()
     handles = add_to(network, {int(n): v for n, v in load_file(path).items()})
     (row,) = open_prompts(model, ["the dog ran home"])
-    tokens = list(row.tokens)
-    with torch.no_grad():
-        for _ in range(5):
-            tokens.append(int(network(torch.tensor([tokens])).logits[0, -1].argmax()))
+    written = [model.decode(write_greedily(network, row.tokens, n=5))]
     for handle in handles:
         handle.remove()
     how = {"where": "all", "max_new_tokens": 5}
-    written = [model.decode(tokens[len(row.tokens) :])]
     assert steer(model, "the dog ran home", one, **how) == written
     assert steer(model, "the dog ran home", one, **how, scale=0) != written
     (back,) = directions_in(path)

@@ -235,6 +235,10 @@ def test_a_registration_comes_too_late_for_a_run_that_was_begun(folder, tmp_path
     assert (code, "was begun with another registration" in told) == (4, True), told
 
 
+CIRCUITS = (
+    "circuit: the circuits hold more of the emotions' words than random circuits of the same "
+    "layers (at all tokens)"
+)
 NEAR = f'\n[[claims]]\nclaim = "{RECEPTION.replace("beyond", "behind")}"\n'
 
 
@@ -247,6 +251,11 @@ NEAR = f'\n[[claims]]\nclaim = "{RECEPTION.replace("beyond", "behind")}"\n'
         (SETTINGS.replace('out = "run"', "") + CLAIMS, 2, "lacks the key 'out'"),
         (SETTINGS.replace('"joy", "fear"', '"gloom"') + CLAIMS, 3, "gloom"),
         (SETTINGS.replace('"planted"', '"planter"') + CLAIMS, 2, "planter"),
+        (
+            f'{SETTINGS}\n[[claims]]\nclaim = "{CIRCUITS}"\n',
+            2,
+            "the preset quick leaves out the stage circuit",
+        ),
     ],
 )
 def test_what_cannot_be_registered_is_refused(text, code, told, tmp_path):

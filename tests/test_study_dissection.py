@@ -5,6 +5,7 @@ import json
 import pytest
 
 from interp.reporting.dissection import knockout_map
+from interp.reporting.dissection_told import dissection_sentences
 from interp.results import read_table
 from interp.testbeds import planted
 from support.commands import outcome
@@ -75,6 +76,17 @@ def test_the_map_shows_each_reading_layer_by_layer(ran):
     rows = knocked[wanted & (knocked.component == "attention")].set_index("layer")["value"]
     assert shown[0].tolist() == pytest.approx(rows.tolist())
     assert int(shown[0].argmax()) == SPEC.head_layer
+
+
+def test_too_few_scenarios_for_a_small_p_decide_nothing(ran):
+    out, _ = ran
+    knocked = read_table(out / "tables" / "knockout.csv").assign(p_corrected=0.25)
+    few = dissection_sentences({"knockout": knocked.assign(least_p=0.25)})
+    enough = dissection_sentences({"knockout": knocked.assign(least_p=0.04)})
+    rest = "cannot be said of layer {}, not found in the others (of 4)."
+    assert few[0].endswith(rest.format(SPEC.head_layer))
+    assert few[1].endswith(rest.format(SPEC.neuron_layer))
+    assert all(one.endswith("not found in any of 4 layers.") for one in enough)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from interp.analysis.nested import ABOVE_TEXT
 from interp.analysis.predictions import auroc_share, missed_share
 from interp.analysis.refits import Sites
 from interp.analysis.site_probes import Sweep
-from interp.analysis.transfer import ArmCell, ArmTask, carry
+from interp.analysis.transfer import ArmCell, ArmCells, ArmTask, carry
 from interp.chance import benjamini_hochberg
 from interp.defaults import PROBE
 from interp.results import TableRow
@@ -22,7 +22,7 @@ from interp.shares import share_difference
 
 LOST_IN_TRANSFER = "lost_in_transfer"
 CALLED = "called_emotional"
-P_OF_TRANSFER = "refits of this AUROC, labels changed in all arms at once, places chosen anew"
+P_OF_TRANSFER = "refits of this AUROC, labels changed in all texts at once, places chosen anew"
 
 
 def transfer_rows(
@@ -63,10 +63,8 @@ def transfer_rows(
             neutral = _alarms(_only(cell, unlabelled))
             rows += [_row(cell, probe, common | {"test_arm": unlabelled}, one) for one in neutral]
     _correct(rows)
-    told = {f"{task.name}: {text}" for cell in cells.values() for text in cell.told.warnings}
     lost = [arm for arm in task.fitted if (arm, arm) not in cells]
-    told |= {f"{task.name}: {arm} has too few scenarios to choose a place on." for arm in lost}
-    return Sweep(rows, tuple(sorted(told)))
+    return Sweep(rows, _told(task, cells, lost))
 
 
 def value_rows(
@@ -96,10 +94,15 @@ def value_rows(
         rows += [_row(cell, probe, common, one) for one in found]
     _correct([row for row in rows if row["test_arm"] == EVERY_VALUE])
     _correct([row for row in rows if row["test_arm"] != EVERY_VALUE])
-    told = {f"{task.name}: {text}" for cell in cells.values() for text in cell.told.warnings}
     lost = [fit for fit in task.fitted if (fit, EVERY_VALUE) not in cells]
-    told |= {f"{task.name}: {fit} has too few scenarios to choose a place on." for fit in lost}
-    return Sweep(rows, tuple(sorted(told)))
+    return Sweep(rows, _told(task, cells, lost))
+
+
+def _told(task: ArmTask, cells: ArmCells, lost: Sequence[str]) -> tuple[str, ...]:
+    """What the probes warned of, and the arms `lost` for want of scenarios."""
+    told = {f"{task.name}: {text}" for cell in cells.values() for text in cell.told.warnings}
+    told |= {f"{task.name}: {arm} has too few scenarios to choose a place on." for arm in lost}
+    return tuple(sorted(told))
 
 
 def _scores(cell: ArmCell, tested: Mapping[str, float]) -> Iterator[TableRow]:

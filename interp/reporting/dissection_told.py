@@ -1,6 +1,6 @@
 """A model taken apart: what may be said of the tables of `interp dissect`."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -54,17 +54,21 @@ def _where(rows: pd.DataFrame, among: Collection[str] | None = None) -> str:
     for _, row in groups(rows, ["layer"]):
         layer = whole(numeral(row, "layer"))
         verdicts[layer] = _corrected_verdict(row)
-    found = [
-        layer
-        for layer, verdict in verdicts.items()
-        if verdict is Verdict.FOUND and (among is None or layer in among)
-    ]
-    if not found:
-        sure = any(verdict is not Verdict.CANNOT_SAY for verdict in verdicts.values())
-        told = "not found in any" if sure else "cannot be said of any"
-        return f"{told} of {len(verdicts)} layers"
-    plural = "s" if len(found) > 1 else ""
-    return f"found in layer{plural} {', '.join(found)} (of {len(verdicts)})"
+    found, unsure = (
+        [one for one in verdicts if verdicts[one] is wanted and (among is None or one in among)]
+        for wanted in (Verdict.FOUND, Verdict.CANNOT_SAY)
+    )
+    if found:
+        return f"found in {_layers(found)} (of {len(verdicts)})"
+    if not unsure:
+        return f"not found in any of {len(verdicts)} layers"
+    if len(unsure) == len(verdicts):
+        return f"cannot be said of any of {len(verdicts)} layers"
+    return f"cannot be said of {_layers(unsure)}, not found in the others (of {len(verdicts)})"
+
+
+def _layers(found: Sequence[str]) -> str:
+    return f"layer{'s' if len(found) > 1 else ''} {', '.join(found)}"
 
 
 _DIRECTION = {

@@ -93,7 +93,9 @@ def _missing(drawing: Drawing, tables: Mapping[str, pd.DataFrame]) -> str:
         return "run"
     needs = drawing.needs
     if needs and not holds(tables[drawing.table], **needs):
-        return f"measure {', '.join(filter(None, needs.values())) or 'what it shows'}"
+        named = {name: one or "(none)" for name, one in needs.items()}
+        said = [one if name == "metric" else f"{name} {one}" for name, one in named.items()]
+        return f"measure {', '.join(said)}"
     return ""
 
 

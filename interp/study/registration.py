@@ -221,6 +221,11 @@ def _refuse_unanswerable(
     claims: tuple[PassMark, ...], settings: Settings, battery: Battery
 ) -> None:
     stages = dict.fromkeys(mark.claim.partition(": ")[0] for mark in claims)
+    if without := [name for name in stages if name in settings.limits.without]:
+        raise UsageError(
+            f"the preset {settings.preset} leaves out the stage {', '.join(without)}, of which "
+            "something is claimed: name another preset (standard, full), or take the claim away."
+        )
     asked = conditions(
         settings.captured(battery),
         folds=settings.folds,
