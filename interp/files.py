@@ -188,8 +188,10 @@ def check_out(out: Path) -> None:
         raise ResourceError(f"cannot use {str(out)[:80]!r} as --out: {reason}.") from error
 
 
-def check_new(out: Path) -> None:
-    """Raise `ArtefactError` for a folder that holds something, and as `check_out`."""
+def check_new(out: Path, *, named: str = "--out") -> None:
+    """Raise `ArtefactError` for a folder that holds something, `named` so where it was asked for,
+    and as `check_out`.
+    """
     check_out(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ArtefactError(f"{out} is there already and holds something: choose another --out.")
+        raise ArtefactError(f"{out} is there already and holds something: choose another {named}.")

@@ -69,7 +69,7 @@ def save_hub_folder(folder: Path | str, directions: Sequence[Dosed], *, licence:
             f"cannot write {len(directions)} directions under the licence {licence!r}: give at "
             "least one, and a short name of the Hub's, such as mit, apache-2.0 or other."
         )
-    check_new(out)
+    check_new(out, named="folder")
     _check_one_model([one.direction for one in directions])
     public = [one._replace(direction=_public(one.direction)) for one in directions]
     emotions = sorted({one.direction.labels[0] for one in public})
