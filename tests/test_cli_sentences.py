@@ -16,6 +16,7 @@ from interp.cli import cli, side_by_side
 from interp.models.texts.chat import ON
 from interp.records import read_record
 from interp.results import read_table
+from interp.study import sentence
 from interp.study.sources import kept_folder
 from interp.testbeds import storyworld
 from support import crossed_texts
@@ -187,7 +188,7 @@ def test_the_price_stands_below_the_texts(tiny):
     code, printed = steer(tiny, *common)
     assert code == 0
     assert "perplexity" in printed
-    assert side_by_side.PRICE in printed
+    assert sentence.PRICE in printed
 
 
 def test_prompts_come_from_a_file_or_stdin_one_per_line(tiny, tmp_path):

@@ -38,6 +38,9 @@ from interp.stats import Estimate, Labels, codes, jackknife, numbered
 N_HALVES = 50
 """Random halvings of the scenarios behind a split-half cosine."""
 
+MEAN_OF_ALL = "mean"
+"""The second label of a direction that was fitted against the mean of all emotions."""
+
 
 def fit(
     affective: PairRows,
@@ -113,7 +116,7 @@ def fit_groups(
     centre = told.mean(axis=1)
     found = {}
     for place, name in enumerate(names):
-        direction = fit(told[:, place], centre, site=site, labels=(str(name), "mean"))
+        direction = fit(told[:, place], centre, site=site, labels=(str(name), MEAN_OF_ALL))
         found[str(name)] = replace(direction, method="group_centred", stream_norm=_norm(told))
     return found
 

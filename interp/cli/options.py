@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -139,12 +140,14 @@ def gathered(
     into: str,
     only: Collection[str] = (),
     hidden: Collection[str] = (),
+    arguments: Mapping[str, str] = MappingProxyType({}),
     filed: bool = False,
 ) -> Decorator:
     """The options of `record`, which the command gets as that record, named `into`.
 
     What was not said keeps its default. `only` names some of the options, `hidden` those that the
-    help leaves out. Where they are `filed`, a file of settings may say them, those without a flag
+    help leaves out, `arguments` those that are arguments of the command instead, with what its help
+    calls them. Where they are `filed`, a file of settings may say them, those without a flag
     too; each switch then has an opposite.
     """
     every = options_of(record)
@@ -163,7 +166,10 @@ def gathered(
 
         taking: Command = gather
         for name, one in reversed(chosen.items()):
-            taking = _option(one, hidden=name in hidden, filed=filed)(taking)
+            if name in arguments:
+                taking = _argument(one, arguments[name])(taking)
+            else:
+                taking = _option(one, hidden=name in hidden, filed=filed)(taking)
         return taking
 
     return decorate
@@ -254,6 +260,12 @@ def argument(name: str, *, like: str) -> Decorator:
     """An argument of a command that a shell completes like an option of a study."""
     offers = options_of(StudyOptions)[like].about.offers
     return click.argument(name, shell_complete=offers and _completion(offers))
+
+
+def _argument(one: Option, called: str) -> Decorator:
+    """The click argument of one option; `called` so in the help."""
+    offers = one.about.offers
+    return click.argument(one.name, metavar=called, shell_complete=offers and _completion(offers))
 
 
 def _joined(context: click.Context, parameter: click.Parameter, value: Any) -> str | None:

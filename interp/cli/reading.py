@@ -81,7 +81,7 @@ def read(run: Path, loading: ModelOptions, **said: Any) -> None:
     where = {name: getattr(loading, name) for name in ("device", "chat_template", "offline")}
     model = open_model(record, model=said["model"], **where)
     click.echo(f"interp: read along {printable(place.told)}.", err=True)
-    click.echo(f"interp: {reading.READ_UNITS}", err=True)
+    click.echo(f"interp: {place.units}", err=True)
     how = reading.How(said["by"], said["too_long"], said["allow_special"])
     job = reading.Job(model, place, how, top=said["top"])
     if said["out"] is not None and source is not None:

@@ -81,8 +81,11 @@ def steer(
     side_by_side.show(given, said.texts)
     click.echo(printable(by.told))
     if rows:
-        show(map(side_by_side.priced, rows), as_json=False)
-        click.echo(side_by_side.PRICE)
+        show(
+            ({"prompt": row["prompt"] + 1, **sentence.told_price(row)} for row in rows),
+            as_json=False,
+        )
+        click.echo(sentence.PRICE)
 
 
 class _Steered(NamedTuple):
@@ -97,12 +100,12 @@ class _Steered(NamedTuple):
 
 
 def _by_directions(asked: SentenceOptions) -> _Steered:
-    asking = _read(asked)
+    asking = read_asked(asked)
     if not asking.weights:
         asking.wanted.check([None])
     from interp.study import sentence
 
-    model = _plain_model(asked)
+    model = plain_model(asked)
     source = asking.wanted.source(model, asked.layer)
     click.echo(f"interp: directions of {printable(source.told)}.", err=True)
     mixture = sentence.mixed(source, asking.weights)
@@ -118,18 +121,18 @@ def _by_circuit(asked: SentenceOptions, path: Path) -> _Steered:
     ]
     if named:
         raise UsageError(f"--circuit is steered by itself, without {' and '.join(named)}.")
-    asking = _read(replace(asked, emotion=None))
+    asking = read_asked(replace(asked, emotion=None))
     from interp.causal.circuit import Circuit
     from interp.study import sentence
 
     circuit = Circuit.load(path, asked.emotion)
-    model = _plain_model(asked)
+    model = plain_model(asked)
     facts = sentence.circuit_facts(model, path, circuit, asking.manner)
     told = sentence.circuit_told(facts)
     return _Steered(model, circuit, asking.manner, asking.wanted, facts, told)
 
 
-def _plain_model(asked: SentenceOptions) -> Any:
+def plain_model(asked: SentenceOptions) -> Any:
     """The model, to which a sentence is given as it stands unless a chat template is asked for."""
     template = asked.loading.chat_template or "off"
     return load_model(asked.model, **{**asdict(asked.loading), "chat_template": template})
@@ -146,7 +149,7 @@ def chat(asked: SentenceOptions) -> None:
     A line that begins with a slash is not said but done: /joy 1.5 (steer there, in --unit), /off,
     /layer 18, /quit.
     """
-    asking = _read(asked)
+    asking = read_asked(asked)
     from interp import models
     from interp.study.conversation import Conversation
 
@@ -159,7 +162,7 @@ def chat(asked: SentenceOptions) -> None:
             break
 
 
-class _Asking(NamedTuple):
+class Asking(NamedTuple):
     """What a command's options say before any model is there."""
 
     manner: Any
@@ -167,7 +170,7 @@ class _Asking(NamedTuple):
     weights: dict[str, float]
 
 
-def _read(asked: SentenceOptions) -> _Asking:
+def read_asked(asked: SentenceOptions) -> Asking:
     """What `steer` and `chat` are asked, checked as far as it can be without a model."""
     from interp.models.loading.names import resolve
 
@@ -193,7 +196,7 @@ def _read(asked: SentenceOptions) -> _Asking:
     if not weights and wanted.direction is not None:
         weights = dict.fromkeys(wanted.emotions(), 1.0)
     wanted.check(list(weights))
-    return _Asking(manner, wanted, weights)
+    return Asking(manner, wanted, weights)
 
 
 def _given(prompt: tuple[str, ...], prompts: str | None) -> list[str]:

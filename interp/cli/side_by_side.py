@@ -14,13 +14,6 @@ from interp.cli.printing import printable
 NARROW = 90
 """Columns of a terminal below which texts stand one below the other."""
 
-PRICE = (
-    "perplexity: of the continuation, under the unsteered model; ratio: to the unsteered "
-    "continuation's. distinct-2: different pairs of tokens over all pairs. repeated: tokens that "
-    "came before. heard: the emotion whose words the unsteered model itself expects most behind "
-    "the continuation, against what it expects behind nothing; it must choose one."
-)
-
 
 @contextmanager
 def live(prompts: Sequence[str], *, shown: bool) -> Iterator[Callable[..., None] | None]:
@@ -97,19 +90,6 @@ def show_texts(texts: Sequence[Mapping[str, Any]]) -> None:
             ("steered", f"{one['after']} ({said[1]})"),
         ):
             click.echo(f"  {name:<10} {printable(_one_line(text))}")
-
-
-def priced(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of `interp.study.sentence.compare`, with names for people."""
-    return {
-        "prompt": row["prompt"] + 1,
-        "arm": row["arm"],
-        "perplexity": row["perplexity"],
-        "ratio": row["perplexity_ratio"],
-        "distinct-2": row["distinct_2"],
-        "repeated": row["repeated"],
-        "heard": row["verdict"],
-    }
 
 
 def _one_line(text: str) -> str:

@@ -38,12 +38,18 @@ border-bottom:2px dotted rgb(0 114 178/var(--a))}}{chosen}</style>"""
 
 
 def heat_map(
-    frame: pd.DataFrame, emotions: Sequence[str], *, notes: Sequence[str] = (), page: bool = True
+    frame: pd.DataFrame,
+    emotions: Sequence[str],
+    *,
+    zero: str,
+    notes: Sequence[str] = (),
+    page: bool = True,
 ) -> str:
     """The tokens of `frame` (columns `id`, `turn`, `role`, `token`, `piece`, and of each emotion E
     `share_E` and `percentile_E`) coloured by share, or by percentile where there is no share.
 
-    `notes` stand above. All of it is escaped: texts come from anywhere.
+    `zero` says what a share of 0 is the mean of; `notes` stand above. All of it
+    is escaped: texts come from anywhere.
     """
     texts = _texts(frame)
     shown, left = texts[:MOST_TEXTS], len(texts) - MOST_TEXTS
@@ -59,7 +65,7 @@ def heat_map(
         f".{key} #{key}-{at}:checked~.panel:nth-of-type({at + 1}){{display:block}}"
         for at in range(len(emotions))
     )
-    lines = "<br>".join(map(escape, [*told, _legend()]))
+    lines = "<br>".join(map(escape, [*told, _legend(zero)]))
     piece = (
         f'{_STYLE.format(k=key, chosen=chosen)}<section class="{key}">'
         f'<p class="notes">{lines}</p>{choices}{panels}</section>'
@@ -67,9 +73,9 @@ def heat_map(
     return _PAGE.format(piece=piece) if page else piece
 
 
-def _legend() -> str:
+def _legend(zero: str) -> str:
     return (
-        "Orange, solid line: above the mean of the neutral texts; blue, dotted line: below. The "
+        f"Orange, solid line: above the mean of {zero}; blue, dotted line: below. The "
         f"colour is full at {FULL:g} natural lengths. Point at a token for its numbers."
     )
 

@@ -29,6 +29,14 @@ from interp.study.sources import DirectionSource, one_of
 
 UNSTEERED, STEERED = "unsteered", "steered"
 
+PRICE = (
+    "perplexity: of the continuation, under the unsteered model; ratio: to the unsteered "
+    "continuation's. distinct-2: different pairs of tokens over all pairs. repeated: tokens that "
+    "came before. heard: the emotion whose words the unsteered model itself expects most behind "
+    "the continuation, against what it expects behind nothing; it must choose one."
+)
+"""What the columns of `told_price` mean."""
+
 ToldArm = Callable[[str, list[str]], None]
 """Called after each token with the arm at work and its texts so far."""
 
@@ -237,6 +245,18 @@ def as_rows(
         for place, prompt in enumerate(prompts)
         for arm, texts in said.texts.items()
     ]
+
+
+def told_price(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The arm of a row of `compare` and what it cost, with names for people (`PRICE`)."""
+    return {
+        "arm": row["arm"],
+        "perplexity": row["perplexity"],
+        "ratio": row["perplexity_ratio"],
+        "distinct-2": row["distinct_2"],
+        "repeated": row["repeated"],
+        "heard": row["verdict"],
+    }
 
 
 def _known(value: Any) -> Any:

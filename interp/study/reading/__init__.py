@@ -6,7 +6,6 @@ tops     the rows that read highest             verbs    `read`, `read_file`
 """
 
 from interp.study.reading.verbs import (
-    READ_UNITS,
     How,
     Job,
     TextsRead,
@@ -15,4 +14,4 @@ from interp.study.reading.verbs import (
     read_rows_of,
 )
 
-__all__ = ["READ_UNITS", "How", "Job", "TextsRead", "read", "read_file", "read_rows_of"]
+__all__ = ["How", "Job", "TextsRead", "read", "read_file", "read_rows_of"]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from interp.analysis.directions import MEAN_OF_ALL
 from interp.analysis.emotion_directions import SATURATED, saturated
 from interp.analysis.units import is_calibrated
 from interp.capture.plan import IDENTITY
@@ -19,11 +20,25 @@ from interp.results import read_tables
 from interp.sites import STREAM, Site
 from interp.study.identity import plain
 from interp.study.sources import one_of, saved_directions
+from stimuli.battery import NEUTRAL
 
 _CHOSEN = f"the first whose directions separate held-out twins within {SATURATED} of the best"
 
 _FORM = "chat_template"
 """Texts may be read in another form than the run's: that is warned of, and not refused."""
+
+
+_OF_SCENES = (
+    "share: 0 is the mean of all scenes that the directions were fitted on, each of them over its "
+    "emotions; 1 is as far above it as held-out texts of the emotion lie above their scene's mean. "
+    "percentile: among those means, which lie closer together than texts do."
+)
+
+_EVERY_TOKEN = (
+    "The directions were fitted at a text's last token; all other tokens are read with them, too. "
+    "A token whose stream is far longer than that of the fitted texts (a sink, often a text's "
+    "first token) has no units."
+)
 
 
 class ReadAt(NamedTuple):
@@ -35,6 +50,25 @@ class ReadAt(NamedTuple):
     site: Site
     told: str
     doubts: tuple[str, ...]
+
+    @property
+    def zero(self) -> str:
+        """What a share of 0 is the mean of: what lies on the directions' low side."""
+        other = {one.labels[1] for one in self.directions.values()} - {NEUTRAL}
+        if MEAN_OF_ALL in other:
+            return "all scenes, each of them over its emotions"
+        return f"the texts of {' or '.join(sorted(other))}" if other else "the neutral texts"
+
+    @property
+    def units(self) -> str:
+        """What the numbers mean."""
+        of_twins = (
+            f"share: 0 is the mean of {self.zero} that the directions were fitted on, 1 is as far "
+            "above it as held-out texts that evoke the emotion lie above their twins. percentile: "
+            "among those texts."
+        )
+        scenes = any(one.labels[1] == MEAN_OF_ALL for one in self.directions.values())
+        return f"{_OF_SCENES if scenes else of_twins} {_EVERY_TOKEN}"
 
     @property
     def vectors(self) -> Float[np.ndarray, "emotion d_model"]:

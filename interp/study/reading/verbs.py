@@ -36,14 +36,6 @@ MOST_RANKED = 200_000
 READ_NAMED = 5
 """Texts that are too long and are told by name; the file beside the table names all of them."""
 
-READ_UNITS = (
-    "share: 0 is the mean of the run's neutral texts, 1 is as far above it as held-out texts that "
-    "evoke the emotion lie above their twins. percentile: among the run's neutral texts. The "
-    "directions were fitted at a text's last token; all other tokens are read with them, too. A "
-    "token whose stream is far longer than that of the fitted texts (a sink, often a text's first "
-    "token) has no units."
-)
-
 Texts = Path | Prompt | Stimulus | Sequence[Prompt | Stimulus] | Battery
 """Texts to read: one, several, or the path of a data set."""
 
@@ -98,7 +90,7 @@ class TextsRead:
 
     def notes(self) -> list[str]:
         """Where it was read, in which units, and what is to be known of it."""
-        return [f"Read along {self.place.told}.", READ_UNITS, *self.told]
+        return [f"Read along {self.place.told}.", self.place.units, *self.told]
 
     def html(self, *, page: bool = True) -> str:
         """The tokens of all texts coloured by their share: a page of its own, or a piece of one.
@@ -106,7 +98,10 @@ class TextsRead:
         """
         if self.by != "token":
             raise UsageError(f"a heat map shows tokens, and these rows are by {self.by}.")
-        return heat_map(self.frame, list(self.place.directions), notes=self.notes(), page=page)
+        place = self.place
+        return heat_map(
+            self.frame, list(place.directions), zero=place.zero, notes=self.notes(), page=page
+        )
 
     def _repr_html_(self) -> str:
         if self.by == "token":
@@ -213,7 +208,7 @@ def read_file(job: Job, source: RowSource, out: Path, *, asked: Mapping[str, Any
                 tops.see(frame)
         if not n and not too_long:
             raise DataError(f"{source.name} has no text to read: 0 rows.")
-        blocks.join(job.columns, {**about, "too_long_texts": too_long, "units": READ_UNITS})
+        blocks.join(job.columns, {**about, "too_long_texts": too_long, "units": job.place.units})
     best = pd.DataFrame() if tops is None else tops.frame()
     return TextsRead(best, job.place, "top", n, (*job.place.doubts, *_told(too_long)))
 
