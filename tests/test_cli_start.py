@@ -13,7 +13,9 @@ from interp import lazy, study
 from interp.options import options_of
 from interp.settings import StudyOptions
 
-HEAVY = ("torch", "transformers", "transformer_lens", "datasets", "sklearn", "matplotlib")
+HEAVY = (
+    "torch", "transformers", "transformer_lens", "datasets", "sklearn", "matplotlib", "gradio",
+)  # fmt: skip
 """None of these may be imported by what reads files, or refuses."""
 
 RUN = ("run", "--model", "storyworld", "--stimuli", "storyworld", "--out", "OUT")
@@ -87,6 +89,7 @@ def test_what_is_asked_about_texts_and_options_needs_nothing_heavy(
         (("sites", "storywrld"), 2, "Did you mean storyworld"),
         (("doctor", "storywrld"), 2, "Did you mean storyworld"),
         (("steer", "--model", "storywrld", "--prompt", "I"), 2, "Did you mean storyworld"),
+        (("play", "storywrld"), 2, "Did you mean storyworld"),
         (("stimuli", "audit", "nowhere"), 2, "no battery and no file is named 'nowhere'"),
         (("stimuli", "power", "storywrld", "storyworld"), 2, "Did you mean storyworld"),
         *(

@@ -72,8 +72,10 @@ DOORS = {
         "sentence_options",
         "settings",
     },
+    "play": FLOOR | {"causal", "models", "reporting", "study"},
     "cli": FLOOR
     | {
+        "play",
         "study",
         "causal",
         "analysis",

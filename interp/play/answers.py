@@ -41,11 +41,11 @@ class Answers:
         there = self.desk.source(layer).directions
         return {one: one in there and there[one].length > 0 for one in self.desk.emotions}
 
-    def write(self, text: str, layer: int, unit: str, priced: bool, *weights: float) -> str:
+    def write(self, text: str, layer: int, unit: str, priced: bool, *weights: float | int) -> str:
         """The texts side by side, and what they cost where that is asked (`priced`); `weights` are
         those of the desk's emotions, in order.
         """
-        asked = dict(zip(self.desk.emotions, weights, strict=True))
+        asked = dict(zip(self.desk.emotions, map(float, weights), strict=True))
 
         def texts() -> str:
             found = self.desk.write(text, asked, layer=layer, unit=unit, priced=priced)

@@ -41,7 +41,11 @@ def build_page(answers: Answers) -> gr.Blocks:
         text = gr.Textbox(label="Text", lines=3, elem_id="text")
         with gr.Row():
             layer = gr.Dropdown(
-                [*desk.sources], value=desk.layer, label="Layer of the directions", elem_id="layer"
+                [*desk.sources],
+                value=desk.layer,
+                label="Layer of the directions",
+                elem_id="layer",
+                filterable=False,
             )
             unit = gr.Radio(UNITS, value=desk.manner.unit, label="What 1 on a slider is")
         doubts = gr.HTML(elem_id="doubts")
@@ -58,6 +62,7 @@ def build_page(answers: Answers) -> gr.Blocks:
                 value=desk.emotions[0],
                 label="Emotion of the map and of the file",
                 elem_id="emotion",
+                filterable=False,
             )
             download = gr.DownloadButton("Download the direction", elem_id="download")
         pictures = gr.HTML(elem_id="pictures")

@@ -28,7 +28,7 @@ background:Canvas;color:CanvasText}}</style></head><body><h1>How each token read
 """
 
 _STYLE = """<style>.{k} p{{margin:.5rem 0 1rem;line-height:2;white-space:pre-wrap}}
-.{k} .notes{{font-size:.85rem;line-height:1.5}}.{k} .panel{{display:none}}
+.{k} .notes{{font-size:.85rem;line-height:1.5;overflow-wrap:anywhere}}.{k} .panel{{display:none}}
 .{k} b{{font-weight:600;font-size:.8rem;opacity:.75}}.{k} label{{margin-right:1rem}}
 .{k} span{{padding:.15em 0;cursor:help}}
 .{k} .up{{background:rgb(213 94 0/calc(var(--a)*.6));

@@ -5,8 +5,10 @@ clicked by JavaScript, and what the browser complains of is kept.
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,19 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium is installed (apt-get install chromium)"
 )
+
+
+SILENCE = 30
+"""Seconds after which a browser that answers nothing hangs."""
+
+BEGIN = """import fcntl, os, sys
+*ends, command = sys.argv[1], sys.argv[2], sys.argv[3:]
+for place, end in enumerate([fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in ends], start=3):
+    os.dup2(end, place)
+    os.close(end)
+os.execv(command[0], command)
+"""
+"""Chromium hears its orders at 3 and answers at 4."""
 
 
 class Chromium:
@@ -34,13 +49,30 @@ class Chromium:
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
         options += [f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$0" "$@" 3<&{theirs} 4>&{answers}', str(CHROMIUM), *options],
+            [sys.executable, "-c", BEGIN, str(theirs), str(answers), str(CHROMIUM), *options],
             pass_fds=(theirs, answers),
             stderr=subprocess.DEVNULL,
         )
         os.close(theirs)
         os.close(answers)
         self._session: dict[str, str] = {}
+        self._seen = (width, height, dark)
+
+    def __enter__(self) -> "Chromium":
+        try:
+            self._begin(*self._seen)
+        except AssertionError:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=30)
+        os.close(self._to)
+        os.close(self._from)
+
+    def _begin(self, width: int, height: int, dark: bool) -> None:
         page = self.say("Target.createTarget", url="about:blank")["targetId"]
         found = self.say("Target.attachToTarget", targetId=page, flatten=True)
         self._session = {"sessionId": found["sessionId"]}
@@ -50,15 +82,6 @@ class Chromium:
         self.say("Emulation.setEmulatedMedia", features=[seen])
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.say("Emulation.setDeviceMetricsOverride", **size)
-
-    def __enter__(self) -> "Chromium":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(timeout=30)
-        os.close(self._to)
-        os.close(self._from)
 
     def open(self, address: str) -> None:
         """Go to a page."""
@@ -94,6 +117,8 @@ class Chromium:
 
     def _hear(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._from], [], [], SILENCE)
+            assert ready, f"the browser says nothing for {SILENCE} s: {self.complaints}"
             more = os.read(self._from, 1 << 16)
             assert more, "the browser is gone"
             self._rest += more

@@ -1,0 +1,390 @@
+"""The playground: it reads and writes what `interp read` and `interp steer` do, beside a random
+direction as long; says why where it cannot; and answers to nobody but who knows its address.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from contextlib import closing
+from dataclasses import replace
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import interp
+import stimuli
+from interp.directions import Direction
+from interp.errors import ResourceError
+from interp.models.generation import Decoding
+from interp.play import door, pictures, pieces
+from interp.play.answers import Answers
+from interp.play.desk import ALONG_RANDOM, NOTHING_ADDED, as_long_as, by_layer, open_desk
+from interp.study.sentence import Manner
+from interp.study.sources import Wanted
+from support import crossed_texts
+from support.chromium import Chromium, needs_chromium
+from support.commands import outcome
+
+TEXT = "she was happy in the garden"
+
+
+@pytest.fixture(scope="module")
+def desk(tiny_folder, tiny_model, tmp_path_factory):
+    """A tiny Llama and its directions at all of its three layers."""
+    folder = tmp_path_factory.mktemp("desk")
+    path = crossed_texts.write(folder / "crossed.jsonl")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "caches"))
+        wanted = Wanted(model=str(tiny_folder("llama")), stimuli=str(path))
+        manner = Manner(unit="stream", decoding=Decoding(max_new_tokens=6))
+        model = tiny_model("llama")
+        return open_desk(model, wanted, manner, layer=None, battery="crossed")
+
+
+@pytest.fixture
+def answers(desk, tmp_path):
+    return Answers(desk, tmp_path)
+
+
+def shortened(desk, layer: int, emotion: str):
+    """The desk, where one direction has no held-out length above zero."""
+    source = desk.sources[layer]
+    doubtful = replace(source.directions[emotion], length=-0.5, length_interval=(-1.0, 0.2))
+    changed = source._replace(directions={**source.directions, emotion: doubtful})
+    return replace(desk, sources={**desk.sources, layer: changed}, _last={})
+
+
+def test_it_writes_what_steer_writes_and_a_random_direction_as_long(desk):
+    weights = {"joy": 4.0, "fear": 0.0, "anger": -3.0}
+    found = desk.write(TEXT, weights, layer=1, unit="stream")
+    there = desk.sources[1].directions
+    mixture = [(there["joy"], 4.0), (there["anger"], -3.0)]
+    model, how = desk.model, {"unit": "stream", "max_new_tokens": 6}
+    expected = {
+        "unsteered": interp.generate(model, [TEXT], max_new_tokens=6),
+        "steered": interp.steer(model, [TEXT], mixture, scale=1.0, **how),
+    }
+    texts = {row["arm"]: row["text"] for row in found.rows}
+    assert [*texts] == ["unsteered", "steered", ALONG_RANDOM]
+    assert {arm: texts[arm] for arm in expected} == {arm: one for arm, (one,) in expected.items()}
+    assert texts["steered"] != texts["unsteered"]
+    assert "steered to -3 anger" in found.told[0] or "steered to 4 joy, -3 anger" in found.told[0]
+    steps = [weight * one.vector * one.stream_norm for one, weight in mixture]
+    drawn, weight = as_long_as(mixture, "stream", np.random.default_rng(0))
+    length = np.linalg.norm(np.sum(steps, axis=0))
+    assert weight * drawn.stream_norm == pytest.approx(length)
+    assert abs(drawn.vector @ there["joy"].vector) < 0.9
+
+
+def test_nothing_is_added_at_zero_and_costs_are_told_when_asked(desk):
+    found = desk.write(TEXT, dict.fromkeys(desk.emotions, 0.0), layer=1, unit="dose")
+    assert [row["arm"] for row in found.rows] == ["unsteered"]
+    assert found.told == [NOTHING_ADDED]
+    assert "perplexity" not in found.rows[0]
+    found = desk.write(TEXT, {"joy": 2.0}, layer=1, unit="stream", priced=True)
+    assert found.rows[0]["perplexity_ratio"] == pytest.approx(1.0)
+    assert len(found.rows) == 3
+    assert all(row["perplexity"] > 1 for row in found.rows)
+
+
+def test_every_layer_reads_as_a_loop_over_its_tokens(desk):
+    table = by_layer(desk, desk.read(TEXT))
+    assert sorted(set(table["layer"])) == [0, 1, 2]
+    (encoded,) = desk.model.encode([TEXT])
+    _, cache = desk.model.bridge.run_with_cache(torch.tensor([encoded.ids]))
+    for layer, source in desk.sources.items():
+        stream = cache[f"blocks.{layer}.hook_resid_post"][0].double().numpy()
+        for emotion, one in source.directions.items():
+            own = table[(table["layer"] == layer) & (table["emotion"] == emotion)]
+            share = (stream[own["token"]] @ one.vector - one.neutral.mean()) / one.length
+            if one.length > 0:
+                np.testing.assert_allclose(own["value"], share, rtol=1e-4, atol=1e-4)
+            assert set(own["sure"]) == {one.length_interval[0] > 0}
+    assert desk.has_read(TEXT)
+    assert desk.read(TEXT) is desk.read(TEXT)
+    desk.read("he sat")
+    assert not desk.has_read(TEXT)
+
+
+def test_a_reading_says_what_its_zero_is(desk):
+    notes = " ".join(desk.read(TEXT)[1].notes())
+    assert "0 is the mean of all scenes" in notes
+    assert "neutral" not in notes
+    assert "above the mean of all scenes, each" in desk.read(TEXT)[1].html(page=False)
+
+
+def test_a_direction_without_a_length_is_told_as_steer_tells_it(desk, tmp_path):
+    answers = Answers(shortened(desk, 1, "joy"), tmp_path)
+    others = {one: desk.sources[1].directions[one].length > 0 for one in ("anger", "fear")}
+    assert answers.can_steer(1) == {**others, "joy": False}
+    assert "joy: no share, only percentiles" in answers.doubts(1)
+    weights = [1.0 if one == "joy" else 0.0 for one in answers.desk.emotions]
+    told = answers.write(TEXT, 1, "dose", False, *weights)
+    assert 'role="alert"' in told
+    assert re.search(r"has length -0\.5\d*, measured on held-out scenarios: there is no step", told)
+    assert answers.read("  ", 1, "joy").tokens.count("the text is empty") == 1
+    assert answers.read("  ", 1, "joy").pictures == ""
+    assert "there are directions at the layers 0, 1, 2" in answers.write(
+        TEXT, 7, "dose", False, 0, 0, 1
+    )
+
+
+def test_a_share_in_doubt_is_in_no_picture(desk):
+    doubtful = shortened(desk, 1, "joy")
+    table = pictures.surely(by_layer(doubtful, doubtful.read(TEXT)))
+    of_joy = table[table["emotion"] == "joy"]
+    assert of_joy[of_joy["layer"] == 1]["value"].isna().all()
+    sure = by_layer(doubtful, doubtful.read(TEXT)).query("sure")
+    assert table["value"].notna().sum() == sure["value"].notna().sum()
+
+
+def made_up(tokens: int) -> pd.DataFrame:
+    rows = [
+        {"layer": layer, "token": token, "piece": f"w{token}", "emotion": emotion}
+        for layer in range(3)
+        for token in range(1, tokens + 1)
+        for emotion in ("fear", "joy")
+    ]
+    table = pd.DataFrame(rows).assign(model="m", battery="b", n=1, sure=True)
+    value = table["layer"] + table["token"] / 100 + 10 * (table["emotion"] == "joy")
+    return table.assign(value=value, ci_low=np.nan, ci_high=np.nan)
+
+
+def test_a_map_has_the_highest_layer_on_top_and_the_last_tokens():
+    figure = pictures.token_map(made_up(60), "fear")
+    panel = figure.axes[0]
+    cells = panel.images[0].get_array()
+    assert cells.shape == (3, pictures.MOST_TOKENS)
+    np.testing.assert_allclose(cells[0], 2 + np.arange(13, 61) / 100)
+    np.testing.assert_allclose(cells[2], np.arange(13, 61) / 100)
+    assert [one.get_text() for one in panel.get_xticklabels()][::47] == ["w13", "w60"]
+    assert panel.images[0].get_clim() == (-2.6, 2.6)
+    assert pictures.token_map(made_up(5), "joy").axes[0].images[0].get_clim() == (-3, 3)
+    told = " ".join(text.get_text() for text in figure.texts)
+    assert "m · battery b · n = 1 text" in told
+    assert "first 12 tokens are not" in " ".join(figure._supxlabel.get_text().split())
+
+
+def test_curves_are_of_the_last_token_and_leave_out_what_has_no_unit():
+    table = made_up(4)
+    table.loc[(table["emotion"] == "joy") & (table["layer"] == 0), "value"] = np.nan
+    lines = {one.get_label(): one for one in pictures.last_token_curves(table).axes[0].lines}
+    np.testing.assert_allclose(lines["fear"].get_ydata(), [0.04, 1.04, 2.04])
+    assert np.isnan(lines["joy"].get_ydata()[0])
+    assert lines["fear"].get_marker() != lines["joy"].get_marker()
+
+
+def test_what_comes_from_texts_is_text_on_the_page(desk):
+    evil = "<img src=x onerror=alert(1)>\u202e"
+    assert pieces.told_lines([evil]) == (
+        '<p class="told">&lt;img src=x onerror=alert(1)&gt;⟨U+202E⟩</p>'
+    )
+    assert "<img src=x" not in pieces.told_error(ValueError(evil))
+    assert "<img src=x" not in pieces.table_of([{evil: evil}])
+    texts = desk.write(TEXT, {}, layer=1, unit="dose")
+    row = {**texts.rows[0], "text": evil}
+    assert "<img src=x" not in pieces.side_by_side_texts(texts._replace(rows=[row]))
+
+
+def test_a_direction_comes_as_a_file_that_steer_takes(desk, answers, tmp_path):
+    found = answers.file("joy", 2)
+    with zipfile.ZipFile(found) as packed:
+        packed.extractall(tmp_path / "unpacked")
+    (saved,) = (tmp_path / "unpacked").glob("*.safetensors")
+    np.testing.assert_array_equal(
+        Direction.load(saved).vector, desk.sources[2].directions["joy"].vector
+    )
+    words = ("--model", desk.wanted.model, "--direction", saved, "--max-new-tokens", 2)
+    assert outcome("steer", *words, "--prompt", "she was")[0] == 0
+    assert answers.file("glee", 2) is None
+
+
+def test_a_run_is_taken_whole_and_a_missing_extra_is_named(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    for more, name in (
+        (("--direction", "x.safetensors"), "--direction"),
+        (("--stimuli", "plain"), "--stimuli"),
+        (("--dtype", "bfloat16"), "--dtype"),
+    ):
+        code, told = outcome("play", run, *more)
+        assert (code, f"leave out {name}, or name a model" in told) == (2, True), told
+    monkeypatch.setattr(door, "find_spec", lambda name: None)
+    assert outcome("play", "planted") == (
+        5,
+        "the playground needs the extra `play`: pip install 'emotion-interp[play]'.",
+    )
+
+
+def test_a_port_in_use_is_told_before_anything_is_loaded():
+    with door.listen(None) as there:
+        assert there.getsockname()[0] == "127.0.0.1"
+        port = there.getsockname()[1]
+        with pytest.raises(ResourceError, match=rf"cannot listen at port {port} .*--port"):
+            door.listen(port)
+        assert outcome("play", "planted", "--port", port)[0] == 5
+
+
+def test_a_browser_is_sent_by_a_file_and_not_by_an_argument(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(door.webbrowser, "open", opened.append)
+    door.open_browser("http://127.0.0.1:1/secret/", tmp_path)
+    (address,) = opened
+    assert "secret" not in address
+    assert "url=http://127.0.0.1:1/secret/" in Path(urlsplit(address).path).read_text()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """`interp play storyworld`, on the texts of two emotions: its process, address and temporary
+    folder.
+    """
+    folder = tmp_path_factory.mktemp("served")
+    battery = stimuli.load("storyworld", emotions=["anger", "joy"])
+    rich = battery.where(arm="keyword_rich")
+    items = [one for name in ("anger", "joy") for one in [*rich.where(emotion=name)][:30]]
+    path = stimuli.save(replace(battery, items=tuple(items)), folder / "texts.jsonl")
+    (folder / "temporary").mkdir()
+    around = {"XDG_CACHE_HOME": str(folder), "TMPDIR": str(folder / "temporary")}
+    words = ("play", "storyworld", "--stimuli", str(path), "--max-new-tokens", "8")
+    with subprocess.Popen(
+        [sys.executable, "-c", "from interp.cli import main; main()", *words],
+        env={**os.environ, **around},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        address = process.stdout.readline().strip()
+        assert address, process.communicate()[1]
+        yield process, address, folder / "temporary"
+        process.kill()
+
+
+def asked(address: str, path: str, **headers: str) -> tuple[int, str]:
+    """The status and the body of an answer."""
+    where = urlsplit(address)
+    with closing(HTTPConnection(where.hostname, where.port, timeout=60)) as line:
+        line.request("GET", path, headers=headers)
+        answer = line.getresponse()
+        body = answer.read().decode()
+    assert "default-src 'self'" in answer.getheader("Content-Security-Policy")
+    assert answer.getheader("Referrer-Policy") == "no-referrer"
+    return answer.status, body
+
+
+@pytest.mark.slow
+def test_who_does_not_know_the_token_or_calls_by_another_name_is_refused(served):
+    _, address, _ = served
+    where = urlsplit(address)
+    token = where.path.strip("/")
+    assert len(token) >= 43
+    status, body = asked(address, where.path)
+    assert (status, "interp play: storyworld" in body) == (200, True)
+    for path in (
+        "/",
+        "/config",
+        "/gradio_api/info",
+        f"/{token[:-1]}/",
+        f"/{token.lower()}/",
+        "/x/",
+    ):
+        assert asked(address, path)[0] == 404, path
+    for path in ("/manifest.json", "/favicon.ico"):
+        assert "storyworld" not in asked(address, path)[1]
+    assert asked(address, where.path, Host=f"localhost:{where.port}")[0] == 200
+    for host in ("evil.example", f"evil.example:{where.port}", "0.0.0.0", "127.0.0.1.evil.example"):
+        assert asked(address, where.path, Host=host)[0] == 400, host
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.2", where.port), timeout=5)
+
+
+@pytest.mark.slow
+def test_the_page_has_a_slider_an_emotion_and_offers_no_interface_to_programs(served):
+    _, address, _ = served
+    status, told = asked(address, f"{urlsplit(address).path}config")
+    page = json.loads(told)
+    sliders = [part["props"] for part in page["components"] if part["type"] == "slider"]
+    assert (status, [one["label"] for one in sliders]) == (200, ["anger", "joy"])
+    assert {one["value"] for one in sliders} == {0}
+    assert {one["api_visibility"] for one in page["dependencies"]} == {"private"}
+    assert not page["analytics_enabled"]
+    assert not page["footer_links"]
+
+
+SET = """(() => {
+  const set = (one, value) => {
+    one.value = value;
+    for (const kind of ["input", "change", "blur"]) one.dispatchEvent(new Event(kind));
+  };
+  set(document.querySelector("#text textarea"), "Nuria worked as a smith in the manor. Then");
+  set(document.querySelector("#weight-anger input[type=number]"), 2);
+})()"""
+
+WIDE = """[...document.querySelectorAll("body *")].filter(one => !one.closest(".scroll") &&
+  one.getBoundingClientRect().right > document.documentElement.clientWidth + 1).length"""
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "dark"), [(400, True), (1200, False)])
+def test_a_browser_reads_and_writes_and_fetches_nothing_from_elsewhere(
+    served, tmp_path, width, dark
+):
+    _, address, _ = served
+    with Chromium(tmp_path / "profile", width=width, dark=dark) as browser:
+        browser.open(address)
+        browser.wait("document.querySelector('#text textarea')")
+        browser.wait("document.querySelector('#doubts p')")
+        assert "60 texts" in browser.ask("document.querySelector('#doubts').innerText")
+        browser.ask(SET)
+        browser.ask("document.querySelector('#write').click()")
+        browser.wait("document.querySelectorAll('#written section').length == 3")
+        told = browser.ask("document.querySelector('#written').innerText")
+        assert "steered to 2 anger" in told
+        browser.ask("document.querySelector('#read').click()")
+        browser.wait("document.querySelectorAll('#pictures img').length == 2")
+        shown = browser.ask("document.querySelector('#tokens').innerText")
+        assert "Nuria worked as a smith" in shown
+        seen = "[...document.images].every(one => one.complete && one.naturalWidth > 0)"
+        browser.wait(seen)
+        assert browser.ask(WIDE) == 0
+        size = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        assert len(set(browser.ask(size))) == 1
+        paper = browser.ask("getComputedStyle(document.body).backgroundColor")
+        parts = [int(part) for part in re.findall(r"\d+", paper)[:3]]
+        assert (max(parts) < 64) if dark else (min(parts) > 224)
+        folder = tmp_path / "downloads"
+        browser.say("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        browser.ask("document.querySelector('#download').click()")
+        end = time.monotonic() + 20
+        while not [*folder.glob("*.zip")]:
+            assert time.monotonic() < end, "no file came"
+            browser.ask("1")
+            time.sleep(0.1)
+        assert browser.complaints == []
+        here = address.removesuffix(urlsplit(address).path)
+        assert [one for one in browser.fetched if not one.startswith((here, "data:"))] == []
+
+
+@pytest.mark.slow
+def test_a_signal_closes_the_page_and_leaves_no_file(served):
+    """The last one: the server is gone afterwards."""
+    process, _, temporary = served
+    assert [*temporary.iterdir()]
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "interp: stopped by SIGINT: the page is closed."
+    assert [*temporary.iterdir()] == []
