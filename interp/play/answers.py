@@ -13,7 +13,7 @@ from interp.play.desk import Desk
 from interp.play.pieces import side_by_side_texts, token_pictures, told_error, told_lines
 
 
-class Readings(NamedTuple):
+class ReadPieces(NamedTuple):
     """The tokens of a text at the chosen layer, and the pictures of all layers."""
 
     tokens: str
@@ -53,7 +53,7 @@ class Answers:
 
         return self._answered(texts)
 
-    def read(self, text: str, layer: int, emotion: str) -> Readings:
+    def read(self, text: str, layer: int, emotion: str) -> ReadPieces:
         """The text, read."""
 
         def tokens() -> str:
@@ -62,12 +62,12 @@ class Answers:
 
         shown = self._answered(tokens)
         if not self.desk.has_read(text):
-            return Readings(shown, "")
-        return Readings(shown, self._answered(lambda: token_pictures(self.desk, text, emotion)))
+            return ReadPieces(shown, "")
+        return ReadPieces(shown, self._answered(lambda: token_pictures(self.desk, text, emotion)))
 
-    def read_again(self, text: str, layer: int, emotion: str) -> Readings:
+    def read_again(self, text: str, layer: int, emotion: str) -> ReadPieces:
         """The text at another layer, if it is the one that was read."""
-        return self.read(text, layer, emotion) if self.desk.has_read(text) else Readings("", "")
+        return self.read(text, layer, emotion) if self.desk.has_read(text) else ReadPieces("", "")
 
     def file(self, emotion: str, layer: int) -> Path | None:
         """The direction as a file; None where there is none at this layer."""

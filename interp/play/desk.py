@@ -43,7 +43,7 @@ ALONG_RANDOM = "random direction"
 NOTHING_ADDED = "Nothing is added: every slider is at 0."
 
 
-class Written(NamedTuple):
+class Continuations(NamedTuple):
     """What was written: of each arm its text, and what that cost (`rows`, as `interp steer --json`
     has them), and what is to be known of it (`told`).
     """
@@ -96,7 +96,7 @@ class Desk:
         layer: int,
         unit: str,
         priced: bool = False,
-    ) -> Written:
+    ) -> Continuations:
         """The prompt continued as `interp steer` does, along the directions of `layer` whose weight
         is not 0, and along a random direction as long; `priced`: with what that cost. Raises as
         `say`, of which is the error for a direction without a held-out length.
@@ -110,7 +110,7 @@ class Desk:
                 said = self._with_random(said, prompt, mixture, manner)
             costs = compare(self.model, said, self.wanted.choices()) if priced else []
         line = facts_told(facts(self.model, source, mixture, manner)) if mixture else NOTHING_ADDED
-        return Written(as_rows([prompt], said, costs), [line, *heard])
+        return Continuations(as_rows([prompt], said, costs), [line, *heard])
 
     def _with_random(
         self, said: Said, prompt: str, mixture: Sequence[Weighted], manner: Manner
@@ -158,14 +158,14 @@ def open_desk(
     Raises as `Wanted.source`.
     """
     first = wanted.source(model, layer)
-    others = [at for at in layers_of(wanted, model.dims.n_layers) if at != first.layer]
+    others = [at for at in fitted_layers(wanted, model.dims.n_layers) if at != first.layer]
     found = {first.layer: first}
     for at in track(others, "directions of the other layers", unit="layer"):
         found[at] = wanted.source(model, at)
     return Desk(model, wanted, manner, dict(sorted(found.items())), first.layer, battery)
 
 
-def layers_of(wanted: Wanted, n_layers: int) -> list[int]:
+def fitted_layers(wanted: Wanted, n_layers: int) -> list[int]:
     """The layers at which there are directions, or can be."""
     if wanted.direction is not None:
         return sorted({one.site.layer for one in directions_in(wanted.direction)})
@@ -209,5 +209,5 @@ def by_layer(desk: Desk, read: Mapping[int, TextsRead]) -> pd.DataFrame:
                 }
                 for emotion, direction in one.place.directions.items()
             ]
-    same = {"model": desk.model.name, "battery": desk.battery, "n": 1}
+    same: dict[str, Any] = {"model": desk.model.name, "battery": desk.battery, "n": 1}
     return pd.DataFrame(rows).assign(**same, ci_low=np.nan, ci_high=np.nan)

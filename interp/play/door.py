@@ -41,7 +41,7 @@ AT_THE_ROOT = {
 everybody.
 """
 
-SETTINGS = {
+GRADIO_ALONE = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_RUN_HISTORY": "False",
     "GRADIO_SSR_MODE": "False",
@@ -89,7 +89,7 @@ def serve(
     afterwards) until a signal comes. `told` is called with the address; `opened`: a browser, too.
     """
     with TemporaryDirectory() as folder:
-        os.environ.update(SETTINGS, GRADIO_TEMP_DIR=folder)
+        os.environ.update(GRADIO_ALONE, GRADIO_TEMP_DIR=folder)
         from interp.play.page import LOOK, build_page
 
         token = secrets.token_urlsafe(32)
@@ -98,7 +98,7 @@ def serve(
         told(address)
         if opened:
             open_browser(address, Path(folder))
-        run(app, door)
+        _run(app, door)
 
 
 def open_browser(address: str, folder: Path) -> None:
@@ -147,7 +147,7 @@ def with_headers(app: Any) -> Any:
     return answer
 
 
-def run(app: Any, door: socket.socket) -> None:
+def _run(app: Any, door: socket.socket) -> None:
     """Answer at the door until a signal comes, which is raised again then."""
     import uvicorn
 

@@ -2,15 +2,15 @@
 and nothing else here knows of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
+from importlib import resources
 from typing import Any
 
 import gradio as gr
 
 from interp.causal.steps import UNITS
 from interp.play.answers import Answers
-from interp.play.pieces import STYLE_OF_PAGE
 from interp.reporting.formatting import visible
 
 MOST_WEIGHT = 3.0
@@ -20,7 +20,7 @@ LOOK: dict[str, Any] = {
     "theme": gr.themes.Base(
         font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")
     ),
-    "css": STYLE_OF_PAGE,
+    "css": resources.files("interp.play").joinpath("page.css").read_text(encoding="utf-8"),
     "footer_links": [],
 }
 """How the page is mounted: no font is fetched, and nothing links out of it."""
@@ -40,13 +40,7 @@ def build_page(answers: Answers) -> gr.Blocks:
         gr.Markdown(SAYS)
         text = gr.Textbox(label="Text", lines=3, elem_id="text")
         with gr.Row():
-            layer = gr.Dropdown(
-                [*desk.sources],
-                value=desk.layer,
-                label="Layer of the directions",
-                elem_id="layer",
-                filterable=False,
-            )
+            layer = _dropdown("layer", "Layer of the directions", [*desk.sources], desk.layer)
             unit = gr.Radio(UNITS, value=desk.manner.unit, label="What 1 on a slider is")
         doubts = gr.HTML(elem_id="doubts")
         with gr.Row():
@@ -57,13 +51,8 @@ def build_page(answers: Answers) -> gr.Blocks:
         priced = gr.Checkbox(label="Say what writing costs (slower)", elem_id="priced")
         written, tokens = gr.HTML(elem_id="written"), gr.HTML(elem_id="tokens")
         with gr.Row():
-            emotion = gr.Dropdown(
-                desk.emotions,
-                value=desk.emotions[0],
-                label="Emotion of the map and of the file",
-                elem_id="emotion",
-                filterable=False,
-            )
+            label = "Emotion of the map and of the file"
+            emotion = _dropdown("emotion", label, desk.emotions, desk.emotions[0])
             download = gr.DownloadButton("Download the direction", elem_id="download")
         pictures = gr.HTML(elem_id="pictures")
 
@@ -84,6 +73,10 @@ def build_page(answers: Answers) -> gr.Blocks:
         for begun in (page.load, layer.change, emotion.change):
             _wire(begun, file, [emotion, layer], [download])
     return page
+
+
+def _dropdown(name: str, label: str, choices: Sequence[Any], value: Any) -> gr.Dropdown:
+    return gr.Dropdown(choices, value=value, label=label, elem_id=name, filterable=False)
 
 
 def _slider(emotion: str) -> gr.Slider:

@@ -1,20 +1,20 @@
 """Figures of one text, read at every layer: functions of the table that `by_layer` gives."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.reporting.formatting import label
+from interp.reporting.heat_map import FULL
 from interp.reporting.matrices import colour_bar, heat
 from interp.reporting.style import chance, curve, explain, facets, key, layer_ticks, look, styled
 
-MOST_TOKENS = 48
+MOST_COLUMNS = 48
 """Tokens that a map shows, at most: the last ones."""
 
-FULL_COLOUR = 3.0
-"""Natural lengths at which a map's colour is full. In the first layers a length is so short that a
-share there may be a hundred, beside which nothing else would be seen.
+LINEAR = 3.0
+"""Natural lengths at which an axis begins to be logarithmic. In the first layers a length is so
+short that a share may be a hundred, beside which nothing else would be seen.
 """
 
 SHARE = "share of the natural length"
@@ -26,12 +26,11 @@ def token_map(table: pd.DataFrame, emotion: str) -> Figure:
     rows = table[table["emotion"] == emotion]
     cells = rows.pivot(index="layer", columns="token", values="value").sort_index(ascending=False)
     pieces = dict(zip(rows["token"], rows["piece"], strict=True))
-    left_out = max(0, cells.shape[1] - MOST_TOKENS)
+    left_out = max(0, cells.shape[1] - MOST_COLUMNS)
     cells = cells.iloc[:, left_out:]
     shown = [label(pieces[token].strip() or "␣") for token in cells.columns]
     figure, (panel,) = facets(1, columns=1, height=0.2 * len(cells) + 1.6, width=8.0)
-    limit = min(float(np.nanmax(np.abs(cells.to_numpy()))), FULL_COLOUR)
-    heat(panel, cells.set_axis(shown, axis=1).rename(index=str), limit=limit, written=False)
+    heat(panel, cells.set_axis(shown, axis=1).rename(index=str), limit=FULL, written=False)
     panel.set_xticks(range(len(shown)), shown, rotation=55, ha="right", fontsize=7.5)
     panel.set_xlabel("token")
     panel.set_ylabel("layer")
@@ -43,7 +42,7 @@ def token_map(table: pd.DataFrame, emotion: str) -> Figure:
         caption="0 is the mean of what the direction was fitted against, 1 the emotion's own "
         f"held-out texts. Grey: no unit, at a sink and where the direction's length on held-out "
         f"scenarios is not surely above zero.{first} Each layer has a direction of its own. The "
-        f"colour is full at {limit:.2g}.",
+        f"colour is full at {FULL:g}.",
         rows=rows,
         unit="text",
     )
@@ -69,7 +68,7 @@ def last_token_curves(table: pd.DataFrame) -> Figure:
         title="The text's last token, layer by layer",
         caption="Directions are fitted at a text's last token, where the unit holds: 1 is the "
         "emotion's own held-out texts. No point: no unit, as the direction's length on held-out "
-        f"scenarios is not surely above zero. Beyond {FULL_COLOUR:g} the axis is logarithmic. One "
+        f"scenarios is not surely above zero. Beyond {LINEAR:g} the axis is logarithmic. One "
         "text has no interval and shows nothing about others.",
         rows=rows,
         unit="text",
@@ -78,9 +77,9 @@ def last_token_curves(table: pd.DataFrame) -> Figure:
 
 
 def _wide_axis(panel: Axes) -> None:
-    """Shares of any size on one axis, which begins to be logarithmic at `FULL_COLOUR`."""
+    """Shares of any size on one axis, which begins to be logarithmic at `LINEAR`."""
     low, high = panel.get_ylim()
-    panel.set_yscale("symlog", linthresh=FULL_COLOUR)
+    panel.set_yscale("symlog", linthresh=LINEAR)
     panel.set_ylim(min(low, -1.2), max(high, 1.2))
     ticks = [sign * size for size in (0.5, 1, 2, 3, 10, 30, 100, 300) for sign in (-1, 1)]
     shown = [0.0, *(tick for tick in ticks if min(low, -1.2) <= tick <= max(high, 1.2))]

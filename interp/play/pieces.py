@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from interp.play.desk import Desk, Written, by_layer
+from interp.play.desk import Continuations, Desk, by_layer
 from interp.play.pictures import last_token_curves, surely, token_map
 from interp.reporting.figures import as_bytes
 from interp.reporting.formatting import number, visible
@@ -17,19 +17,6 @@ NO_PICTURE = (
     "There is no picture: at no layer is the length of a direction, measured on held-out "
     "scenarios, surely above zero."
 )
-
-STYLE_OF_PAGE = """
-.sides{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(15rem,100%),1fr));gap:.75rem}
-.sides section{border:1px solid var(--border-color-primary);border-radius:4px;padding:.6rem .8rem}
-.sides h3{margin:0 0 .3rem;font-size:.9rem} .sides p{margin:0;white-space:pre-wrap}
-.scroll{overflow-x:auto;max-width:100%} .scroll img{min-width:40rem;max-width:56rem;width:100%;
-background:#fff}
-.scroll table{border-collapse:collapse;font-size:.85rem} .scroll tr>*{text-align:left;
-padding:.2rem .6rem!important;border:1px solid var(--border-color-primary)!important}
-#tokens input{appearance:auto;margin-right:.3rem}
-.told{font-size:.85rem;margin:.4rem 0} .wrong{border-left:.35rem solid #d55e00;padding-left:.7rem}
-.sides p,.told,.head{overflow-wrap:anywhere}
-"""
 
 
 def told_lines(lines: Sequence[str]) -> str:
@@ -42,7 +29,7 @@ def told_error(error: Exception) -> str:
     return f'<p class="told wrong" role="alert">{_shown(str(error))}</p>'
 
 
-def side_by_side_texts(written: Written) -> str:
+def side_by_side_texts(written: Continuations) -> str:
     """The texts of all arms side by side, or one below the other where the page is narrow, with
     what they cost and what they were written under.
     """
