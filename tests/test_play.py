@@ -1,21 +1,11 @@
 """The playground: it reads and writes what `interp read` and `interp steer` do, beside a random
-direction as long; says why where it cannot; and answers to nobody but who knows its address.
+direction as long, and says why where it cannot.
 """
 
-import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
+import warnings
 import zipfile
-from contextlib import closing
 from dataclasses import replace
-from http.client import HTTPConnection
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -23,17 +13,15 @@ import pytest
 import torch
 
 import interp
-import stimuli
+from interp import study
 from interp.directions import Direction
-from interp.errors import ResourceError
 from interp.models.generation import Decoding
 from interp.play import door, pictures, pieces
 from interp.play.answers import Answers
 from interp.play.desk import ALONG_RANDOM, NOTHING_ADDED, as_long_as, by_layer, open_desk
 from interp.study.sentence import Manner
 from interp.study.sources import Wanted
-from support import crossed_texts
-from support.chromium import Chromium, needs_chromium
+from support import crossed_texts, matched_pairs
 from support.commands import outcome
 
 TEXT = "she was happy in the garden"
@@ -57,10 +45,11 @@ def answers(desk, tmp_path):
     return Answers(desk, tmp_path)
 
 
-def shortened(desk, layer: int, emotion: str):
-    """The desk, where one direction has no held-out length above zero."""
+def shortened(desk, layer: int, emotion: str, *, length: float = -0.5):
+    """The desk, where one direction has no held-out length (surely) above zero."""
     source = desk.sources[layer]
-    doubtful = replace(source.directions[emotion], length=-0.5, length_interval=(-1.0, 0.2))
+    ends = (length - 0.7, length + 0.7)
+    doubtful = replace(source.directions[emotion], length=length, length_interval=ends)
     changed = source._replace(directions={**source.directions, emotion: doubtful})
     return replace(desk, sources={**desk.sources, layer: changed}, _last={})
 
@@ -141,12 +130,20 @@ def test_a_direction_without_a_length_is_told_as_steer_tells_it(desk, tmp_path):
 
 
 def test_a_share_in_doubt_is_in_no_picture(desk):
-    doubtful = shortened(desk, 1, "joy")
-    table = pictures.surely(by_layer(doubtful, doubtful.read(TEXT)))
-    of_joy = table[table["emotion"] == "joy"]
-    assert of_joy[of_joy["layer"] == 1]["value"].isna().all()
-    sure = by_layer(doubtful, doubtful.read(TEXT)).query("sure")
-    assert table["value"].notna().sum() == sure["value"].notna().sum()
+    doubtful = shortened(desk, 1, "joy", length=0.5)
+    table = by_layer(doubtful, doubtful.read(TEXT))
+    in_doubt = (table["emotion"] == "joy") & (table["layer"] == 1)
+    assert table[in_doubt]["value"].notna().all()
+    shown = pictures.surely(table)
+    assert shown[in_doubt]["value"].isna().all()
+    pd.testing.assert_series_equal(shown[table["sure"]]["value"], table[table["sure"]]["value"])
+    assert not table[table["sure"]].empty
+    nothing = desk
+    for layer in (0, 1, 2):
+        nothing = shortened(nothing, layer, "joy")
+    told = pieces.token_pictures(nothing, TEXT, "joy")
+    assert f"joy: {pieces.NO_PICTURE}" in told
+    assert told.count("<img") == 1
 
 
 def made_up(tokens: int) -> pd.DataFrame:
@@ -209,6 +206,32 @@ def test_a_direction_comes_as_a_file_that_steer_takes(desk, answers, tmp_path):
     assert answers.file("glee", 2) is None
 
 
+def test_a_run_has_its_own_model_form_and_directions(chat_folder, tmp_path, monkeypatch):
+    path = matched_pairs.write(tmp_path / "pairs.jsonl")
+    run = tmp_path / "run"
+    asked = {"model": str(chat_folder), "stimuli": str(path), "out": run, "chat_template": "on"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        study.run(
+            study.Settings.of(**asked, sites=("resid_post@1", "resid_post@2")),
+            stages=["directions"],
+        )
+    seen = []
+    monkeypatch.setattr(door, "serve", lambda answers_in, *_, **__: seen.append(answers_in(run)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert outcome("play", run, "--layer", 1)[0] == 0
+        found = seen[0].desk.read(TEXT)
+    desk = seen[0].desk
+    assert ([*desk.sources], desk.layer, desk.battery) == ([1, 2], 1, "pairs")
+    assert desk.model.provenance["chat_template"] is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        known = interp.read(run, TEXT, layer=1)
+    pd.testing.assert_frame_equal(found[1].frame, known.frame)
+    assert "0 is the mean of the neutral texts" in " ".join(found[1].notes())
+
+
 def test_a_run_is_taken_whole_and_a_missing_extra_is_named(tmp_path, monkeypatch):
     run = tmp_path / "run"
     run.mkdir()
@@ -225,165 +248,3 @@ def test_a_run_is_taken_whole_and_a_missing_extra_is_named(tmp_path, monkeypatch
         5,
         "the playground needs the extra `play`: pip install 'emotion-interp[play]'.",
     )
-
-
-def test_a_port_in_use_is_told_before_anything_is_loaded():
-    with door.listen(None) as there:
-        assert there.getsockname()[0] == "127.0.0.1"
-        port = there.getsockname()[1]
-        with pytest.raises(ResourceError, match=rf"cannot listen at port {port} .*--port"):
-            door.listen(port)
-        assert outcome("play", "planted", "--port", port)[0] == 5
-
-
-def test_a_browser_is_sent_by_a_file_and_not_by_an_argument(tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr(door.webbrowser, "open", opened.append)
-    door.open_browser("http://127.0.0.1:1/secret/", tmp_path)
-    (address,) = opened
-    assert "secret" not in address
-    assert "url=http://127.0.0.1:1/secret/" in Path(urlsplit(address).path).read_text()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """`interp play storyworld`, on the texts of two emotions: its process, address and temporary
-    folder.
-    """
-    folder = tmp_path_factory.mktemp("served")
-    battery = stimuli.load("storyworld", emotions=["anger", "joy"])
-    rich = battery.where(arm="keyword_rich")
-    items = [one for name in ("anger", "joy") for one in [*rich.where(emotion=name)][:30]]
-    path = stimuli.save(replace(battery, items=tuple(items)), folder / "texts.jsonl")
-    (folder / "temporary").mkdir()
-    around = {"XDG_CACHE_HOME": str(folder), "TMPDIR": str(folder / "temporary")}
-    words = ("play", "storyworld", "--stimuli", str(path), "--max-new-tokens", "8")
-    with subprocess.Popen(
-        [sys.executable, "-c", "from interp.cli import main; main()", *words],
-        env={**os.environ, **around},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        address = process.stdout.readline().strip()
-        assert address, process.communicate()[1]
-        yield process, address, folder / "temporary"
-        process.kill()
-
-
-def asked(address: str, path: str, **headers: str) -> tuple[int, str]:
-    """The status and the body of an answer."""
-    where = urlsplit(address)
-    with closing(HTTPConnection(where.hostname, where.port, timeout=60)) as line:
-        line.request("GET", path, headers=headers)
-        answer = line.getresponse()
-        body = answer.read().decode()
-    assert "default-src 'self'" in answer.getheader("Content-Security-Policy")
-    assert answer.getheader("Referrer-Policy") == "no-referrer"
-    return answer.status, body
-
-
-@pytest.mark.slow
-def test_who_does_not_know_the_token_or_calls_by_another_name_is_refused(served):
-    _, address, _ = served
-    where = urlsplit(address)
-    token = where.path.strip("/")
-    assert len(token) >= 43
-    status, body = asked(address, where.path)
-    assert (status, "interp play: storyworld" in body) == (200, True)
-    for path in (
-        "/",
-        "/config",
-        "/gradio_api/info",
-        f"/{token[:-1]}/",
-        f"/{token.lower()}/",
-        "/x/",
-    ):
-        assert asked(address, path)[0] == 404, path
-    for path in ("/manifest.json", "/favicon.ico"):
-        assert "storyworld" not in asked(address, path)[1]
-    assert asked(address, where.path, Host=f"localhost:{where.port}")[0] == 200
-    for host in ("evil.example", f"evil.example:{where.port}", "0.0.0.0", "127.0.0.1.evil.example"):
-        assert asked(address, where.path, Host=host)[0] == 400, host
-    with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.2", where.port), timeout=5)
-
-
-@pytest.mark.slow
-def test_the_page_has_a_slider_an_emotion_and_offers_no_interface_to_programs(served):
-    _, address, _ = served
-    status, told = asked(address, f"{urlsplit(address).path}config")
-    page = json.loads(told)
-    sliders = [part["props"] for part in page["components"] if part["type"] == "slider"]
-    assert (status, [one["label"] for one in sliders]) == (200, ["anger", "joy"])
-    assert {one["value"] for one in sliders} == {0}
-    assert {one["api_visibility"] for one in page["dependencies"]} == {"private"}
-    assert not page["analytics_enabled"]
-    assert not page["footer_links"]
-
-
-SET = """(() => {
-  const set = (one, value) => {
-    one.value = value;
-    for (const kind of ["input", "change", "blur"]) one.dispatchEvent(new Event(kind));
-  };
-  set(document.querySelector("#text textarea"), "Nuria worked as a smith in the manor. Then");
-  set(document.querySelector("#weight-anger input[type=number]"), 2);
-})()"""
-
-WIDE = """[...document.querySelectorAll("body *")].filter(one => !one.closest(".scroll") &&
-  one.getBoundingClientRect().right > document.documentElement.clientWidth + 1).length"""
-
-
-@needs_chromium
-@pytest.mark.slow
-@pytest.mark.parametrize(("width", "dark"), [(400, True), (1200, False)])
-def test_a_browser_reads_and_writes_and_fetches_nothing_from_elsewhere(
-    served, tmp_path, width, dark
-):
-    _, address, _ = served
-    with Chromium(tmp_path / "profile", width=width, dark=dark) as browser:
-        browser.open(address)
-        browser.wait("document.querySelector('#text textarea')")
-        browser.wait("document.querySelector('#doubts p')")
-        assert "60 texts" in browser.ask("document.querySelector('#doubts').innerText")
-        browser.ask(SET)
-        browser.ask("document.querySelector('#write').click()")
-        browser.wait("document.querySelectorAll('#written section').length == 3")
-        told = browser.ask("document.querySelector('#written').innerText")
-        assert "steered to 2 anger" in told
-        browser.ask("document.querySelector('#read').click()")
-        browser.wait("document.querySelectorAll('#pictures img').length == 2")
-        shown = browser.ask("document.querySelector('#tokens').innerText")
-        assert "Nuria worked as a smith" in shown
-        seen = "[...document.images].every(one => one.complete && one.naturalWidth > 0)"
-        browser.wait(seen)
-        assert browser.ask(WIDE) == 0
-        size = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-        assert len(set(browser.ask(size))) == 1
-        paper = browser.ask("getComputedStyle(document.body).backgroundColor")
-        parts = [int(part) for part in re.findall(r"\d+", paper)[:3]]
-        assert (max(parts) < 64) if dark else (min(parts) > 224)
-        folder = tmp_path / "downloads"
-        browser.say("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
-        browser.ask("document.querySelector('#download').click()")
-        end = time.monotonic() + 20
-        while not [*folder.glob("*.zip")]:
-            assert time.monotonic() < end, "no file came"
-            browser.ask("1")
-            time.sleep(0.1)
-        assert browser.complaints == []
-        here = address.removesuffix(urlsplit(address).path)
-        assert [one for one in browser.fetched if not one.startswith((here, "data:"))] == []
-
-
-@pytest.mark.slow
-def test_a_signal_closes_the_page_and_leaves_no_file(served):
-    """The last one: the server is gone afterwards."""
-    process, _, temporary = served
-    assert [*temporary.iterdir()]
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert told.splitlines()[-1] == "interp: stopped by SIGINT: the page is closed."
-    assert [*temporary.iterdir()] == []
