@@ -431,8 +431,25 @@ def transfer(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
                     rows.append(row(called, 0.05, control="", **alarm, **place))
                     words = {"control": "tfidf", "site": "", "method": "tfidf"}
                     rows.append(row(0.3, 0.05, **words, **alarm))
+                rows += _at_layers(fit, place)
         rows += _across(task, place)
     return table(rows)
+
+
+def _at_layers(fit: str, place: dict) -> list[dict]:
+    """Emotional texts are found from the lowest layer on, and ever more often those that only sound
+    so.
+    """
+    at = {"task": "reception", "train_arm": fit}
+    found = {"metric": "found_emotional", "test_arm": fit}
+    rows = [row(0.9, 0.04, control="", **found, **place, **at)]
+    words = {"control": "tfidf", "site": "", "method": "tfidf"}
+    rows.append(row(0.7, 0.05, **words, **found, **at))
+    for layer in range(N_LAYERS):
+        for test, called in ((fit, 0.9), ("neutral", 0.1), ("complex_neutral", 0.1 + 0.08 * layer)):
+            here = {**place, "layer": layer, "metric": "called_at_layer", "test_arm": test}
+            rows.append(row(called, 0.05, control="", **here, **at))
+    return rows
 
 
 def _across(task: str, place: dict) -> list[dict]:
