@@ -120,6 +120,25 @@ def test_transfer_figures_show_each_arm_beside_its_ceiling_and_the_words():
     np.testing.assert_allclose(ends, [0.1, 0.3, 0.5, 0.3])
 
 
+def test_false_alarms_by_layer_stand_beside_the_found_texts_the_twins_and_the_words():
+    figure = draw("alarm_trajectory", TABLES["transfer"])
+    assert [panel.get_title(loc="left") for panel in figure.axes] == [
+        "fitted on keyword_rich", "fitted on keyword_free",
+    ]  # fmt: skip
+    for panel in figure.axes:
+        drawn = {str(one.get_label()): one for one in panel.lines}
+        for text, values in (
+            ("emotional texts of that arm", [0.9] * 6),
+            ("their neutral twins", [0.1] * 6),
+            ("complex_neutral", [0.1, 0.18, 0.26, 0.34, 0.42, 0.5]),
+        ):
+            np.testing.assert_allclose(drawn[text].get_ydata(), values)
+        assert set(drawn["a coin 0.5"].get_ydata()) == {0.5}
+        hollow = [one for one in panel.lines if len(np.atleast_1d(one.get_xdata())) == 1]
+        assert [float(np.asarray(one.get_ydata())[0]) for one in hollow] == [0.7, 0.3, 0.3]
+        assert len({one.get_marker() for one in hollow}) == 3
+
+
 def test_a_value_that_was_left_out_stands_beside_its_ceiling_and_the_words():
     figure = draw("transfer_across", TABLES["transfer"])
     panel = figure.axes[0]

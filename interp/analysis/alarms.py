@@ -21,8 +21,6 @@ from interp.analysis.transfer import ArmTask
 from interp.defaults import PROBE
 from interp.results import TableRow, TableRows
 
-CALLED_AT_LAYER = "called_at_layer"
-
 
 def alarms_by_layer(
     sites: Sites,
@@ -85,4 +83,4 @@ def _called(told: Predictions, task: ArmTask, fit: str, unlabelled: str) -> Iter
     }
     for test, (share, texts) in shares.items():
         called = share(texts).estimate(texts.groups)
-        yield {"metric": CALLED_AT_LAYER, "test_arm": test, **called._asdict()}
+        yield {"metric": "called_at_layer", "test_arm": test, **called._asdict()}

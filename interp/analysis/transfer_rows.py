@@ -28,7 +28,6 @@ from interp.shares import Share, share_difference
 
 LOST_IN_TRANSFER = "lost_in_transfer"
 CALLED = "called_emotional"
-FOUND = "found_emotional"
 P_OF_TRANSFER = "refits of this AUROC, labels changed in all texts at once, places chosen anew"
 
 
@@ -89,7 +88,7 @@ def _of_cell(
         neutral = cell.told.y == unlabelled
         for row in _called(_only(cell, neutral), CALLED, missed_share):
             yield {**row, "test_arm": unlabelled}
-        yield from _called(_only(cell, ~neutral), FOUND, accuracy_share)
+        yield from _called(_only(cell, ~neutral), "found_emotional", accuracy_share)
 
 
 def value_rows(

@@ -22,7 +22,7 @@ from interp.reporting.style import (
 from interp.reporting.transfers import CALLED, best_words
 
 CALLED_AT_LAYER = "called_at_layer"
-FOUND = "found_emotional"
+FOUND_EMOTIONAL = "found_emotional"
 """What column `metric` says of a share of texts called emotional at one layer, and of that of the
 fitted arm's emotional texts where each fold chose its layer.
 """
@@ -83,7 +83,7 @@ def _looks(rows: pd.DataFrame) -> dict[str, Look]:
 
 def _words(panel: Axes, table: pd.DataFrame, rows: pd.DataFrame, at: float, shape: Look) -> None:
     """The share of the same texts that the best text baseline calls emotional, if it is known."""
-    asked = {"metric": FOUND if _named(rows) == _OWN else CALLED, "control": ""}
+    asked = {"metric": FOUND_EMOTIONAL if _named(rows) == _OWN else CALLED, "control": ""}
     asked |= words_of(rows, "task", "train_arm", "test_arm")
     words = best_words(table, select(table, **asked)) if holds(table, **asked) else None
     if words is None:
