@@ -156,6 +156,19 @@ def test_a_value_that_was_left_out_stands_beside_its_ceiling_and_the_words():
     }  # fmt: skip
 
 
+def test_levels_of_the_hierarchy_stand_beside_dealt_answers_and_the_best_words():
+    (panel,) = draw("hierarchy_scores", TABLES["probe_predictions"]).axes
+    for text, values in (
+        ("probe", [0.9, 0.6, 0.5]),
+        ("its answers dealt anew", [0.5, 0.3, 0.5]),
+        ("best text baseline", [0.55] * 3),
+    ):
+        own = [one for one in panel.lines if one.get_label() == text]
+        assert [float(np.asarray(one.get_xdata())[0]) for one in own] == values
+    names = [one.get_text() for one in panel.get_yticklabels()]
+    assert names == ["valence", "family, the valence known", "emotion, the family known"]
+
+
 def test_persistence_shows_the_curve_beside_shuffled_labels_and_the_words():
     figure = draw("persistence_curve", TABLES["persistence"])
     drawn = {str(line.get_label()): line for line in figure.axes[0].lines}
@@ -458,6 +471,7 @@ def test_hostile_names_are_text(name):
     pooled = ("patching_map", "patching_curves", "rsa_curves", "axis_ratings", "site_similarity")
     pooled += ("adjacent_similarity", "silhouettes", "estimate_against_exact", "head_effects")
     pooled += ("confusion_by_distance",)  # its dots bear no names
+    pooled += ("hierarchy_scores",)  # its rows are the levels
     pooled += ("template_collapse",)
     if name not in pooled and "emotion" in table:  # transfer speaks of arms, a fixed list
         assert "<script>alert(1)</script>" in shown

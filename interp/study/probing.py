@@ -10,6 +10,7 @@ from interp.analysis.beside import beside_named
 from interp.analysis.confusions import confusion_rows, told_rows
 from interp.analysis.depths import later_rows
 from interp.analysis.graded_rows import graded_rows, prepare_graded
+from interp.analysis.hierarchy import hierarchy_rows
 from interp.analysis.questions import answer, cells, lexicons, reception, task_of
 from interp.analysis.refits import Sites
 from interp.analysis.site_probes import Sweep, Task
@@ -150,7 +151,9 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Sweep:
 def _predicted(
     swept: Sweep, task: Task, items: Sequence[Stimulus], probe: str
 ) -> Iterator[TableRow]:
-    """Rows of what was told of each text where every fold chose its place, and of confusions."""
+    """Rows of what was told of each text where every fold chose its place, of confusions, and of
+    how far it goes: the valence, the family, the emotion.
+    """
     if swept.told is None:
         return
     common = {"task": task.name, "method": probe, **swept.place}
@@ -159,6 +162,10 @@ def _predicted(
     if len(swept.told.classes) > 2:
         for row in confusion_rows(swept.told, seed=task.seed):
             yield {**common, **row}
+        for row in hierarchy_rows(swept.told, swept.texts):
+            words = row["control"]
+            no_place = {"site": "", "layer": np.nan, "position": "", "method": words}
+            yield {**common, **row, **(no_place if words else {})}
 
 
 def _sites(study: Study, items: Sequence[Stimulus], what: str) -> Sites:

@@ -129,6 +129,15 @@ def probe_predictions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
             rows.append(row(share, 0.0, **at, **far, metric="confusion"))
     near = {"reference": "ratings", "p": 0.02}
     rows.append(row(0.4, 0.2, **at, **near, emotion="", target="", metric="confused_near"))
+    for level, value, chance in (
+        ("valence", 0.9, 0.5),
+        ("family", 0.6, 0.3),
+        ("emotion", 0.5, 0.5),
+    ):
+        asked = {"metric": "level_accuracy", "level": level, "task": "categorisation"}
+        rows.append(row(value, 0.05, **at | asked, control="", chance=chance))
+        for name, reached in (("tfidf", 0.55), ("length", 0.4)):
+            rows.append(row(reached, 0.05, **asked, control=name, method=name, chance=chance))
     return table(rows)
 
 

@@ -26,6 +26,7 @@ from interp.reporting.finding import (
 )
 from interp.reporting.formatting import interval, p_value
 from interp.reporting.graded import graded_findings
+from interp.reporting.hierarchy import hierarchy_scores
 from interp.reporting.measure_curves import (
     compression_curves,
     depth_intervals,
@@ -262,6 +263,18 @@ SECTION = Section(
             ),
             table="probe_predictions",
             needs={"metric": "confused_near"},
+        ),
+        Drawing(
+            hierarchy_scores,
+            reading=(
+                "Each level is asked by itself, the one above being known: a probe that tells the "
+                "valence and no more lies right of the black mark at the first level and on it "
+                "below. The black mark is the share that the probe's own answers reach when they "
+                "change places among the texts of a branch. Levels have other numbers of answers "
+                "and of texts, so that two levels are not compared by eye."
+            ),
+            table="probe_predictions",
+            needs={"metric": "level_accuracy"},
         ),
     ),
     findings=findings,
