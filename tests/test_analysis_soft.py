@@ -3,16 +3,21 @@
 import numpy as np
 import pytest
 from scipy.special import softmax
+from scipy.stats import kstest
 from sklearn.linear_model import LogisticRegression
 
 from interp.analysis import baselines
 from interp.analysis.features import FoldFeatures
 from interp.analysis.folds import straddling
+from interp.analysis.graded_rows import place_ps
 from interp.analysis.many_logistic import fit_labellings, fit_shares
 from interp.analysis.probes import cross_validate, probe_named
 from interp.analysis.questions import lexicons
 from interp.analysis.soft import divergences, predict_shares, score_shares
-from interp.analysis.soft_rows import prepare_soft, soft_rows
+from interp.analysis.soft_rows import correlated_shares, prepare_soft, soft_rows
+from interp.analysis.targets import soft_of
+from interp.errors import DataError, UsageError
+from stimuli.battery import Stimulus
 
 N, K = 60, 3
 GROUPS = np.repeat(np.arange(N), 2)
@@ -92,6 +97,45 @@ def test_planted_shares_are_told_at_their_place_and_at_no_other() -> None:
     above = {row["target"]: row["ci_low"] for row in found if row["metric"] == "above_text"}
     assert set(above) == {"bag_of_words", "length"}
     assert min(above.values()) > 0.3
+
+
+def item(name: str, **shares: float) -> Stimulus:
+    return Stimulus(name, f"text {name}", "joy", "keyword_free", fields={"shares": shares})
+
+
+def test_the_fields_of_a_soft_label_add_up_and_what_is_none_is_refused_by_name() -> None:
+    names = ("shares.joy", "shares.fear")
+    bare = Stimulus("bare", "text", "joy", "keyword_free")
+    texts = [item("a", joy=3, fear=1), bare, item("b", joy=0, fear=2)]
+    found = soft_of(names, texts)
+    assert found.emotions == ("joy", "fear")
+    assert [one.id for one in found.items] == ["a", "b"]
+    np.testing.assert_allclose(found.shares, [[0.75, 0.25], [0.0, 1.0]])
+    np.testing.assert_allclose(found.only([1]).shares, [[0.0, 1.0]])
+    for wrong, message in (
+        (item("c", joy=1), "'c' has no 'shares.fear'"),
+        (item("c", joy=-1, fear=2), "'c' has -1 in 'shares.joy'"),
+        (item("c", joy=0, fear=0), "'c' has 0 in all of shares.joy, shares.fear"),
+    ):
+        with pytest.raises(DataError, match=message):
+            soft_of(names, [*texts, wrong])
+    with pytest.raises(UsageError, match="two fields or more"):
+        soft_of(names[:1], texts)
+    worded = [Stimulus(one, "t", "joy", "keyword_free", fields={"a": one, "b": 1}) for one in "xy"]
+    with pytest.raises(DataError, match="'a' holds words"):
+        soft_of(("a", "b"), worded)
+
+
+def test_p_is_uniform_where_shares_mean_nothing() -> None:
+    random, found = np.random.default_rng(6), []
+    groups = np.repeat(np.arange(20), 2)
+    for seed in range(60):
+        shares = random.dirichlet(np.ones(3), size=40)
+        task = prepare_soft("shares", shares, groups, n_perm=39, seed=seed)
+        x = random.normal(size=(20, 4))[groups] + random.normal(size=(40, 4))
+        (own,) = place_ps([correlated_shares(x, task)])
+        found.append(own["p"])
+    assert kstest(found, "uniform").pvalue > 0.01
 
 
 def test_words_that_tell_the_shares_stand_beside_the_probe() -> None:

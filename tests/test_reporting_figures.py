@@ -156,6 +156,15 @@ def test_a_value_that_was_left_out_stands_beside_its_ceiling_and_the_words():
     }  # fmt: skip
 
 
+def test_soft_labels_stand_beside_shuffled_shares_and_the_words():
+    (panel,) = draw("soft_curves", TABLES["probes"]).axes
+    drawn = {str(one.get_label()): one.get_ydata() for one in panel.lines}
+    np.testing.assert_allclose(drawn["resid_post"], 0.6 * (1 - np.exp(-np.arange(6.0))))
+    assert set(drawn["resid_post, shares shuffled"]) == {-0.03}
+    assert set(drawn["best text baseline, tfidf"]) == {0.2}
+    assert set(drawn["the mean shares 0"]) == {0.0}
+
+
 def test_levels_of_the_hierarchy_stand_beside_dealt_answers_and_the_best_words():
     (panel,) = draw("hierarchy_scores", TABLES["probe_predictions"]).axes
     for text, values in (

@@ -141,11 +141,15 @@ def _at_place(place: SiteRows, *, task: SoftTask) -> _Place:
     )
     drawn = task.kinds[task.drawn[1 : SHUFFLES + 1]]
     shuffled = shuffled_explained(prepare, told, drawn, folds=task.folds)
+    return _Place(where, told, shuffled, correlated_shares(x, task))
+
+
+def correlated_shares(x: Float[np.ndarray, "item feature"], task: SoftTask) -> Correlated:
+    """The correlations of a ridge probe with the shares at a place, the mean over the classes."""
     of_class = [
         correlated(x, one[task.drawn].astype(np.float32), task.folds) for one in task.kinds.T
     ]
-    mean = Correlated(*(np.mean(side, axis=0) for side in zip(*of_class, strict=True)))
-    return _Place(where, told, shuffled, mean)
+    return Correlated(*(np.mean(side, axis=0) for side in zip(*of_class, strict=True)))
 
 
 def _range(draws: Float[np.ndarray, " draw"], task: SoftTask) -> dict[str, Any]:

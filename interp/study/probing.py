@@ -14,6 +14,7 @@ from interp.analysis.hierarchy import hierarchy_rows
 from interp.analysis.questions import answer, cells, lexicons, reception, task_of
 from interp.analysis.refits import Sites
 from interp.analysis.site_probes import Sweep, Task
+from interp.analysis.soft_rows import prepare_soft, soft_rows
 from interp.analysis.spread import spread_by
 from interp.analysis.targets import FieldTarget, without_rare
 from interp.errors import StatisticsError
@@ -36,10 +37,10 @@ def probes(study: Study) -> TableRows:
 
     What the battery forbids (`interp.study.conditions`) is left out. Categorisation needs no twins:
     without any, it is asked of all texts that evoke an emotion. Then the fields of the texts that
-    the settings name (`targets`).
+    the settings name (`targets`), and their soft labels (`soft`).
     """
     probed(study)  # where there are none, that is told before anything is captured
-    return [*_emotions(study), *_fields(study)]
+    return [*_emotions(study), *_fields(study), *_soft(study)]
 
 
 def _emotions(study: Study) -> TableRows:
@@ -122,6 +123,31 @@ def _field(study: Study, target: FieldTarget) -> TableRows:
             probe=settings.graded_probe,
             lexicons=lexicons(),
         )
+
+
+def _soft(study: Study) -> TableRows:
+    """Rows of the soft labels; none, and a warning, where the scenarios are too few or alike."""
+    if study.soft is None:
+        return []
+    settings = study.settings
+    read = study.soft.only(
+        at for at, item in enumerate(study.soft.items) if item.id in study.row_of
+    )
+    groups = [item.group for item in read.items]
+    try:
+        task = prepare_soft(
+            "soft_labels", read.shares, groups, n_splits=settings.folds, seed=settings.seed
+        )
+        with spread_by(settings.analyse_by):
+            return soft_rows(
+                _sites(study, read.items, task.name),
+                task,
+                [item.text for item in read.items],
+                lexicons=lexicons(),
+            )
+    except StatisticsError as error:
+        warnings.warn(f"soft labels were not read: {error}", stacklevel=3)
+        return []
 
 
 def _task(study: Study, name: str, items: Sequence[Stimulus], labels: Sequence[str]) -> Task:

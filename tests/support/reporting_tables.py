@@ -109,6 +109,12 @@ def beside_probes() -> list[dict]:
         rows.append(row(-0.1, 0.05, **erased, metric="erased_change"))
         ranked = {**at, "task": "categorisation", "control": ""}
         rows.append(row(4.5 - 3 * grown, 0.3, **ranked, metric="right_rank"))
+        told = {**at, "task": "soft_labels", "metric": "kl_explained", "method": "soft_logistic"}
+        rows.append(row(0.6 * grown, 0.1, **told, control=""))
+        ends = {"draw_low": -0.08, "draw_high": 0.02}
+        rows.append(row(-0.03, np.nan, **told, control="shuffled", **ends))
+    words = {"task": "soft_labels", "position": "", "site": "", "metric": "kl_explained"}
+    rows.append(row(0.2, 0.1, **words, control="tfidf", method="tfidf"))
     words = {"task": "intensity", "position": "", "site": "", "metric": "pearson"}
     rows.append(row(0.3, 0.1, **words, control="length", method="length"))
     whole = {"position": "last", "site": SITES[0], "method": "logistic", "control": ""}

@@ -33,6 +33,7 @@ from interp.reporting.measure_curves import (
     erased_scores,
     graded_curves,
     right_rank_curves,
+    soft_curves,
 )
 from interp.reporting.probe_curves import probe_curves
 from interp.reporting.section import Drawing, Section
@@ -209,6 +210,15 @@ SECTION = Section(
                 "read, not that the numbers are right (r2 in the table says that)."
             ),
             needs={"metric": "pearson"},
+        ),
+        Drawing(
+            soft_curves,
+            reading=(
+                "0 is what the mean shares tell of every text, and 1 is every text's shares told "
+                "exactly; below 0 the probe is surer than it should be. The curve counts only as "
+                "far as it lies above the words and above the dotted line."
+            ),
+            needs={"metric": "kl_explained"},
         ),
         Drawing(
             compression_curves,
