@@ -40,7 +40,7 @@ refitted for each relabelling."""
 P_OF_CHOSEN = "refits of a ridge probe to relabelled values, each fold choosing its place anew"
 
 
-Drawn = Float[np.ndarray, "draw item"]
+DrawnNumbers = Float[np.ndarray, "draw item"]
 """A number of each item as it is (row 0), and under every relabelling."""
 
 
@@ -54,7 +54,7 @@ class GradedTask:
     values: Float[np.ndarray, " item"]
     groups: Labels
     folds: Folds
-    relabelled: Drawn
+    relabelled: DrawnNumbers
 
 
 def prepare_graded(
@@ -94,7 +94,9 @@ class Correlated(NamedTuple):
     inner: Float[np.ndarray, "fold draw"]
 
 
-def correlated(x: Float[np.ndarray, "item feature"], drawn: Drawn, folds: Folds) -> Correlated:
+def correlated(
+    x: Float[np.ndarray, "item feature"], drawn: DrawnNumbers, folds: Folds
+) -> Correlated:
     """The correlations of a ridge probe of the numbers `drawn` at a place whose rows are `x`."""
     read = partial(ridge_agreement, x, drawn)
     outer = np.array([read(fold.train, fold.test) for fold in folds])
@@ -112,7 +114,7 @@ def place_ps(places: Sequence[Correlated]) -> list[dict[str, float]]:
     ]
 
 
-class Choice(NamedTuple):
+class ChosenPlace(NamedTuple):
     """The place that each fold chose on its training scenarios, the one that most chose, what to
     write in rows of it, and the p of choosing anew under each relabelling.
     """
@@ -123,7 +125,9 @@ class Choice(NamedTuple):
     p: float
 
 
-def choose(places: Sequence[Correlated], where: Sequence[Mapping[str, Any]]) -> Choice:
+def choose_correlated(
+    places: Sequence[Correlated], where: Sequence[Mapping[str, Any]]
+) -> ChosenPlace:
     """The choice among places, whose columns are `where`; all folds have inner ones."""
     chosen = choose_places(np.array([place.inner for place in places]))
     assert chosen is not None
@@ -132,7 +136,7 @@ def choose(places: Sequence[Correlated], where: Sequence[Mapping[str, Any]]) -> 
     own = chosen[:, 0]
     most, times = Counter(own.tolist()).most_common(1)[0]
     columns = {**where[most], "control": "", "chosen_by": f"{times} of {len(own)} folds"}
-    return Choice(own, most, columns, Null(float(draws[0]), draws[1:]).p)
+    return ChosenPlace(own, most, columns, Null(float(draws[0]), draws[1:]).p)
 
 
 class _Place(NamedTuple):
@@ -194,7 +198,7 @@ def _nested(
     found: Sequence[_Place], task: GradedTask, words: Mapping[str, Graded], p_max_t: float
 ) -> list[dict[str, Any]]:
     """The rows of choosing a place by folds, and reading the number there."""
-    choice = choose([one.correlated for one in found], [one.where for one in found])
+    choice = choose_correlated([one.correlated for one in found], [one.where for one in found])
     number = fold_of(task.folds, len(task.values))
     told = np.stack([place.told.told for place in found])
     told = told[choice.own[number], np.arange(len(number))]

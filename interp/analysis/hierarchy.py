@@ -22,7 +22,7 @@ import stimuli
 from interp.analysis.predictions import Predictions, accuracy_share
 from interp.shares import Share, share_difference
 
-LEVELS = ("valence", "family", "emotion")
+_LEVELS = ("valence", "family", "emotion")
 
 
 class _Asked(NamedTuple):
@@ -62,7 +62,7 @@ def hierarchy_rows(told: Predictions, texts: Mapping[str, Predictions]) -> Itera
     leave scenarios out, wider by what folds share. No rows where the hierarchy lacks a class.
     """
     paths = _paths(told.classes)
-    for depth, level in enumerate(LEVELS if paths else ()):
+    for depth, level in enumerate(_LEVELS if paths else ()):
         own = _asked(told, paths, depth)
         if own is None:
             continue

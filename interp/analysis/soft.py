@@ -102,6 +102,7 @@ def explained_of(told: Soft) -> Statistic:
 def explained_share(told: Soft) -> Estimate:
     """`explained_of` all items. Its interval leaves scenarios out, wider by what folds share and
     again by `UNKNOWN_INFLATION`: how sure a probe is of itself varies with what it was fitted on.
+    On made data of 24 to 80 scenarios they held the mean in 92 to 100 of 100 sets: rather wide.
     """
     return jackknife(explained_of(told), told.groups, inflation=UNKNOWN_INFLATION * told.inflation)
 

@@ -15,7 +15,13 @@ from interp.analysis.controls import relabellings
 from interp.analysis.design import Design
 from interp.analysis.features import FoldFeatures, check_finite_rows
 from interp.analysis.folds import Folds, fold_of, graded_folds
-from interp.analysis.graded_rows import Correlated, choose, correlated, kind_names, place_ps
+from interp.analysis.graded_rows import (
+    Correlated,
+    choose_correlated,
+    correlated,
+    kind_names,
+    place_ps,
+)
 from interp.analysis.nested import ABOVE_TEXT
 from interp.analysis.probes import probe_named
 from interp.analysis.refits import SiteRows, Sites
@@ -42,7 +48,7 @@ penalty with the shares, the mean over the classes, refitted for each relabellin
 
 P_OF_CHOSEN_SHARES = f"{P_OF_SHARES}, each fold choosing its place anew"
 
-METHOD = "soft_logistic"
+_METHOD = "soft_logistic"
 """What rows of the probe say under `method`: there is one probe of soft labels."""
 
 
@@ -125,7 +131,7 @@ def soft_rows(
         for name, make in BASELINES.items()
     }
     rows += _nested(found, task, words, min(one["p_max_t"] for one in tested_places))
-    rows = [{"method": METHOD, **row} for row in rows]
+    rows = [{"method": _METHOD, **row} for row in rows]
     for name, told in words.items():
         named = {"site": "", "position": "", "control": name, "method": name}
         rows += [{**named, **row} for row in score_shares(told)]
@@ -162,7 +168,7 @@ def _nested(
     found: Sequence[_Place], task: SoftTask, words: Mapping[str, Soft], p_max_t: float
 ) -> list[dict[str, Any]]:
     """The rows of choosing a place by folds, and telling the shares there."""
-    choice = choose([one.correlated for one in found], [one.where for one in found])
+    choice = choose_correlated([one.correlated for one in found], [one.where for one in found])
     number = fold_of(task.folds, len(task.shares))
     told = np.stack([place.told.told for place in found])
     told = told[choice.own[number], np.arange(len(number))]

@@ -12,7 +12,7 @@ from interp.reporting.formatting import label
 from interp.reporting.select import (
     ERASED,
     MEMORISED,
-    SHUFFLED,
+    SHUFFLED_LABELS,
     best,
     column,
     groups,
@@ -72,7 +72,7 @@ def soft_curves(table: pd.DataFrame) -> Figure:
     figure, axes = _panels(rows)
     for panel, (_, own) in zip(axes, groups(rows, ["task", "position"]), strict=True):
         asked = {"metric": "kl_explained", "task": word(own, "task")}
-        drawn = select(table, **asked, position=word(own, "position"), control=SHUFFLED)
+        drawn = select(table, **asked, position=word(own, "position"), control=SHUFFLED_LABELS)
         _lines(panel, with_ranges(drawn), line=":", ending=", shares shuffled")
         _best_words(panel, text_baselines_of(select(table, **asked)))
         chance(panel, 0.0, "the mean shares 0")
