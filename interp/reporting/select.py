@@ -21,8 +21,12 @@ tables.
 ERASED, RANDOM_MODEL = "erased", "random_model"
 """What column `control` says where a nuisance was erased, and of a model with random weights."""
 
+SHUFFLED_LABELS = "shuffled"
+"""What column `control` says of labels that changed places among the scenarios."""
+
 NOT_BASELINES = (
-    "", *MEMORISED, "nuisance", ERASED, RANDOM_MODEL, "random", "unsteered", "random_source",
+    "", *MEMORISED, "nuisance", ERASED, RANDOM_MODEL, SHUFFLED_LABELS, "random", "unsteered",
+    "random_source",
 )  # fmt: skip
 """What column `control` says in a probe's table when the row is no text baseline."""
 
