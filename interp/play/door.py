@@ -45,7 +45,6 @@ GRADIO_ALONE = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_RUN_HISTORY": "False",
     "GRADIO_SSR_MODE": "False",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 """What Gradio is told by its environment before it is imported: it sends nothing, and keeps
 nothing.
