@@ -36,10 +36,10 @@ _ARMS = {
     "first": "first order",
     "second": "second order",
     "untold": "nothing told",
-    "memoryless": "this turn's affect alone",
-    "shuffled": "turns in another order",
-    "random": "random directions or numbers",
-    "reread": "same replies, read untold",
+    "memoryless": "this turn alone",
+    "shuffled": "turns reordered",
+    "random": "random states",
+    "reread": "replies read untold",
 }
 _SHOWN = ("first", "second", "untold")
 _PANELS = {
@@ -47,7 +47,7 @@ _PANELS = {
     "reading": "read in the stream",
     "heard": "heard in the replies",
 }
-_DOTS = {"follows": "slope of the shift on the state", "carried": "left behind (points of 9)"}
+_DOTS = {"follows": "slope of the shift on the state", "carried": "left behind (points)"}
 _FOLLOWS = {
     Verdict.FOUND: "The stream follows the state that it is told, more than a random one and more "
     "than the words of the replies carry",
@@ -60,7 +60,7 @@ _FOLLOWS = {
 }
 _CARRIES = {
     Verdict.FOUND: "Behind an adverse stretch the stream stays displaced in calm turns, more than "
-    "without a state and more than under each control",
+    "without a state and more than under the controls",
     Verdict.NOT_TOLD_APART: "Behind an adverse stretch the stream stays displaced in calm turns, "
     "more than without a state, but a control does as much",
     Verdict.NOT_FOUND: "That an adverse stretch leaves the stream displaced in calm turns, more "
@@ -100,7 +100,7 @@ def told_of_dynamics(table: pd.DataFrame) -> list[str]:
         f"{_measured(above)}; above the words {measured(words)})."
     ]
     carried = select(rows, metric="carried_above", target="untold")
-    control = least(select(rows, metric="carried_above", target=("memoryless", "random")))
+    control = least(select(rows, metric="carried_above", target=("memoryless", "random", "reread")))
     said.append(
         f"{_CARRIES[_decided(carried, control)]} (difference {_measured(carried)} points of "
         f"{TOLD_AXIS}; above {_ARMS[word(control, 'target')]} {measured(control)})."
@@ -169,7 +169,7 @@ def state_trajectories(table: pd.DataFrame) -> Figure:
         layer_ticks(panel)
         panel.set_title(title)
         panel.set_xlabel("turn")
-    axes[0].set_ylabel(f"{TOLD_AXIS} (points of 9, from the mean)")
+    axes[0].set_ylabel(f"{TOLD_AXIS} (points, of a scale of 9)")
     key(figure)
     explain(
         figure,
@@ -194,7 +194,7 @@ def adverse_stretch(table: pd.DataFrame) -> Figure:
         shown = [arm for arm in arms if holds(rows, metric=metric, arm=arm)]
         for down, arm in enumerate(shown):
             row = select(rows, metric=metric, arm=arm)
-            dots(panel, row, [down], look(0 if arm in _SHOWN[:2] else 1))
+            dots(panel, row, [down], look(arms.index(arm)), hollow=arm not in _SHOWN)
         panel.axvline(0.0, color=GREY, linestyle=(0, (5, 3)))
         names_down(panel, [_ARMS[arm] for arm in shown])
         panel.set_xlabel(title)
@@ -218,11 +218,11 @@ def _returns(panel: Axes, rows: pd.DataFrame) -> None:
             if holds(rows, metric="retained", arm=arm, target=target):
                 own = with_values(select(rows, metric="retained", arm=arm, target=target))
                 text = f"{_ARMS[arm]}, {'read' if target == 'reading' else 'told'}"
-                curve(panel, own, x="offset", look=look(2 * place + 2), text=text, line=line)
+                curve(panel, own, x="offset", look=look(place), text=text, line=line)
     panel.axhline(0.0, color=GREY, linestyle=(0, (5, 3)))
     layer_ticks(panel)
-    panel.set_xlabel("calm turns behind the last adverse one")
-    panel.set_ylabel("share of the shift that is left")
+    panel.set_xlabel("calm turns since")
+    panel.set_ylabel("share of the shift left")
 
 
 def _mark_adverse(panel: Axes, rows: pd.DataFrame) -> None:
