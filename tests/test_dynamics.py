@@ -162,7 +162,7 @@ def test_what_was_planted_is_found():
         assert row.value == pytest.approx(1.5, abs=0.1)
     assert value(found, "follows", arm=AT_RANDOM).value == pytest.approx(0, abs=0.1)
     assert value(found, "heard_follows", arm=FIRST).value == pytest.approx(0.75, abs=0.1)
-    assert value(found, "heard_follows", arm=FIRST).n == 10 * sum(STRETCHES) - 3
+    assert value(found, "heard_follows", arm=FIRST).n == 10
     peak = 2 * (1 - 0.8**6)
     left = 1.5 * peak * (0.8 + 0.8**2 + 0.8**3) / 3
     assert value(found, "carried", arm=FIRST).value == pytest.approx(left, abs=0.2)
@@ -222,6 +222,15 @@ def test_few_conversations_decide_nothing():
         assert "never below 0.125" in one
 
 
+def test_turns_without_affect_decide_nothing():
+    nothing = planted(gain=1.5)
+    quiet = replace(nothing, states={arm: 0 * x for arm, x in nothing.states.items()})
+    found = table(turn_rows(quiet))
+    assert value(found, "follows", arm=FIRST).n == 0
+    assert told_of_dynamics(found)[0].startswith("Whether the stream follows the state")
+    assert "retained" not in set(found.metric)
+
+
 def test_the_figures_show_the_arms_and_the_adverse_turns():
     found = table(turn_rows(planted(gain=1.5)))
     state, reading, _ = state_trajectories(found).axes
@@ -259,7 +268,7 @@ def test_what_is_told_and_read_is_what_hugging_face_holds(tiny_model, history):
     low, high = (directions_of(llama, Site("resid_post", layer), layer) for layer in (0, 1))
     texts = ("the old dog", "she went home and", "it was cold")
     affect = axes.affect(["sadness", "joy", NEUTRAL])[None]
-    plan = how(history=history, stretches=Stretches(1, 1, 1), scale=1.5)
+    plan = how(history=history, stretches=Stretches(1, 1, 1), scale=20.0)
     told, rows = converse(llama, scripts(*texts), affect, axes, low, high, JUDGE, plan)
     steps = np.stack([2.0 * one.vector for one in low.values()])
     along = axes.readers(np.stack([2.0 * one.vector for one in high.values()]))
@@ -269,7 +278,7 @@ def test_what_is_told_and_read_is_what_hugging_face_holds(tiny_model, history):
             prompt = " ".join([*said[len(said) - 2 * history :], text] if history else [text])
             (ids,) = llama.tokenize([prompt], open_turn=True)
             state = told.states[arm][0, turn]
-            vector = torch.from_numpy(1.5 * axes.weights(state) @ steps).float()
+            vector = torch.from_numpy(20.0 * axes.weights(state) @ steps).float()
             push = SteeredLlama(llama, vector, range(len(ids) - 1, 1000))
             whole = list(ids)
             for _ in range(3):
@@ -286,6 +295,8 @@ def test_what_is_told_and_read_is_what_hugging_face_holds(tiny_model, history):
             (row,) = (one for one in rows if (one["arm"], one["turn"]) == (arm, turn + 1))
             assert row["text"] == reply
             said += [text, reply.strip()]
+    replies = {arm: [one["text"] for one in rows if one["arm"] == arm] for arm in (FIRST, UNTOLD)}
+    assert replies[FIRST] != replies[UNTOLD]
     np.testing.assert_allclose(told.heard[FIRST], np.tile(axes.affect(["joy"]), (1, 3, 1)))
 
 

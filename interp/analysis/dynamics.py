@@ -6,8 +6,8 @@ moves, and that keeps some of what came before.
 s is the state, e the affect of a turn, both in points of the rating scale from what the emotions
 have on average. Without momentum this is of first order, s_t = retention s_(t-1) + (1 - retention)
 e_t: it comes near e and never passes it. With momentum it is of second order, a mass on a damped
-spring. With a = 1 - retention its modes are the roots of z^2 - (1 + momentum - a) z + momentum;
-where they are complex, (1 + momentum - a)^2 < 4 momentum, it passes what it comes to (overshoot).
+spring. Its modes are the roots of z^2 - (retention + momentum) z + momentum; where they are
+complex, (retention + momentum)^2 < 4 momentum, it passes what it comes to (overshoot).
 
 A state is told to a model as a mixture of emotions' directions: of all mixtures whose ratings add
 up to the state the shortest, in weights (least squares). It is read along the axis on which the

@@ -1,14 +1,14 @@
 """The rows of conversations that an outside state goes with: trajectories over turns, whether the
 model follows the state, and what an adverse stretch of turns leaves behind.
 
-The scenarios are conversations. All arms have the same turns of the user, except `SHUFFLED`:
+The scenarios are conversations. The user says the same in all arms, and the model is told:
 
-    first        the state of first order is told to the model
+    first        the state of first order
     second       that of second order
     memoryless   the affect of the turn alone
     shuffled     the state of first order that the same turns leave in another order
-    random       the first state along random directions, as long
-    untold       nothing is told: what the turns themselves do
+    random       the first state along random directions, as far; in words, random numbers
+    untold       nothing; in words, a state that stays in the middle: what the turns themselves do
     reread       what was written under `first`, read as if nothing were told: what the words carry
 
 A shift is a reading less that of `untold` in the same turn of the same conversation.
@@ -78,7 +78,7 @@ def turn_rows(found: TurnReadings) -> TableRows:
     state           the state at a `turn` (from 1), mean over conversations
     reading         what is read there, less the mean of `untold` over the calm turns before
     heard           the rating of the emotion that is heard in the reply
-    follows         the slope of the shift on the state that was told, over all turns
+    follows         the slope of the shift on the state that was told, over a conversation's turns
     heard_follows   the same of what is heard in the replies
     *_above         that of `first` less that of `target` (random, reread), on the same states
     carried         readings in the calm turns right behind the adverse ones less those before them,
@@ -188,14 +188,16 @@ def _mean(values: Float[np.ndarray, " conversation"]) -> TableRow:
 
 
 def _slope(shifts: _Turns, states: _Turns) -> TableRow:
-    """The slope through zero, over the turns in which there is a shift; n is that of these."""
+    """The slope through zero of each conversation, over the turns in which there is a shift, and
+    their mean; none where no state was told.
+    """
     there = np.isfinite(shifts)
-    conversations, _ = np.nonzero(there)
-    if not states[there].any():
-        return {**Estimate(np.nan, np.nan, np.nan, int(there.sum()))._asdict()}
-    products = np.where(there, shifts, 0.0) * states
-    found = ratio_interval(products[there], states[there] ** 2, conversations)
-    return {**found._asdict(), **_chance(products.sum(axis=1))}
+    squares = np.where(there, states**2, 0.0).sum(axis=1)
+    products = np.where(there, shifts * states, 0.0).sum(axis=1)
+    told = squares > 0
+    if not told.any():
+        return Estimate(np.nan, np.nan, np.nan, 0)._asdict()
+    return _mean(products[told] / squares[told])
 
 
 def _chance(differences: Float[np.ndarray, " conversation"]) -> TableRow:

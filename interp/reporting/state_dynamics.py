@@ -165,6 +165,7 @@ def state_trajectories(table: pd.DataFrame) -> Figure:
                 own = select(rows, metric=metric, arm=arm)
                 curve(panel, own, x="turn", look=shape, text=text, line=line)
         panel.axhline(0.0, color=GREY, linewidth=0.8)
+        panel.set_ylim(*_span(select(rows, metric=metric)))
         _mark_adverse(panel, rows)
         layer_ticks(panel)
         panel.set_title(title)
@@ -174,8 +175,9 @@ def state_trajectories(table: pd.DataFrame) -> Figure:
     explain(
         figure,
         title="A state over the turns of a conversation, and the model that is told it",
-        caption="Shaded: the adverse turns, the same in all arms but one. Zero of what is read: "
-        "the calm turns before, nothing told. Bands are 95 % intervals over conversations.",
+        caption="Shaded: the adverse turns. The user says the same in all arms. Zero of what is "
+        "read: the calm turns before, nothing told. Bands are 95 % intervals over conversations; "
+        "wide ones leave the panel.",
         rows=select(rows, metric="reading"),
         unit="conversations",
     )
@@ -196,6 +198,7 @@ def adverse_stretch(table: pd.DataFrame) -> Figure:
             row = select(rows, metric=metric, arm=arm)
             dots(panel, row, [down], look(arms.index(arm)), hollow=arm not in _SHOWN)
         panel.axvline(0.0, color=GREY, linestyle=(0, (5, 3)))
+        panel.set_xlim(*_span(select(rows, metric=metric)))
         names_down(panel, [_ARMS[arm] for arm in shown])
         panel.set_xlabel(title)
     _returns(axes[2], rows)
@@ -205,7 +208,8 @@ def adverse_stretch(table: pd.DataFrame) -> Figure:
         title="What an adverse stretch of turns does, and leaves",
         caption=f"{TOLD_AXIS.capitalize()}, towards the adverse side. Left behind: the first calm "
         "turns behind the adverse ones less those before. Right: shares of the last adverse turn. "
-        "Whiskers and bands are 95 % intervals over conversations; dashed: nothing.",
+        "Whiskers and bands are 95 % intervals over conversations; wide ones leave the panel. "
+        "Dashed: nothing.",
         rows=select(rows, metric="carried"),
         unit="conversations",
     )
@@ -220,9 +224,19 @@ def _returns(panel: Axes, rows: pd.DataFrame) -> None:
                 text = f"{_ARMS[arm]}, {'read' if target == 'reading' else 'told'}"
                 curve(panel, own, x="offset", look=look(place), text=text, line=line)
     panel.axhline(0.0, color=GREY, linestyle=(0, (5, 3)))
+    if holds(rows, metric="retained"):
+        panel.set_ylim(*_span(select(rows, metric="retained")))
     layer_ticks(panel)
     panel.set_xlabel("calm turns since")
     panel.set_ylabel("share of the shift left")
+
+
+def _span(rows: pd.DataFrame) -> tuple[float, float]:
+    """Room for the values and as much beside them: a wide interval leaves the panel."""
+    values = numbers(rows, "value")
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    room = 0.5 * (high - low) or 1.0
+    return low - room, high + room
 
 
 def _mark_adverse(panel: Axes, rows: pd.DataFrame) -> None:
