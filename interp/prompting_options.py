@@ -78,6 +78,14 @@ class FramingOptions:
         default=24,
         metadata=about("Tasks, at most. They come in pairs that share their answers.", least=4),
     )
+    scan_tokens: int = field(
+        default=8,
+        metadata=about(
+            "Last tokens of the tasks that are scanned at every layer, at most, beside places "
+            "along the framing; 0: no scan.",
+            least=0,
+        ),
+    )
     draws: int = field(
         default=999, metadata=about("Random orders of the stress levels, for p.", least=19)
     )
