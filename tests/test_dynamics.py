@@ -300,6 +300,40 @@ def test_what_is_told_and_read_is_what_hugging_face_holds(tiny_model, history):
     np.testing.assert_allclose(told.heard[FIRST], np.tile(axes.affect(["joy"]), (1, 3, 1)))
 
 
+@pytest.mark.filterwarnings("ignore:the vocabulary of")
+def test_in_words_the_mood_stands_before_what_the_user_says(chat_model, chat_tokenizer):
+    """Nothing is added; what was said before stands in turns, without its moods."""
+    axes = affect_axes(EMOTIONS, stimuli.ratings())
+    low, high = (directions_of(chat_model, Site("resid_post", layer), layer) for layer in (0, 1))
+    texts = ("the old dog", "she went home")
+    affect = axes.affect(["sadness", "joy"])[None]
+    plan = how(by=WORDS, history=3, stretches=Stretches(1, 1, 0))
+    told, rows = converse(chat_model, scripts(*texts), affect, axes, low, high, JUDGE, plan)
+    said = {(one["arm"], one["turn"]): one["text"].strip() for one in rows}
+    along = axes.readers(np.stack([2.0 * one.vector for one in high.values()]))
+    moods = ToldStates(axes, low, plan, n=1)
+    read = SteeredLlama(chat_model, torch.zeros(chat_model.dims.d_model), ())
+    for arm in (SECOND, UNTOLD):
+        (mood,) = moods.moods({arm: told.states[arm][:, 1], AT_RANDOM: affect[:, 1]})[arm]
+        asked = [
+            {"role": "user", "content": texts[0]},
+            {"role": "assistant", "content": said[arm, 1]},
+            {"role": "user", "content": mood + texts[1]},
+        ]
+        assert mood.startswith("(Your mood now, each from 1 to 9: valence ")
+        asked = [one for one in asked if one["content"]]
+        ids = chat_tokenizer.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]
+        whole = [*ids]
+        for _ in range(3):
+            logits, _ = read(whole)
+            whole.append(int(logits.argmax()))
+        new = [one for one in whole[len(ids) :] if one not in chat_model.end_tokens]
+        _, held = read(whole)
+        places = slice(len(ids) - 1, len(ids) - 1 + min(len(new) + 1, 3))
+        expected = (held[places] @ along.T).mean(axis=0)
+        np.testing.assert_allclose(told.readings[arm][0, 1], expected, atol=1e-4)
+
+
 def test_a_reader_below_is_refused(tiny_model):
     llama = tiny_model("llama")
     axes = affect_axes(EMOTIONS, stimuli.ratings())
@@ -400,4 +434,11 @@ def test_the_command_goes_along(tmp_path):
     assert set(replies[replies.turn.between(3, 4)].emotion) == {"fear"}
     assert set(replies.judge) == {"lexicon"}
     assert (out / "figures" / "state_trajectories.svg").exists()
+    heard = ("--affect", "judge", "--judge", "lexicon", "--conversations", 2, "--turns", "1,1,1")
+    other = (*asked[:4], "--out", tmp_path / "heard", "--layer", 2, "--max-new-tokens", 1)
+    code, told = outcome(*other, "--history", 0, *heard)
+    assert code == 0, told
+    assert told.startswith("Whether the stream follows the state that it is told cannot be said")
+    rows = read_table(tmp_path / "heard" / "tables" / "dynamics.csv")
+    assert (rows[rows.metric == "state"].value == 0).all()  # no word of these texts names a feeling
     assert (out / "figures" / "adverse_stretch.png").exists()

@@ -233,8 +233,8 @@ def _returns(panel: Axes, rows: pd.DataFrame) -> None:
 
 def _span(rows: pd.DataFrame) -> tuple[float, float]:
     """Room for the values and as much beside them: a wide interval leaves the panel."""
-    values = numbers(rows, "value")
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    values = [0.0, *numbers(rows, "value").dropna()]
+    low, high = min(values), max(values)
     room = 0.5 * (high - low) or 1.0
     return low - room, high + room
 
