@@ -15,9 +15,9 @@ import stimuli
 from interp.analysis.dynamics import AffectAxes, StateDynamics, affect_axes
 from interp.analysis.released import AT_RANDOM, REREAD
 from interp.analysis.turn_rows import (
-    FIRST,
+    FIRST_ORDER,
     MEMORYLESS,
-    SECOND,
+    SECOND_ORDER,
     SHUFFLED_TURNS,
     UNTOLD,
     Stretches,
@@ -26,7 +26,7 @@ from interp.analysis.turn_rows import (
 )
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.state_dynamics import converse
-from interp.evaluation.told_states import WORDS, TellingOfStates, ToldStates, states_of
+from interp.evaluation.told_states import BY_WORDS, TellingOfStates, ToldStates, states_of
 from interp.models.generation import Decoding
 from interp.reporting.state_dynamics import (
     adverse_stretch,
@@ -132,7 +132,7 @@ def planted(*, gain: float, words: float = 0.0, noise: float = 0.1, n: int = 10,
     affect = np.zeros((n, sum(STRETCHES), 1))
     affect[:, STRETCHES.before : STRETCHES.end] = -2.0
     states = states_of(affect, how())
-    told = states | {AT_RANDOM: 0 * affect, REREAD: words * states[FIRST]}
+    told = states | {AT_RANDOM: 0 * affect, REREAD: words * states[FIRST_ORDER]}
     read = {
         arm: 3 + affect + gain * x + noise * draw.normal(size=affect.shape)
         for arm, x in told.items()
@@ -142,7 +142,7 @@ def planted(*, gain: float, words: float = 0.0, noise: float = 0.1, n: int = 10,
         for arm, x in told.items()
         if arm != REREAD
     }
-    heard[FIRST][0, :3] = np.nan
+    heard[FIRST_ORDER][0, :3] = np.nan
     return TurnReadings(("valence",), STRETCHES, states, read, heard)
 
 
@@ -156,35 +156,35 @@ def value(found, metric, **columns):
 
 def test_what_was_planted_is_found():
     found = table(turn_rows(planted(gain=1.5)))
-    for arm in (FIRST, SECOND, MEMORYLESS, SHUFFLED_TURNS):
+    for arm in (FIRST_ORDER, SECOND_ORDER, MEMORYLESS, SHUFFLED_TURNS):
         row = value(found, "follows", arm=arm)
         assert row.ci_low < 1.5 < row.ci_high
         assert row.value == pytest.approx(1.5, abs=0.1)
     assert value(found, "follows", arm=AT_RANDOM).value == pytest.approx(0, abs=0.1)
-    assert value(found, "heard_follows", arm=FIRST).value == pytest.approx(0.75, abs=0.1)
-    assert value(found, "heard_follows", arm=FIRST).n == 10
+    assert value(found, "heard_follows", arm=FIRST_ORDER).value == pytest.approx(0.75, abs=0.1)
+    assert value(found, "heard_follows", arm=FIRST_ORDER).n == 10
     peak = 2 * (1 - 0.8**6)
     left = 1.5 * peak * (0.8 + 0.8**2 + 0.8**3) / 3
-    assert value(found, "carried", arm=FIRST).value == pytest.approx(left, abs=0.2)
+    assert value(found, "carried", arm=FIRST_ORDER).value == pytest.approx(left, abs=0.2)
     assert value(found, "carried_above", target=UNTOLD).value == pytest.approx(left, abs=0.2)
     for offset in range(6):
-        kept = value(found, "retained", arm=FIRST, target="reading", offset=offset)
+        kept = value(found, "retained", arm=FIRST_ORDER, target="reading", offset=offset)
         assert kept.value == pytest.approx(0.8**offset, abs=0.07)
-    assert value(found, "half_life", arm=FIRST, target="state").value == pytest.approx(
+    assert value(found, "half_life", arm=FIRST_ORDER, target="state").value == pytest.approx(
         np.log(0.5) / np.log(0.8), abs=0.05
     )
-    assert value(found, "half_life", arm=FIRST, target="reading").value == pytest.approx(
+    assert value(found, "half_life", arm=FIRST_ORDER, target="reading").value == pytest.approx(
         3.1, abs=0.5
     )
 
 
 def test_the_overshoot_is_that_of_the_second_order():
     found = table(turn_rows(planted(gain=1.5)))
-    state = found[(found.metric == "state") & (found.arm == SECOND)].set_index("turn").value
-    row = value(found, "overshoot", arm=SECOND)
+    state = found[(found.metric == "state") & (found.arm == SECOND_ORDER)].set_index("turn").value
+    row = value(found, "overshoot", arm=SECOND_ORDER)
     assert state[row.turn] == state.max() > 0.2
     assert row.value == pytest.approx(1.5 * state.max(), abs=0.2)
-    first = value(found, "overshoot", arm=FIRST)
+    first = value(found, "overshoot", arm=FIRST_ORDER)
     assert first.turn == row.turn
     assert first.value < 0.05
     assert value(found, "overshoot_above").ci_low > 0
@@ -226,7 +226,7 @@ def test_turns_without_affect_decide_nothing():
     nothing = planted(gain=1.5)
     quiet = replace(nothing, states={arm: 0 * x for arm, x in nothing.states.items()})
     found = table(turn_rows(quiet))
-    assert value(found, "follows", arm=FIRST).n == 0
+    assert value(found, "follows", arm=FIRST_ORDER).n == 0
     assert told_of_dynamics(found)[0].startswith("Whether the stream follows the state")
     assert "retained" not in set(found.metric)
 
@@ -272,7 +272,7 @@ def test_what_is_told_and_read_is_what_hugging_face_holds(tiny_model, history):
     told, rows = converse(llama, scripts(*texts), affect, axes, low, high, JUDGE, plan)
     steps = np.stack([2.0 * one.vector for one in low.values()])
     along = axes.readers(np.stack([2.0 * one.vector for one in high.values()]))
-    for arm in (FIRST, UNTOLD):
+    for arm in (FIRST_ORDER, UNTOLD):
         said = []
         for turn, text in enumerate(texts):
             prompt = " ".join([*said[len(said) - 2 * history :], text] if history else [text])
@@ -287,7 +287,7 @@ def test_what_is_told_and_read_is_what_hugging_face_holds(tiny_model, history):
             _, held = push(whole)
             expected = (held[len(ids) - 1 : len(ids) + 2] @ along.T).mean(axis=0)
             np.testing.assert_allclose(told.readings[arm][0, turn], expected, atol=1e-4)
-            if arm == FIRST:
+            if arm == FIRST_ORDER:
                 _, held = SteeredLlama(llama, vector, ())(whole)
                 expected = (held[len(ids) - 1 : len(ids) + 2] @ along.T).mean(axis=0)
                 np.testing.assert_allclose(told.readings[REREAD][0, turn], expected, atol=1e-4)
@@ -295,9 +295,11 @@ def test_what_is_told_and_read_is_what_hugging_face_holds(tiny_model, history):
             (row,) = (one for one in rows if (one["arm"], one["turn"]) == (arm, turn + 1))
             assert row["text"] == reply
             said += [text, reply.strip()]
-    replies = {arm: [one["text"] for one in rows if one["arm"] == arm] for arm in (FIRST, UNTOLD)}
-    assert replies[FIRST] != replies[UNTOLD]
-    np.testing.assert_allclose(told.heard[FIRST], np.tile(axes.affect(["joy"]), (1, 3, 1)))
+    replies = {
+        arm: [one["text"] for one in rows if one["arm"] == arm] for arm in (FIRST_ORDER, UNTOLD)
+    }
+    assert replies[FIRST_ORDER] != replies[UNTOLD]
+    np.testing.assert_allclose(told.heard[FIRST_ORDER], np.tile(axes.affect(["joy"]), (1, 3, 1)))
 
 
 @pytest.mark.filterwarnings("ignore:the vocabulary of")
@@ -307,13 +309,13 @@ def test_in_words_the_mood_stands_before_what_the_user_says(chat_model, chat_tok
     low, high = (directions_of(chat_model, Site("resid_post", layer), layer) for layer in (0, 1))
     texts = ("the old dog", "she went home")
     affect = axes.affect(["sadness", "joy"])[None]
-    plan = how(by=WORDS, history=3, stretches=Stretches(1, 1, 0))
+    plan = how(by=BY_WORDS, history=3, stretches=Stretches(1, 1, 0))
     told, rows = converse(chat_model, scripts(*texts), affect, axes, low, high, JUDGE, plan)
     said = {(one["arm"], one["turn"]): one["text"].strip() for one in rows}
     along = axes.readers(np.stack([2.0 * one.vector for one in high.values()]))
     moods = ToldStates(axes, low, plan, n=1)
     read = SteeredLlama(chat_model, torch.zeros(chat_model.dims.d_model), ())
-    for arm in (SECOND, UNTOLD):
+    for arm in (SECOND_ORDER, UNTOLD):
         (mood,) = moods.moods({arm: told.states[arm][:, 1], AT_RANDOM: affect[:, 1]})[arm]
         asked = [
             {"role": "user", "content": texts[0]},
@@ -355,13 +357,13 @@ def test_planted_holds_the_state_that_it_is_told():
     affect = affect_of(talks, axes, None)
     told, _ = converse(model, talks, affect, axes, low, high, JUDGE, plan)
     steps = np.stack([2.0 * one.vector for one in low.values()])
-    for arm in (FIRST, SECOND, MEMORYLESS):
+    for arm in (FIRST_ORDER, SECOND_ORDER, MEMORYLESS):
         expected = axes.weights(told.states[arm]) @ steps @ axes.readers(steps).T
         shift = told.readings[arm] - told.readings[UNTOLD]
         np.testing.assert_allclose(shift, expected, atol=0.05)
-    assert np.abs(told.readings[FIRST] - told.readings[UNTOLD]).max() > 0.5
+    assert np.abs(told.readings[FIRST_ORDER] - told.readings[UNTOLD]).max() > 0.5
     vectors = ToldStates(axes, low, plan, n=2).vectors(
-        {FIRST: told.states[FIRST][:, 3], AT_RANDOM: told.states[FIRST][:, 3]}
+        {FIRST_ORDER: told.states[FIRST_ORDER][:, 3], AT_RANDOM: told.states[FIRST_ORDER][:, 3]}
     )
     sizes = np.linalg.norm(vectors, axis=1)
     np.testing.assert_allclose(sizes[:2], sizes[2:])
@@ -371,15 +373,15 @@ def test_planted_holds_the_state_that_it_is_told():
 def test_a_state_in_words_is_a_sentence_of_its_numbers(tiny_model):
     axes = AffectAxes(("valence", "arousal"), EMOTIONS, np.zeros((5, 2)), np.array([5.0, 5.2]))
     low = directions_of(tiny_model("llama"), Site("resid_post", 0), 0)
-    told = ToldStates(axes, low, how(by=WORDS), n=1)
+    told = ToldStates(axes, low, how(by=BY_WORDS), n=1)
     state = np.array([[-1.5, 1.0]])
-    now = {FIRST: state, UNTOLD: 0 * state, AT_RANDOM: state}
+    now = {FIRST_ORDER: state, UNTOLD: 0 * state, AT_RANDOM: state}
     moods = told.moods(now)
-    assert moods[FIRST] == ["(Your mood now, each from 1 to 9: valence 3.5, arousal 6.2.) "]
+    assert moods[FIRST_ORDER] == ["(Your mood now, each from 1 to 9: valence 3.5, arousal 6.2.) "]
     assert moods[UNTOLD] == ["(Your mood now, each from 1 to 9: valence 5.0, arousal 5.2.) "]
     numbers = [float(one) for one in re.findall(r"\d\.\d", moods[AT_RANDOM][0])]
     assert np.linalg.norm(numbers - axes.middle) == pytest.approx(np.linalg.norm(state), abs=0.1)
-    assert moods[AT_RANDOM] != moods[FIRST]
+    assert moods[AT_RANDOM] != moods[FIRST_ORDER]
     assert not told.vectors(now).any()
 
 
@@ -427,7 +429,7 @@ def test_the_command_goes_along(tmp_path):
     assert code == 0, told
     assert "The stream follows the state that it is told, more than a random one" in told
     rows = read_table(out / "tables" / "dynamics.csv")
-    slope = value(rows[rows.axis == "valence"], "follows", arm=FIRST)
+    slope = value(rows[rows.axis == "valence"], "follows", arm=FIRST_ORDER)
     assert slope.value == pytest.approx(1, abs=0.2)
     replies = read_table(out / "tables" / "replies.csv")
     assert len(replies) == 6 * 5 * 7

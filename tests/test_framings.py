@@ -27,7 +27,7 @@ from interp.evaluation.framed_tasks import (
     framings,
     stress_statements,
 )
-from interp.evaluation.framed_tokens import PARTS, read_tokens
+from interp.evaluation.framed_tokens import PLACES_ALONG, read_tokens
 from interp.reporting.framing_claims import told_of_framings
 from interp.reporting.framings import (
     framing_axes,
@@ -335,8 +335,8 @@ def test_tokens_are_those_of_hugging_face(tiny_model):
     texts = [text for every in SAID.values() for text in every]
     sites = [Site("resid_post", layer) for layer in range(llama.dims.n_layers)]
     found = read_tokens(llama, texts, TINY, sites, most=8)
-    assert found.means.shape[1] == PARTS + 2  # "she went" has two tokens
-    assert read_tokens(llama, texts, TINY, sites, most=1).means.shape[1] == PARTS + 1
+    assert found.means.shape[1] == PLACES_ALONG + 2  # "she went" has two tokens
+    assert read_tokens(llama, texts, TINY, sites, most=1).means.shape[1] == PLACES_ALONG + 1
     hf = llama.plain().eval()
     for at in (0, 5):
         along, last = [], []
@@ -350,14 +350,14 @@ def test_tokens_are_those_of_hugging_face(tiny_model):
             with torch.no_grad():
                 out = hf(torch.tensor([ids]), output_hidden_states=True).hidden_states[2][0]
             n = len(ids) - first - len(task.text.split())
-            places = [first + int((part + 0.5) / PARTS * n) for part in range(PARTS)]
+            places = [first + int((part + 0.5) / PLACES_ALONG * n) for part in range(PLACES_ALONG)]
             along.append(out[places].numpy())
             last.append(out[-2:].numpy())
         read = found.means[1][:, at]
-        np.testing.assert_allclose(read[:PARTS], np.mean(along, axis=0), atol=1e-4)
-        np.testing.assert_allclose(read[PARTS:], np.mean(last, axis=0), atol=1e-4)
+        np.testing.assert_allclose(read[:PLACES_ALONG], np.mean(along, axis=0), atol=1e-4)
+        np.testing.assert_allclose(read[PLACES_ALONG:], np.mean(last, axis=0), atol=1e-4)
         norms = np.mean([(one**2).sum(axis=-1) for one in last], axis=0)
-        np.testing.assert_allclose(found.squares[1][PARTS:, at], norms, rtol=1e-4)
+        np.testing.assert_allclose(found.squares[1][PLACES_ALONG:, at], norms, rtol=1e-4)
     with pytest.raises(DataError, match="end in different tokens"):
         read_tokens(llama, ["now ! {task}", "{task} now !"], TINY, sites, most=2)
     with pytest.raises(DataError, match="no token before its task"):
@@ -371,9 +371,13 @@ def test_the_scan_is_drawn_by_layer_and_token(tiny_model):
     stress, _, above, _ = figure.axes
     assert [one.get_text() for one in stress.get_xticklabels()][-2:] == ["-1", "0"]
     cells = stress.images[0].get_array()
-    assert cells.shape == (llama.dims.n_layers, PARTS + 2)
+    assert cells.shape == (llama.dims.n_layers, PLACES_ALONG + 2)
     top = value(found, "scan", control="", offset=0.0, layer=llama.dims.n_layers - 1)
     assert cells[0, -1] == pytest.approx(top.value)
+    direction = given(np.eye(llama.dims.d_model)[0], Site("resid_post", 1))
+    shifts = table(framing_rows(llama, TINY, SAID, {"fear": direction}))
+    last = value(shifts, "shift_square", framing="pressure", layer=llama.dims.n_layers - 1)
+    assert top.value == pytest.approx(last.value, rel=1e-4)
     assert len(above.lines) == (found[found.metric == "scan_above"].ci_low > 0).sum()
 
 

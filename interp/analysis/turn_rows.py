@@ -27,7 +27,7 @@ from interp.chance import least_flip_p, sign_flip
 from interp.results import TableRow, TableRows
 from interp.stats import Estimate, mean_interval, ratio_interval
 
-FIRST, SECOND, MEMORYLESS, SHUFFLED_TURNS, UNTOLD = (
+FIRST_ORDER, SECOND_ORDER, MEMORYLESS, SHUFFLED_TURNS, UNTOLD = (
     "first", "second", "memoryless", "shuffled", "untold",
 )  # fmt: skip
 
@@ -120,7 +120,7 @@ class _OnAxis:
         untold = self.readings[UNTOLD]
         self.zero = untold[:, : self.stretches.before].mean(axis=1, keepdims=True)
         self.shifts = {arm: x - untold for arm, x in self.readings.items() if arm != UNTOLD}
-        stretch = self.states[FIRST][:, self.stretches.before : self.stretches.end]
+        stretch = self.states[FIRST_ORDER][:, self.stretches.before : self.stretches.end]
         self.adverse = float(np.sign(stretch.mean()))
 
     def trajectories(self) -> Iterator[TableRow]:
@@ -141,22 +141,22 @@ class _OnAxis:
         for metric, shifts in (("follows", self.shifts), ("heard_follows", heard)):
             for arm, shift in shifts.items():
                 if arm != UNTOLD:
-                    slope = _slope(shift, self.states.get(arm, self.states[FIRST]))
+                    slope = _slope(shift, self.states.get(arm, self.states[FIRST_ORDER]))
                     yield {"metric": metric, "arm": arm, **slope}
             for arm in (AT_RANDOM, REREAD):
                 if arm in shifts:
-                    above = _slope(shifts[FIRST] - shifts[arm], self.states[FIRST])
-                    yield {"metric": f"{metric}_above", "arm": FIRST, "target": arm, **above}
+                    above = _slope(shifts[FIRST_ORDER] - shifts[arm], self.states[FIRST_ORDER])
+                    yield {"metric": f"{metric}_above", "arm": FIRST_ORDER, "target": arm, **above}
 
     def carries(self) -> Iterator[TableRow]:
         carried = {arm: self._carried(x) for arm, x in self.readings.items()}
         for arm, values in carried.items():
             yield {"metric": "carried", "arm": arm, **_mean(values)}
         for arm in (UNTOLD, MEMORYLESS, SHUFFLED_TURNS, AT_RANDOM, REREAD):
-            above = _mean(carried[FIRST] - carried[arm])
-            yield {"metric": "carried_above", "arm": FIRST, "target": arm, **above}
-        more = _mean(carried[SECOND] - carried[FIRST])
-        yield {"metric": "carried_above", "arm": SECOND, "target": FIRST, **more}
+            above = _mean(carried[FIRST_ORDER] - carried[arm])
+            yield {"metric": "carried_above", "arm": FIRST_ORDER, "target": arm, **above}
+        more = _mean(carried[SECOND_ORDER] - carried[FIRST_ORDER])
+        yield {"metric": "carried_above", "arm": SECOND_ORDER, "target": FIRST_ORDER, **more}
 
     def _carried(self, readings: _Turns) -> Float[np.ndarray, " conversation"]:
         behind = readings[:, self.stretches.end :][:, :CARRIED_TURNS]
@@ -164,22 +164,29 @@ class _OnAxis:
         return self.adverse * (behind.mean(axis=1) - calm.mean(axis=1))
 
     def returns(self) -> Iterator[TableRow]:
-        for arm in (FIRST, SECOND):
+        for arm in (FIRST_ORDER, SECOND_ORDER):
             for target, by_arm in (("state", self.states), ("reading", self.shifts)):
                 values = by_arm[arm][:, self.stretches.end - 1 :]
                 for row in _retained(self.adverse * values):
                     yield {**row, "arm": arm, "target": target}
-        behind = -self.adverse * self.states[SECOND][:, self.stretches.end :].mean(axis=0)
+        behind = -self.adverse * self.states[SECOND_ORDER][:, self.stretches.end :].mean(axis=0)
         if behind.max() > 0:
             turn = self.stretches.end + int(behind.argmax())
             yield from self._overshoots(turn)
 
     def _overshoots(self, turn: int) -> Iterator[TableRow]:
-        beyond = {arm: -self.adverse * self.shifts[arm][:, turn] for arm in (FIRST, SECOND)}
+        beyond = {
+            arm: -self.adverse * self.shifts[arm][:, turn] for arm in (FIRST_ORDER, SECOND_ORDER)
+        }
         for arm, values in beyond.items():
             yield {"metric": "overshoot", "arm": arm, "turn": turn + 1, **_mean(values)}
-        above = _mean(beyond[SECOND] - beyond[FIRST])
-        told = {"metric": "overshoot_above", "arm": SECOND, "target": FIRST, "turn": turn + 1}
+        above = _mean(beyond[SECOND_ORDER] - beyond[FIRST_ORDER])
+        told = {
+            "metric": "overshoot_above",
+            "arm": SECOND_ORDER,
+            "target": FIRST_ORDER,
+            "turn": turn + 1,
+        }
         yield {**told, **above}
 
 

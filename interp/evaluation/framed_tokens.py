@@ -17,7 +17,7 @@ from interp.models import LanguageModel
 from interp.progress import track
 from interp.sites import Site
 
-PARTS = 6
+PLACES_ALONG = 6
 """Places along a framing that are read: the middles of so many equal parts."""
 
 
@@ -39,8 +39,8 @@ def read_tokens(
     *,
     most: int,
 ) -> TokenMeans:
-    """What the sites hold at `PARTS` places along each framing (a text with `{task}`), and at the
-    last tokens of the task that all framings share: `most` of them, or as many as every task has.
+    """What the sites hold at `PLACES_ALONG` places along each framing (a text with `{task}`), and
+    at the last tokens of the task that all framings share: `most`, or as many as every task has.
 
     Raises `DataError` where framings leave no token of a task as it is, or a text begins with the
     task; and as `encode_stimuli`.
@@ -71,7 +71,7 @@ def read_tokens(
                 x = kept.sites[site].double().cpu().numpy()
                 means[place][:, batch] += x.transpose(1, 0, 2) / len(tasks)
                 squares[place][:, batch] += (x**2).sum(axis=-1).T / len(tasks)
-    return TokenMeans(means, squares, PARTS)
+    return TokenMeans(means, squares, PLACES_ALONG)
 
 
 def _shared(rows: Sequence[Encoded]) -> int:
@@ -89,5 +89,5 @@ def _places(row: Encoded, shared: int, last: int) -> Int[np.ndarray, " token"]:
     length = row.end + 1 - shared - row.first
     if length < 1:
         raise DataError("a framing has no token before its task: begin it with a sentence.")
-    along = row.first + ((np.arange(PARTS) + 0.5) / PARTS * length).astype(np.int64)
+    along = row.first + ((np.arange(PLACES_ALONG) + 0.5) / PLACES_ALONG * length).astype(np.int64)
     return np.concatenate([along, np.arange(row.end - last + 1, row.end + 1)])

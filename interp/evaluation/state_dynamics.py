@@ -17,7 +17,7 @@ from torch import Tensor
 
 from interp.analysis.dynamics import AffectAxes
 from interp.analysis.released import AT_RANDOM, REREAD
-from interp.analysis.turn_rows import FIRST, UNTOLD, OfTurns, TurnReadings
+from interp.analysis.turn_rows import FIRST_ORDER, UNTOLD, OfTurns, TurnReadings
 from interp.causal.edits import Edit, Selected, add
 from interp.causal.forward import Encoded, batches, open_prompts, run_forward
 from interp.causal.generation import write_tokens
@@ -92,14 +92,14 @@ def _one_turn(
     talk: "_Talk", turn: int, told: ToldStates, now: StatesNow, place: _Place
 ) -> dict[str, Float[np.ndarray, "conversation axis"]]:
     """One turn of all conversations: what is read in each arm."""
-    now = {**now, AT_RANDOM: now[FIRST]}
+    now = {**now, AT_RANDOM: now[FIRST_ORDER]}
     moods = told.moods(now)
     prompts, added = talk.prompts(turn, moods), told.vectors(now)
     written, read = _write(talk.model, prompts, added, place, told)
     found = dict(zip(now, np.split(read, len(now)), strict=True))
     replies = dict(zip(now, _parts(written, len(now)), strict=True))
-    untold = talk.prompts(turn, {FIRST: moods[UNTOLD]})
-    found[REREAD] = _reread(talk.model, untold, replies[FIRST], place, told.how)
+    untold = talk.prompts(turn, {FIRST_ORDER: moods[UNTOLD]})
+    found[REREAD] = _reread(talk.model, untold, replies[FIRST_ORDER], place, told.how)
     talk.keep(replies)
     return found
 

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from interp.analysis.dynamics import AffectAxes, StateDynamics
 from interp.analysis.released import AT_RANDOM
 from interp.analysis.turn_rows import (
-    FIRST,
+    FIRST_ORDER,
     MEMORYLESS,
-    SECOND,
+    SECOND_ORDER,
     SHUFFLED_TURNS,
     UNTOLD,
     OfTurns,
@@ -23,7 +23,7 @@ from interp.causal.steps import random_like, step
 from interp.directions import Direction
 from interp.models.generation import Decoding
 
-STEERING, WORDS = "steering", "words"
+BY_STEERING, BY_WORDS = "steering", "words"
 """How a state is told."""
 
 MOOD = "(Your mood now, each from 1 to 9: {told}.) "
@@ -40,7 +40,7 @@ class TellingOfStates:
     second: StateDynamics
     decoding: Decoding
     stretches: Stretches
-    by: str = STEERING
+    by: str = BY_STEERING
     scale: float = 1.0
     unit: str = "dose"
     history: int = 2
@@ -54,8 +54,8 @@ def states_of(affect: OfTurns, how: TellingOfStates) -> dict[str, OfTurns]:
     orders = [draw.permutation(affect.shape[1]) for _ in affect]
     shuffled = np.stack([one[order] for one, order in zip(affect, orders, strict=True)])
     return {
-        FIRST: how.first.over(affect),
-        SECOND: how.second.over(affect),
+        FIRST_ORDER: how.first.over(affect),
+        SECOND_ORDER: how.second.over(affect),
         MEMORYLESS: affect,
         SHUFFLED_TURNS: how.first.over(shuffled),
         UNTOLD: np.zeros_like(affect),
@@ -88,7 +88,7 @@ class ToldStates:
         """What is added in each conversation of each arm: nothing, where states are told in
         words.
         """
-        if self.how.by == WORDS:
+        if self.how.by == BY_WORDS:
             n = sum(map(len, now.values()))
             return np.zeros((n, self.steps.shape[1]))
         return np.concatenate([self._vectors(arm, states) for arm, states in now.items()])
@@ -106,7 +106,7 @@ class ToldStates:
 
     def moods(self, now: StatesNow) -> dict[str, list[str]]:
         """The sentence of each conversation of each arm: none, where states are steered by."""
-        if self.how.by == STEERING:
+        if self.how.by == BY_STEERING:
             return {arm: [""] * len(states) for arm, states in now.items()}
         said = dict(now)
         said[AT_RANDOM] = np.einsum("ca,cab->cb", now[AT_RANDOM], self.turned)

@@ -31,6 +31,8 @@ _NAMES = {
 }
 _SCORES = {"accuracy": "accuracy", "margin": "margin (nats)"}
 _BY_TASK = "by_task"
+_FULL_AT = 0.95
+"""The share of a scan's cells whose values lie inside its colours."""
 
 
 @styled
@@ -78,7 +80,8 @@ def framing_scan(table: pd.DataFrame) -> Figure:
     }
     layers = sorted(set(numbers(scan, "layer")), reverse=True)
     figure, axes = facets(3, columns=3, height=0.16 * len(layers) + 1.8, width=11.0, share=False)
-    limit = max(float(rows["value"].abs().max()) for rows in parts.values()) or 1.0
+    sizes = np.concatenate([rows["value"].abs() for rows in parts.values()])
+    limit = float(np.quantile(sizes, _FULL_AT)) or 1.0
     for panel, (name, rows) in zip(axes, parts.items(), strict=True):
         tokens = rows.apply(_token, axis=1)
         order = list(dict.fromkeys(tokens))
@@ -86,7 +89,7 @@ def framing_scan(table: pd.DataFrame) -> Figure:
         cells = cells.rename(index=whole)
         heat(panel, cells, limit=limit, written=False)
         panel.set_title(name)
-        panel.set_xlabel("share of the framing read, then tokens from the last")
+        panel.set_xlabel("of the framing, then last tokens")
     _mark_sure(axes[2], parts["stress less the control"], layers)
     axes[0].set_ylabel("layer")
     colour_bar(figure, axes, "squared shift / squared norm")
@@ -95,7 +98,8 @@ def framing_scan(table: pd.DataFrame) -> Figure:
         title="Where stress moves the stream from calm, by layer and token",
         caption="Pressure, urgency, shame and threat, without what single wordings add. The last "
         "tokens are those of the task, the same words behind all framings. Dots: the 95 % interval "
-        "over wordings lies above 0 in that cell, taken alone.",
+        "over wordings lies above 0 in that cell, taken alone. Colours are full at the 95th "
+        "percentile of the cells: single tokens have a norm many times that of others.",
         rows=scan,
         unit="wordings",
     )

@@ -138,7 +138,7 @@ def _halves(rows: pd.DataFrame) -> list[str]:
             )
             found.append(
                 f"Behind the adverse turns, under the {_ARMS[arm]}, half of the shift is lost "
-                f"after {read} turns; half of the state itself after {state}."
+                f"{read}; half of the state itself {state}."
             )
     return found
 
@@ -146,8 +146,9 @@ def _halves(rows: pd.DataFrame) -> list[str]:
 def _half(row: pd.DataFrame) -> str:
     value = numeral(row, "value")
     if value != value:
-        return "more than all"
-    return interval(value, numeral(row, "half_low"), numeral(row, "half_high"))
+        return "in no turn that was read"
+    told = interval(value, numeral(row, "half_low"), numeral(row, "half_high"))
+    return f"after {told} turns"
 
 
 @styled
