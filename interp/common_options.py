@@ -82,4 +82,9 @@ ACROSS = about(
     "but one and tests them on that one. Unsaid, on none.",
     parse=split,
 )
+SOFT = about(
+    "Number fields of the texts, one per emotion, such as shares.joy,shares.fear: the soft label "
+    "of a text, which a probe tells, too. Unsaid, none.",
+    parse=split,
+)
 SEED = about("Seed of everything random.")

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import stimuli
 from interp.capture.options import Options
-from interp.common_options import ACROSS, MODEL, OPTIMAL_CIRCUITS, SEED, split, split_sites
+from interp.common_options import ACROSS, MODEL, OPTIMAL_CIRCUITS, SEED, SOFT, split, split_sites
 from interp.defaults import (
     ATTRIBUTE_WITH,
     CORES,
@@ -205,6 +205,7 @@ class StudyOptions:
             parse=split,
         ),
     )
+    soft: tuple[str, ...] = field(default=(), metadata=SOFT)
     across: tuple[str, ...] = field(default=(), metadata=ACROSS)
     graded_probe: str = field(
         default=GRADED_PROBE,

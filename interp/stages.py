@@ -71,6 +71,7 @@ STAGE_COMMANDS: Mapping[str, StageCommand] = {
             "probe",
             "beside",
             "targets",
+            "soft",
             "graded_probe",
             "control_model",
             "analyse_by",

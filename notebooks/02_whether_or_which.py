@@ -95,6 +95,9 @@ above.idxmax().where(above.any()).rename("first layer whose whole interval is ab
 # - **A baseline near the probe.** With `plutchik` or published batteries look at the grey bars
 #   first: a binary score of .98 at layer 0, before any attention has run, is what a bag of words
 #   would give.
+# - **Texts that only sound emotional.** "Whether" may be vividness, or emotion words without an
+#   emotion. `storyworld` has no such texts; `plutchik` and `plain` have, and `interp transfer`
+#   draws by layer how many of them are called emotional (`alarm_trajectory`).
 # - **Few scenarios.** Read `n` and the intervals. Two columns whose intervals overlap have no
 #   order.
 # - **Eight classes are harder to learn from the same texts.** A lower score for "which" may be a

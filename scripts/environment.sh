@@ -18,7 +18,8 @@ python_for_venv() {
 
 # install_interp EXTRAS [PACKAGE ...]: the packages come alone, without what they ask for.
 install_interp() {
-    local extras="$1" pip=".venv/bin/python -m pip install --quiet --constraint requirements.lock" stamp python
+    local extras="$1" stamp python
+    local pip=".venv/bin/python -m pip install --quiet --no-compile --constraint requirements.lock"
     shift
     stamp=".venv/installed-$(echo "$extras $* $(cat pyproject.toml requirements.lock)" | sha256sum | cut -c1-16)"
     [ -f "$stamp" ] && return
@@ -30,5 +31,7 @@ install_interp() {
     $pip torch || exit 5
     $pip --editable ".${extras:+[$extras]}" || exit 5
     [ $# -eq 0 ] || $pip --no-deps "$@" || exit 5
+    # Compiled on all cores, where pip has one. A file that cannot be is no module (a template).
+    .venv/bin/python -m compileall -qq -j 0 .venv/lib || true
     touch "$stamp"
 }

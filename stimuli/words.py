@@ -22,8 +22,9 @@ def lexicon(name: str) -> dict[str, Any]:
 
     emotions (emotion -> words), everyday_senses (those of them that often name no feeling), affect
     (words that carry affect without naming an emotion), negations and function_words (class ->
-    words), primaries (emotion -> valence, arousal, dominance, place on the wheel), schemes (scheme
-    -> map). Raises `UsageError` for any other name.
+    words), primaries (emotion -> valence, arousal, dominance, place on the wheel), hierarchy
+    (emotion -> its valence and family), schemes (scheme -> map). Raises `UsageError` for any other
+    name.
     """
     content = _read("lexicons", name)
     return {key: deepcopy(value) for key, value in content.items() if key != "about"}

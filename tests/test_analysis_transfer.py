@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from interp.analysis import baselines, transfer
 from interp.analysis.folds import straddling
@@ -153,6 +154,55 @@ def test_texts_that_only_lie_along_the_axis_raise_false_alarms(task: ArmTask) ->
     told = list(cautions(loud))
     assert len(told) == 2
     assert "calls texts of complex_neutral" in told[0].text
+
+
+def test_false_alarms_rise_where_the_texts_lie_along_the_axis_and_nowhere_else(
+    task: ArmTask,
+) -> None:
+    calm, loud = made(task, (0, 0)), made(task, (0, 0), seed=1)
+    loud[task.arms == "complex_neutral", 0] += 4
+    found = carried(task, [calm, loud, calm])
+    rows = found[found["metric"] == "called_at_layer"]
+    assert set(rows["train_arm"]) == {"keyword_rich", "keyword_free"}
+    for fit in task.fitted:
+        of_arm = rows[rows["train_arm"] == fit]
+        by_set = of_arm.pivot_table(index="layer", columns="test_arm", values="value")
+        assert set(by_set) == {fit, "neutral", "complex_neutral"}
+        assert by_set[fit].min() > 0.85
+        assert by_set["neutral"].max() < 0.2
+        assert by_set["complex_neutral"].loc[[0, 2]].max() < 0.2
+        assert by_set["complex_neutral"].loc[1] > 0.7
+        assert (of_arm["ci_high"] > of_arm["ci_low"]).all()
+        assert cell(found, fit, fit, metric="found_emotional")["value"] > 0.85
+
+
+def test_a_layer_calls_emotional_what_a_probe_fitted_by_hand_does(task: ArmTask) -> None:
+    x = made(task, (0, 0))
+    x[task.arms == "complex_neutral", 0] += 2
+    found = carried(task, [x], probe="lda")
+    called = np.zeros(len(task.y))
+    for fold in task.folds("keyword_free"):
+        mean, spread = x[fold.train].mean(axis=0), x[fold.train].std(axis=0)
+        z = (x - mean) / spread
+        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+        model.fit(z[fold.train], task.y[fold.train] == "affective")
+        called[fold.test] = model.predict(z[fold.test])
+    own = task.arms == "keyword_free"
+    for test, rows in (
+        ("complex_neutral", task.arms == "complex_neutral"),
+        ("neutral", own & (task.y == "neutral")),
+        ("keyword_free", own & (task.y == "affective")),
+    ):
+        told = cell(found, "keyword_free", test, metric="called_at_layer")
+        assert told["value"] == pytest.approx(called[rows].mean())
+        assert told["n"] == rows.sum()
+    assert 0.2 < called[task.arms == "complex_neutral"].mean() < 0.95  # neither none nor all
+
+
+def test_there_is_no_trajectory_of_false_alarms_without_texts_for_it() -> None:
+    task = prepare_arms("reception", rows_of())
+    found = carried(task, [made(task, (0, 0))], probe="lda")
+    assert "called_at_layer" not in set(found["metric"])
 
 
 def test_the_p_of_transfer_is_uniform_where_nothing_is_there() -> None:

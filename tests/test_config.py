@@ -50,6 +50,7 @@ OTHER = {
     "token_budget": 512, "shard_mb": 8, "shard_batches": 4, "attention": "eager",
     "executor": "processes:2", "reuse": ["old"], "preset": "quick", "folds": 4, "probe": "lda",
     "beside": "mdl,rank", "targets": ["intensity"], "across": ["domain"],
+    "soft": ["shares.joy", "shares.fear"],
     "graded_probe": "ordinal",
     "control_model": "random",
     "analyse_by": "processes:2", "direction": "lda", "pairs": 3, "ablate_with": "zero",
@@ -69,7 +70,7 @@ def test_every_setting_can_stand_in_a_file_and_means_the_same_there(tmp_path):
     asked = build_record(StudyOptions, OTHER | {
         "out": Path("runs/x"), "reuse": (Path("old"),), "emotions": ("joy", "fear"),
         "sites": ("resid_post@0-1", "z"), "positions": ("last",), "targets": ("intensity",),
-        "across": ("domain",),
+        "across": ("domain",), "soft": ("shares.joy", "shares.fear"),
         **PATCHED,
     })  # fmt: skip
     assert [name for name, one in flat(asked).items() if one == options[name].default] == []

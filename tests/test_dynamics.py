@@ -26,7 +26,7 @@ from interp.analysis.turn_rows import (
 )
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.state_dynamics import converse
-from interp.evaluation.told_states import BY_WORDS, TellingOfStates, ToldStates, states_of
+from interp.evaluation.told_states import TOLD_IN_WORDS, TellingOfStates, ToldStates, states_of
 from interp.models.generation import Decoding
 from interp.reporting.state_dynamics import (
     adverse_stretch,
@@ -309,7 +309,7 @@ def test_in_words_the_mood_stands_before_what_the_user_says(chat_model, chat_tok
     low, high = (directions_of(chat_model, Site("resid_post", layer), layer) for layer in (0, 1))
     texts = ("the old dog", "she went home")
     affect = axes.affect(["sadness", "joy"])[None]
-    plan = how(by=BY_WORDS, history=3, stretches=Stretches(1, 1, 0))
+    plan = how(by=TOLD_IN_WORDS, history=3, stretches=Stretches(1, 1, 0))
     told, rows = converse(chat_model, scripts(*texts), affect, axes, low, high, JUDGE, plan)
     said = {(one["arm"], one["turn"]): one["text"].strip() for one in rows}
     along = axes.readers(np.stack([2.0 * one.vector for one in high.values()]))
@@ -373,7 +373,7 @@ def test_planted_holds_the_state_that_it_is_told():
 def test_a_state_in_words_is_a_sentence_of_its_numbers(tiny_model):
     axes = AffectAxes(("valence", "arousal"), EMOTIONS, np.zeros((5, 2)), np.array([5.0, 5.2]))
     low = directions_of(tiny_model("llama"), Site("resid_post", 0), 0)
-    told = ToldStates(axes, low, how(by=BY_WORDS), n=1)
+    told = ToldStates(axes, low, how(by=TOLD_IN_WORDS), n=1)
     state = np.array([[-1.5, 1.0]])
     now = {FIRST_ORDER: state, UNTOLD: 0 * state, AT_RANDOM: state}
     moods = told.moods(now)

@@ -120,6 +120,25 @@ def test_transfer_figures_show_each_arm_beside_its_ceiling_and_the_words():
     np.testing.assert_allclose(ends, [0.1, 0.3, 0.5, 0.3])
 
 
+def test_false_alarms_by_layer_stand_beside_the_found_texts_the_twins_and_the_words():
+    figure = draw("alarm_trajectory", TABLES["transfer"])
+    assert [panel.get_title(loc="left") for panel in figure.axes] == [
+        "fitted on keyword_rich", "fitted on keyword_free",
+    ]  # fmt: skip
+    for panel in figure.axes:
+        drawn = {str(one.get_label()): one for one in panel.lines}
+        for text, values in (
+            ("emotional texts of that arm", [0.9] * 6),
+            ("their neutral twins", [0.1] * 6),
+            ("complex_neutral", [0.1, 0.18, 0.26, 0.34, 0.42, 0.5]),
+        ):
+            np.testing.assert_allclose(drawn[text].get_ydata(), values)
+        assert set(drawn["a coin 0.5"].get_ydata()) == {0.5}
+        hollow = [one for one in panel.lines if len(np.atleast_1d(one.get_xdata())) == 1]
+        assert [float(np.asarray(one.get_ydata())[0]) for one in hollow] == [0.7, 0.3, 0.3]
+        assert len({one.get_marker() for one in hollow}) == 3
+
+
 def test_a_value_that_was_left_out_stands_beside_its_ceiling_and_the_words():
     figure = draw("transfer_across", TABLES["transfer"])
     panel = figure.axes[0]
@@ -135,6 +154,28 @@ def test_a_value_that_was_left_out_stands_beside_its_ceiling_and_the_words():
     assert {each.get_title(loc="left") for each in figure.axes} == {
         "reception, domain left out", "categorisation, domain left out",
     }  # fmt: skip
+
+
+def test_soft_labels_stand_beside_shuffled_shares_and_the_words():
+    (panel,) = draw("soft_curves", TABLES["probes"]).axes
+    drawn = {str(one.get_label()): one.get_ydata() for one in panel.lines}
+    np.testing.assert_allclose(drawn["resid_post"], 0.6 * (1 - np.exp(-np.arange(6.0))))
+    assert set(drawn["resid_post, shares shuffled"]) == {-0.03}
+    assert set(drawn["best text baseline, tfidf"]) == {0.2}
+    assert set(drawn["the mean shares 0"]) == {0.0}
+
+
+def test_levels_of_the_hierarchy_stand_beside_dealt_answers_and_the_best_words():
+    (panel,) = draw("hierarchy_scores", TABLES["probe_predictions"]).axes
+    for text, values in (
+        ("probe", [0.9, 0.6, 0.5]),
+        ("its answers dealt anew", [0.5, 0.3, 0.5]),
+        ("best text baseline", [0.55] * 3),
+    ):
+        own = [one for one in panel.lines if one.get_label() == text]
+        assert [float(np.asarray(one.get_xdata())[0]) for one in own] == values
+    names = [one.get_text() for one in panel.get_yticklabels()]
+    assert names == ["valence", "family, the valence known", "emotion, the family known"]
 
 
 def test_persistence_shows_the_curve_beside_shuffled_labels_and_the_words():
@@ -439,6 +480,7 @@ def test_hostile_names_are_text(name):
     pooled = ("patching_map", "patching_curves", "rsa_curves", "axis_ratings", "site_similarity")
     pooled += ("adjacent_similarity", "silhouettes", "estimate_against_exact", "head_effects")
     pooled += ("confusion_by_distance",)  # its dots bear no names
+    pooled += ("hierarchy_scores",)  # its rows are the levels
     pooled += ("template_collapse",)
     if name not in pooled and "emotion" in table:  # transfer speaks of arms, a fixed list
         assert "<script>alert(1)</script>" in shown

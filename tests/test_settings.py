@@ -142,7 +142,7 @@ def test_the_identity_is_the_flat_list_of_before_and_what_came_later(tmp_path):
     later = {"probe", "direction", "ablate_with", "judge", "shard_batches", "attention"}
     later |= {"pairs", "attribute_with", "steps", "optimal_circuits", "dtype_error"}
     later |= {"patch_modes", "patch_positions", "patch_controls", "patch_metrics"}
-    later |= {"beside", "targets", "graded_probe", "control_model", "across"}
+    later |= {"beside", "targets", "graded_probe", "control_model", "across", "soft"}
     assert identity.keys() == OLDER.keys() | later
     assert set(flat(asked(tmp_path))) == identity.keys() | set(ASIDE)
     assert {**identity, **study.Settings.usual()} == identity  # a default study

@@ -148,6 +148,17 @@ def test_closed_class_words_negations_and_emotion_words_do_not_overlap() -> None
     assert set(stimuli.lexicon("everyday_senses")["words"]) <= emotional
 
 
+def test_the_hierarchy_places_every_primary_on_the_side_that_people_rate_it() -> None:
+    known = stimuli.lexicon("hierarchy")
+    assert set(known) == {*WHEEL, "happiness"}
+    assert known["happiness"] == known[stimuli.scheme("six")["happiness"]]
+    for emotion, rating in stimuli.ratings().items():
+        side = "pleasant" if rating["valence"] > 5 else "unpleasant"
+        assert known[emotion]["valence"] == side
+    families = {(row["family"], row["valence"]) for row in known.values()}
+    assert len(families) == len({family for family, _ in families})  # a family has one valence
+
+
 def test_every_list_and_every_family_of_prompts_can_be_read_by_name() -> None:
     assert {"emotions", "affect", "negations", "function_words", "primaries", "schemes"} <= set(
         stimuli.lexicon_names()

@@ -3,11 +3,14 @@ weights; and what it refuses before a model is loaded.
 """
 
 import warnings
+from dataclasses import replace
 
 import pytest
 
 import interp
+import stimuli
 from interp import study
+from interp.analysis import baselines, site_probes
 from interp.errors import DataError, UsageError
 from interp.models.loading.random_weights import random_twin
 from interp.records import read_record
@@ -68,6 +71,33 @@ def test_the_figures_of_what_was_asked_are_drawn(probes):
         assert interp.draw(name, probes).axes
     told = [line.get_label() for line in interp.draw("probe_curves", probes).axes[0].lines]
     assert "resid_post, random weights" in told
+
+
+def test_soft_labels_are_read_where_the_circuit_has_written_them(tmp_path, monkeypatch):
+    """Readers who hear the planted emotion in two thirds, and the other one in the rest."""
+    monkeypatch.setattr(site_probes, "REFITS", 9)
+    for name in set(baselines.BASELINES) - {"bag_of_words", "length"}:
+        monkeypatch.delitem(baselines.BASELINES, name)
+    battery = interp.battery("planted", emotions=["joy", "fear"])
+    items = tuple(
+        replace(
+            item, fields={"shares": {one: 1 + (item.emotion == one) for one in ("joy", "fear")}}
+        )
+        for item in battery
+    )
+    path = stimuli.save(replace(battery, items=items), tmp_path / "soft.jsonl")
+    asked = {**ASKED, "stimuli": str(path), "out": tmp_path / "run", "sites": ("resid_post@0,2",)}
+    asked["positions"] = ("last",)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        interp.run(**asked, soft=("shares.joy", "shares.fear"), stages=["probes"])
+    rows = read_table(tmp_path / "run" / "tables" / "probes.csv")
+    soft = rows[(rows.task == "soft_labels") & (rows.metric == "kl_explained")]
+    own = soft[soft.control == ""].set_index("layer").value
+    assert own[2] > 0.8 > 0.2 > own[0]
+    assert soft[soft.control == "bag_of_words"].value.max() < 0.3
+    assert soft[soft.control == "shuffled"].value.max() < 0.1
+    assert interp.draw("soft_curves", rows).axes
 
 
 def test_a_twin_is_the_same_each_time_and_has_other_weights():

@@ -9,7 +9,9 @@ import pytest
 import stimuli
 from interp import study
 from interp.analysis import across, baselines
+from interp.analysis import transfer as carrying
 from interp.errors import InterpError, StatisticsError
+from interp.reporting.figures import draw
 from interp.results import read_table
 from interp.study.arms import arms_of
 from interp.study.folder import Study
@@ -22,7 +24,7 @@ EMOTIONS = ("joy", "fear")
 
 @pytest.fixture(scope="module")
 def battery() -> Battery:
-    """Two emotions of the planted battery, and texts that only sound emotional."""
+    """Two emotions of the planted battery."""
     planted = stimuli.load("planted")
     items = [item for item in planted if item.emotion in EMOTIONS or item.pair in _pairs(planted)]
     return replace(planted, items=tuple(items))
@@ -52,6 +54,28 @@ def test_what_is_planted_is_carried_between_the_arms(battery, tmp_path):
     assert probe["value"].min() == 1.0
     assert across[across["control"] == "bag_of_words"]["value"].max() < 0.7
     assert {one["verdict"] for one in told["findings"]} == {"found"}
+
+
+def test_a_layer_that_reads_the_circuit_calls_no_plain_scene_emotional(
+    battery, tmp_path, monkeypatch
+):
+    """Scenes of other emotions' neutral twins, as texts that only sound emotional."""
+    monkeypatch.setattr(carrying, "CARRIED_REFITS", 9)
+    monkeypatch.setattr(baselines, "BASELINES", {"length": baselines.BASELINES["length"]})
+    kept = _pairs(battery)
+    scenes = [i for i in stimuli.load("planted") if i.emotion == "neutral" and i.pair not in kept]
+    plain = [
+        replace(i, id=f"c{i.id}", group=f"c{i.group}", pair=None, arm="complex_neutral")
+        for i in scenes[:20]
+    ]
+    conduct(replace(battery, items=(*battery, *plain)), tmp_path / "run", stages=["transfer"])
+    rows = read_table(tmp_path / "run" / "tables" / "transfer.csv")
+    called = rows[(rows["metric"] == "called_at_layer") & (rows["train_arm"] == "keyword_free")]
+    by_set = called.pivot_table(index="depth", columns="test_arm", values="value")
+    assert by_set["keyword_free"].iloc[-1] == 1.0
+    assert by_set[["neutral", "complex_neutral"]].iloc[-1].max() == 0.0
+    assert (called[called["test_arm"] == "complex_neutral"]["n"] == len(plain)).all()
+    draw("alarm_trajectory", rows)
 
 
 def test_an_arm_that_is_missing_is_told(battery, tmp_path):

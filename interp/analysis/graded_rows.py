@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from interp.analysis.baselines import BASELINES, Lexicons
-from interp.analysis.controls import Null, ridge_agreement
+from interp.analysis.controls import Null, relabellings, ridge_agreement
 from interp.analysis.design import Design
 from interp.analysis.features import FoldFeatures, check_finite_rows
 from interp.analysis.folds import Folds, fold_of, graded_folds
@@ -40,6 +40,10 @@ refitted for each relabelling."""
 P_OF_CHOSEN = "refits of a ridge probe to relabelled values, each fold choosing its place anew"
 
 
+DrawnNumbers = Float[np.ndarray, "draw item"]
+"""A number of each item as it is (row 0), and under every relabelling."""
+
+
 @dataclass(frozen=True, slots=True)
 class GradedTask:
     """A number to be read of every item, with the folds and the relabellings that all sites
@@ -50,7 +54,7 @@ class GradedTask:
     values: Float[np.ndarray, " item"]
     groups: Labels
     folds: Folds
-    relabelled: Float[np.ndarray, "draw item"]
+    relabelled: DrawnNumbers
 
 
 def prepare_graded(
@@ -70,22 +74,77 @@ def prepare_graded(
     numbers, scenario = np.asarray(values, dtype=np.float64), numbered(groups)
     folds = graded_folds(numbers, scenario, n_splits=n_splits, seed=seed)
     kinds, code = np.unique(numbers, return_inverse=True)
-    wide = len(str(len(kinds)))
-    design = Design.infer([f"{one:0{wide}d}" for one in code.tolist()], scenario)
-    drawn = design.relabel(n_perm=n_perm, seed=seed, folds=fold_of(folds, len(numbers)))
-    relabelled = np.concatenate([numbers[None], kinds[drawn]]).astype(np.float32)
-    return GradedTask(name, numbers, scenario, folds, relabelled)
+    design = Design.infer(kind_names(code), scenario)
+    drawn = relabellings(design, folds=folds, n_perm=n_perm, seed=seed)
+    return GradedTask(name, numbers, scenario, folds, kinds[drawn].astype(np.float32))
+
+
+def kind_names(kind: Int[np.ndarray, " item"]) -> list[str]:
+    """Names of the kinds whose order is that of their numbers."""
+    wide = len(str(int(kind.max())))
+    return [f"{one:0{wide}d}" for one in kind.tolist()]
+
+
+class Correlated(NamedTuple):
+    """The correlations of a ridge probe at one place under every relabelling (the first is the
+    truth), of the outer folds and of what is inside them.
+    """
+
+    outer: Float[np.ndarray, "fold draw"]
+    inner: Float[np.ndarray, "fold draw"]
+
+
+def correlated(
+    x: Float[np.ndarray, "item feature"], drawn: DrawnNumbers, folds: Folds
+) -> Correlated:
+    """The correlations of a ridge probe of the numbers `drawn` at a place whose rows are `x`."""
+    read = partial(ridge_agreement, x, drawn)
+    outer = np.array([read(fold.train, fold.test) for fold in folds])
+    inner = np.array([np.mean([read(*rows) for rows in fold.inner], axis=0) for fold in folds])
+    return Correlated(outer, inner)
+
+
+def place_ps(places: Sequence[Correlated]) -> list[dict[str, float]]:
+    """The p of each place, corrected over all of them."""
+    nulls = [Null(float(one.outer[:, 0].mean()), one.outer[:, 1:].mean(axis=0)) for one in places]
+    family, over_sites = family_wise(nulls), benjamini_hochberg(np.array([one.p for one in nulls]))
+    return [
+        {"p": null.p, "p_corrected": float(corrected), "p_max_t": float(largest)}
+        for null, largest, corrected in zip(nulls, family, over_sites, strict=True)
+    ]
+
+
+class ChosenPlace(NamedTuple):
+    """The place that each fold chose on its training scenarios, the one that most chose, what to
+    write in rows of it, and the p of choosing anew under each relabelling.
+    """
+
+    own: Int[np.ndarray, " fold"]
+    most: int
+    columns: dict[str, Any]
+    p: float
+
+
+def choose_correlated(
+    places: Sequence[Correlated], where: Sequence[Mapping[str, Any]]
+) -> ChosenPlace:
+    """The choice among places, whose columns are `where`; all folds have inner ones."""
+    chosen = choose_places(np.array([place.inner for place in places]))
+    assert chosen is not None
+    outer = np.array([place.outer for place in places])
+    draws = np.take_along_axis(outer, chosen[None], axis=0)[0].mean(axis=0)
+    own = chosen[:, 0]
+    most, times = Counter(own.tolist()).most_common(1)[0]
+    columns = {**where[most], "control": "", "chosen_by": f"{times} of {len(own)} folds"}
+    return ChosenPlace(own, most, columns, Null(float(draws[0]), draws[1:]).p)
 
 
 class _Place(NamedTuple):
-    """One place: what to write in its rows, what was told there, and the correlations of the ridge
-    probe under every relabelling, of the outer folds and of what is inside them.
-    """
+    """One place: what to write in its rows, what was told there, and how it correlates."""
 
     where: Mapping[str, Any]
     told: Graded
-    outer: Float[np.ndarray, "fold draw"]
-    inner: Float[np.ndarray, "fold draw"]
+    correlated: Correlated
 
 
 def graded_rows(
@@ -100,13 +159,11 @@ def graded_rows(
     be). Raises as `predict_numbers`.
     """
     found = list(share_out(partial(_at_place, task=task, probe=probe), sites()))
-    nulls = [Null(float(one.outer[:, 0].mean()), one.outer[:, 1:].mean(axis=0)) for one in found]
-    family, over_sites = family_wise(nulls), benjamini_hochberg(np.array([one.p for one in nulls]))
+    tested_places = place_ps([one.correlated for one in found])
     rows: list[dict[str, Any]] = []
-    for place, null, largest, corrected in zip(found, nulls, family, over_sites, strict=True):
-        p = {"p": null.p, "p_of": P_OF_NUMBERS, "p_corrected": float(corrected), "p_max_t": largest}
+    for place, p in zip(found, tested_places, strict=True):
         for row in score_numbers(place.told):
-            tested = p if row["metric"] == "pearson" else {}
+            tested = {**p, "p_of": P_OF_NUMBERS} if row["metric"] == "pearson" else {}
             rows.append({**place.where, "control": "", "target": "", **row, **tested})
     words = {
         name: predict_numbers(
@@ -114,7 +171,7 @@ def graded_rows(
         )
         for name, make in BASELINES.items()
     }
-    rows += _nested(found, task, words, float(min(family)))
+    rows += _nested(found, task, words, min(one["p_max_t"] for one in tested_places))
     rows = [{"method": probe, **row, "task": task.name} for row in rows]
     empty = {"site": "", "position": "", "target": ""}
     for name, told in words.items():
@@ -134,35 +191,23 @@ def _at_place(place: SiteRows, *, task: GradedTask, probe: str) -> _Place:
         folds=task.folds,
         probe=probe,
     )
-    read = partial(ridge_agreement, x, task.relabelled)
-    outer = np.array([read(fold.train, fold.test) for fold in task.folds])
-    inner = np.array([np.mean([read(*rows) for rows in fold.inner], axis=0) for fold in task.folds])
-    return _Place(where, told, outer, inner)
+    return _Place(where, told, correlated(x, task.relabelled, task.folds))
 
 
 def _nested(
     found: Sequence[_Place], task: GradedTask, words: Mapping[str, Graded], p_max_t: float
 ) -> list[dict[str, Any]]:
     """The rows of choosing a place by folds, and reading the number there."""
-    chosen = choose_places(np.array([place.inner for place in found]))
-    assert chosen is not None  # graded folds have inner ones
-    outer = np.array([place.outer for place in found])
-    draws = np.take_along_axis(outer, chosen[None], axis=0)[0].mean(axis=0)
-    null = Null(float(draws[0]), draws[1:])
-    own, number = chosen[:, 0], fold_of(task.folds, len(task.values))
-    most, times = Counter(own.tolist()).most_common(1)[0]
-    told = np.stack([place.told.told for place in found])[own[number], np.arange(len(number))]
-    joined = replace(found[most].told, told=told)
-    common = {
-        **found[most].where,
-        "control": "",
-        "chosen_by": f"{times} of {len(own)} folds",
-    }
+    choice = choose_correlated([one.correlated for one in found], [one.where for one in found])
+    number = fold_of(task.folds, len(task.values))
+    told = np.stack([place.told.told for place in found])
+    told = told[choice.own[number], np.arange(len(number))]
+    joined = replace(found[choice.most].told, told=told)
     least = 1 / len(np.unique(task.relabelled, axis=0))
-    p = {"p": null.p, "p_of": P_OF_CHOSEN, "p_max_t": p_max_t, "least_p": least}
+    p = {"p": choice.p, "p_of": P_OF_CHOSEN, "p_max_t": p_max_t, "least_p": least}
     value = correlation_estimate(pearson_of(joined), joined)
-    rows = [{**common, "metric": NESTED_PEARSON, "target": "", **value._asdict(), **p}]
+    rows = [{**choice.columns, "metric": NESTED_PEARSON, "target": "", **value._asdict(), **p}]
     for name, text in words.items():
         above = correlation_above(joined, text)
-        rows.append({**common, "metric": ABOVE_TEXT, "target": name, **above._asdict()})
+        rows.append({**choice.columns, "metric": ABOVE_TEXT, "target": name, **above._asdict()})
     return rows

@@ -1,4 +1,5 @@
-"""Logistic probes of many labellings of the same rows, fitted together.
+"""Logistic probes of many labellings of the same rows, fitted together; a labelling may give each
+row a share of every class in the place of one class.
 
 What a labelling changes is the right side alone. So one bound on the curvature (Böhning 1992: that
 of the squares, a quarter for two classes and a half for more) is factored once and serves every
@@ -34,19 +35,41 @@ def fit_labellings(
 
     Raises `StatisticsError` where `MOST_STEPS` steps do not lead to the optimum.
     """
+    wanted = np.arange(1, 2) if n_classes == 2 else np.arange(n_classes)
+    return _fit(train, labels[:, :, None] == wanted, test, n_classes, C)
+
+
+def fit_shares(
+    train: Float[np.ndarray, "item axis"],
+    shares: Float[np.ndarray, "draw item class"],
+    test: Float[np.ndarray, "other axis"],
+    *,
+    C: float,
+) -> Float[np.ndarray, "draw other class"]:
+    """`fit_labellings` to soft labels: what is small is C times the sum of the cross-entropies of
+    each row's shares, which is that of the divergences KL(shares || told) but for a constant.
+    """
+    n_classes = shares.shape[2]
+    return _fit(train, shares[:, :, 1:] if n_classes == 2 else shares, test, n_classes, C)
+
+
+def _fit(
+    train: np.ndarray, wanted: np.ndarray, test: np.ndarray, n_classes: int, c: float
+) -> np.ndarray:
+    """The probabilities of the rows `test` under each draw of what is wanted of the rows `train`;
+    of two classes the second alone is wanted.
+    """
     centre = train.mean(axis=0)
     rows, others = (part.astype(np.float64) - centre for part in (train, test))
-    two = n_classes == 2
     # A column per draw and class, draws side by side.
-    wanted = labels[:, :, None] == (np.arange(1, 2) if two else np.arange(n_classes))
     columns = wanted.transpose(1, 0, 2).reshape(len(rows), -1).astype(np.float64)
-    weights, intercept = _minimise(rows, columns, n_classes, C)
+    weights, intercept = _minimise(rows, columns, n_classes, c)
     told = (
         _probability(others @ weights + intercept, n_classes)
-        .reshape(len(others), len(labels), -1)
+        .reshape(len(others), len(wanted), -1)
         .transpose(1, 0, 2)
     )
-    return np.concatenate([1 - told, told], axis=2) if two else told
+    return np.concatenate([1 - told, told], axis=2) if n_classes == 2 else told
 
 
 def _minimise(
@@ -70,8 +93,8 @@ def _minimise(
         ahead, base = new + momentum * step, new_base + momentum * step_base
         weights, intercept = new, new_base
     raise StatisticsError(
-        f"the probes of relabelled texts did not converge in {MOST_STEPS} steps: their p cannot be "
-        "said. Try --probe lda."
+        f"the logistic probes did not converge in {MOST_STEPS} steps: what they tell, or the p of "
+        "relabelled texts, cannot be said. Try --probe lda."
     )
 
 

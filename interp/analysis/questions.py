@@ -85,7 +85,7 @@ def answer(
             beside=beside,
         )
     baselines = [{"site": "", "position": "", **row} for row in text_score_rows(texts, task)]
-    return replace(swept, rows=[*swept.rows, *baselines])
+    return replace(swept, rows=[*swept.rows, *baselines], texts=texts)
 
 
 def nuisances(task: Task, items: Sequence[Stimulus]) -> dict[str, list[str]]:

@@ -83,7 +83,7 @@ class Task:
 class Sweep:
     """Rows of a tidy table and the warnings that belong beside them; and what was told of each text
     where every fold chose its place, with what is to be written of that (None: nothing was chosen);
-    and the scores by layer, where depths were asked for.
+    the scores by layer, where depths were asked for; and what the text baselines told of each text.
     """
 
     rows: list[dict[str, Any]]
@@ -91,6 +91,7 @@ class Sweep:
     told: Predictions | None = None
     place: PlaceColumns = field(default_factory=dict)
     depths: Sequence[LayerScores] = ()
+    texts: Mapping[str, Predictions] = field(default_factory=dict)
 
 
 class Probed(NamedTuple):

@@ -12,7 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from interp.errors import DataError, StatisticsError
+import numpy as np
+from jaxtyping import Float
+
+from interp.errors import DataError, StatisticsError, UsageError
 from stimuli.battery import Stimulus
 
 ORDERED: Mapping[str, tuple[str, ...]] = {"intensity": ("none", "mild", "clear", "strong")}
@@ -113,6 +116,64 @@ def classes_of(name: str, items: Sequence[Stimulus]) -> FieldTarget:
             "of words, such as domain."
         )
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class SoftTarget:
+    """Soft labels: the texts that have them, and the share of each emotion in each text."""
+
+    emotions: tuple[str, ...]
+    items: tuple[Stimulus, ...]
+    shares: Float[np.ndarray, "item emotion"]
+
+    def only(self, places: Iterable[int]) -> "SoftTarget":
+        """The same of the texts at these places."""
+        kept = list(places)
+        return replace(self, items=tuple(self.items[at] for at in kept), shares=self.shares[kept])
+
+
+def soft_of(names: Sequence[str], items: Sequence[Stimulus]) -> SoftTarget:
+    """The soft labels of those of `items` that have the fields `names`, a weight of one emotion
+    each (`shares.joy` is that of joy); the weights of a text are made to add up to 1.
+
+    Raises `UsageError` for fewer than two fields or two of one emotion, `DataError` where a text
+    has some of the fields only, a weight below zero, or none above it (with the text's id); else as
+    `target_of`.
+    """
+    emotions = tuple(name.rpartition(".")[2] for name in names)
+    if len(emotions) < 2 or len(set(emotions)) < len(emotions):
+        raise UsageError(
+            f"soft labels need two fields or more, each of another emotion; these are of "
+            f"{', '.join(emotions) or 'none'}. Name them as shares.joy,shares.fear."
+        )
+    weights: dict[str, list[float]] = defaultdict(lambda: [math.nan] * len(names))
+    for at, name in enumerate(names):
+        field = target_of(name, items)
+        if not field.is_graded:
+            raise DataError(f"the field {name!r} holds words: a soft label needs numbers.")
+        for item, value in zip(field.items, field.numbers, strict=True):
+            weights[item.id][at] = value
+    texts = tuple(item for item in items if item.id in weights)
+    rows = [_checked(item.id, weights[item.id], names) for item in texts]
+    shares = np.array(rows)
+    return SoftTarget(emotions, texts, shares / shares.sum(axis=1, keepdims=True))
+
+
+def _checked(text: str, weights: Sequence[float], names: Sequence[str]) -> Sequence[float]:
+    for weight, name in zip(weights, names, strict=True):
+        if math.isnan(weight):
+            raise DataError(
+                f"text {text!r} has no {name!r}, though other fields of its soft label: give it a "
+                "number (0 where the emotion has no share)."
+            )
+        if weight < 0:
+            raise DataError(f"text {text!r} has {weight:g} in {name!r}: expected 0 or more.")
+    if not sum(weights):
+        raise DataError(
+            f"text {text!r} has 0 in all of {', '.join(names)}: give one of them a weight, or "
+            "leave the fields out."
+        )
+    return weights
 
 
 def field_names(items: Iterable[Stimulus]) -> list[str]:

@@ -69,6 +69,11 @@ class ArmTask:
         """All arms, in the order of their rows."""
         return tuple(dict.fromkeys(self.arms.tolist()))
 
+    @property
+    def tested_only(self) -> tuple[str, ...]:
+        """The arms with one label, whose texts are only asked what they are called."""
+        return tuple(arm for arm in self.tested if arm not in self.labelled)
+
     def folds(self, fit: str, test: str | None = None) -> Folds:
         """Folds that train on the arm `fit` and test on the arm `test`, or on all rows."""
         every = np.ones(len(self.y), dtype=bool)

@@ -2,23 +2,29 @@
 texts, and the probe of all values of a field but one on that one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Bool
 
 from interp.analysis.across import ALL_VALUES, EVERY_VALUE, OTHER_VALUES, ValueTask
+from interp.analysis.alarms import alarms_by_layer
 from interp.analysis.baselines import Lexicons
 from interp.analysis.controls import least_relabelled_p
 from interp.analysis.nested import ABOVE_TEXT
-from interp.analysis.predictions import auroc_share, missed_share
+from interp.analysis.predictions import (
+    Predictions,
+    accuracy_share,
+    auroc_share,
+    missed_share,
+)
 from interp.analysis.refits import Sites
 from interp.analysis.site_probes import Sweep
 from interp.analysis.transfer import ArmCell, ArmCells, ArmTask, carry
 from interp.chance import benjamini_hochberg
 from interp.defaults import PROBE
 from interp.results import TableRow
-from interp.shares import share_difference
+from interp.shares import Share, share_difference
 
 LOST_IN_TRANSFER = "lost_in_transfer"
 CALLED = "called_emotional"
@@ -43,28 +49,46 @@ def transfer_rows(
     called_emotional   the share of texts that evoke nothing which are not given the label
                        `unlabelled`: of arms that are only tested, and of the fitted arm's own
                        neutral twins (`test_arm` is that label)
+    found_emotional    beside that, the share of the fitted arm's other texts that are not given it
+    called_at_layer    the same shares at each place by itself (`alarms_by_layer`), where there are
+                       arms that are only tested
 
     `p` stands on the probe's AUROC and is of that number (`P_OF_TRANSFER`); `p_corrected` is
     Benjamini-Hochberg's over all arms, `least_p` the smallest p that there can be. Raises as
     `carry`.
     """
     cells = carry(sites, task, texts=texts, lexicons=lexicons, probe=probe)
-    rows: list[TableRow] = []
-    least = least_relabelled_p(task.labellings)
-    for (fit, test), cell in cells.items():
-        common = {"task": task.name, "train_arm": fit, "test_arm": test}
-        if cell.null:
-            tested = {"p": cell.null.p, "least_p": least}
-            found = [*_scores(cell, tested), *_lost(cells.get((test, test)), cell)]
-        else:
-            found = list(_alarms(cell))
-        rows += [_row(cell, probe, common, one) for one in found]
-        if fit == test and unlabelled:
-            neutral = _alarms(_only(cell, unlabelled))
-            rows += [_row(cell, probe, common | {"test_arm": unlabelled}, one) for one in neutral]
+    rows = [
+        _row(cell, probe, {"task": task.name, "train_arm": fit, "test_arm": test, **found})
+        for (fit, test), cell in cells.items()
+        for found in _of_cell(cells, fit, test, least_relabelled_p(task.labellings), unlabelled)
+    ]
     _correct(rows)
-    lost = [arm for arm in task.fitted if (arm, arm) not in cells]
-    return Sweep(rows, _told(task, cells, lost))
+    fitted = [arm for arm in task.fitted if (arm, arm) in cells]
+    told = _told(task, cells, [arm for arm in task.fitted if arm not in fitted])
+    if not (unlabelled and task.tested_only):
+        return Sweep(rows, told)
+    alarms = alarms_by_layer(sites, task, fitted=fitted, unlabelled=unlabelled, probe=probe)
+    common = {"task": task.name, "method": probe, "chosen_by": "", **_NONE}
+    rows += [{**common, **row} for row in alarms.rows]
+    return Sweep(rows, tuple(sorted({*told, *alarms.warnings})))
+
+
+def _of_cell(
+    cells: ArmCells, fit: str, test: str, least_p: float, unlabelled: str
+) -> Iterator[TableRow]:
+    """What is said of one cell; of an arm's own probe also how its twins are called."""
+    cell = cells[fit, test]
+    if cell.null is None:
+        yield from _called(cell, CALLED, missed_share)
+        return
+    yield from _scores(cell, {"p": cell.null.p, "least_p": least_p})
+    yield from _lost(cells.get((test, test)), cell)
+    if fit == test and unlabelled:
+        neutral = cell.told.y == unlabelled
+        for row in _called(_only(cell, neutral), CALLED, missed_share):
+            yield {**row, "test_arm": unlabelled}
+        yield from _called(_only(cell, ~neutral), "found_emotional", accuracy_share)
 
 
 def value_rows(
@@ -91,7 +115,7 @@ def value_rows(
         tested = {"p": cell.null.p, "least_p": least} if cell.null else {}
         within = cells.get((ALL_VALUES, test)) if fit == OTHER_VALUES else None
         found = [*_scores(cell, tested), *_lost(within, cell)]
-        rows += [_row(cell, probe, common, one) for one in found]
+        rows += [_row(cell, probe, {**common, **one}) for one in found]
     _correct([row for row in rows if row["test_arm"] == EVERY_VALUE])
     _correct([row for row in rows if row["test_arm"] != EVERY_VALUE])
     lost = [fit for fit in task.fitted if (fit, EVERY_VALUE) not in cells]
@@ -124,24 +148,24 @@ def _lost(within: ArmCell | None, across: ArmCell) -> Iterator[TableRow]:
         yield {"metric": LOST_IN_TRANSFER, **lost._asdict()}
 
 
-def _alarms(cell: ArmCell) -> Iterator[TableRow]:
+def _called(
+    cell: ArmCell, metric: str, share: Callable[[Predictions], Share]
+) -> Iterator[TableRow]:
     for name, told in {"": cell.told, **cell.texts}.items():
-        called = missed_share(told).estimate(told.groups)
-        yield {"metric": CALLED, "control": name, **called._asdict()}
+        yield {"metric": metric, "control": name, **share(told).estimate(told.groups)._asdict()}
 
 
-def _only(cell: ArmCell, label: str) -> ArmCell:
-    """The cell's rows of one label."""
-    own = cell.told.y == label
-    texts = {name: told.where(own) for name, told in cell.texts.items()}
-    return cell._replace(told=cell.told.where(own), texts=texts)
+def _only(cell: ArmCell, kept: Bool[np.ndarray, " row"]) -> ArmCell:
+    """The cell with these of its rows."""
+    texts = {name: told.where(kept) for name, told in cell.texts.items()}
+    return cell._replace(told=cell.told.where(kept), texts=texts)
 
 
-def _row(cell: ArmCell, probe: str, common: Mapping[str, Any], found: TableRow) -> TableRow:
+def _row(cell: ArmCell, probe: str, found: TableRow) -> TableRow:
     control = str(found.get("control", ""))
     place = {"site": "", "position": ""} if control else {**cell.place}
     chosen_by = "" if control else cell.chosen_by
-    return {**place, **common, "method": control or probe, "chosen_by": chosen_by, **_NONE, **found}
+    return {**place, "method": control or probe, "chosen_by": chosen_by, **_NONE, **found}
 
 
 _NONE = {

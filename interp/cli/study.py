@@ -25,6 +25,7 @@ METHOD_OPTIONS = frozenset(
         "probe",
         "beside",
         "targets",
+        "soft",
         "across",
         "graded_probe",
         "control_model",

@@ -23,7 +23,7 @@ from interp.causal.steps import random_like, step
 from interp.directions import Direction
 from interp.models.generation import Decoding
 
-BY_STEERING, BY_WORDS = "steering", "words"
+TOLD_BY_STEERING, TOLD_IN_WORDS = "steering", "words"
 """How a state is told."""
 
 MOOD = "(Your mood now, each from 1 to 9: {told}.) "
@@ -40,7 +40,7 @@ class TellingOfStates:
     second: StateDynamics
     decoding: Decoding
     stretches: Stretches
-    by: str = BY_STEERING
+    by: str = TOLD_BY_STEERING
     scale: float = 1.0
     unit: str = "dose"
     history: int = 2
@@ -88,7 +88,7 @@ class ToldStates:
         """What is added in each conversation of each arm: nothing, where states are told in
         words.
         """
-        if self.how.by == BY_WORDS:
+        if self.how.by == TOLD_IN_WORDS:
             n = sum(map(len, now.values()))
             return np.zeros((n, self.steps.shape[1]))
         return np.concatenate([self._vectors(arm, states) for arm, states in now.items()])
@@ -106,7 +106,7 @@ class ToldStates:
 
     def moods(self, now: StatesNow) -> dict[str, list[str]]:
         """The sentence of each conversation of each arm: none, where states are steered by."""
-        if self.how.by == BY_STEERING:
+        if self.how.by == TOLD_BY_STEERING:
             return {arm: [""] * len(states) for arm, states in now.items()}
         said = dict(now)
         said[AT_RANDOM] = np.einsum("ca,cab->cb", now[AT_RANDOM], self.turned)

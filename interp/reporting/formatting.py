@@ -20,6 +20,8 @@ def visible(text: str) -> str:
     """`text` with every character that shows nothing, or moves others, as its code point: ⟨U+202E⟩;
     line ends are spaces.
     """
+    if text.isascii() and text.isprintable():  # most text is, and pages are long
+        return text
     return "".join(_seen(character) for character in text)
 
 

@@ -12,12 +12,14 @@ from interp.reporting.formatting import label
 from interp.reporting.select import (
     ERASED,
     MEMORISED,
+    SHUFFLED_LABELS,
     best,
     column,
     groups,
     holds,
     numeral,
     select,
+    with_ranges,
     with_values,
     word,
 )
@@ -45,11 +47,9 @@ def graded_curves(table: pd.DataFrame) -> Figure:
     rows = select(table, metric="pearson", control="")
     figure, axes = _panels(rows)
     for panel, (_, own) in zip(axes, groups(rows, ["task", "position"]), strict=True):
-        words = text_baselines_of(select(table, metric="pearson", task=word(own, "task")))
-        if words["value"].notna().any():
-            top = best(words)
-            told = f"best text baseline, {word(top, 'control')}"
-            panel.axhline(numeral(top, "value"), color="black", linestyle="-.", label=label(told))
+        _best_words(
+            panel, text_baselines_of(select(table, metric="pearson", task=word(own, "task")))
+        )
         chance(panel, 0.0, "nothing read 0")
     _finish(figure, axes, y="Pearson's r (held out)")
     explain(
@@ -57,6 +57,32 @@ def graded_curves(table: pd.DataFrame) -> Figure:
         title="How well a number is read from the activations, by depth",
         caption="Inside folds, on held-out scenarios; bands are 95 % intervals. What the words "
         "alone tell is on the same folds.",
+        rows=rows,
+        unit="texts",
+    )
+    return figure
+
+
+@styled
+def soft_curves(table: pd.DataFrame) -> Figure:
+    """How much of the divergence of the mean shares a probe of soft labels takes away, by depth, a
+    panel per position, beside the best text baseline and shuffled shares.
+    """
+    rows = select(table, metric="kl_explained", control="")
+    figure, axes = _panels(rows)
+    for panel, (_, own) in zip(axes, groups(rows, ["task", "position"]), strict=True):
+        asked = {"metric": "kl_explained", "task": word(own, "task")}
+        drawn = select(table, **asked, position=word(own, "position"), control=SHUFFLED_LABELS)
+        _lines(panel, with_ranges(drawn), line=":", ending=", shares shuffled")
+        _best_words(panel, text_baselines_of(select(table, **asked)))
+        chance(panel, 0.0, "the mean shares 0")
+    _finish(figure, axes, y="divergence explained (held out)")
+    explain(
+        figure,
+        title="How well the shares of the emotions in a text are told, by depth",
+        caption="1 less the divergence of what is told, as a share of that of the training texts' "
+        "mean shares. Bands are 95 % intervals; of shuffled shares, the range of the draws. What "
+        "the words alone tell is on the same folds.",
         rows=rows,
         unit="texts",
     )
@@ -184,6 +210,14 @@ def _lines(panel: Axes, rows: pd.DataFrame, *, line: str = "-", ending: str = ""
             continue
         drawn = look(place)._replace(faint=site != main)
         curve(panel, own, x="depth", look=drawn, text=site + ending, line=line)
+
+
+def _best_words(panel: Axes, words: pd.DataFrame) -> None:
+    """A line across the panel at what the best text baseline reaches, if any has a value."""
+    if words["value"].notna().any():
+        top = best(words)
+        told = f"best text baseline, {word(top, 'control')}"
+        panel.axhline(numeral(top, "value"), color="black", linestyle="-.", label=label(told))
 
 
 def _finish(figure: Figure, axes: list[Axes], *, y: str) -> None:

@@ -70,7 +70,7 @@ def feature_selectivity(table: pd.DataFrame) -> Figure:
     parts = [
         own[column(own, "control") == ""].assign(**{ARM: ""}),
         own[column(own, "control") == "word"].assign(**{ARM: "word"}),
-        largest_of(own[~column(own, "control").isin([*NOT_BASELINES, "word", "shuffled"])]).assign(
+        largest_of(own[~column(own, "control").isin([*NOT_BASELINES, "word"])]).assign(
             **{ARM: "baseline"}
         ),
         whiskers(select(own, control="shuffled"), "draw_low", "draw_high").assign(

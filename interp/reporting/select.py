@@ -4,6 +4,7 @@ is an error and never an empty picture.
 
 from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from interp.errors import DataError
@@ -20,8 +21,12 @@ tables.
 ERASED, RANDOM_MODEL = "erased", "random_model"
 """What column `control` says where a nuisance was erased, and of a model with random weights."""
 
+SHUFFLED_LABELS = "shuffled"
+"""What column `control` says of labels that changed places among the scenarios."""
+
 NOT_BASELINES = (
-    "", *MEMORISED, "nuisance", ERASED, RANDOM_MODEL, "random", "unsteered", "random_source",
+    "", *MEMORISED, "nuisance", ERASED, RANDOM_MODEL, SHUFFLED_LABELS, "random", "unsteered",
+    "random_source",
 )  # fmt: skip
 """What column `control` says in a probe's table when the row is no text baseline."""
 
@@ -70,9 +75,11 @@ def holds(table: pd.DataFrame, **wanted: str | Collection[str]) -> bool:
 
 
 def _matching(table: pd.DataFrame, wanted: Mapping[str, str | Collection[str]]) -> pd.DataFrame:
+    kept = np.ones(len(table), dtype=bool)
     for name, value in wanted.items():
-        table = table[column(table, name).isin([value] if isinstance(value, str) else list(value))]
-    return table
+        held = column(table, name).isin([value] if isinstance(value, str) else list(value))
+        kept &= held.to_numpy()
+    return table[kept]
 
 
 def column(table: pd.DataFrame, name: str) -> "pd.Series[str]":
@@ -81,9 +88,14 @@ def column(table: pd.DataFrame, name: str) -> "pd.Series[str]":
     """
     if name not in table:
         return pd.Series("", index=table.index, dtype=object)
-    texts = table[name].astype(object).where(table[name].notna(), "")
-    texts = texts.map(lambda cell: cell if isinstance(cell, str) else whole(float(cell)))
-    return texts.map(site_name) if name == "site" else texts
+    cells = table[name]
+    told = [
+        "" if lacks else cell if isinstance(cell, str) else whole(float(cell))
+        for cell, lacks in zip(cells.tolist(), cells.isna().tolist(), strict=True)
+    ]
+    if name == "site":
+        told = [site_name(cell) for cell in told]
+    return pd.Series(told, index=table.index, dtype=object)
 
 
 def numbers(table: pd.DataFrame, name: str) -> "pd.Series[float]":

@@ -17,7 +17,7 @@ from interp.evaluation.judges import check_judge, judge_called
 from interp.evaluation.readouts import find_testbed, readout_for
 from interp.evaluation.release import Judged
 from interp.evaluation.state_dynamics import Script, converse
-from interp.evaluation.told_states import BY_WORDS, TellingOfStates
+from interp.evaluation.told_states import TOLD_IN_WORDS, TellingOfStates
 from interp.files import check_new
 from interp.models import LanguageModel
 from interp.models.chat_template import OFF, ON
@@ -48,7 +48,7 @@ def run_dynamics(asked: SentenceOptions, how: DynamicsOptions) -> pd.DataFrame:
     """
     check_new(how.out)
     testbed = find_testbed(asked.model) is not None
-    if testbed and how.tell == BY_WORDS:
+    if testbed and how.tell == TOLD_IN_WORDS:
         raise UsageError(
             f"{asked.model} is a testbed and knows no English: leave out --tell words."
         )

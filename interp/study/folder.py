@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.analysis.targets import classes_of, target_of
+from interp.analysis.targets import classes_of, soft_of, target_of
 from interp.capture import Activations, ActivationStore, capture
 from interp.capture.store.activations import Twins
 from interp.capture.store.folder import LOCK
@@ -87,6 +87,7 @@ class Study:
         self.captured = settings.captured(battery)
         """The texts that are captured: all of the battery, or those that the preset keeps."""
         self.targets = [target_of(name, self.captured.items) for name in settings.targets]
+        self.soft = soft_of(settings.soft, self.captured.items) if settings.soft else None
         self.across = [classes_of(name, self.captured.items) for name in settings.across]
         self._read: dict[tuple[Site, str], Activations] = {}
         self.random_store: ActivationStore | None = None  # of `interp.study.control_model`

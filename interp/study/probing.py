@@ -10,9 +10,11 @@ from interp.analysis.beside import beside_named
 from interp.analysis.confusions import confusion_rows, told_rows
 from interp.analysis.depths import later_rows
 from interp.analysis.graded_rows import graded_rows, prepare_graded
+from interp.analysis.hierarchy import hierarchy_rows
 from interp.analysis.questions import answer, cells, lexicons, reception, task_of
 from interp.analysis.refits import Sites
 from interp.analysis.site_probes import Sweep, Task
+from interp.analysis.soft_rows import prepare_soft, soft_rows
 from interp.analysis.spread import spread_by
 from interp.analysis.targets import FieldTarget, without_rare
 from interp.errors import StatisticsError
@@ -35,10 +37,10 @@ def probes(study: Study) -> TableRows:
 
     What the battery forbids (`interp.study.conditions`) is left out. Categorisation needs no twins:
     without any, it is asked of all texts that evoke an emotion. Then the fields of the texts that
-    the settings name (`targets`).
+    the settings name (`targets`), and their soft labels (`soft`).
     """
     probed(study)  # where there are none, that is told before anything is captured
-    return [*_emotions(study), *_fields(study)]
+    return [*_emotions(study), *_fields(study), *_soft(study)]
 
 
 def _emotions(study: Study) -> TableRows:
@@ -123,6 +125,31 @@ def _field(study: Study, target: FieldTarget) -> TableRows:
         )
 
 
+def _soft(study: Study) -> TableRows:
+    """Rows of the soft labels; none, and a warning, where the scenarios are too few or alike."""
+    if study.soft is None:
+        return []
+    settings = study.settings
+    read = study.soft.only(
+        at for at, item in enumerate(study.soft.items) if item.id in study.row_of
+    )
+    groups = [item.group for item in read.items]
+    try:
+        task = prepare_soft(
+            "soft_labels", read.shares, groups, n_splits=settings.folds, seed=settings.seed
+        )
+        with spread_by(settings.analyse_by):
+            return soft_rows(
+                _sites(study, read.items, task.name),
+                task,
+                [item.text for item in read.items],
+                lexicons=lexicons(),
+            )
+    except StatisticsError as error:
+        warnings.warn(f"soft labels were not read: {error}", stacklevel=3)
+        return []
+
+
 def _task(study: Study, name: str, items: Sequence[Stimulus], labels: Sequence[str]) -> Task:
     return task_of(name, items, labels, folds=study.settings.folds, seed=study.settings.seed)
 
@@ -150,7 +177,9 @@ def _probe_task(study: Study, task: Task, items: Sequence[Stimulus]) -> Sweep:
 def _predicted(
     swept: Sweep, task: Task, items: Sequence[Stimulus], probe: str
 ) -> Iterator[TableRow]:
-    """Rows of what was told of each text where every fold chose its place, and of confusions."""
+    """Rows of what was told of each text where every fold chose its place, of confusions, and of
+    how far it goes: the valence, the family, the emotion.
+    """
     if swept.told is None:
         return
     common = {"task": task.name, "method": probe, **swept.place}
@@ -159,6 +188,10 @@ def _predicted(
     if len(swept.told.classes) > 2:
         for row in confusion_rows(swept.told, seed=task.seed):
             yield {**common, **row}
+        for row in hierarchy_rows(swept.told, swept.texts):
+            words = row["control"]
+            no_place = {"site": "", "layer": np.nan, "position": "", "method": words}
+            yield {**common, **row, **(no_place if words else {})}
 
 
 def _sites(study: Study, items: Sequence[Stimulus], what: str) -> Sites:

@@ -109,6 +109,12 @@ def beside_probes() -> list[dict]:
         rows.append(row(-0.1, 0.05, **erased, metric="erased_change"))
         ranked = {**at, "task": "categorisation", "control": ""}
         rows.append(row(4.5 - 3 * grown, 0.3, **ranked, metric="right_rank"))
+        told = {**at, "task": "soft_labels", "metric": "kl_explained", "method": "soft_logistic"}
+        rows.append(row(0.6 * grown, 0.1, **told, control=""))
+        ends = {"draw_low": -0.08, "draw_high": 0.02}
+        rows.append(row(-0.03, np.nan, **told, control="shuffled", **ends))
+    words = {"task": "soft_labels", "position": "", "site": "", "metric": "kl_explained"}
+    rows.append(row(0.2, 0.1, **words, control="tfidf", method="tfidf"))
     words = {"task": "intensity", "position": "", "site": "", "metric": "pearson"}
     rows.append(row(0.3, 0.1, **words, control="length", method="length"))
     whole = {"position": "last", "site": SITES[0], "method": "logistic", "control": ""}
@@ -129,6 +135,15 @@ def probe_predictions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
             rows.append(row(share, 0.0, **at, **far, metric="confusion"))
     near = {"reference": "ratings", "p": 0.02}
     rows.append(row(0.4, 0.2, **at, **near, emotion="", target="", metric="confused_near"))
+    for level, value, chance in (
+        ("valence", 0.9, 0.5),
+        ("family", 0.6, 0.3),
+        ("emotion", 0.5, 0.5),
+    ):
+        asked = {"metric": "level_accuracy", "level": level, "task": "categorisation"}
+        rows.append(row(value, 0.05, **at | asked, control="", chance=chance))
+        for name, reached in (("tfidf", 0.55), ("length", 0.4)):
+            rows.append(row(reached, 0.05, **asked, control=name, method=name, chance=chance))
     return table(rows)
 
 
@@ -431,8 +446,25 @@ def transfer(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
                     rows.append(row(called, 0.05, control="", **alarm, **place))
                     words = {"control": "tfidf", "site": "", "method": "tfidf"}
                     rows.append(row(0.3, 0.05, **words, **alarm))
+                rows += _at_layers(fit, place)
         rows += _across(task, place)
     return table(rows)
+
+
+def _at_layers(fit: str, place: dict) -> list[dict]:
+    """Emotional texts are found from the lowest layer on, and ever more often those that only sound
+    so.
+    """
+    at = {"task": "reception", "train_arm": fit}
+    found = {"metric": "found_emotional", "test_arm": fit}
+    rows = [row(0.9, 0.04, control="", **found, **place, **at)]
+    words = {"control": "tfidf", "site": "", "method": "tfidf"}
+    rows.append(row(0.7, 0.05, **words, **found, **at))
+    for layer in range(N_LAYERS):
+        for test, called in ((fit, 0.9), ("neutral", 0.1), ("complex_neutral", 0.1 + 0.08 * layer)):
+            here = {**place, "layer": layer, "metric": "called_at_layer", "test_arm": test}
+            rows.append(row(called, 0.05, control="", **here, **at))
+    return rows
 
 
 def _across(task: str, place: dict) -> list[dict]:

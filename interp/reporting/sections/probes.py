@@ -26,12 +26,14 @@ from interp.reporting.finding import (
 )
 from interp.reporting.formatting import interval, p_value
 from interp.reporting.graded import graded_findings
+from interp.reporting.hierarchy import hierarchy_scores
 from interp.reporting.measure_curves import (
     compression_curves,
     depth_intervals,
     erased_scores,
     graded_curves,
     right_rank_curves,
+    soft_curves,
 )
 from interp.reporting.probe_curves import probe_curves
 from interp.reporting.section import Drawing, Section
@@ -210,6 +212,15 @@ SECTION = Section(
             needs={"metric": "pearson"},
         ),
         Drawing(
+            soft_curves,
+            reading=(
+                "0 is what the mean shares tell of every text, and 1 is every text's shares told "
+                "exactly; below 0 the probe is surer than it should be. The curve counts only as "
+                "far as it lies above the words and above the dotted line."
+            ),
+            needs={"metric": "kl_explained"},
+        ),
+        Drawing(
             compression_curves,
             reading=(
                 "1 is a code as long as that of guessing, and higher is shorter. It counts how "
@@ -262,6 +273,18 @@ SECTION = Section(
             ),
             table="probe_predictions",
             needs={"metric": "confused_near"},
+        ),
+        Drawing(
+            hierarchy_scores,
+            reading=(
+                "Each level is asked by itself, the one above being known: a probe that tells the "
+                "valence and no more lies right of the black mark at the first level and on it "
+                "below. The black mark is the share that the probe's own answers reach when they "
+                "change places among the texts of a branch. Levels have other numbers of answers "
+                "and of texts, so that two levels are not compared by eye."
+            ),
+            table="probe_predictions",
+            needs={"metric": "level_accuracy"},
         ),
     ),
     findings=findings,

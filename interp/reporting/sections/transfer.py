@@ -6,6 +6,7 @@ from itertools import permutations
 import pandas as pd
 
 from interp.reporting.across import ACROSS_CLAIMS, across_findings, transfer_across
+from interp.reporting.alarms import CALLED_AT_LAYER, alarm_trajectory
 from interp.reporting.baselines import ABOVE_TEXT
 from interp.reporting.decisions import NONE, Verdict, decide
 from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of, told_p
@@ -168,6 +169,18 @@ SECTION = Section(
                 "more often than neutral twins reads vividness or wording, too."
             ),
             needs={"metric": CALLED},
+        ),
+        Drawing(
+            alarm_trajectory,
+            reading=(
+                "The lines of texts that evoke nothing should stay as low as that of the neutral "
+                "twins, at each layer. Where one rises with that of the emotional texts, the layer "
+                "tells vividness or wording; where it stays low and the hollow mark at the right "
+                "is high, the layer knows more than the words. Every layer is drawn and none was "
+                "chosen: a single high point among many layers says little. Other scenes than the "
+                "twins' are another kind of text, so that a low line is no proof either."
+            ),
+            needs={"metric": CALLED_AT_LAYER},
         ),
         Drawing(
             transfer_across,
