@@ -68,6 +68,10 @@ PROMPT_FILE = about(
     "A file with a prompt on each line. Else everyday openings, and for a testbed its battery's "
     "neutral texts."
 )
+READ_LAYER = about(
+    "The layer that is read, above the one that is steered. By default half of the way from there "
+    "to the last."
+)
 OPTIMAL_CIRCUITS = about(
     "Hold circuits against as many parts ranked by integrated gradients, and chosen greedily by "
     "what the words lose without each; takes longer.",

@@ -1,5 +1,5 @@
 """What a person may ask of the commands that try what is said around a text: label words behind it,
-a system prompt or a framing before it, and a direction that is let go.
+a system prompt or a framing before it, a direction that is let go, and a state over turns.
 
 As `interp.sentence_options`, it lies apart from `interp.study`.
 """
@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from interp.common_options import CHOSEN_EMOTIONS, FOLDER, MODEL, PROMPT_FILE, SEED
+from interp.common_options import (
+    CHOSEN_EMOTIONS,
+    FOLDER,
+    MODEL,
+    PROMPT_FILE,
+    READ_LAYER,
+    SEED,
+    counts_of,
+    split,
+)
 from interp.options import about, check
 from interp.settings import ModelOptions
 
@@ -69,6 +78,14 @@ class FramingOptions:
         default=24,
         metadata=about("Tasks, at most. They come in pairs that share their answers.", least=4),
     )
+    scan_tokens: int = field(
+        default=8,
+        metadata=about(
+            "Last tokens of the tasks that are scanned at every layer, at most, beside places "
+            "along the framing; 0: no scan.",
+            least=0,
+        ),
+    )
     draws: int = field(
         default=999, metadata=about("Random orders of the stress levels, for p.", least=19)
     )
@@ -93,13 +110,73 @@ class ReleaseOptions:
     after: int = field(
         default=32, metadata=about("Tokens that are written after it is let go.", least=1)
     )
-    read_layer: int | None = field(
-        default=None,
+    read_layer: int | None = field(default=None, metadata=READ_LAYER)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicsOptions:
+    """How a state moves over the turns of conversations; see `interp.analysis.dynamics` and
+    `interp.evaluation.told_states`.
+    """
+
+    GROUP: ClassVar[str] = "Study"
+
+    out: Path = field(metadata=FOLDER)
+    emotions: tuple[str, ...] = field(default=(), metadata=CHOSEN_EMOTIONS)
+    adverse: tuple[str, ...] = field(
+        default=(),
         metadata=about(
-            "The layer that is read, above the one that is steered. By default half of the way "
-            "from there to the last."
+            "Emotions of the adverse turns; unsaid, those that people rate as less pleasant than "
+            "the mean of --emotions.",
+            parse=split,
         ),
     )
+    conversations: int = field(
+        default=8, metadata=about("Conversations, which share no scenario.", least=2)
+    )
+    turns: tuple[int, ...] = field(
+        default=(8, 8, 9),
+        metadata=about("Calm turns, adverse ones, and calm ones again.", parse=counts_of),
+    )
+    history: int = field(
+        default=2, metadata=about("Earlier exchanges that the model sees.", least=0)
+    )
+    retention: float = field(
+        default=0.8, metadata=about("The share of a state that a turn leaves.", least=0)
+    )
+    momentum: float = field(
+        default=0.7,
+        metadata=about("The share of its last move that goes on, in the second order.", least=0),
+    )
+    tell: str = field(
+        default="steering",
+        metadata=about(
+            "How the model is told its state: by steering along emotions' directions, or by a "
+            "sentence of numbers (words).",
+            choices=("steering", "words"),
+        ),
+    )
+    affect: str = field(
+        default="label",
+        metadata=about(
+            "Whence the affect of a user's turn: its emotion in the battery (label), or the one "
+            "that the judge hears (judge).",
+            choices=("label", "judge"),
+        ),
+    )
+    judge: str | None = field(
+        default=None,
+        metadata=about(
+            "Who hears the replies, as in `interp run`, one of them; unsaid, a testbed's oracle, "
+            "else the unsteered model's forced choice.",
+            choices="interp.evaluation.judges:JUDGES",
+            several=True,
+        ),
+    )
+    read_layer: int | None = field(default=None, metadata=READ_LAYER)
 
     def __post_init__(self) -> None:
         check(self)

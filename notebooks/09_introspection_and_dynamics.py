@@ -20,7 +20,7 @@
 # question whose answer is no, another question, names that change from text to text, and a
 # classifier that reads the words; to the second random directions, other emotions, and the same
 # words in another order. The trajectories over turns of a conversation (explicit state dynamics)
-# are not here: no method of this package measures them.
+# are not here: `interp dynamics` draws them.
 #
 # `planted` knows no questions: for a model that reads English say `interp introspect --model
 # smollm2`. What it shows here is how easily a model *seems* to know. It has no knowledge of itself,

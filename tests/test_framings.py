@@ -15,10 +15,11 @@ from interp.analysis.framings import (
     NEUTRAL_FRAMING,
     behaviour_rows,
     projection_rows,
+    scan_rows,
     shift_rows,
     space_rows,
 )
-from interp.errors import UsageError
+from interp.errors import DataError, UsageError
 from interp.evaluation.framed_tasks import (
     FramedTask,
     answer_margins,
@@ -26,17 +27,19 @@ from interp.evaluation.framed_tasks import (
     framings,
     stress_statements,
 )
+from interp.evaluation.framed_tokens import PLACES_ALONG, read_tokens
 from interp.reporting.framing_claims import told_of_framings
 from interp.reporting.framings import (
     framing_axes,
     framing_cosines,
     framing_norms,
+    framing_scan,
     framing_scores,
     stress_doses,
 )
 from interp.results import read_table, table
 from interp.sites import Site
-from interp.study.framing_trial import framing_rows, stress_rows
+from interp.study.framing_trial import framing_rows, stress_rows, token_rows
 from support import crossed_texts
 from support.commands import outcome
 from support.given_directions import given
@@ -309,6 +312,75 @@ def test_tasks_share_their_answers_and_wordings_are_equally_many():
     )
 
 
+def test_a_scan_is_the_mean_shift_of_stress_without_the_noise_of_wordings():
+    drawn = [
+        table(scan_rows(means({**NAMED, "positive": 20.0, NEUTRAL_FRAMING: 1.0}, seed=seed),
+                        stream_norm=2.0))
+        for seed in range(30)
+    ]  # fmt: skip
+    rows = [value(one, "scan_above") for one in drawn]
+    assert np.mean([one.value for one in rows]) == pytest.approx((9 - 1) / 4, abs=0.3)
+    assert np.mean([one.ci_low < 2 < one.ci_high for one in rows]) > 0.85
+    stress = [value(one, "scan", control="").value for one in drawn]
+    assert np.mean(stress) == pytest.approx(9 / 4, abs=0.3)
+    nothing = [value(one, "scan", control=NEUTRAL_FRAMING).value for one in drawn]
+    assert np.mean(nothing) == pytest.approx(1 / 4, abs=0.25)
+
+
+def test_tokens_are_those_of_hugging_face(tiny_model):
+    """The last two tokens of a task are the same behind all framings; along a framing the middles
+    of six parts are read.
+    """
+    llama = tiny_model("llama")
+    texts = [text for every in SAID.values() for text in every]
+    sites = [Site("resid_post", layer) for layer in range(llama.dims.n_layers)]
+    found = read_tokens(llama, texts, TINY, sites, most=8)
+    assert found.means.shape[1] == PLACES_ALONG + 2  # "she went" has two tokens
+    assert read_tokens(llama, texts, TINY, sites, most=1).means.shape[1] == PLACES_ALONG + 1
+    hf = llama.plain().eval()
+    for at in (0, 5):
+        along, last = [], []
+        for task in TINY:
+            (ids,) = llama.tokenize([texts[at].replace("{task}", task.text)])
+            first = len(ids) - len(
+                llama.tokenizer(texts[at].replace("{task}", task.text), add_special_tokens=False)[
+                    "input_ids"
+                ]
+            )
+            with torch.no_grad():
+                out = hf(torch.tensor([ids]), output_hidden_states=True).hidden_states[2][0]
+            n = len(ids) - first - len(task.text.split())
+            places = [first + int((part + 0.5) / PLACES_ALONG * n) for part in range(PLACES_ALONG)]
+            along.append(out[places].numpy())
+            last.append(out[-2:].numpy())
+        read = found.means[1][:, at]
+        np.testing.assert_allclose(read[:PLACES_ALONG], np.mean(along, axis=0), atol=1e-4)
+        np.testing.assert_allclose(read[PLACES_ALONG:], np.mean(last, axis=0), atol=1e-4)
+        norms = np.mean([(one**2).sum(axis=-1) for one in last], axis=0)
+        np.testing.assert_allclose(found.squares[1][PLACES_ALONG:, at], norms, rtol=1e-4)
+    with pytest.raises(DataError, match="end in different tokens"):
+        read_tokens(llama, ["now ! {task}", "{task} now !"], TINY, sites, most=2)
+    with pytest.raises(DataError, match="no token before its task"):
+        read_tokens(llama, ["{task}", "now ! {task}"], TINY, sites, most=2)
+
+
+def test_the_scan_is_drawn_by_layer_and_token(tiny_model):
+    llama = tiny_model("llama")
+    found = table(token_rows(llama, TINY, SAID, most=2))
+    figure = framing_scan(found)
+    stress, _, above, _ = figure.axes
+    assert [one.get_text() for one in stress.get_xticklabels()][-2:] == ["-1", "0"]
+    cells = stress.images[0].get_array()
+    assert cells.shape == (llama.dims.n_layers, PLACES_ALONG + 2)
+    top = value(found, "scan", control="", offset=0.0, layer=llama.dims.n_layers - 1)
+    assert cells[0, -1] == pytest.approx(top.value)
+    direction = given(np.eye(llama.dims.d_model)[0], Site("resid_post", 1))
+    shifts = table(framing_rows(llama, TINY, SAID, {"fear": direction}))
+    last = value(shifts, "shift_square", framing="pressure", layer=llama.dims.n_layers - 1)
+    assert top.value == pytest.approx(last.value, rel=1e-4)
+    assert len(above.lines) == (found[found.metric == "scan_above"].ci_low > 0).sum()
+
+
 def test_a_testbed_is_refused(tmp_path):
     code, told = outcome("framings", "--model", "planted", "--out", tmp_path / "out")
     assert (code, "its behaviour cannot be measured" in told) == (2, True)
@@ -326,14 +398,19 @@ def test_the_command_puts_framings_before_tasks(tiny_folder, tmp_path, monkeypat
     out = tmp_path / "out"
     texts = ("--stimuli", crossed_texts.write(tmp_path / "crossed.jsonl"), "--layer", 1)
     given_ = ("--model", tiny_folder("llama"), *texts, "--emotions", "joy,fear", "--out", out)
-    code, told = outcome("framings", *given_, "--n-tasks", 6, "--draws", 19)
+    code, told = outcome("framings", *given_, "--n-tasks", 6, "--draws", 19, "--scan-tokens", 1)
     assert code == 0, told
     assert asked == [6]
     assert told.startswith(("Pressure moves", "That pressure moves"))
     found = read_table(out / "tables" / "framings.csv")
     assert set(found[found.metric == "reading"].target) == {"fear", "joy"}
     axes = int("axis" in set(found.metric))
-    assert len(list((out / "figures").glob("*.svg"))) == 4 + axes
+    assert len(list((out / "figures").glob("*.svg"))) == 5 + axes
+    assert set(found[found.metric == "scan"].offset.dropna()) == {0}
+    few = ("--n-tasks", 6, "--draws", 19, "--scan-tokens", 0)
+    code, told = outcome("framings", *given_, *few, "--out", tmp_path / "unscanned")
+    assert code == 0, told
+    assert "scan" not in set(read_table(tmp_path / "unscanned" / "tables" / "framings.csv").metric)
     code, told = outcome("framings", *given_)
     assert (code, "is there already" in told) == (4, True)
 

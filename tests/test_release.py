@@ -23,6 +23,7 @@ from interp.study.release_trial import layer_to_read
 from support import crossed_texts
 from support.commands import outcome
 from support.given_directions import given
+from support.steered_hf import SteeredLlama
 
 OFFSETS = (0, 1, 2, 4, 8, 16)
 KEPT = np.array([1, 0.9, 0.7, 0.3, 0.1, 0.1])
@@ -109,27 +110,6 @@ def test_the_figure_shows_the_three_arms():
     np.testing.assert_allclose(arms[0].get_ydata(), 3 * KEPT, atol=0.2)
 
 
-class Steered:
-    """Hugging Face's own model, to whose block 0 a vector is added at some positions."""
-
-    def __init__(self, model, vector, positions):
-        self.hf, self.vector, self.positions = model.plain().eval(), vector, positions
-
-    def __call__(self, ids):
-        def push(module, inputs, output):
-            hidden = (output[0] if isinstance(output, tuple) else output).clone()
-            for at in self.positions:
-                if at < hidden.shape[1]:
-                    hidden[:, at] += self.vector
-            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-
-        handle = self.hf.model.layers[0].register_forward_hook(push)
-        with torch.no_grad():
-            out = self.hf(torch.tensor([ids]), output_hidden_states=True)
-        handle.remove()
-        return out.logits[0, -1], out.hidden_states[2][0].numpy()
-
-
 def test_what_is_read_is_what_hugging_face_holds(tiny_model):
     """Written greedily without a cache, steered at three tokens only, and read there; the random
     arm aside.
@@ -152,7 +132,7 @@ def test_what_is_read_is_what_hugging_face_holds(tiny_model):
         states = {}
         steered = range(first, first + 3)
         for name, positions in (("steered", steered), ("never", ())):
-            push = Steered(llama, torch.from_numpy(6 * vector).float(), positions)
+            push = SteeredLlama(llama, torch.from_numpy(6 * vector).float(), positions)
             whole = list(ids)
             for _ in range(7):
                 logits, _ = push(whole)
@@ -162,7 +142,7 @@ def test_what_is_read_is_what_hugging_face_holds(tiny_model):
                 own = [one for one in texts if one["control"] == ""][place]
                 assert own["text"] == llama.decode(whole[first + 1 : first + 4])
                 assert own["text_after"] == llama.decode(whole[first + 4 :])
-                _, states["reread"] = Steered(llama, torch.zeros(32), ())(whole)
+                _, states["reread"] = SteeredLlama(llama, torch.zeros(32), ())(whole)
         at = [first + 2 + k for k in how.offsets]
         along = {name: one[at] @ reader / 2 for name, one in states.items()}
         shifts.append(along["steered"] - along["never"])

@@ -30,6 +30,9 @@ from interp.stats import Estimate, Labels, estimate_of, mean_interval, mean_of, 
 CALM, NEUTRAL_FRAMING = "calm", "neutral"
 """The framing that all are held against, and that of sentences which say nothing."""
 
+STRESSFUL = ("pressure", "urgency", "shame", "threat")
+"""The framings that a scan of tokens is of."""
+
 BY_TASK = "by_task"
 """What `control` says of a score whose interval is over tasks and not over wordings."""
 
@@ -46,10 +49,7 @@ def shift_rows(means: WordingMeans, *, stream_norm: float) -> TableRows:
     Raises as `products`: three wordings are needed.
     """
     found = _from_calm(means)
-    unit = stream_norm**2
-    whole, left = (
-        np.diagonal(one, axis1=-2, axis2=-1) / unit for one in (found.whole, found.without)
-    )
+    whole, left = _squares(found, stream_norm)
     beside = found.names.index(NEUTRAL_FRAMING)
     rows: TableRows = []
     for place, name in enumerate(found.names):
@@ -65,6 +65,30 @@ def shift_rows(means: WordingMeans, *, stream_norm: float) -> TableRows:
             told = {**told, "target": NEUTRAL_FRAMING}
             rows.append({**told, "metric": "shift_square_above", **more._asdict()})
     return _told(rows)
+
+
+def scan_rows(means: WordingMeans, *, stream_norm: float) -> TableRows:
+    """Rows of one layer and token: `scan`, the mean of `shift_square` over the framings that are
+    `STRESSFUL`, and that of `NEUTRAL_FRAMING` (`control`); and `scan_above`, the difference.
+
+    Raises as `products`.
+    """
+    found = _from_calm(means)
+    whole, left = _squares(found, stream_norm)
+    beside = found.names.index(NEUTRAL_FRAMING)
+    told = [at for at, name in enumerate(found.names) if name in STRESSFUL]
+    (mean, left_mean), (nothing, left_nothing) = (
+        (whole[at].mean(), left[:, at].mean(axis=1)) for at in (told, [beside])
+    )
+    above = _left_out(mean - nothing, left_mean - left_nothing, found.n)
+    rows: TableRows = [
+        {"metric": "scan", "control": control, "target": "", **_left_out(*one, found.n)._asdict()}
+        for control, one in (("", (mean, left_mean)), (NEUTRAL_FRAMING, (nothing, left_nothing)))
+    ]
+    rows.append(
+        {"metric": "scan_above", "control": "", "target": NEUTRAL_FRAMING, **above._asdict()}
+    )
+    return _told([{"framing": "stress", **row} for row in rows])
 
 
 def space_rows(means: WordingMeans, *, stream_norm: float) -> TableRows:
@@ -171,6 +195,19 @@ def _from_calm(means: WordingMeans) -> Products:
     sizes = [len(one) for one in means.values()]
     labels: Shaped[np.ndarray, " row"] = np.repeat(list(means), sizes)
     return products(gram_of(rows), labels, np.concatenate([np.arange(n) for n in sizes]))
+
+
+def _squares(
+    found: Products, stream_norm: float
+) -> tuple[Float[np.ndarray, " framing"], Float[np.ndarray, "block framing"]]:
+    """The squared shifts of the framings, as shares of the stream's squared norm, of all wordings
+    and without each in turn.
+    """
+    whole, left = (
+        np.diagonal(one, axis1=-2, axis2=-1) / stream_norm**2
+        for one in (found.whole, found.without)
+    )
+    return whole, left
 
 
 def _left_out(value: float, left: Float[np.ndarray, " wording"], n: int) -> Estimate:

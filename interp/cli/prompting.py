@@ -1,6 +1,6 @@
 """The commands that try what is said around a text: `zero-shot` asks for its emotion by label
-words, `malleability` puts a system prompt before it, `framings` puts pressure before a task, and
-`release` lets a steered emotion go.
+words, `malleability` puts a system prompt before it, `framings` puts pressure before a task,
+`release` lets a steered emotion go, and `dynamics` goes along with a conversation.
 """
 
 import click
@@ -10,6 +10,7 @@ from interp.cli.options import GroupedCommand, as_json, gathered
 from interp.cli.printing import show_said
 from interp.options import options_of
 from interp.prompting_options import (
+    DynamicsOptions,
     FramingOptions,
     MalleabilityOptions,
     ReleaseOptions,
@@ -94,4 +95,22 @@ def releasing(asked: SentenceOptions, how: ReleaseOptions, as_json: bool) -> Non
     show_said(told_of_release(run_release(asked, how)), how.out, as_json=as_json)
 
 
-COMMANDS = (asking_by_words, bending, framing, releasing)
+@click.command("dynamics", cls=GroupedCommand)
+@gathered(SentenceOptions, into="asked", only=(*_OF_STEERING, "max_new_tokens"))
+@gathered(DynamicsOptions, into="how")
+@as_json
+def going_along(asked: SentenceOptions, how: DynamicsOptions, as_json: bool) -> None:
+    """Keep a state of valence, arousal and dominance over the turns of conversations, and tell it
+    to the model: does the model follow it through an adverse stretch and back?
+
+    \b
+      interp dynamics --model smollm2 --chat-template on --out runs/dynamics
+    """
+    refuse_at_once(how.out, asked.model, asked.stimuli)
+    from interp.reporting.state_dynamics import told_of_dynamics
+    from interp.study.dynamics_trial import run_dynamics
+
+    show_said(told_of_dynamics(run_dynamics(asked, how)), how.out, as_json=as_json)
+
+
+COMMANDS = (asking_by_words, bending, framing, releasing, going_along)

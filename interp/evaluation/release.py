@@ -100,15 +100,7 @@ def release(
 
     Raises `UsageError` for readers that lie below; and as `interp.steer`.
     """
-    (site,) = {one.site for one in directions.values()}
-    (place,) = {one.site for one in readers.values()}
-    if place.layer <= site.layer:
-        raise UsageError(
-            f"layer {place.layer} is read and layer {site.layer} steered: name a later layer to "
-            "read (--read-layer), where later tokens can see what was added."
-        )
-    for one in (*directions.values(), *readers.values()):
-        check_direction(model, one)
+    site, place = sites_apart(model, directions, readers)
     rows = open_prompts(model, prompts)
     own = np.stack([how.scale * step(one, how.unit) for one in directions.values()])
     added = np.repeat(own, len(rows), axis=0)
@@ -133,6 +125,25 @@ def release(
     found += heard_rows(right, judge=judge[0])
     texts = _text_rows(model, prompts, written, verdicts, emotions, how)
     return Released([{**row, "scale": how.scale, "unit": how.unit} for row in found], texts)
+
+
+def sites_apart(
+    model: LanguageModel, directions: Mapping[str, Direction], readers: Mapping[str, Direction]
+) -> tuple[Site, Site]:
+    """The one site of `directions` that are added, and that of `readers`, along which is read.
+
+    Raises `UsageError` where the second lies in no later layer; and as `check_direction`.
+    """
+    (site,) = {one.site for one in directions.values()}
+    (place,) = {one.site for one in readers.values()}
+    if place.layer <= site.layer:
+        raise UsageError(
+            f"layer {place.layer} is read and layer {site.layer} steered: name a later layer to "
+            "read (--read-layer), where later tokens can see what was added."
+        )
+    for one in (*directions.values(), *readers.values()):
+        check_direction(model, one)
+    return site, place
 
 
 def _write(

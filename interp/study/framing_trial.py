@@ -13,6 +13,7 @@ from interp.analysis.framings import (
     CALM,
     behaviour_rows,
     projection_rows,
+    scan_rows,
     shift_rows,
     space_rows,
 )
@@ -28,6 +29,7 @@ from interp.evaluation.framed_tasks import (
     framings,
     stress_statements,
 )
+from interp.evaluation.framed_tokens import read_tokens
 from interp.evaluation.readouts import find_testbed
 from interp.files import check_new
 from interp.models import LanguageModel
@@ -36,6 +38,7 @@ from interp.reporting.framings import (
     framing_axes,
     framing_cosines,
     framing_norms,
+    framing_scan,
     framing_scores,
     stress_doses,
 )
@@ -50,7 +53,8 @@ FRAMINGS = "framings"
 """The table of the folder."""
 
 FRAMING_FIGURES = (framing_scores, stress_doses, framing_norms, framing_cosines)
-"""Its figures; where the framings have principal axes, `framing_axes` too."""
+"""Its figures; where tokens were scanned, `framing_scan` too, and where the framings have principal
+axes, `framing_axes`."""
 
 
 def run_framings(asked: SentenceOptions, how: FramingOptions) -> pd.DataFrame:
@@ -86,8 +90,11 @@ def run_framings(asked: SentenceOptions, how: FramingOptions) -> pd.DataFrame:
         rows += stress_rows(
             model, tasks, stress_statements(), directions, draws=how.draws, seed=asked.seed
         )
+        if how.scan_tokens:
+            rows += token_rows(model, tasks, framings(), most=how.scan_tokens)
+        scan = (framing_scan,) if how.scan_tokens else ()
         axes = (framing_axes,) if any(row["metric"] == "axis" for row in rows) else ()
-        return {FRAMINGS: rows}, (*FRAMING_FIGURES, *axes)
+        return {FRAMINGS: rows}, (*FRAMING_FIGURES, *scan, *axes)
 
     return try_out((asked, how), wanted.battery, measure)[FRAMINGS]
 
@@ -104,9 +111,7 @@ def framing_rows(
     """
     (place,) = {one.site for one in directions.values()}
     sites = [Site(STREAM, layer) for layer in range(model.dims.n_layers)]
-    every = [text for texts in known.values() for text in texts]
-    at = np.cumsum([0, *(len(texts) for texts in known.values())])
-    parts = {name: slice(*at[i : i + 2].tolist()) for i, name in enumerate(known)}
+    every, parts = _listed(known)
     rows: TableRows = []
     for site, x in _read(model, every, tasks, list(dict.fromkeys([*sites, place]))):
         means = {name: x[part].mean(axis=1) for name, part in parts.items()}
@@ -119,6 +124,36 @@ def framing_rows(
     scores = answer_margins(model, every, tasks)
     margins = {name: scores[part] for name, part in parts.items()}
     return rows + behaviour_rows(margins, [task.pair for task in tasks])
+
+
+def token_rows(
+    model: LanguageModel,
+    tasks: Sequence[FramedTask],
+    known: Mapping[str, Sequence[str]],
+    *,
+    most: int,
+) -> TableRows:
+    """`scan_rows` of every layer at places along the framings (`part`, the share of the framing
+    that lies before) and at the last tokens of the task (`offset`, 0 is the last), `most` of them.
+    """
+    sites = [Site(STREAM, layer) for layer in range(model.dims.n_layers)]
+    every, parts = _listed(known)
+    read = read_tokens(model, every, tasks, sites, most=most)
+    n_tokens = read.means.shape[1]
+    rows: TableRows = []
+    for site, x, square in zip(sites, read.means, read.squares, strict=True):
+        for token in range(n_tokens):
+            means = {name: x[token, part] for name, part in parts.items()}
+            norm = float(np.sqrt(square[token, parts[CALM]].mean()))
+            inside = token < read.parts
+            place = {
+                **site_columns(site),
+                "position": "along the framing" if inside else "last tokens",
+                "part": (token + 0.5) / read.parts if inside else np.nan,
+                "offset": np.nan if inside else token - n_tokens + 1,
+            }
+            rows += [{**place, **row} for row in scan_rows(means, stream_norm=norm)]
+    return rows
 
 
 def stress_rows(
@@ -145,6 +180,13 @@ def stress_rows(
     rows += dose_rows(dose, margins, readings, draws=draws, seed=seed)
     at = {**site_columns(place), "position": LAST}
     return [{**(at if row["target"] in readings else {}), **row} for row in rows]
+
+
+def _listed(known: Mapping[str, Sequence[str]]) -> tuple[list[str], dict[str, slice]]:
+    """All wordings, and where those of each framing stand among them."""
+    every = [text for texts in known.values() for text in texts]
+    at = np.cumsum([0, *(len(texts) for texts in known.values())])
+    return every, {name: slice(*at[i : i + 2].tolist()) for i, name in enumerate(known)}
 
 
 def _steps(directions: Mapping[str, Direction]) -> dict[str, Float[np.ndarray, " d_model"]]:

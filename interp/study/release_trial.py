@@ -54,7 +54,7 @@ def run_release(asked: SentenceOptions, how: ReleaseOptions) -> pd.DataFrame:
         found = wanted.source(model, layer).directions
         readers = with_length({one: found[one] for one in emotions})
         directions = {one: source.directions[one] for one in readers}
-        told = release(model, prompts, directions, readers, _judge(model, emotions), plan)
+        told = release(model, prompts, directions, readers, usual_judge(model, emotions), plan)
         return {RELEASE: told.rows, RELEASED_TEXTS: told.texts}, (release_curve,)
 
     return try_out((asked, how), wanted.battery, measure)[RELEASE]
@@ -73,7 +73,8 @@ def layer_to_read(steered: int, *, n_layers: int) -> int:
     return steered + (last - steered + 1) // 2
 
 
-def _judge(model: LanguageModel, emotions: list[str]) -> Judged:
+def usual_judge(model: LanguageModel, emotions: list[str]) -> Judged:
+    """A testbed's oracle, else the unsteered model's forced choice among `emotions`."""
     own = judge_for(model)
     if own is not None:
         return oracle.__name__, own
