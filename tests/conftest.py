@@ -80,6 +80,21 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def few_baselines() -> Iterator[None]:
+    """Two text baselines instead of all: to fit these takes longer than what is tried. Their order,
+    which tables keep, is the same again behind it.
+    """
+    from interp.analysis.baselines import BASELINES
+
+    whole = dict(BASELINES)
+    for name in whole.keys() - {"bag_of_words", "length"}:
+        del BASELINES[name]
+    yield
+    BASELINES.clear()
+    BASELINES.update(whole)
+
+
+@pytest.fixture
 def all_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """A quick study runs the stages, too, that it leaves to their own commands."""
     from interp.study.presets import PRESETS

@@ -6,7 +6,6 @@ from scipy.special import softmax
 from scipy.stats import kstest
 from sklearn.linear_model import LogisticRegression
 
-from interp.analysis import baselines
 from interp.analysis.features import FoldFeatures
 from interp.analysis.folds import straddling
 from interp.analysis.graded_rows import place_ps
@@ -18,6 +17,8 @@ from interp.analysis.soft_rows import correlated_shares, prepare_soft, soft_rows
 from interp.analysis.targets import soft_of
 from interp.errors import DataError, UsageError
 from stimuli.battery import Stimulus
+
+pytestmark = pytest.mark.usefixtures("few_baselines")
 
 N, K = 60, 3
 GROUPS = np.repeat(np.arange(N), 2)
@@ -33,14 +34,6 @@ def planted(signal: float, *, seed: int = 1) -> np.ndarray:
     x = 0.5 * random.normal(size=(N, 6))[GROUPS] + 0.5 * random.normal(size=(2 * N, 6))
     x[:, :K] += signal * LATENT
     return x
-
-
-@pytest.fixture(autouse=True)
-def _few_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {name: baselines.BASELINES[name] for name in ("bag_of_words", "length")}
-    for name in list(baselines.BASELINES):
-        if name not in few:
-            monkeypatch.delitem(baselines.BASELINES, name)
 
 
 def rows_of(xs: list[np.ndarray], texts: list[str]) -> list[dict]:

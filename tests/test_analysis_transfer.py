@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from interp.analysis import baselines, transfer
+from interp.analysis import transfer
 from interp.analysis.folds import straddling
 from interp.analysis.probes import PROBES, cross_validate
 from interp.analysis.questions import lexicons
@@ -16,6 +16,8 @@ from interp.analysis.transfer_rows import transfer_rows
 from interp.errors import DataError, StatisticsError
 from interp.reporting.sections.transfer import cautions, findings
 from interp.results import table
+
+pytestmark = pytest.mark.usefixtures("few_baselines")
 
 N = 40
 """Scenarios, each told in two arms and each time with its neutral twin."""
@@ -73,12 +75,6 @@ def cell(found: pd.DataFrame, fit: str, test: str, **wanted: str) -> pd.Series:
     keep = np.logical_and.reduce([found[name] == value for name, value in wanted.items()])
     (row,) = found[keep].to_dict("records")
     return pd.Series(row)
-
-
-@pytest.fixture(autouse=True)
-def _few_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {name: baselines.BASELINES[name] for name in ("bag_of_words", "length")}
-    monkeypatch.setattr(baselines, "BASELINES", few)
 
 
 @pytest.fixture(scope="module")

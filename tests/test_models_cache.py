@@ -30,6 +30,19 @@ def test_a_text_read_in_steps_has_the_logits_of_the_whole_text(tiny_model, famil
     torch.testing.assert_close(logits, whole, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_last_columns_are_unembedded_from_one_piece_of_memory(tiny_model, family):
+    model = tiny_model(family)
+    batch, seen = model.pad(ROWS, side="left"), []
+    head = model.bridge.original_model.get_output_embeddings()
+    watch = head.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    try:
+        model.resume(batch.ids, batch.mask)
+    finally:
+        watch.remove()
+    assert [(one.shape[:2], one.is_contiguous()) for one in seen] == [((3, 1), True)]
+
+
 def test_rows_of_a_cache_go_on_as_those_rows_and_leave_it_as_it_was(tiny_model):
     model = tiny_model("llama")
     batch = model.pad(ROWS, side="left")

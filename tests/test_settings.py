@@ -23,6 +23,7 @@ from interp.errors import ArtefactError, UsageError
 from interp.models.loading.loader import DTYPES
 from interp.options import build_record, flat, options_of
 from interp.prompting_options import (
+    DynamicsOptions,
     FramingOptions,
     MalleabilityOptions,
     ReleaseOptions,
@@ -77,6 +78,7 @@ OWN = {
     "trajectories": {"out", "ratings", "seed", "model"},
     "control-vector": {"form", "emotion", "layer", "scale", "unit", "licence", "upload", "public"},
     "score-sheet": {"run"},
+    "play": {"port", "opened"},
 }
 """Options that belong to one command and are no part of a record, beside --json."""
 
@@ -189,7 +191,7 @@ def test_every_option_of_every_command_is_a_field_of_a_record_or_told_here():
             if isinstance(one, GroupedOption):
                 records = (StudyOptions, SentenceOptions, TrialOptions, IntrospectionOptions)
                 records += (CircuitOptions, PathOptions, Call, ZeroShotOptions, MalleabilityOptions)
-                records += (FramingOptions, ReleaseOptions, DissectionOptions)
+                records += (FramingOptions, ReleaseOptions, DissectionOptions, DynamicsOptions)
                 known = {name for record in records for name in options_of(record)}
                 assert name in {*known, *FILE_OPTIONS}, (command.name, name)
             else:

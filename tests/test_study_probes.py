@@ -10,7 +10,7 @@ import pytest
 import interp
 import stimuli
 from interp import study
-from interp.analysis import baselines, site_probes
+from interp.analysis import site_probes
 from interp.errors import DataError, UsageError
 from interp.models.loading.random_weights import random_twin
 from interp.records import read_record
@@ -73,11 +73,10 @@ def test_the_figures_of_what_was_asked_are_drawn(probes):
     assert "resid_post, random weights" in told
 
 
+@pytest.mark.usefixtures("few_baselines")
 def test_soft_labels_are_read_where_the_circuit_has_written_them(tmp_path, monkeypatch):
     """Readers who hear the planted emotion in two thirds, and the other one in the rest."""
     monkeypatch.setattr(site_probes, "REFITS", 9)
-    for name in set(baselines.BASELINES) - {"bag_of_words", "length"}:
-        monkeypatch.delitem(baselines.BASELINES, name)
     battery = interp.battery("planted", emotions=["joy", "fear"])
     items = tuple(
         replace(

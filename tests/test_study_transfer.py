@@ -103,13 +103,12 @@ def test_arms_with_too_few_scenarios_are_left_out_by_name(battery):
     )
 
 
+@pytest.mark.usefixtures("few_baselines")
 def test_the_values_of_a_field_are_left_out_where_there_is_one_arm(battery, tmp_path, monkeypatch):
     """The planted circuit reads an emotion in texts of any domain; fields of which no value can be
     left out are told by name before anything is made.
     """
     monkeypatch.setattr(across, "CARRIED_REFITS", 19)
-    few = {name: baselines.BASELINES[name] for name in ("bag_of_words", "length")}
-    monkeypatch.setattr(baselines, "BASELINES", few)
     items = tuple(
         replace(
             i, domain=("even", "odd")[int(i.group[-1]) % 2], fields={**i.fields, "tense": "past"}

@@ -32,6 +32,7 @@ from interp.models.quiet import first_line
 from interp.models.sizes import Dims
 from interp.models.texts.chat import choose_template, read_template
 from interp.models.texts.tokens import added_specials, special_strings
+from interp.models.unembedding import unembed_together
 from interp.models.weights import weight_of, working_dtype
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -130,6 +131,7 @@ def put_bridge(hf_model: PreTrainedModel, name: str) -> TransformerBridge:
         raise unsupported(name, told) from error
     bridge.eval()
     carry_cache(bridge)
+    unembed_together(bridge.original_model)
     known = bridge.hook_dict
     blocks = getattr(bridge, "blocks", None)
     if blocks is None or any(
