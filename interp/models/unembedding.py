@@ -8,12 +8,12 @@ twentieth of the speed.
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 
-def unembed_together(hf_model: PreTrainedModel) -> None:
+def unembed_together(hf_model: nn.Module) -> None:
     """Let the unembedding of `hf_model` read its rows from one piece of memory."""
-    head: Any = hf_model.get_output_embeddings()
+    model: Any = hf_model
+    head = model.get_output_embeddings()
     if head is not None:  # else it is slow, and the same
         head.register_forward_pre_hook(_in_one_piece)
 
