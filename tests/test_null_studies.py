@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from interp.models import load
+from interp.models.checks.model_checks import cache_bound, measured_whole
+from interp.models.checks.probe import LOST, pass_bound
 from interp.testbeds import planted
 from interp.testbeds.planted.spec import subspaces
 from support.report_pages import folder
@@ -54,6 +56,17 @@ def test_a_random_llama_knows_the_words_that_it_is_asked_for(tmp_path):
     assert not any(unknown in tokens for tokens in texts)
     other = script["texts_of"]("planted_null", tmp_path, 2)
     assert Path(other).read_text(encoding="utf-8") != "\n".join(map(json.dumps, lines))
+
+
+def test_a_model_that_enlarges_a_rounding_under_an_edit_is_loaded():
+    """That of seed 50 does, a hundredfold: read in steps its logits differ by more than most may,
+    and by no more than the same pass does when its embedding moves by one rounding.
+    """
+    script = runpy.run_path(str(SCRIPT), run_name="null")
+    with script["planted_as"]("planted_null", 50):
+        model = load("planted_null")
+    error = measured_whole(model, "cache under an edit").error
+    assert pass_bound(model) < error <= cache_bound(model) < LOST
 
 
 def test_a_seed_draws_the_planted_model_and_the_words_that_it_knows(tmp_path):

@@ -127,22 +127,28 @@ def exact_bound(model: LanguageModel) -> float:
     return TOLERANCE[model.precision]
 
 
-def pass_bound(model: LanguageModel) -> float:
+def pass_bound(model: LanguageModel, moved: float = 0.0) -> float:
     """How far two passes through the whole model may differ, which round differently on the way.
 
     Some models enlarge what a rounding does. How much this one does is measured: the embedding is
-    moved by one rounding, and the logits tell what came of it. `ROUNDINGS` times that is allowed,
-    or `TOLERANCE` where that is more, and never more than `LOST`.
+    moved by one rounding, and the logits tell what came of it; or more came of it in the passes
+    that are compared (`moved`). `ROUNDINGS` times that is allowed, or `TOLERANCE` where that is
+    more, and never more than `LOST`.
     """
     if model.precision == torch.float8_e4m3fn:
         return TOLERANCE[model.precision]
     if model.rounding is None:
-        model.rounding = _moved_by_a_rounding(model)
-    return max(TOLERANCE[model.precision], min(ROUNDINGS * model.rounding, LOST))
+        batch = model.pad(probe_tokens(model)[:1])
+        _, clean = record_sites(model, batch, [])
+        model.rounding = gap(
+            record_sites(model, batch, [], edits=[rounding(model)])[1], clean
+        ).error
+    largest = max(model.rounding, moved)
+    return max(TOLERANCE[model.precision], min(ROUNDINGS * largest, LOST))
 
 
-def _moved_by_a_rounding(model: LanguageModel) -> float:
-    batch = model.pad(probe_tokens(model)[:1])
+def rounding(model: LanguageModel) -> Hook:
+    """A hook that moves every number of the embedding by one rounding, up or down."""
     draw = torch.Generator().manual_seed(4)
     step = torch.finfo(model.precision).eps / 2
 
@@ -150,6 +156,4 @@ def _moved_by_a_rounding(model: LanguageModel) -> float:
         sign = torch.randint(2, tensor.shape, generator=draw).to(tensor) * 2 - 1
         return tensor * (1 + step * sign)
 
-    _, clean = record_sites(model, batch, [])
-    _, moved = record_sites(model, batch, [], edits=[(Site("resid_pre", 0).hook, move)])
-    return gap(moved, clean).error
+    return Site("resid_pre", 0).hook, move
