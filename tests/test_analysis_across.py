@@ -20,8 +20,9 @@ from interp.analysis.transfer_rows import value_rows
 from interp.errors import StatisticsError
 from interp.reporting.across import across_findings
 from interp.results import table
-from test_analysis_transfer import _few_baselines  # noqa: F401  (an autouse fixture)
 from test_analysis_transfer import cell as carried_cell
+
+pytestmark = pytest.mark.usefixtures("few_baselines")
 
 DOMAINS = ("home", "money", "nature", "work")
 EACH = 12
