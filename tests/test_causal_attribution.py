@@ -174,14 +174,18 @@ def test_more_steps_come_nearer_to_the_exact_effect_of_the_inputs(tiny_model):
     assert errors[2] < 0.03
 
 
-def exact_effects(model, cases, bound, node, position):
-    cells = patched_cells(model, cases, bound, [node], [position])
+def effects_of_each(model, cases, bound, nodes, position):
+    cells = patched_cells(model, cases, bound, nodes, [position])
     labels = [case.pair.affective.emotion for case in cases]
-    patched, clean = (
+    clean, *patched = (
         bound.contrast(cells[key]["scores"], labels)
-        for key in ((node, position, ""), (None, "target", ""))
+        for key in ((None, "target", ""), *((node, position, "") for node in nodes))
     )
-    return patched - clean
+    return [one - clean for one in patched]
+
+
+def exact_effects(model, cases, bound, node, position):
+    return effects_of_each(model, cases, bound, [node], position)[0]
 
 
 def test_one_neuron_is_patched_alone(tiny_model):
@@ -381,16 +385,12 @@ def test_the_error_of_a_coarse_dtype_is_the_largest_difference_of_effects(tiny_f
     for model in (coarse, exact):
         given, bound = encode_cases(model, UNEQUAL, READOUT), READOUT.bind(model)
         nodes = [Node(Site(name, at)) for name in ("attn_out", "mlp_out") for at in range(3)]
+        nodes.append(Node(Site("resid_post", 1)))
         effects.append(
-            [
-                exact_effects(model, cases, bound, node, "last")
-                for node in (*nodes, Node(Site("resid_post", 1)))
-                for cases in given.own.values()
-            ]
+            [effects_of_each(model, cases, bound, nodes, "last") for cases in given.own.values()]
         )
-    # rows of another number are multiplied in another order
-    assert row["value"] == pytest.approx(np.abs(np.subtract(*effects)).max(), abs=1e-5)
-    assert row["largest"] == pytest.approx(np.abs(effects[1]).max(), abs=1e-5)
+    assert row["value"] == pytest.approx(np.abs(np.subtract(*effects)).max())
+    assert row["largest"] == pytest.approx(np.abs(effects[1]).max())
     assert 0 < row["value"] < 0.1 * row["largest"]
     assert row["n"] == len(UNEQUAL)
     with pytest.raises(UsageError, match="a coarse dtype, and in float32"):

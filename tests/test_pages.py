@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +11,11 @@ import pytest
 import interp
 from interp import errors
 from interp.reporting.figures import FIGURES
+from support.chromium import CHROMIUM, needs_chromium
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 NOTEBOOKS = {path.stem for path in (ROOT / "notebooks").glob("*.py")}
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def test_nothing_is_fetched_and_no_link_leaves_the_folder_by_a_slash(site):
                 assert (page.parent / target).is_file(), (page.name, link)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (apt-get install chromium)")
+@needs_chromium
 def test_a_phone_shows_a_page_from_the_folder_and_reports_no_error(site, tmp_path):
     for name in ("index", "figures"):
         told = browser(tmp_path, (site / f"{name}.html").as_uri())

@@ -4,7 +4,6 @@ colours, and no width that a phone lacks.
 
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from importlib import resources
@@ -18,6 +17,7 @@ from interp.reporting.finding import Caution, Question
 from interp.reporting.findings import findings, warned
 from interp.reporting.report import FOREMOST, write_report
 from interp.reporting.twins import marked
+from support.chromium import CHROMIUM, needs_chromium
 from support.report_pages import Page, folder, page
 from support.reporting_tables import EMOTIONS, MAKERS, RECORD, all_tables
 
@@ -193,7 +193,6 @@ def test_a_sheet_of_paper_does_not_get_the_layout_of_a_phone():
     ]
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FRAME = """<!DOCTYPE html><iframe src="report.html" style="width:{width}px;height:900px;border:0">
 </iframe><pre></pre><script>
 document.querySelector("iframe").onload = function () {{
@@ -210,7 +209,7 @@ document.querySelector("iframe").onload = function () {{
 }};</script>"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (apt-get install chromium)")
+@needs_chromium
 @pytest.mark.parametrize(
     ("width", "dark"), [(400, False), (400, True), (1280, False)], ids=["phone", "dark", "desk"]
 )
@@ -227,7 +226,7 @@ def test_a_browser_shows_the_page_without_scrolling_sideways(tmp_path, width, da
     asked += [f"--window-size={width + 100},1000", "--dump-dom", "--enable-logging=stderr"]
     asked += [f"--blink-settings=preferredColorScheme={int(not dark)}"]
     asked += [(path / "frame.html").as_uri()]
-    done = subprocess.run([CHROMIUM, *asked], capture_output=True, text=True, check=True)
+    done = subprocess.run([str(CHROMIUM), *asked], capture_output=True, text=True, check=True)
     assert ":CONSOLE:" not in done.stderr, done.stderr
     (told,) = re.findall(r"<pre>(\{.*\})</pre>", done.stdout)
     seen = json.loads(told)
@@ -238,7 +237,7 @@ def test_a_browser_shows_the_page_without_scrolling_sideways(tmp_path, width, da
     assert (max(paper) < 64) if dark else (min(paper) > 224)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (apt-get install chromium)")
+@needs_chromium
 def test_a_browser_prints_the_page_on_sheets_without_an_error(tmp_path):
     path = folder(tmp_path / "out", TABLES)
     draw_all(TABLES, path / "figures")

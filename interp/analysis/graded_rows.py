@@ -124,6 +124,13 @@ class ChosenPlace(NamedTuple):
     columns: dict[str, Any]
     p: float
 
+    def joined(
+        self, told: Sequence[Float[np.ndarray, " item *column"]], folds: Folds
+    ) -> np.ndarray:
+        """Of each item what was told of it at the place that its fold chose, of `told` by place."""
+        fold = fold_of(folds, len(told[0]))
+        return np.stack(told)[self.own[fold], np.arange(len(fold))]
+
 
 def choose_correlated(
     places: Sequence[Correlated], where: Sequence[Mapping[str, Any]]
@@ -199,9 +206,7 @@ def _nested(
 ) -> list[dict[str, Any]]:
     """The rows of choosing a place by folds, and reading the number there."""
     choice = choose_correlated([one.correlated for one in found], [one.where for one in found])
-    number = fold_of(task.folds, len(task.values))
-    told = np.stack([place.told.told for place in found])
-    told = told[choice.own[number], np.arange(len(number))]
+    told = choice.joined([place.told.told for place in found], task.folds)
     joined = replace(found[choice.most].told, told=told)
     least = 1 / len(np.unique(task.relabelled, axis=0))
     p = {"p": choice.p, "p_of": P_OF_CHOSEN, "p_max_t": p_max_t, "least_p": least}

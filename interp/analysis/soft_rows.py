@@ -14,7 +14,7 @@ from interp.analysis.baselines import BASELINES, READER, Lexicons
 from interp.analysis.controls import relabellings
 from interp.analysis.design import Design
 from interp.analysis.features import FoldFeatures, check_finite_rows
-from interp.analysis.folds import Folds, fold_of, graded_folds
+from interp.analysis.folds import Folds, graded_folds
 from interp.analysis.graded_rows import (
     Correlated,
     choose_correlated,
@@ -169,9 +169,7 @@ def _nested(
 ) -> list[dict[str, Any]]:
     """The rows of choosing a place by folds, and telling the shares there."""
     choice = choose_correlated([one.correlated for one in found], [one.where for one in found])
-    number = fold_of(task.folds, len(task.shares))
-    told = np.stack([place.told.told for place in found])
-    told = told[choice.own[number], np.arange(len(number))]
+    told = choice.joined([place.told.told for place in found], task.folds)
     joined = replace(found[choice.most].told, told=told)
     least = 1 / len(np.unique(task.drawn, axis=0))
     p = {"p": choice.p, "p_of": P_OF_CHOSEN_SHARES, "p_max_t": p_max_t, "least_p": least}

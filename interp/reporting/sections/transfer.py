@@ -176,9 +176,10 @@ SECTION = Section(
                 "The lines of texts that evoke nothing should stay as low as that of the neutral "
                 "twins, at each layer. Where one rises with that of the emotional texts, the layer "
                 "tells vividness or wording; where it stays low and the hollow mark at the right "
-                "is high, the layer knows more than the words. Every layer is drawn and none was "
-                "chosen: a single high point among many layers says little. Other scenes than the "
-                "twins' are another kind of text, so that a low line is no proof either."
+                "is high, the words alone give an alarm that the layer does not. Every layer is "
+                "drawn and none was chosen: a single high point among many layers says little. "
+                "Other scenes than the twins' are another kind of text, so that a low line is no "
+                "proof either."
             ),
             needs={"metric": CALLED_AT_LAYER},
         ),
