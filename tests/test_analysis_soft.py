@@ -159,6 +159,12 @@ def test_a_probe_of_the_likeliest_class_tells_the_shares_worse() -> None:
     assert divergences(shares, soft.told).mean() < 0.02
     assert divergences(shares, by_class).mean() > 0.2
     assert straddling(task.folds, GROUPS) == []
-    kl = next(row for row in score_shares(soft) if row["metric"] == "kl")
+    kl, explained = score_shares(soft)
+    assert (kl["metric"], explained["metric"]) == ("kl", "kl_explained")
     assert kl["value"] == pytest.approx(divergences(shares, soft.told).mean())
     assert np.isnan(kl["ci_low"])
+    plain = [
+        divergences(shares[one.test], np.tile(shares[one.train].mean(axis=0), (len(one.test), 1)))
+        for one in task.folds
+    ]
+    assert explained["value"] == pytest.approx(1 - kl["value"] / np.concatenate(plain).mean())

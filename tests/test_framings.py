@@ -325,6 +325,7 @@ def test_a_scan_is_the_mean_shift_of_stress_without_the_noise_of_wordings():
     assert np.mean(stress) == pytest.approx(9 / 4, abs=0.3)
     nothing = [value(one, "scan", control=NEUTRAL_FRAMING).value for one in drawn]
     assert np.mean(nothing) == pytest.approx(1 / 4, abs=0.25)
+    np.testing.assert_allclose([one.value for one in rows], np.subtract(stress, nothing))
 
 
 def test_tokens_are_those_of_hugging_face(tiny_model):
