@@ -194,9 +194,11 @@ def test_what_is_found_is_said():
     follows, carries, *halves, beyond, heard = told_of_dynamics(table(turn_rows(planted(gain=1.5))))
     assert follows.startswith("The stream follows the state that it is told, more than a random")
     assert "stays displaced in calm turns, more than without a state and more than" in carries
-    assert [one.split(",")[1] for one in halves] == [
-        " under the first order", " under the second order",
-    ]  # fmt: skip
+    assert [re.sub(r"\d\.\d", "#", one) for one in halves] == [
+        f"Half-life of the shift behind the adverse turns, under the {arm} order: # turns (# to #)"
+        "; of the state itself: # turns (# to #)."
+        for arm in ("first", "second")
+    ]
     assert beyond.startswith("Under the second order the stream passes beyond its calm")
     assert heard.startswith("The replies follow the state, too")
 

@@ -74,7 +74,11 @@ def test_what_was_planted_is_found():
     lasts, halved, heard = told_of_release(found)
     assert lasts.startswith("16 tokens after it is let go, a steered emotion is still read")
     assert "more than the written words carry by themselves is not found" in lasts
-    assert f"is lost after {value(found, 'half_life').value:.3f} [" in halved
+    one = value(found, "half_life")
+    assert halved == (
+        f"Half-life of what is read at the last steered token: {one.value:.1f} tokens "
+        f"({one.half_low:.1f} to {one.half_high:.1f})."
+    )
     assert heard.startswith("The emotion is heard in what is written after the release")
 
 

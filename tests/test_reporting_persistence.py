@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interp.reporting.sections.persistence import cautions, findings, half_life_told
+from interp.reporting.half_life import half_life_told
+from interp.reporting.sections.persistence import cautions, findings
 from support.reporting_tables import persistence
 
 
@@ -72,8 +73,11 @@ def test_a_state_that_the_words_tell_as_well_is_said_to_be_so():
     ],
 )
 def test_a_half_life_is_no_surer_than_its_bounds(half, kept, told):
-    table = changed(persistence(), "metric == 'half_life'", **half)
-    assert half_life_told(changed(table, "metric == 'retained'", **kept), "reception") == told
+    table = persistence().query("task == 'reception'")
+    table = changed(table, "metric == 'half_life'", **half)
+    table = changed(table, "metric == 'retained'", **kept)
+    rows = (table[table["metric"] == one] for one in ("half_life", "retained"))
+    assert half_life_told(*rows, "tokens") == told
 
 
 def test_a_state_that_is_not_there_is_a_caution():

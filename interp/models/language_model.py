@@ -169,6 +169,7 @@ class LanguageModel(Reader, Hooked):
         self._check_width(
             batch.ids.shape[1] + decoding.max_new_tokens,
             what=f"the longest prompt and its {decoding.max_new_tokens} new tokens",
+            fix="shorten the prompt (or what was said before it), or write fewer tokens",
         )
         draw = torch.Generator().manual_seed(decoding.seed)
         ends = self.end_tokens
@@ -274,11 +275,13 @@ class LanguageModel(Reader, Hooked):
             ids.to(self.device), attention_mask=mask.long().to(self.device), **options
         )
 
-    def _check_width(self, width: int, *, what: str = "the batch") -> None:
+    def _check_width(
+        self, width: int, *, what: str = "the batch", fix: str = "shorten its texts"
+    ) -> None:
         if width > self.dims.n_ctx:
             raise DataError(
                 f"{what} has {width} positions and the context of {self.name} holds "
-                f"{self.dims.n_ctx} (n_ctx)."
+                f"{self.dims.n_ctx} (n_ctx): {fix}."
             )
 
 

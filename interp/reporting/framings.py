@@ -95,7 +95,7 @@ def framing_scan(table: pd.DataFrame) -> Figure:
     colour_bar(figure, axes, "squared shift / squared norm")
     explain(
         figure,
-        title="Where stress moves the stream from calm, by layer and token",
+        title="Does stress move the stream from calm, and where? By layer and token",
         caption="Pressure, urgency, shame and threat, without what single wordings add. The last "
         "tokens are those of the task, the same words behind all framings. Dots: the 95 % interval "
         "over wordings lies above 0 in that cell, taken alone. Colours are full at the 95th "

@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from interp.reporting.decisions import Verdict, decide
 from interp.reporting.finding import number_of
 from interp.reporting.followed import offset_axis, placed
-from interp.reporting.formatting import interval, number, whole
+from interp.reporting.formatting import number, whole
+from interp.reporting.half_life import half_life_told
 from interp.reporting.select import column, holds, measured, numbers, numeral, select, word
 from interp.reporting.style import GREY, curve, explain, facets, key, look, styled
 
@@ -62,7 +63,9 @@ def told_of_release(table: pd.DataFrame) -> list[str]:
         f"{_WORDS[decide(number_of(beyond), nothing=0.0)]} (difference {measured(beyond)})."
     ]
     if holds(table, metric="half_life"):
-        said.append(_half(select(table, metric="half_life")))
+        half, kept = (select(table, metric=one) for one in ("half_life", "retained"))
+        told = half_life_told(half, kept, "tokens")
+        said.append(f"Half-life of what is read at the last steered token: {told}.")
     heard = select(table, metric="success_above", target="unsteered")
     success = select(table, metric="success", control="")
     chance = 1 / numeral(success, "choices")
@@ -71,15 +74,6 @@ def told_of_release(table: pd.DataFrame) -> list[str]:
         f"{measured(success)}, chance {number(chance)}; difference {measured(heard)})."
     )
     return said
-
-
-def _half(row: pd.DataFrame) -> str:
-    value = numeral(row, "value")
-    if value != value:
-        return "Half of what is read under steering is not lost at any token that was read."
-    low, high = numeral(row, "half_low"), numeral(row, "half_high")
-    told = interval(value, low, high)
-    return f"Half of what is read at the last steered token is lost after {told} tokens."
 
 
 @styled

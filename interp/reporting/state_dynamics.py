@@ -7,13 +7,12 @@ from matplotlib.figure import Figure
 from interp.reporting.decisions import Verdict, decide
 from interp.reporting.dots import dots, names_down
 from interp.reporting.finding import number_of, p_of, told_p
-from interp.reporting.formatting import interval
+from interp.reporting.half_life import half_life_told
 from interp.reporting.select import (
     holds,
     least,
     measured,
     numbers,
-    numeral,
     select,
     with_values,
     word,
@@ -132,23 +131,17 @@ def _halves(rows: pd.DataFrame) -> list[str]:
     found = []
     for arm in ("first", "second"):
         if holds(rows, metric="half_life", arm=arm, target="reading"):
-            read, state = (
-                _half(select(rows, metric="half_life", arm=arm, target=of))
-                for of in ("reading", "state")
-            )
+            read, state = (_half(rows, arm, of) for of in ("reading", "state"))
             found.append(
-                f"Behind the adverse turns, under the {_ARMS[arm]}, half of the shift is lost "
-                f"{read}; half of the state itself {state}."
+                f"Half-life of the shift behind the adverse turns, under the {_ARMS[arm]}: {read}; "
+                f"of the state itself: {state}."
             )
     return found
 
 
-def _half(row: pd.DataFrame) -> str:
-    value = numeral(row, "value")
-    if value != value:
-        return "in no turn that was read"
-    told = interval(value, numeral(row, "half_low"), numeral(row, "half_high"))
-    return f"after {told} turns"
+def _half(rows: pd.DataFrame, arm: str, of: str) -> str:
+    half, kept = (select(rows, metric=one, arm=arm, target=of) for one in ("half_life", "retained"))
+    return half_life_told(half, kept, "turns")
 
 
 @styled

@@ -9,6 +9,7 @@ from interp.reporting.decisions import NONE, Verdict, decide
 from interp.reporting.finding import Caution, Compared, Finding, claim, number_of, p_of, told_p
 from interp.reporting.followed import DEALT, REFITTED, persistence_curve, words_rows
 from interp.reporting.formatting import number, whole
+from interp.reporting.half_life import half_life_told
 from interp.reporting.section import Drawing, Section
 from interp.reporting.select import (
     best,
@@ -119,24 +120,10 @@ def _beside(
     if above is not None:
         found.append((f"above {word(above, 'target')}, paired", measured(above)))
     if holds(table, metric="half_life", task=task):
-        found.append(("half-life of the margin", half_life_told(table, task)))
+        half, kept = (select(table, metric=one, task=task) for one in ("half_life", "retained"))
+        found.append(("half-life of the margin", half_life_told(half, kept, "tokens")))
     p = p_of(row, "p_max_t")
     return found + ([] if p is None else [("p beside all offsets (max-T)", told_p(row, p))])
-
-
-def half_life_told(table: pd.DataFrame, task: str) -> str:
-    """The half-life in words: a number with its interval, or how far it is known."""
-    row = select(table, metric="half_life", task=task)
-    kept = select(table, metric="retained", task=task)
-    last = whole(float(numbers(kept, "offset").max()))
-    value, low, high = (numeral(row, name) for name in ("value", "half_low", "half_high"))
-    if low != low:
-        sure = bool((numbers(kept, "ci_low")[numbers(kept, "offset") > 0] > 0.5).all())
-        return f"surely more than {last} tokens" if sure else "cannot be said: there is no interval"
-    if value != value:
-        return f"more than {last} tokens, at least {low:.1f}"
-    upper = f"and no upper bound within {last}" if high != high else f"to {high:.1f}"
-    return f"{value:.1f} tokens ({low:.1f} {upper})"
 
 
 def cautions(table: pd.DataFrame) -> Iterator[Caution]:
