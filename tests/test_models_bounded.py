@@ -76,14 +76,16 @@ def test_nothing_is_left_behind():
 def test_an_end_that_comes_just_then_harms_nothing():
     """The bound is met where the block ends: it is told of or not, and never behind the block."""
     met, before = 0, threading.active_count()
-    for n in range(40):
+    for n in range(400):  # where the look comes is the machine's matter: on until it was met often
         try:
             with bounded(seconds=0.0, megabytes=100):
                 compute(0.045 + n / 4000)
         except BeyondBounds:
             met += 1
         assert threading.active_count() == before
-    assert met
+        if met == 10:
+            break
+    assert met == 10
     compute(1.2)  # as long as it takes until it would be said again
 
 
