@@ -175,7 +175,7 @@ def test_more_steps_come_nearer_to_the_exact_effect_of_the_inputs(tiny_model):
 
 
 def effects_of_each(model, cases, bound, nodes, position):
-    cells = patched_cells(model, cases, bound, nodes, [position])
+    cells = patched_cells(model, cases, bound, {position: nodes})
     labels = [case.pair.affective.emotion for case in cases]
     clean, *patched = (
         bound.contrast(cells[key]["scores"], labels)

@@ -76,6 +76,54 @@ def test_starts_at_the_beginning_or_behind_the_end(model):
     assert torch.allclose(last.run([]).logits, run_forward(model, rows).logits, atol=2e-4)
 
 
+def test_a_later_prefix_is_cut_out_of_what_was_read(model, monkeypatch):
+    """And read anew where an attention window has moved on: its cache no longer holds the start."""
+    rows, early = texts(model), Prefix(model, texts(model), [3, 5, 2, 4])
+    edit, read = push(model, STARTS), []
+    early.clean  # noqa: B018 (all texts are read once)
+    run = model._run
+    monkeypatch.setattr(model, "_run", lambda *args, **how: read.append(0) or run(*args, **how))
+    later = early.later(STARTS)
+    window = any(getattr(layer, "sliding_window", 99) <= 40 for layer in early.read_through.layers)
+    assert len(read) == window
+    assert (early.column, later.column) == (3, 30)
+    expected = run_forward(model, rows, interventions=[edit], read=[LATER])
+    found = later.run([edit], read=[LATER])
+    assert torch.allclose(found.logits, expected.logits, atol=2e-4)
+    ends = [row.end for row in rows]
+    assert torch.allclose(found.at(LATER, ends), expected.at(LATER, ends), atol=2e-4)
+    again = early.run([edit])
+    assert torch.allclose(again.logits, expected.logits, atol=2e-4)
+    assert early.later([3, 5, 2, 4]) is early
+    with pytest.raises(InternalError, match="column 3 is before 30"):
+        later.later([3, 5, 2, 4])
+
+
+def test_the_block_in_front_of_an_edit_does_not_run(model):
+    """What is edited behind a block is edited where the next one reads it, unless it is read."""
+    rows, prefix, seen = texts(model), Prefix(model, texts(model), STARTS), []
+    edit = push(model, STARTS)
+    watch = model.bridge.blocks[0].mlp.register_forward_hook(lambda *_: seen.append(0))
+    prefix.clean  # noqa: B018
+    try:
+        before = len(seen)
+        moved = prefix.run([edit, edit], read=[LATER])
+        assert len(seen) == before
+        stays = prefix.run([edit, edit], read=[SITE])
+        assert len(seen) == before + 1
+    finally:
+        watch.remove()
+    expected = run_forward(model, rows, interventions=[edit, edit], read=[SITE, LATER])
+    ends = [row.end for row in rows]
+    for found, site in ((moved, LATER), (stays, SITE)):
+        assert torch.allclose(found.logits, expected.logits, atol=2e-4)
+        assert torch.allclose(found.at(site, ends), expected.at(site, ends), atol=2e-4)
+    below = Intervention(Site("resid_pre", 1), zero(), edit.where)
+    both = prefix.run([below, edit]).logits  # in the order of the model, not of the list
+    expected = run_forward(model, rows, interventions=[below, edit]).logits
+    assert torch.allclose(both, expected, atol=2e-4)
+
+
 def test_an_edit_of_what_was_run_already_is_refused(model):
     prefix = Prefix(model, texts(model), STARTS)
     early = push(model, [29, 20, 22, 21])

@@ -9,7 +9,7 @@ import torch
 from interp.capture import capture
 from interp.capture.options import Options
 from interp.capture.recording import recorder
-from interp.causal import patched_runs, patching
+from interp.causal import patched_runs, patching, sources
 from interp.causal.readout import Readout
 from interp.models import LanguageModel
 from stimuli.battery import Pair, Stimulus
@@ -86,8 +86,11 @@ def pairs(n):
 
 
 def test_patching_holds_no_more_late_than_early(llama, monkeypatch):
-    """A pass in a batch of twins early on, and the same one of a batch far behind it."""
+    """A pass in a batch of twins early on, and the same one of a batch far behind it, where there
+    is no room to keep what was read of the sources.
+    """
     monkeypatch.setattr(patched_runs, "PREFIX_TOKENS", 60)
+    monkeypatch.setattr(sources, "ROOM", 0)
     twins = pairs(24)
     count = Looking(LanguageModel._run, ())
     monkeypatch.setattr(LanguageModel, "_run", lambda *args, **how: count(*args, **how))

@@ -66,18 +66,19 @@ def test_the_planted_model_shows_it_and_the_null_model_does_not(planted, battery
 def test_a_study_is_told_where_its_pairs_cannot_show_it(planted, battery):
     readout = readout_for("planted", battery.emotions)
     pairs = battery.doses()["keyword_free"]
-    assert doubt(planted, pairs, readout) is None
+
+    def said(model):
+        return doubt(total_effects(model, pairs, readout)[1], pairs)
+
+    assert said(planted) is None
     null = load("planted_null", check=False)
-    assert re.search(
-        r"does not surely tell these \d+ twins apart", doubt(null, pairs, readout) or ""
-    )
+    assert re.search(r"does not surely tell these \d+ twins apart", said(null) or "")
 
 
-def test_few_noisy_pairs_are_told_how_many_would_do(planted, battery, monkeypatch):
+def test_few_noisy_pairs_are_told_how_many_would_do(battery):
     pairs = battery.doses()["keyword_free"][:12]
     noisy = np.array([2.2, -0.3, 1.9, 0.1, 0.4, 1.8, -0.2, 0.9, 0.2, 1.4, -0.1, 0.6])
-    monkeypatch.setattr("interp.study.power.total_effects", lambda *a: (noisy, noisy))
-    said = doubt(planted, pairs, readout_for("planted", battery.emotions)) or ""
+    said = doubt(noisy, pairs) or ""
     found = re.search(
         r"with 12 scenarios, .* would be seen in (\d+) % of studies.* (\d+) scenarios would do",
         said,

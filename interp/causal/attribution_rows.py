@@ -27,7 +27,7 @@ from interp.causal.estimate_errors import error_rows
 from interp.causal.node_ranking import RANDOM, TOP, Ranked, pick_nodes, rank_nodes
 from interp.causal.nodes import SUBLAYER, Node, component_of, node_sites
 from interp.causal.paired import tested_mean
-from interp.causal.patched_runs import patched_cells
+from interp.causal.patched_runs import NodesAt, patched_cells, sources_of
 from interp.causal.patching import PATCHING
 from interp.causal.pooled import ALL
 from interp.causal.readout import Readout, TokenReadout
@@ -94,19 +94,20 @@ def attribute_pairs(
     given = encode_cases(model, pairs, readout, seed=seed)
     estimates = estimate_effects(model, given, bound, sites, asked, seed=seed)
     told = _Told(pairs, choosing, reported, estimates, asked.method)
-    rows: TableRows = []
+    ranked: dict[str, Ranked] = {}
     for position in asked.positions:
         towards = {site: towards_emotion(estimates, site, position)[choosing] for site in sites}
-        ranked = rank_nodes(towards, told.emotions(choosing))
-        rows += _estimate_rows(told, sites, position, ranked)
-        picked = pick_nodes(ranked, sites, asked.top, seed=seed)
-        exact = exact_effects(model, given.of(reported), bound, list(picked), position)
-        rows += _exact_rows(told, picked, exact, position)
-        rows += _error_rows(told, picked, exact, position)
-        rows += _chosen_rows(told, picked, exact, position)
-        if position == asked.positions[0]:
-            rows.append(_total(told, exact))
-    return rows
+        ranked[position] = rank_nodes(towards, told.emotions(choosing))
+    picked = {at: pick_nodes(own, sites, asked.top, seed=seed) for at, own in ranked.items()}
+    nodes = {position: list(own) for position, own in picked.items()}
+    exact = exact_effects(model, given.of(reported), bound, nodes)
+    rows: TableRows = []
+    for position, own in picked.items():
+        rows += _estimate_rows(told, sites, position, ranked[position])
+        rows += _exact_rows(told, own, exact, position)
+        rows += _error_rows(told, own, exact, position)
+        rows += _chosen_rows(told, own, exact, position)
+    return [*rows, _total(told, exact)]
 
 
 class _Told(NamedTuple):
@@ -138,24 +139,26 @@ class _Told(NamedTuple):
         return held[self.reported, unit].astype(np.float64)
 
 
-ExactEffects = dict[tuple[Node | str, str], Float[np.ndarray, " case"]]
-"""By node and direction the exact effect in each case that is told of; by "source" and "target" the
-unpatched logit differences.
+ExactEffects = dict[tuple[Node | None, str, str], Float[np.ndarray, " case"]]
+"""By node, position and direction the exact effect in each case that is told of; without a node the
+unpatched logit differences, of the "source" and the "target".
 """
 
 
 def exact_effects(
-    model: LanguageModel, given: Given, bound: TokenReadout, nodes: Sequence[Node], position: str
+    model: LanguageModel, given: Given, bound: TokenReadout, nodes: NodesAt
 ) -> ExactEffects:
     """Every node patched, in both directions, by the one mechanism of patching."""
     found: ExactEffects = {}
+    every = [case for cases in given.own.values() for case in cases]
+    sources = sources_of(model, every, bound, nodes)
     for way, cases in given.own.items():
         labels = [case.pair.affective.emotion for case in cases]
-        cells = patched_cells(model, cases, bound, nodes, [position])
+        cells = patched_cells(model, cases, bound, nodes, sources=sources)
         contrast = {key: bound.contrast(cell["scores"], labels) for key, cell in cells.items()}
         start = contrast[None, "target", ""]
-        found["target", way], found["source", way] = start, contrast[None, "source", ""]
-        found |= {(node, way): contrast[node, position, ""] - start for node in nodes}
+        for (node, at, _), value in contrast.items():
+            found[node, at, way] = value if node is None else value - start
     return found
 
 
@@ -202,7 +205,7 @@ def _exact_rows(
 ) -> Iterator[TableRow]:
     for way in BOTH_WAYS:
         for node, chosen in picked.items():
-            found = mean_interval(exact[node, way], told.groups)._asdict()
+            found = mean_interval(exact[node, position, way], told.groups)._asdict()
             place = {**node.columns, "position": position, "mode": way, "emotion": ALL}
             estimated = float(told.of(node, way, position).mean())
             found |= {"chosen": chosen, "estimated": estimated}
@@ -220,7 +223,7 @@ def _error_rows(
             if not nodes:
                 continue
             estimated = np.stack([told.of(node, way, position) for node in nodes], axis=1)
-            true = np.stack([exact[node, way] for node in nodes], axis=1)
+            true = np.stack([exact[node, position, way] for node in nodes], axis=1)
             place = {**site_columns(None), "component": component, "position": position}
             for row in error_rows(estimated, true, told.groups):
                 named = {"mode": way, "emotion": ALL, "control": "", "method": told.method}
@@ -235,9 +238,12 @@ def _chosen_rows(
         effect = {}
         for chosen in (TOP, RANDOM):
             own = [n for n, why in picked.items() if (n.component, why) == (component, chosen)]
-            ways = [np.array([exact[node, way] for node in own]) for way in ("denoise", "noise")]
+            added, removed = (
+                np.array([exact[node, position, way] for node in own])
+                for way in ("denoise", "noise")
+            )
             if own:
-                effect[chosen] = (ways[0] - ways[1]).mean(axis=0) / 2
+                effect[chosen] = (added - removed).mean(axis=0) / 2
         place = {**site_columns(None), "component": component, "position": position, "mode": BOTH}
         common = {**place, "emotion": ALL, "method": PATCHING}
         for chosen, values in effect.items():
@@ -250,7 +256,7 @@ def _chosen_rows(
 
 
 def _total(told: _Told, exact: ExactEffects) -> TableRow:
-    difference = exact["source", "denoise"] - exact["target", "denoise"]
+    difference = exact[None, "source", "denoise"] - exact[None, "target", "denoise"]
     place = {**site_columns(None), "position": "", "mode": "", "emotion": ALL, "control": ""}
     found = {"method": PATCHING, "metric": "total_effect"}
     return {**place, **found, **tested_mean(difference, told.groups)}

@@ -45,8 +45,8 @@ def dtype_error_row(
     effects = []
     for one in (model, exact):
         given, bound = encode_cases(one, some, readout), readout.bind(one)
-        found = exact_effects(one, given, bound, nodes, "last")
-        effects.append(np.array([found[node, way] for node in nodes for way in given.own]))
+        found = exact_effects(one, given, bound, {"last": nodes})
+        effects.append(np.array([found[node, "last", way] for node in nodes for way in given.own]))
     place = {**site_columns(None), "position": "last", "mode": BOTH, "emotion": ALL, "control": ""}
     return {
         **place,

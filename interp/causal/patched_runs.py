@@ -1,10 +1,11 @@
 """Patched runs: many patches of many cases, in few passes.
 
-The sources are run once for all patches. The targets are run up to the first token that is patched
-(`interp.causal.prefix`); patches of one layer share passes, which begin at that layer.
+The sources are read once for all patches (`interp.causal.sources`), and so are the targets, up to
+the first token that is patched (`interp.causal.prefix`); patches of one layer share passes, which
+begin there.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +15,12 @@ from torch import Tensor
 
 from interp.causal.forward import Pass, batches
 from interp.causal.nodes import Node
-from interp.causal.prefix import PREFIX_TOKENS, Prefix
+from interp.causal.prefix import PREFIX_TOKENS, Prefix, begins_at
 from interp.causal.readout import TokenReadout
 from interp.causal.restoration import COPY, KL_TARGET, SAME_NORM
-from interp.causal.transplants import Case, Donor, read_sources, transplant
-from interp.causal.words import text_scores, word_scores
+from interp.causal.sources import Sources
+from interp.causal.transplants import Case, Donor, transplant
+from interp.causal.words import word_scores
 from interp.models import LanguageModel
 from interp.progress import track
 from interp.sites import Site
@@ -28,6 +30,9 @@ NodeKey = tuple[Node | None, str, str]
 """Node, position and control of a cell; without a node the unpatched runs, "source" and "target",
 or, where the control is `COPY`, everything at the position.
 """
+
+NodesAt = Mapping[str, Sequence[Node]]
+"""By position the nodes that are patched there."""
 
 Scored = tuple[NodeKey, Mapping[str, Float[Tensor, " row *column"]]]
 """A cell, and what was measured of its cases: the readout's `scores` and `kl` (nats), ..."""
@@ -86,29 +91,29 @@ def patched_cells(
     model: LanguageModel,
     cases: Sequence[Case],
     bound: TokenReadout,
-    nodes: Sequence[Node],
-    positions: Sequence[str],
+    nodes: NodesAt,
     beside: Beside = _ALONE,
+    sources: Sources | None = None,
 ) -> dict[NodeKey, Cell]:
     """Scores and KL of every patch, by (node, position, control), each an array over `cases`, NaN
-    where a case has no such stranger.
+    where a case has no such stranger. `sources` are those of several sweeps that share texts.
 
     The unpatched runs stand under (None, "source" or "target", ""), the copy of everything at a
     position under (None, position, `COPY`).
     """
+    if sources is None:
+        sources = sources_of(model, cases, bound, nodes, beside)
     cells: dict[NodeKey, Cell] = {}
     behind = [len(case.target.tokens) - int(case.moves["edit", ""][1][0]) for case in cases]
     chunks = batches([case.target for case in cases], budget=PREFIX_TOKENS, sizes=behind)
     done = (
         (index, scored)
         for index in chunks
-        for scored in _patch_batch(
-            model, [cases[i] for i in index], bound, nodes, positions, beside
-        )
+        for scored in _patch_batch(model, [cases[i] for i in index], bound, nodes, beside, sources)
     )
     arms = 1 + len({control for case in cases for control in case.strangers})
     arms += beside.noise is not None
-    total = len(chunks) * (2 + len(positions) * (len(nodes) * arms + beside.copy))
+    total = len(chunks) * (2 + sum(len(own) * arms + beside.copy for own in nodes.values()))
     for index, (key, measured) in track(done, "patching", unit="patch", total=total):
         mine = index[_rows_with(key[2], [cases[i] for i in index])]
         cell = cells.setdefault(key, {})
@@ -116,6 +121,18 @@ def patched_cells(
             shape = (len(cases), *values.shape[1:])
             cell.setdefault(name, np.full(shape, np.nan))[mine] = values.cpu().numpy()
     return cells
+
+
+def sources_of(
+    model: LanguageModel,
+    cases: Iterable[Case],
+    bound: TokenReadout,
+    nodes: NodesAt,
+    beside: Beside = _ALONE,
+) -> Sources:
+    """The sources of these cases, as patches of these nodes need them."""
+    sites = [node.site for own in nodes.values() for node in own]
+    return Sources(model, cases, bound, [*sites, *(_copied(model) if beside.copy else ())])
 
 
 def _rows_with(control: str, cases: Sequence[Case]) -> list[int]:
@@ -128,54 +145,55 @@ def _patch_batch(
     model: LanguageModel,
     cases: Sequence[Case],
     bound: TokenReadout,
-    nodes: Sequence[Node],
-    positions: Sequence[str],
+    nodes: NodesAt,
     beside: Beside,
+    sources: Sources,
 ) -> Iterator[Scored]:
-    """All patches of one batch. The source runs are captured once and serve every node and
-    position; patches of one layer run together, from that layer on.
+    """All patches of one batch. The targets are read once and serve every node and position;
+    patches of one layer run together, from that layer on.
     """
-    everyone = list(range(len(cases)))
-    sources = _read_all(model, cases, list(dict.fromkeys(node.site for node in nodes)), beside)
-    goals = _Goals(sources[""].logits.float().log_softmax(-1))
-    scores = _source_scores(model, cases, sources[""].logits, bound)
+    everyone, n_layers = list(range(len(cases))), model.dims.n_layers
+    donors = _donors(cases, nodes, beside, sources)
+    goals = _Goals(donors[""].logits.float().log_softmax(-1))
+    scores = sources.scores([case.source for case in cases])
     yield (None, "source", ""), {"scores": scores, "kl": torch.zeros(len(cases))}
-    targets = [case.target for case in cases]
-    layers = sorted({node.site.layer for node in nodes})
-    for position in positions:
-        prefix = Prefix(model, targets, [int(case.moves[position, ""][1][0]) for case in cases])
-        if position == positions[0]:
-            clean = prefix.clean if bound.whole else prefix.run([], further=True)
-            if beside.kl_target:
-                goals = goals._replace(target=clean.logits.float().log_softmax(-1))
-            yield (None, "target", ""), goals.measure(clean, bound, everyone)
+    starts = {at: [int(case.moves[at, ""][1][0]) for case in cases] for at in nodes}
+    first = [min(of_case) for of_case in zip(*starts.values(), strict=True)]
+    targets = Prefix(model, [case.target for case in cases], first)
+    clean = targets.clean if bound.whole else targets.run([], further=True)
+    if beside.kl_target:
+        goals = goals._replace(target=clean.logits.float().log_softmax(-1))
+    yield (None, "target", ""), goals.measure(clean, bound, everyone)
+    for position, own in nodes.items():
+        prefix = targets.later(starts[position])
         if beside.copy:
             whole = _Arm([Node(site) for site in _copied(model)], position, COPY, everyone)
-            yield from _patch_together(prefix, cases, [whole], sources, bound, goals)
-        for layer in layers:
+            yield from _patch_together(prefix, cases, [whole], donors, bound, goals)
+        first_run = {node: begins_at(node.site, n_layers=n_layers) for node in own}
+        for layer in sorted(set(first_run.values())):
             arms = [
                 _Arm([node], position, control, _rows_with(control, cases))
-                for node in nodes
-                if node.site.layer == layer
-                for control in sources
+                for node in own
+                if first_run[node] == layer
+                for control in donors
                 if control != COPY
             ]
             for together in _within(arms, prefix.rows_at_once):
-                yield from _patch_together(prefix, cases, together, sources, bound, goals)
+                yield from _patch_together(prefix, cases, together, donors, bound, goals)
 
 
-def _read_all(
-    model: LanguageModel, cases: Sequence[Case], sites: Sequence[Site], beside: Beside
+def _donors(
+    cases: Sequence[Case], nodes: NodesAt, beside: Beside, sources: Sources
 ) -> dict[str, Donor]:
     """What the sources hold, by control."""
-    copied = _copied(model) if beside.copy else []
-    everyone = list(range(len(cases)))
-    own = read_sources(model, cases, everyone, "", list(dict.fromkeys([*sites, *copied])))
+    own = sources.donor([case.source for case in cases])
     found = {"": own}
     for control in dict.fromkeys(control for case in cases for control in case.strangers):
-        found[control] = read_sources(model, cases, _rows_with(control, cases), control, sites)
+        mine = _rows_with(control, cases)
+        found[control] = sources.donor([cases[row].strangers[control] for row in mine])
     if beside.noise is not None:
-        found[SAME_NORM] = own.of_same_norm(sites, beside.noise)
+        patched = {node.site: None for own_nodes in nodes.values() for node in own_nodes}
+        found[SAME_NORM] = own.of_same_norm(patched, beside.noise)
     return found | ({COPY: own} if beside.copy else {})
 
 
@@ -189,7 +207,7 @@ def _patch_together(
     prefix: Prefix,
     cases: Sequence[Case],
     arms: Sequence[_Arm],
-    sources: Mapping[str, Donor],
+    donors: Mapping[str, Donor],
     bound: TokenReadout,
     goals: _Goals,
 ) -> Iterator[Scored]:
@@ -199,7 +217,7 @@ def _patch_together(
     first, patches = 0, []
     for arm in arms:
         moves = [cases[row].moved(arm.position, arm.control) for row in arm.rows]
-        source = sources[arm.control]
+        source = donors[arm.control]
         patches += [transplant(node, source, moves, lengths, first) for node in arm.nodes]
         first += len(arm.rows)
     found = prefix.run(patches, rows=rows, further=not bound.whole)
@@ -207,22 +225,6 @@ def _patch_together(
     parts = {name: one.split(sizes) for name, one in goals.measure(found, bound, rows).items()}
     for at, arm in enumerate(arms):
         yield arm.key, {name: own[at] for name, own in parts.items()}
-
-
-def _source_scores(
-    model: LanguageModel,
-    cases: Sequence[Case],
-    logits: Float[Tensor, "case d_vocab"],
-    bound: TokenReadout,
-) -> Float[Tensor, "case emotion"]:
-    """The readout's scores of the sources, whose `logits` say everything where all words are one
-    token.
-    """
-    return (
-        bound.scores(logits)
-        if bound.whole
-        else text_scores(model, [case.source for case in cases], bound)
-    )
 
 
 def _within(arms: Sequence[_Arm], most: int) -> Iterator[list[_Arm]]:

@@ -14,17 +14,19 @@ without the story. Heimersheim & Nanda 2024; intervals are over scenarios, those
 Fieller's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from interp.causal.forward import encode_stimuli
 from interp.causal.nodes import Node
 from interp.causal.patch_rows import swap_rows, way_rows
-from interp.causal.patched_runs import Beside, patched_cells
+from interp.causal.patched_runs import Beside, Cell, NodeKey, patched_cells, sources_of
 from interp.causal.patches import SWAP, WAYS, Patches
-from interp.causal.readout import Readout
+from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import (
     CONTROL,
     COPY,
@@ -33,6 +35,7 @@ from interp.causal.restoration import (
     SAME_NORM,
     warn_of_inverted,
 )
+from interp.causal.sources import Sources
 from interp.causal.spans import places_of
 from interp.causal.swaps import swap_cases
 from interp.causal.transplants import Case, PairTexts, Stranger, make_case
@@ -54,6 +57,7 @@ def patch_pairs(
     patches: Patches | None = None,
     *,
     seed: int = 0,
+    before: Callable[[Float[np.ndarray, " pair"]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of a patching sweep: metrics `restoration`, `logit_diff` (nats) and those of `patches`
     for each of its sites, positions and modes (by default `kl`, of both ways between twins, at
@@ -68,6 +72,9 @@ def patch_pairs(
     `copy_` are of everything exchanged at the position, in all layers. `success` has in column
     `chance` what an answer drawn at random would reach; `noise` has it where the readout has words
     for neutral.
+
+    `before` is told of each pair's total effect (nats) when all texts were read, and nothing was
+    patched yet.
 
     Warns on a quantised model. Raises `UsageError` for an unknown site, a site where an edit is not
     what its name says, or an emotion without words; `StatisticsError` for no pairs, and for a swap
@@ -91,20 +98,38 @@ def patch_pairs(
     )
     ways = {mode: _cases(texts, patches, mode, seed) for mode in patches.modes if mode in WAYS}
     swaps = swap_cases(texts, patches, seed=seed) if SWAP in patches.modes else []
-    nodes = [Node(site) for site in swept]
+    nodes = {position: [Node(site) for site in swept] for position in patches.positions}
+    every = [case for cases in (*ways.values(), [swap.case for swap in swaps]) for case in cases]
+    sources = sources_of(model, every, bound, nodes, _beside(patches, seed))
+    if before is not None:
+        before(_total_effects(texts, bound, sources))
+
+    def cells_of(cases: Sequence[Case]) -> dict[NodeKey, Cell]:
+        return patched_cells(model, cases, bound, nodes, _beside(patches, seed), sources)
+
     rows: list[dict[str, Any]] = []
     for mode, cases in ways.items():
-        cells = patched_cells(model, cases, bound, nodes, patches.positions, _beside(patches, seed))
+        cells = cells_of(cases)
         own = way_rows(cells, cases, bound, patches.metrics, mode)
         rows += [{"method": PATCHING, **row, "mode": mode} for row in own]
     warn_of_inverted(rows)
     if swaps:
-        cases = [swap.case for swap in swaps]
-        cells = patched_cells(model, cases, bound, nodes, patches.positions, _beside(patches, seed))
+        cells = cells_of([swap.case for swap in swaps])
         own = swap_rows(cells, swaps, bound, patches.metrics)
         warn_of_inverted(own, than="texts of other emotions do")
         rows += [{"method": PATCHING, **row, "mode": SWAP} for row in own]
     return rows
+
+
+def _total_effects(
+    texts: PairTexts, bound: TokenReadout, sources: Sources
+) -> Float[np.ndarray, " pair"]:
+    """Of each pair the contrast of the emotional text less that of its twin (nats)."""
+    emotions = [pair.affective.emotion for pair in texts.pairs]
+    both = [*texts.affective, *texts.neutral]
+    scores = sources.scores(both, told="effects").double().numpy()
+    own, twin = (bound.contrast(side, emotions) for side in np.split(scores, 2))
+    return own - twin
 
 
 def _beside(patches: Patches, seed: int) -> Beside:

@@ -5,8 +5,9 @@ many times therefore runs the columns before the first edited one once, and only
 for each edit.
 """
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +19,7 @@ from interp.causal.forward import Encoded, Pass, readers, require_finite
 from interp.causal.interventions import Intervention, applied, behind_prompts
 from interp.errors import InternalError
 from interp.models import LanguageModel
-from interp.models.cache import copy_rows, stacked
+from interp.models.cache import copy_rows, cropped, stacked
 from interp.sites import Site
 
 TOKENS_AT_ONCE = 4096
@@ -41,6 +42,11 @@ def rows_at_once(model: LanguageModel, *, before: int, behind: int) -> int:
     return max(1, min(TOKENS_AT_ONCE // behind, COPIED_BYTES // max(copied, 1)))
 
 
+def begins_at(site: Site, *, n_layers: int) -> int:
+    """The first layer that runs in a pass which edits `site`: behind a block, the next one."""
+    return site.layer + (site.name == "resid_post" and site.layer < n_layers - 1)
+
+
 class Prefix:
     """Texts, left-padded to one width, read up to the first column that an edit may touch.
 
@@ -54,16 +60,38 @@ class Prefix:
         self.model, self.texts = model, tuple(rows)
         self.batch = model.pad([row.tokens for row in rows], side="left")
         self.pads = self.batch.ids.shape[1] - torch.tensor(self.batch.lengths)
-        firsts = [
-            min(start, length - 1) for start, length in zip(starts, self.batch.lengths, strict=True)
-        ]
-        self.column = int((self.pads + torch.tensor(firsts)).min())
+        self.column = self._column(starts)
         self._cache: Any = None
         self._streams: dict[tuple[int, ...], Tensor] = {}
         if self.column:
             _, self._cache = model.resume(
                 self.batch.ids[:, : self.column], self.batch.mask[:, : self.column]
             )
+
+    def _column(self, starts: Sequence[int]) -> int:
+        """The first column that an edit from these positions on may touch."""
+        firsts = [
+            min(start, length - 1) for start, length in zip(starts, self.batch.lengths, strict=True)
+        ]
+        return int((self.pads + torch.tensor(firsts)).min())
+
+    def later(self, starts: Sequence[int]) -> "Prefix":
+        """The same texts up to later tokens, out of what was read of them already. Where a cache
+        holds no longer what it would take (a window that moved on), they are read anew.
+        """
+        column = self._column(starts)
+        if column == self.column:
+            return self
+        if column < self.column:
+            raise InternalError(f"column {column} is before {self.column}, the prefix's own.")
+        cache = cropped(self.read_through, column)
+        if cache is None:
+            return Prefix(self.model, self.texts, starts)
+        found, behind = copy.copy(self), column - self.column
+        sites = {site: stream[:, behind:] for site, stream in self.clean.sites.items()}
+        found.column, found._cache = column, cache
+        found.clean = Pass(self.clean.logits, sites, self.pads - column)
+        return found
 
     @property
     def rows_at_once(self) -> int:
@@ -75,12 +103,26 @@ class Prefix:
         )
 
     @cached_property
+    def _whole(self) -> tuple[Pass, Any]:
+        """The rest of the texts without an edit, the stream that each block reads there, and the
+        cache of all columns.
+        """
+        sites = [Site("resid_pre", layer) for layer in range(self.model.dims.n_layers)]
+        found = self._pass((), sites, range(len(self.texts)), 0)
+        own = cropped(found.behind.cache, self.column) if self.column else None
+        if own is not None:  # or the prefix would be in memory twice
+            self._cache = own
+        return found._replace(behind=None), found.behind.cache
+
+    @cached_property
     def clean(self) -> Pass:
         """The rest of the texts without an edit, and the residual stream that each block reads."""
-        layers = range(self.model.dims.n_layers)
-        sites = [Site("resid_pre", layer) for layer in layers]
-        found = self._pass((), sites, range(len(self.texts)), 0)
-        return found._replace(behind=None)
+        return self._whole[0]
+
+    @property
+    def read_through(self) -> Any:
+        """The cache of all texts through their last token, without an edit."""
+        return self._whole[1]
 
     def run(
         self,
@@ -93,23 +135,31 @@ class Prefix:
         """The rest of the texts under `interventions`, whose rows are `rows`: indices of the texts,
         any number of times each (None: all once). `further`: it will be read on behind them.
 
-        Blocks below everything that is edited or read are taken from the clean run. Equal to a
-        whole pass as long as nothing before `starts` is edited: a mask that asks for it raises
+        Blocks below everything that is edited or read are taken from the clean run; what is edited
+        behind a block is edited where the next one reads it, so that the block need not run. Equal
+        to a whole pass as long as nothing before `starts` is edited: a mask that asks for it raises
         `InternalError`; a word such as `all` means the rest of the text.
         """
+        interventions = self._moved_up(interventions, read)
         touched = [*(one.site for one in interventions), *read]
         lowest = min((site.layer for site in touched), default=0)
         everyone = range(len(self.texts))
         found = self._pass(interventions, read, everyone if rows is None else rows, lowest)
         return found if further else found._replace(behind=None)
 
-    @cached_property
-    def read_through(self) -> Any:
-        """The cache of all texts through their last token, without an edit."""
-        everyone = torch.arange(len(self.texts))
-        before = copy_rows(self._cache, everyone)
-        _, cache = self.model.resume(self.batch.ids[:, self.column :], self.batch.mask, before)
-        return cache
+    def _moved_up(
+        self, interventions: Sequence[Intervention], read: Sequence[Site]
+    ) -> list[Intervention]:
+        """Edits behind a block as edits of what the next block reads, which is the same stream;
+        unless it is read here, or edited there, too.
+        """
+        touched, found = {*read, *(one.site for one in interventions)}, []
+        for one in interventions:
+            layer = begins_at(one.site, n_layers=self.model.dims.n_layers)
+            above = Site("resid_pre", layer)
+            stays = layer == one.site.layer or one.site in read or above in touched
+            found.append(one if stays else replace(one, site=above))
+        return found
 
     def further_mask(self, texts: Int[Tensor, " row"], new: int) -> Bool[Tensor, "row pos"]:
         """The mask of these texts with `new` tokens behind each."""

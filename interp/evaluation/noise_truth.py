@@ -101,10 +101,10 @@ def _exactly(bed: PlantedBench, seed: int) -> EmotionEffects:
         asked = [site for site in sites if position == "last" or site.name == "resid_post"]
         nodes = {site: [node_at(site, i) for i in range(units.get(site.name, 1))] for site in asked}
         every = [node for mine in nodes.values() for node in mine]
-        exact = exact_effects(bed.model, given, bound, every, position)
+        exact = exact_effects(bed.model, given, bound, {position: every})
         for way in BOTH_WAYS:
             for site, mine in nodes.items():
-                effects = np.stack([exact[node, way] for node in mine], axis=1)
+                effects = np.stack([exact[node, position, way] for node in mine], axis=1)
                 found[way, site, position, ""] = effects
     return EmotionEffects(sites, [pair.affective.emotion for pair in pairs], found)
 

@@ -16,6 +16,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.generalized_components.mla_attention import MLAAttentionBridge
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 OLD, NEW = "past_key_values", "cache"
 
@@ -56,6 +57,28 @@ def copy_rows(cache: Any, rows: Int[Tensor, " row"], *, first: int = 0) -> Any:
         own = rows.to(layer.keys.device)
         layer.keys, layer.values = layer.keys[own], layer.values[own]
     return fresh
+
+
+def cropped(cache: Any, columns: int) -> Any:
+    """The first `columns` of `cache`, in the same memory; None where a layer no longer holds them:
+    its window has moved on, or it keeps something else than columns.
+    """
+    if not all(_holds_all(layer) for layer in cache.layers):
+        return None
+    fresh = copy.copy(cache)
+    fresh.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in fresh.layers:
+        layer.keys, layer.values = layer.keys[:, :, :columns], layer.values[:, :, :columns]
+        if isinstance(layer, DynamicSlidingWindowLayer):
+            layer.cumulative_length = columns
+    return fresh
+
+
+def _holds_all(layer: Any) -> bool:
+    """Whether a layer of a cache holds every column that was read."""
+    if isinstance(layer, DynamicSlidingWindowLayer):
+        return bool(layer.get_seq_length() < layer.sliding_window)
+    return isinstance(layer, DynamicLayer)
 
 
 def stacked(low: Any, high: Any, *, first: int) -> Any:

@@ -7,8 +7,10 @@ what is reported was measured on the other.
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+from jaxtyping import Float
 
 from interp.causal.ablation import ablate
 from interp.causal.bench import Bench
@@ -48,21 +50,27 @@ def patching(study: Study) -> TableRows:
     of them; where not, that is warned of. Texts of two emotions are those of whole scenarios, where
     scenarios are told under several.
     """
-    pairs, readout = asked_pairs(study, study.pairs), study.readout.readout
-    limits, seed = study.settings.limits, study.settings.seed
-    doubt = power.doubt(study.model, pairs, readout, seed=seed)
-    if doubt is not None:
-        warnings.warn(doubt, stacklevel=2)
+    readout, limits, seed = study.readout.readout, study.settings.limits, study.settings.seed
     at = ",".join(map(str, spaced(study.model.dims.n_layers, limits.layers)))
-    asked = study.settings.patches(["resid_pre@0", *(f"{name}@{at}" for name in limits.patched)])
-    ways = tuple(mode for mode in asked.modes if mode != SWAP)
+    embeddings = ["resid_pre@0"] if limits.embeddings else []
+    asked = study.settings.patches([*embeddings, *(f"{name}@{at}" for name in limits.patched)])
+    twins = tuple(mode for mode in asked.modes if mode != SWAP)
+    swaps = tuple(mode for mode in asked.modes if mode == SWAP)
     rows: TableRows = []
-    if ways:
-        rows += patch_pairs(study.model, pairs, readout, replace(asked, modes=ways), seed=seed)
-    if SWAP in asked.modes:
-        told = asked_pairs(study, study.pairs, draw=whole_scenarios)
-        rows += patch_pairs(study.model, told, readout, replace(asked, modes=(SWAP,)), seed=seed)
+    for modes, draw in ((twins, balanced), (swaps, whole_scenarios)):
+        if modes:
+            pairs = asked_pairs(study, study.pairs, draw=draw)
+            before = None if rows else partial(_doubt, pairs, seed=seed)
+            own = replace(asked, modes=modes)
+            rows += patch_pairs(study.model, pairs, readout, own, seed=seed, before=before)
     return rows
+
+
+def _doubt(pairs: Pairs, effects: Float[np.ndarray, " pair"], *, seed: int) -> None:
+    """Warn where these pairs cannot show half of what the model makes of them."""
+    said = power.doubt(effects, pairs, seed=seed)
+    if said is not None:
+        warnings.warn(said, stacklevel=2)
 
 
 def contributions(study: Study) -> TableRows:

@@ -5,6 +5,7 @@ causal stage needs to see half of it. Known in minutes, before hours of patching
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from interp.analysis.power import SIZES, WANTED, power, scenario_means, scenarios_needed
 from interp.causal.effects import total_effects
@@ -87,12 +88,12 @@ def told(rows: TableRows) -> list[str]:
 
 
 def doubt(
-    model: LanguageModel, pairs: Sequence[Pair], readout: Readout, *, seed: int = 0
+    effects: Float[np.ndarray, " pair"], pairs: Sequence[Pair], *, seed: int = 0
 ) -> str | None:
     """A sentence where these pairs are too few to see half of what the model shows, or it shows
-    nothing to be explained; None where they suffice. Measured on the contrast, as patching does.
+    nothing to be explained; None where they suffice. `effects` are the total effects of the pairs
+    on the contrast (nats), which patching restores.
     """
-    effects = total_effects(model, pairs, readout)[1]
     means = scenario_means(effects, [pair.affective.group for pair in pairs])
     if len(means) < SIZES[0]:
         return None  # patching says itself that there are too few

@@ -24,12 +24,13 @@ class Preset:
     `without`: stages that a whole study leaves out; asked for by name they run. `twins_only`: texts
     without a twin are not captured. `scenarios`: scenarios per emotion. `layers`: layers, evenly
     spaced, at which the sites of `THINNED` are captured and probed, and at which patching is tried,
-    at the sites `patched`. `pairs`: pairs per emotion in a causal stage. `ks` and `draws`: how many
-    components are ablated together, and how many random choices stand beside them. `tried`: how
-    many of the heads (and of the neurons) that attribution ranks first are patched exactly, and as
-    many others. `shares`: shares of all heads and neurons that a circuit keeps, in `kept_pairs`
-    pairs per emotion. `prompts` and `scales`: prompts that are steered, and strengths. `followed`:
-    scenarios per emotion that are read on behind their end, up to `offsets` tokens behind it.
+    at the sites `patched`; `embeddings`: at what the first block reads, too. `pairs`: pairs per
+    emotion in a causal stage. `ks` and `draws`: how many components are ablated together, and how
+    many random choices stand beside them. `tried`: how many of the heads (and of the neurons) that
+    attribution ranks first are patched exactly, and as many others. `shares`: shares of all heads
+    and neurons that a circuit keeps, in `kept_pairs` pairs per emotion. `prompts` and `scales`:
+    prompts that are steered, and strengths. `followed`: scenarios per emotion that are read on
+    behind their end, up to `offsets` tokens behind it.
     """
 
     without: tuple[str, ...] = ()
@@ -37,6 +38,7 @@ class Preset:
     scenarios: int | None
     layers: int | None
     patched: tuple[str, ...]
+    embeddings: bool
     pairs: int
     ks: tuple[int, ...]
     draws: int
@@ -48,6 +50,11 @@ class Preset:
     followed: int
     offsets: int
 
+    @property
+    def kinds_patched(self) -> int:
+        """How many kinds of sites patching tries."""
+        return len(self.patched) + self.embeddings
+
 
 PRESETS: Mapping[str, Preset] = {
     "quick": Preset(
@@ -56,6 +63,7 @@ PRESETS: Mapping[str, Preset] = {
         scenarios=12,
         layers=6,
         patched=("resid_post",),
+        embeddings=False,
         pairs=4,
         ks=(4,),
         draws=6,
@@ -72,6 +80,7 @@ PRESETS: Mapping[str, Preset] = {
         scenarios=None,
         layers=8,
         patched=("attn_out", "mlp_out", "resid_post"),
+        embeddings=True,
         pairs=8,
         ks=(1, 8),
         draws=12,
@@ -88,6 +97,7 @@ PRESETS: Mapping[str, Preset] = {
         scenarios=None,
         layers=None,
         patched=("attn_out", "mlp_out", "resid_post"),
+        embeddings=True,
         pairs=8,
         ks=(1, 2, 4, 8),
         draws=100,
@@ -166,7 +176,7 @@ def left_out(preset: Preset, battery: Battery, n_layers: int) -> list[str]:
 
 def _counts(preset: Preset, full: Preset) -> Sequence[tuple[str, int, int]]:
     return (
-        ("kinds of sites in patching", len(preset.patched), len(full.patched)),
+        ("kinds of sites in patching", preset.kinds_patched, full.kinds_patched),
         ("pairs per emotion in the causal stages", preset.pairs, full.pairs),
         ("numbers of components that are ablated together", len(preset.ks), len(full.ks)),
         ("heads and neurons that are held against an exact patch", preset.tried, full.tried),
