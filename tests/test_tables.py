@@ -49,9 +49,9 @@ def half(model, rows, sites):
     }
 
 
-def halved(model, cases, sites, score, steps):
+def halved(model, cases, asked):
     """An estimate: half of the gradient."""
-    found = slopes_at_target(model, cases, sites, score, steps)
+    found = slopes_at_target(model, cases, asked)
     sites = {site: gradient / 2 for site, gradient in found.gradient.sites.items()}
     return found._replace(gradient=found.gradient._replace(sites=sites))
 

@@ -18,12 +18,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.causal.estimates import ESTIMATES, contrast_score
+from interp.causal.estimates import ESTIMATES, Asked, contrast_score
 from interp.causal.forward import Encoded, batches, encode_stimuli
 from interp.causal.gradients import Slopes
 from interp.causal.nodes import NODE_SITES, PARTS
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import OTHER_EMOTION, SAME_NORM
+from interp.causal.sources import Sources
 from interp.causal.transplants import (
     Case,
     Held,
@@ -31,7 +32,6 @@ from interp.causal.transplants import (
     Stranger,
     make_case,
     random_of_same_norm,
-    read_sources,
 )
 from interp.defaults import ATTRIBUTE_WITH, PATH_STEPS
 from interp.errors import UsageError
@@ -128,26 +128,41 @@ def encode_cases(
     return Given(cases(np.full(len(pairs), -1)), cases(of_other_emotions(pairs, seed=seed)))
 
 
+def sources_for(
+    model: LanguageModel,
+    given: Given,
+    bound: TokenReadout,
+    sites: Sequence[Site],
+    asked: Attribution,
+) -> Sources:
+    """What twins and strangers hold at `sites`, at the positions that are asked for."""
+    every = [case for ways in given for cases in ways.values() for case in cases]
+    return Sources(model, every, bound, sites, positions=asked.positions)
+
+
 def estimate_effects(
     model: LanguageModel,
     given: Given,
     bound: TokenReadout,
     sites: Sequence[Site],
     asked: Attribution,
+    sources: Sources | None = None,
     *,
     seed: int = 0,
 ) -> Estimates:
     """The estimated effect of patching each node at `sites`, in every case and both directions.
+    `sources` are those of `sources_for`, where they serve further work.
 
     Controls: "" (the twin), and but for neurons `OTHER_EMOTION` and `SAME_NORM`.
     """
     found: Estimates = {}
+    sources = sources or sources_for(model, given, bound, sites, asked)
     longer = [_longer(case) for case in given.own["denoise"]]
     draw = torch.Generator().manual_seed(seed)
     chunks = batches(longer, budget=GRADIENT_TOKENS)
     for index in track(chunks, "attribution", unit="batch"):
         for key, effects in _estimate_batch(
-            model, given.of(index.tolist()), bound, sites, asked, draw
+            model, given.of(index.tolist()), bound, sites, asked, sources, draw
         ):
             shape = (len(longer), effects.shape[1])
             whole = found.setdefault(key, np.full(shape, np.nan, dtype=np.float32))
@@ -173,15 +188,16 @@ def _estimate_batch(
     bound: TokenReadout,
     sites: Sequence[Site],
     asked: Attribution,
+    sources: Sources,
     draw: torch.Generator,
 ) -> Iterator[tuple[EstimateKey, Float[Tensor, "case unit"]]]:
     """The estimates of one batch. What the targets of one direction hold is what the sources of the
     other give.
     """
     score = contrast_score(bound, [case.pair.affective.emotion for case in given.own["denoise"]])
+    wanted = Asked(sites, asked.positions, score, asked.steps)
     slopes = {
-        way: ESTIMATES[asked.method](model, cases, sites, score, asked.steps)
-        for way, cases in given.own.items()
+        way: ESTIMATES[asked.method](model, cases, wanted) for way, cases in given.own.items()
     }
     controlled = [site for site in sites if PARTS.get(site.name) != "neuron"]
     for way, other in BOTH_WAYS.items():
@@ -199,7 +215,7 @@ def _estimate_batch(
         met = [i for i, case in enumerate(foreign) if case.strangers]
         if not met:
             continue
-        strangers = read_sources(model, foreign, met, OTHER_EMOTION, controlled).held
+        strangers = sources.donor([foreign[i].strangers[OTHER_EMOTION] for i in met]).held
         for position in asked.positions:
             away = [foreign[i].moves[position, OTHER_EMOTION] for i in met]
             for site in controlled:

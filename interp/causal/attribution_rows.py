@@ -21,6 +21,7 @@ from interp.causal.attribution import (
     Given,
     encode_cases,
     estimate_effects,
+    sources_for,
     towards_emotion,
 )
 from interp.causal.estimate_errors import error_rows
@@ -31,6 +32,7 @@ from interp.causal.patched_runs import NodesAt, patched_cells, sources_of
 from interp.causal.patching import PATCHING
 from interp.causal.pooled import ALL
 from interp.causal.readout import Readout, TokenReadout
+from interp.causal.sources import Sources
 from interp.errors import StatisticsError
 from interp.models import LanguageModel
 from interp.models.quantised import warn_of_rounding
@@ -92,7 +94,8 @@ def attribute_pairs(
     for emotion in {pair.affective.emotion for pair in pairs}:
         bound.column(emotion)
     given = encode_cases(model, pairs, readout, seed=seed)
-    estimates = estimate_effects(model, given, bound, sites, asked, seed=seed)
+    sources = sources_for(model, given, bound, sites, asked)
+    estimates = estimate_effects(model, given, bound, sites, asked, sources, seed=seed)
     told = _Told(pairs, choosing, reported, estimates, asked.method)
     ranked: dict[str, Ranked] = {}
     for position in asked.positions:
@@ -100,7 +103,7 @@ def attribute_pairs(
         ranked[position] = rank_nodes(towards, told.emotions(choosing))
     picked = {at: pick_nodes(own, sites, asked.top, seed=seed) for at, own in ranked.items()}
     nodes = {position: list(own) for position, own in picked.items()}
-    exact = exact_effects(model, given.of(reported), bound, nodes)
+    exact = exact_effects(model, given.of(reported), bound, nodes, sources)
     rows: TableRows = []
     for position, own in picked.items():
         rows += _estimate_rows(told, sites, position, ranked[position])
@@ -146,12 +149,19 @@ unpatched logit differences, of the "source" and the "target".
 
 
 def exact_effects(
-    model: LanguageModel, given: Given, bound: TokenReadout, nodes: NodesAt
+    model: LanguageModel,
+    given: Given,
+    bound: TokenReadout,
+    nodes: NodesAt,
+    sources: Sources | None = None,
 ) -> ExactEffects:
-    """Every node patched, in both directions, by the one mechanism of patching."""
+    """Every node patched, in both directions, by the one mechanism of patching. `sources` are those
+    of the estimates, where there are any.
+    """
     found: ExactEffects = {}
-    every = [case for cases in given.own.values() for case in cases]
-    sources = sources_of(model, every, bound, nodes)
+    if sources is None:
+        every = [case for cases in given.own.values() for case in cases]
+        sources = sources_of(model, every, bound, nodes)
     for way, cases in given.own.items():
         labels = [case.pair.affective.emotion for case in cases]
         cells = patched_cells(model, cases, bound, nodes, sources=sources)

@@ -9,6 +9,7 @@ then falls with the square of their number.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,35 +29,45 @@ from interp.sites import Site
 INPUTS = Site("resid_pre", 0)
 """The stream that the first block reads."""
 
-SlopeReader = Callable[[LanguageModel, Sequence[Case], Sequence[Site], Score, int], Slopes]
-"""From a model, cases, sites, a score of the targets and a number of steps to what the targets hold
-where they are patched, and the gradient there.
-"""
+
+class Asked(NamedTuple):
+    """What is asked of the targets: the `sites`, at the `positions` at which they are patched, the
+    `score`, and the `steps` of a path.
+    """
+
+    sites: Sequence[Site]
+    positions: Sequence[str]
+    score: Score
+    steps: int
 
 
-def slopes_at_target(
-    model: LanguageModel, cases: Sequence[Case], sites: Sequence[Site], score: Score, steps: int
-) -> Slopes:
+SlopeReader = Callable[[LanguageModel, Sequence[Case], Asked], Slopes]
+"""From a model, cases and what is asked to what the targets hold there, and the gradient."""
+
+
+def slopes_at_target(model: LanguageModel, cases: Sequence[Case], asked: Asked) -> Slopes:
     """The gradient in the target's own run; `steps` plays no part."""
-    return read_slopes(model, [case.target for case in cases], sites, score, patched(cases))
+    positions = patched(cases, asked.positions)
+    return read_slopes(model, [case.target for case in cases], asked.sites, asked.score, positions)
 
 
-def slopes_along_inputs(
-    model: LanguageModel, cases: Sequence[Case], sites: Sequence[Site], score: Score, steps: int
-) -> Slopes:
+def slopes_along_inputs(model: LanguageModel, cases: Sequence[Case], asked: Asked) -> Slopes:
     """The mean gradient of `steps` runs between the target's inputs and the source's; the values
     are those of the target's own run.
     """
-    texts, positions = [case.target for case in cases], patched(cases)
-    start = run_forward(model, texts, read=sites, at=padded_positions(positions))
+    texts, positions = [case.target for case in cases], patched(cases, asked.positions)
+    starts = [int(own[0]) for own in patched(cases, [*asked.positions, "edit"])]
+    start = run_forward(model, texts, read=asked.sites, at=padded_positions(positions))
     values = {site: x.float() for site, x in start.sites.items()}
     towards = _path(model, cases)
     total: dict[Site, Tensor] = {}
-    for step in range(steps):
-        edits = towards((step + 0.5) / steps)
-        found = read_slopes(model, texts, sites, score, positions, edits=edits)
+    for step in range(asked.steps):
+        edits = towards((step + 0.5) / asked.steps)
+        found = read_slopes(
+            model, texts, asked.sites, asked.score, positions, edits=edits, starts=starts
+        )
         for site, gradient in found.gradient.sites.items():
-            total[site] = gradient / steps + total.get(site, 0.0)
+            total[site] = gradient / asked.steps + total.get(site, 0.0)
     return Slopes(Held(values, positions), Held(total, positions))
 
 
@@ -84,9 +95,14 @@ def _path(model: LanguageModel, cases: Sequence[Case]) -> Callable[[float], Edit
     return towards
 
 
-def patched(cases: Sequence[Case]) -> list[Int[np.ndarray, " _"]]:
-    """The positions of each target that are patched anywhere, sorted."""
-    return [np.unique(np.concatenate([put for _, put in case.moves.values()])) for case in cases]
+def patched(cases: Sequence[Case], positions: Sequence[str]) -> list[Int[np.ndarray, " _"]]:
+    """The tokens of each target that are patched at any of these positions, sorted."""
+    return [
+        np.unique(
+            np.concatenate([put for (at, _), (_, put) in case.moves.items() if at in positions])
+        )
+        for case in cases
+    ]
 
 
 def contrast_score(bound: TokenReadout, emotions: Sequence[str]) -> Score:

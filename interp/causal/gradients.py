@@ -1,8 +1,9 @@
 """Gradients: what passes a model's sites, and how a score behind the texts changes with it.
 
-One pass forward that records its graph, and one backward. The gradient is taken at the site itself,
-where an edit acts: norms behind a sublayer, shared keys and values, windows and capped logits lie
-behind it and are in it. Texts are padded on the right, so that no row of attention is empty.
+The texts are read up to the first token that is asked for; from there on one pass forward records
+its graph, and one goes backward: what stands before does not depend on what is asked for. The
+gradient is taken at the site itself, where an edit acts: norms behind a sublayer, shared keys and
+values, windows and capped logits lie behind it and are in it.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,9 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.causal.forward import Encoded, Pass, require_finite
-from interp.causal.interventions import Intervention, applied
-from interp.causal.prefix import TOKENS_AT_ONCE
+from interp.causal.forward import Encoded, Pass
+from interp.causal.interventions import Intervention
+from interp.causal.prefix import Prefix, rows_at_once
 from interp.causal.transplants import Held, padded_positions
 from interp.errors import DataError, UsageError
 from interp.models import LanguageModel
@@ -51,16 +52,19 @@ def read_slopes(
     positions: Sequence[Int[np.ndarray, " _"]],
     *,
     edits: Edits = no_edits,
+    starts: Sequence[int] | None = None,
 ) -> Slopes:
     """One pass over `texts` under `edits`, and the gradient of each text's score at `sites`.
+    `starts`: the first position of each text that is edited (None: none before its `positions`).
 
     Where the score reads words of several tokens, the texts are read again with their beginnings
     behind them, and the gradients are summed. Raises `DataError` for a gradient that is not finite,
     `UsageError` for a site that the score does not depend on.
     """
-    at = padded_positions(positions)
-    passes = _Passes(model, texts, sites, edits)
+    begin = [int(own[0]) for own in positions] if starts is None else starts
+    passes = _Passes(Prefix(model, texts, begin), sites, edits)
     everyone = torch.arange(len(texts))
+    at = passes.columns(padded_positions(positions))
     found = Pass(passes.run(everyone), {}, torch.zeros(len(texts), dtype=torch.long), passes)
     slope = _slopes(passes, score(found).sum(), at)
     _require_finite_slopes(model, slope, texts)
@@ -74,16 +78,19 @@ class _Passes:
     them (`interp.causal.words.ReadsOn`).
     """
 
-    def __init__(
-        self, model: LanguageModel, texts: Sequence[Encoded], sites: Sequence[Site], edits: Edits
-    ) -> None:
-        self.model, self.texts, self.sites, self.edits = model, texts, sites, edits
+    def __init__(self, prefix: Prefix, sites: Sequence[Site], edits: Edits) -> None:
+        self.prefix, self.sites, self.edits = prefix, sites, edits
         self.kept: list[tuple[Tensor, dict[Site, Tensor]]] = []
+
+    def columns(self, positions: Int[Tensor, "row kept"]) -> Int[Tensor, "row kept"]:
+        """Where these positions of each text stand in what is kept; those before it at 0."""
+        return (positions + (self.prefix.pads - self.prefix.column)[:, None]).clamp(min=0)
 
     def rows_at_once(self, length: int) -> int:
         """How many texts are read at once with so many tokens behind each."""
-        longest = max(len(text.tokens) for text in self.texts)
-        return max(1, TOKENS_AT_ONCE // (longest + length))
+        prefix = self.prefix
+        behind = prefix.batch.ids.shape[1] - prefix.column + length
+        return rows_at_once(prefix.model, before=prefix.column, behind=behind)
 
     def read(
         self, rows: Int[Tensor, " row"], ids: Int[Tensor, "row new"]
@@ -95,16 +102,9 @@ class _Passes:
         self, rows: Int[Tensor, " row"], ids: Int[Tensor, "row new"] | None = None
     ) -> Float[Tensor, "row d_vocab"]:
         """Logits of a pass over the texts `rows`, whose sites are kept with their graph."""
-        own = [self.texts[i] for i in rows.tolist()]
-        behind = [()] * len(own) if ids is None else [tuple(row) for row in ids.tolist()]
-        tokens = [(*text.tokens, *more) for text, more in zip(own, behind, strict=True)]
-        batch = self.model.pad(tokens, side="right")
         kept: dict[Site, Tensor] = {}
         hooks = [_root(), *(_keep(site, kept) for site in self.sites)]
-        edits = self.edits(rows)
-        with applied(self.model, edits, lengths=batch.lengths), self.model.traced():
-            logits = self.model.last_logits(batch, hooks=hooks)
-        require_finite(self.model, logits.detach(), own)
+        logits = self.prefix.read_rest(rows, self.edits(rows), hooks, more=ids)
         self.kept.append((rows, kept))
         return logits
 
@@ -142,7 +142,8 @@ def _slopes(
             gradient = next(found)
             if gradient is None:
                 raise UsageError(
-                    f"{passes.model.name}: the words do not depend on {site}: name other sites."
+                    f"{passes.prefix.model.name}: the words do not depend on {site}: name other "
+                    "sites."
                 )
             own = _take(gradient, at[rows])
             whole = slope.setdefault(site, torch.zeros(len(at), *own.shape[1:], device=own.device))

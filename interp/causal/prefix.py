@@ -20,6 +20,7 @@ from interp.causal.interventions import Intervention, applied, behind_prompts
 from interp.errors import InternalError
 from interp.models import LanguageModel
 from interp.models.cache import copy_rows, cropped, stacked
+from interp.models.editable import Hook
 from interp.sites import Site
 
 TOKENS_AT_ONCE = 4096
@@ -101,6 +102,27 @@ class Prefix:
         return rows_at_once(
             self.model, before=self.column, behind=self.batch.ids.shape[1] - self.column
         )
+
+    def read_rest(
+        self,
+        rows: Int[Tensor, " row"],
+        interventions: Sequence[Intervention],
+        hooks: Sequence[Hook],
+        *,
+        more: Int[Tensor, "row new"] | None = None,
+    ) -> Float[Tensor, "row d_vocab"]:
+        """Logits behind the rest of the texts `rows`, and behind `more` tokens of each; the pass
+        keeps its graph, and runs through all blocks.
+        """
+        lengths = [self.batch.lengths[i] for i in rows.tolist()]
+        more = torch.empty(len(rows), 0, dtype=torch.long) if more is None else more
+        ids, new = torch.cat([self.batch.ids[rows, self.column :], more], dim=1), more.shape[1]
+        where: Any = {"side": "left", "start": self.column, "ahead": new}
+        with applied(self.model, interventions, lengths=lengths, **where), self.model.traced():
+            cache, mask = copy_rows(self._cache, rows), self.further_mask(rows, new)
+            logits, _ = self.model.resume(ids, mask, cache, hooks=hooks)
+        require_finite(self.model, logits.detach(), [self.texts[i] for i in rows.tolist()])
+        return logits
 
     @cached_property
     def _whole(self) -> tuple[Pass, Any]:

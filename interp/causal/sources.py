@@ -2,7 +2,7 @@
 of strangers, at several positions. It is read once, as long as there is room to keep it.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +38,8 @@ class _Reading(NamedTuple):
 
 
 class Sources:
-    """What the sources of `cases` hold at `sites`, at the positions that any of the cases takes.
+    """What the sources of `cases` hold at `sites`, at the tokens that any of the cases takes (of
+    these `positions` alone, where some are named).
 
     Up to `ROOM` bytes are kept; what does not fit is read again when it is asked for.
     """
@@ -49,10 +50,12 @@ class Sources:
         cases: Iterable[Case],
         bound: TokenReadout,
         sites: Sequence[Site],
+        *,
+        positions: Collection[str] = (),
     ) -> None:
         self.model, self.bound, self.sites = model, bound, list(dict.fromkeys(sites))
         self._room = ROOM
-        self._positions = _taken_positions(cases)
+        self._positions = _taken_positions(cases, positions)
         self._read: dict[_Tokens, _Reading] = {}
         self._scores: dict[_Tokens, Float[np.ndarray, " emotion"]] = {}
 
@@ -120,11 +123,15 @@ def _distinct(texts: Sequence[Encoded], *, known: Container[_Tokens]) -> list[En
     return list({text.tokens: text for text in texts if text.tokens not in known}.values())
 
 
-def _taken_positions(cases: Iterable[Case]) -> dict[_Tokens, Int[np.ndarray, " kept"]]:
+def _taken_positions(
+    cases: Iterable[Case], asked: Collection[str]
+) -> dict[_Tokens, Int[np.ndarray, " kept"]]:
     """By a source's tokens the positions that anything takes from it, sorted."""
     taken: dict[_Tokens, list[Int[np.ndarray, " _"]]] = {}
     for case in cases:
-        for (_, control), (positions, _) in case.moves.items():
+        for (position, control), (positions, _) in case.moves.items():
+            if asked and position not in asked:
+                continue
             text = case.strangers[control] if control else case.source
             taken.setdefault(text.tokens, []).append(positions)
     return {tokens: np.unique(np.concatenate(one)) for tokens, one in taken.items()}

@@ -116,8 +116,12 @@ class Held(NamedTuple):
     def taken(
         self, site: Site, positions: Sequence[Int[np.ndarray, " _"]]
     ) -> Float[Tensor, " token *site"]:
-        """What stands at these positions of each row, one after the other."""
-        held = self.sites[site]
+        """What stands at these positions of each row, one after the other; of a head, where all
+        heads are held, its own.
+        """
+        held = self.sites.get(site)
+        if held is None:
+            held = self.sites[Site(site.name, site.layer)][:, :, site.head]
         rows = np.repeat(np.arange(len(positions)), [len(own) for own in positions])
         found = [np.searchsorted(*both) for both in zip(self.positions, positions, strict=True)]
         at = torch.from_numpy(rows), torch.from_numpy(np.concatenate(found))
