@@ -256,12 +256,9 @@ def ablate(
     bench = Bench(model, reported, directions, asked)
     listed = _orders(model, battery, choosing, directions)
     draws = max(DRAWS, draws_for(len(directions)))
-    rows: list[dict[str, Any]] = []
-    for kind in KINDS:
-        order = {emotion: found[kind] for emotion, found in listed.items()}
-        if any(order.values()):
-            counts = Counts(ks, draws, seed, bottom=True)
-            rows += ranked_rows(bench, order, ablating(), counts)
+    orders = [{emotion: found[kind] for emotion, found in listed.items()} for kind in KINDS]
+    shown = [order for order in orders if any(order.values())]
+    rows = ranked_rows(bench, shown, ablating(), Counts(ks, draws, seed, bottom=True))
     return _frame(rows, model.provenance, battery, seed=seed, n_layers=model.dims.n_layers)
 
 

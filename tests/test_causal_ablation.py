@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from interp.causal.ablation import ablate
+from interp.causal.ablation import ablate, ablating
 from interp.causal.alignment import align
 from interp.causal.bench import Bench, Knockout
 from interp.causal.contributions import Component
 from interp.causal.knockout import measure
 from interp.causal.matching import matched_draws
+from interp.causal.ranked_parts import Counts, ranked_rows
 from interp.causal.readout import Readout
 from interp.errors import ArtefactError, InternalError, StatisticsError, UsageError
 from interp.models import load
@@ -104,6 +105,30 @@ def test_the_specificity_matrix_is_the_planted_one(bench):
         drawn = [r["value"] for r in random if r["metric"] == metric]
         together = own[metric, "random"]
         assert (together["value"], together["n"]) == (pytest.approx(np.mean(drawn)), 18)
+
+
+def test_both_kinds_together_are_each_by_itself_and_read_a_text_once(bench, monkeypatch):
+    neurons = {e: [component("post", n) for n in TRUTH.neurons[e]] for e in SPEC.emotions}
+    heads = {e: [component("z", h) for h in TRUTH.heads[e]] for e in SPEC.emotions}
+    counts, read, run = Counts((2,), 5, 3), [], type(bench.model)._run
+
+    def watched(model, ids, *given, **how):
+        read.append(ids.shape)
+        return run(model, ids, *given, **how)
+
+    monkeypatch.setattr(type(bench.model), "_run", watched)
+    alone = [ranked_rows(bench, [one], ablating(), counts) for one in (heads, neurons)]
+    apart, read[:] = len(read), []
+    together = ranked_rows(bench, [heads, neurons], ablating(), counts)
+    assert len(read) < apart
+    key = ("component", "emotion", "target", "metric", "control")
+    found = {tuple(row[name] for name in key): row for row in together}
+    assert len(found) == len(together) == len(alone[0]) + len(alone[1])
+    for row in (*alone[0], *alone[1]):
+        same = found[tuple(row[name] for name in key)]
+        for name in ("value", "p", "ci_low", "n"):
+            if name in row:
+                assert same[name] == pytest.approx(row[name], abs=1e-4, nan_ok=True)
 
 
 def test_distractors_do_nothing_and_have_no_small_p(bench):

@@ -345,14 +345,14 @@ def test_the_bottom_of_a_ranking_stands_beside_its_top_where_the_two_are_apart(b
     order = {"joy": [Component("post", *n) for n in TRUTH.neurons["joy"]]}
     idle = [Component("post", SPEC.neuron_layer, n) for n in range(40, 44)]
     full = {"joy": [*order["joy"], *(one for one in idle if one not in order["joy"])]}
-    rows = ranked_rows(bench, full, ablating("zero"), Counts((4,), 2, bottom=True))
+    rows = ranked_rows(bench, [full], ablating("zero"), Counts((4,), 2, bottom=True))
     wanted = {"emotion": "joy", "target": "joy", "metric": "label_logprob_change"}
     assert value(rows, **wanted, control="") < -3
     assert abs(value(rows, **wanted, control="bottom")) < 0.2
     with pytest.warns(UserWarning, match="the bottom 4 would be among the top 4"):
-        rows = ranked_rows(bench, order, ablating(), Counts((4,), 2, bottom=True))
+        rows = ranked_rows(bench, [order], ablating(), Counts((4,), 2, bottom=True))
     assert not of(rows, control="bottom")
-    costs = ranked_loss_rows(bench, full, ablating(), Counts((4,), 2, bottom=True))
+    costs = ranked_loss_rows(bench, [full], ablating(), Counts((4,), 2, bottom=True))
     assert {row["metric"] for row in costs} == {"neutral_loss_rise"}
     assert {row["control"] for row in costs} == {"", "random", "bottom"}
     assert {row["mode"] for row in costs} == {"mean"}

@@ -10,13 +10,12 @@ difference instead (`interp.causal.modulation`). Controls and p stand in
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from interp.causal.bench import Bench, Scaled
 from interp.causal.compared import Aim
-from interp.causal.contributions import Component
-from interp.causal.ranked_parts import Counts, ranked_rows
+from interp.causal.ranked_parts import Counts, Orders, ranked_rows
 from interp.defaults import ENHANCE_BY, FACTOR, STAND_IN
 from interp.errors import UsageError
 from interp.results import TableRows
@@ -31,7 +30,7 @@ stand-in, of which nothing is then used, is the cheapest).
 
 def ablate(
     bench: Bench,
-    components: Mapping[str, Sequence[Component]],
+    components: Orders,
     *,
     ks: Sequence[int] = (1, 2, 4, 8),
     mode: str = STAND_IN,
@@ -52,14 +51,14 @@ def ablate(
     `UsageError` for an unknown mode, no components, k or n_draws below 1; `InternalError` for a
     component ablated twice.
 
-    `ranked_rows(bench, components, ablating(mode), Counts(bottom=True))` has the bottom k beside.
+    `ranked_rows(bench, [components], ablating(mode), Counts(bottom=True))` has the bottom k beside.
     """
-    return ranked_rows(bench, components, ablating(mode), Counts(ks, n_draws, seed))
+    return ranked_rows(bench, [components], ablating(mode), Counts(ks, n_draws, seed))
 
 
 def enhance(
     bench: Bench,
-    components: Mapping[str, Sequence[Component]],
+    components: Orders,
     *,
     way: str = ENHANCE_BY,
     factor: float = FACTOR,
@@ -73,7 +72,7 @@ def enhance(
     and `UsageError` for another way, and a factor that is 1 or not finite.
     """
     told = counts or Counts(bottom=True)
-    return ranked_rows(replace(bench, side="neutral"), components, enhancing(way, factor), told)
+    return ranked_rows(replace(bench, side="neutral"), [components], enhancing(way, factor), told)
 
 
 def ablating(mode: str = STAND_IN) -> Aim:

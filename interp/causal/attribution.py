@@ -18,10 +18,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.causal.estimates import ESTIMATES, Asked, contrast_score
-from interp.causal.forward import Encoded, batches, encode_stimuli
+from interp.causal.estimates import ESTIMATES, Asked, contrast_score, patched
+from interp.causal.forward import batches, encode_stimuli
 from interp.causal.gradients import Slopes
 from interp.causal.nodes import NODE_SITES, PARTS
+from interp.causal.prefix import PREFIX_TOKENS
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import OTHER_EMOTION, SAME_NORM
 from interp.causal.sources import Sources
@@ -42,7 +43,7 @@ from stimuli.battery import Pair
 from stimuli.splits import of_other_emotions
 
 GRADIENT_TOKENS = 256
-"""Tokens of the texts of one backward pass: all that passes the model then is in memory."""
+"""Tokens of one backward pass: all that passes the model then is in memory."""
 
 BOTH_WAYS = {"denoise": "noise", "noise": "denoise"}
 """Both directions of patching: the targets of one are the sources of the other."""
@@ -157,14 +158,12 @@ def estimate_effects(
     """
     found: Estimates = {}
     sources = sources or sources_for(model, given, bound, sites, asked)
-    longer = [_longer(case) for case in given.own["denoise"]]
-    draw = torch.Generator().manual_seed(seed)
-    chunks = batches(longer, budget=GRADIENT_TOKENS)
-    for index in track(chunks, "attribution", unit="batch"):
+    draw, n_cases = torch.Generator().manual_seed(seed), len(given.own["denoise"])
+    for index in track(_chunks(given.own, asked), "attribution", unit="batch"):
         for key, effects in _estimate_batch(
             model, given.of(index.tolist()), bound, sites, asked, sources, draw
         ):
-            shape = (len(longer), effects.shape[1])
+            shape = (n_cases, effects.shape[1])
             whole = found.setdefault(key, np.full(shape, np.nan, dtype=np.float32))
             whole[index] = effects.cpu().numpy()
     return found
@@ -178,8 +177,25 @@ def towards_emotion(
     return (both[0] - both[1]) / 2
 
 
-def _longer(case: Case) -> Encoded:
-    return max(case.source, case.target, key=lambda text: len(text.tokens))
+def _chunks(
+    ways: Mapping[str, Sequence[Case]], asked: Attribution
+) -> list[Int[np.ndarray, " case"]]:
+    """The cases in batches, each of few tokens, and of few behind the first that a gradient is
+    taken at.
+    """
+    positions = asked.positions if asked.method == "attribution" else (*asked.positions, "edit")
+    targets = list(zip(*([case.target for case in cases] for cases in ways.values()), strict=True))
+    longest = [max(both, key=lambda text: len(text.tokens)) for both in targets]
+    behind = np.zeros(len(targets), dtype=int)
+    for cases in ways.values():
+        starts = [int(own[0]) for own in patched(cases, positions)]
+        own = [len(case.target.tokens) - start for case, start in zip(cases, starts, strict=True)]
+        behind = np.maximum(behind, own)
+    found = []
+    for index in batches(longest, budget=PREFIX_TOKENS, sizes=behind.tolist()):
+        most = max(1, GRADIENT_TOKENS // int(behind[index].max()))
+        found += np.split(index, range(most, len(index), most))
+    return found
 
 
 def _estimate_batch(

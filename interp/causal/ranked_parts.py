@@ -14,7 +14,7 @@ and enhancement share.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,40 +41,41 @@ class Counts(NamedTuple):
     bottom: bool = False
 
 
-def ranked_rows(
-    bench: Bench, components: Mapping[str, Sequence[Component]], aim: Aim, counts: Counts
-) -> TableRows:
-    """The rows of changing the top k of `components[emotion]` (all heads, or all neurons), for each
-    emotion; as `interp.causal.ablation.ablate` has them.
+Orders = Mapping[str, Sequence[Component]]
+"""By emotion the parts of one kind, all heads or all neurons, the first in the ranking first."""
+
+
+def ranked_rows(bench: Bench, orders: Sequence[Orders], aim: Aim, counts: Counts) -> TableRows:
+    """The rows of changing the top k of each of the `orders`, for each emotion; as
+    `interp.causal.ablation.ablate` has them. All are measured together: a text is read once.
     """
     _check(aim, counts)
     warn_without_length(bench)
-    plans, chosen = ranked_plans(bench, components, aim, counts)
+    plans, chosen = ranked_plans(bench, orders, aim, counts)
+    if not chosen:
+        return []
     effects = measure(bench, plans, mode=aim.mode)
     return list(compared_rows(outcomes_of(bench, effects, aim), chosen, aim.common))
 
 
-def ranked_loss_rows(
-    bench: Bench, components: Mapping[str, Sequence[Component]], aim: Aim, counts: Counts
-) -> TableRows:
+def ranked_loss_rows(bench: Bench, orders: Sequence[Orders], aim: Aim, counts: Counts) -> TableRows:
     """Rows of `neutral_loss_rise` (nats per token) in the neutral texts, under the very plans of
     `ranked_rows`: what the change costs a text that has no emotion to lose.
     """
     _check(aim, counts)
-    plans, chosen = ranked_plans(bench, components, aim, counts)
+    plans, chosen = ranked_plans(bench, orders, aim, counts)
     losses = neutral_losses(bench, plans, mode=aim.mode)
     common = {"method": aim.method, "mode": aim.told or loss_mode(aim.mode)}
     return list(compared_rows(loss_outcomes(bench, losses), chosen, common))
 
 
 def ranked_plans(
-    bench: Bench, components: Mapping[str, Sequence[Component]], aim: Aim, counts: Counts
+    bench: Bench, orders: Sequence[Orders], aim: Aim, counts: Counts
 ) -> tuple[list[Knockout], list[ChosenPlan]]:
     """All plans, the first of which changes nothing, and where each top k has its own."""
-    rng = np.random.default_rng(counts.seed)
     everywhere = tuple(range(len(bench.pairs)))
     plans, chosen = [Knockout((), everywhere)], []
-    for emotion, order in components.items():
+    for emotion, order, rng in _each(orders, counts.seed):
         own = tuple(i for i in everywhere if bench.emotions[i] == emotion)
         for k in _available(counts.ks, len(order), emotion):
             top, site = tuple(order[:k]), bench.directions[emotion].site
@@ -99,6 +100,15 @@ def ranked_plans(
                 )
             )
     return plans, chosen
+
+
+def _each(
+    orders: Sequence[Orders], seed: int
+) -> Iterator[tuple[str, Sequence[Component], np.random.Generator]]:
+    """Each emotion's order, and what draws beside it: of every kind the same as by itself."""
+    for order in orders:
+        rng = np.random.default_rng(seed)
+        yield from ((emotion, parts, rng) for emotion, parts in order.items())
 
 
 def kind_of_parts(parts: Sequence[Component]) -> str:

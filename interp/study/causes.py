@@ -12,12 +12,13 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from interp.causal.ablation import ablate
+from interp.causal.ablation import ablating
 from interp.causal.bench import Bench
 from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
 from interp.causal.patches import SWAP
 from interp.causal.patching import patch_pairs
 from interp.causal.pooled import ALL
+from interp.causal.ranked_parts import Counts, ranked_rows
 from interp.causal.steering import dose_response
 from interp.causal.steering_sweep import Place, sweep
 from interp.chance import draws_for
@@ -98,20 +99,13 @@ def ablation(study: Study) -> TableRows:
     }
     limits = study.settings.limits
     n_draws = max(limits.draws, draws_for(len(study.emotions)))
-    rows: TableRows = []
-    for kind in ("head", "neuron"):
-        order = {one: ranked(found, component=kind, emotion=one) for one, found in listed.items()}
-        if not any(order.values()):
-            continue  # this model shows none, of which its contributions warned
-        rows += ablate(
-            bench,
-            order,
-            ks=limits.ks,
-            mode=study.settings.ablate_with,
-            n_draws=n_draws,
-            seed=study.settings.seed,
-        )
-    return rows
+    orders = [
+        {one: ranked(found, component=kind, emotion=one) for one, found in listed.items()}
+        for kind in KINDS
+    ]
+    shown = [order for order in orders if any(order.values())]  # contributions warned of the others
+    counts = Counts(limits.ks, n_draws, study.settings.seed)
+    return ranked_rows(bench, shown, ablating(study.settings.ablate_with), counts)
 
 
 def steering(study: Study) -> TableRows:

@@ -142,13 +142,13 @@ def _directions(bed: Dissected) -> TableRows:
 def _parts(bed: Dissected) -> TableRows:
     asked, rows = bed.asked, []
     counts = Counts(asked.ks, asked.draws, asked.seed, bottom=True)
-    for order in bed.orders().values():
-        aim = ablating(asked.ablate_with)
-        rows += ranked_rows(bed.final, order, aim, counts)
-        rows += ranked_loss_rows(bed.final, order, aim, counts)
-        rows += enhance(bed.final, order, way=asked.enhance_by, factor=asked.factor, counts=counts)
-    if not rows:
+    orders, aim = list(bed.orders().values()), ablating(asked.ablate_with)
+    if not orders:
         raise UsageError(f"{bed.model.name} shows neither heads nor neurons: ask without parts.")
+    rows += ranked_rows(bed.final, orders, aim, counts)
+    rows += ranked_loss_rows(bed.final, orders, aim, counts)
+    for order in orders:
+        rows += enhance(bed.final, order, way=asked.enhance_by, factor=asked.factor, counts=counts)
     return rows
 
 
