@@ -96,6 +96,20 @@ def test_this_process_begins_and_the_cores_go_on(monkeypatch):
     assert all(who != os.getpid() for _, who in found[1:])
 
 
+def test_a_block_inside_another_works_with_its_workers(monkeypatch):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
+    with spread_by("cores"):
+        with monkeypatch.context() as soon, spread_by("cores"):
+            soon.setattr(spreading, "WORTH_WORKERS", 0.0)
+            first = list(share_out(pid, range(5)))
+        with spread_by("cores"):
+            second = list(share_out(pid, range(5)))
+        workers = {who for _, who in first[1:]}
+        assert {who for _, who in second[1:]} <= workers  # at once: they were started already
+        assert second[0][1] == os.getpid() not in workers
+    assert not {str(who) for who in workers} & children()
+
+
 def test_short_work_starts_no_process():
     with spread_by("cores"):
         assert {who for _, who in share_out(pid, range(5))} == {os.getpid()}

@@ -3,6 +3,8 @@ defines nothing, and says which figure it redoes and what would change its concl
 """
 
 import ast
+import html
+import json
 import re
 import runpy
 import subprocess
@@ -75,16 +77,25 @@ def test_it_says_which_figure_it_redoes_and_ends_with_what_would_change_it(sourc
     assert told[-1].count("\n- **") >= 3
 
 
+def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture(scope="module")
-def gallery(tmp_path_factory: pytest.TempPathFactory) -> dict[str, nbformat.NotebookNode]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All notebooks as `scripts/gallery` runs them, in one folder: they share one run. One kernel
     for all imports the libraries once.
     """
     out = tmp_path_factory.mktemp("gallery")
-    command = [sys.executable, str(ROOT / "scripts" / "gallery"), "--one-kernel", "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = script("gallery", "--one-kernel", "--out", str(out))
     assert done.returncode == 0, done.stderr
-    return {source.stem: nbformat.read(out / f"{source.stem}.ipynb", 4) for source in SOURCES}
+    return out
+
+
+@pytest.fixture(scope="module")
+def gallery(folder: Path) -> dict[str, nbformat.NotebookNode]:
+    return {source.stem: nbformat.read(folder / f"{source.stem}.ipynb", 4) for source in SOURCES}
 
 
 def test_a_notebook_has_a_kernel_of_its_own_unless_all_share_one(tmp_path):
@@ -177,6 +188,85 @@ def test_circuits_framings_and_introspection_come_out_as_they_were_made(gallery)
     assert "That the model notices an added direction is not found" in told
     assert "knows which emotion was added is not found" in told
     assert "Seen token by token, the stream turns with the story" in told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_page_has_every_figure_and_what_was_published(folder, gallery):
+    done = script("gallery_page", str(folder))
+    assert (done.returncode, done.stderr) == (0, "")
+    page = Path(done.stdout.strip()).read_text(encoding="utf-8")
+    assert page.count('src="data:image/png;base64,') == sum(FIGURES.values())
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)  # nothing is fetched
+    assert 'alt=""' not in page
+    for name in gallery:
+        assert f'<h2 id="{name}">' in page
+    for row in json.loads((FOLDER / "published.json").read_text(encoding="utf-8")):
+        assert row["notebook"] in gallery
+        part = page.partition(f'<h2 id="{row["notebook"]}">')[2].partition("<h2")[0]
+        assert row["value"] in html.unescape(part)
+
+
+def small(*sources: str) -> nbformat.NotebookNode:
+    """A notebook of these cells, the first of them text."""
+    told, *code = sources
+    made = [nbformat.v4.new_markdown_cell(told), *map(nbformat.v4.new_code_cell, code)]
+    return nbformat.v4.new_notebook(cells=made)
+
+
+def test_what_ran_to_its_end_is_not_run_again(tmp_path):
+    gallery = runpy.run_path(str(ROOT / "scripts" / "gallery"), run_name="gallery")
+    has_run, stamp_of, path = gallery["has_run"], gallery["stamp_of"], tmp_path / "a.ipynb"
+    notebook = small("# A question", "x = 1")
+    stamp = stamp_of(notebook)
+    assert not has_run(path, stamp)
+    nbformat.write(notebook, path)  # it failed: there is no stamp
+    assert not has_run(path, stamp)
+    notebook.metadata["interp"] = {**stamp, "seconds": 3, "date": "2026-11-30"}
+    nbformat.write(notebook, path)
+    assert has_run(path, stamp)
+    notebook.cells[1].source = "x = 2"
+    assert not has_run(path, stamp_of(notebook))
+    assert not has_run(path, {**stamp, "lock": "another"})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_gallery_resumes(folder):
+    def written(*arguments: str) -> set[str]:
+        before = {path.stem: path.stat().st_mtime_ns for path in folder.glob("*.ipynb")}
+        done = script("gallery", "--out", str(folder), *arguments)
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout.splitlines()) == (1 if "00" in arguments else len(SOURCES))
+        after = {path.stem: path.stat().st_mtime_ns for path in folder.glob("*.ipynb")}
+        return {name for name in after if after[name] != before[name]}
+
+    assert written() == set()
+    assert written("--anew", "00") == {"00_quickstart"}
+
+
+def test_a_page_tells_of_what_failed_and_escapes_what_was_printed(tmp_path):
+    nothing = script("gallery_page", str(tmp_path))
+    assert nothing.returncode == 1
+    assert "run scripts/gallery first" in nothing.stderr
+    done = small("# Is 1 < 2?\n\nOne.\n\n## Below it\n\n<b>two</b>", "print(1)")
+    output = nbformat.v4.new_output("stream", name="stdout", text="<script>1</script>")
+    noise = nbformat.v4.new_output("stream", name="stderr", text="a bar")
+    done.cells[1].outputs = [output, noise]
+    done.metadata["interp"] = {"cells": "a", "lock": "b" * 64, "seconds": 90, "date": "2026-11-30"}
+    nbformat.write(done, tmp_path / "10_done.ipynb")
+    nbformat.write(small("# Failed"), tmp_path / "11_failed.ipynb")
+    made = script("gallery_page", str(tmp_path))
+    assert made.returncode == 0
+    assert "11_failed.ipynb did not run to its end" in made.stderr
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "Is 1 &lt; 2?" in page
+    assert "<h3>Below it</h3>" in page
+    assert "&lt;script&gt;1" in page
+    assert "<b>two</b>" not in page
+    assert "a bar" not in page
+    assert "bbbbbbbbbbbb" in page
+    assert "Failed" not in page
 
 
 def test_the_gallery_names_what_there_is(tmp_path):

@@ -76,10 +76,14 @@ def spread_by(executor: str) -> Iterator[None]:
     and room for.
 
     All compute with one thread: the fits are small, and a second thread waits more than it works.
-    Workers end with the block; where it started none, joblib's own are left alone. Raises as
-    `check_analysts`.
+    Workers end with the block; where it started none, joblib's own are left alone. A block inside
+    one of the same executor is part of it, and works with its workers. Raises as `check_analysts`.
     """
     check_analysts(executor)
+    around = _spread.get(None)
+    if around is not None and around.executor == executor:
+        yield
+        return
     block = _Spread(executor)
     token = _spread.set(block)
     try:
@@ -109,8 +113,8 @@ def share_out(work: Callable[[_Place], _Found], places: Iterable[_Place]) -> Ite
     start = time.monotonic()
     for place in waiting:
         yield work(place)
-        late = kind == CORES and time.monotonic() - start > WORTH_WORKERS
-        if late and (count := workers_here(place)) > 1:
+        late = block.started or time.monotonic() - start > WORTH_WORKERS
+        if kind == CORES and late and (count := workers_here(place)) > 1:
             yield from _by_processes(_calls(work, waiting), count, block)
 
 

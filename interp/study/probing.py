@@ -40,7 +40,8 @@ def probes(study: Study) -> TableRows:
     the settings name (`targets`), and their soft labels (`soft`).
     """
     probed(study)  # where there are none, that is told before anything is captured
-    return [*_emotions(study), *_fields(study), *_soft(study)]
+    with spread_by(study.settings.analyse_by):  # one set of workers for all questions
+        return [*_emotions(study), *_fields(study), *_soft(study)]
 
 
 def _emotions(study: Study) -> TableRows:
