@@ -450,6 +450,16 @@ def test_two_runs_in_one_table_are_refused():
         draw("probe_curves", pd.concat([TABLES["probes"], TABLES["probes"]], ignore_index=True))
 
 
+def test_a_figure_is_drawn_once_for_each_file(monkeypatch):
+    """It was laid out before: matplotlib draws again for each file what has a layout engine."""
+    figure, drawn = draw("probe_curves", TABLES["probes"]), []
+    inner = Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda own, *given: drawn.append(0) or inner(own, *given))
+    for kind in ("svg", "png"):
+        as_bytes(figure, kind)
+    assert len(drawn) == 2
+
+
 def test_equal_tables_give_equal_bytes_whatever_the_readers_settings():
     table, settings = TABLES["probes"], dict(mpl.rcParams)
     first = [as_bytes(draw("probe_curves", table), form) for form in ("svg", "png")]
