@@ -103,7 +103,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
         with mpl.rc_context(STYLE):
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()
-            figure.set_layout_engine(None)  # "none" leaves one that asks for a draw before each file
+            figure.set_layout_engine(None)  # "none" would leave one that draws again for each file
             return figure
 
     return inside
