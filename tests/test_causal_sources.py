@@ -64,7 +64,7 @@ def test_a_text_is_read_once_whatever_it_is_a_source_of(llama, read):
 @pytest.mark.parametrize("room", [0, 5000, 1 << 30])
 def test_what_a_text_holds_is_what_a_pass_of_its_own_shows(llama, monkeypatch, room):
     """Whether or not there is room to keep it, at each position that a case takes it from."""
-    monkeypatch.setattr(sources, "ROOM", room)
+    monkeypatch.setattr(sources, "SOURCE_BYTES", room)
     ways = all_cases(llama)
     every = [case for cases in ways.values() for case in cases]
     held = sources_of(llama, every, READOUT.bind(llama), NODES)
@@ -87,7 +87,7 @@ def test_without_room_patching_reads_again_and_finds_the_same(llama, read, monke
     asked = Patches(sites=("resid_post", "z"), controls=("random_source", "other_emotion"))
     kept = patch_pairs(llama, PAIRS, READOUT, asked)
     once = len(read)
-    monkeypatch.setattr(sources, "ROOM", 0)
+    monkeypatch.setattr(sources, "SOURCE_BYTES", 0)
     again = patch_pairs(llama, PAIRS, READOUT, asked)
     assert once == 8
     assert len(read) - once > 2 * once

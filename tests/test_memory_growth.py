@@ -90,7 +90,7 @@ def test_patching_holds_no_more_late_than_early(llama, monkeypatch):
     is no room to keep what was read of the sources.
     """
     monkeypatch.setattr(patched_runs, "PREFIX_TOKENS", 60)
-    monkeypatch.setattr(sources, "ROOM", 0)
+    monkeypatch.setattr(sources, "SOURCE_BYTES", 0)
     twins = pairs(24)
     count = Looking(LanguageModel._run, ())
     monkeypatch.setattr(LanguageModel, "_run", lambda *args, **how: count(*args, **how))

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.causal.estimates import ESTIMATES, Asked, contrast_score, patched
+from interp.causal.estimates import ESTIMATES, SlopesAsked, contrast_score, patched
 from interp.causal.forward import batches, encode_stimuli
 from interp.causal.gradients import Slopes
 from interp.causal.nodes import NODE_SITES, PARTS
@@ -211,7 +211,7 @@ def _estimate_batch(
     other give.
     """
     score = contrast_score(bound, [case.pair.affective.emotion for case in given.own["denoise"]])
-    wanted = Asked(sites, asked.positions, score, asked.steps)
+    wanted = SlopesAsked(sites, asked.positions, score, asked.steps)
     slopes = {
         way: ESTIMATES[asked.method](model, cases, wanted) for way, cases in given.own.items()
     }

@@ -30,7 +30,7 @@ INPUTS = Site("resid_pre", 0)
 """The stream that the first block reads."""
 
 
-class Asked(NamedTuple):
+class SlopesAsked(NamedTuple):
     """What is asked of the targets: the `sites`, at the `positions` at which they are patched, the
     `score`, and the `steps` of a path.
     """
@@ -41,17 +41,17 @@ class Asked(NamedTuple):
     steps: int
 
 
-SlopeReader = Callable[[LanguageModel, Sequence[Case], Asked], Slopes]
+SlopeReader = Callable[[LanguageModel, Sequence[Case], SlopesAsked], Slopes]
 """From a model, cases and what is asked to what the targets hold there, and the gradient."""
 
 
-def slopes_at_target(model: LanguageModel, cases: Sequence[Case], asked: Asked) -> Slopes:
+def slopes_at_target(model: LanguageModel, cases: Sequence[Case], asked: SlopesAsked) -> Slopes:
     """The gradient in the target's own run; `steps` plays no part."""
     positions = patched(cases, asked.positions)
     return read_slopes(model, [case.target for case in cases], asked.sites, asked.score, positions)
 
 
-def slopes_along_inputs(model: LanguageModel, cases: Sequence[Case], asked: Asked) -> Slopes:
+def slopes_along_inputs(model: LanguageModel, cases: Sequence[Case], asked: SlopesAsked) -> Slopes:
     """The mean gradient of `steps` runs between the target's inputs and the source's; the values
     are those of the target's own run.
     """

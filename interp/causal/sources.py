@@ -19,7 +19,7 @@ from interp.models import LanguageModel
 from interp.progress import track
 from interp.sites import Site
 
-ROOM = 256 << 20
+SOURCE_BYTES = 256 << 20
 """Bytes of what is kept of all texts together."""
 
 _Tokens = tuple[int, ...]
@@ -41,7 +41,7 @@ class Sources:
     """What the sources of `cases` hold at `sites`, at the tokens that any of the cases takes (of
     these `positions` alone, where some are named).
 
-    Up to `ROOM` bytes are kept; what does not fit is read again when it is asked for.
+    Up to `SOURCE_BYTES` bytes are kept; what does not fit is read again when it is asked for.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Sources:
         positions: Collection[str] = (),
     ) -> None:
         self.model, self.bound, self.sites = model, bound, list(dict.fromkeys(sites))
-        self._room = ROOM
+        self._room = SOURCE_BYTES
         self._positions = _taken_positions(cases, positions)
         self._read: dict[_Tokens, _Reading] = {}
         self._scores: dict[_Tokens, Float[np.ndarray, " emotion"]] = {}
