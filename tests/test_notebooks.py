@@ -253,7 +253,8 @@ def test_a_page_tells_of_what_failed_and_escapes_what_was_printed(tmp_path):
     output = nbformat.v4.new_output("stream", name="stdout", text="<script>1</script>")
     noise = nbformat.v4.new_output("stream", name="stderr", text="a bar")
     done.cells[1].outputs = [output, noise]
-    done.metadata["interp"] = {"cells": "a", "lock": "b" * 64, "seconds": 90, "date": "2026-11-30"}
+    ran = {"seconds": 90, "date": "2026-11-30", "model": "a<b", "stimuli": "plain"}
+    done.metadata["interp"] = {"cells": "a", "lock": "b" * 64, **ran}
     nbformat.write(done, tmp_path / "10_done.ipynb")
     nbformat.write(small("# Failed"), tmp_path / "11_failed.ipynb")
     made = script("gallery_page", str(tmp_path))
@@ -266,6 +267,8 @@ def test_a_page_tells_of_what_failed_and_escapes_what_was_printed(tmp_path):
     assert "<b>two</b>" not in page
     assert "a bar" not in page
     assert "bbbbbbbbbbbb" in page
+    assert "redone on a&lt;b" in page
+    assert "battery plain" in page
     assert "Failed" not in page
 
 
