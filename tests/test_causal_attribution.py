@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from interp.causal import attribution
 from interp.causal.attribution import (
     OTHER_EMOTION,
     SAME_NORM,
@@ -52,6 +53,31 @@ def estimated(model, pairs, sites, *, readout=READOUT, **asked):
     given, bound = encode_cases(model, pairs, readout), readout.bind(model)
     how = Attribution(**asked)
     return estimate_effects(model, given, bound, sites, how), given, bound
+
+
+@pytest.mark.parametrize("method", ["attribution", "integrated"])
+@pytest.mark.parametrize("position", ["last", "edit"])
+def test_a_batch_has_few_tokens_in_its_graph(tiny_model, monkeypatch, method, position):
+    """Counted where it is made: what a backward pass keeps grows with these tokens."""
+    model, wide = tiny_model("llama"), []
+    cases, bound = encode_cases(model, UNEQUAL * 4, READOUT), READOUT.bind(model)
+    monkeypatch.setattr(attribution, "GRADIENT_TOKENS", 30)
+    inner = Prefix.read
+
+    def watched(prefix, interventions, hooks, rows, **how):
+        if model._traced:
+            wide.append((len(rows), prefix.batch.ids.shape[1] - prefix.column))
+        return inner(prefix, interventions, hooks, rows, **how)
+
+    monkeypatch.setattr(Prefix, "read", watched)
+    asked = Attribution(method=method, positions=(position,), steps=2)
+    estimate_effects(model, cases, bound, [Site("resid_post", 0)], asked)
+    most = max(rows for rows, _ in wide)
+    assert all(rows == 1 or rows * columns <= 30 for rows, columns in wide)
+    short = (method, position) == ("attribution", "last")
+    # the text's last token, and the three of the suffix
+    assert (max(columns for _, columns in wide) == 4) == short
+    assert (most >= 6) == short
 
 
 def slope(model, cases, bound, site, position, *, by=0.01):

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from interp.causal.edits import add
+from interp.causal.edits import add, zero
 from interp.causal.forward import Encoded, Pass
 from interp.causal.gradients import read_slopes
 from interp.causal.interventions import Intervention
+from interp.errors import InternalError
 from interp.sites import Site
 from support.tiny_models import FAMILIES
 
@@ -92,3 +93,13 @@ def test_values_and_gradients_are_those_of_each_text_alone(model, edited):
                 scale = own.abs().max()
                 assert scale > 1e-6
                 assert (ours - own).abs().max() <= 2e-3 * scale
+
+
+def test_an_edit_of_what_was_read_already_is_refused(tiny_model):
+    """Else the gradient would be that of a pass without the edit."""
+    model = tiny_model("llama")
+    rows = texts(model)
+    positions = [np.array([text.end]) for text in rows]
+    early = Intervention(Site("resid_pre", 0), zero(), torch.arange(40).expand(3, -1) == 1)
+    with pytest.raises(InternalError, match="position of the prefix"):
+        read_slopes(model, rows, SITES, score, positions, edits=lambda chosen: [early])

@@ -7,7 +7,7 @@ import torch
 from interp.causal import sources
 from interp.causal.attribution import encode_cases
 from interp.causal.nodes import Node
-from interp.causal.patched_runs import patched_cells, sources_of
+from interp.causal.patched_runs import patch_sources, patched_cells
 from interp.causal.patching import Patches, patch_pairs
 from interp.causal.readout import Readout
 from interp.causal.restoration import OTHER_EMOTION
@@ -50,7 +50,7 @@ def all_cases(llama):
 def test_a_text_is_read_once_whatever_it_is_a_source_of(llama, read):
     ways = all_cases(llama)
     every = [case for cases in ways.values() for case in cases]
-    held = sources_of(llama, every, READOUT.bind(llama), NODES)
+    held = patch_sources(llama, every, READOUT.bind(llama), NODES)
     for cases in ways.values():
         assert all(case.strangers for case in cases)
         held.donor([case.source for case in cases])
@@ -67,7 +67,7 @@ def test_what_a_text_holds_is_what_a_pass_of_its_own_shows(llama, monkeypatch, r
     monkeypatch.setattr(sources, "SOURCE_BYTES", room)
     ways = all_cases(llama)
     every = [case for cases in ways.values() for case in cases]
-    held = sources_of(llama, every, READOUT.bind(llama), NODES)
+    held = patch_sources(llama, every, READOUT.bind(llama), NODES)
     for cases in ways.values():
         rows = list(range(len(cases)))
         for control in ("", OTHER_EMOTION):

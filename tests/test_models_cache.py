@@ -7,11 +7,12 @@ from importlib import metadata
 
 import pytest
 import torch
+from transformers.cache_utils import DynamicLayer
 
 import interp.cli
 from interp.errors import ArtefactError, InternalError
 from interp.models import LanguageModel, load
-from interp.models.cache import cache_name, copy_rows, held
+from interp.models.cache import cache_name, copy_rows, cropped, held
 from interp.models.checks import versions
 from support.tiny_models import FAMILIES
 
@@ -61,6 +62,23 @@ def without_cache(monkeypatch):
     monkeypatch.setattr("interp.models.loading.loader.carry_cache", lambda bridge: None)
     attention = "transformer_lens.model_bridge.generalized_components.attention.AttentionBridge"
     monkeypatch.setattr(f"{attention}._update_kv_cache", lambda self, k, v, **options: (k, v))
+
+
+def test_a_cache_is_cut_only_where_its_layers_hold_columns_and_nothing_else(tiny_model):
+    model = tiny_model("llama")
+    batch = model.pad(ROWS, side="left")
+    _, cache = model.resume(batch.ids, batch.mask)
+    short = cropped(cache, 4)
+    assert (held(short), held(cache)) == (4, 7)
+    logits, _ = model.resume(batch.ids[:, 4:], batch.mask, copy_rows(short, torch.arange(3)))
+    whole, _ = model.step(batch.ids, batch.mask, None, use_cache=False)
+    torch.testing.assert_close(logits, whole, rtol=1e-4, atol=1e-5)
+
+    class WithState(DynamicLayer):
+        """As the layers of hybrid models: keys and values, and a state that cannot be cut."""
+
+    cache.layers[1].__class__ = WithState
+    assert cropped(cache, 4) is None
 
 
 def test_a_cache_that_stays_empty_is_refused_when_the_model_is_loaded(tiny_folder, monkeypatch):

@@ -218,7 +218,7 @@ def test_what_ran_to_its_end_is_not_run_again(tmp_path):
     gallery = runpy.run_path(str(ROOT / "scripts" / "gallery"), run_name="gallery")
     has_run, stamp_of, path = gallery["has_run"], gallery["stamp_of"], tmp_path / "a.ipynb"
     notebook = small("# A question", "x = 1")
-    stamp = stamp_of(notebook)
+    stamp = stamp_of(notebook, "files")
     assert not has_run(path, stamp)
     nbformat.write(notebook, path)  # it failed: there is no stamp
     assert not has_run(path, stamp)
@@ -226,8 +226,15 @@ def test_what_ran_to_its_end_is_not_run_again(tmp_path):
     nbformat.write(notebook, path)
     assert has_run(path, stamp)
     notebook.cells[1].source = "x = 2"
-    assert not has_run(path, stamp_of(notebook))
+    assert not has_run(path, stamp_of(notebook, "files"))
     assert not has_run(path, {**stamp, "lock": "another"})
+    assert not has_run(path, {**stamp, "given": "other files"})
+    digest, texts = gallery["digest_of_files"], tmp_path / "texts.csv"
+    texts.write_text("id,text\n")
+    before = digest(Path("storyworld"), texts)
+    assert digest(Path("storyworld"), texts) == before != digest(Path("storyworld"))
+    texts.write_text("id,text\n1,a\n")
+    assert digest(Path("storyworld"), texts) != before
 
 
 @pytest.mark.slow

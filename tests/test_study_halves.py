@@ -93,7 +93,7 @@ def heard(monkeypatch) -> Heard:
         "ranked": lambda rows, *, component, emotion: ["a part"],
         "_contributing": lambda study, layers: [],
         "Bench": measured,
-        "ranked_rows": lambda *_, **__: [],
+        "ablate": lambda *_, **__: [],
         "dose_response": lambda *given, **how: prompted(*given, **how).rows,
         "judges_of": lambda *_: {"a judge": None},
         "sweep": prompted,

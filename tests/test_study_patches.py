@@ -2,14 +2,22 @@
 span that the battery lacks, refused before anything is made.
 """
 
+from types import SimpleNamespace
+from unittest.mock import Mock
+
 import pytest
 
+from interp.causal.patches import Patches
 from interp.reporting import draw_all
 from interp.reporting.decisions import Verdict
 from interp.reporting.figures import draw
 from interp.reporting.findings import findings
 from interp.results import read_table
+from interp.study import causes
+from interp.study.folder import Study
+from interp.study.presets import PRESETS, find_preset, left_out
 from interp.testbeds import planted
+from stimuli.battery import Battery, Pairs
 from support.commands import outcome
 
 SPEC = planted.SPECS["planted"]
@@ -37,6 +45,27 @@ def test_the_command_patches_as_it_was_asked(patched):
     matrix = patched[(patched["mode"] == "swap") & ~patched.target.isin(["all"])]
     assert set(matrix.target) == {"joy", "fear", "anger"}
     assert set(matrix.metric) == {"success", "logit_diff_target"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_embeddings_are_patched_where_the_preset_says_so(monkeypatch, preset):
+    limits, asked = find_preset(preset), []
+    made = Mock(
+        Study,
+        settings=SimpleNamespace(
+            limits=limits, seed=0, patches=lambda sites: Patches(sites=sites, modes=("denoise",))
+        ),
+        readout=SimpleNamespace(readout=None),
+        model=SimpleNamespace(dims=SimpleNamespace(n_layers=30)),
+        pairs=Pairs(()),
+    )
+    monkeypatch.setattr(causes, "asked_pairs", lambda *_, **__: Pairs(()))
+    monkeypatch.setattr(causes, "patch_pairs", lambda *given, **_: asked.append(given[3]) or [])
+    causes.patching(made)
+    (patches,) = asked
+    assert ("resid_pre@0" in patches.sites) == limits.embeddings == (preset == "full")
+    told = left_out(limits, Battery("b", ()), 30)
+    assert any("kinds of sites in patching" in one for one in told) == (preset != "full")
 
 
 def test_what_is_said_of_swaps_is_decided_by_the_rules(patched):

@@ -30,15 +30,14 @@ stand-in, of which nothing is then used, is the cheapest).
 
 def ablate(
     bench: Bench,
-    components: Orders,
-    *,
+    *orders: Orders,
     ks: Sequence[int] = (1, 2, 4, 8),
     mode: str = STAND_IN,
     n_draws: int = 20,
     seed: int = 0,
 ) -> TableRows:
-    """Rows of knocking out the top k of `components[emotion]` (all heads, or all neurons), for each
-    emotion of the bench.
+    """Rows of knocking out the top k of each of the `orders` (of heads, of neurons), for each
+    emotion of the bench. All are measured together.
 
     Metrics: `projection_drop`, the fall of the projection in units of the direction's natural
     length (`length`; 1 = as far as held-out twins differ), and `label_logprob_change` in nats.
@@ -51,28 +50,27 @@ def ablate(
     `UsageError` for an unknown mode, no components, k or n_draws below 1; `InternalError` for a
     component ablated twice.
 
-    `ranked_rows(bench, [components], ablating(mode), Counts(bottom=True))` has the bottom k beside.
+    `ranked_rows(bench, orders, ablating(mode), Counts(bottom=True))` has the bottom k beside.
     """
-    return ranked_rows(bench, [components], ablating(mode), Counts(ks, n_draws, seed))
+    return ranked_rows(bench, orders, ablating(mode), Counts(ks, n_draws, seed))
 
 
 def enhance(
     bench: Bench,
-    components: Orders,
-    *,
+    *orders: Orders,
     way: str = ENHANCE_BY,
     factor: float = FACTOR,
     counts: Counts | None = None,
 ) -> TableRows:
-    """Rows of enhancing the top k of `components[emotion]` in the neutral text of each pair: those
-    of `ablate`, with `projection_rise` in the place of `projection_drop`, and of the last k of
-    `components[emotion]` (control `bottom`), which has to hold all of them for that.
+    """Rows of enhancing the top k of each of the `orders` in the neutral text of each pair: those
+    of `ablate`, with `projection_rise` in the place of `projection_drop`, and of the last k of each
+    order (control `bottom`), which has to hold all parts for that.
 
     `way` is one of `WAYS_UP`, in column `mode`; `factor` is that of `scale`. Raises as `ablate`,
     and `UsageError` for another way, and a factor that is 1 or not finite.
     """
     told = counts or Counts(bottom=True)
-    return ranked_rows(replace(bench, side="neutral"), [components], enhancing(way, factor), told)
+    return ranked_rows(replace(bench, side="neutral"), orders, enhancing(way, factor), told)
 
 
 def ablating(mode: str = STAND_IN) -> Aim:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.causal.estimates import ESTIMATES, SlopesAsked, contrast_score, patched
+from interp.causal.estimates import ESTIMATES, SlopesAsked, contrast_score, graph_starts
 from interp.causal.forward import batches, encode_stimuli
 from interp.causal.gradients import Slopes
 from interp.causal.nodes import NODE_SITES, PARTS
@@ -129,7 +129,7 @@ def encode_cases(
     return Given(cases(np.full(len(pairs), -1)), cases(of_other_emotions(pairs, seed=seed)))
 
 
-def sources_for(
+def estimate_sources(
     model: LanguageModel,
     given: Given,
     bound: TokenReadout,
@@ -152,12 +152,12 @@ def estimate_effects(
     seed: int = 0,
 ) -> Estimates:
     """The estimated effect of patching each node at `sites`, in every case and both directions.
-    `sources` are those of `sources_for`, where they serve further work.
+    `sources` are those of `estimate_sources`, where they serve further work.
 
     Controls: "" (the twin), and but for neurons `OTHER_EMOTION` and `SAME_NORM`.
     """
     found: Estimates = {}
-    sources = sources or sources_for(model, given, bound, sites, asked)
+    sources = sources or estimate_sources(model, given, bound, sites, asked)
     draw, n_cases = torch.Generator().manual_seed(seed), len(given.own["denoise"])
     for index in track(_chunks(given.own, asked), "attribution", unit="batch"):
         for key, effects in _estimate_batch(
@@ -180,15 +180,14 @@ def towards_emotion(
 def _chunks(
     ways: Mapping[str, Sequence[Case]], asked: Attribution
 ) -> list[Int[np.ndarray, " case"]]:
-    """The cases in batches, each of few tokens, and of few behind the first that a gradient is
-    taken at.
+    """The cases in batches of few tokens, at most `GRADIENT_TOKENS` of which are in the graph; or
+    of one case.
     """
-    positions = asked.positions if asked.method == "attribution" else (*asked.positions, "edit")
     targets = list(zip(*([case.target for case in cases] for cases in ways.values()), strict=True))
     longest = [max(both, key=lambda text: len(text.tokens)) for both in targets]
     behind = np.zeros(len(targets), dtype=int)
     for cases in ways.values():
-        starts = [int(own[0]) for own in patched(cases, positions)]
+        starts = graph_starts(cases, asked.positions, asked.method)
         own = [len(case.target.tokens) - start for case, start in zip(cases, starts, strict=True)]
         behind = np.maximum(behind, own)
     found = []

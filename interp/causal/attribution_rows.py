@@ -21,14 +21,14 @@ from interp.causal.attribution import (
     Given,
     encode_cases,
     estimate_effects,
-    sources_for,
+    estimate_sources,
     towards_emotion,
 )
 from interp.causal.estimate_errors import error_rows
 from interp.causal.node_ranking import RANDOM, TOP, Ranked, pick_nodes, rank_nodes
 from interp.causal.nodes import SUBLAYER, Node, component_of, node_sites
 from interp.causal.paired import tested_mean
-from interp.causal.patched_runs import NodesAt, patched_cells, sources_of
+from interp.causal.patched_runs import NodesAt, patch_sources, patched_cells
 from interp.causal.patching import PATCHING
 from interp.causal.pooled import ALL
 from interp.causal.readout import Readout, TokenReadout
@@ -94,7 +94,7 @@ def attribute_pairs(
     for emotion in {pair.affective.emotion for pair in pairs}:
         bound.column(emotion)
     given = encode_cases(model, pairs, readout, seed=seed)
-    sources = sources_for(model, given, bound, sites, asked)
+    sources = estimate_sources(model, given, bound, sites, asked)
     estimates = estimate_effects(model, given, bound, sites, asked, sources, seed=seed)
     told = _Told(pairs, choosing, reported, estimates, asked.method)
     ranked: dict[str, Ranked] = {}
@@ -161,7 +161,7 @@ def exact_effects(
     found: ExactEffects = {}
     if sources is None:
         every = [case for cases in given.own.values() for case in cases]
-        sources = sources_of(model, every, bound, nodes)
+        sources = patch_sources(model, every, bound, nodes)
     for way, cases in given.own.items():
         labels = [case.pair.affective.emotion for case in cases]
         cells = patched_cells(model, cases, bound, nodes, sources=sources)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 
 from interp.causal.forward import batches, encode_stimuli
-from interp.causal.readout import Readout
+from interp.causal.readout import Readout, TokenReadout
 from interp.causal.words import text_scores
 from interp.models import LanguageModel
 from interp.progress import track
@@ -40,5 +40,14 @@ def total_effects(
     sides = [scores[[place[pair[side].id] for pair in pairs]] for side in (0, 1)]
     columns = torch.tensor([bound.column(emotion) for emotion in emotions]).numpy()
     own = [side[np.arange(len(pairs)), columns] for side in sides]
-    contrast = [bound.contrast(side, emotions) for side in sides]
-    return own[0] - own[1], contrast[0] - contrast[1]
+    return own[0] - own[1], contrast_effects(bound, sides, emotions)
+
+
+def contrast_effects(
+    bound: TokenReadout,
+    sides: Sequence[Float[np.ndarray, "pair emotion"]],
+    emotions: Sequence[str],
+) -> Float[np.ndarray, " pair"]:
+    """Affective minus neutral (nats) of the contrast, from the scores of both `sides`."""
+    affective, neutral = (bound.contrast(side, emotions) for side in sides)
+    return affective - neutral

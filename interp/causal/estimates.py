@@ -56,7 +56,7 @@ def slopes_along_inputs(model: LanguageModel, cases: Sequence[Case], asked: Slop
     are those of the target's own run.
     """
     texts, positions = [case.target for case in cases], patched(cases, asked.positions)
-    starts = [int(own[0]) for own in patched(cases, [*asked.positions, "edit"])]
+    starts = graph_starts(cases, asked.positions, "integrated")
     start = run_forward(model, texts, read=asked.sites, at=padded_positions(positions))
     values = {site: x.float() for site, x in start.sites.items()}
     towards = _path(model, cases)
@@ -76,6 +76,16 @@ ESTIMATES: dict[str, SlopeReader] = {
     "integrated": slopes_along_inputs,
 }
 """The ways to take the gradient, by name."""
+
+
+MOVE_INPUTS = frozenset({"integrated"})
+"""Those that edit the inputs, and so read the texts from the edit on."""
+
+
+def graph_starts(cases: Sequence[Case], positions: Sequence[str], method: str) -> list[int]:
+    """The first token of each target that is in the graph of this method's passes."""
+    read = (*positions, "edit") if method in MOVE_INPUTS else positions
+    return [int(own[0]) for own in patched(cases, read)]
 
 
 def _path(model: LanguageModel, cases: Sequence[Case]) -> Callable[[float], Edits]:

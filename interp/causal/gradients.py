@@ -104,7 +104,8 @@ class _Passes:
         """Logits of a pass over the texts `rows`, whose sites are kept with their graph."""
         kept: dict[Site, Tensor] = {}
         hooks = [_root(), *(_keep(site, kept) for site in self.sites)]
-        logits = self.prefix.read_rest(rows, self.edits(rows), hooks, more=ids)
+        with self.prefix.model.traced():
+            logits, _ = self.prefix.read(self.edits(rows), hooks, rows, more=ids)
         self.kept.append((rows, kept))
         return logits
 

@@ -102,7 +102,7 @@ def patched_cells(
     position under (None, position, `COPY`).
     """
     if sources is None:
-        sources = sources_of(model, cases, bound, nodes, beside)
+        sources = patch_sources(model, cases, bound, nodes, beside)
     cells: dict[NodeKey, Cell] = {}
     behind = [len(case.target.tokens) - int(case.moves["edit", ""][1][0]) for case in cases]
     chunks = batches([case.target for case in cases], budget=PREFIX_TOKENS, sizes=behind)
@@ -123,7 +123,7 @@ def patched_cells(
     return cells
 
 
-def sources_of(
+def patch_sources(
     model: LanguageModel,
     cases: Iterable[Case],
     bound: TokenReadout,

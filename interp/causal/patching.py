@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from interp.causal.effects import contrast_effects
 from interp.causal.forward import encode_stimuli
 from interp.causal.nodes import Node
 from interp.causal.patch_rows import swap_rows, way_rows
-from interp.causal.patched_runs import Beside, Cell, NodeKey, patched_cells, sources_of
+from interp.causal.patched_runs import Beside, Cell, NodeKey, patch_sources, patched_cells
 from interp.causal.patches import SWAP, WAYS, Patches
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import (
@@ -100,7 +101,7 @@ def patch_pairs(
     swaps = swap_cases(texts, patches, seed=seed) if SWAP in patches.modes else []
     nodes = {position: [Node(site) for site in swept] for position in patches.positions}
     every = [case for cases in (*ways.values(), [swap.case for swap in swaps]) for case in cases]
-    sources = sources_of(model, every, bound, nodes, _beside(patches, seed))
+    sources = patch_sources(model, every, bound, nodes, _beside(patches, seed))
     if before is not None:
         before(_total_effects(texts, bound, sources))
 
@@ -125,11 +126,10 @@ def _total_effects(
     texts: PairTexts, bound: TokenReadout, sources: Sources
 ) -> Float[np.ndarray, " pair"]:
     """Of each pair the contrast of the emotional text less that of its twin (nats)."""
-    emotions = [pair.affective.emotion for pair in texts.pairs]
     both = [*texts.affective, *texts.neutral]
     scores = sources.scores(both, told="effects").double().numpy()
-    own, twin = (bound.contrast(side, emotions) for side in np.split(scores, 2))
-    return own - twin
+    emotions = [pair.affective.emotion for pair in texts.pairs]
+    return contrast_effects(bound, np.split(scores, 2), emotions)
 
 
 def _beside(patches: Patches, seed: int) -> Beside:

@@ -103,27 +103,6 @@ class Prefix:
             self.model, before=self.column, behind=self.batch.ids.shape[1] - self.column
         )
 
-    def read_rest(
-        self,
-        rows: Int[Tensor, " row"],
-        interventions: Sequence[Intervention],
-        hooks: Sequence[Hook],
-        *,
-        more: Int[Tensor, "row new"] | None = None,
-    ) -> Float[Tensor, "row d_vocab"]:
-        """Logits behind the rest of the texts `rows`, and behind `more` tokens of each; the pass
-        keeps its graph, and runs through all blocks.
-        """
-        lengths = [self.batch.lengths[i] for i in rows.tolist()]
-        more = torch.empty(len(rows), 0, dtype=torch.long) if more is None else more
-        ids, new = torch.cat([self.batch.ids[rows, self.column :], more], dim=1), more.shape[1]
-        where: Any = {"side": "left", "start": self.column, "ahead": new}
-        with applied(self.model, interventions, lengths=lengths, **where), self.model.traced():
-            cache, mask = copy_rows(self._cache, rows), self.further_mask(rows, new)
-            logits, _ = self.model.resume(ids, mask, cache, hooks=hooks)
-        require_finite(self.model, logits.detach(), [self.texts[i] for i in rows.tolist()])
-        return logits
-
     @cached_property
     def _whole(self) -> tuple[Pass, Any]:
         """The rest of the texts without an edit, the stream that each block reads there, and the
@@ -217,23 +196,37 @@ class Prefix:
         rows: Sequence[int],
         lowest: int,
     ) -> Pass:
-        chosen = torch.tensor(rows, dtype=torch.long)
-        ids, mask = self.batch.ids[chosen, self.column :], self.batch.mask[chosen]
-        lengths = [self.batch.lengths[i] for i in chosen.tolist()]
-        self._require_reached(interventions, self.column - self.pads[chosen])
+        chosen, kept = torch.tensor(rows, dtype=torch.long), dict[Site, Tensor]()
+        logits, cache = self.read(interventions, readers(read, kept), chosen, lowest=lowest)
+        behind = Behind(self, chosen, cache, lowest, tuple(interventions))
+        return Pass(logits, kept, self.pads[chosen] - self.column, behind)
+
+    def read(
+        self,
+        interventions: Sequence[Intervention],
+        hooks: Sequence[Hook],
+        rows: Int[Tensor, " row"],
+        *,
+        lowest: int = 0,
+        more: Int[Tensor, "row new"] | None = None,
+    ) -> tuple[Float[Tensor, "row d_vocab"], Any]:
+        """Logits behind the rest of the texts `rows` (and `more` tokens), and the cache, by a pass
+        through the layers from `lowest` on. Raises `InternalError` as `run` does.
+        """
+        lengths = [self.batch.lengths[i] for i in rows.tolist()]
+        self._require_reached(interventions, self.column - self.pads[rows])
+        more = torch.empty(len(rows), 0, dtype=torch.long) if more is None else more
+        ids, new = torch.cat([self.batch.ids[rows, self.column :], more], dim=1), more.shape[1]
         begin = None
         if lowest:
             stream = self.clean.sites[Site("resid_pre", lowest)]
-            begin = self.model.begin(lowest, stream[chosen.to(stream.device)])
-        kept: dict[Site, Tensor] = {}
-        with applied(self.model, interventions, lengths=lengths, side="left", start=self.column):
-            cache = copy_rows(self._cache, chosen, first=lowest)
-            logits, cache = self.model.resume(
-                ids, mask, cache, hooks=readers(read, kept), begin=begin
-            )
-        require_finite(self.model, logits, [self.texts[i] for i in chosen.tolist()])
-        behind = Behind(self, chosen, cache, lowest, tuple(interventions))
-        return Pass(logits, kept, self.pads[chosen] - self.column, behind)
+            begin = self.model.begin(lowest, stream[rows.to(stream.device)])
+        where: Any = {"side": "left", "start": self.column, "ahead": new}
+        with applied(self.model, interventions, lengths=lengths, **where):
+            cache, mask = copy_rows(self._cache, rows, first=lowest), self.further_mask(rows, new)
+            logits, cache = self.model.resume(ids, mask, cache, hooks=hooks, begin=begin)
+        require_finite(self.model, logits.detach(), [self.texts[i] for i in rows.tolist()])
+        return logits, cache
 
     def _require_reached(
         self, interventions: Sequence[Intervention], first: Int[Tensor, " row"]

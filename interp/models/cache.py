@@ -75,10 +75,12 @@ def cropped(cache: Any, columns: int) -> Any:
 
 
 def _holds_all(layer: Any) -> bool:
-    """Whether a layer of a cache holds every column that was read."""
-    if isinstance(layer, DynamicSlidingWindowLayer):
+    """Whether a layer of a cache holds every column that was read, and nothing else: a kind that is
+    made of these may hold a state beside, which cannot be cut.
+    """
+    if type(layer) is DynamicSlidingWindowLayer:
         return bool(layer.get_seq_length() < layer.sliding_window)
-    return isinstance(layer, DynamicLayer)
+    return type(layer) is DynamicLayer
 
 
 def stacked(low: Any, high: Any, *, first: int) -> Any:

@@ -12,13 +12,12 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from interp.causal.ablation import ablating
+from interp.causal.ablation import ablate
 from interp.causal.bench import Bench
 from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
 from interp.causal.patches import SWAP
 from interp.causal.patching import patch_pairs
 from interp.causal.pooled import ALL
-from interp.causal.ranked_parts import Counts, ranked_rows
 from interp.causal.steering import dose_response
 from interp.causal.steering_sweep import Place, sweep
 from interp.chance import draws_for
@@ -104,8 +103,14 @@ def ablation(study: Study) -> TableRows:
         for kind in KINDS
     ]
     shown = [order for order in orders if any(order.values())]  # contributions warned of the others
-    counts = Counts(limits.ks, n_draws, study.settings.seed)
-    return ranked_rows(bench, shown, ablating(study.settings.ablate_with), counts)
+    return ablate(
+        bench,
+        *shown,
+        ks=limits.ks,
+        mode=study.settings.ablate_with,
+        n_draws=n_draws,
+        seed=study.settings.seed,
+    )
 
 
 def steering(study: Study) -> TableRows:

@@ -140,16 +140,16 @@ def _directions(bed: Dissected) -> TableRows:
 
 
 def _parts(bed: Dissected) -> TableRows:
-    asked, rows = bed.asked, []
+    asked = bed.asked
     counts = Counts(asked.ks, asked.draws, asked.seed, bottom=True)
     orders, aim = list(bed.orders().values()), ablating(asked.ablate_with)
     if not orders:
         raise UsageError(f"{bed.model.name} shows neither heads nor neurons: ask without parts.")
-    rows += ranked_rows(bed.final, orders, aim, counts)
-    rows += ranked_loss_rows(bed.final, orders, aim, counts)
-    for order in orders:
-        rows += enhance(bed.final, order, way=asked.enhance_by, factor=asked.factor, counts=counts)
-    return rows
+    return [
+        *ranked_rows(bed.final, orders, aim, counts),
+        *ranked_loss_rows(bed.final, orders, aim, counts),
+        *enhance(bed.final, *orders, way=asked.enhance_by, factor=asked.factor, counts=counts),
+    ]
 
 
 def _attention(bed: Dissected) -> TableRows:
