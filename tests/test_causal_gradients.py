@@ -35,8 +35,31 @@ def score(found: Pass):
     return logits[:, 7].sin() + 0.1 * logits[:, 11] ** 2
 
 
-def alone(model, text, positions, edit=None):
-    """Values and gradients by plain hooks on the whole text, without padding."""
+MORE = (9, 12)
+"""Tokens that are read behind each text, as those of a word are."""
+
+
+def score_behind(found: Pass):
+    """Some number of the logits behind each text, and of those behind further tokens."""
+    rows = torch.arange(len(found.logits))
+    behind = found.behind.read(rows, torch.tensor(MORE).expand(len(rows), -1)).float()
+    return score(found) + behind[:, 3].cos()
+
+
+def alone(model, text, positions, edit=None, further=False):
+    """Values and gradients by plain hooks on the whole text, without padding; `further`: of
+    `score_behind`, whose second part is of a text of its own.
+    """
+    own = numbers(model, text.tokens, positions, edit, score)
+    if not further:
+        return own
+    more = numbers(
+        model, (*text.tokens, *MORE), positions, edit, lambda one: one.logits.float()[:, 3].cos()
+    )
+    return {site: (value, slope + more[site][1]) for site, (value, slope) in own.items()}
+
+
+def numbers(model, tokens, positions, edit, score):
     kept = {}
 
     def keep(site):
@@ -54,7 +77,7 @@ def alone(model, text, positions, edit=None):
         return x.requires_grad_()
 
     hooks = [(Site("resid_pre", 0).hook, root), *map(keep, SITES)]
-    batch = model.pad([text.tokens], side="right")
+    batch = model.pad([tokens], side="right")
     with model.traced():
         logits = model.last_logits(batch, hooks=hooks)
     number = score(Pass(logits, {}, torch.zeros(1, dtype=torch.long))).sum()
@@ -65,8 +88,9 @@ def alone(model, text, positions, edit=None):
     }
 
 
+@pytest.mark.parametrize("further", [False, True], ids=["behind the text", "behind more"])
 @pytest.mark.parametrize("edited", [False, True], ids=["as they are", "edited before"])
-def test_values_and_gradients_are_those_of_each_text_alone(model, edited):
+def test_values_and_gradients_are_those_of_each_text_alone(model, edited, further):
     rows = texts(model)
     positions = [
         np.arange(start + 1, text.end + 1) for start, text in zip(STARTS, rows, strict=True)
@@ -83,10 +107,11 @@ def test_values_and_gradients_are_those_of_each_text_alone(model, edited):
             return [Intervention(Site("resid_pre", 0), add(values), where[chosen])]
 
         edits = {"edits": push}
-    found = read_slopes(model, rows, SITES, score, positions, starts=starts, **edits)
+    number = score_behind if further else score
+    found = read_slopes(model, rows, SITES, number, positions, starts=starts, **edits)
     for i, text in enumerate(rows):
         edit = (STARTS[i], vector) if edited else None
-        expected = alone(model, text, positions[i], edit)
+        expected = alone(model, text, positions[i], edit, further)
         for site in SITES:
             for held, own in zip(found, expected[site], strict=True):
                 ours = held.sites[site][i, : len(positions[i])]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from interp.causal import sources
-from interp.causal.attribution import encode_cases
+from interp.causal.attribution import Attribution, encode_cases, estimate_sources
 from interp.causal.nodes import Node
 from interp.causal.patched_runs import patch_sources, patched_cells
 from interp.causal.patching import Patches, patch_pairs
@@ -45,6 +45,36 @@ def read(monkeypatch):
 def all_cases(llama):
     """Both directions, each case with a stranger."""
     return encode_cases(llama, PAIRS, READOUT).foreign
+
+
+def test_only_what_is_taken_at_the_positions_that_are_asked_for_is_kept(llama):
+    cases = encode_cases(llama, PAIRS, READOUT)
+    bound, sites = READOUT.bind(llama), [Site("resid_post", 0)]
+    texts = [case.source for case in cases.own["denoise"]]
+    wide = {
+        asked: estimate_sources(llama, cases, bound, sites, Attribution(positions=asked))
+        .donor(texts)
+        .held.sites[sites[0]]
+        .shape[1]
+        for asked in (("last",), ("edit",), ("last", "edit"))
+    }
+    assert wide["last",] == 1 < wide["edit",] < wide["last", "edit"]
+
+
+def test_one_head_is_taken_out_of_all_that_are_held(llama):
+    cases = encode_cases(llama, PAIRS, READOUT)
+    bound, head = READOUT.bind(llama), Node(Site("z", 1, 3))
+    held = estimate_sources(llama, cases, bound, [Site("z", 1)], Attribution(positions=("last",)))
+    shared, alone = (
+        patched_cells(llama, cases.own["denoise"], bound, {"last": [head]}, sources=one)
+        for one in (held, None)
+    )
+    ours, theirs, clean = (
+        cell["scores"]
+        for cell in (shared[head, "last", ""], alone[head, "last", ""], alone[None, "target", ""])
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    assert np.abs(theirs - clean).max() > 0.001
 
 
 def test_a_text_is_read_once_whatever_it_is_a_source_of(llama, read):

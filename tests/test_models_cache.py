@@ -64,8 +64,10 @@ def without_cache(monkeypatch):
     monkeypatch.setattr(f"{attention}._update_kv_cache", lambda self, k, v, **options: (k, v))
 
 
-def test_a_cache_is_cut_only_where_its_layers_hold_columns_and_nothing_else(tiny_model):
-    model = tiny_model("llama")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_cache_is_cut_where_its_layers_hold_columns_and_nothing_else(tiny_model, family):
+    """A window that has not moved on counts its columns by itself."""
+    model = tiny_model(family)
     batch = model.pad(ROWS, side="left")
     _, cache = model.resume(batch.ids, batch.mask)
     short = cropped(cache, 4)

@@ -228,7 +228,7 @@ def test_what_ran_to_its_end_is_not_run_again(tmp_path):
     notebook.cells[1].source = "x = 2"
     assert not has_run(path, stamp_of(notebook, "files"))
     assert not has_run(path, {**stamp, "lock": "another"})
-    assert not has_run(path, {**stamp, "given": "other files"})
+    assert not has_run(path, stamp_of(small("# A question", "x = 1"), "other files"))
     digest, texts = gallery["digest_of_files"], tmp_path / "texts.csv"
     texts.write_text("id,text\n")
     before = digest(Path("storyworld"), texts)

@@ -5,6 +5,7 @@ span that the battery lacks, refused before anything is made.
 from types import SimpleNamespace
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 
 from interp.causal.patches import Patches
@@ -60,8 +61,16 @@ def test_the_embeddings_are_patched_where_the_preset_says_so(monkeypatch, preset
         pairs=Pairs(()),
     )
     monkeypatch.setattr(causes, "asked_pairs", lambda *_, **__: Pairs(()))
-    monkeypatch.setattr(causes, "patch_pairs", lambda *given, **_: asked.append(given[3]) or [])
-    causes.patching(made)
+
+    def patch(model, pairs, readout, patches, *, seed, before):
+        asked.append(patches)
+        before(np.zeros(0))  # told of the effects, it warns before anything is patched
+        return []
+
+    monkeypatch.setattr(causes, "patch_pairs", patch)
+    monkeypatch.setattr(causes.power, "doubt", lambda effects, pairs, seed: "too few pairs")
+    with pytest.warns(UserWarning, match="too few pairs"):
+        causes.patching(made)
     (patches,) = asked
     assert ("resid_pre@0" in patches.sites) == limits.embeddings == (preset == "full")
     told = left_out(limits, Battery("b", ()), 30)
