@@ -16,6 +16,8 @@ import nbformat
 import pytest
 from jupyter_client.manager import KernelManager
 
+from support.chromium import Chromium, needs_chromium
+
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
 SOURCES = sorted(FOLDER.glob("*.py"))
@@ -205,6 +207,23 @@ def test_the_page_has_every_figure_and_what_was_published(folder, gallery):
         assert row["notebook"] in gallery
         part = page.partition(f'<h2 id="{row["notebook"]}">')[2].partition("<h2")[0]
         assert row["value"] in html.unescape(part)
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("width", "dark"), [(400, True), (1200, False)])
+def test_the_page_is_read_on_a_phone_and_in_the_dark(folder, tmp_path, width, dark):
+    page = Path(script("gallery_page", str(folder)).stdout.strip())
+    with Chromium(tmp_path / "profile", width=width, dark=dark) as browser:
+        browser.open(page.as_uri())
+        browser.wait("document.readyState == 'complete'")
+        assert browser.complaints == []
+        assert browser.ask("document.documentElement.scrollWidth") <= width
+        links = "[...document.querySelectorAll('nav a')]"
+        led = f"{links}.filter(a => document.getElementById(a.hash.slice(1))).length"
+        assert browser.ask(led) == len(SOURCES)
+        assert {one for one in browser.fetched if not one.startswith("data:")} == {page.as_uri()}
 
 
 def small(*sources: str) -> nbformat.NotebookNode:
