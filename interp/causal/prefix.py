@@ -151,8 +151,8 @@ class Prefix:
     def _moved_up(
         self, interventions: Sequence[Intervention], read: Sequence[Site]
     ) -> list[Intervention]:
-        """Edits behind a block as edits of what the next block reads, which is the same stream;
-        unless it is read here, or edited there, too.
+        """Edits behind a block, as edits of what the next block reads: it is the same stream. They
+        stay where the stream is read behind the block, or touched where the next one reads it.
         """
         touched, found = {*read, *(one.site for one in interventions)}, []
         for one in interventions:

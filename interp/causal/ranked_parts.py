@@ -105,7 +105,9 @@ def ranked_plans(
 def _each(
     orders: Sequence[Orders], seed: int
 ) -> Iterator[tuple[str, Sequence[Component], np.random.Generator]]:
-    """Each emotion's order, and what draws beside it: of every kind the same as by itself."""
+    """Each emotion's order, and what draws the random parts beside it: a generator for each kind,
+    so that a kind draws the same with others as alone.
+    """
     for order in orders:
         rng = np.random.default_rng(seed)
         yield from ((emotion, parts, rng) for emotion, parts in order.items())
