@@ -60,9 +60,12 @@ def read_regular(path: Path | str, *, most: int, follow: bool = True) -> bytes:
     return data
 
 
-def sha256_bytes(data: bytes | memoryview) -> str:
-    """The SHA-256 of `data`, as 64 hex digits."""
-    return hashlib.sha256(data).hexdigest()
+def sha256_bytes(*parts: bytes | memoryview) -> str:
+    """The SHA-256 of `parts`, one after another, as 64 hex digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def sha256_file(path: Path) -> str:
@@ -129,13 +132,15 @@ def replacing(path: Path, *, buffering: int = -1) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Put `data` at `path` durably: after a crash the file is whole, old or new.
+def write_atomic(path: Path, *parts: bytes) -> None:
+    """Put `parts`, one after another, at `path` durably: after a crash the file is whole, old or
+    new.
 
     Raises as `replacing` does.
     """
     with replacing(path) as stream:
-        stream.write(data)
+        for part in parts:
+            stream.write(part)
 
 
 def sync_folder(folder: Path) -> None:

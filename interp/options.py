@@ -62,13 +62,13 @@ class About:
 
     def outward(self, value: Any) -> Any:
         """A field's value as it is under `name`: 67,108,864 bytes are 64 MiB."""
-        if self.unit == 1:
+        if self.unit == 1 or value is None:
             return value
         return value // self.unit if value % self.unit == 0 else value / self.unit
 
     def inward(self, value: Any) -> Any:
         """What is called `value` under `name`, as the field holds it: the inverse of `outward`."""
-        return value if self.unit == 1 else value * self.unit
+        return value if self.unit == 1 or value is None else value * self.unit
 
     def check(self, name: str, value: Any) -> None:
         """Raise `UsageError` where a field's value is none of the choices, or too small."""

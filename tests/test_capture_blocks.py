@@ -15,9 +15,11 @@ from interp.capture.store.shard import Shard, encode_shard
 from interp.capture.store.verified_file import BLOCK_BYTES, VerifiedFile, block_digests
 from interp.capture.verify import verify
 from interp.errors import ArtefactError
+from interp.files import sha256_bytes
 from support.capture_faults import head
 
 SIZE = 5 * BLOCK_BYTES + 777
+WHOLE = SIZE + 6 * 32
 LAYERS, ITEMS, WIDTH = 24, 400, 256
 
 
@@ -32,9 +34,10 @@ def verified(data, tmp_path):
     with ExitStack() as stack:
 
         def make(stored: bytes = data) -> VerifiedFile:
-            (tmp_path / "x.h5").write_bytes(stored)
+            (tmp_path / "x.h5").write_bytes(stored + block_digests(data))
             stream = stack.enter_context((tmp_path / "x.h5").open("rb"))
-            return VerifiedFile(stream, size=SIZE, digests=block_digests(data), name="x.h5")
+            blocks = sha256_bytes(block_digests(data))
+            return VerifiedFile(stream, size=WHOLE, blocks=blocks, name="x.h5")
 
         yield make
 
@@ -65,7 +68,7 @@ def test_a_changed_block_is_never_handed_out_and_the_others_are(data, verified):
 
 @pytest.mark.parametrize("change", [lambda d: d[:-1], lambda d: d + b"x", lambda d: b""])
 def test_a_file_of_another_size_is_refused_before_a_byte_is_read(data, verified, change):
-    with pytest.raises(ArtefactError, match=f"bytes instead of {SIZE}"):
+    with pytest.raises(ArtefactError, match=f"bytes instead of {WHOLE}"):
         verified(change(data))
 
 
@@ -91,10 +94,14 @@ def store_path(tmp_path_factory):
             "items": tuple(map(str, places)),
             "places": tuple(map(int, places)),
             "batches": ((ITEMS, 1),),
-            "statistics": dict.fromkeys(arrays, (9.0, 1.0)),
+            "max_abs": 9.0,
         }
+        told = dict.fromkeys(arrays, (9.0, 1.0))
         folder.commit(
-            lambda shard=shard: encode_shard(shard, plan="f" * 64, storage="float32"), record
+            lambda shard=shard, told=told: encode_shard(
+                shard, told, plan="f" * 64, storage="float32"
+            ),
+            record,
         )
     return path
 
@@ -149,7 +156,11 @@ def test_a_line_whose_digests_do_not_fit_the_file_is_refused(store_path, tmp_pat
         for line in (store_path / "manifest.jsonl").read_text().splitlines()
     ]
     (tmp_path / "run.json").write_bytes((store_path / "run.json").read_bytes())
-    lines[0]["blocks"] = lines[0]["blocks"][:-64]
+    (tmp_path / "shards").symlink_to(store_path / "shards")
+    lines[0]["blocks"] = lines[1]["blocks"]
     (tmp_path / "manifest.jsonl").write_text("".join(seal(line) + "\n" for line in lines))
-    with pytest.raises(ArtefactError, match="which no run of ours writes"):
-        RunFolder(tmp_path)
+    with (
+        ActivationStore.open(tmp_path) as store,
+        pytest.raises(ArtefactError, match="content that is not the one committed"),
+    ):
+        store.read("blocks.9.hook_resid_post")

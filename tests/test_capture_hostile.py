@@ -2,7 +2,6 @@
 else, and costs little.
 """
 
-import hashlib
 import json
 import os
 import random
@@ -19,9 +18,11 @@ from interp.capture import ActivationStore
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.sealed_json import seal
 from interp.capture.store.shard import SHARD_SCHEMA
+from interp.capture.store.upkeep import layer_rows
 from interp.capture.store.verified_file import block_digests
 from interp.capture.verify import verify
 from interp.errors import ArtefactError
+from interp.files import sha256_bytes
 from support.capture_faults import NAME, encoded, head, truth, write_run
 
 
@@ -73,18 +74,20 @@ def test_no_cut_file_is_silent(run):
         path.write_bytes(data)
 
 
-def swap_in(run: Path, data: bytes, **changes: object) -> None:
-    """Put `data` in place of shard 0 with a manifest line that vouches for it: an attacker may
+def swap_in(run: Path, content: bytes, **changes: object) -> None:
+    """Put `content` in place of shard 0 with a manifest line that vouches for it: an attacker may
     write both.
     """
-    digest = hashlib.sha256(data).hexdigest()
+    digests = block_digests(content)
+    data = content + digests
+    digest = sha256_bytes(data)
     lines = (run / "manifest.jsonl").read_text().splitlines()
     record = json.loads(lines[0])["content"]
     record |= {
         "file": f"00000-{digest[:8]}.h5",
         "bytes": len(data),
         "sha256": digest,
-        "blocks": block_digests(data),
+        "blocks": sha256_bytes(digests),
     }
     record |= changes
     (run / "manifest.jsonl").write_text("\n".join([seal(record), *lines[1:]]) + "\n")
@@ -101,8 +104,9 @@ def hostile(build, *, libver=None) -> bytes:
             ("item", np.arange(4)),
             ("length", np.ones(4, np.int64)),
             ("token", np.ones(4, np.int32)),
+            ("statistics", np.ones((1, 2))),
         ):
-            file.create_dataset(name, data=data, chunks=(4,), fletcher32=True)
+            file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)
         build(file)
         file.flush()
         return file.id.get_file_image()
@@ -241,6 +245,18 @@ HOSTILE = {
     "without the dataset": lambda f: honest(f, f"{SITE}/other"),
 }
 
+BESIDE = (
+    "cycle",
+    "cycle to the root",
+    "one dataset twice",
+    "deep nesting",
+    "many objects",
+    "named type",
+    "a name with control characters",
+    "a name that leads upwards",
+)
+"""Faults of what is not read: it is not opened, what is read is right, and `verify` tells."""
+
 BYTES = {
     "empty": b"\0",
     "not HDF5": b"hello" * 1000,
@@ -306,13 +322,33 @@ def test_a_hostile_shard_is_refused(run, tmp_path, name):
     os.mkfifo(trap)  # whoever opens it hangs, which the alarm sees
     TRAP[0] = str(trap)
     swap_in(run, hostile(HOSTILE[name]))
-    assert refused(run) == 0
+    if name in BESIDE:
+        np.testing.assert_array_equal(read(run)[:4], X)
+    else:
+        assert refused(run) == 0
+    told, *others = verify(run)
+    assert not told["passed"]
+    assert all(row["passed"] for row in others)
 
 
 def test_the_honest_twin_of_the_hostile_shards_is_read(run):
     swap_in(run, hostile(honest))
     np.testing.assert_array_equal(read(run)[:4], X)
+    assert all(row["passed"] for row in verify(run))
     assert refused(run) == 3, "the test harness must see a store that is accepted"
+
+
+@pytest.mark.parametrize("told", [np.ones((2, 2)), np.full((1, 2), np.inf)], ids=["two", "inf"])
+def test_statistics_of_another_shard_are_refused(run, told):
+    def build(file):
+        honest(file)
+        del file["statistics"]
+        file.create_dataset("statistics", data=told, chunks=told.shape, fletcher32=True)
+
+    swap_in(run, hostile(build))
+    with pytest.raises(ArtefactError, match="its statistics are not two numbers for each of 1"):
+        layer_rows(run)
+    assert not all(row["passed"] for row in verify(run))
 
 
 @pytest.mark.parametrize("name", BYTES)
@@ -335,7 +371,9 @@ def test_bytes_that_are_no_shard_are_refused(run, name):
         {"places": [0, 0, 1, 2]},
         {"places": [0, 1, 2, 9999]},
         {"places": [3, 2, 1, 0]},
-        {"statistics": {NAME: ["x", 1]}},
+        {"max_abs": "x"},
+        {"blocks": "0" * 64},
+        {"blocks": 7},
         {"batches": 3},
         {"reused": 1},
         {"sha256": "0" * 64},

@@ -3,14 +3,15 @@ any forward.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from interp.capture.estimate import estimate_capture
-from interp.capture.options import Options
-from interp.capture.packing import budget_batches, gather_shards
+from interp.capture.options import MIB, Options
+from interp.capture.packing import budget_batches, gather_shards, shard_bytes_for
 from interp.capture.plan import make_plan
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
 from interp.models import load
@@ -269,3 +270,22 @@ def test_a_site_that_the_model_lacks_is_refused_by_the_plan(model, monkeypatch):
     monkeypatch.setattr(model, "offers", lambda site: site.name != "mlp_out")
     with pytest.raises(UsageError, match=r"has no blocks\.0\.hook_mlp_out, .*interp sites"):
         estimate_capture(model, battery(), sites=("mlp_out",), positions=("last",), teraflops=1.0)
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted"),
+    [([1000] * 9, 64), ([MIB // 2, 3 * MIB, MIB], 192), ([50 * MIB], 1024)],
+    ids=["small texts", "64 of the largest", "the most"],
+)
+def test_shards_grow_with_what_a_text_holds(held, wanted):
+    assert shard_bytes_for(held) == wanted * MIB
+
+
+def test_a_plan_asks_how_large_shards_are_unless_it_is_told(model, monkeypatch):
+    texts = battery()
+    plan = partial(make_plan, model, texts, sites=["resid_post"], positions=["last"])
+    whole = plan(options=Options())
+    monkeypatch.setattr("interp.capture.plan.shard_bytes_for", max)
+    one_text = plan(options=Options())
+    assert len(one_text.shards) == len(texts) > len(whole.shards) == 1
+    assert len(plan(options=Options(shard_bytes=64 * MIB)).shards) == 1

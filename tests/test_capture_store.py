@@ -22,6 +22,7 @@ from interp.capture.store.upkeep import inspect, layer_rows, repair
 from interp.capture.store.verified_file import block_digests
 from interp.capture.verify import verify
 from interp.errors import ArtefactError, DataError, ResourceError, UsageError
+from interp.files import sha256_bytes
 from interp.models import load
 from stimuli.battery import Battery, Stimulus
 from support.capture_cases import FEW, SITES, battery, capture, tree, write_store
@@ -95,7 +96,8 @@ def test_one_layer_of_one_site_touches_only_its_data(tmp_path):
     places = np.arange(400)
     shard = Shard(places, np.ones(400, np.int64), arrays, np.ones(400, np.int32), {})
     path = tmp_path / "shard.h5"
-    path.write_bytes(encode_shard(shard, plan="p", storage="float32"))
+    told = dict.fromkeys(arrays, (9.0, 1.0))
+    path.write_bytes(encode_shard(shard, told, plan="p", storage="float32"))
 
     class Counting:
         def __init__(self, stream):
@@ -226,13 +228,14 @@ def test_verify_finds_values_that_no_model_gives(run, model):
         }
         chosen = {name: file["chosen"][name][...] for name in file["chosen"]}
         shard = Shard(file["item"][...], file["length"][...], arrays, file["token"][...], chosen)
-        data = encode_shard(shard, plan=bytes(file.attrs["plan"]).decode(), storage="float32")
-    import hashlib
-
-    digest = hashlib.sha256(data).hexdigest()
+        told = dict.fromkeys(arrays, (9.0, 1.0))
+        plan = bytes(file.attrs["plan"]).decode()
+        content = encode_shard(shard, told, plan=plan, storage="float32")
+    digests = block_digests(content)
+    data = content + digests
     record |= {
-        "sha256": digest,
-        "blocks": block_digests(data),
+        "sha256": (digest := sha256_bytes(data)),
+        "blocks": sha256_bytes(digests),
         "bytes": len(data),
         "file": f"{record['index']:05d}-{digest[:8]}.h5",
     }

@@ -53,10 +53,12 @@ OLDER = {
     "positions": ["last_content", "mean_content"], "truncate": None, "allow_special": False,
     "device": "cpu", "drop_unmatched": False, "normalise_labels": False, "dedupe": False,
     "allow_control": False, "strict": False, "emotions": [], "chat_template": None,
-    "dtype": "float32", "storage": "float32", "token_budget": 1024, "shard_mb": 64,
+    "dtype": "float32", "storage": "float32", "token_budget": 1024, "shard_mb": None,
     "preset": "standard",
 }  # fmt: skip
-"""The settings in the run.json of a default study, as they were before methods could be chosen."""
+"""The settings in the run.json of a default study, as they were before methods could be chosen; but
+for `shard_mb`, which was 64.
+"""
 
 OWN = {
     "verify": {"recompute", "model"},
@@ -277,7 +279,7 @@ def test_the_help_of_run_and_probe_has_groups_choices_defaults_and_an_example():
     whole = (
         ("Model", "--model", "--device", "--dtype", "[default: float32]"),
         ("Texts", "--stimuli", "--emotions", "--strict"),
-        ("Capture", "--sites", "--token-budget", "[default: 1024]", "--shard-mb", "[default: 64]"),
+        ("Capture", "--sites", "--token-budget", "[default: 1024]", "--shard-mb", "(64; more"),
         ("Study", "--out", "--preset", "--folds", "--probe", "--direction", "--judge", "--seed"),
         ("Command", "--dry-run", "--json", "--help"),
     )

@@ -67,12 +67,17 @@ def test_the_script_makes_a_store_and_probes_each_site(monkeypatch, capsys, tmp_
     monkeypatch.setattr(sys, "argv", words)
     runpy.run_path(str(SCRIPT), run_name="__main__")
     made = capsys.readouterr().out
-    rows = [json.loads(line) for line in made.splitlines()]
+    opened, *rows = [json.loads(line) for line in made.splitlines()]
+    assert opened["texts"] == 1100
+    assert opened["manifest_bytes"] == (tmp_path / "store" / "manifest.jsonl").stat().st_size
     assert [row["layer"] for row in rows] == [0, 1]
     assert rows[0]["ci_low"] < 0.5 < rows[0]["ci_high"]
     assert rows[1]["ci_low"] > rows[0]["ci_high"]
     monkeypatch.setattr(sys, "argv", [*words, "--most", "0.001"])  # the store is there
     with pytest.raises(SystemExit, match=r"above 0\.001 GB"):
         runpy.run_path(str(SCRIPT), run_name="__main__")
-    again = [json.loads(line)["auroc"] for line in capsys.readouterr().out.splitlines()]
-    assert again == [row["auroc"] for row in rows]
+    again = [json.loads(line) for line in capsys.readouterr().out.splitlines()][1:]
+    assert [row["auroc"] for row in again] == [row["auroc"] for row in rows]
+    monkeypatch.setattr(sys, "argv", [*words, "--unprobed"])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert len(capsys.readouterr().out.splitlines()) == 1

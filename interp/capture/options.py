@@ -19,7 +19,8 @@ class Options:
     either. `storage`: float32 or float16 (values beyond float16 stay float32). `on_nonfinite`: stop
     with an error, or quarantine the pair. `truncate`: cut texts longer than the context on this
     side (left or right; None refuses them). `allow_special`: accept special tokens inside texts.
-    `shard_bytes` (as float32), `shard_batches`: a shard ends at whichever comes first. `attention`:
+    `shard_bytes` (as float32; None: as `packing.shard_bytes_for` chooses), `shard_batches`: a shard
+    ends at whichever comes first. `attention`:
     fast (no pattern is computed) or eager. `executor`: who computes (see `workers.executors`):
     serial, processes:2, ray:2, or shard:0/4, one of four workers that share a folder. `reuse`:
     folders of earlier captures, from which the texts that they hold are copied.
@@ -55,9 +56,14 @@ class Options:
         ),
     )
     token_budget: int = field(default=1024, metadata=about("Tokens per batch.", least=1))
-    shard_bytes: int = field(
-        default=64 * MIB,
-        metadata=about("MiB per shard, as float32.", name="shard_mb", unit=MIB, least=1),
+    shard_bytes: int | None = field(
+        default=None,
+        metadata=about(
+            "MiB per shard, as float32 (64; more where a text holds more than 1).",
+            name="shard_mb",
+            unit=MIB,
+            least=1,
+        ),
     )
     shard_batches: int = field(
         default=64,

@@ -11,6 +11,17 @@ import numpy as np
 
 Numbers = tuple[tuple[int, ...], ...]
 
+TEXTS_PER_SHARD = 64
+LEAST_SHARD, MOST_SHARD = 64 << 20, 1 << 30
+"""Bytes of a shard, as float32, where nobody says how many."""
+
+
+def shard_bytes_for(held: Sequence[int]) -> int:
+    """Bytes of a shard, where a text keeps `held` bytes: room for `TEXTS_PER_SHARD` of the largest,
+    within bounds. A shard is built in memory; but each costs a line and an index, however small.
+    """
+    return min(max(TEXTS_PER_SHARD * max(held), LEAST_SHARD), MOST_SHARD)
+
 
 def longest_first(rows: Sequence[Sequence[int]], ids: Sequence[str]) -> list[int]:
     """Places of the texts whose tokens are `rows`, in the order in which they are computed.

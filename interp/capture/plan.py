@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Int
 
 from interp.capture.options import Options
-from interp.capture.packing import budget_batches, gather_shards, longest_first
+from interp.capture.packing import budget_batches, gather_shards, longest_first, shard_bytes_for
 from interp.capture.positions import PositionRule, TokenisedText, parse_position
 from interp.errors import DataError, UsageError
 from interp.models import Dims, LanguageModel
@@ -108,19 +108,16 @@ def make_plan(
     texts = tuple(_planned(model, battery, rules, options))
     lengths = [len(text.tokens) for text in texts]
     held = texts_bytes(lengths, wanted, rules, model.dims)
+    most = shard_bytes_for(held) if options.shard_bytes is None else options.shard_bytes
     batches = budget_batches(
         lengths,
         held,
         order=longest_first([text.tokens for text in texts], [text.id for text in texts]),
         token_budget=options.token_budget,
-        most_bytes=options.shard_bytes,
+        most_bytes=most,
     )
     sizes = [sum(held[place] for place in batch) for batch in batches]
-    shards = gather_shards(
-        sizes,
-        most_bytes=options.shard_bytes,
-        most_batches=options.shard_batches,
-    )
+    shards = gather_shards(sizes, most_bytes=most, most_batches=options.shard_batches)
     return Plan(
         texts,
         batches,

@@ -13,7 +13,8 @@ from interp.capture.recording.engine import choose_engine, tolerance
 from interp.capture.store.activation_store import ActivationStore
 from interp.capture.store.folder import RunFolder
 from interp.capture.store.sealed_json import differences
-from interp.capture.store.shard import CHOSEN, open_hdf5, text_rows
+from interp.capture.store.shard import CHOSEN, text_rows
+from interp.capture.store.shard_file import open_hdf5
 from interp.capture.store.shard_record import ShardRecord
 from interp.errors import ArtefactError
 from interp.models import LanguageModel
@@ -73,7 +74,7 @@ def _stored(
     found = []
     with open_hdf5(folder.shard_path(record), verified=record.verified) as file:
         lengths = [int(length) for length in file["length"][...]]
-        rows = {name: text_rows(name, lengths) for name in [*record.statistics, "/all"]}
+        rows = {name: text_rows(name, lengths) for name in [*folder.arrays, "/all"]}
         for number in (record.items.index(item) for item in items):
             here = rows["/all"][number]
             chosen = tuple(
@@ -90,7 +91,7 @@ def _stored(
                     text,
                     {
                         name: file[name][rows[name][number]].astype(np.float32)
-                        for name in record.statistics
+                        for name in folder.arrays
                     },
                 )
             )

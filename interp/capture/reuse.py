@@ -18,7 +18,8 @@ from interp.capture.plan import Plan
 from interp.capture.recording.gathering import Recorded
 from interp.capture.store.folder import RunFolder, capture_in
 from interp.capture.store.sealed_json import differences
-from interp.capture.store.shard import CHOSEN, check_owner, open_hdf5, rows_of, text_rows
+from interp.capture.store.shard import CHOSEN, text_rows
+from interp.capture.store.shard_file import open_hdf5
 from interp.capture.store.shard_record import ShardRecord
 from interp.errors import ArtefactError
 
@@ -89,10 +90,8 @@ def _copied(plan: Plan, found: Sequence[tuple[int, _Held]]) -> Recorded:
     with _reading(source.path), open_hdf5(source.path, verified=source.record.verified) as file:
         lengths = file["length"][...].tolist()
         for name in names:
-            whole, rows = (
-                rows_of(file, name, path=source.path)[...].astype(np.float32, copy=False),
-                text_rows(name, lengths),
-            )
+            whole = file[name][...].astype(np.float32, copy=False)
+            rows = text_rows(name, lengths)
             arrays[name] = np.concatenate([whole[rows[held.number]] for _, held in found])
             if not np.isfinite(arrays[name]).all():
                 raise ArtefactError(
@@ -120,9 +119,9 @@ def _keys(plan: Plan, folder: RunFolder, record: ShardRecord) -> list[str]:
     rules = [rule for rule in plan.positions if rule.pooled]
     path = folder.shard_path(record)
     with _reading(path), open_hdf5(path, verified=record.verified) as file:
-        check_owner(file, path, plan=folder.head["plan"], places=record.places)
-        tokens = rows_of(file, "token", path=path)[...]
-        chosen = [rows_of(file, f"{CHOSEN}/{rule}", path=path)[...] for rule in rules]
+        file.check_owner(plan=folder.head["plan"], places=record.places)
+        tokens = file["token"][...]
+        chosen = [file[f"{CHOSEN}/{rule}"][...] for rule in rules]
         rows = text_rows("/all", file["length"][...].tolist())
     if len(rows) != len(record.items):
         raise ArtefactError(

@@ -55,9 +55,12 @@ def encoded(index: int) -> tuple[Callable[[], bytes], dict[str, object]]:
         "items": tuple(f"item {place}" for place in places),
         "places": tuple(int(place) for place in places),
         "batches": ((4, 1),),
-        "statistics": {NAME: (float(np.abs(values(index)).max()), 1.0)},
+        "max_abs": (most := float(np.abs(values(index)).max())),
     }
-    return lambda: encode_shard(shard, plan="f" * 64, storage="float32"), record
+    return (
+        lambda: encode_shard(shard, {NAME: (most, 1.0)}, plan="f" * 64, storage="float32"),
+        record,
+    )
 
 
 def write_run(path: Path) -> RunFolder:

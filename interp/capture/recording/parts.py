@@ -5,7 +5,7 @@ import warnings
 from interp.capture.plan import Plan
 from interp.capture.recording.gathering import Recorded
 from interp.capture.store.folder import RunFolder
-from interp.capture.store.shard import open_hdf5
+from interp.capture.store.shard_file import open_hdf5
 from interp.capture.store.shard_record import ShardRecord
 from interp.errors import ArtefactError
 

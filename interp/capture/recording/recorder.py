@@ -25,7 +25,7 @@ from interp.capture.recording.parts import read_begun
 from interp.capture.reuse import Reuse
 from interp.capture.store.activation_store import ActivationStore
 from interp.capture.store.folder import RunFolder
-from interp.capture.store.shard import OVERHEAD, Shard, encode_shard
+from interp.capture.store.shard import Shard, Statistics, encode_shard, overhead
 from interp.capture.store.shard_record import ShardRecord
 from interp.capture.workers.background import InOrder
 from interp.capture.workers.signals import watched_signals
@@ -90,7 +90,7 @@ class Recorder:
                 gathered = self._computed(index, None, stop=stopping.asked)
                 stopping.check("nothing was kept, since no folder was given.")
                 shards[index] = gathered.shard()
-                fields = self._fields(index, gathered, shards[index])
+                fields, _ = self._fields(index, gathered, shards[index])
                 records.append(ShardRecord(file="", bytes=0, sha256="", blocks="", **fields))
                 refused += gathered.refused
         return ActivationStore(
@@ -213,27 +213,34 @@ class Recorder:
         shard = gathered.shard()
         part = len(gathered.places) < len(self.plan.places(index))
         storage = "float32" if part else self.plan.options.storage
+        fields, statistics = self._fields(index, gathered, shard)
         return {
-            "data": partial(encode_shard, shard, plan=self.plan.digest, storage=storage),
-            "record": {**self._fields(index, gathered, shard), "part": part},
+            "data": partial(
+                encode_shard, shard, statistics, plan=self.plan.digest, storage=storage
+            ),
+            "record": {**fields, "part": part},
             "refused": gathered.refused,
         }
 
-    def _fields(self, index: int, gathered: Gathering, shard: Shard) -> dict[str, Any]:
+    def _fields(
+        self, index: int, gathered: Gathering, shard: Shard
+    ) -> tuple[dict[str, Any], Statistics]:
+        """What the manifest says of a shard, and what the shard says of its arrays."""
         statistics, warned = summarise(shard, self.plan)
         for text in warned:
             warnings.warn(text, stacklevel=2)
-        return {
+        fields = {
             "index": index,
             "items": tuple(self.plan.texts[place].id for place in gathered.places),
             "places": tuple(gathered.places),
             "batches": tuple(gathered.shapes),
-            "statistics": statistics,
+            "max_abs": max(most for most, _ in statistics.values()),
             "nonfinite": tuple(row["id"] for row in gathered.refused),
             "reused": tuple(gathered.reused),
             "sources": tuple(gathered.sources),
             "warnings": tuple(warned),
         }
+        return fields, statistics
 
     def prove(self) -> None:
         """Raise where the sites asked for cannot be trusted: `UsageError`, `DataError`,
@@ -243,7 +250,8 @@ class Recorder:
 
     def check_disk(self, path: Path, missing: Sequence[int]) -> None:
         """Raise `ResourceError` where the disk of `path` cannot hold the shards `missing`."""
-        needed = sum(self.shard_bytes(index) + OVERHEAD for index in missing)
+        beside = overhead(len(self.plan.sites) * len(self.plan.positions))
+        needed = sum(self.shard_bytes(index) + beside for index in missing)
         free = disk_usage(path).free
         if needed * 1.1 > free:
             raise ResourceError(

@@ -17,7 +17,8 @@ from jaxtyping import Float
 
 from interp.capture.store.activations import Activations, Shape, check_width
 from interp.capture.store.folder import RunFolder
-from interp.capture.store.shard import Shard, check_owner, is_ragged, open_hdf5, rows_of
+from interp.capture.store.shard import Shard, is_ragged
+from interp.capture.store.shard_file import open_hdf5
 from interp.capture.store.shard_record import ShardRecord
 from interp.errors import ArtefactError, UsageError
 from interp.notebook import as_html
@@ -52,7 +53,6 @@ class ActivationStore:
         self._records = list(records)
         self._folder = folder
         self._shards = shards
-        self._audited: set[str] = set()
         self._ids = _ids(records, n_items=head["n_items"], where=str(self.path or "this capture"))
         self.quarantined = self._find_quarantined()
         self._places = np.array(
@@ -202,13 +202,9 @@ class ActivationStore:
             shard = self._shards[record.index]
             yield {**shard.arrays, "length": shard.lengths}
             return
-        path = self._folder.shard_path(record)
-        with open_hdf5(
-            path, verified=record.verified, audit=record.file not in self._audited
-        ) as file:
-            check_owner(file, path, plan=self.head["plan"], places=record.places)
-            self._audited.add(record.file)
-            yield _Named(file, path)
+        with open_hdf5(self._folder.shard_path(record), verified=record.verified) as file:
+            file.check_owner(plan=self.head["plan"], places=record.places)
+            yield file
 
     def _find_quarantined(self) -> dict[str, str]:
         """Reasons by item id, twins included; every item with NaN rows must be among them."""
@@ -231,17 +227,6 @@ class ActivationStore:
             if line.get("twin")
         }
         return {**twins, **reasons}
-
-
-@dataclass(frozen=True)
-class _Named:
-    """A shard's datasets by name, with an error of ours for one that is not there."""
-
-    file: Any
-    path: Path
-
-    def __getitem__(self, name: str) -> Any:
-        return rows_of(self.file, name, path=self.path)
 
 
 @dataclass(frozen=True)

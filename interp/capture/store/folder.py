@@ -20,7 +20,8 @@ from typing import Any
 
 from interp.capture.store.manifest import append, read_manifest_head, sealed_lines
 from interp.capture.store.sealed_json import differences, seal
-from interp.capture.store.shard import SHARD_SCHEMA, open_shard
+from interp.capture.store.shard import SHARD_SCHEMA
+from interp.capture.store.shard_file import open_shard
 from interp.capture.store.shard_record import ShardRecord, read_shard_record
 from interp.capture.store.verified_file import block_digests
 from interp.errors import ArtefactError, InternalError
@@ -93,6 +94,12 @@ class RunFolder:
             raise ArtefactError(f"{self.path / QUARANTINE} holds a line without an item's id.")
         self.quarantined = {line["id"]: line for line in lines}
 
+    @property
+    def arrays(self) -> list[str]:
+        """`SITE/POSITION` of all that a shard holds of its texts."""
+        config = self.head["config"]
+        return [f"{site}/{rule}" for site in config["sites"] for rule in config["positions"]]
+
     def shard_path(self, record: ShardRecord) -> Path:
         """Where a record's bytes lie."""
         return self.path / SHARDS / record.file
@@ -108,18 +115,23 @@ class RunFolder:
         record: Mapping[str, Any],
         refused: Iterable[Mapping[str, Any]] = (),
     ) -> ShardRecord:
-        """Write what `data` makes durably and only then name it in the manifest; items refused are
-        in quarantine before.
+        """Write what `data` makes durably, its blocks' digests behind it, and only then name it in
+        the manifest; items refused are in quarantine before.
         """
         self.quarantine(refused)
         made = data()
-        digest = sha256_bytes(made)
+        digests = block_digests(made)
+        digest = sha256_bytes(made, digests)
         kind = ".part" if record.get("part") else ""
         file = f"{record['index']:05d}{kind}-{digest[:8]}.h5"
         whole = ShardRecord(
-            file=file, bytes=len(made), sha256=digest, blocks=block_digests(made), **record
+            file=file,
+            bytes=len(made) + len(digests),
+            sha256=digest,
+            blocks=sha256_bytes(digests),
+            **record,
         )
-        write_atomic(self.path / SHARDS / whole.file, made)
+        write_atomic(self.path / SHARDS / whole.file, made, digests)
         append(self.path / MANIFEST, [whole.line])
         (self.parts if whole.part else self.records)[whole.index] = whole
         return whole

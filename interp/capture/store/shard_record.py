@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from interp.capture.store.verified_file import VerifiedFile, fits
+from interp.capture.store.verified_file import VerifiedFile, content_bytes
 from interp.errors import ArtefactError
 
 
@@ -16,11 +16,12 @@ class ShardRecord:
     """A manifest line. `part` marks the first batches of a shard that a signal cut short; a resumed
     run continues it.
 
-    `batches` are the (texts, tokens per text) really run, after any halving; `statistics` maps
-    `SITE/POSITION` to the largest magnitude and the mean norm of its finite rows; `blocks` has a
-    digest per block of the file, for reading a part of it; `nonfinite` names items whose rows are
-    NaN, `reused` those copied from earlier captures, whose plans have the digests `sources`.
-    `unknown` keeps what a later interp of the same schema may have added.
+    `batches` are the (texts, tokens per text) really run, after any halving; `max_abs` is the
+    largest magnitude in the shard; `blocks` is the digest of its blocks' digests, which stand at
+    the file's end, for reading a part of it; `nonfinite` names items whose rows are NaN, `reused`
+    those copied from earlier captures, whose plans have the digests `sources`. `unknown` keeps what
+    a later interp of the same schema may have added. What grows with sites and layers stands in the
+    shard itself.
     """
 
     index: int
@@ -30,7 +31,7 @@ class ShardRecord:
     items: tuple[str, ...]
     places: tuple[int, ...]
     batches: tuple[tuple[int, int], ...]
-    statistics: Mapping[str, tuple[float, float]]
+    max_abs: float
     blocks: str
     nonfinite: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -43,11 +44,6 @@ class ShardRecord:
     def line(self) -> dict[str, Any]:
         """The record as the manifest has it."""
         return {**self.unknown, **{name: getattr(self, name) for name in _FIELDS}}
-
-    @property
-    def max_abs(self) -> float:
-        """The largest magnitude in the shard."""
-        return max((most for most, _ in self.statistics.values()), default=0.0)
 
     def check(self, stream: BinaryIO) -> None:
         """Raise `ArtefactError` unless the stream holds the bytes that were committed."""
@@ -70,8 +66,8 @@ class ShardRecord:
             )
 
     def verified(self, stream: BinaryIO) -> VerifiedFile:
-        """The stream, of which only bytes that were committed can be read."""
-        return VerifiedFile(stream, size=self.bytes, digests=self.blocks, name=self.file)
+        """The stream's content, of which only bytes that were committed can be read."""
+        return VerifiedFile(stream, size=self.bytes, blocks=self.blocks, name=self.file)
 
 
 _FIELDS = tuple(each.name for each in fields(ShardRecord) if each.name != "unknown")
@@ -88,10 +84,7 @@ def read_shard_record(content: Mapping[str, Any], path: Path, *, n_shards: int) 
                 "items": tuple(map(str, content["items"])),
                 "places": tuple(map(int, content["places"])),
                 "batches": tuple((int(texts), int(tokens)) for texts, tokens in content["batches"]),
-                "statistics": {
-                    str(k): (float(most), float(norm))
-                    for k, (most, norm) in content["statistics"].items()
-                },
+                "max_abs": float(content["max_abs"]),
                 "nonfinite": tuple(map(str, content["nonfinite"])),
                 "warnings": tuple(content["warnings"]),
                 "reused": tuple(map(str, content["reused"])),
@@ -106,8 +99,8 @@ def read_shard_record(content: Mapping[str, Any], path: Path, *, n_shards: int) 
         )
         sizes = (
             len(record.items) == len(record.places) > 0
-            and record.bytes > 0
-            and fits(record.blocks, record.bytes)
+            and content_bytes(record.bytes) > 0
+            and isinstance(record.blocks, str)
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtefactError(
@@ -117,7 +110,7 @@ def read_shard_record(content: Mapping[str, Any], path: Path, *, n_shards: int) 
         not named
         or not sizes
         or not 0 <= record.index < n_shards
-        or not all(map(math.isfinite, (record.max_abs,)))
+        or not math.isfinite(record.max_abs)
     ):
         raise ArtefactError(
             f"{path} names shard {record.index} as {record.file!r}, which no run of ours writes."

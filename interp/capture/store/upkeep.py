@@ -10,7 +10,8 @@ from interp.capture.store.activations import Shape, check_width
 from interp.capture.store.folder import LOCK, MANIFEST, QUARANTINE, RUN, RunFolder, capture_in
 from interp.capture.store.lock import locked
 from interp.capture.store.sealed_json import unseal
-from interp.capture.store.shard import is_ragged, open_hdf5
+from interp.capture.store.shard import is_ragged
+from interp.capture.store.shard_file import ShardFile, open_hdf5
 from interp.capture.store.shard_record import ShardRecord
 from interp.errors import ArtefactError
 from interp.files import write_atomic
@@ -51,8 +52,10 @@ def layer_rows(path: Path | str) -> list[dict[str, Any]]:
     folder = RunFolder(capture_in(path))
     gathered: dict[str, list[tuple[float, float, int]]] = {}
     for record in folder.records.values():
-        texts, tokens = _finite_rows(folder, record)
-        for name, (most, norm) in record.statistics.items():
+        with open_hdf5(folder.shard_path(record), verified=record.verified) as file:
+            texts, tokens = _finite_rows(file, record)
+            statistics = file.statistics(folder.arrays)
+        for name, (most, norm) in statistics.items():
             gathered.setdefault(name, []).append((most, norm, tokens if is_ragged(name) else texts))
     rows = []
     for name, found in sorted(
@@ -73,10 +76,9 @@ def layer_rows(path: Path | str) -> list[dict[str, Any]]:
     return rows
 
 
-def _finite_rows(folder: RunFolder, record: ShardRecord) -> tuple[int, int]:
+def _finite_rows(file: ShardFile, record: ShardRecord) -> tuple[int, int]:
     """Texts of a shard that are not in quarantine, and their tokens."""
-    with open_hdf5(folder.shard_path(record), verified=record.verified) as file:
-        lengths = file["length"][...].tolist()
+    lengths = file["length"][...].tolist()
     kept = [
         length
         for item, length in zip(record.items, lengths, strict=True)
@@ -96,18 +98,21 @@ def committed(folder: RunFolder) -> list[ShardRecord]:
 
 
 def check_shard(folder: RunFolder, record: ShardRecord, widths: dict[str, Shape]) -> None:
-    """Raise `ArtefactError` unless a shard has its digest, passes the audit, lacks no row that is
-    not in quarantine, and is as wide as the shards before it, which `widths` remembers.
+    """Raise `ArtefactError` unless a shard has its digest, passes the audit, has a row for each of
+    its texts (or tokens), none of them broken that is not in quarantine, and is as wide as the
+    shards before it, which `widths` remembers.
     """
     lost = len(record.nonfinite)
     folder.verify(record)
     with open_hdf5(folder.shard_path(record), verified=record.verified) as file:
-        if not np.array_equal(file["item"][...], record.places):
-            raise ArtefactError(f"{record.file} holds other items than the manifest says.")
-        for name in record.statistics:
-            if name not in file:
-                raise ArtefactError(f"{record.file} lacks {name}.")
+        file.audit()
+        file.check_owner(plan=folder.head["plan"], places=record.places)
+        file.statistics(folder.arrays)
+        texts, tokens = len(record.items), int(file["length"][...].sum())
+        for name in folder.arrays:
             data = file[name][...]
+            if len(data) != (wanted := tokens if is_ragged(name) else texts):
+                raise ArtefactError(f"{record.file}: {name} has {len(data)} rows for {wanted}.")
             check_width(record, name, data.shape[1:], widths.setdefault(name, data.shape[1:]))
             bad = len(data) - int(np.isfinite(data.reshape(len(data), -1)).all(axis=1).sum())
             if (bad and not lost) or (bad != lost and len(data) == len(record.items)):

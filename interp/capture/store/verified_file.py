@@ -2,10 +2,13 @@
 a byte of it is used.
 
 A digest of the whole file would have to read all of it before one layer of one site may be
-believed. Here a file has a digest per block of `BLOCK_BYTES`; who reads a stretch pays for the
-blocks that it touches, and what was verified is what is handed out.
+believed. Here a content has a digest per block of `BLOCK_BYTES`; who reads a stretch pays for the
+blocks that it touches, and what was verified is what is handed out. The digests stand behind the
+content, at the file's end, and the manifest has one digest of them: its size does not grow with
+the bytes that are kept.
 """
 
+import hashlib
 import io
 from collections import OrderedDict
 from typing import Any, BinaryIO
@@ -15,45 +18,54 @@ from interp.files import sha256_bytes
 
 BLOCK_BYTES = 1 << 18
 
-_DIGEST = 64
+_DIGEST = 32
 _KEPT = 16
 """Verified blocks kept in memory: neighbours are asked for in small pieces."""
 
 
-def block_digests(data: bytes) -> str:
-    """The SHA-256 of each block of `data`, as hex digits one after another."""
-    view = memoryview(data)
-    return "".join(
-        sha256_bytes(view[start : start + BLOCK_BYTES])
-        for start in range(0, len(data), BLOCK_BYTES)
+def block_digests(content: bytes) -> bytes:
+    """The SHA-256 of each block of `content`, one after another."""
+    view = memoryview(content)
+    return b"".join(
+        hashlib.sha256(view[start : start + BLOCK_BYTES]).digest()
+        for start in range(0, len(content), BLOCK_BYTES)
     )
 
 
-def fits(digests: str, size: int) -> bool:
-    """Whether `digests` has the form that `block_digests` gives for `size` bytes."""
-    return len(digests) == _DIGEST * -(-size // BLOCK_BYTES)
+def content_bytes(size: int) -> int:
+    """How many of a file's `size` bytes are content; the others are its blocks' digests."""
+    return size - _DIGEST * -(-size // (BLOCK_BYTES + _DIGEST))
 
 
 class VerifiedFile(io.RawIOBase):
-    """A file of `size` bytes, read-only, of which nothing is handed out that has not the digest
-    that `digests` gives its block.
+    """The content of a file of `size` bytes, read-only, of which nothing is handed out that has not
+    the digest of its block; `blocks` is the SHA-256 of these digests, as hex digits.
 
-    `touched` counts the blocks read. Raises `ArtefactError` for a file of another size and, while
-    reading, for a block that is not the one committed; `name` is what the message calls the file.
+    `touched` counts the blocks read. Raises `ArtefactError` for a file of another size or with
+    other digests and, while reading, for a block that is not the one committed; `name` is what the
+    message calls the file.
     """
 
-    def __init__(self, stream: BinaryIO, *, size: int, digests: str, name: str) -> None:
+    def __init__(self, stream: BinaryIO, *, size: int, blocks: str, name: str) -> None:
         super().__init__()
         self.touched = 0
         self._stream = stream
-        self._size = size
-        self._digests = digests
+        self._size = content_bytes(size)
         self._name = name
         self._position = 0
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         found = stream.seek(0, io.SEEK_END)
         if found != size:
             raise self._damaged(f"{found} bytes instead of {size}")
+        stream.seek(self._size)
+        self._digests = stream.read(size - self._size)
+        if sha256_bytes(self._digests) != blocks:
+            raise self._damaged("a content that is not the one committed")
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content."""
+        return self._size
 
     def readable(self) -> bool:
         """True: this is what it is for."""
@@ -94,7 +106,8 @@ class VerifiedFile(io.RawIOBase):
             return self._kept[number]
         self._stream.seek(number * BLOCK_BYTES)
         block = self._stream.read(min(BLOCK_BYTES, self._size - number * BLOCK_BYTES))
-        if sha256_bytes(block) != self._digests[number * _DIGEST : (number + 1) * _DIGEST]:
+        known = self._digests[number * _DIGEST : (number + 1) * _DIGEST]
+        if hashlib.sha256(block).digest() != known:
             raise self._damaged("a content that is not the one committed")
         self.touched += 1
         self._kept[number] = block
