@@ -20,6 +20,7 @@ from interp.stats import (
     EQUAL_WITHIN,
     Estimate,
     Labels,
+    LeftOut,
     Statistic,
     estimate_of,
     reach_of,
@@ -30,18 +31,24 @@ from interp.stats import (
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What lies between 0 and 1 (accuracy, AUROC), as a function of item weights, and what its
-    interval depends on.
+    """What lies between 0 and 1 (accuracy, AUROC), as a function of item weights or by its values
+    without each group, where these are known; and what its interval depends on.
 
     `inflation` multiplies the standard error. `heaviest` is a group's largest part in the share,
     one by the number of groups when not given. `variance` is the share's own over groups, where
-    that is known better than by leaving groups out (`interp.analysis.dependence.auroc_variance`).
+    that is known better than by leaving groups out (`interp.analysis.dependence.auroc_over`).
     """
 
-    statistic: Statistic
+    statistic: Statistic | LeftOut
     inflation: float = 1.0
     heaviest: float | None = None
     variance: float | None = None
+
+    def without_each(self, groups: Labels) -> LeftOut:
+        """The share of all items, and without each group; raises as `stats.without_each`."""
+        if isinstance(self.statistic, LeftOut):
+            return self.statistic.defined()
+        return without_each(self.statistic, groups)
 
     def estimate(self, groups: Labels) -> Estimate:
         """The share of all items, with the jackknife's interval over groups on the logit scale.
@@ -49,7 +56,11 @@ class Share:
         A share that is the same without any group (1, most often) has no spread; its bounds say how
         many groups may differ where none of G did, 1 - .05^(1/G). Else as `jackknife`.
         """
-        value, left_out, n = without_each(self.statistic, groups)
+        return self.estimate_by(self.without_each(groups), groups)
+
+    def estimate_by(self, known: LeftOut, groups: Labels) -> Estimate:
+        """`estimate` by the values of `without_each`."""
+        value, left_out, n = known
         if n < 2:
             return Estimate(value, np.nan, np.nan, len(groups))
         if value in (0.0, 1.0) or bool((np.abs(left_out - value) <= EQUAL_WITHIN).all()):
@@ -84,8 +95,11 @@ def share_difference(one: Share, other: Share, groups: Labels) -> Estimate:
     their bounds, squared, less what the two have in common, the correlation of their values without
     each group in turn. A share of 1 then has a width.
     """
-    (v, low, high, n), (w, under, over, _) = (side.estimate(groups) for side in (one, other))
-    sides = np.stack([without_each(side.statistic, groups)[1] for side in (one, other)])
+    known = [side.without_each(groups) for side in (one, other)]
+    (v, low, high, n), (w, under, over, _) = (
+        side.estimate_by(told, groups) for side, told in zip((one, other), known, strict=True)
+    )
+    sides = np.stack([told.without for told in known])
     varying = bool((sides.std(axis=1) > EQUAL_WITHIN).all())
     common = float(np.corrcoef(sides)[0, 1]) if varying else 0.0
 

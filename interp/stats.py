@@ -55,6 +55,24 @@ class Estimate(NamedTuple):
         return Estimate(self.value, low, high, self.n)
 
 
+class LeftOut(NamedTuple):
+    """A statistic of all items, its values without each group (or block of groups) in turn, and the
+    number of groups.
+    """
+
+    value: float
+    without: Float[np.ndarray, " block"]
+    n_groups: int
+
+    def defined(self) -> "LeftOut":
+        """The same; raises `StatisticsError` where the statistic itself is undefined."""
+        if np.isnan(self.value):
+            raise StatisticsError(
+                f"the statistic is undefined on {self.n_groups} scenarios: add scenarios."
+            )
+        return self
+
+
 def codes(labels: Labels) -> Int[np.ndarray, " item"]:
     """Labels as integers 0, 1, ... in sorted order of the labels."""
     return np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int64)
@@ -135,24 +153,21 @@ def jackknife(statistic: Statistic, groups: Labels, *, inflation: float = 1.0) -
     return estimate_of(value, value - reach, value + reach, len(groups))
 
 
-def without_each(
-    statistic: Statistic, groups: Labels
-) -> tuple[float, Float[np.ndarray, " block"], int]:
-    """The statistic of all items, its values without each group (or block of groups) in turn, and
-    the number of groups. Raises `StatisticsError` when the statistic itself is undefined.
+def without_each(statistic: Statistic, groups: Labels) -> LeftOut:
+    """The statistic of all items, and without each group in turn. Raises `StatisticsError` when the
+    statistic itself is undefined.
     """
     block = numbered(groups)
     n_groups = int(block.max()) + 1
     n_blocks = min(n_groups, MOST_BLOCKS)
     block = block % n_blocks
     value = float(statistic(np.ones((1, len(block))))[0])
-    if np.isnan(value):
-        raise StatisticsError(f"the statistic is undefined on {n_groups} scenarios: add scenarios.")
+    whole = LeftOut(value, np.full(n_groups, np.nan), n_groups).defined()
     if n_groups < 2:
-        return value, np.full(n_groups, np.nan), n_groups
+        return whole
     parts = np.array_split(np.arange(n_blocks), -(-n_blocks // 100))
     left_out = [statistic((block[None] != part[:, None]).astype(float)) for part in parts]
-    return value, np.concatenate(left_out), n_groups
+    return whole._replace(without=np.concatenate(left_out))
 
 
 def reach_of(left_out: Float[np.ndarray, " group"]) -> float:

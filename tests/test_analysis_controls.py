@@ -2,13 +2,15 @@
 and what else it reads.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.stats import kstest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from interp.analysis import controls, probes
+from interp.analysis import controls, folds, probes
 from interp.analysis.design import Design
 from interp.analysis.features import FoldFeatures
 from interp.analysis.folds import grouped_folds
@@ -274,3 +276,27 @@ def test_text_rows_stand_on_the_same_folds() -> None:
     assert found["negation"] == found["bag_of_words"] == 1.0
     assert found["function_words"] == 0.5
     assert {row["task"] for row in rows} == {"reception"}
+
+
+def test_of_very_many_labels_there_are_fewer_relabellings(monkeypatch):
+    y, groups = np.repeat(["a", "b", "c"], 20), np.arange(60)
+    made = partial(
+        controls.relabellings, Design.infer(y, groups), folds=grouped_folds(y, groups), n_perm=500
+    )
+    assert len(made()) == 501
+    monkeypatch.setattr(controls, "MOST_RELABELLED", 300 * 60 * 3)
+    assert len(made()) == 301
+    monkeypatch.setattr(controls, "MOST_RELABELLED", 1)
+    assert len(made()) == 1 + controls.FEWEST_RELABELLINGS
+
+
+def test_of_many_scenarios_one_inner_fold_chooses(monkeypatch):
+    y, groups = np.tile(["a", "b"], 30), np.repeat(np.arange(30), 2)
+    three = grouped_folds(y, groups)
+    monkeypatch.setattr(folds, "MANY_SCENARIOS", 24)  # each fold trains on 24 of 30
+    one = grouped_folds(y, groups)
+    assert [len(fold.inner) for fold in three] == [3] * 5
+    assert [len(fold.inner) for fold in one] == [1] * 5
+    for fold, other in zip(one, three, strict=True):
+        for mine, theirs in zip(fold.inner[0], other.inner[0], strict=True):
+            np.testing.assert_array_equal(mine, theirs)

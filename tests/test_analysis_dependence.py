@@ -13,7 +13,9 @@ from interp.analysis.features import standardiser
 from interp.analysis.folds import grouped_folds, transfer_folds
 from interp.analysis.predictions import auroc_share
 from interp.analysis.stats import weighted_auroc
+from interp.errors import StatisticsError
 from interp.shares import Share
+from interp.stats import without_each
 
 
 def twins(n: int, d: int, shift: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -82,10 +84,44 @@ def test_the_variance_is_the_sum_over_comparisons_with_a_common_scenario() -> No
         for k, m, other in told
         if {groups[i], groups[j]} & {groups[k], groups[m]}
     )
-    found = dependence.auroc_variance([scores], [truth], strata=fold, groups=groups)
+    found = dependence.auroc_over([scores], [truth], strata=fold, groups=groups).variance
     assert found == pytest.approx(expected * 8 / 7)
-    twice = dependence.auroc_variance([scores, scores], [truth, truth], strata=fold, groups=groups)
-    assert twice == pytest.approx(found)  # a mean of two that are the same
+    twice = dependence.auroc_over([scores, scores], [truth, truth], strata=fold, groups=groups)
+    assert twice.variance == pytest.approx(found)  # a mean of two that are the same
+
+
+@pytest.mark.parametrize(("n_groups", "share"), [(9, 0.5), (9, 0.9), (700, 0.5), (1, 0.5)])
+def test_an_auroc_without_each_scenario_is_that_of_the_other_items(
+    n_groups: int, share: float
+) -> None:
+    """With ties, folds, two AUROCs, more rows that are positive than blocks (and fewer), and
+    scenarios that are left out several at a time.
+    """
+    random = np.random.default_rng(n_groups)
+    n = 4 * max(n_groups, 30)
+    groups, fold = np.arange(n) % n_groups, np.arange(n) % n_groups % 2
+    scores = [random.integers(0, 9, n).astype(float) for _ in range(2)]
+    truth = [random.random(n) < share for _ in range(2)]
+
+    def statistic(w: np.ndarray) -> np.ndarray:
+        both = zip(scores, truth, strict=True)
+        return np.mean([weighted_auroc(s, w * t, w * ~t, strata=fold) for s, t in both], axis=0)
+
+    found = dependence.auroc_over(scores, truth, strata=fold, groups=groups).left_out
+    expected = without_each(statistic, groups)
+    assert found.value == pytest.approx(expected.value, abs=1e-12)
+    np.testing.assert_allclose(found.without, expected.without, atol=1e-12)
+    assert found.n_groups == expected.n_groups == n_groups
+
+
+def test_an_auroc_that_a_scenario_is_needed_for_has_no_value_without_it() -> None:
+    truth, groups = np.array([True, False, False, False]), np.array([0, 0, 1, 1])
+    found = dependence.auroc_over([np.arange(4.0)], [truth], strata=0 * groups, groups=groups)
+    assert found.left_out.value == 0.0
+    np.testing.assert_array_equal(found.left_out.without, [np.nan, 0.0])
+    none = dependence.auroc_over([np.arange(4.0)], [truth], strata=np.arange(4), groups=groups)
+    with pytest.raises(StatisticsError, match="undefined on 2 scenarios"):
+        Share(none.left_out).estimate(groups)
 
 
 def test_an_aurocs_variance_counts_each_comparison_once() -> None:
@@ -104,7 +140,7 @@ def test_an_aurocs_variance_counts_each_comparison_once() -> None:
         def statistic(w: np.ndarray, scores: np.ndarray = scores) -> np.ndarray:
             return weighted_auroc(scores, w * truth, w * ~truth, strata=fold)
 
-        variance = dependence.auroc_variance([scores], [truth], strata=fold, groups=groups)
+        variance = dependence.auroc_over([scores], [truth], strata=fold, groups=groups).variance
         found, naive = (Share(statistic, variance=one).estimate(groups) for one in (variance, None))
         values.append(found.value)
         for into, one in ((told, found), (plain, naive)):

@@ -60,6 +60,43 @@ def test_many_labellings_are_fitted_as_one_by_one(n_classes: int, d: int, c: flo
         assert found == pytest.approx(known, abs=2e-3)
 
 
+def strong_labels(n: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows whose classes are all but told by their place: far from equally likely, so that a fit
+    meets more curvature than at its beginning.
+    """
+    random = np.random.default_rng(0)
+    labels = random.integers(0, n_classes, (3, n))
+    return random.normal(size=(n, 4)) + 4 * np.eye(n_classes, 4)[labels[0]], labels
+
+
+def test_curvature_is_taken_as_small_and_doubled_where_that_is_wrong(monkeypatch) -> None:
+    x, labels = strong_labels(240, 12)
+    bounds = []
+    made = many_logistic._Curve.__init__
+
+    def watched(self, square, c, n, bound):
+        bounds.append(bound)
+        made(self, square, c, n, bound)
+
+    monkeypatch.setattr(many_logistic._Curve, "__init__", watched)
+    told = fit_labellings(x[:200], labels[:, :200], x[200:], n_classes=12, C=1.0)
+    assert bounds[0] == 1 / 12
+    assert len(bounds) > 1
+    assert max(bounds) <= 0.5
+    for found, one in zip(told, labels, strict=True):
+        known = LogisticRegression(C=1.0, tol=1e-8, max_iter=5000).fit(x[:200], one[:200])
+        assert found == pytest.approx(known.predict_proba(x[200:]), abs=2e-3)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_labellings_at_once_are_as_labellings_one_after_another(n_classes, monkeypatch) -> None:
+    x, labels = strong_labels(80, n_classes)
+    at_once = fit_labellings(x[:60], labels[:, :60], x[60:], n_classes=n_classes, C=0.1)
+    monkeypatch.setattr(many_logistic, "MOST_AT_ONCE", 1)
+    alone = fit_labellings(x[:60], labels[:, :60], x[60:], n_classes=n_classes, C=0.1)
+    assert at_once == pytest.approx(alone, abs=2e-3)  # all end where all are flat enough
+
+
 def test_the_p_is_of_the_number_that_is_told() -> None:
     task = task_of(20, 0)
     row = headline(task, places(task, 0, signal=1.0))

@@ -30,6 +30,13 @@ from interp.stats import Labels, codes
 BYTES_AT_ONCE = 256 * 2**20
 """About how much memory the labellings take that are read at once."""
 
+MOST_RELABELLED = 100_000_000
+"""Labels (relabellings times items times classes) that a place is read under, as far as
+`FEWEST_RELABELLINGS` allow: 1,000 relabellings of 12,500 texts of eight emotions.
+"""
+
+FEWEST_RELABELLINGS = 199
+
 _BYTES_PER_LABEL = 32  # what a label costs while it is read: itself, centred, its score, a square
 
 
@@ -52,8 +59,10 @@ def relabellings(
     design: Design, *, folds: Folds, n_perm: int = 1000, seed: int = 0
 ) -> Int[np.ndarray, "draw item"]:
     """The true labels as codes (row 0) and `n_perm` relabellings under the null: make them once,
-    use them for every site.
+    use them for every site. Of very many labels there are fewer (`MOST_RELABELLED`).
     """
+    allowed = MOST_RELABELLED // (len(design.y) * len(np.unique(design.y)))
+    n_perm = min(n_perm, max(allowed, FEWEST_RELABELLINGS))
     drawn = design.relabel(n_perm=n_perm, seed=seed, folds=fold_of(folds, len(design.y)))
     return np.concatenate([codes(design.y)[None].astype(drawn.dtype), drawn])
 
@@ -217,7 +226,13 @@ def ridge_reader(
     standardise = standardiser(train)
     z, held = standardise(train), standardise(test)
     factor = cho_factor(z.T @ z + RIDGE * n * np.eye(d))
-    return lambda labels: cho_solve(factor, (labels @ z).T).T @ held.T
+    narrow, told = (one.astype(np.float32) for one in (z, held.T))
+
+    def read(labels: np.ndarray) -> np.ndarray:
+        weights = cho_solve(factor, (labels.astype(np.float32) @ narrow).T).T
+        return np.asarray(weights.astype(np.float32) @ told)
+
+    return read
 
 
 def ridge_hat(

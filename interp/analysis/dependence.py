@@ -14,6 +14,7 @@ variance of data in pairs does (Aronow, Samii & Assenova 2015).
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -22,7 +23,7 @@ from scipy.linalg import cho_factor, cho_solve
 from sklearn.utils.extmath import randomized_svd
 
 from interp.analysis.features import Features
-from interp.stats import MOST_BLOCKS, Labels, numbered
+from interp.stats import MOST_BLOCKS, Labels, LeftOut, numbered
 
 RIDGE = 0.1
 """Penalty of the ridge probe, as a share of the number of training items (of standardised
@@ -184,55 +185,85 @@ def inflation_of(share: float) -> float:
     return float(np.sqrt(1 + min(max(share, 0.0), LARGEST_SHARE)))
 
 
-def auroc_variance(
+class OverScenarios(NamedTuple):
+    """A mean of AUROCs without each scenario in turn, and its variance over scenarios (NaN for one
+    scenario).
+    """
+
+    left_out: LeftOut
+    variance: float
+
+
+def auroc_over(
     scores: Sequence[Float[np.ndarray, " item"]],
     positive: Sequence[Bool[np.ndarray, " item"]],
     *,
     strata: Int[np.ndarray, " item"],
     groups: Labels,
-) -> float:
-    """The variance over scenarios of the mean of AUROCs, one per pair of `scores` and `positive`,
-    whose items are compared inside `strata`; NaN for one scenario.
+) -> OverScenarios:
+    """The mean of AUROCs, one per pair of `scores` and `positive`, whose items are compared inside
+    `strata`, over scenarios (`blocks_of`).
 
-    Each comparison's part in the mean belongs to one or two scenarios. The squares of all that a
-    scenario has part in are summed, less the square of what each pair of scenarios has in common,
-    which that counts twice; it is never less than those squares.
+    Each comparison's part in the mean belongs to one or two scenarios. For the variance the squares
+    of all that a scenario has part in are summed, less the square of what each pair of scenarios
+    has in common, which that counts twice; it is never less than those squares.
     """
-    block = blocks_of(groups)
+    block, n_groups = blocks_of(groups), int(numbered(groups).max()) + 1
     n = int(block.max()) + 1
     values = [_won(one, truth, strata) for one, truth in zip(scores, positive, strict=True)]
     of_scenario, of_pairs = np.zeros(n), 0.0
+    left = np.array([[value * compared, compared] for value, compared in values])[:, :, None]
+    left = np.repeat(left, n, axis=2)  # what is won and compared, without each block
     for stratum in np.unique(strata):
         rows = np.flatnonzero(strata == stratum)
         parts = np.zeros((n, n))
-        for one, truth, (value, compared) in zip(scores, positive, values, strict=True):
+        for at, (one, truth) in enumerate(zip(scores, positive, strict=True)):
             high, low = rows[truth[rows]], rows[~truth[rows]]
-            parts += _won_by_block(one, high, low, block, value=value) / compared / len(scores)
+            won = _won_by_block(one, high, low, block)
+            met = np.outer(*(np.bincount(block[side], minlength=n) for side in (high, low)))
+            value, compared = values[at]
+            parts += (won - value * met) / compared / len(scores)
+            for kept, lost in zip(left[at], (won, met), strict=True):
+                kept -= lost.sum(axis=0) + lost.sum(axis=1) - np.diag(lost)
         both = np.triu(parts + parts.T, 1)
         of_scenario += both.sum(axis=0) + both.sum(axis=1) + np.diag(parts)
         of_pairs += float((both**2).sum())
-    return (
-        max(float((of_scenario**2).sum()) - of_pairs, of_pairs) * n / (n - 1) if n > 1 else np.nan
-    )
+    mean = float(np.mean([value for value, _ in values]))
+    if n < 2:
+        return OverScenarios(LeftOut(mean, np.full(n, np.nan), n_groups), np.nan)
+    whole = np.full((len(values), n), np.nan)
+    without = np.divide(left[:, 0], left[:, 1], out=whole, where=left[:, 1] > 0).mean(axis=0)
+    variance = max(float((of_scenario**2).sum()) - of_pairs, of_pairs) * n / (n - 1)
+    return OverScenarios(LeftOut(mean, without, n_groups), variance)
 
 
 def _won_by_block(
-    scores: np.ndarray, high: np.ndarray, low: np.ndarray, block: np.ndarray, *, value: float
+    scores: np.ndarray, high: np.ndarray, low: np.ndarray, block: np.ndarray
 ) -> Float[np.ndarray, "block block"]:
     """How many comparisons the rows `high` of each block (row) win over the rows `low` of each
-    block (column), a tie counting half, less `value` of all of them. Sorted, not compared one by
-    one: rows times blocks, and not their square.
+    block (column), a tie counting half. Where there are more rows `high` than blocks they are
+    sorted, not compared one by one: rows times blocks, and not their square.
     """
-    n, order = int(block.max()) + 1, low[np.argsort(scores[low])]
+    n = int(block.max()) + 1
+    if len(high) <= n:
+        mine, theirs = scores[high][:, None], scores[low]
+        each = ((mine > theirs).astype(float) + (mine >= theirs)) / 2
+        return _into_blocks(block[high], n) @ (each @ _into_blocks(block[low], n).T)
+    order = low[np.argsort(scores[low])]
     beaten = np.zeros((len(low) + 1, n))  # of each block, by a row that stands behind so many
     beaten[np.arange(len(low)) + 1, block[order]] = 1
     np.cumsum(beaten, axis=0, out=beaten)
-    won = -value * np.outer(np.bincount(block[high], minlength=n), beaten[-1])
+    won = np.zeros((n, n))
     for side in ("left", "right"):
         behind = np.searchsorted(scores[order], scores[high], side)
         halves = np.full(len(high), 0.5)
         won += sparse.csr_array((halves, (block[high], behind)), (n, len(low) + 1)) @ beaten
     return won
+
+
+def _into_blocks(block: np.ndarray, n: int) -> sparse.csr_array:
+    """The matrix that sums rows block by block."""
+    return _block_sums(np.ones(len(block)), block, n)
 
 
 def _won(scores: np.ndarray, positive: np.ndarray, strata: np.ndarray) -> tuple[float, float]:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from interp.analysis.dependence import auroc_variance
+from interp.analysis.dependence import auroc_over
 from interp.analysis.predictions import ranks_of
-from interp.analysis.stats import heaviest_scenario, weighted_auroc
+from interp.analysis.stats import heaviest_scenario
 from interp.chance import assignment_p, least_assignment_p
 from interp.errors import StatisticsError
 from interp.shares import Share
@@ -40,23 +40,11 @@ def auroc_mean(
     x, told = scores[:, kept], truth[:, kept]
     if not kept.any():
         raise StatisticsError("an AUROC needs at least one positive and one negative text.")
-    columns = range(told.shape[1])
-
-    def statistic(weights: Float[np.ndarray, "draw text"]) -> Float[np.ndarray, " draw"]:
-        each = [
-            weighted_auroc(x[:, one], weights * told[:, one], weights * ~told[:, one])
-            for one in columns
-        ]
-        return np.mean(each, axis=0)
-
-    variance = auroc_variance(
-        [x[:, one] for one in columns],
-        [told[:, one] for one in columns],
-        strata=np.zeros(len(x), dtype=np.int64),
-        groups=groups,
+    left_out, variance = auroc_over(
+        list(x.T), list(told.T), strata=np.zeros(len(x), dtype=np.int64), groups=groups
     )
     kind = told @ (1 + np.arange(told.shape[1]))
-    return Share(statistic, 1.0, heaviest_scenario(kind, groups), variance)
+    return Share(left_out, 1.0, heaviest_scenario(kind, groups), variance)
 
 
 def detection_shares(scores: EmotionScores, own: Own, groups: Labels) -> dict[str, Share]:

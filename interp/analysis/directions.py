@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from interp.analysis.dependence import auroc_variance
+from interp.analysis.dependence import auroc_over
 from interp.analysis.folds import Folds, fold_of, grouped_folds
 from interp.analysis.lengths import OF, PairRows, length, length_p
 from interp.analysis.methods import (
@@ -26,7 +26,7 @@ from interp.analysis.methods import (
     held_out_length,
     method_named,
 )
-from interp.analysis.stats import heaviest_scenario, weighted_auroc
+from interp.analysis.stats import heaviest_scenario
 from interp.chance import LEAST_P
 from interp.defaults import DIRECTION
 from interp.directions import Direction
@@ -199,13 +199,8 @@ def separation_share(
     inflation: float,
 ) -> Share:
     """The AUROC of projections inside folds, with what its interval needs."""
-    variance = auroc_variance([projection], [truth], strata=fold, groups=groups)
-    return Share(
-        lambda w: weighted_auroc(projection, w * truth, w * ~truth, strata=fold),
-        inflation,
-        heaviest_scenario(truth, groups),
-        variance,
-    )
+    left_out, variance = auroc_over([projection], [truth], strata=fold, groups=groups)
+    return Share(left_out, inflation, heaviest_scenario(truth, groups), variance)
 
 
 def held_out_projections(

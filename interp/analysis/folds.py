@@ -20,6 +20,11 @@ N_INNER = 3
 chosen.
 """
 
+MANY_SCENARIOS = 2000
+"""Training scenarios from which on one of these folds is enough to choose on: the loss of hundreds
+of scenarios is known well.
+"""
+
 RowNumbers = Int[np.ndarray, "_"]
 
 
@@ -245,7 +250,10 @@ def _inner(
     if fewest < 2:
         return ()
     splits = _deal(labels, names, min(N_INNER, fewest), seed)
-    return tuple((train[a], train[b]) for a, b in splits) if _whole(labels, splits) else ()
+    if not _whole(labels, splits):
+        return ()
+    used = 1 if len(np.unique(names)) >= MANY_SCENARIOS else len(splits)
+    return tuple((train[a], train[b]) for a, b in splits[:used])
 
 
 def _whole(y: Labels, splits: list[tuple[np.ndarray, np.ndarray]]) -> bool:

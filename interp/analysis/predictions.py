@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from interp.analysis.dependence import (
     UNKNOWN_INFLATION,
-    auroc_variance,
+    auroc_over,
     drawn_inflation,
     shared_inflation,
 )
@@ -95,13 +95,13 @@ def auroc_share(predictions: Predictions) -> Share:
     """The macro AUROC with what its interval needs."""
     heaviest = heaviest_scenario(predictions.y, predictions.groups)
     places = _places(predictions)
-    variance = auroc_variance(
+    left_out, variance = auroc_over(
         [predictions.probability[:, place] for place in places],
         [predictions.y == predictions.classes[place] for place in places],
         strata=predictions.fold,
         groups=predictions.groups,
     )
-    return Share(auroc_statistic(predictions), predictions.inflation, heaviest, variance)
+    return Share(left_out, predictions.inflation, heaviest, variance)
 
 
 def accuracy_share(predictions: Predictions) -> Share:

@@ -192,7 +192,8 @@ class Measurement:
 
     def _choosing_auroc(self, scores: EmotionCosines) -> float:
         mine = self._choosers.choosing
-        return float(self._auroc(scores, mine).statistic(np.ones((1, int(mine.sum()))))[0])
+        groups = self._choosers.scenarios(mine)
+        return self._auroc(scores, mine).without_each(groups).value
 
     def _auroc(self, scores: EmotionCosines, mine: Bool[np.ndarray, " text"]) -> Share:
         truth = self._choosers.own[mine][:, None] == np.arange(scores.shape[1])
