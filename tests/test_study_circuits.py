@@ -6,6 +6,7 @@ import json
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import interp
@@ -60,7 +61,11 @@ def test_the_stage_finds_the_planted_circuits_and_says_so(tmp_path):
     assert panel.get_ylim() == pytest.approx((-2 * largest, 2 * largest))
     curve = interp.draw("faithfulness_curve", rows)
     lines = {text.get_text() for legend in curve.legends for text in legend.get_texts()}
-    assert {"by integrated gradients", "chosen greedily"} <= lines
+    assert {"by integrated gradients", "chosen greedily", "the circuit"} <= lines
+    one = interp.draw("faithfulness_curve", rows.assign(ci_low=np.nan, ci_high=np.nan))
+    lines = {text.get_text() for legend in one.legends for text in legend.get_texts()}
+    assert "the circuit" not in lines
+    assert "the circuit (no interval)" in lines
     saved = load_circuits(tmp_path / "run" / "circuits" / "circuits.json")
     for emotion in EMOTIONS:
         neurons = [(node.layer, node.index) for node in saved[emotion].neurons]

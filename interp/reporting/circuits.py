@@ -180,7 +180,8 @@ def faithfulness_curve(table: pd.DataFrame) -> Figure:
         _mark_circuit(panel, table, own)
         chance(panel, 0.0, "nothing kept")
         panel.axhline(1.0, color=GREY, linewidth=0.8, label="the whole model")
-        panel.set_title(label(name))
+        pairs = numbers(own[column(own, "control") == ""], "n").max()
+        panel.set_title(f"{label(name)}, n = {whole(float(pairs))}")
         _share_axis(panel, sorted(set(numbers(own, "share"))))
     values = rows["value"].dropna()
     axes[0].set_ylim(min(-0.25, values.min() - 0.1), max(1.25, values.max() + 0.1))
@@ -192,7 +193,8 @@ def faithfulness_curve(table: pd.DataFrame) -> Figure:
         caption="f = (m(kept) - m(nothing)) / (m(all) - m(nothing)), m the log-probability of the "
         "emotion's words. Of heads and of neurons the same share is kept; the rest is put to what "
         "it is in the neutral twin, at the text's last token or at all. Bands: 95 % intervals over "
-        "scenarios; of random orders, the range of 95 % of them.",
+        "scenarios; of random orders, the range of 95 % of them. n counts pairs, of a panel of all "
+        "emotions those of all; where there is no band, n is too small to say how sure a value is.",
         rows=select(rows, control=""),
         unit="pairs",
     )
@@ -225,7 +227,9 @@ def _curve_panels(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _mark_circuit(panel: Axes, table: pd.DataFrame, own: pd.DataFrame) -> None:
-    """A star at the circuit's own size, where the emotion has one of its own."""
+    """A star at the circuit's own size, where the emotion has one of its own, with its interval;
+    an empty one where the pairs are too few for that.
+    """
     asked = {"metric": "circuit_faithfulness", "control": "", "outcome": "words"}
     mine = table[
         (column(table, "emotion") == word(own, "emotion"))
@@ -234,16 +238,21 @@ def _mark_circuit(panel: Axes, table: pd.DataFrame, own: pd.DataFrame) -> None:
     found = select(mine, **asked) if holds(mine, **asked) else mine.iloc[:0]
     if found.empty or np.isnan(numeral(found, "share")):
         return
+    share, (low, high) = numeral(found, "share"), (numeral(found, c) for c in ("ci_low", "ci_high"))
+    sure = bool(np.isfinite(low))
     panel.plot(
-        [numeral(found, "share")],
+        [share],
         [numeral(found, "value")],
         linestyle="",
         marker="*",
         markersize=10,
         color="black",
-        label="the circuit",
+        markerfacecolor="black" if sure else "white",
+        label="the circuit" if sure else "the circuit (no interval)",
         zorder=5,
     )
+    if sure:
+        panel.vlines(share, low, high, color="black", linewidth=1.0, zorder=5)
 
 
 @styled
