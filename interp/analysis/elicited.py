@@ -159,7 +159,7 @@ class HeldOut:
             found[fold.test] = _projected(self.x[fold.test], means)
         return found
 
-    def shuffled(self, draws: int, *, seed: int) -> Float[np.ndarray, "draw emotion"]:
+    def shuffled(self, draws: int, *, seed: int) -> Float[np.ndarray, "draw _"]:
         """The AUROC of each emotion, and last their mean, where labels changed places within
         questions, in every draw.
         """
@@ -256,7 +256,7 @@ def aurocs_of(
     scores: Float[np.ndarray, "reply emotion"],
     kind: Int[np.ndarray, " reply"],
     fold: Int[np.ndarray, " reply"],
-) -> Float[np.ndarray, " emotion"]:
+) -> Float[np.ndarray, " _"]:
     """The AUROC of each emotion inside folds, and last their mean."""
     own = [
         weighted_auroc(column, (kind == at)[None] * 1.0, (kind != at)[None] * 1.0, strata=fold)[0]

@@ -109,5 +109,5 @@ def _shares(told: Predictions) -> dict[str, Share]:
     return {**found, ALL: auroc_share(told)}
 
 
-def _aurocs(told: Predictions) -> Float[np.ndarray, " emotion"]:
+def _aurocs(told: Predictions) -> Float[np.ndarray, " _"]:
     return aurocs_of(told.probability, codes(told.y), told.fold)
