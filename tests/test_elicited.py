@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from interp.analysis.baselines import predict_text
-from interp.analysis.elicited import HeldOut, Replies, elicited_directions, question_blocks
-from interp.analysis.elicited_rows import elicited_rows, words_rows
+from interp.analysis.elicited import HeldOut, KeptReplies, elicited_directions, question_blocks
+from interp.analysis.elicited_rows import elicited_rows, reply_words_rows
 from interp.analysis.folds import grouped_folds
 from interp.directions import Direction
 from interp.errors import StatisticsError, UsageError
@@ -43,7 +43,7 @@ def made(*, own: float, named: float = 0.0, kept: float = 1.0, n: int = 24, d: i
                 questions.append(question)
                 word = WORDS[emotion] if random.random() < named else "here"
                 texts.append(f"we are {word} {random.choice(['now', 'then', 'again'])}")
-    return Replies(np.array(rows), emotions, questions), texts, of_question
+    return KeptReplies(np.array(rows), emotions, questions), texts, of_question
 
 
 def found_in(replies, texts, of_question, draws=99):
@@ -52,10 +52,12 @@ def found_in(replies, texts, of_question, draws=99):
     words = {"bag_of_words": predict_text(texts, replies.emotions, replies.questions, **read)}
     directions = elicited_directions(replies, site=SITE, norm=9.0, origin={})
     n = len(of_question)
-    neutral = Replies(of_question, [NEUTRAL] * n, list(range(n)))
+    neutral = KeptReplies(of_question, [NEUTRAL] * n, list(range(n)))
     told = {"site": "resid_post", "layer": 1, "told": "yes"}
     rows = elicited_rows(replies, neutral, directions, folds, words, draws=draws)
-    return table([*words_rows(words), *({**told, **row} for row in rows)], n_layers=3), directions
+    return table(
+        [*reply_words_rows(words), *({**told, **row} for row in rows)], n_layers=3
+    ), directions
 
 
 def value(found, metric, emotion="all", control=""):
@@ -136,7 +138,7 @@ def test_held_out_projections_are_those_of_the_other_questions():
     told = HeldOut(replies, folds).predictions()
     kind = np.array(replies.emotions)
     for fold in folds:
-        rest = Replies(
+        rest = KeptReplies(
             replies.x[fold.train],
             [replies.emotions[at] for at in fold.train],
             [replies.questions[at] for at in fold.train],
@@ -163,7 +165,7 @@ def test_blocks_hold_every_emotion_and_part_no_question():
         assert all(held[block == one].any(axis=0).all() for one in range(block.max() + 1))
     with pytest.raises(StatisticsError, match="has no reply"):
         question_blocks(np.array([[True, False]]))
-    alone = Replies(np.ones((2, 3)), ["joy", "fear"], [0, 0])
+    alone = KeptReplies(np.ones((2, 3)), ["joy", "fear"], [0, 0])
     with pytest.raises(StatisticsError, match="1 blocks of questions"):
         elicited_directions(alone, site=SITE, norm=1.0, origin={})
 

@@ -35,10 +35,10 @@ from interp.stats import Labels, codes, numbered
 ELICITED = "elicited"
 """What the directions, and the rows of their tables, call their method."""
 
-Means = Float[np.ndarray, "emotion d_model"]
+_Means = Float[np.ndarray, "emotion d_model"]
 
 
-class Replies(NamedTuple):
+class KeptReplies(NamedTuple):
     """Kept replies: what a site holds (`x`), the emotion that each was asked for, its question."""
 
     x: Float[np.ndarray, "reply d_model"]
@@ -89,7 +89,7 @@ def _joined(
 
 
 def elicited_directions(
-    replies: Replies, *, site: Site, norm: float, origin: Mapping[str, Any]
+    replies: KeptReplies, *, site: Site, norm: float, origin: Mapping[str, Any]
 ) -> dict[str, Direction]:
     """The direction of each emotion, its natural length cross-fitted over blocks of questions;
     `norm` is that of the replies' tokens, `origin` where they come from.
@@ -117,14 +117,14 @@ def elicited_directions(
 
 
 class HeldOut:
-    """Replies and the folds of their questions, in each of which directions are fitted on the other
-    questions; as often as wanted, with labels that changed places.
+    """Kept replies and the folds of their questions, in each of which directions are fitted on the
+    other questions; as often as wanted, with labels that changed places.
 
     Labels that change places within a question change no block. Rows are turned into as many axes
     as there are replies: lengths and projections stay what they are.
     """
 
-    def __init__(self, replies: Replies, folds: Folds) -> None:
+    def __init__(self, replies: KeptReplies, folds: Folds) -> None:
         self.names = tuple(sorted(set(replies.emotions)))
         self.kind, self.question = codes(replies.emotions), numbered(replies.questions)
         self.folds, self.replies = folds, replies
@@ -172,7 +172,7 @@ class HeldOut:
             found.append(aurocs_of(self.scores(kind), kind, number))
         return np.array(found)
 
-    def against(self, neutral: Replies, told: Predictions) -> dict[str, tuple[Share, Labels]]:
+    def against(self, neutral: KeptReplies, told: Predictions) -> dict[str, tuple[Share, Labels]]:
         """The AUROC of each emotion's replies against neutral ones, on the same held-out
         directions, and the questions that it is over.
         """
@@ -217,7 +217,7 @@ class HeldOut:
         kind: Int[np.ndarray, " reply"],
         train: Int[np.ndarray, " _"],
         weights: Float[np.ndarray, "row emotion"],
-    ) -> Means:
+    ) -> _Means:
         return ((kind[train][:, None] == np.arange(len(self.names))) * weights).T @ x[train]
 
 
@@ -230,7 +230,7 @@ def _projected(
 
 
 def _block_means(
-    replies: Replies, names: Sequence[str]
+    replies: KeptReplies, names: Sequence[str]
 ) -> Float[np.ndarray, "block emotion d_model"]:
     question, kind = numbered(replies.questions), codes(replies.emotions)
     held = np.zeros((int(question.max(initial=-1)) + 1, len(names)), dtype=bool)

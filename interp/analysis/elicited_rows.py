@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.analysis.directions import separation_share
-from interp.analysis.elicited import ELICITED, HeldOut, Replies, aurocs_of
+from interp.analysis.elicited import ELICITED, HeldOut, KeptReplies, aurocs_of
 from interp.analysis.folds import Folds
 from interp.analysis.predictions import Predictions, auroc_share
 from interp.chance import permutation_p
@@ -17,7 +17,7 @@ from interp.results import TableRow, TableRows
 from interp.shares import Share, share_difference
 from interp.stats import codes
 
-ALL = "all"
+ALL_EMOTIONS = "all"
 """What `emotion` says of all emotions together."""
 
 SHUFFLED = "shuffled"
@@ -27,8 +27,8 @@ P_OF_REPLIES = "emotions of the replies to each question changed places"
 
 
 def elicited_rows(
-    replies: Replies,
-    neutral: Replies,
+    replies: KeptReplies,
+    neutral: KeptReplies,
     directions: Mapping[str, Direction],
     folds: Folds,
     words: Mapping[str, Predictions],
@@ -51,7 +51,7 @@ def elicited_rows(
     told = folded.predictions()
     null = folded.shuffled(draws, seed=seed)
     least = max(1 / (1 + draws), folded.one_of_all)
-    best = best_words(words)
+    best = telling_baseline(words)
     rows: TableRows = []
     for at, (emotion, share) in enumerate(_shares(told).items()):
         observed = share.estimate(told.groups)
@@ -73,7 +73,7 @@ def elicited_rows(
     return [{"method": ELICITED, "control": "", "target": "", **row} for row in rows]
 
 
-def words_rows(words: Mapping[str, Predictions]) -> TableRows:
+def reply_words_rows(words: Mapping[str, Predictions]) -> TableRows:
     """`auroc` of each text baseline on the same replies and folds, by emotion and of all."""
     return [
         {
@@ -89,7 +89,7 @@ def words_rows(words: Mapping[str, Predictions]) -> TableRows:
     ]
 
 
-def best_words(words: Mapping[str, Predictions]) -> str:
+def telling_baseline(words: Mapping[str, Predictions]) -> str:
     """The text baseline with the highest AUROC."""
     return max(words, key=lambda name: float(_aurocs(words[name])[-1]))
 
@@ -106,7 +106,7 @@ def _shares(told: Predictions) -> dict[str, Share]:
         )
         for at, emotion in enumerate(told.classes)
     }
-    return {**found, ALL: auroc_share(told)}
+    return {**found, ALL_EMOTIONS: auroc_share(told)}
 
 
 def _aurocs(told: Predictions) -> Float[np.ndarray, " _"]:

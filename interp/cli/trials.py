@@ -93,8 +93,9 @@ def eliciting(asked: SentenceOptions, how: ElicitOptions, as_json: bool) -> None
       interp elicit --model smollm2 --emotions joy,fear,anger,sadness --out runs/elicited
     """
     refuse_at_once(how.out, asked.model, asked.stimuli)
+    from interp.analysis.elicited import ELICITED
     from interp.reporting.elicited import emotions_told, told_of_elicited
-    from interp.study.elicited_trial import ELICITED, ELICITED_REPLIES, run_elicit
+    from interp.study.elicited_trial import ELICITED_REPLIES, run_elicit
 
     tables = run_elicit(asked, how)
     said = told_of_elicited(tables[ELICITED])

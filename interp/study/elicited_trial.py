@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 
 import stimuli
 from interp.analysis.baselines import predict_texts
-from interp.analysis.elicited import Replies, elicited_directions
-from interp.analysis.elicited_rows import elicited_rows, words_rows
+from interp.analysis.elicited import ELICITED, KeptReplies, elicited_directions
+from interp.analysis.elicited_rows import elicited_rows, reply_words_rows
 from interp.analysis.emotion_directions import origin_of, usual_layer
 from interp.analysis.folds import grouped_folds
 from interp.analysis.predictions import Predictions
@@ -47,8 +47,8 @@ from interp.study.steering_trial import INSTRUCTION, prompts_of
 from interp.study.trials import Tried, try_out
 from stimuli.battery import NEUTRAL
 
-ELICITED, ELICITED_REPLIES = "elicited", "elicited_replies"
-"""The table of numbers, and that of the replies."""
+ELICITED_REPLIES = "elicited_replies"
+"""The table of the replies; that of numbers is called as the method."""
 
 MOST_FOLDS = 5
 """Folds of questions, or fewer where an emotion has fewer replies."""
@@ -119,6 +119,7 @@ def elicit_directions(
         model, [*own, *neutral], [Site(STREAM, at) for at in layers], position=how.position
     )
     labels, groups = [one.emotion for one in own], [one.question for one in own]
+    plain_at = [one.question for one in neutral]
     fewest = min(labels.count(one) for one in used)
     folds = grouped_folds(labels, groups, n_splits=min(MOST_FOLDS, fewest), seed=asked.seed)
     origin = _origin(model, questions, replies, plan, how, judge[0])
@@ -128,10 +129,12 @@ def elicit_directions(
         words: dict[str, Predictions] = predict_texts(
             [one.text for one in own], labels, groups, folds=folds, lexicons=lexicons()
         )
-        rows = words_rows(words)
+        rows = reply_words_rows(words)
         for site, (x, norm) in states.items():
-            here = Replies(x[: len(own)], labels, groups)
-            plain = Replies(x[len(own) :], [NEUTRAL] * len(neutral), [r.question for r in neutral])
+            here = KeptReplies(x[: len(own)], labels, groups)
+            plain = KeptReplies(
+                x[len(own) :], [NEUTRAL] * len(neutral), [r.question for r in neutral]
+            )
             found = elicited_directions(here, site=site, norm=norm, origin=origin)
             directions[site.layer] = found
             told = {"position": how.position, "told": "yes" if site.layer == telling else ""}
