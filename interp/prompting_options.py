@@ -16,10 +16,18 @@ from interp.common_options import (
     READ_LAYER,
     SEED,
     counts_of,
+    layers_of,
     split,
 )
 from interp.options import about, check
 from interp.settings import ModelOptions
+
+ONE_JUDGE = about(
+    "Who hears the replies, as in `interp run`, one of them; unsaid, a testbed's oracle, else the "
+    "unsteered model's forced choice.",
+    choices="interp.evaluation.judges:JUDGES",
+    several=True,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,16 +175,60 @@ class DynamicsOptions:
             choices=("label", "judge"),
         ),
     )
-    judge: str | None = field(
+    judge: str | None = field(default=None, metadata=ONE_JUDGE)
+    read_layer: int | None = field(default=None, metadata=READ_LAYER)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElicitOptions:
+    """Which replies are elicited, and which of them make directions; see
+    `interp.evaluation.elicited` and `interp.analysis.elicited`.
+    """
+
+    GROUP: ClassVar[str] = "Study"
+
+    out: Path = field(
+        metadata=about("The folder for directions, tables, figure and record; a new one.")
+    )
+    emotions: tuple[str, ...] = field(default=(), metadata=CHOSEN_EMOTIONS)
+    prompts: Path | None = field(default=None, metadata=PROMPT_FILE)
+    n_prompts: int = field(default=32, metadata=about("Prompts, at most.", least=2))
+    judge: str | None = field(default=None, metadata=ONE_JUDGE)
+    instruction: str | None = field(
         default=None,
         metadata=about(
-            "Who hears the replies, as in `interp run`, one of them; unsaid, a testbed's oracle, "
-            "else the unsteered model's forced choice.",
-            choices="interp.evaluation.judges:JUDGES",
-            several=True,
+            "How a reply is asked for, with {emotion} and {text}. Unsaid, the first of the "
+            "package's wordings that name the emotion; for plain texts that of evaluate-steering."
         ),
     )
-    read_layer: int | None = field(default=None, metadata=READ_LAYER)
+    neutral_instruction: str | None = field(
+        default=None,
+        metadata=about("The same without an emotion, with {text}. Unsaid, its counterpart."),
+    )
+    least: int = field(
+        default=4,
+        metadata=about(
+            "Replies, each to another question, that an emotion must have kept; one with fewer is "
+            "left out.",
+            least=2,
+        ),
+    )
+    layers: tuple[int, ...] = field(
+        default=(), metadata=about("Layers that are read; unsaid, all.", parse=layers_of)
+    )
+    position: str = field(
+        default="reply_mean",
+        metadata=about(
+            "Where a reply is read: the mean over its own tokens, or the last of them.",
+            choices=("reply_mean", "reply_last"),
+        ),
+    )
+    draws: int = field(
+        default=199, metadata=about("Shuffles of the labels within questions, for p.", least=19)
+    )
 
     def __post_init__(self) -> None:
         check(self)

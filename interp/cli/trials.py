@@ -1,5 +1,6 @@
 """The commands that measure what a direction does: `evaluate-steering` says how steering works,
-`score-sheet` reads what people say of its texts, `introspect` asks the model about what is added.
+`score-sheet` reads what people say of its texts, `introspect` asks the model about what is added;
+and `elicit`, which makes directions of what the model replies when it is asked for emotions.
 """
 
 from pathlib import Path
@@ -11,7 +12,9 @@ from interp.cli.loading import refuse_at_once
 from interp.cli.options import GroupedCommand, as_json, gathered
 from interp.cli.printing import show, show_json, show_said
 from interp.options import options_of
+from interp.prompting_options import ElicitOptions
 from interp.sentence_options import IntrospectionOptions, SentenceOptions, TrialOptions
+from interp.settings import ModelOptions
 
 _OF_A_TRIAL = tuple(
     name
@@ -23,6 +26,10 @@ _OF_A_TRIAL = tuple(
 _OF_A_QUESTION = tuple(
     name for name in _OF_A_TRIAL if name not in ("where", "max_new_tokens", "temperature")
 )
+
+_OF_REPLIES = (
+    "model", *options_of(ModelOptions), "stimuli", "max_new_tokens", "temperature", "seed",
+)  # fmt: skip
 
 
 @click.command("evaluate-steering", cls=GroupedCommand)
@@ -74,6 +81,28 @@ def asking(asked: SentenceOptions, how: IntrospectionOptions, as_json: bool) -> 
     show_said(said_of(run_introspection(asked, how)), how.out, as_json=as_json)
 
 
+@click.command("elicit", cls=GroupedCommand)
+@gathered(SentenceOptions, into="asked", only=_OF_REPLIES)
+@gathered(ElicitOptions, into="how")
+@as_json
+def eliciting(asked: SentenceOptions, how: ElicitOptions, as_json: bool) -> None:
+    """Make directions of a chat model's own replies: the same questions under an instruction for
+    each emotion; replies that a judge accepts are kept, and read over their own tokens.
+
+    \b
+      interp elicit --model smollm2 --emotions joy,fear,anger,sadness --out runs/elicited
+    """
+    refuse_at_once(how.out, asked.model, asked.stimuli)
+    from interp.analysis.elicited import ELICITED
+    from interp.reporting.elicited import emotions_told, told_of_elicited
+    from interp.study.elicited_trial import ELICITED_REPLIES, run_elicit
+
+    tables = run_elicit(asked, how)
+    said = told_of_elicited(tables[ELICITED])
+    rows = emotions_told(tables[ELICITED], tables[ELICITED_REPLIES])
+    show_said(said, how.out, as_json=as_json, emotions=rows)
+
+
 @click.command("score-sheet")
 @click.argument("sheets", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -101,4 +130,4 @@ def score_sheet(sheets: tuple[Path, ...], run: Path, as_json: bool) -> None:
     show(kappas, as_json=False)
 
 
-COMMANDS = (trial, score_sheet, asking)
+COMMANDS = (trial, score_sheet, asking, eliciting)

@@ -56,12 +56,8 @@ class SteeringTrial:
         check_scales(self.scales)
         if self.draws < 1:
             raise UsageError(f"{self.draws} random directions: at least 1 is needed.")
-        asked = self.instruction
-        if asked is not None and not ("{emotion}" in asked and "{text}" in asked):
-            raise UsageError(
-                f"the instruction {asked!r} must have {{emotion}} and {{text}} in it, such as "
-                "'Written by someone full of {emotion}: {text}'."
-            )
+        if self.instruction is not None:
+            check_instruction(self.instruction)
 
 
 class ArmWriter:
@@ -120,9 +116,7 @@ class ArmWriter:
 
     def _instructed(self, emotion: str, site: Site) -> Spoken:
         asked = str(self.trial.instruction)
-        given = [
-            asked.replace("{emotion}", emotion).replace("{text}", text) for text in self._half.texts
-        ]
+        given = [instructed(asked, text, emotion) for text in self._half.texts]
         meant = [Spoken("instruction", emotion, 0.0)]
         (spoken,) = self._write(meant, site, given=open_prompts(self._model, given))
         return spoken
@@ -175,6 +169,20 @@ class ArmWriter:
             about = [{**row, **one._asdict()} for row, one in zip(about, fits, strict=True)]
         about *= len(spoken.verdicts)
         self.texts += [{**row, **more} for row, more in zip(rows, about, strict=True)]
+
+
+def check_instruction(asked: str) -> None:
+    """Raise `UsageError` unless an instruction has a place for the emotion and one for the text."""
+    if not ("{emotion}" in asked and "{text}" in asked):
+        raise UsageError(
+            f"the instruction {asked!r} must have {{emotion}} and {{text}} in it, such as "
+            "'Written by someone full of {emotion}: {text}'."
+        )
+
+
+def instructed(asked: str, text: str, emotion: str = "") -> str:
+    """The instruction with the emotion and the text in their places."""
+    return asked.replace("{emotion}", emotion).replace("{text}", text)
 
 
 def site_of(candidate: Candidate) -> Site:

@@ -13,8 +13,8 @@ import stimuli
 from interp.analysis.dynamics import AffectAxes, StateDynamics, affect_axes
 from interp.analysis.turn_rows import OfTurns, Stretches, turn_rows
 from interp.errors import StatisticsError, UsageError
-from interp.evaluation.judges import check_judge, judge_called
-from interp.evaluation.readouts import find_testbed, readout_for
+from interp.evaluation.judges import check_judge
+from interp.evaluation.readouts import find_testbed
 from interp.evaluation.release import Judged
 from interp.evaluation.state_dynamics import Script, converse
 from interp.evaluation.told_states import TOLD_IN_WORDS, TellingOfStates
@@ -26,7 +26,7 @@ from interp.prompting_options import DynamicsOptions
 from interp.reporting.state_dynamics import adverse_stretch, state_trajectories
 from interp.sentence_options import SentenceOptions
 from interp.sites import site_columns
-from interp.study.release_trial import layer_to_read, usual_judge
+from interp.study.release_trial import chosen_judge, layer_to_read
 from interp.study.sources import Wanted
 from interp.study.trials import Tried, try_out
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
@@ -74,7 +74,7 @@ def run_dynamics(asked: SentenceOptions, how: DynamicsOptions) -> pd.DataFrame:
             layer = layer_to_read(source.layer, n_layers=model.dims.n_layers)
         found = wanted.source(model, layer).directions
         directions, readers = ({one: of[one] for one in emotions} for of in (source[0], found))
-        judge = _judge(model, emotions, how.judge)
+        judge = chosen_judge(model, emotions, how.judge)
         affect = affect_of(scripts, axes, judge if how.affect == "judge" else None)
         told = converse(model, scripts, affect, axes, directions, readers, judge, plan)
         at = site_columns(readers[emotions[0]].site)
@@ -149,12 +149,6 @@ def _plan(asked: SentenceOptions, how: DynamicsOptions) -> TellingOfStates:
         unit=asked.unit,
         history=how.history,
     )
-
-
-def _judge(model: LanguageModel, emotions: list[str], name: str | None) -> Judged:
-    if name is None:
-        return usual_judge(model, emotions)
-    return name, judge_called(name, model, readout_for(model, emotions))
 
 
 def _unpleasant(axes: AffectAxes) -> tuple[str, ...]:

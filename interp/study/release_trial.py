@@ -7,7 +7,7 @@ import pandas as pd
 from interp.causal.steps import with_length
 from interp.errors import UsageError
 from interp.evaluation.forced_choice import forced_choice
-from interp.evaluation.judges import judge_for, oracle
+from interp.evaluation.judges import judge_called, judge_for, oracle
 from interp.evaluation.readouts import readout_for
 from interp.evaluation.release import Judged, Release, release
 from interp.files import check_new
@@ -79,3 +79,10 @@ def usual_judge(model: LanguageModel, emotions: list[str]) -> Judged:
     if own is not None:
         return oracle.__name__, own
     return "forced_choice", forced_choice(model, readout_for(model, emotions))
+
+
+def chosen_judge(model: LanguageModel, emotions: list[str], name: str | None) -> Judged:
+    """The judge of this name, which chooses among `emotions`; `usual_judge` where none is named."""
+    if name is None:
+        return usual_judge(model, emotions)
+    return name, judge_called(name, model, readout_for(model, emotions))

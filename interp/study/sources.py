@@ -184,8 +184,9 @@ def from_run(out: Path, *, layer: int | None, n_layers: int) -> DirectionSource:
         known = ", ".join(map(str, layers))
         raise UsageError(f"layer {layer}: the run {out} has directions at the layers {known}.")
     found = {one.labels[0]: one for one in saved if one.site.layer == chosen}
-    method = next(iter(found.values())).method
-    return DirectionSource(found, chosen, f"the run {out} ({method}, from its twins)", why)
+    one = next(iter(found.values()))
+    texts = "replies" if "judge" in one.provenance else "twins"
+    return DirectionSource(found, chosen, f"the run {out} ({one.method}, from its {texts})", why)
 
 
 def fitted(
