@@ -132,9 +132,7 @@ def elicit_directions(
         rows = reply_words_rows(words)
         for site, (x, norm) in states.items():
             here = KeptReplies(x[: len(own)], labels, groups)
-            plain = KeptReplies(
-                x[len(own) :], [NEUTRAL] * len(neutral), [r.question for r in neutral]
-            )
+            plain = KeptReplies(x[len(own) :], [NEUTRAL] * len(neutral), plain_at)
             found = elicited_directions(here, site=site, norm=norm, origin=origin)
             directions[site.layer] = found
             told = {"position": how.position, "told": "yes" if site.layer == telling else ""}
