@@ -92,7 +92,7 @@ def test_curvature_is_taken_as_small_and_doubled_where_that_is_wrong(monkeypatch
 def test_labellings_at_once_are_as_labellings_one_after_another(n_classes, monkeypatch) -> None:
     x, labels = strong_labels(80, n_classes)
     at_once = fit_labellings(x[:60], labels[:, :60], x[60:], n_classes=n_classes, C=0.1)
-    monkeypatch.setattr(many_logistic, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(many_logistic, "NUMBERS_AT_ONCE", 1)
     alone = fit_labellings(x[:60], labels[:, :60], x[60:], n_classes=n_classes, C=0.1)
     assert at_once == pytest.approx(alone, abs=2e-3)  # all end where all are flat enough
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from interp.analysis.directions import separation_share
 from interp.analysis.elicited import ELICITED, HeldOut, KeptReplies, aurocs_of
 from interp.analysis.folds import Folds
+from interp.analysis.persistence_rows import SHUFFLED
 from interp.analysis.predictions import Predictions, auroc_share
 from interp.chance import permutation_p
 from interp.directions import Direction
@@ -19,9 +20,6 @@ from interp.stats import codes
 
 ALL_EMOTIONS = "all"
 """What `emotion` says of all emotions together."""
-
-SHUFFLED = "shuffled"
-"""The control: the emotions of the replies to each question change places."""
 
 P_OF_REPLIES = "emotions of the replies to each question changed places"
 

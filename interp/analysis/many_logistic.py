@@ -22,7 +22,7 @@ FLAT_ENOUGH = 1e-5
 MOST_STEPS = 10_000
 """Standardised rows of a language model take a few hundred."""
 
-MOST_AT_ONCE = 4_000_000
+NUMBERS_AT_ONCE = 4_000_000
 """Numbers (rows times labellings times classes) that are worked on at once, as far as one labelling
 allows: what does not fit the processor's caches is slow.
 """
@@ -71,7 +71,7 @@ def _fit(
     centre = train.mean(axis=0)
     rows, others = (part.astype(np.float64) - centre for part in (train, test))
     told = np.empty((len(wanted), len(others), wanted.shape[2]))
-    at_once = max(1, MOST_AT_ONCE // (len(rows) * wanted.shape[2]))
+    at_once = max(1, NUMBERS_AT_ONCE // (len(rows) * wanted.shape[2]))
     for start in range(0, len(wanted), at_once):
         some = wanted[start : start + at_once]
         # A column per draw and class, draws side by side.

@@ -11,6 +11,7 @@ from interp.reporting.finding import number_of, p_of, told_p
 from interp.reporting.formatting import label, number
 from interp.reporting.measure_curves import DEPTH
 from interp.reporting.select import (
+    SHUFFLED_LABELS,
     best,
     column,
     holds,
@@ -23,7 +24,7 @@ from interp.reporting.select import (
 )
 from interp.reporting.style import chance, curve, explain, facets, key, look, styled
 
-_METHOD, _ALL, _SHUFFLED = "elicited", "all", "shuffled"
+_METHOD, _ALL = "elicited", "all"
 _TELLS = {
     Verdict.FOUND: "On questions that they were not fitted on, the directions tell an emotion's "
     "replies from those of other emotions, better than the words of the replies do",
@@ -50,7 +51,7 @@ def told_of_elicited(table: pd.DataFrame) -> list[str]:
     p, least = p_of(found, "p"), p_of(found, "least_p")
     verdict = decide(number_of(found), nothing=0.5, p=p, least_p=least, above=number_of(above))
     words = _words(table, word(above, "target"), _ALL)
-    shuffled = select(here, metric="auroc", control=_SHUFFLED)
+    shuffled = select(here, metric="auroc", control=SHUFFLED_LABELS)
     chance_told = "no p" if p is None else told_p(found, p)
     return [
         f"{_TELLS[verdict]} (layer {numeral(found, 'layer'):.0f}: AUROC {measured(found)}, "
@@ -107,7 +108,7 @@ def elicited_curves(table: pd.DataFrame) -> Figure:
         curve(panel, own, x="depth", look=look(at)._replace(faint=True), text=emotion)
     mean = select(rows, emotion=_ALL)
     curve(panel, mean, x="depth", look=look(0), text="mean over emotions")
-    shuffled = select(table, metric="auroc", control=_SHUFFLED, emotion=_ALL)
+    shuffled = select(table, metric="auroc", control=SHUFFLED_LABELS, emotion=_ALL)
     curve(panel, with_ranges(shuffled), x="depth", look=look(0), text="shuffled labels", line=":")
     chance(panel, 0.5, "chance 0.5")
     texts = table[(column(table, "method") != _METHOD) & (column(table, "emotion") == _ALL)]
