@@ -200,8 +200,8 @@ class ElicitOptions:
     instruction: str | None = field(
         default=None,
         metadata=about(
-            "How a reply is asked for, with {emotion} and {text}. Unsaid, the first of the "
-            "package's wordings that name the emotion; for plain texts that of evaluate-steering."
+            "How a reply is asked for, with {emotion} and {text}. Unsaid, for a short reaction in "
+            "the tone of the emotion; for plain texts that of evaluate-steering."
         ),
     )
     neutral_instruction: str | None = field(
