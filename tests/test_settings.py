@@ -24,6 +24,7 @@ from interp.models.loading.loader import DTYPES
 from interp.options import build_record, flat, options_of
 from interp.prompting_options import (
     DynamicsOptions,
+    ElicitOptions,
     FramingOptions,
     MalleabilityOptions,
     ReleaseOptions,
@@ -194,6 +195,7 @@ def test_every_option_of_every_command_is_a_field_of_a_record_or_told_here():
                 records = (StudyOptions, SentenceOptions, TrialOptions, IntrospectionOptions)
                 records += (CircuitOptions, PathOptions, Call, ZeroShotOptions, MalleabilityOptions)
                 records += (FramingOptions, ReleaseOptions, DissectionOptions, DynamicsOptions)
+                records += (ElicitOptions,)
                 known = {name for record in records for name in options_of(record)}
                 assert name in {*known, *FILE_OPTIONS}, (command.name, name)
             else:
