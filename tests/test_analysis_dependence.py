@@ -90,13 +90,15 @@ def test_the_variance_is_the_sum_over_comparisons_with_a_common_scenario() -> No
     assert twice.variance == pytest.approx(found)  # a mean of two that are the same
 
 
+@pytest.mark.parametrize(
+    "compared", [0, dependence.COMPARED_ONE_BY_ONE], ids=["sorted", "one by one"]
+)
 @pytest.mark.parametrize(("n_groups", "share"), [(9, 0.5), (9, 0.9), (700, 0.5), (1, 0.5)])
 def test_an_auroc_without_each_scenario_is_that_of_the_other_items(
-    n_groups: int, share: float
+    n_groups: int, share: float, compared: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With ties, folds, two AUROCs, more rows that are positive than blocks (and fewer), and
-    scenarios that are left out several at a time.
-    """
+    """With ties, folds, two AUROCs, and scenarios that are left out several at a time."""
+    monkeypatch.setattr(dependence, "COMPARED_ONE_BY_ONE", compared)
     random = np.random.default_rng(n_groups)
     n = 4 * max(n_groups, 30)
     groups, fold = np.arange(n) % n_groups, np.arange(n) % n_groups % 2

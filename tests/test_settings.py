@@ -281,7 +281,7 @@ def test_the_help_of_run_and_probe_has_groups_choices_defaults_and_an_example():
     whole = (
         ("Model", "--model", "--device", "--dtype", "[default: float32]"),
         ("Texts", "--stimuli", "--emotions", "--strict"),
-        ("Capture", "--sites", "--token-budget", "[default: 1024]", "--shard-mb", "(64; more"),
+        ("Capture", "--sites", "--token-budget", "[default: 1024]", "--shard-mb", "64 texts"),
         ("Study", "--out", "--preset", "--folds", "--probe", "--direction", "--judge", "--seed"),
         ("Command", "--dry-run", "--json", "--help"),
     )

@@ -36,6 +36,7 @@ MOST_RELABELLED = 100_000_000
 """
 
 FEWEST_RELABELLINGS = 199
+"""So that p can reach .005, and as many as a nested AUROC is refitted for."""
 
 _BYTES_PER_LABEL = 32  # what a label costs while it is read: itself, centred, its score, a square
 

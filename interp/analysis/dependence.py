@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Num, Shaped
 from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.utils.extmath import randomized_svd
@@ -39,6 +39,9 @@ LARGEST_SHARE = 2.0
 """The most that a measured share counts for. It varies around what is expected, with few scenarios
 by as much again; held at what is expected at most, it would be too small on average.
 """
+
+COMPARED_ONE_BY_ONE = 1_000_000
+"""Comparisons of an AUROC that are made one by one."""
 
 MOST_AXES = 128
 """Axes of sparse training rows that `influence` sees."""
@@ -223,11 +226,9 @@ def auroc_over(
             met = np.outer(*(np.bincount(block[side], minlength=n) for side in (high, low)))
             value, compared = values[at]
             parts += (won - value * met) / compared / len(scores)
-            for kept, lost in zip(left[at], (won, met), strict=True):
-                kept -= lost.sum(axis=0) + lost.sum(axis=1) - np.diag(lost)
-        both = np.triu(parts + parts.T, 1)
-        of_scenario += both.sum(axis=0) + both.sum(axis=1) + np.diag(parts)
-        of_pairs += float((both**2).sum())
+            left[at] -= np.stack([_part_of_each(won), _part_of_each(met)])
+        of_scenario += _part_of_each(parts)
+        of_pairs += float((np.triu(parts + parts.T, 1) ** 2).sum())
     mean = float(np.mean([value for value, _ in values]))
     if n < 2:
         return OverScenarios(LeftOut(mean, np.full(n, np.nan), n_groups), np.nan)
@@ -237,15 +238,20 @@ def auroc_over(
     return OverScenarios(LeftOut(mean, without, n_groups), variance)
 
 
+def _part_of_each(between: Num[np.ndarray, "block block"]) -> Num[np.ndarray, " block"]:
+    """Of what stands between blocks, as much as each has part in, on either side."""
+    return np.asarray(between.sum(axis=0) + between.sum(axis=1) - np.diag(between))
+
+
 def _won_by_block(
     scores: np.ndarray, high: np.ndarray, low: np.ndarray, block: np.ndarray
 ) -> Float[np.ndarray, "block block"]:
     """How many comparisons the rows `high` of each block (row) win over the rows `low` of each
-    block (column), a tie counting half. Where there are more rows `high` than blocks they are
-    sorted, not compared one by one: rows times blocks, and not their square.
+    block (column), a tie counting half. Many rows are sorted, not compared one by one: rows times
+    blocks, and not their square.
     """
     n = int(block.max()) + 1
-    if len(high) <= n:
+    if len(high) * len(low) <= COMPARED_ONE_BY_ONE:
         mine, theirs = scores[high][:, None], scores[low]
         each = ((mine > theirs).astype(float) + (mine >= theirs)) / 2
         return _into_blocks(block[high], n) @ (each @ _into_blocks(block[low], n).T)

@@ -140,6 +140,9 @@ class _Curve:
 
 
 def _probability(scores: np.ndarray, n_classes: int) -> np.ndarray:
+    """The softmax of each draw's classes. SciPy's takes six times as long here, and half of a fit
+    would be spent on it.
+    """
     if n_classes == 2:
         return 1 / (1 + np.exp(-scores))
     of_draw = scores.reshape(len(scores), -1, n_classes)

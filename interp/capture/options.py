@@ -20,10 +20,10 @@ class Options:
     with an error, or quarantine the pair. `truncate`: cut texts longer than the context on this
     side (left or right; None refuses them). `allow_special`: accept special tokens inside texts.
     `shard_bytes` (as float32; None: as `packing.shard_bytes_for` chooses), `shard_batches`: a shard
-    ends at whichever comes first. `attention`:
-    fast (no pattern is computed) or eager. `executor`: who computes (see `workers.executors`):
-    serial, processes:2, ray:2, or shard:0/4, one of four workers that share a folder. `reuse`:
-    folders of earlier captures, from which the texts that they hold are copied.
+    ends at whichever comes first. `attention`: fast (no pattern is computed) or eager. `executor`:
+    who computes (see `workers.executors`): serial, processes:2, ray:2, or shard:0/4, one of four
+    workers that share a folder. `reuse`: folders of earlier captures, from which the texts that
+    they hold are copied.
 
     Raises `UsageError` for a value that is none of its choices, or below 1.
     """
@@ -59,7 +59,7 @@ class Options:
     shard_bytes: int | None = field(
         default=None,
         metadata=about(
-            "MiB per shard, as float32 (64; more where a text holds more than 1).",
+            "MiB per shard, as float32; unsaid, room for 64 texts, from 64 to 1024 MiB.",
             name="shard_mb",
             unit=MIB,
             least=1,

@@ -39,7 +39,7 @@ from interp.prompting_options import ElicitOptions
 from interp.reporting.elicited import elicited_curves
 from interp.results import TableRows
 from interp.sentence_options import SentenceOptions
-from interp.sites import STREAM, Site, site_columns
+from interp.sites import STREAM, expand, site_columns
 from interp.study.release_trial import chosen_judge
 from interp.study.representation import file_name
 from interp.study.sources import Wanted
@@ -114,22 +114,21 @@ def elicit_directions(
     Raises `StatisticsError` where fewer than two emotions are left, `UsageError` for a layer that
     is not there; and as `elicit` and `elicited_directions`.
     """
-    layers = _layers(model, how.layers)
+    named = f"@{','.join(map(str, how.layers))}" if how.layers else ""
+    sites = expand([f"{STREAM}{named}"], n_layers=model.dims.n_layers)
     plan = _plan(model, asked, how)
     judge = chosen_judge(model, list(emotions), how.judge)
     replies = elicit(model, questions, emotions, judge, plan)
     used = _enough(replies, emotions, least=how.least, judge=judge[0])
     own = [one for one in replies if one.kept and one.emotion in used]
     neutral = [one for one in replies if one.kept and one.emotion == NEUTRAL]
-    states = reply_states(
-        model, [*own, *neutral], [Site(STREAM, at) for at in layers], position=how.position
-    )
+    states = reply_states(model, [*own, *neutral], sites, position=how.position)
     labels, groups = [one.emotion for one in own], [one.question for one in own]
     plain_at = [one.question for one in neutral]
     fewest = min(labels.count(one) for one in used)
     folds = grouped_folds(labels, groups, n_splits=min(MOST_FOLDS, fewest), seed=asked.seed)
     origin = _origin(model, questions, replies, plan, how, judge[0])
-    telling = min(layers, key=lambda at: abs(at - usual_layer(model.dims.n_layers)))
+    telling = min(sites, key=lambda one: abs(one.layer - usual_layer(model.dims.n_layers)))
     directions: dict[int, Mapping[str, Direction]] = {}
     with threadpool_limits(1):  # the fits are small: a second thread waits more than it works
         words: dict[str, Predictions] = predict_texts(
@@ -141,7 +140,7 @@ def elicit_directions(
             plain = KeptReplies(x[len(own) :], [NEUTRAL] * len(neutral), plain_at)
             found = elicited_directions(here, site=site, norm=norm, origin=origin)
             directions[site.layer] = found
-            told = {"position": how.position, "told": "yes" if site.layer == telling else ""}
+            told = {"position": how.position, "told": "yes" if site == telling else ""}
             rows += [
                 {**site_columns(site), **told, **row}
                 for row in elicited_rows(
@@ -214,15 +213,6 @@ def _origin(
         "temperature": plan.decoding.temperature,
         "seed": plan.decoding.seed,
     }
-
-
-def _layers(model: LanguageModel, asked: Sequence[int]) -> list[int]:
-    n_layers = model.dims.n_layers
-    if lost := [at for at in asked if not 0 <= at < n_layers]:
-        raise UsageError(
-            f"layer {lost[0]} is out of range: {model.name} has layers 0..{n_layers - 1}."
-        )
-    return sorted(set(asked)) or list(range(n_layers))
 
 
 def _save(directions: Mapping[int, Mapping[str, Direction]], folder: Path) -> None:

@@ -79,7 +79,7 @@ def overhead(n_arrays: int) -> int:
 
 def encode_shard(shard: Shard, statistics: Statistics, *, plan: str, storage: str) -> bytes:
     """The shard as HDF5 bytes, arrays as `storage` ("float32", or "float16" where its range holds
-    all values).
+    all values), with the statistics of each array.
     """
     together = _META_BYTES * (len(shard.arrays) + len(shard.chosen) + 5)
     with h5py.File.in_memory(block_size=_CHUNK_BYTES, meta_block_size=together) as file:

@@ -112,7 +112,9 @@ def check_shard(folder: RunFolder, record: ShardRecord, widths: dict[str, Shape]
         for name in folder.arrays:
             data = file[name][...]
             if len(data) != (wanted := tokens if is_ragged(name) else texts):
-                raise ArtefactError(f"{record.file}: {name} has {len(data)} rows for {wanted}.")
+                raise ArtefactError(
+                    f"{record.file}: {name} has {len(data)} rows, and its texts ask for {wanted}."
+                )
             check_width(record, name, data.shape[1:], widths.setdefault(name, data.shape[1:]))
             bad = len(data) - int(np.isfinite(data.reshape(len(data), -1)).all(axis=1).sum())
             if (bad and not lost) or (bad != lost and len(data) == len(record.items)):
