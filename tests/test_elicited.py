@@ -243,11 +243,15 @@ def test_what_the_judge_does_not_hear_is_not_kept_and_a_seed_gives_the_same_agai
 
 def test_what_cannot_be_elicited_is_refused(chat_folder, tiny_folder, tmp_path):
     out, prompts = tmp_path / "out", tmp_path / "prompts.txt"
-    prompts.write_text("\n".join(QUESTIONS), encoding="utf-8")
+    prompts.write_text("\n".join([*QUESTIONS, "the rain fell"]), encoding="utf-8")
     (tmp_path / "words.json").write_text('{"joy": ["zzz"], "fear": ["qqq"]}', encoding="utf-8")
     given = ("--prompts", prompts, "--max-new-tokens", 3, "--out", out)
     code, told = outcome("elicit", "--model", chat_folder, *given, "--emotions", "joyy,fear")
     assert (code, "Did you mean 'joy'?" in told) == (2, True)
+    code, told = outcome("elicit", "--model", chat_folder, *given, "--emotions", "joy")
+    assert (code, "there is joy alone: name two or more" in told) == (2, True)
+    code, told = outcome("elicit", "--model", chat_folder, *given, "--least", 9)
+    assert (code, "an emotion needs 9 replies" in told) == (2, True)
     code, told = outcome("elicit", "--model", tiny_folder("llama"), *given)
     assert (code, "it is a base model's" in told) == (2, True)
     code, told = outcome("elicit", "--model", "storyworld", *given)

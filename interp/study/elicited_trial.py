@@ -73,7 +73,7 @@ def run_elicit(asked: SentenceOptions, how: ElicitOptions) -> dict[str, pd.DataF
     replies that a judge accepts; fill the folder `how.out`; its tables, by name.
 
     Raises `ArtefactError` where the folder holds something; `UsageError` for an emotion, layer,
-    judge or file that is not there, a testbed without an instruction in its language, and a model
+    judge or file that is not there, for one emotion or too few questions, a testbed without an instruction in its language, and a model
     without a chat template, unless plain texts are asked for; and as `elicit_directions`.
     """
     check_new(how.out)
@@ -90,6 +90,7 @@ def run_elicit(asked: SentenceOptions, how: ElicitOptions) -> dict[str, pd.DataF
     wanted.check(emotions)
     given = prompts_of(asked.model, wanted.battery, how.prompts, n=how.n_prompts)
     questions = list(dict.fromkeys(map(prompt_text, given)))
+    _check_asked(emotions, questions, least=how.least)
 
     def measure(model: LanguageModel) -> Tried:
         found = elicit_directions(model, questions, emotions, asked, how)
@@ -148,6 +149,20 @@ def elicit_directions(
                 )
             ]
     return Elicited(directions, rows, reply_rows(replies, questions, used, judge=judge[0]))
+
+
+def _check_asked(emotions: Sequence[str], questions: Sequence[str], *, least: int) -> None:
+    """Raise `UsageError` where no reply that a judge could accept would be enough."""
+    if len(set(emotions)) < 2:
+        raise UsageError(
+            f"elicited directions are centred over the emotions, and there is {emotions[0]} alone: "
+            "name two or more (--emotions)."
+        )
+    if len(questions) < least:
+        raise UsageError(
+            f"an emotion needs {least} replies, each to another question, and {len(questions)} "
+            "questions are asked: give more (--prompts, --n-prompts), or lower --least."
+        )
 
 
 def _plan(model: LanguageModel, asked: SentenceOptions, how: ElicitOptions) -> Elicitation:
