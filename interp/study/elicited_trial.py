@@ -73,8 +73,9 @@ def run_elicit(asked: SentenceOptions, how: ElicitOptions) -> dict[str, pd.DataF
     replies that a judge accepts; fill the folder `how.out`; its tables, by name.
 
     Raises `ArtefactError` where the folder holds something; `UsageError` for an emotion, layer,
-    judge or file that is not there, for one emotion or too few questions, a testbed without an instruction in its language, and a model
-    without a chat template, unless plain texts are asked for; and as `elicit_directions`.
+    judge or file that is not there, for one emotion or too few questions, a testbed without an
+    instruction in its language, and a model without a chat template, unless plain texts are asked
+    for; and as `elicit_directions`.
     """
     check_new(how.out)
     testbed = find_testbed(asked.model) is not None
