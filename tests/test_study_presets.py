@@ -1,6 +1,8 @@
 """Presets: what each leaves out is what it says, and a small model loses nothing to `standard`."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,9 +15,12 @@ from interp.cli import cli
 from interp.errors import UsageError
 from interp.models import load
 from interp.reporting.report import write_report
-from interp.study import Settings
+from interp.sites import Site
+from interp.study import Settings, causes
+from interp.study.folder import Study
 from interp.study.presets import PRESETS, THINNED, left_out, limited, spaced
 from interp.study.settings import DEFAULT_SITES
+from stimuli.battery import Pairs
 from support.commands import outcome
 
 
@@ -64,13 +69,45 @@ def test_full_leaves_nothing_out_and_the_others_say_what(plutchik):
     told = " ".join(left_out(PRESETS["quick"], plutchik, 30))
     for phrase in (
         "of 960 texts",
-        "24 of 30 layers",
+        "24 of 30 layers of resid_pre",
+        "24 of 30 layers in patching",
+        "more than 2 of the layers that tell twins apart",
         "alone is never below 1/7",
         "4 of 8 pairs per emotion",
         "the stage circuit (`interp circuit` runs it)",
     ):
         assert phrase in told
-    assert "layers" not in " ".join(left_out(PRESETS["standard"], plutchik, 8))
+    assert "layers" not in " ".join(left_out(PRESETS["standard"], plutchik, 4))
+    told = " ".join(left_out(PRESETS["standard"], plutchik, 8))
+    assert "2 of 8 layers in patching" in told
+    assert "layers of" not in told
+
+
+def test_the_layers_that_are_patched_are_those_of_the_preset():
+    assert PRESETS["standard"].sites_patched(30)[0] == "attn_out@0,6,12,17,23,29"
+    assert PRESETS["full"].sites_patched(3) == tuple(
+        f"{name}@0,1,2" for name in ("attn_out", "mlp_out", "resid_post")
+    )
+    few = replace(PRESETS["quick"], patched_layers=2)
+    assert few.sites_patched(30) == ("resid_post@0,29",)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(2, [0, 0, 5, 5]), (None, sorted([*range(6)] * 2))])
+def test_steering_tries_so_many_of_the_layers_that_tell_twins_apart(monkeypatch, most, expected):
+    """Each at the last token alone and at all from there."""
+    sites = tuple(Site("resid_post", layer) for layer in range(6))
+    made = Mock(
+        Study,
+        emotions=("joy", "fear"),
+        readout=SimpleNamespace(emotions=("joy",)),
+        settings=SimpleNamespace(limits=replace(PRESETS["standard"], steered_layers=most)),
+    )
+    monkeypatch.setattr(causes, "saturated_layers", lambda *_: sites)
+    monkeypatch.setattr(causes, "fit_direction", lambda study, pairs, emotion, site: site)
+    places = causes.steering_places(made, Pairs(()))
+    assert [place.directions["joy"].layer for place in places] == expected
+    assert {place.where for place in places} == {("last",), ("last", "generated")}
+    assert [[*place.directions] for place in places] == [["joy"]] * len(expected)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -10,7 +10,6 @@ from interp.models import load
 from interp.results import TableRow, TableRows
 from interp.study.causes import asked_pairs
 from interp.study.folder import Study
-from interp.study.presets import spaced
 from stimuli.battery import Pair
 
 
@@ -20,9 +19,8 @@ def attribution(study: Study) -> TableRows:
     half of the pairs.
     """
     settings, limits = study.settings, study.settings.limits
-    at = ",".join(map(str, spaced(study.model.dims.n_layers, limits.layers)))
     asked = Attribution(
-        sites=(*(f"{name}@{at}" for name in limits.patched), "z", "post"),
+        sites=(*limits.sites_patched(study.model.dims.n_layers), "z", "post"),
         method=settings.attribute_with,
         steps=settings.steps,
         top=limits.tried,

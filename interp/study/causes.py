@@ -51,9 +51,9 @@ def patching(study: Study) -> TableRows:
     scenarios are told under several.
     """
     readout, limits, seed = study.readout.readout, study.settings.limits, study.settings.seed
-    at = ",".join(map(str, spaced(study.model.dims.n_layers, limits.layers)))
     embeddings = ["resid_pre@0"] if limits.embeddings else []
-    asked = study.settings.patches([*embeddings, *(f"{name}@{at}" for name in limits.patched)])
+    sublayers = limits.sites_patched(study.model.dims.n_layers)
+    asked = study.settings.patches([*embeddings, *sublayers])
     twins = tuple(mode for mode in asked.modes if mode != SWAP)
     swaps = tuple(mode for mode in asked.modes if mode == SWAP)
     rows: TableRows = []
@@ -141,7 +141,7 @@ def steering(study: Study) -> TableRows:
         swept = sweep(
             study.model,
             neutral,
-            _places(study, chosen),
+            steering_places(study, chosen),
             judges,
             scales=limits.scales,
             decoding=Decoding(max_new_tokens=NEW_TOKENS, seed=study.settings.seed),
@@ -166,14 +166,17 @@ def _agreement(study: Study, texts: TableRows, prompts: Sequence[Stimulus]) -> T
     ]
 
 
-def _places(study: Study, pairs: Pairs) -> list[Place]:
-    """Where steering is tried: the layers that tell twins apart best, at the last token alone or at
-    all from there, towards the emotions that a judge has words for.
+def steering_places(study: Study, pairs: Pairs) -> list[Place]:
+    """Where steering is tried: of the layers that tell twins apart best as many as the preset
+    allows, at the last token alone or at all from there, towards the emotions that a judge has
+    words for.
     """
+    found = saturated_layers(study, pairs)
+    tried = spaced(len(found), study.settings.limits.steered_layers)
     asked = [emotion for emotion in study.emotions if emotion in study.readout.emotions]
     return [
         Place({emotion: fit_direction(study, pairs, emotion, site) for emotion in asked}, where)
-        for site in saturated_layers(study, pairs)
+        for site in [found[place] for place in tried]
         for where in (("last",), ("last", "generated"))
     ]
 

@@ -23,9 +23,10 @@ class Preset:
 
     `without`: stages that a whole study leaves out; asked for by name they run. `twins_only`: texts
     without a twin are not captured. `scenarios`: scenarios per emotion. `layers`: layers, evenly
-    spaced, at which the sites of `THINNED` are captured and probed, and at which patching is tried,
-    at the sites `patched`; `embeddings`: at what the first block reads, too. `pairs`: pairs per
-    emotion in a causal stage. `ks` and `draws`: how many components are ablated together, and how
+    spaced, at which the sites of `THINNED` are captured and probed; `patched_layers`: those at
+    which patching and attribution try the sites `patched`; `embeddings`: patching tries what the
+    first block reads, too; `steered_layers`: those at which steering tries directions, among the
+    layers that tell twins apart best. `pairs`: pairs per emotion in a causal stage. `ks` and `draws`: how many components are ablated together, and how
     many random choices stand beside them. `tried`: how many of the heads (and of the neurons) that
     attribution ranks first are patched exactly, and as many others. `shares`: shares of all heads
     and neurons that a circuit keeps, in `kept_pairs` pairs per emotion. `prompts` and `scales`:
@@ -37,8 +38,10 @@ class Preset:
     twins_only: bool
     scenarios: int | None
     layers: int | None
+    patched_layers: int | None
     patched: tuple[str, ...]
     embeddings: bool
+    steered_layers: int | None
     pairs: int
     ks: tuple[int, ...]
     draws: int
@@ -49,6 +52,11 @@ class Preset:
     scales: tuple[float, ...]
     followed: int
     offsets: int
+
+    def sites_patched(self, n_layers: int) -> tuple[str, ...]:
+        """The sites `patched` with their layers, as `interp.sites.expand` reads them."""
+        at = ",".join(map(str, spaced(n_layers, self.patched_layers)))
+        return tuple(f"{name}@{at}" for name in self.patched)
 
     @property
     def kinds_patched(self) -> int:
@@ -62,8 +70,10 @@ PRESETS: Mapping[str, Preset] = {
         twins_only=True,
         scenarios=12,
         layers=6,
+        patched_layers=6,
         patched=("resid_post",),
         embeddings=False,
+        steered_layers=2,
         pairs=4,
         ks=(4,),
         draws=6,
@@ -79,8 +89,10 @@ PRESETS: Mapping[str, Preset] = {
         twins_only=False,
         scenarios=None,
         layers=8,
+        patched_layers=6,
         patched=("attn_out", "mlp_out", "resid_post"),
         embeddings=False,
+        steered_layers=4,
         pairs=8,
         ks=(1, 8),
         draws=12,
@@ -96,8 +108,10 @@ PRESETS: Mapping[str, Preset] = {
         twins_only=False,
         scenarios=None,
         layers=None,
+        patched_layers=None,
         patched=("attn_out", "mlp_out", "resid_post"),
         embeddings=True,
+        steered_layers=None,
         pairs=8,
         ks=(1, 2, 4, 8),
         draws=100,
@@ -154,13 +168,19 @@ def left_out(preset: Preset, battery: Battery, n_layers: int) -> list[str]:
     each.
     """
     phrases = [f"the stage {name} (`interp {name}` runs it)" for name in preset.without]
-    kept, layers = limited(battery, preset), spaced(n_layers, preset.layers)
+    kept = limited(battery, preset)
     if len(kept) < len(battery):
         phrases.append(f"{len(battery) - len(kept)} of {len(battery)} texts")
-    if len(layers) < n_layers:
+    for most, where in (
+        (preset.layers, f"of {', '.join(THINNED)}"),
+        (preset.patched_layers, "in patching and attribution"),
+    ):
+        lost = n_layers - len(spaced(n_layers, most))
+        if lost:
+            phrases.append(f"{lost} of {n_layers} layers {where}")
+    if preset.steered_layers is not None and preset.steered_layers < n_layers:
         phrases.append(
-            f"{n_layers - len(layers)} of {n_layers} layers of {', '.join(THINNED)}, and in "
-            "patching"
+            f"steering at more than {preset.steered_layers} of the layers that tell twins apart"
         )
     full = PRESETS["full"]
     if preset.draws < full.draws:
