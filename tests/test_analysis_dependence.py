@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from interp.analysis import dependence, probes
 from interp.analysis.controls import ridge_hat
@@ -40,6 +41,26 @@ def test_influence_sums_to_the_margins_of_a_ridge_probe(d: int) -> None:
     tested = np.unique(groups[fold.test])
     assert not found[:, tested].any()
     assert not np.delete(found, tested, axis=0).any()
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_influence_of_several_classes_is_that_of_their_centred_codes(is_sparse: bool) -> None:
+    random = np.random.default_rng(0)
+    y, groups = random.choice(list("abcd"), 120), random.integers(0, 50, 120)
+    x = random.normal(size=(120, 30)) * (random.random((120, 30)) < 0.2)
+    z = sparse.csr_array(x) if is_sparse else x
+    rows, part = random.permutation(120), random.integers(0, 2, 120)
+    train, test = rows[:90], rows[90:]
+    found = dependence.influences(z, y, groups, train, test, part=part)
+    member = (y[:, None] == np.unique(y)).astype(float)
+    coded = member - member[train].mean(axis=0)
+    inverse = np.linalg.inv(x[train].T @ x[train] + dependence.RIDGE * 90 * np.eye(30))
+    adds = (x @ inverse @ x.T) * (coded @ coded.T)
+    sums = np.eye(50)[groups]
+    for number in (0, 1):
+        here = test[part[test] == number]
+        expected = sums[here].T @ adds[np.ix_(here, train)] @ sums[train]
+        assert found[number] == pytest.approx(expected, abs=1e-12)
 
 
 def test_what_is_learned_of_nothing_is_shared_and_what_is_learned_of_much_is_not() -> None:

@@ -3,7 +3,9 @@ defines nothing, and says which figure it redoes and what would change its concl
 """
 
 import ast
+import base64
 import html
+import io
 import json
 import re
 import runpy
@@ -13,8 +15,10 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import numpy as np
 import pytest
 from jupyter_client.manager import KernelManager
+from PIL import Image
 
 from support.chromium import Chromium, needs_chromium
 
@@ -296,6 +300,32 @@ def test_a_page_tells_of_what_failed_and_escapes_what_was_printed(tmp_path):
     assert "redone on a&lt;b" in page
     assert "battery plain" in page
     assert "Failed" not in page
+
+
+def test_a_page_goes_where_it_is_asked_with_pictures_of_few_colours(tmp_path):
+    ran = {"seconds": 90, "date": "2026-11-30", "model": "a", "stimuli": "plain", "lock": "b" * 64}
+    drawn = np.full((80, 80, 3), 255, dtype=np.uint8)
+    drawn[20:60, 20:60] = [[213, 94, 0]]
+    shades = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    pictures = []
+    for pixels in (drawn, shades):
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "png")
+        pictures.append(base64.b64encode(stream.getvalue()).decode())
+    done = small("# A question", "1", "2")
+    for cell, data in zip(done.cells[1:], pictures, strict=True):
+        cell.outputs = [nbformat.v4.new_output("display_data", data={"image/png": data})]
+    done.metadata["interp"] = ran
+    nbformat.write(done, tmp_path / "10_done.ipynb")
+    page = tmp_path / "page.html"
+    assert script("gallery_page", str(tmp_path), "--to", str(page)).stdout.strip() == str(page)
+    assert not (tmp_path / "index.html").exists()
+    shown = re.findall(r'src="data:image/png;base64,([^"]*)"', page.read_text(encoding="utf-8"))
+    found = [Image.open(io.BytesIO(base64.b64decode(one))).convert("RGB") for one in shown]
+    assert np.array_equal(np.asarray(found[0]), drawn)
+    assert abs(np.asarray(found[1]).astype(int) - shades).mean() < 20
+    assert all(len(one) <= len(given) for one, given in zip(shown, pictures, strict=True))
+    assert len(shown[1]) < len(pictures[1]) / 2
 
 
 def test_the_gallery_names_what_there_is(tmp_path):

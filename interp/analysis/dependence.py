@@ -78,12 +78,21 @@ def influences(
     *,
     part: Int[np.ndarray, " item"],
 ) -> Float[np.ndarray, "part block block"]:
-    """`influence` on the tested rows of each part, which are numbered from 0."""
+    """`influence` on the tested rows of each part, which are numbered from 0.
+
+    With y and y' the classes of two rows and p the classes' shares of the training rows, the
+    centred codes of all classes multiply to [y = y'] - p_y - p_y' + sum p^2. So of three classes or
+    more each is read of its own rows alone, and two codes of all rows do the rest.
+    """
     member = np.asarray(y)[:, None] == np.unique(y)
-    coded = member - member[train].mean(axis=0)
-    if coded.shape[1] == 2:  # the second of two classes mirrors the first
-        return 2 * taught(z, coded[:, :1], block, train, test, part=part)
-    return taught(z, coded, block, train, test, part=part)
+    share = member[train].mean(axis=0)
+    if len(share) == 2:  # the second of two classes mirrors the first
+        return 2 * taught(z, member[:, :1] - share[:1], block, train, test, part=part)
+    own = member @ share
+    whole = np.ones_like(own)
+    codes = [(one, one) for one in member.T.astype(float)]
+    codes += [((share**2).sum() - own, whole), (-whole, own)]
+    return _taught(z, codes, block, train, test, part=part)
 
 
 def taught(
@@ -98,21 +107,37 @@ def taught(
     """`influences` of the ridge probe of each of several numbers, from which the mean over the
     training rows is taken off; summed over them.
     """
+    return _taught(z, [(one, one) for one in coded.T], block, train, test, part=part)
+
+
+def _taught(
+    z: Features,
+    codes: Sequence[tuple[np.ndarray, np.ndarray]],
+    block: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    *,
+    part: np.ndarray,
+) -> Float[np.ndarray, "part block block"]:
+    """The sum over `codes`, each a number of the tested rows and one of the training rows."""
     n_blocks = int(block.max()) + 1
     scores = np.zeros((int(part.max()) + 1, n_blocks, n_blocks))
     join = _ridge(z[train])
-    for label in coded.T:
-        learned = _block_sums(label[train], block[train], n_blocks) @ z[train]
-        for number in np.unique(part[test]).tolist():
-            rows = test[part[test] == number]
-            asked = _block_sums(label[rows], block[rows], n_blocks) @ z[rows]
-            scores[number] += join(asked, learned)
+    tested = {int(number): test[part[test] == number] for number in np.unique(part[test])}
+    for of_test, of_train in codes:
+        learned = _block_sums(of_train, block, n_blocks, train) @ z
+        for number, rows in tested.items():
+            scores[number] += join(_block_sums(of_test, block, n_blocks, rows) @ z, learned)
     return scores
 
 
-def _block_sums(label: np.ndarray, block: np.ndarray, n_blocks: int) -> sparse.csr_array:
-    """The matrix that sums rows, times their labels, block by block."""
-    return sparse.csr_array((label, (block, np.arange(len(label)))), (n_blocks, len(label)))
+def _block_sums(
+    code: np.ndarray, block: np.ndarray, n_blocks: int, rows: np.ndarray | None = None
+) -> sparse.csr_array:
+    """The matrix that sums these rows (None: all), times their codes, block by block."""
+    rows = np.arange(len(code)) if rows is None else rows
+    rows = rows[code[rows] != 0]
+    return sparse.csr_array((code[rows], (block[rows], rows)), (n_blocks, len(code)))
 
 
 def _ridge(rows: Features) -> Callable[[Features, Features], np.ndarray]:

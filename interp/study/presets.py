@@ -26,12 +26,13 @@ class Preset:
     spaced, at which the sites of `THINNED` are captured and probed; `patched_layers`: those at
     which patching and attribution try the sites `patched`; `embeddings`: patching tries what the
     first block reads, too; `steered_layers`: those at which steering tries directions, among the
-    layers that tell twins apart best. `pairs`: pairs per emotion in a causal stage. `ks` and `draws`: how many components are ablated together, and how
-    many random choices stand beside them. `tried`: how many of the heads (and of the neurons) that
-    attribution ranks first are patched exactly, and as many others. `shares`: shares of all heads
-    and neurons that a circuit keeps, in `kept_pairs` pairs per emotion. `prompts` and `scales`:
-    prompts that are steered, and strengths. `followed`: scenarios per emotion that are read on
-    behind their end, up to `offsets` tokens behind it.
+    layers that tell twins apart best. `pairs`: pairs per emotion in a causal stage. `ks` and
+    `draws`: how many components are ablated together, and how many random choices stand beside
+    them. `tried`: how many of the heads (and of the neurons) that attribution ranks first are
+    patched exactly, and as many others. `shares`: shares of all heads and neurons that a circuit
+    keeps, in `kept_pairs` pairs per emotion. `prompts` and `scales`: prompts that are steered, and
+    strengths. `followed`: scenarios per emotion that are read on behind their end, up to `offsets`
+    tokens behind it.
     """
 
     without: tuple[str, ...] = ()
