@@ -25,24 +25,29 @@ from pathlib import Path
 from IPython.display import Image
 
 import interp
+from interp.evaluation.judges import judge_for
 from interp.reporting.figures import as_bytes
 from interp.results import read_tables
 
 MODEL = "storyworld"
 STIMULI = "storyworld"
-RUN = Path("runs") / f"notebooks-{Path(MODEL).name}"  # shared by the notebooks; it resumes
+RUN = Path("runs") / f"notebooks-{Path(MODEL).name}-steering"  # its own, since it names a judge
 
 # %% [markdown]
 # ## How often a judge hears it
 #
 # The star is the half of the prompts that chose nothing. *Valid* is the share of texts in which a
-# feeling can be named at all.
+# feeling can be named at all. A testbed's judge is its oracle, which knows what its words mean. Any
+# other model is asked itself which of the emotions' words comes next: a forced choice, and no
+# second reader.
 
 # %%
-interp.run(MODEL, STIMULI, RUN, preset="quick", stages=["steering"])
+judge = "forced_choice" if judge_for(interp.load(MODEL)) is None else "oracle"
+asked = {"stages": ["steering"], "sites": ["resid_post"], "judge": judge}
+interp.run(MODEL, STIMULI, RUN, preset="quick", **asked)
 
-table = read_tables(RUN, ["steering"])["steering"]
-Image(as_bytes(interp.draw("steering_success", table), "png"))
+tables = read_tables(RUN, ["steering", "steered_texts"])
+Image(as_bytes(interp.draw("steering_success", tables["steering"]), "png"))
 
 # %% [markdown]
 # ## Without writing anything
@@ -51,28 +56,23 @@ Image(as_bytes(interp.draw("steering_success", table), "png"))
 # control that shows whether one emotion is raised, or all.
 
 # %%
-Image(as_bytes(interp.draw("steering_dose", table), "png"))
+Image(as_bytes(interp.draw("steering_dose", tables["steering"]), "png"))
 
 # %% [markdown]
 # ## Read them
 #
-# No share replaces reading. One emotion, four neutral stories, the unsteered text above the
-# steered.
+# No share replaces reading. One emotion, four neutral stories of the half that chose nothing, the
+# unsteered text above the steered. All texts are in `steered_texts`.
 
 # %%
-steered = table[(table.metric == "success") & (table.half == "report") & (table.control == "")]
-layer, emotion = int(steered.layer.iloc[0]), steered.emotion.iloc[0]
-files = sorted((RUN / "directions").glob(f"*{emotion}*.safetensors"))
-by_layer = {one.site.layer: one for one in map(interp.Direction.load, files)}
-model = interp.load(MODEL)
-prompts = interp.battery(STIMULI).pairs().neutral[:4]
-settings = {"where": "last", "max_new_tokens": 12}
-plain, told = (
-    interp.steer(model, prompts, by_layer[layer], scale=scale, **settings)
-    for scale in (0.0, float(steered.scale.iloc[0]))
-)
-for prompt, before, after in zip(prompts, plain, told, strict=True):
-    print(f"{prompt.text}\n   unsteered: {before.strip()}\n   {emotion}: {after.strip()}\n")
+texts = tables["steered_texts"]
+texts = texts[texts.half == "report"]
+emotion = texts.emotion.iloc[0]
+mine = texts[texts.emotion == emotion]
+told = mine.pivot(index=["item", "prompt"], columns="control", values="text")
+for (_, prompt), by_arm in told.head(4).iterrows():
+    plain, steered = by_arm["unsteered"].strip(), by_arm[""].strip()
+    print(f"{prompt}\n   unsteered: {plain}\n   {emotion}: {steered}\n")
 
 # %% [markdown]
 # ## What would change this conclusion
@@ -82,5 +82,6 @@ for prompt, before, after in zip(prompts, plain, told, strict=True):
 #   Circuits*' 99.4 % is 88.9 % under a forced choice. `--judge forced_choice` asks that way.
 # - **Valid texts that fall with strength.** Success means nothing where the text has broken down.
 # - **Other emotions that rise as much.** Then it is affect that was added, and not this emotion.
-# - **This model.** `storyworld` was built to have an emotion circuit. On SmolLM2 steering writes
-#   the emotion in about a third of the texts, not in all (see the README).
+# - **This model.** `storyworld` was built to have an emotion circuit. On SmolLM2 these directions,
+#   of twins, write an emotion no oftener than random ones; those that `interp steer` makes, centred
+#   over the emotions, in about a third of the texts (see the README).
