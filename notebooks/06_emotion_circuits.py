@@ -27,7 +27,7 @@
 # %%
 from pathlib import Path
 
-from IPython.display import Image
+from IPython.display import Image, display
 
 import interp
 from interp.reporting.figures import as_bytes
@@ -77,7 +77,11 @@ Image(as_bytes(interp.draw("circuit_drawing", circuits), "png"))
 # surely raise have no panel, for there is nothing to hold a share of.
 
 # %%
-Image(as_bytes(interp.draw("faithfulness_curve", circuits), "png"))
+kept = circuits[(circuits.metric == "faithfulness") & (circuits.outcome == "words")]
+if len(kept):
+    display(Image(as_bytes(interp.draw("faithfulness_curve", circuits), "png")))
+else:
+    print("The model does not surely raise any emotion's words: there is no share to hold.")
 
 # %% [markdown]
 # ## What is lost without them?

@@ -51,7 +51,7 @@ def patching_scores(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 _CURVES = "How much of the twins' difference one patched layer moves"
 _SCALE = {
     "restoration": "0: nothing restored; 1: as in the text that the activation came from.",
-    "logit difference (nats)": "The model itself tells these twins not apart, so there is no "
+    "logit difference (nats)": "The model itself does not tell these twins apart, so there is no "
     "share to restore: the raw logit difference is shown.",
 }
 
