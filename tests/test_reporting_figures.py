@@ -334,6 +334,49 @@ def test_ablation_curves_show_the_emotions_own_effect_beside_random(name, metric
         np.testing.assert_allclose(value, own["value"])
 
 
+def test_an_interval_far_wider_than_the_others_is_cut_and_told():
+    table = TABLES["ablation"]
+    whole = draw("ablation_label", table)
+    wild = table.copy()
+    chosen = (wild["metric"] == "label_logprob_change") & (wild["control"] == "")
+    wild.loc[wild.index[chosen][0], "ci_high"] = 50.0
+    cut = draw("ablation_label", wild)
+    assert "far wider than the others is cut" in " ".join(words(cut).split())
+    assert "is cut" not in words(whole)
+    low, high = cut.axes[0].get_ylim()
+    own = rows(table, metric="label_logprob_change")
+    assert low < own["value"].min()
+    assert own["value"].max() < high < 10
+    assert cut.axes[1].get_ylim() == (low, high)
+
+
+def test_parts_that_are_ablated_at_one_k_stand_side_by_side():
+    table = TABLES["ablation"]
+    figure = draw("ablation_label", table[table["k"].astype(str).isin(["16", "16.0"])])
+    for panel in figure.axes:
+        points = [one for one in panel.lines if one.get_label() != "no effect"]
+        places = [float(one.get_xdata()[0]) for one in points]
+        assert len(set(places)) == len(places) > 1
+        assert np.prod(places) ** (1 / len(places)) == pytest.approx(16)
+
+
+def test_numbers_under_a_crowded_circuit_stand_upright():
+    table = TABLES["circuit"]
+
+    def turned(drawn: pd.DataFrame) -> set[float]:
+        figure = draw("circuit_drawing", drawn)
+        told = [text for panel in figure.axes for text in panel.texts]
+        return {text.get_rotation() for text in told if text.get_text().startswith("+")}
+
+    weights = table[(table["metric"] == "weight") & (table["component"] == "neuron")]
+    more = pd.concat(
+        [weights.assign(index=weights["index"].astype(int) + 5000 * n) for n in (1, 2)]
+    )
+    full = pd.concat([table, more], ignore_index=True)
+    assert turned(full) == {0.0}
+    assert turned(full.assign(layer=pd.to_numeric(full["layer"]) * 8)) == {90.0}
+
+
 def test_specificity_is_taken_at_the_largest_k():
     figure = draw("ablation_specificity", TABLES["ablation"])
     own = rows(

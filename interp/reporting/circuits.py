@@ -76,6 +76,9 @@ _TICKS = 4
 _NEURONS_DRAWN, _HEADS_NAMED = 8, 30
 """Neurons of a layer that are drawn, and heads of a circuit up to which each has its number."""
 
+_MANY_LAYERS = 12
+"""From so many on there is no room between layers for a number that lies."""
+
 _STEP = 0.55
 """How far apart the parts of a layer are drawn."""
 
@@ -305,6 +308,8 @@ def circuit_drawing(table: pd.DataFrame) -> Figure:
     last = int(numbers(select(table, metric="influence"), "layer").max())
     heads = rows[column(rows, "component") == "head"]
     most = max((len(mine) for _, mine in groups(heads, ["emotion", "layer"])), default=1)
+    crowded = last >= _MANY_LAYERS
+    below = _NEURONS_DRAWN + (2.4 if crowded else 1.6)
     figure, axes = facets(len(panels), columns=2, height=1.6 + 0.2 * most)
     for panel, (name, own) in zip(axes, panels, strict=True):
         panel.axhline(0.0, color=GREY, linewidth=2.5, zorder=1)
@@ -312,10 +317,11 @@ def circuit_drawing(table: pd.DataFrame) -> Figure:
         for kind, up in (("head", 1), ("neuron", -1)):
             mine = own[column(own, "component") == kind]
             for _, layer in groups(mine, ["layer"]) if len(mine) else []:
-                _draw_layer(panel, layer, up, largest, named=len(mine) <= _HEADS_NAMED)
+                named = len(mine) <= _HEADS_NAMED
+                _draw_layer(panel, layer, up, largest, named=named, crowded=crowded)
         panel.set_title(label(name))
         panel.set_xlim(-0.6, last + 0.6)
-        panel.set_ylim(-_STEP * (_NEURONS_DRAWN + 1.6), _STEP * (most + 0.6))
+        panel.set_ylim(-_STEP * below, _STEP * (most + 0.6))
         panel.grid(visible=False)
         panel.set_yticks([1.5 * _STEP, -2.5 * _STEP], ["heads", "neurons"])
         layer_ticks(panel)
@@ -333,8 +339,12 @@ def circuit_drawing(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_layer(panel: Axes, rows: pd.DataFrame, up: int, largest: float, *, named: bool) -> None:
-    """A layer's heads upwards from the stream, or its heaviest neurons downwards."""
+def _draw_layer(
+    panel: Axes, rows: pd.DataFrame, up: int, largest: float, *, named: bool, crowded: bool
+) -> None:
+    """A layer's heads upwards from the stream, or its heaviest neurons downwards; how many more
+    there are stands upright where layers are `crowded`.
+    """
     ordered = rows.reindex(rows["value"].abs().sort_values(ascending=False).index)
     heads = up > 0
     shown = ordered if heads else ordered.iloc[:_NEURONS_DRAWN]
@@ -355,4 +365,6 @@ def _draw_layer(panel: Axes, rows: pd.DataFrame, up: int, largest: float, *, nam
             panel.text(x + 0.16, height, whole(index), fontsize=7, va="center")
     if len(ordered) > len(shown):
         told = f"+{len(ordered) - len(shown)}"
-        panel.text(x, heights[-1] + 1.1 * up * _STEP, told, fontsize=7, ha="center", va="center")
+        turned, away = (90, 1.5) if crowded else (0, 1.1)
+        height = heights[-1] + away * up * _STEP
+        panel.text(x, height, told, fontsize=7, ha="center", va="center", rotation=turned)

@@ -21,6 +21,7 @@ from interp.reporting.style import (
     chance,
     columns_for,
     curve,
+    cut_wide,
     explain,
     facets,
     key,
@@ -50,14 +51,19 @@ def k_curves(
     kinds = list(dict.fromkeys(zip(column(rows, "component"), column(rows, "mode"), strict=True)))
     columns = columns_for(len(panels))
     figure, axes = facets(len(panels), columns=columns, height=1.9)
+    alone = len(set(numbers(rows, "k"))) == 1
     for panel, (name, own) in zip(axes, panels, strict=True):
-        for text, line in groups(own, ["component", "mode", "control"]):
+        lines = groups(own, ["component", "mode", "control"])
+        for place, (text, line) in enumerate(lines):
+            if alone:  # side by side: points would hide each other
+                line = line.assign(k=line["k"] * 2 ** (0.3 * (place - (len(lines) - 1) / 2)))
             kind = kinds.index((word(line, "component"), word(line, "mode")))
             control = word(line, "control")
             curve(panel, line, x="k", look=look(kind), text=text, line=_LINES[control])
         chance(panel, 0.0, "no effect")
         panel.set_title(label(name))
         powers_of_two(panel, sorted(set(numbers(own, "k"))))
+    cut = " An interval far wider than the others is cut." if cut_wide(axes[0], rows) else ""
     outer_labels(figure, axes, x=f"k {done}", y=y)
     key(figure)
     bottom = " Dash-dotted: the k that rank last." if holds(rows, control="bottom") else ""
@@ -67,7 +73,7 @@ def k_curves(
         caption="Solid: the top k by contribution, "
         f"bands are 95 % intervals. Dotted: the mean and 95 % range of {_draws(rows)} "
         "random sets of the same layers and size; only where the two part is the effect "
-        f"due to the chosen components.{bottom}",
+        f"due to the chosen components.{bottom}{cut}",
         rows=select(rows, control=""),
         unit="pairs",
     )

@@ -80,6 +80,10 @@ _LINE_OF_KEY = 0.19  # inches, as is what stands above and below a legend
 _ABOVE_KEY = 0.6
 
 
+_FAR = 3.0
+"""So many times as far as nine of ten intervals reach: there an interval is cut."""
+
+
 class Look(NamedTuple):
     """How one thing is drawn: its colour and, as the second cue, its marker."""
 
@@ -259,6 +263,24 @@ def curve(
     if len(places) == 1:
         axes.vlines(places, low, high, color=look.colour, linewidth=1.2)
         axes.lines[-1].set_markersize(8)
+
+
+def cut_wide(axes: Axes, rows: pd.DataFrame) -> bool:
+    """Where an interval is far wider than most of `rows`, cut it at the edge of the panels that
+    share this one's heights, so that the others can be read; whether one was cut.
+    """
+    value, low, high = (rows[name].to_numpy(dtype=float) for name in ("value", "ci_low", "ci_high"))
+    below, above = value - low, high - value
+    reach = np.concatenate([below, above])
+    reach = reach[np.isfinite(reach)]
+    most = _FAR * float(np.quantile(reach, 0.9)) if len(reach) else 0.0
+    if not most or reach.max() <= most:
+        return False
+    bottom, top = np.nanmin(value - np.fmin(below, most)), np.nanmax(value + np.fmin(above, most))
+    bottom, top = min(float(bottom), 0.0), max(float(top), 0.0)
+    room = 0.05 * (top - bottom)
+    axes.set_ylim(bottom - room, top + room)
+    return True
 
 
 def chance(axes: Axes, height: float, text: str) -> None:
