@@ -26,6 +26,7 @@ from interp.causal.faithfulness import (
     SHARES,
     FaithfulnessTrial,
     KeptParts,
+    half_of,
     kept_of,
     measure_circuits,
     sized,
@@ -301,7 +302,7 @@ def test_sizes_are_the_shares_that_differ(searched):
 
 def test_faithfulness_is_what_hooks_on_plain_modules_give(bed, searched, bench):
     """m of the whole model, of nothing, of the circuit, and of all but the circuit, by hand."""
-    trial = FaithfulnessTrial(shares=(0.02,), draws=1, tried=1)
+    trial = FaithfulnessTrial(shares=(0.02,), draws=1, tried=1, halves=2)
     found = measure_circuits(bench, [KeptParts(searched.circuit, searched.found.order)], trial)
     found = found["joy"]
     hf = bed.model.plain().eval()
@@ -345,6 +346,13 @@ def test_faithfulness_is_what_hooks_on_plain_modules_give(bed, searched, bench):
         assert f == pytest.approx((inside - empty) / (whole - empty), abs=1e-5)
         left = mine.without[at] / mine.effect[at]
         assert left == pytest.approx((outside - empty) / (whole - empty), abs=1e-5)
+        for number in range(2):
+            half = half_of(kept, 0, number)
+            less = {site: kept[site] & ~half[site] for site in kept}
+            inside, _ = score(text, less, twin)
+            outside, _ = score(text, {site: ~m for site, m in half.items()}, twin)
+            assert mine.halved[number, at] == pytest.approx(inside - empty, abs=1e-5)
+            assert mine.whole_halved[number, at] == pytest.approx(outside - empty, abs=1e-5)
 
 
 def test_kept_parts_and_knocked_out_parts_are_two_ways_to_say_one_thing(bed, searched, bench):
@@ -383,6 +391,39 @@ def test_the_planted_circuit_is_faithful_and_random_ones_are_not(searched, bench
     tried = min(5, len(searched.circuit.heads)) + 5
     assert value["needed", "", None]["value"] == pytest.approx(5 / tried)
     assert candidate.rivals["single"]["head"][0].tolist() == list(TRUTH.heads["joy"][0])
+
+
+def test_random_halves_are_parts_of_the_circuit_and_differ(bed, searched):
+    kept = kept_of(bed.model, searched.found.order, {"head": 4, "neuron": 20})
+    halves = [half_of(kept, 0, number) for number in range(20)]
+    sizes = [sum(int(units.sum()) for units in half.values()) for half in halves]
+    assert 8 < np.mean(sizes) < 16
+    for half in halves:
+        assert not any((half[site] & ~kept[site]).any() for site in kept)
+    masks = {b"".join(half[site].tobytes() for site in kept) for half in halves}
+    assert len(masks) == 20
+    one = {Site("z", 0): np.array([False, True])}
+    assert all(half_of(one, 0, number)[Site("z", 0)].any() for number in range(20))
+
+
+def test_the_planted_circuit_is_complete_and_a_random_one_is_not(searched, bench):
+    trial = FaithfulnessTrial(shares=(0.5,), draws=1, tried=0, halves=6)
+    groups = {"joy": [pair.affective.group for pair in bench.pairs]}
+    random = like(searched.found.order, np.random.default_rng(0))
+    told = []
+    for order in (searched.found.order, random):
+        measured = measure_circuits(bench, [KeptParts(searched.circuit, order)], trial)
+        rows, _ = faithfulness_rows(measured, groups)
+        words = [row for row in rows if row["outcome"] == "words" and not row.get("control")]
+        told.append({row["metric"]: row for row in words})
+    own, other = told
+    assert own["incompleteness"]["value"] < 0.05
+    assert own["halved_circuit"]["value"] < 0.9
+    assert other["incompleteness"]["value"] > 0.5
+    found = measured["joy"]["words"]
+    apart = (found.halved - found.whole_halved).sum(axis=1) / found.effect.sum()
+    assert other["incompleteness"]["value"] == pytest.approx(np.abs(apart).mean())
+    assert other["incompleteness"]["ci_low"] < np.abs(apart).mean()
 
 
 def test_cpr_is_the_area_under_the_curve(searched, bench):

@@ -3,10 +3,12 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from interp.reporting.decisions import Number, Verdict, decide
 from interp.reporting.findings import findings
+from interp.reporting.sections.circuit import cautions
 from support.reporting_tables import all_tables
 
 NAN = math.nan
@@ -279,3 +281,20 @@ def test_a_finding_has_its_number_for_machines():
     assert (bare["verdict"], bare["interval"]) == ("cannot be said", None)
     nothing = findings({"probes": TABLES["probes"].assign(value=NAN)})[0].record()
     assert (nothing["verdict"], nothing["estimate"], nothing["n"]) == ("cannot be said", None, 0)
+
+
+@pytest.mark.parametrize(("low", "told"), [(0.6, True), (0.4, False)])
+def test_a_circuit_whose_halves_others_stand_in_for_is_a_caution(low, told):
+    table = TABLES["circuit"]
+    (held, *_) = table[table["metric"] == "circuit_faithfulness"].to_dict("records")
+    ends = {"incompleteness": low, "halved_circuit": 0.1, "halved_model": 0.8}
+    about = {"emotion": "all", "outcome": "words", "reach": "last", "control": ""}
+    kept = table[table["emotion"] == "all"]
+    rows = [
+        {**held, **about, "metric": metric, "value": end, "ci_low": end, "ci_high": 1.0}
+        for metric, end in ends.items()
+    ]
+    said = [one.text for one in cautions(pd.concat([kept, pd.DataFrame(rows)], ignore_index=True))]
+    halves = [text for text in said if "without random halves of the circuits" in text]
+    assert bool(halves) == told
+    assert all("0.800" in text and "0.100" in text for text in halves)

@@ -4,6 +4,7 @@ The stages are given a study whose model and methods only take down which scenar
 about.
 """
 
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -14,6 +15,7 @@ from interp.causal.circuits import Searched
 from interp.sites import Site
 from interp.study import attribution, causes, circuits
 from interp.study.folder import Study
+from interp.study.presets import PRESETS
 from interp.testbeds import planted
 from stimuli.battery import Pairs
 from support.given_directions import given
@@ -36,9 +38,8 @@ def pairs() -> Pairs:
 
 @pytest.fixture
 def study(pairs):
-    limits = SimpleNamespace(
-        draws=5, ks=(1,), prompts=8, pairs=4, scales=(1.0,), layers=2, patched=(), tried=2
-    )
+    few = {"draws": 5, "ks": (1,), "prompts": 8, "pairs": 4, "scales": (1.0,), "tried": 2}
+    limits = replace(PRESETS["quick"], **few, patched=())
     settings = SimpleNamespace(
         dtype_error=False,
         seed=3,

@@ -16,8 +16,13 @@ by the trapezoid rule, with f(nothing) = 0 and f(all) = 1. Source: Mueller et al
 nodes instead of edges. Beside the circuit's own order of parts stand random orders of the same
 layers, and other ways to choose as many (`rivals`): by exact ablation of single parts, and where it
 is asked by gradient and greedily (`interp.causal.rival_orders`). What is left without the circuit
-(`left_without`) says whether it is complete, and `needed` whether it is minimal: the share of its
-parts without which f surely falls (after Wang et al. 2022).
+(`left_without`) and what a random half of its parts does (`incompleteness`) say whether it is
+complete, and `needed` whether it is minimal: the share of its parts without which f surely falls
+(after Wang et al. 2022). For a random half K of the parts of a circuit C of the model M
+
+    incompleteness = mean over K of |f(C - K) - f(M - K)|
+
+which is 0 where nothing outside the circuit does what K does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,8 +68,9 @@ class KeptParts(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaithfulnessTrial:
     """How faithfulness is measured: the `shares` of parts, the random orders (`draws`), the parts
-    of each kind whose removal from the circuit is `tried`, what stands in for what is outside
-    (`mode`) and where (`reach`), and the seed; and whether `optimal` circuits stand beside it.
+    of each kind whose removal from the circuit is `tried`, the random `halves` of a circuit, what
+    stands in for what is outside (`mode`) and where (`reach`), and the seed; and whether `optimal`
+    circuits stand beside it.
 
     Raises `UsageError` for a share outside (0, 1], fewer than one random order, or another reach.
     """
@@ -72,6 +78,7 @@ class FaithfulnessTrial:
     shares: Sequence[float] = SHARES
     draws: int = ORDERS
     tried: int = 8
+    halves: int = 4
     mode: str = STAND_IN
     reach: str = "all"
     seed: int = 0
@@ -79,10 +86,11 @@ class FaithfulnessTrial:
 
     def __post_init__(self) -> None:
         odd = [share for share in self.shares if not 0 < share <= 1]
-        if odd or self.draws < 1 or self.tried < 0:
+        if odd or self.draws < 1 or self.tried < 0 or self.halves < 0:
             raise UsageError(
                 f"shares {tuple(self.shares)}, {self.draws} random orders, {self.tried} parts "
-                "tried: shares lie above 0 and up to 1, and there is at least one random order."
+                f"tried, {self.halves} halves: shares lie above 0 and up to 1, there is at least "
+                "one random order, and no number is below 0."
             )
         if self.reach not in REACHES:
             raise UsageError(f"unknown reach {self.reach!r}: choose one of {', '.join(REACHES)}.")
@@ -102,14 +110,17 @@ class Measured:
 
     `circuit` is that of the circuit itself, `without` that of all but the circuit (and
     `random_without` of all but random ones), `lacking` that of the circuit without one of its
-    parts; `own`, `rivals` and `random` are those of the first parts of each order, over the levels
-    of `sizes`, of which the first is the circuit's own size.
+    parts; `halved` and `whole_halved` those of the circuit and of the whole model without the same
+    random halves of the circuit; `own`, `rivals` and `random` are those of the first parts of each
+    order, over the levels of `sizes`, of which the first is the circuit's own size.
     """
 
     effect: Float[np.ndarray, " pair"]
     without: Float[np.ndarray, " pair"]
     random_without: Float[np.ndarray, "draw pair"]
     lacking: Float[np.ndarray, "part pair"]
+    halved: Float[np.ndarray, "half pair"]
+    whole_halved: Float[np.ndarray, "half pair"]
     own: Float[np.ndarray, "level pair"]
     rivals: Mapping[str, Float[np.ndarray, "level pair"]]
     random: Float[np.ndarray, "draw level pair"]
@@ -177,11 +188,14 @@ def _planned(bench: Bench, candidate: KeptParts, trial: FaithfulnessTrial) -> _P
         return kept_of(bench.model, order, sizes[level].parts)
 
     inner = kept(candidate.order)
+    halves = [half_of(inner, trial.seed, number) for number in range(trial.halves)]
     parts: dict[str, Sequence[Kept | None]] = {
         "whole": [None],
         "empty": [{site: np.zeros_like(units) for site, units in inner.items()}],
         "without": [_all_but(inner), *(_all_but(kept(order)) for order in random)],
         "lacking": [_lacking(inner, one) for one in tried_parts(candidate.circuit, trial.tried)],
+        "halved": [{site: inner[site] & ~half[site] for site in inner} for half in halves],
+        "whole_halved": [_all_but(half) for half in halves],
     }
     parts |= {
         name: [kept(order, level) for order in orders for level in range(len(sizes))]
@@ -223,6 +237,8 @@ def _measured(values: Float[np.ndarray, "plan pair"], planned: _Plans) -> Measur
         without=gains["without"][0],
         random_without=gains["without"][1:],
         lacking=gains["lacking"],
+        halved=gains["halved"],
+        whole_halved=gains["whole_halved"],
         own=gains["own"],
         rivals={
             name.removeprefix(_RIVAL): part
@@ -265,6 +281,20 @@ def tried_parts(circuit: Circuit, n: int) -> list[Component]:
         for kind, nodes in circuit.nodes.items()
         for node in nodes[:n]
     ]
+
+
+def half_of(kept: Kept, seed: int, number: int) -> Kept:
+    """The `number`-th random half of what is kept, each part of it or not by the throw of a coin,
+    and at least one.
+    """
+    draw = np.random.default_rng((seed, number))
+    places = [(site, unit) for site, units in kept.items() for unit in np.flatnonzero(units)]
+    taken = draw.random(len(places)) < 0.5
+    taken[draw.integers(len(places))] = True
+    found = {site: np.zeros_like(units) for site, units in kept.items()}
+    for (site, unit), is_taken in zip(places, taken, strict=True):
+        found[site][unit] = is_taken
+    return found
 
 
 def _all_but(kept: Kept) -> Kept:

@@ -14,6 +14,9 @@ is the mean of random orders of the same layers, with the range of its draws in 
     left_without          f of everything but the circuit: 0 where the circuit is complete
     less_without          the mean f of everything but a random circuit, less `left_without`
     needed                the share of its heaviest parts without which f surely falls
+    halved_circuit        the mean f of the circuit without a random half of its parts
+    halved_model          the mean f of the whole model without the same
+    incompleteness        the mean distance of the two: 0 where the circuit is complete
 
 Emotion `all` sums what is above and what is below the line over all emotions.
 """
@@ -94,6 +97,7 @@ def _of_emotion(found: Measured, groups: Labels, about: dict[str, Any]) -> Faith
     rows = [*_curves(found, groups, about), *_circuit(found, groups, about)]
     rows += _areas(found, groups, about)
     rows += _without(found, groups, about)
+    rows += _halved(found, groups, about)
     if len(found.lacking):
         falls = [mean_interval(found.circuit - one, groups).ci_low > 0 for one in found.lacking]
         share = Estimate(float(np.mean(falls)), np.nan, np.nan, len(falls))
@@ -111,6 +115,25 @@ def _without(found: Measured, groups: Labels, about: dict[str, Any]) -> Faithful
         {**here, "control": "", **left._asdict()},
         {**here, "control": "random", **_spread(drawn / found.effect.sum())},
         {**about, "metric": "less_without", "control": "", **less._asdict(), "p": p},
+    ]
+
+
+def _halved(found: Measured, groups: Labels, about: dict[str, Any]) -> FaithfulRows:
+    """What is left without random halves of the circuit, of the circuit and of the whole model."""
+    if not len(found.halved):
+        return []
+
+    def apart(weights: Float[np.ndarray, "draw pair"]) -> Float[np.ndarray, " draw"]:
+        off = weights @ (found.halved - found.whole_halved).T
+        return np.abs(off / (weights @ found.effect)[:, None]).mean(axis=1)
+
+    told = {
+        "halved_circuit": ratio_interval(found.halved.mean(axis=0), found.effect, groups),
+        "halved_model": ratio_interval(found.whole_halved.mean(axis=0), found.effect, groups),
+        "incompleteness": jackknife(apart, groups),
+    }
+    return [
+        {**about, "metric": metric, "control": "", **one._asdict()} for metric, one in told.items()
     ]
 
 

@@ -96,7 +96,7 @@ def _worth(bed: PlantedBench, one: Searched, seed: int) -> _Worth:
     candidate = KeptParts(Circuit(emotion, nodes["head"], nodes["neuron"]), order)
     pairs = balanced(bed.scoring.of(emotion), n=PAIRS_KEPT, seed=seed)
     bench = bench_of(bed.model, pairs, {emotion: one}, bed.readout)
-    trial = FaithfulnessTrial(draws=5, tried=0, seed=seed)
+    trial = FaithfulnessTrial(draws=5, tried=0, halves=0, seed=seed)
     found = measure_circuits(bench, [candidate], trial)[emotion]["words"]
     total = float(found.effect.sum())
     drawn = [float(curve_area(gains, found).sum()) / total for gains in found.random]

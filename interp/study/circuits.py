@@ -99,7 +99,7 @@ def circuit(study: Study) -> TableRows:
         seed=seed,
         optimal=study.settings.optimal_circuits,
     )
-    trials = [trial, replace(trial, reach="all", tried=0)]
+    trials = [trial, replace(trial, reach="all", tried=0, halves=0)]
     n_pairs = max(limits.kept_pairs, ceil(FEWEST_KEPT / len(searched)))
     rows = influence_of(material, searched, trials, n_pairs=n_pairs)
     return [{"position": study.position, **row} for row in rows]

@@ -220,6 +220,8 @@ def _doubts(held: pd.DataFrame, rows: pd.DataFrame, whose: str) -> Iterator[Caut
     if number_of(left).low > 1 - FAITHFUL:
         text = f"without {whose} {measured(left)} is left: other parts do the same."
         yield Caution("circuit", text)
+    if holds(rows, metric="incompleteness"):
+        yield from _incomplete(rows, whose)
     for control in ("single", "integrated"):
         if not holds(held, control=control):
             continue
@@ -230,6 +232,19 @@ def _doubts(held: pd.DataFrame, rows: pd.DataFrame, whose: str) -> Iterator[Caut
                 "contributions do not rank them best."
             )
             yield Caution("circuit", text)
+
+
+def _incomplete(rows: pd.DataFrame, whose: str) -> Iterator[Caution]:
+    """Circuits of which a half may go without the whole model losing what they lose."""
+    if number_of(select(rows, metric="incompleteness")).low > 1 - FAITHFUL:
+        halved, whole = (
+            measured(select(rows, metric=metric)) for metric in ("halved_circuit", "halved_model")
+        )
+        text = (
+            f"without random halves of {whose} the whole model holds {whole}, and they themselves "
+            f"{halved}: other parts do what these halves do."
+        )
+        yield Caution("circuit", text)
 
 
 SECTION = Section(
