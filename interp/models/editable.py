@@ -15,7 +15,7 @@ Hook = tuple[str, Callable[..., Tensor | None]]
 """A full hook name and what runs there: `fn(tensor, hook)` gives None to read, a tensor to edit."""
 
 Run = Callable[[list[Hook]], Tensor]
-"""The logits of a few tokens under hooks."""
+"""What a model makes of a few tokens under hooks."""
 
 
 def edit_hooks(site: Site, change: Callable[..., Tensor | None]) -> list[Hook]:
@@ -42,10 +42,11 @@ def edit_hooks(site: Site, change: Callable[..., Tensor | None]) -> list[Hook]:
 
 
 def find_read_only(run: Run, *, offers: Callable[[Site], bool]) -> frozenset[str]:
-    """Names of sites where an edit is not what the name says.
+    """Names of sites where an edit is not what the name says. `run` gives the stream behind the
+    first block, of a few tokens.
 
     - Attention patterns that Hugging Face's module has already used (GPT-Neo): halved, they leave
-      the logits as they were.
+      that stream as it was.
     - `resid_mid`, where the stream behind the block is not what stands there and what the MLP adds
       (as where attention and MLP read the same stream).
     """

@@ -260,7 +260,11 @@ class LanguageModel(Reader, Hooked):
     def read_only(self) -> frozenset[str]:
         """Sites that can be recorded and not edited (see `find_read_only`)."""
         few = self.pad([[0, 1, 2]])
-        return find_read_only(lambda hooks: self.forward(few, hooks=hooks), offers=self.offers)
+
+        def first_block(hooks: Sequence[Hook]) -> Tensor:
+            return self.forward(few, hooks=hooks, stop_at_layer=1)
+
+        return find_read_only(first_block, offers=self.offers)
 
     def sites(self) -> list[dict[str, Any]]:
         """A row a kind of site: its name, hook, layers, shape with this model's numbers, and the

@@ -9,7 +9,7 @@ from interp.reporting.followed import offset_axis, placed
 from interp.reporting.formatting import number, whole
 from interp.reporting.half_life import half_life_told
 from interp.reporting.select import column, holds, measured, numbers, numeral, select, word
-from interp.reporting.style import GREY, curve, explain, facets, key, look, styled
+from interp.reporting.style import GREY, curve, cut_wide, explain, facets, key, look, styled
 
 RELEASED_AT = 16
 """The offset that sentences speak of, fixed beforehand: or the largest below it that was read."""
@@ -90,12 +90,13 @@ def release_curve(table: pd.DataFrame) -> Figure:
     offset_axis(panel, rows)
     panel.set_xlabel("tokens after the last steered one")
     panel.set_ylabel("natural lengths above unsteered")
+    cut = " One far wider than the others is cut." if cut_wide(panel, rows) else ""
     key(figure)
     explain(
         figure,
         title="Does a steered emotion outlast its steering?",
         caption="Read above the layer where the direction was added, less the reading of the same "
-        "prompt that was never steered. Bands are 95 % intervals over prompts.",
+        f"prompt that was never steered. Bands are 95 % intervals over prompts.{cut}",
         rows=rows,
         unit="texts",
     )

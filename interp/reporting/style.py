@@ -81,7 +81,7 @@ _ABOVE_KEY = 0.6
 
 
 _FAR = 3.0
-"""So many times as far as nine of ten intervals reach: there an interval is cut."""
+"""So many times as far as three of four intervals reach: there an interval is cut."""
 
 
 class Look(NamedTuple):
@@ -273,7 +273,7 @@ def cut_wide(axes: Axes, rows: pd.DataFrame) -> bool:
     below, above = value - low, high - value
     reach = np.concatenate([below, above])
     reach = reach[np.isfinite(reach)]
-    most = _FAR * float(np.quantile(reach, 0.9)) if len(reach) else 0.0
+    most = _FAR * float(np.quantile(reach, 0.75)) if len(reach) else 0.0
     if not most or reach.max() <= most:
         return False
     bottom, top = np.nanmin(value - np.fmin(below, most)), np.nanmax(value + np.fmin(above, most))

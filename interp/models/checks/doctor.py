@@ -86,7 +86,6 @@ def examine(model: LanguageModel, *, thorough: bool = True) -> list[TableRow]:
     """
     model.proofs.clear()
     model.rounding = None
-    _require_stream(model)
     middle = model.dims.n_layers // 2
     everywhere = range(model.dims.n_layers)
     edited = [Site("resid_post", middle)]
@@ -103,6 +102,7 @@ def examine(model: LanguageModel, *, thorough: bool = True) -> list[TableRow]:
     model.passing = {}  # one pass over the probe serves all checks of sites
     try:
         look_at(model, "shapes", wanted["shapes"])
+        _require_stream(model)
         rows = [_site_row(model, check, sites) for check, sites in wanted.items() if sites]
     finally:
         model.passing = None
