@@ -94,7 +94,8 @@ else:
 asked = ["effect", "circuit_faithfulness", "above_random", "left_without", "less_without"]
 told = circuits[circuits.metric.isin(asked) & (circuits.outcome == "words")]
 told = told[told.emotion == "all"]
-told[["reach", "metric", "control", "value", "ci_low", "ci_high", "n", "p", "least_p"]].round(3)
+shown = ["reach", "metric", "control", "value", "ci_low", "ci_high", "n", "p", "least_p"]
+told.reindex(columns=shown).round(3)
 
 # %% [markdown]
 # ## One circuit, or one per emotion?

@@ -317,7 +317,7 @@ def test_a_page_goes_where_it_is_asked_with_pictures_of_few_colours(tmp_path):
         cell.outputs = [nbformat.v4.new_output("display_data", data={"image/png": data})]
     done.metadata["interp"] = ran
     nbformat.write(done, tmp_path / "10_done.ipynb")
-    page = tmp_path / "page.html"
+    page = tmp_path / "pages" / "page.html"
     assert script("gallery_page", str(tmp_path), "--to", str(page)).stdout.strip() == str(page)
     assert not (tmp_path / "index.html").exists()
     shown = re.findall(r'src="data:image/png;base64,([^"]*)"', page.read_text(encoding="utf-8"))
