@@ -328,6 +328,13 @@ def test_a_page_goes_where_it_is_asked_with_pictures_of_few_colours(tmp_path):
     assert len(shown[1]) < len(pictures[1]) / 2
 
 
+def test_the_gallery_of_a_real_model_has_every_notebook():
+    page = (ROOT / "docs" / "gallery" / "smollm2.html").read_text(encoding="utf-8")
+    assert re.findall(r'<h2 id="(\w+)">', page) == [source.stem for source in SOURCES]
+    assert page.count("Model smollm2, battery plutchik.") == 9
+    assert page.count('src="data:image/png;base64,') >= sum(FIGURES.values()) - 1  # 06: no share
+
+
 def test_the_gallery_names_what_there_is(tmp_path):
     command = [sys.executable, str(ROOT / "scripts" / "gallery"), "--out", str(tmp_path), "99"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

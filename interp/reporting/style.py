@@ -276,8 +276,11 @@ def cut_wide(axes: Axes, rows: pd.DataFrame) -> bool:
     most = _FAR * float(np.quantile(reach, 0.75)) if len(reach) else 0.0
     if not most or reach.max() <= most:
         return False
-    bottom, top = np.nanmin(value - np.fmin(below, most)), np.nanmax(value + np.fmin(above, most))
-    bottom, top = min(float(bottom), 0.0), max(float(top), 0.0)
+    below, above = (np.fmin(np.nan_to_num(one), most) for one in (below, above))
+    bottom, top = (
+        min(float(np.nanmin(value - below)), 0.0),
+        max(float(np.nanmax(value + above)), 0.0),
+    )
     room = 0.05 * (top - bottom)
     axes.set_ylim(bottom - room, top + room)
     return True

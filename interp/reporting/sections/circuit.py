@@ -235,14 +235,16 @@ def _doubts(held: pd.DataFrame, rows: pd.DataFrame, whose: str) -> Iterator[Caut
 
 
 def _incomplete(rows: pd.DataFrame, whose: str) -> Iterator[Caution]:
-    """Circuits of which a half may go without the whole model losing what they lose."""
-    if number_of(select(rows, metric="incompleteness")).low > 1 - FAITHFUL:
-        halved, whole = (
-            measured(select(rows, metric=metric)) for metric in ("halved_circuit", "halved_model")
-        )
+    """Circuits that lose, with a half of their parts, what the whole model keeps without it."""
+    apart, halved, whole = (
+        select(rows, metric=metric)
+        for metric in ("incompleteness", "halved_circuit", "halved_model")
+    )
+    keeps = number_of(whole).low > number_of(halved).high
+    if keeps and number_of(apart).low > 1 - FAITHFUL:
         text = (
-            f"without random halves of {whose} the whole model holds {whole}, and they themselves "
-            f"{halved}: other parts do what these halves do."
+            f"without random halves of {whose} the whole model holds {measured(whole)}, and they "
+            f"themselves {measured(halved)}: other parts do what these halves do."
         )
         yield Caution("circuit", text)
 
