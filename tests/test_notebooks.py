@@ -326,6 +326,9 @@ def test_a_page_goes_where_it_is_asked_with_pictures_of_few_colours(tmp_path):
     assert abs(np.asarray(found[1]).astype(int) - shades).mean() < 20
     assert all(len(one) <= len(given) for one, given in zip(shown, pictures, strict=True))
     assert len(shown[1]) < len(pictures[1]) / 2
+    refused = script("gallery_page", str(tmp_path), "--to", str(tmp_path))
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert f"cannot write {tmp_path}" in refused.stderr
 
 
 def test_the_gallery_of_a_real_model_has_every_notebook():
