@@ -276,7 +276,9 @@ def cut_wide(axes: Axes, rows: pd.DataFrame) -> bool:
     most = _FAR * float(np.quantile(reach, 0.75)) if len(reach) else 0.0
     if not most or reach.max() <= most:
         return False
-    below, above = (np.fmin(np.nan_to_num(one), most) for one in (below, above))
+    below, above = (
+        np.where(np.isfinite(one), np.minimum(one, most), 0.0) for one in (below, above)
+    )
     bottom, top = (
         min(float(np.nanmin(value - below)), 0.0),
         max(float(np.nanmax(value + above)), 0.0),
