@@ -57,7 +57,7 @@ table.columns.tolist()
 # random for each scenario.
 
 # %%
-Image(as_bytes(interp.draw("probe_curves", table), "png"))
+Image(as_bytes(interp.draw("probe_curves", table, published=True), "png"))
 
 # %% [markdown]
 # ## The layer, as a number

@@ -61,7 +61,7 @@ for pair in pairs[:: len(pairs) // 3][:3]:
 interp.run(MODEL, STIMULI, RUN, preset="quick", stages=["probes"])
 
 table = read_tables(RUN, ["probes"])["probes"]
-Image(as_bytes(interp.draw("text_baselines", table), "png"))
+Image(as_bytes(interp.draw("text_baselines", table, published=True), "png"))
 
 # %% [markdown]
 # ## The two questions by layer

@@ -47,7 +47,7 @@ asked = {"stages": ["steering"], "sites": ["resid_post"], "judge": judge}
 interp.run(MODEL, STIMULI, RUN, preset="quick", **asked)
 
 tables = read_tables(RUN, ["steering", "steered_texts"])
-Image(as_bytes(interp.draw("steering_success", tables["steering"]), "png"))
+Image(as_bytes(interp.draw("steering_success", tables["steering"], published=True), "png"))
 
 # %% [markdown]
 # ## Without writing anything

@@ -6,7 +6,6 @@ import ast
 import base64
 import html
 import io
-import json
 import re
 import runpy
 import subprocess
@@ -20,6 +19,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 from PIL import Image
 
+from interp.reporting.published import published
 from support.chromium import Chromium, needs_chromium
 
 ROOT = Path(__file__).parent.parent
@@ -207,10 +207,10 @@ def test_the_page_has_every_figure_and_what_was_published(folder, gallery):
     assert 'alt=""' not in page
     for name in gallery:
         assert f'<h2 id="{name}">' in page
-    for row in json.loads((FOLDER / "published.json").read_text(encoding="utf-8")):
-        assert row["notebook"] in gallery
-        part = page.partition(f'<h2 id="{row["notebook"]}">')[2].partition("<h2")[0]
-        assert row["value"] in html.unescape(part)
+    for row in published():
+        assert row.notebook in gallery
+        part = page.partition(f'<h2 id="{row.notebook}">')[2].partition("<h2")[0]
+        assert row.value in html.unescape(part)
 
 
 @needs_chromium

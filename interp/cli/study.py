@@ -194,7 +194,7 @@ def report(out: Path) -> None:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Where to; by default RUN/figures, or RUN/paper with --width or --no-titles.",
+    help="Where to; by default RUN/figures, or RUN/paper with --width, --no-titles or --published.",
 )
 @click.option("--pdf", is_flag=True, help="Write a PDF beside each SVG and PNG.")
 @click.option("--width", metavar="WIDTH", help="How wide each figure is: 3.3in, 84mm or 8.4cm.")
@@ -203,7 +203,14 @@ def report(out: Path) -> None:
     is_flag=True,
     help="Leave titles and captions to the paper; the foot line stays.",
 )
-def figures(run: Path, out: Path | None, pdf: bool, width: str | None, no_titles: bool) -> None:
+@click.option(
+    "--published",
+    is_flag=True,
+    help="Mark published values, of other texts and models, where there are any.",
+)
+def figures(
+    run: Path, out: Path | None, pdf: bool, width: str | None, no_titles: bool, published: bool
+) -> None:
     """Draw the figures of a finished run again, from its tables, as a paper wants them.
 
     \b
@@ -214,7 +221,8 @@ def figures(run: Path, out: Path | None, pdf: bool, width: str | None, no_titles
     from interp.reporting.form import Form, read_width
     from interp.reporting.report import redraw
 
-    form = Form(width=None if width is None else read_width(width), titles=not no_titles)
+    inches = None if width is None else read_width(width)
+    form = Form(width=inches, titles=not no_titles, published=published)
     for path in redraw(run, out, form=form, kinds=(*FILE_KINDS, "pdf") if pdf else FILE_KINDS):
         click.echo(path)
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from interp.reporting.decisions import NONE, Number
 from interp.reporting.finding import Compared, number_of
 from interp.reporting.formatting import label, number
+from interp.reporting.published import mark_published, told_published
 from interp.reporting.select import (
     NOT_BASELINES,
     best,
@@ -73,6 +74,7 @@ def text_baselines(table: pd.DataFrame) -> Figure:
             "control"
         )
         _bars(panel, pd.concat([top, baselines]), [_probe_name(top, nested), *baselines["control"]])
+        mark_published(panel, "text_baselines", task=word(rows, "task"), along="x")
         panel.set_title(label(name))
         panel.set_xlabel("AUROC (macro, held out)")
     explain(
@@ -81,7 +83,7 @@ def text_baselines(table: pd.DataFrame) -> Figure:
         caption="Bars begin at chance, whiskers are 95 % intervals. The "
         "probe's place is chosen by each fold on its training scenarios (where the table has no "
         "such score, it is the best of all, which flatters it); the baselines see only the text, "
-        "on the same folds.",
+        "on the same folds." + told_published("text_baselines", column(scores, "task")),
         rows=scores,
         unit="texts",
     )

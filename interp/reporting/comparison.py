@@ -16,7 +16,7 @@ from interp.records import RunRecord
 from interp.reporting.figures import FILE_KINDS, as_bytes
 from interp.reporting.formatting import decimals, label, visible, whole
 from interp.reporting.matrices import colour_bar, heat
-from interp.reporting.report import resource
+from interp.reporting.resources import resource
 from interp.reporting.select import column, groups, holds, matrix, measured, numbers, select, word
 from interp.reporting.style import (
     chance,

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from interp.reporting.formatting import label
 from interp.reporting.many import MapTexts, emotion_maps, too_many
+from interp.reporting.published import mark_published, told_published
 from interp.reporting.select import (
     column,
     groups,
@@ -78,6 +79,7 @@ def steering_success(table: pd.DataFrame) -> Figure:
     figure, axes = facets(len(panels), columns=columns, height=1.9)
     for panel, (name, own) in zip(axes, panels, strict=True):
         _success_panel(panel, select(rows, judge=word(own, "judge"), emotion=word(own, "emotion")))
+        mark_published(panel, "steering_success")
         panel.set_title(label(name or "all emotions"))
         panel.set_ylim(-0.04, 1.04)
     outer_labels(figure, axes, x="strength", y="share")
@@ -88,7 +90,8 @@ def steering_success(table: pd.DataFrame) -> Figure:
         caption="Bands and whiskers are 95 % intervals. Strength 1 adds the direction at its "
         "natural length. Layer, positions and strength are chosen on one half of the prompts and "
         "reported (star) on the other. Valid: the judge finds a feeling it can name in the "
-        "continuation; where this falls, success means nothing.",
+        "continuation; where this falls, success means nothing."
+        + told_published("steering_success"),
         rows=success,
         unit="continuations per point",
     )

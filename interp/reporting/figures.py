@@ -43,18 +43,24 @@ _log = logging.getLogger(__name__)
 
 
 def draw(
-    name: str, table: pd.DataFrame, *, width: float | None = None, titles: bool = True
+    name: str,
+    table: pd.DataFrame,
+    *,
+    width: float | None = None,
+    titles: bool = True,
+    published: bool = False,
 ) -> Figure:
     """The figure `name` of `FIGURES`, drawn from its table; `width` inches wide, if that is given,
     and without its title and caption, if `titles` is off. The foot line always says the model, the
-    battery and n.
+    battery and n. `published` marks published values in it, where there are any of its kind: they
+    are of other texts and models, and the caption says whose.
 
     Raises `UsageError` for an unknown name or a width outside 2 to 20 inches, `DataError` when the
     table lacks the rows that the figure shows.
     """
     if name not in FIGURES:
         raise UsageError(f"unknown figure {name!r}: there are {', '.join(FIGURES)}.")
-    with in_form(Form(width=width, titles=titles)):
+    with in_form(Form(width=width, titles=titles, published=published)):
         return FIGURES[name].draw(table)
 
 

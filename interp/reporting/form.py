@@ -1,4 +1,5 @@
-"""The form in which figures are drawn: how wide they are, and whether their titles are on them.
+"""The form in which figures are drawn: how wide they are, whether their titles are on them, and
+whether published values are.
 
 A figure is a function of its table. What a journal asks of it is none of the table's business, so
 the form is told beside it: `with in_form(Form(width=3.3, titles=False)): draw(...)`.
@@ -22,13 +23,15 @@ _WIDTH = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*(in|cm|mm)\s*")
 @dataclass(frozen=True, slots=True)
 class Form:
     """How wide a figure is in inches (None: as wide as it was designed), and whether its title and
-    caption are on it. Its foot line always is.
+    caption are on it. Its foot line always is. `published` marks what was published beside it,
+    where there is something (`interp.reporting.published`).
 
     Raises `UsageError` for a width that nobody could read.
     """
 
     width: float | None = None
     titles: bool = True
+    published: bool = False
 
     def __post_init__(self) -> None:
         if self.width is not None and not NARROWEST <= self.width <= WIDEST:

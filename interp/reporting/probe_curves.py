@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from interp.reporting.baselines import text_baselines_of
 from interp.reporting.formatting import label
 from interp.reporting.measure_curves import DEPTH
+from interp.reporting.published import mark_published, told_published
 from interp.reporting.select import (
     MEMORISED,
     RANDOM_MODEL,
@@ -17,6 +18,7 @@ from interp.reporting.select import (
     groups,
     holds,
     measured,
+    numbers,
     numeral,
     select,
     word,
@@ -59,6 +61,8 @@ def probe_curves(table: pd.DataFrame) -> Figure:
     }
     for panel, (name, rows) in zip(axes, panels, strict=True):
         _probe_panel(panel, rows, scores, name, lines)
+        first = float(numbers(rows, "depth").min())
+        mark_published(panel, "probe_curves", task=word(rows, "task"), at=first)
     outer_labels(figure, axes, x=DEPTH, y="AUROC (macro, held out)")
     key(figure)
     told = "The table holds no control task."
@@ -72,7 +76,7 @@ def probe_curves(table: pd.DataFrame) -> Figure:
         title="How well a linear probe reads the emotion, by depth and site",
         caption="Scored on held-out scenarios; bands are 95 % "
         f"intervals (of {main}). {told} Where the best text baseline comes near, the words alone "
-        "give the answer away.",
+        "give the answer away." + told_published("probe_curves", column(probes, "task")),
         rows=probes,
         unit="texts",
     )

@@ -9,7 +9,6 @@ points.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from interp.reporting.marks import Registered, registered_in
 from interp.reporting.pictures import Picture, read_pictures
 from interp.reporting.printed_rows import pick_rows
 from interp.reporting.registered import counted_outcomes, told_outcomes
+from interp.reporting.resources import resource
 from interp.reporting.section import Section
 from interp.reporting.sections import SECTIONS
 from interp.reporting.twins import marked
@@ -267,11 +267,6 @@ def _template() -> Any:
     )
     environment.filters["told"] = _told
     return environment.from_string(resource("report.html.j2"))
-
-
-def resource(name: str) -> str:
-    """The text of a file beside this module."""
-    return resources.files("interp.reporting").joinpath(name).read_text(encoding="utf-8")
 
 
 def _told(caution: Caution) -> str:

@@ -9,6 +9,7 @@ from interp.reporting.decisions import Number
 from interp.reporting.dots import arm_offset, dots, names_down
 from interp.reporting.formatting import decimals, label
 from interp.reporting.matrices import colour_bar, heat
+from interp.reporting.published import mark_published, told_published
 from interp.reporting.select import (
     best,
     column,
@@ -19,6 +20,7 @@ from interp.reporting.select import (
     select,
     word,
 )
+from interp.reporting.sheet import panel_columns
 from interp.reporting.style import (
     COLOURS,
     GREY,
@@ -35,6 +37,9 @@ CALLED = "called_emotional"
 """What column `metric` says of a probe that lost something between two arms, and of texts that
 evoke nothing and were called emotional.
 """
+
+_PUBLISHED = ("keyword_rich", "keyword_free")
+"""The arms between which a transfer was published."""
 
 
 def words_at(table: pd.DataFrame, row: pd.DataFrame, *, metric: str = "auroc") -> pd.DataFrame:
@@ -115,12 +120,18 @@ def transfer_gap(table: pd.DataFrame) -> Figure:
     panels = groups(across, ["task"])
     n_rows = max(len(own) for _, own in panels)
     figure, axes = facets(len(panels), columns=2, height=0.42 * n_rows + 1.1, share=False)
-    for panel, (name, own) in zip(axes, panels, strict=True):
+    marked = []
+    columns = panel_columns(figure)
+    for place, (panel, (name, own)) in enumerate(zip(axes, panels, strict=True)):
         for height in range(len(own)):
             _dumbbell(panel, height, own.iloc[[height]], table)
-        pairs = zip(column(own, "train_arm"), column(own, "test_arm"), strict=True)
+        pairs = list(zip(column(own, "train_arm"), column(own, "test_arm"), strict=True))
+        if _PUBLISHED in pairs:
+            marked.append(task := word(own, "task"))
+            at = float(pairs.index(_PUBLISHED))
+            mark_published(panel, "transfer_gap", task=task, along="x", at=at)
         names = [f"{fit} → {test}" for fit, test in pairs]
-        panel.set_yticks(range(len(own)), names if panel is axes[0] else [""] * len(own))
+        panel.set_yticks(range(len(own)), names if place % columns == 0 else [""] * len(own))
         panel.axvline(0.5, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1, label="chance 0.5")
         panel.set_xlabel("AUROC (macro, held out)")
         panel.set_title(label(name))
@@ -131,7 +142,8 @@ def transfer_gap(table: pd.DataFrame) -> Figure:
         figure,
         title="What is lost when a probe is carried to another arm",
         caption="Whiskers are 95 % intervals over scenarios. Fitted on → tested on. What lies "
-        "right of the black mark is not carried by words that both arms share.",
+        "right of the black mark is not carried by words that both arms share."
+        + told_published("transfer_gap", marked),
         rows=across,
         unit="texts",
     )
