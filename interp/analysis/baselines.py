@@ -40,7 +40,7 @@ def _reader(seed: int) -> LogisticRegression:
     return LogisticRegression(tol=1e-6, max_iter=1000, random_state=seed, warm_start=True)
 
 
-READER = Probe(_reader, ({"C": 0.1}, {"C": 1.0}, {"C": 10.0}))
+READER = Probe(_reader, ({"C": 0.1}, {"C": 1.0}, {"C": 10.0}), walks=True)
 """What reads a baseline's features; its settings suit counts and unit-length tf-idf rows."""
 
 MOST_TURNED = 1000

@@ -11,7 +11,7 @@ twin?) and *categorisation* (which emotion?). Chance for the macro one-vs-rest A
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +52,9 @@ class Probe:
     """A kind of probe: `make(seed)` gives a scikit-learn classifier with `predict_proba`.
 
     `grid` holds its settings among which inner folds choose; the middle one is used where the rows
-    are too few to choose. `turns` says that its scores are the same in any orthonormal axes that
+    are too few to choose. `walks` says that they stand from the strongest penalty to the weakest, and
+    that on many scenarios, which are split once, none is tried behind the first one that is worse
+    than the one before. `turns` says that its scores are the same in any orthonormal axes that
     span the training rows. `fit_many`, where there is one, fits many labellings together, as
     `fit_labellings` does; `fit_grid` all settings on all inner folds, as `grid_logistic.fit_grid`
     does.
@@ -60,6 +62,7 @@ class Probe:
 
     make: Callable[[int], Any]
     grid: Grid = ({},)
+    walks: bool = False
     turns: bool = False
     fit_many: Callable[..., Float[np.ndarray, "draw other class"]] | None = None
     fit_grid: Callable[..., GridFits] | None = None
@@ -206,16 +209,17 @@ def fit_predict(
     make: Callable[[int], Any],
     grid: Grid,
     found: set[str],
-) -> list[Fitted]:
-    """The test rows' probabilities under each setting; what went wrong is added to `found`."""
+) -> Iterator[Fitted]:
+    """The test rows' probabilities under each setting, one after the other as they are asked for;
+    what went wrong is added to `found`.
+    """
     train, test = rows
-    estimator, fitted = make(0), []
+    estimator = make(0)
     for setting in grid:
         estimator.set_params(**setting)
         if not _converges(estimator, z[train], labels[train]):
             found.add(f"the probe did not converge with {dict(setting)}: it stopped too early.")
-        fitted.append(Fitted(estimator.predict_proba(z[test]), estimator.classes_))
-    return fitted
+        yield Fitted(estimator.predict_proba(z[test]), estimator.classes_)
 
 
 def _converges(estimator: Any, x: Features, y: np.ndarray) -> bool:
@@ -249,9 +253,10 @@ def _fit_fold(
         grid,
         lambda number: fit_predict(z, labels, fold.inner[number], kind.make, grid, found),
         found,
+        walks=kind.walks,
     )
-    rows = (fold.train, fold.test)
-    return grid[setting], fit_predict(z, labels, rows, kind.make, (grid[setting],), found)[0]
+    rows, chosen = (fold.train, fold.test), grid[setting]
+    return chosen, next(fit_predict(z, labels, rows, kind.make, (chosen,), found))
 
 
 Splits = Sequence[tuple[np.ndarray, np.ndarray]]
@@ -286,11 +291,13 @@ def _choose(
     labels: np.ndarray,
     fold: Fold,
     grid: Grid,
-    told: Callable[[int], list[Fitted]],
+    told: Callable[[int], Iterable[Fitted]],
     found: set[str],
+    *,
+    walks: bool = False,
 ) -> int:
     """The number of the setting with the least log-loss over the inner folds; `told` gives what
-    each setting tells the test rows of an inner fold.
+    each setting tells the test rows of an inner fold. `walks` as in `Probe`.
     """
     if len(grid) == 1:
         return 0
@@ -306,4 +313,6 @@ def _choose(
             losses[place] += log_losses(
                 fitted.probability, np.searchsorted(fitted.classes, labels[test])
             ).sum()
+            if walks and len(fold.inner) == 1 and place and losses[place] > losses[place - 1]:
+                return place - 1
     return int(losses.argmin())

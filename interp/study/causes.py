@@ -90,7 +90,7 @@ def ablation(study: Study) -> TableRows:
     random k of the same layers.
     """
     chosen, reported = study.pairs.split(seed=study.settings.seed)
-    vectors = _directions(study, chosen)
+    vectors = _directions(study, chosen, read_at(study, chosen))
     bench = Bench(study.model, asked_pairs(study, reported), vectors, study.readout.readout)
     listed = {
         emotion: _contributions(study, chosen, emotion, top=LISTED)
@@ -120,11 +120,11 @@ def steering(study: Study) -> TableRows:
     Where there are judges (those that were asked for, else a testbed's oracle), continuations are
     generated and judged, and layer, positions and strength are chosen on half of the prompts, by
     the first judge; all texts are left in the table `steered_texts`. For every model the readout's
-    log-probability of the emotion's words is measured against the strength, at the layer where
-    separation saturates.
+    log-probability of the emotion's words is measured against the strength, at the first layer
+    where separation saturates.
     """
     chosen, reported = study.pairs.split(seed=study.settings.seed)
-    vectors = _directions(study, chosen)
+    vectors = _directions(study, chosen, choose_site(study, chosen))
     limits = study.settings.limits
     neutral = balanced(reported, n=limits.prompts, seed=study.settings.seed).neutral
     asked = {emotion: vectors[emotion] for emotion in study.readout.emotions}
@@ -196,8 +196,17 @@ def asked_pairs(
     return draw(mine, n=most, seed=study.settings.seed)
 
 
-def _directions(study: Study, pairs: Pairs) -> dict[str, Direction]:
-    site = choose_site(study, pairs)
+def read_at(study: Study, pairs: Pairs) -> Site:
+    """Where it is read what heads and neurons write: the middle one of the layers that tell the
+    twins of `pairs` apart as well as the best. What writes the emotion may stand behind the first
+    of them, and is not seen there; what stands before the last ones may write what no layer reads
+    any more.
+    """
+    found = saturated_layers(study, pairs)
+    return found[len(found) // 2]
+
+
+def _directions(study: Study, pairs: Pairs, site: Site) -> dict[str, Direction]:
     return {emotion: fit_direction(study, pairs, emotion, site) for emotion in study.emotions}
 
 
@@ -212,7 +221,7 @@ def _contributions(
     """Components as `pairs` rank them; what they do is told of the pairs `reported`, where
     given.
     """
-    direction = fit_direction(study, pairs, emotion, choose_site(study, pairs))
+    direction = fit_direction(study, pairs, emotion, read_at(study, pairs))
     sites = _contributing(study, range(direction.site.layer + 1))
     activations = {site: study.values(site, study.position) for site in sites}
     twins = _of_emotion(study, pairs, emotion)
