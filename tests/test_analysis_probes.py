@@ -10,9 +10,10 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from interp.analysis import features, grid_logistic, probes
+from interp.analysis import baselines, features, grid_logistic, probes
 from interp.analysis.features import check_features
 from interp.analysis.folds import (
+    MANY_SCENARIOS,
     Fold,
     fold_of,
     grouped_folds,
@@ -21,6 +22,7 @@ from interp.analysis.folds import (
     transfer_folds,
 )
 from interp.analysis.predictions import Predictions, auroc_share, score
+from interp.analysis.probes import Probe, predict_folds
 from interp.analysis.stats import auroc
 from interp.errors import DataError, StatisticsError, UsageError
 
@@ -345,3 +347,63 @@ def test_features_of_a_fold_are_made_once_and_change_no_number(monkeypatch):
     monkeypatch.setattr(features, "MOST_KEPT", 0)  # large ones are not kept
     probes.cross_validate(features.FoldFeatures(x), y, groups, folds=folds)
     assert len(made) == 2 * len(folds)
+
+
+MANY = 2 * MANY_SCENARIOS  # a half of them is trained on
+GRID = tuple({"C": c} for c in (1e-4, 1e-2, 1.0))
+
+
+def chosen_among_many(apart: float) -> tuple[list[tuple[float, float]], Predictions]:
+    """What a probe with a rough chooser fits (tolerance, C) on scenarios so many that they are
+    split once, and what it tells; classes are `apart` along one of 40 axes.
+    """
+    fitted: list[tuple[float, float]] = []
+
+    class Noted(LogisticRegression):
+        def fit(self, x, y):
+            fitted.append((self.tol, self.C))
+            return super().fit(x, y)
+
+    labels = np.array(["a", "b"] * MANY)
+    groups = np.repeat(np.arange(MANY), 2).astype(str)
+    x = np.random.default_rng(0).normal(size=(len(labels), 40))
+    x[:, 0] += np.where(labels == "a", apart, -apart)
+    kind = Probe(
+        lambda seed: Noted(tol=1e-6, random_state=seed),
+        GRID,
+        chooser=lambda seed: Noted(tol=1e-3, random_state=seed),
+    )
+    (fold, *_) = grouped_folds(labels, groups, n_splits=2, seed=0)
+    assert len(fold.inner) == 1
+    told = predict_folds(lambda fold: x, labels, groups, folds=[fold], kind=kind, grids=[GRID])
+    return fitted, told
+
+
+def test_among_many_scenarios_a_rough_fit_chooses_and_ends_at_the_first_worse_penalty():
+    noise, told = chosen_among_many(0.0)
+    assert noise == [(1e-3, 1e-4), (1e-3, 1e-2), (1e-6, 1e-4)]  # the last fit is exact
+    assert told.chosen == ({"C": 1e-4},)
+    signal, told = chosen_among_many(3.0)
+    assert signal == [(1e-3, 1e-4), (1e-3, 1e-2), (1e-3, 1.0), (1e-6, 1.0)]
+    assert told.chosen == ({"C": 1.0},)
+    assert score(told)[0]["value"] > 0.99
+
+
+def test_the_penalty_of_a_baseline_of_many_texts_is_the_one_that_exact_fits_choose(monkeypatch):
+    assert baselines.READER.chooser is not None
+    labels = np.array(["a", "b"] * MANY)
+    groups = np.repeat(np.arange(MANY), 2).astype(str)
+    random = np.random.default_rng(1)
+    words = random.choice([f"w{letter}" for letter in "abcdefghij"], size=(len(labels), 8))
+    texts = [
+        " ".join([*row, "good" if label == "a" and random.random() < 0.3 else "bad"])
+        for row, label in zip(words, labels, strict=True)
+    ]
+    folds = grouped_folds(labels, groups, n_splits=2, seed=0)
+    assert [len(fold.inner) for fold in folds] == [1, 1]
+    asked = {"folds": folds, "lexicons": {}}
+    fast = baselines.predict_text(texts, labels, groups, baseline="tfidf", **asked)
+    monkeypatch.setattr(baselines, "READER", replace(baselines.READER, chooser=None))
+    exact = baselines.predict_text(texts, labels, groups, baseline="tfidf", **asked)
+    assert fast.chosen == exact.chosen
+    np.testing.assert_array_equal(fast.probability, exact.probability)

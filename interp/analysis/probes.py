@@ -52,17 +52,17 @@ class Probe:
     """A kind of probe: `make(seed)` gives a scikit-learn classifier with `predict_proba`.
 
     `grid` holds its settings among which inner folds choose; the middle one is used where the rows
-    are too few to choose. `walks` says that they stand from the strongest penalty to the weakest, and
-    that on many scenarios, which are split once, none is tried behind the first one that is worse
-    than the one before. `turns` says that its scores are the same in any orthonormal axes that
-    span the training rows. `fit_many`, where there is one, fits many labellings together, as
-    `fit_labellings` does; `fit_grid` all settings on all inner folds, as `grid_logistic.fit_grid`
-    does.
+    are too few to choose. `chooser(seed)`, where there is one, makes a less exact classifier to
+    choose by where scenarios are many and split once; the grid then stands from the strongest
+    penalty to the weakest, and none is tried behind the first one that is worse. `turns` says that
+    its scores are the same in any orthonormal axes that span the training rows. `fit_many`, where
+    there is one, fits many labellings together, as `fit_labellings` does; `fit_grid` all settings
+    on all inner folds, as `grid_logistic.fit_grid` does.
     """
 
     make: Callable[[int], Any]
     grid: Grid = ({},)
-    walks: bool = False
+    chooser: Callable[[int], Any] | None = None
     turns: bool = False
     fit_many: Callable[..., Float[np.ndarray, "draw other class"]] | None = None
     fit_grid: Callable[..., GridFits] | None = None
@@ -247,13 +247,15 @@ def _fit_fold(
         told = _fit_at_once(z, labels, splits, kind, grid, found)
         setting = _choose(labels, fold, grid, lambda number: told[number], found)
         return grid[setting], told[-1][setting]
+    many = kind.chooser if len(fold.inner) == 1 else None
+    make = many or kind.make
     setting = _choose(
         labels,
         fold,
         grid,
-        lambda number: fit_predict(z, labels, fold.inner[number], kind.make, grid, found),
+        lambda number: fit_predict(z, labels, fold.inner[number], make, grid, found),
         found,
-        walks=kind.walks,
+        walks=many is not None,
     )
     rows, chosen = (fold.train, fold.test), grid[setting]
     return chosen, next(fit_predict(z, labels, rows, kind.make, (chosen,), found))
@@ -297,7 +299,8 @@ def _choose(
     walks: bool = False,
 ) -> int:
     """The number of the setting with the least log-loss over the inner folds; `told` gives what
-    each setting tells the test rows of an inner fold. `walks` as in `Probe`.
+    each setting tells the test rows of an inner fold. It `walks` along them to the first one that
+    is worse than the one before.
     """
     if len(grid) == 1:
         return 0
@@ -313,6 +316,6 @@ def _choose(
             losses[place] += log_losses(
                 fitted.probability, np.searchsorted(fitted.classes, labels[test])
             ).sum()
-            if walks and len(fold.inner) == 1 and place and losses[place] > losses[place - 1]:
+            if walks and place and losses[place] > losses[place - 1]:
                 return place - 1
     return int(losses.argmin())
