@@ -35,9 +35,10 @@ class Direction:
     square of the activations' norm over the fitted texts, the other unit of strength; NaN where it
     is not known, as in files of before. `neutral` are the projections x . vector of the neutral
     texts, each along a direction that was fitted without its scenario: what a reading is held
-    against (`interp.analysis.units`). It is empty where they are not known. Raises `ArtefactError`
-    unless the vector is finite and of norm one, length, spread and neutral projections are finite,
-    spread is not negative, and a known norm is positive.
+    against (`interp.analysis.units`); `affective` are those of their twins, in the same order. Both
+    are empty where they are not known. Raises `ArtefactError` unless the vector is finite and of
+    norm one, length, spread and projections are finite, spread is not negative, and a known norm is
+    positive.
     """
 
     vector: Float[np.ndarray, " d_model"]
@@ -50,6 +51,7 @@ class Direction:
     length_interval: tuple[float, float] = (np.nan, np.nan)
     stream_norm: float = np.nan
     neutral: Float[np.ndarray, " text"] = field(default_factory=lambda: np.empty(0))
+    affective: Float[np.ndarray, " twin"] = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.vector).all():
@@ -72,12 +74,13 @@ class Direction:
                 f"the direction at {self.site} has the stream's norm {self.stream_norm}: expected "
                 "a finite number above 0."
             )
-        if not np.isfinite(self.neutral).all():
-            raise ArtefactError(
-                f"the direction at {self.site} has neutral projections that are not finite: "
-                f"{_not_finite(self.neutral)} of {len(self.neutral)}."
-            )
-        for name in ("vector", "neutral"):
+        for name in ("neutral", "affective"):
+            if wrong := _not_finite(known := getattr(self, name)):
+                raise ArtefactError(
+                    f"the direction at {self.site} has {name} projections that are not finite: "
+                    f"{wrong} of {len(known)}."
+                )
+        for name in ("vector", "neutral", "affective"):
             own = np.array(getattr(self, name))
             own.setflags(write=False)
             object.__setattr__(self, name, own)
@@ -118,7 +121,7 @@ class Direction:
             "length_interval": [_known(end) for end in self.length_interval],
             "stream_norm": _known(self.stream_norm),
         }  # fmt: skip
-        arrays = {"vector": self.vector, "neutral": self.neutral}
+        arrays = {"vector": self.vector, "neutral": self.neutral, "affective": self.affective}
         doubles = {name: np.asarray(one, dtype=np.float64) for name, one in arrays.items()}
         array_files.write_arrays(Path(path), doubles, about)
 
@@ -145,7 +148,7 @@ class Direction:
                 about["provenance"],
                 (low, high),
                 _number(about.get("stream_norm")),
-                tensors.get("neutral", np.empty(0)),
+                *(tensors.get(name, np.empty(0)) for name in ("neutral", "affective")),
             )
         except (KeyError, TypeError, ValueError, IndexError, UsageError) as error:
             raise ArtefactError(f"{path} does not hold a direction: {error}.") from error

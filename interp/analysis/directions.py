@@ -55,7 +55,7 @@ def fit(
     (affective, neutral).
 
     `groups` are the pairs' scenarios; without them every pair counts as one of its own. Its length,
-    and where neutral texts project, are measured on held-out scenarios (`cross_fit`); where the
+    and where the texts project, are measured on held-out scenarios (`cross_fit`); where the
     length is not surely above zero, or the axis of `pca` has no sign, `warnings` in its provenance
     say so, and `pca` warns. `Direction.with_origin` adds where the activations came from. Raises
     `DataError` for rows that do not match or are not finite, `StatisticsError` for fewer than two
@@ -81,9 +81,9 @@ def fit(
     interval = (natural.ci_low, natural.ci_high)
     norm = _norm(np.concatenate([affective, neutral]))
     centre = float((affective.mean(axis=0) + neutral.mean(axis=0)) / 2 @ vector)
-    low_side = held_out.neutral + centre
+    low, high = held_out.neutral + centre, held_out.affective + centre
     return Direction(
-        vector, site, method, labels, natural.value, spread, told, interval, norm, low_side
+        vector, site, method, labels, natural.value, spread, told, interval, norm, low, high
     )
 
 
@@ -136,7 +136,8 @@ def anchored(direction: Direction, affective: PairRows, neutral: PairRows) -> Di
         **direction.provenance,
         "warnings": [*direction.provenance.get("warnings", []), warning],
     }
-    return replace(direction, vector=-direction.vector, neutral=-direction.neutral, provenance=told)
+    turned = {name: -getattr(direction, name) for name in ("vector", "neutral", "affective")}
+    return replace(direction, **turned, provenance=told)
 
 
 def separation(

@@ -110,11 +110,13 @@ def fit_unit(
 
 class CrossFit(NamedTuple):
     """What directions that other scenarios gave make of each pair: the natural `length`, and where
-    each `neutral` text projects, from the mean of the rows that its direction was fitted on.
+    each `neutral` and each `affective` text projects, from the mean of the rows that its direction
+    was fitted on.
     """
 
     length: Estimate
     neutral: Float[np.ndarray, " pair"]
+    affective: Float[np.ndarray, " pair"]
 
 
 def held_out_length(
@@ -139,7 +141,7 @@ def cross_fit(
     method: str = DIRECTION,
     seed: int = 0,
 ) -> CrossFit:
-    """The natural length, and the neutral texts' projections, on directions of other scenarios.
+    """The natural length, and the texts' projections, on directions of other scenarios.
 
     Scenarios are dealt at random into `LENGTH_FOLDS`; each fold's differences are projected on the
     direction of the rest. Along the direction of its own data the mean difference is too long, by
@@ -163,7 +165,8 @@ def cross_fit(
         centre = (affective[~held].mean(axis=0) + neutral[~held].mean(axis=0)) / 2
         low_side[held] = (neutral[held] - centre).astype(np.float64) @ vector
     wider = fold_inflation(affective, neutral, groups, deal[group], method=method)
-    return CrossFit(mean_interval(projected, groups).widened(wider), low_side)
+    natural = mean_interval(projected, groups).widened(wider)
+    return CrossFit(natural, low_side, low_side + projected)
 
 
 def fold_inflation(

@@ -17,6 +17,9 @@ import pandas as pd
 MOST_TEXTS = 100
 """Texts that are shown, at most; the table has all of them."""
 
+_TOLD = ("share", "percentile", "probability")
+"""What a token's numbers are of, in the order in which they are told."""
+
 FULL = 1.5
 """The share whose colour is full: one and a half natural lengths."""
 
@@ -46,10 +49,11 @@ def heat_map(
     page: bool = True,
 ) -> str:
     """The tokens of `frame` (columns `id`, `turn`, `role`, `token`, `piece`, and of each emotion E
-    `share_E` and `percentile_E`) coloured by share, or by percentile where there is no share.
+    `share_E`, `percentile_E` and `probability_E`) coloured by share, or by percentile where there
+    is no share.
 
-    `zero` says what a share of 0 is the mean of; `notes` stand above. All of it
-    is escaped: texts come from anywhere.
+    `zero` says what a share of 0 is the mean of; `notes` stand above. All of it is escaped: texts
+    come from anywhere.
     """
     texts = _texts(frame)
     shown, left = texts[:MOST_TEXTS], len(texts) - MOST_TEXTS
@@ -110,7 +114,8 @@ def _tokens(rows: Sequence[Mapping[Any, Any]], emotion: str) -> Iterator[str]:
         share, percentile = row[f"share_{emotion}"], row[f"percentile_{emotion}"]
         colour = (percentile - 50) / 50 if math.isnan(share) else share / FULL
         side = "up" if colour >= 0 else "low"
-        told = f"{emotion}: share {_number(share)}, percentile {_number(percentile)}"
+        units = (f"{name} {_number(row[f'{name}_{emotion}'])}" for name in _TOLD)
+        told = f"{emotion}: {', '.join(units)}"
         alpha = 0.0 if math.isnan(colour) else min(abs(colour), 1.0)
         yield (
             f'<span class="{side}" style="--a:{alpha:.2f}" title="{escape(told)}, token '

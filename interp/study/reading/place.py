@@ -31,7 +31,8 @@ _FORM = "chat_template"
 _OF_SCENES = (
     "share: 0 is the mean of all scenes that the directions were fitted on, each of them over its "
     "emotions; 1 is as far above it as held-out texts of the emotion lie above their scene's mean. "
-    "percentile: among those means, which lie closer together than texts do."
+    "percentile: among those means, which lie closer together than texts do. probability: none, "
+    "since those means are no texts."
 )
 
 _EVERY_TOKEN = (
@@ -65,7 +66,8 @@ class ReadAt(NamedTuple):
         of_twins = (
             f"share: 0 is the mean of {self.zero} that the directions were fitted on, 1 is as far "
             "above it as held-out texts that evoke the emotion lie above their twins. percentile: "
-            "among those texts."
+            "among those texts. probability: that a text which lies here evokes the emotion, if as "
+            "many do as do not."
         )
         scenes = any(one.labels[1] == MEAN_OF_ALL for one in self.directions.values())
         return f"{_OF_SCENES if scenes else of_twins} {_EVERY_TOKEN}"

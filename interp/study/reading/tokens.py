@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.analysis.units import length_shares, percentiles
+from interp.analysis.units import UNITS
 from interp.capture.packing import budget_batches, longest_first
 from interp.errors import DataError
 from interp.models import LanguageModel
@@ -183,9 +183,9 @@ def projected(
 def frame_of(texts: Sequence[ReadText], place: ReadAt, *, by: str) -> pd.DataFrame:
     """The texts as rows by `token`, `turn` or `text`.
 
-    Of each emotion E: `share_E` and `percentile_E` (`interp.analysis.units`), of the token, or of
-    the turn's or the text's last one; of turns and texts also `mean_share_E` and `peak_share_E`
-    over their tokens.
+    Of each emotion E: `share_E`, `percentile_E` and `probability_E` (`interp.analysis.units`), of
+    the token, or of the turn's or the text's last one; of turns and texts also `mean_share_E` and
+    `peak_share_E` over their tokens.
     """
     make = {"token": _token_rows, "turn": _turn_rows, "text": _text_rows}[by]
     rows = [row for text in texts for row in make(text, place)]
@@ -199,14 +199,14 @@ def read_columns(place: ReadAt, *, by: str) -> list[str]:
         "turn": ["id", "turn", "role", "tokens", "text"],
         "text": ["id", "tokens", "text"],
     }[by]
-    units = ("share", "percentile", *(() if by == "token" else ("mean_share", "peak_share")))
+    units = (*UNITS, *(() if by == "token" else ("mean_share", "peak_share")))
     return [*start, *(f"{unit}_{emotion}" for emotion in place.directions for unit in units)]
 
 
 def _token_rows(read: ReadText, place: ReadAt) -> Iterator[dict[str, Any]]:
     turns = turns_of(read.row.prompt)
     of_turn = _turns_at(read, turns).tolist()
-    share, percentile = _in_units(read.projections, place)
+    units = _in_units(read.projections, place)
     end = 0
     for at, position in enumerate(read.content.tolist()):
         stop = max(end, read.spans[position][1])
@@ -217,7 +217,7 @@ def _token_rows(read: ReadText, place: ReadAt) -> Iterator[dict[str, Any]]:
             "role": _role(read, turns, number),
             "token": position,
             "piece": read.text[end:stop],
-            **_unit_columns(place, share=share[at], percentile=percentile[at]),
+            **_unit_columns(place, {name: values[at] for name, values in units.items()}),
         }
         end = stop
 
@@ -240,20 +240,14 @@ def _text_rows(read: ReadText, place: ReadAt) -> Iterator[dict[str, Any]]:
 def _summary(
     projections: Float[np.ndarray, "token emotion"], place: ReadAt, text: str
 ) -> dict[str, Any]:
-    """The last of these tokens in both units, and the mean and the highest share of all."""
-    share, percentile = _in_units(projections, place)
+    """The last of these tokens in all units, and the mean and the highest share of all."""
+    units = _in_units(projections, place)
     excerpt = text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1]}…"
-    return {
-        "tokens": len(projections),
-        "text": excerpt,
-        **_unit_columns(
-            place,
-            share=share[-1],
-            percentile=percentile[-1],
-            mean_share=_over(np.mean, share),
-            peak_share=_over(np.max, share),
-        ),
-    }
+    last = {name: values[-1] for name, values in units.items()}
+    over = {"mean_share": np.mean, "peak_share": np.max}
+    of_all = {name: _over(summary, units["share"]) for name, summary in over.items()}
+    columns = _unit_columns(place, {**last, **of_all})
+    return {"tokens": len(projections), "text": excerpt, **columns}
 
 
 def _over(
@@ -278,14 +272,17 @@ def _role(read: ReadText, turns: Sequence[tuple[str, int, int]], number: int) ->
 
 def _in_units(
     projections: Float[np.ndarray, "token emotion"], place: ReadAt
-) -> tuple[Float[np.ndarray, "token emotion"], Float[np.ndarray, "token emotion"]]:
-    directions = list(place.directions.values())
-    share = [length_shares(projections[:, at], one) for at, one in enumerate(directions)]
-    among = [percentiles(projections[:, at], one) for at, one in enumerate(directions)]
-    return np.stack(share, axis=1), np.stack(among, axis=1)
+) -> dict[str, Float[np.ndarray, "token emotion"]]:
+    directions = list(enumerate(place.directions.values()))
+    return {
+        name: np.stack([read(projections[:, at], one) for at, one in directions], axis=1)
+        for name, read in UNITS.items()
+    }
 
 
-def _unit_columns(place: ReadAt, **units: Float[np.ndarray, " emotion"]) -> Mapping[str, float]:
+def _unit_columns(
+    place: ReadAt, units: Mapping[str, Float[np.ndarray, " emotion"]]
+) -> Mapping[str, float]:
     return {
         f"{unit}_{emotion}": round(float(values[at]), DIGITS)
         for at, emotion in enumerate(place.directions)
