@@ -17,6 +17,7 @@ import torch
 import interp
 import stimuli
 from interp import study
+from interp.analysis.units import probabilities
 from interp.directions import Direction
 from interp.errors import ArtefactError, DataError, Interrupted, UsageError
 from interp.models.texts.ends import content_positions
@@ -91,6 +92,8 @@ def test_tokens_are_those_of_a_loop_with_a_cache(run, chat_model):
             below = [(one.neutral < value).mean() * 100 for value in projected]
             if one.length > 0:
                 np.testing.assert_allclose(mine[f"share_{emotion}"], share, rtol=1e-4, atol=1e-4)
+                odds = probabilities(projected, one)
+                np.testing.assert_allclose(mine[f"probability_{emotion}"], odds, atol=1e-4)
             np.testing.assert_allclose(mine[f"percentile_{emotion}"], below, atol=1e-4)
     turns = found.frame[found.frame["id"] == "4"]
     assert turns.groupby("turn")["role"].unique().map(list).to_dict() == {
@@ -121,6 +124,9 @@ def test_turns_and_texts_are_read_at_their_last_token(run, chat_model):
             mean, peak = (rows[f"{kind}_{name}"].tolist() for kind in ("mean", "peak"))
             assert mean == pytest.approx(parts[name].mean().tolist(), abs=1e-5)
             assert peak == pytest.approx(parts[name].max().tolist(), abs=1e-5)
+            odds = name.replace("share", "probability")
+            last = parts[odds].last().tolist()
+            assert rows[odds].tolist() == pytest.approx(last, abs=1e-5, nan_ok=True)
     assert by_text["tokens"].tolist() == by_token.groupby("id").size().tolist()
 
 
@@ -136,6 +142,8 @@ def test_in_the_planted_model_the_emotion_reads_from_its_word_on(planted_run):
         assert np.abs(share[:slot]).max() < 0.5
         assert share[slot:].min() > 0.6
         assert rows["share_fear"].abs().max() < 0.5
+        assert rows["probability_joy"].to_numpy()[:slot].max() < 0.5
+        assert rows["probability_joy"].iloc[-1] > 0.8
     assert np.mean(found.frame.groupby("id")["share_joy"].last()) == pytest.approx(1, abs=0.1)
     best = read(planted_run, [*battery.pairs().neutral[:9], joyful[0]], by="text", top=2)
     assert best.frame.groupby("emotion")["rank"].max().to_dict() == {"fear": 2, "joy": 2}
