@@ -146,7 +146,7 @@ def test_blank_texts_make_no_sheet():
 
 def test_a_sheet_goes_from_the_command_to_a_person_and_back(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    monkeypatch.setattr("interp.study.steering_trial.TRIAL_FIGURES", ())  # drawn in other tests
+    monkeypatch.setattr("interp.study.trials.draw_all", lambda *_, **__: [])  # in other tests
     path, out = tmp_path / "to_fill.csv", tmp_path / "out"
     given = ("--model", tiny_folder("llama"), "--stimuli", write(tmp_path / "crossed.jsonl"))
     prompts = tmp_path / "prompts.txt"

@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+import interp
 from interp.reporting.dissection import knockout_map
 from interp.reporting.dissection_told import dissection_sentences
+from interp.reporting.figures import FIGURES, as_bytes
+from interp.reporting.trial_figures import TRIAL_FIGURES
 from interp.results import read_table
 from interp.testbeds import planted
 from support.commands import outcome
@@ -111,3 +114,28 @@ def test_a_folder_that_holds_something_is_left_alone(ran):
     out, _ = ran
     code, told = outcome(*ASKED, "--out", out)
     assert (code, "choose another --out" in told) == (4, True)
+
+
+def test_its_figures_are_drawn_again_as_a_paper_wants_them(ran, tmp_path):
+    out, _ = ran
+    before = {path.name: path.read_bytes() for path in (out / "figures").iterdir()}
+    code, told = outcome("figures", out, "--width", "3.3in", "--no-titles", "--out", tmp_path)
+    assert code == 0
+    assert {path.name for path in tmp_path.iterdir()} == set(before)
+    assert "skipped" not in told
+    assert (tmp_path / "lens_curves.svg").read_bytes() != before["lens_curves.svg"]
+    assert outcome("figures", out)[0] == 0
+    assert {path.name: path.read_bytes() for path in (out / "figures").iterdir()} == before
+
+
+def test_a_figure_of_a_command_beside_a_study_is_drawn_by_its_name(ran):
+    out, _ = ran
+    table = read_table(out / "tables" / "knockout.csv")
+    named, own = (draw(table) for draw in (lambda t: interp.draw("knockout_map", t), knockout_map))
+    assert as_bytes(named, "svg") == as_bytes(own, "svg")
+
+
+def test_a_name_stands_for_one_figure():
+    for name, one in TRIAL_FIGURES.items():
+        assert FIGURES.get(name, one).draw is one.draw
+    assert {name for name in FIGURES if name in TRIAL_FIGURES} == {"steering_slopes"}

@@ -213,6 +213,9 @@ def figures(
 ) -> None:
     """Draw the figures of a finished run again, from its tables, as a paper wants them.
 
+    RUN may be the folder of a command beside it, too: of `interp framings`, `dissect` and their
+    kind.
+
     \b
     Example:
       interp figures runs/demo --pdf --width 3.3in --no-titles

@@ -1,7 +1,8 @@
-"""All figures of a run: which stage each belongs to, and drawing them into files.
+"""All figures: which table each is drawn from, and drawing them into files.
 
-A figure is a function of a tidy table and of nothing else. To add one, write its function in the
-stage's file in `sections/`, and its line in that file's `SECTION`.
+A figure is a function of a tidy table and of nothing else. To add one of a stage, write its
+function in the stage's file in `sections/`, and its line in that file's `SECTION`; one of a command
+beside a study has its line in `trial_figures.py`.
 """
 
 import io
@@ -22,13 +23,14 @@ from interp.reporting.section import Drawing
 from interp.reporting.sections import SECTIONS
 from interp.reporting.select import holds
 from interp.reporting.style import STYLE
+from interp.reporting.trial_figures import TRIAL_FIGURES
 
 FIGURES: dict[str, Drawing] = {
     drawing.name: replace(drawing, table=drawing.table or section.name)
     for section in SECTIONS
     for drawing in section.figures
 }
-"""Every figure by its name, in the order of the report."""
+"""Every figure of a run by its name, in the order of the report."""
 
 FILE_KINDS = ("svg", "png")
 """The kinds of file that a report's figures are written as; `as_bytes` knows `pdf`, too."""
@@ -50,39 +52,41 @@ def draw(
     titles: bool = True,
     published: bool = False,
 ) -> Figure:
-    """The figure `name` of `FIGURES`, drawn from its table; `width` inches wide, if that is given,
-    and without its title and caption, if `titles` is off. The foot line always says the model, the
-    battery and n. `published` marks published values in it, where there are any of its kind: they
-    are of other texts and models, and the caption says whose.
+    """The figure `name` of `FIGURES` or `TRIAL_FIGURES`, drawn from its table; `width` inches wide,
+    if that is given, and without its title and caption, if `titles` is off. The foot line always
+    says the model, the battery and n. `published` marks published values in it, where there are any
+    of its kind: they are of other texts and models, and the caption says whose.
 
     Raises `UsageError` for an unknown name or a width outside 2 to 20 inches, `DataError` when the
     table lacks the rows that the figure shows.
     """
-    if name not in FIGURES:
-        raise UsageError(f"unknown figure {name!r}: there are {', '.join(FIGURES)}.")
+    known = FIGURES | TRIAL_FIGURES
+    if name not in known:
+        raise UsageError(f"unknown figure {name!r}: there are {', '.join(known)}.")
     with in_form(Form(width=width, titles=titles, published=published)):
-        return FIGURES[name].draw(table)
+        return known[name].draw(table)
 
 
 def draw_all(
     tables: Mapping[str, pd.DataFrame],
     out_dir: Path,
     *,
+    figures: Mapping[str, Drawing] = FIGURES,
     form: Form = HOUSE,
     kinds: Sequence[str] = FILE_KINDS,
     say: Callable[[str], None] = _log.info,
 ) -> list[Path]:
-    """Draw the figures of all stages in `tables` (stage -> table) into `out_dir`, in a form and as
-    files of these kinds; the files written.
+    """Draw `figures`, by default those of all stages, of `tables` (stage -> table) into `out_dir`,
+    in a form and as files of these kinds; the files written.
 
     A stage that is not in `tables` did not run: its figures are skipped, and `say` is told which;
-    so are those whose rows (`Drawing.needs`) the stage left out. The same tables give the same
+    so are those whose rows (`Drawing.needs`) it left out. The same tables give the same
     bytes, with the same fonts installed. Letters that none of these has are told once. Raises
     `DataError` when a stage ran and its table lacks what its figure shows.
     """
     folder, written = make_folder(out_dir), []
     with told_once(), in_form(form):
-        for name, drawing in FIGURES.items():
+        for name, drawing in figures.items():
             if missing := _missing(drawing, tables):
                 say(f"figure {name} skipped: the stage {drawing.table} did not {missing}")
                 continue

@@ -22,7 +22,7 @@ from interp.records import RunRecord, read_record
 from interp.reporting.answer import Answer, sum_up
 from interp.reporting.before_after import before_and_after
 from interp.reporting.decisions import Verdict
-from interp.reporting.figures import FILE_KINDS, draw_all
+from interp.reporting.figures import FIGURES, FILE_KINDS, draw_all
 from interp.reporting.finding import Caution, Finding
 from interp.reporting.findings import cautions, findings, warned
 from interp.reporting.form import HOUSE, Form
@@ -35,6 +35,7 @@ from interp.reporting.registered import counted_outcomes, told_outcomes
 from interp.reporting.resources import resource
 from interp.reporting.section import Section
 from interp.reporting.sections import SECTIONS
+from interp.reporting.trial_figures import TRIAL_FIGURES, figures_of
 from interp.reporting.twins import marked
 from interp.results import read_tables
 
@@ -102,17 +103,22 @@ def read_run(run_dir: Path) -> tuple[RunRecord, dict[str, pd.DataFrame]]:
 def redraw(
     run_dir: Path, out: Path | None = None, *, form: Form = HOUSE, kinds: Sequence[str] = FILE_KINDS
 ) -> list[Path]:
-    """Draw the figures of a finished run again from its tables; the files written.
+    """Draw the figures of a finished run, or of the folder of a command beside it (as `interp
+    framings`), again from its tables; the files written.
 
     They go into `out`: by default the run's `figures`, or `paper` where the form is not that of the
     report, which keeps its own. No model is loaded. Raises `ArtefactError` as `read_run`,
     `UsageError` where the run has no table yet.
     """
     _, tables = read_run(run_dir)
+    figures = FIGURES
+    if not tables:
+        tables = read_tables(run_dir, {one.table for one in TRIAL_FIGURES.values()})
+        figures = figures_of(tables)
     if not tables:
         raise UsageError(f"{run_dir} has no table yet: run a stage first, then draw its figures.")
     usual = run_dir / ("figures" if form == HOUSE else "paper")
-    return draw_all(tables, usual if out is None else out, form=form, kinds=kinds)
+    return draw_all(tables, usual if out is None else out, figures=figures, form=form, kinds=kinds)
 
 
 def render(

@@ -19,14 +19,15 @@ def no_cautions(table: pd.DataFrame) -> Iterator[Caution]:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure: the function that draws it, whose name is the figure's, and how to read it.
+    """A figure: the function that draws it, whose name is the figure's, and how to read it, where a
+    report shows it.
 
     `table` is the table it is drawn from (empty: the section's own). `needs` says which rows it
     shows, where the stage may lawfully leave them out: the figure is then skipped.
     """
 
     draw: DrawFigure
-    reading: str
+    reading: str = ""
     table: str = ""
     needs: Mapping[str, str] = field(default_factory=dict)
 

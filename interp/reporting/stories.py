@@ -1,8 +1,5 @@
 """Many emotions from stories: their figures."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -13,7 +10,6 @@ from interp.reporting.formatting import decimals, label, whole
 from interp.reporting.geometries import name_dots
 from interp.reporting.many import MapTexts, emotion_maps, name_square, square_height
 from interp.reporting.matrices import colour_bar, heat
-from interp.reporting.section import DrawFigure
 from interp.reporting.select import (
     column,
     groups,
@@ -50,12 +46,6 @@ _METRICS = {
     "top5": "right emotion among five",
     "rank": "rank of the right emotion",
 }
-
-
-def story_figures(rows: Sequence[Mapping[str, Any]]) -> tuple[DrawFigure, ...]:
-    """The figures that these rows are enough for."""
-    there = {str(row["metric"]) for row in rows}
-    return tuple(draw for draw, metric in _FIGURES.items() if metric in there)
 
 
 @styled
@@ -233,13 +223,3 @@ def circumplex_ratings(table: pd.DataFrame) -> Figure:
         unit="emotions",
     )
     return figure
-
-
-_FIGURES: Mapping[DrawFigure, str] = {
-    detection_curves: "auroc",
-    detection_by_emotion: "outranked",
-    writer_matrix: "writer_auroc",
-    circumplex_map: "axis_place",
-    circumplex_ratings: "axis_rating",
-}
-"""The figures, each with the metric that it is drawn from."""

@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 from interp.reporting.decisions import Verdict, decide
 from interp.reporting.dots import DRAWN, INTERVAL, dots, names_down
 from interp.reporting.finding import number_of, p_of, told_p
-from interp.reporting.section import DrawFigure
 from interp.reporting.select import column, holds, least, measured, place, select, word
 from interp.reporting.style import GREY, chance, curve, explain, facets, key, look, styled
 
@@ -114,6 +113,3 @@ def turning_controls(table: pd.DataFrame) -> Figure:
         unit="stories",
     )
     return figure
-
-
-TRAJECTORY_FIGURES: tuple[DrawFigure, ...] = (turning_curves, turning_controls)

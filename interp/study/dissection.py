@@ -5,7 +5,7 @@ Directions and ranks are of one half of the scenarios; all rows are of the other
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -32,15 +32,6 @@ from interp.evaluation.readouts import readout_for
 from interp.files import check_new
 from interp.models import LanguageModel
 from interp.models.checks.reliance import tell_refused, usable
-from interp.reporting.dissection import (
-    ablated_parts,
-    attention_map,
-    direction_ablation_dots,
-    enhanced_parts,
-    knockout_map,
-    lens_curves,
-)
-from interp.reporting.section import DrawFigure
 from interp.results import TableRows
 from interp.sites import LAST, STREAM, Site
 from interp.study.trials import Tried, try_out
@@ -163,19 +154,18 @@ def _lens(bed: Dissected) -> TableRows:
 
 
 class Dissection(NamedTuple):
-    """A question: the table of its answer, what measures it, and the figures of the table."""
+    """A question: the table of its answer, and what measures it."""
 
     table: str
     measure: Callable[[Dissected], TableRows]
-    figures: Sequence[DrawFigure]
 
 
 DISSECTIONS: Mapping[str, Dissection] = {
-    "layers": Dissection("knockout", _layers, (knockout_map,)),
-    "directions": Dissection("direction_ablation", _directions, (direction_ablation_dots,)),
-    "parts": Dissection("parts", _parts, (ablated_parts, enhanced_parts)),
-    "attention": Dissection("attention", _attention, (attention_map,)),
-    "lens": Dissection("lens", _lens, (lens_curves,)),
+    "layers": Dissection("knockout", _layers),
+    "directions": Dissection("direction_ablation", _directions),
+    "parts": Dissection("parts", _parts),
+    "attention": Dissection("attention", _attention),
+    "lens": Dissection("lens", _lens),
 }
 """The questions by their names."""
 
@@ -200,7 +190,6 @@ def run_dissection(asked: DissectionOptions) -> dict[str, pd.DataFrame]:
 
     def measure(model: LanguageModel) -> Tried:
         bed = Dissected(model, battery, asked)
-        rows = {one.table: one.measure(bed) for one in named}
-        return rows, {one.table: one.figures for one in named}
+        return {one.table: one.measure(bed) for one in named}
 
     return try_out((asked,), battery, measure, template=None)

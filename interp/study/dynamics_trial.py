@@ -23,7 +23,6 @@ from interp.models import LanguageModel
 from interp.models.chat_template import OFF, ON
 from interp.models.generation import Decoding
 from interp.prompting_options import DynamicsOptions
-from interp.reporting.state_dynamics import adverse_stretch, state_trajectories
 from interp.sentence_options import SentenceOptions
 from interp.sites import site_columns
 from interp.study.release_trial import chosen_judge, layer_to_read
@@ -79,7 +78,7 @@ def run_dynamics(asked: SentenceOptions, how: DynamicsOptions) -> pd.DataFrame:
         told = converse(model, scripts, affect, axes, directions, readers, judge, plan)
         at = site_columns(readers[emotions[0]].site)
         rows = [{**at, "position": "generated", **row} for row in turn_rows(told.found)]
-        return {DYNAMICS: rows, REPLIES: told.texts}, (state_trajectories, adverse_stretch)
+        return {DYNAMICS: rows, REPLIES: told.texts}
 
     template = OFF if testbed else ON
     return try_out((asked, how), wanted.battery, measure, template=template)[DYNAMICS]

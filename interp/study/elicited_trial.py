@@ -36,7 +36,6 @@ from interp.models import LanguageModel
 from interp.models.chat_template import OFF, ON
 from interp.models.generation import Decoding
 from interp.prompting_options import ElicitOptions
-from interp.reporting.elicited import elicited_curves
 from interp.results import TableRows
 from interp.sentence_options import SentenceOptions
 from interp.sites import STREAM, expand, site_columns
@@ -96,7 +95,7 @@ def run_elicit(asked: SentenceOptions, how: ElicitOptions) -> dict[str, pd.DataF
     def measure(model: LanguageModel) -> Tried:
         found = elicit_directions(model, questions, emotions, asked, how)
         _save(found.directions, make_folder(how.out / "directions"))
-        return {ELICITED: found.rows, ELICITED_REPLIES: found.texts}, (elicited_curves,)
+        return {ELICITED: found.rows, ELICITED_REPLIES: found.texts}
 
     template = OFF if testbed else ON
     return try_out((asked, how), wanted.battery, measure, template=template)

@@ -22,7 +22,6 @@ from interp.analysis.sae_features import (
 )
 from interp.errors import StatisticsError, UsageError
 from interp.files import check_new
-from interp.reporting.sae_features import feature_selectivity
 from interp.results import TableRows
 from interp.sites import LAST, RESIDUAL_WIDE, Site
 from interp.study.conditions import FEWEST, scenarios_of
@@ -76,8 +75,7 @@ def run_features(
     }  # fmt: skip
     record = record_beside(opened, config, seed=seed, heard=heard)
     tables = {FEATURES: rows, FEATURE_TEXTS: texts}
-    figures = (feature_selectivity,)
-    return fill_folder(out, record, tables, figures, n_layers=opened.n_layers, start=start)
+    return fill_folder(out, record, tables, n_layers=opened.n_layers, start=start)
 
 
 def _site(encoder: SparseAutoencoder, named: str | None) -> Site:

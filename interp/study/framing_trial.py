@@ -34,14 +34,6 @@ from interp.evaluation.readouts import find_testbed
 from interp.files import check_new
 from interp.models import LanguageModel
 from interp.prompting_options import FramingOptions
-from interp.reporting.framings import (
-    framing_axes,
-    framing_cosines,
-    framing_norms,
-    framing_scan,
-    framing_scores,
-    stress_doses,
-)
 from interp.results import TableRows
 from interp.sentence_options import SentenceOptions
 from interp.sites import LAST, STREAM, Site, site_columns
@@ -51,10 +43,6 @@ from stimuli.battery import Battery
 
 FRAMINGS = "framings"
 """The table of the folder."""
-
-FRAMING_FIGURES = (framing_scores, stress_doses, framing_norms, framing_cosines)
-"""Its figures; where tokens were scanned, `framing_scan` too, and where the framings have principal
-axes, `framing_axes`."""
 
 
 def run_framings(asked: SentenceOptions, how: FramingOptions) -> pd.DataFrame:
@@ -92,9 +80,7 @@ def run_framings(asked: SentenceOptions, how: FramingOptions) -> pd.DataFrame:
         )
         if how.scan_tokens:
             rows += token_rows(model, tasks, framings(), most=how.scan_tokens)
-        scan = (framing_scan,) if how.scan_tokens else ()
-        axes = (framing_axes,) if any(row["metric"] == "axis" for row in rows) else ()
-        return {FRAMINGS: rows}, (*FRAMING_FIGURES, *scan, *axes)
+        return {FRAMINGS: rows}
 
     return try_out((asked, how), wanted.battery, measure)[FRAMINGS]
 

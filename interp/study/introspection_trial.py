@@ -9,7 +9,6 @@ from interp.evaluation.introspection import introspect, questions_of
 from interp.evaluation.readouts import find_testbed, readout_for
 from interp.files import check_new
 from interp.models import LanguageModel
-from interp.reporting.introspection import introspection_controls, introspection_map
 from interp.sentence_options import IntrospectionOptions, SentenceOptions
 from interp.study.sources import Wanted
 from interp.study.steering_trial import candidates_of
@@ -48,6 +47,6 @@ def run_introspection(asked: SentenceOptions, how: IntrospectionOptions) -> pd.D
             unit=asked.unit,
             seed=asked.seed,
         )
-        return {ANSWERS: rows}, (introspection_controls, introspection_map)
+        return {ANSWERS: rows}
 
     return try_out((asked, how), wanted.battery, measure)[ANSWERS]

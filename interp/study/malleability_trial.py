@@ -19,7 +19,6 @@ from interp.files import check_new
 from interp.models import LanguageModel
 from interp.models.chat_template import OFF, ON
 from interp.prompting_options import MalleabilityOptions
-from interp.reporting.malleability import malleability_map
 from interp.results import TableRows
 from interp.sentence_options import SentenceOptions
 from interp.sites import LAST, site_columns
@@ -66,7 +65,7 @@ def run_malleability(asked: SentenceOptions, how: MalleabilityOptions) -> pd.Dat
         directions = with_length({one: source.directions[one] for one in emotions})
         for one in directions.values():
             check_direction(model, one)
-        return {MALLEABILITY: bend(model, items, directions)}, (malleability_map,)
+        return {MALLEABILITY: bend(model, items, directions)}
 
     return try_out((asked, how), wanted.battery, measure, template=ON)[MALLEABILITY]
 

@@ -10,7 +10,6 @@ from interp.errors import StatisticsError
 from interp.evaluation.readouts import readout_for
 from interp.files import check_new
 from interp.models import LanguageModel
-from interp.reporting.paths import path_map
 from interp.sentence_options import PathOptions
 from interp.study.trials import Tried, try_out
 from stimuli.splits import balanced
@@ -39,6 +38,6 @@ def run_paths(asked: PathOptions) -> pd.DataFrame:
     def measure(model: LanguageModel) -> Tried:
         readout = readout_for(model, whole.emotions)
         rows = search_paths(model, (first, second), readout, how, seed=asked.seed)
-        return {PATHS: rows}, (path_map,)
+        return {PATHS: rows}
 
     return try_out((asked,), battery, measure, template=None)[PATHS]

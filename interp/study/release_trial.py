@@ -13,7 +13,6 @@ from interp.evaluation.release import Judged, Release, release
 from interp.files import check_new
 from interp.models import LanguageModel
 from interp.prompting_options import ReleaseOptions
-from interp.reporting.released import release_curve
 from interp.sentence_options import SentenceOptions
 from interp.study.sources import Wanted
 from interp.study.steering_trial import prompts_of
@@ -55,7 +54,7 @@ def run_release(asked: SentenceOptions, how: ReleaseOptions) -> pd.DataFrame:
         readers = with_length({one: found[one] for one in emotions})
         directions = {one: source.directions[one] for one in readers}
         told = release(model, prompts, directions, readers, usual_judge(model, emotions), plan)
-        return {RELEASE: told.rows, RELEASED_TEXTS: told.texts}, (release_curve,)
+        return {RELEASE: told.rows, RELEASED_TEXTS: told.texts}
 
     return try_out((asked, how), wanted.battery, measure)[RELEASE]
 

@@ -19,8 +19,6 @@ from interp.evaluation.steering_arms import Candidate, SteeringTrial
 from interp.files import check_new, make_folder, read_regular
 from interp.models import LanguageModel
 from interp.models.generation import Decoding
-from interp.reporting.steerability import steering_map, steering_slopes
-from interp.reporting.steering_pareto import steering_pareto
 from interp.sentence_options import SentenceOptions, TrialOptions
 from interp.study.sheets import STEERED_TEXTS, check_sheet, write_sheet
 from interp.study.sources import Wanted, fitted
@@ -29,9 +27,6 @@ from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 
 SCORES = "steering_scores"
 """The table of numbers; beside it stands that of the texts."""
-
-TRIAL_FIGURES = (steering_pareto, steering_map, steering_slopes)
-"""Its figures, all of the first table."""
 
 INSTRUCTION = "Written by someone who is full of {emotion}: {text}"
 """How a model is asked in words, unless told otherwise. Testbeds do not know these words."""
@@ -77,7 +72,7 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
         )
         if how.sheet is not None:
             write_sheet(how.sheet, make_folder(how.out), found.texts, seed=asked.seed)
-        return {SCORES: found.rows, STEERED_TEXTS: found.texts}, TRIAL_FIGURES
+        return {SCORES: found.rows, STEERED_TEXTS: found.texts}
 
     return try_out((asked, how), wanted.battery, measure)
 

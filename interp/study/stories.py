@@ -13,7 +13,6 @@ from interp.analysis.stories import NEUTRAL_SHARE
 from interp.array_files import write_arrays
 from interp.errors import UsageError
 from interp.files import check_new, make_folder
-from interp.reporting.stories import story_figures
 from interp.study.finished import open_run, record_beside
 from interp.study.rating_files import read_ratings
 from interp.study.story_inputs import StorySet, scenario_set, story_set
@@ -68,9 +67,7 @@ def run_stories(
     record = record_beside(stories.opened, config, seed=how.seed, heard=heard)
     _keep_directions(make_folder(out) / DIRECTIONS_FILE, stories, chosen, of_run=record.run)
     n_layers = stories.opened.n_layers
-    return fill_folder(
-        out, record, {STORIES: rows}, story_figures(rows), n_layers=n_layers, start=start
-    )
+    return fill_folder(out, record, {STORIES: rows}, n_layers=n_layers, start=start)
 
 
 def _keep_directions(path: Path, told: StorySet, chosen: ChosenSite, *, of_run: str) -> None:

@@ -26,7 +26,6 @@ from interp.models import LanguageModel
 from interp.models.checks.reliance import require
 from interp.options import nearest_told
 from interp.records import RunRecord
-from interp.reporting.trajectories import TRAJECTORY_FIGURES
 from interp.settings import TextOptions
 from interp.sites import Site
 from interp.study.rating_files import read_ratings
@@ -87,7 +86,7 @@ def run_trajectories(
     )  # fmt: skip
     tables = {TRAJECTORIES: [{**place, **row} for row in rows]}
     n_layers = loaded.dims.n_layers
-    return fill_folder(out, record, tables, TRAJECTORY_FIGURES, n_layers=n_layers, start=start)
+    return fill_folder(out, record, tables, n_layers=n_layers, start=start)
 
 
 def open_directions(folder: Path) -> SavedDirections:

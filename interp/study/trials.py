@@ -19,17 +19,14 @@ from interp.models import LanguageModel, load
 from interp.models.chat_template import OFF
 from interp.options import flat
 from interp.records import RunRecord, software
-from interp.reporting.figures import as_bytes
-from interp.reporting.section import DrawFigure
+from interp.reporting.figures import draw_all
+from interp.reporting.trial_figures import figures_of
 from interp.results import TableRows, table, table_bytes, table_path
 from interp.study.identity import plain
 from stimuli.battery import Battery
 
-Figures = Sequence[DrawFigure] | Mapping[str, Sequence[DrawFigure]]
-"""Figures of a folder's first table, or by the table that they are of."""
-
-Tried = tuple[Mapping[str, TableRows], Figures]
-"""The rows of each table by its name, and the figures."""
+Tried = Mapping[str, TableRows]
+"""The rows of each table by its name; the first one is what was measured."""
 
 
 def try_out(
@@ -49,10 +46,10 @@ def try_out(
     with heard_once() as heard:
         given = asked.loading.chat_template or template
         model = load(asked.model, **{**asdict(asked.loading), "chat_template": given})
-        rows, figures = measure(model)
+        rows = measure(model)
     record = trial_record(options, model, battery, heard)
     n_layers = model.dims.n_layers
-    return fill_folder(options[-1].out, record, rows, figures, n_layers=n_layers, start=start)
+    return fill_folder(options[-1].out, record, rows, n_layers=n_layers, start=start)
 
 
 @contextmanager
@@ -97,14 +94,14 @@ def trial_record(
 def fill_folder(
     out: Path,
     record: RunRecord,
-    rows: Mapping[str, TableRows],
-    figures: Figures,
+    rows: Tried,
     *,
     n_layers: int,
     start: float,
 ) -> dict[str, pd.DataFrame]:
-    """Fill the folder: tables, figures, and last the record, which knows the tables' digests, and
-    how long the work took that began at `start` (`time.monotonic`). Its tables, by name.
+    """Fill the folder: tables, their figures (`TRIAL_FIGURES`), and last the record, which knows
+    the tables' digests, and how long the work took that began at `start` (`time.monotonic`). Its
+    tables, by name.
     """
     seconds = round(time.monotonic() - start, 1)
     tables = {
@@ -115,13 +112,8 @@ def fill_folder(
     make_folder(out / "tables")
     for name, content in data.items():
         write_atomic(table_path(out, name), content)
-    first, folder = next(iter(tables)), make_folder(out / "figures")
-    drawings = figures if isinstance(figures, Mapping) else {first: figures}
-    for name, drawn in drawings.items():
-        for draw in drawn:
-            figure = draw(tables[name])
-            for form in ("svg", "png"):
-                write_atomic(folder / f"{draw.__name__}.{form}", as_bytes(figure, form))
+    draw_all(tables, out / "figures", figures=figures_of(tables))
+    first = next(iter(tables))
     digests = {name: sha256_bytes(content) for name, content in data.items()}
     record.joined(tables=digests, seconds={first: seconds}).write(out / "run.json")
     return tables

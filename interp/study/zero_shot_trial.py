@@ -21,7 +21,6 @@ from interp.evaluation.readouts import find_testbed, readout_for
 from interp.files import check_new
 from interp.models import LanguageModel
 from interp.prompting_options import ZeroShotOptions
-from interp.reporting.zero_shot import zero_shot_scores
 from interp.results import TableRows
 from interp.sites import LAST, STREAM, Site, site_columns
 from interp.stats import numbered
@@ -58,7 +57,7 @@ def run_zero_shot(asked: ZeroShotOptions) -> pd.DataFrame:
     def measure(model: LanguageModel) -> Tried:
         site = _place(model, asked.probe_layer)
         rows = zero_shot(model, items, folds, site=site, neutral=neutral)
-        return {ZERO_SHOT: rows}, (zero_shot_scores,)
+        return {ZERO_SHOT: rows}
 
     return try_out((asked,), battery, measure)[ZERO_SHOT]
 

@@ -244,8 +244,8 @@ def _summary(
     units = _in_units(projections, place)
     excerpt = text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1]}…"
     last = {name: values[-1] for name, values in units.items()}
-    over = {"mean_share": np.mean, "peak_share": np.max}
-    of_all = {name: _over(summary, units["share"]) for name, summary in over.items()}
+    share = units["share"]
+    of_all = {"mean_share": _over(np.mean, share), "peak_share": _over(np.max, share)}
     columns = _unit_columns(place, {**last, **of_all})
     return {"tokens": len(projections), "text": excerpt, **columns}
 
