@@ -17,6 +17,7 @@ from interp.causal.forward import encode_stimuli, run_forward
 from interp.causal.knockout import StandInValues, change_rows, measure
 from interp.causal.layer_knockout import LayerTrial, knock_out_layers
 from interp.causal.losses import neutral_losses
+from interp.causal.paired import beside_rows
 from interp.causal.ranked_parts import Counts, ranked_loss_rows, ranked_rows
 from interp.causal.readout import Readout
 from interp.causal.stand_ins import position_classes, zero_values
@@ -404,3 +405,19 @@ def test_what_cannot_be_knocked_out_or_enhanced(bench):
             enhance(bench, head, way="scale", factor=factor)
     with pytest.raises(UsageError, match="unknown side 'other' of a pair"):
         Bench(bench.model, PAIRS, bench.directions, bench.readout, "other")
+
+
+def test_a_control_that_moves_the_other_way_is_no_loss():
+    """Random changes that raise the words by .5 make a layer that does nothing stand above them."""
+    groups = np.arange(32).astype(str)
+    still = np.random.default_rng(0).normal(0, 0.1, 32)
+    here = {"emotion": "all", "metric": "fall"}
+
+    def p_of(own, **how):
+        rows = list(beside_rows(own, {"random": own * 0 - 0.5}, groups, here, **how))
+        return rows[-1]["p"]
+
+    assert p_of(still) < 0.001
+    assert p_of(still, of_itself=True) > 0.05
+    assert p_of(still + 0.3, of_itself=True) < 0.001
+    assert p_of(still - 0.3, sign=-1, of_itself=True) > 0.05  # lower, but not below the control

@@ -29,6 +29,8 @@ WHATS = {
     "attribution",
     "geometry",
     "space",
+    "needed",
+    "reading",
 }
 METRICS = {"cosine", "auroc", "error", "p", "rate", "correlation", "cka", "r2"}
 
@@ -130,6 +132,20 @@ def test_a_planted_state_stays_and_goes_as_it_must(found):
     assert values(found, method="half_life").max() < 0.1
 
 
+def test_taken_apart_the_model_loses_the_emotion_where_it_is_planted(found):
+    assert values(found, what="layer", method="layer_knockout").tolist() == [0.0, 0.0]
+    assert values(found, what="needed", method="direction_ablation").tolist() == [1.0]
+    for method in ("layer_knockout", "direction_ablation"):
+        assert values(found, what="null", method=method).min() > 0.05
+
+
+def test_held_out_texts_read_as_texts_of_their_kind(found):
+    assert values(found, what="reading", metric="error").max() < 0.1
+    assert values(found, what="reading", metric="rate").max() == 1.0
+    nothing = values(found, what="reading", metric="rate", where="planted_null").item()
+    assert nothing == pytest.approx(0.5, abs=0.15)
+
+
 def test_a_circle_of_emotions_is_recovered(found):
     assert values(found, what="geometry", metric="correlation").min() > 0.9
     assert values(found, what="geometry", metric="p").max() < 0.01
@@ -190,6 +206,15 @@ class TestModelWithoutTheCircuit:
         assert values(rows, what="persistence", metric="auroc").max() < 0.65
         assert values(rows, what="persistence", metric="p").min() > 0.05
         assert values(rows, method="half_life").min() == 1.0
+
+    def test_loses_nothing_when_taken_apart(self, rows):
+        assert values(rows, what="layer", method="layer_knockout").max() > 0
+        assert values(rows, what="needed").max() < 0.5
+        assert values(rows, what="null", method="layer_knockout").min() > 0.05
+
+    def test_reads_nothing(self, rows):
+        assert values(rows, what="reading", metric="error").min() > 0.5
+        assert values(rows, what="reading", metric="rate").max() < 0.65
 
     def test_cannot_be_steered(self, rows):
         assert values(rows, what="steering").max() < 0.2

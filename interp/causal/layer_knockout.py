@@ -80,8 +80,9 @@ def knock_out_layers(bench: Bench, trial: LayerTrial | None = None) -> TableRows
     needs words for two emotions); `neutral_loss_rise` (nats per token of the neutral texts). Each
     has a row with control `random`, the mean of `n_draws` changes of the same size, and one of
     metric `..._above_random`, larger where the knock-out loses more, with `p` and `p_corrected` on
-    the rows of all emotions. Column `component` is a key of `LAYER_PARTS`. Raises `UsageError` for
-    a layer that the model lacks, fewer than one draw, and as `interp.causal.knockout.measure`.
+    the rows of all emotions: that it loses nothing, or no more than the random changes. Column
+    `component` is a key of `LAYER_PARTS`. Raises `UsageError` for a layer that the model lacks,
+    fewer than one draw, and as `interp.causal.knockout.measure`.
     """
     trial = trial or LayerTrial()
     n_layers = bench.model.dims.n_layers
@@ -172,4 +173,6 @@ def _cell_rows(bench: Bench, readings: ReadBehind, cell: _Cell) -> Iterator[Tabl
                 here = {**place, "emotion": emotion, "target": emotion, "metric": metric}
                 own, random = values[0, mine], values[1:, mine].mean(axis=0)
                 sign = LOSS_SIGNS[metric]
-                yield from beside_rows(own, {"random": random}, groups[mine], here, sign=sign)
+                yield from beside_rows(
+                    own, {"random": random}, groups[mine], here, sign=sign, of_itself=True
+                )

@@ -19,11 +19,15 @@ def beside_rows(
     here: Mapping[str, Any],
     *,
     sign: int = 1,
+    of_itself: bool = False,
 ) -> Iterator[TableRow]:
     """The mean of a reading; of each of `others`, by the name of the control; and of `sign` times
     the paired difference to it, under the metric's name with `_above_` and the control's.
 
-    Rows of all emotions together have the `p` of `tested_mean`, that this is not above zero.
+    Rows of all emotions together have the `p` of `tested_mean`, that this is not above zero. With
+    `of_itself` it is the larger of that and of the p that `sign` times the reading itself is not
+    above zero, for a claim of both (Berger 1982): a control may move the other way, and what stands
+    still is above it then.
     """
     yield {**here, "control": "", **mean_interval(own, groups)._asdict()}
     for name, other in others.items():
@@ -31,7 +35,10 @@ def beside_rows(
         more = sign * (own - other)
         above = {**here, "control": "", "metric": f"{here['metric']}_above_{name}"}
         if here["emotion"] == ALL:
-            yield {**above, **tested_mean(more, groups)}
+            found = tested_mean(more, groups)
+            if of_itself:
+                found["p"] = max(found["p"], tested_mean(sign * own, groups)["p"])
+            yield {**above, **found}
         else:
             yield {**above, **mean_interval(more, groups)._asdict()}
 

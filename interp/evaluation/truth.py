@@ -24,6 +24,7 @@ from interp.causal.steering import steer
 from interp.defaults import DIRECTION
 from interp.evaluation.attributed_truth import check_attribution, ranking_auroc
 from interp.evaluation.circuit_truth import check_circuits
+from interp.evaluation.dissected_truth import check_dissection, check_reading
 from interp.evaluation.geometry_truth import check_geometry, check_spaces
 from interp.evaluation.judges import oracle
 from interp.evaluation.persisting_truth import check_persistence
@@ -213,6 +214,8 @@ CHECKS: dict[str, Callable[[PlantedBench, PlantedBench, int], Iterator[TableRow]
     "geometry": check_geometry,
     "spaces": check_spaces,
     "persistence": check_persistence,
+    "dissection": check_dissection,
+    "reading": check_reading,
 }
 """The checks by name, each a function of the model with the circuit, the model without, and the
 seed.
