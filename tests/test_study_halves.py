@@ -61,6 +61,7 @@ def study(pairs):
         readout=readout,
         row_of={item.id: row for row, item in enumerate(items)},
         position="last_content",
+        chosen={},
         beside={},
     )
 
@@ -89,7 +90,8 @@ def heard(monkeypatch) -> Heard:
     stands_in = {
         "fit_direction": fitted,
         "choose_site": lambda study, pairs: found.note("choose", pairs.groups) or SITE,
-        "saturated_layers": lambda study, pairs: found.note("choose", pairs.groups) or (SITE,),
+        "saturated_layers": lambda study, pairs: found.note("choose", pairs.groups) or (SITE,) * 2,
+        "_brought_back": lambda study, pairs, sites: found.note("choose", pairs.groups) or {},
         "contribution_rows": ranked_by,
         "ranked": lambda rows, *, component, emotion: ["a part"],
         "_contributing": lambda study, layers: [],

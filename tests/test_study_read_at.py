@@ -2,6 +2,9 @@
 stands behind.
 """
 
+import warnings
+from types import SimpleNamespace
+
 import pytest
 
 from interp import study
@@ -13,13 +16,58 @@ from interp.testbeds import planted
 from stimuli.battery import Pairs
 
 TRUTH = planted.truth(planted.SPECS["planted"])
-LAYERS = [Site("resid_post", layer) for layer in range(8)]
+LAYERS = tuple(Site("resid_post", layer) for layer in range(4))
 
 
-@pytest.mark.parametrize(("n", "middle"), [(1, 0), (2, 1), (3, 1), (4, 2), (8, 4)])
-def test_it_is_the_middle_one_of_the_layers_that_tell_twins_apart(n, middle, monkeypatch):
-    monkeypatch.setattr(causes, "saturated_layers", lambda *_: tuple(LAYERS[:n]))
-    assert causes.read_at(object.__new__(Study), Pairs([])) == LAYERS[middle]
+@pytest.fixture
+def a_study() -> Study:
+    found = object.__new__(Study)
+    limits = SimpleNamespace(patched_layers=None)
+    found.settings, found.chosen = SimpleNamespace(limits=limits), {}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("back", "read"),
+    [
+        ([1.0, 0.9, 0.8, 0.02], 2),  # the rest does not listen to the last one
+        ([0.2, 0.09, 0.15, 0.11], 3),  # half of the most, wherever that is, and behind a lower one
+        ([1.0, 0.4, 0.3, 0.2], 0),
+        ([-0.1, -0.2, 0.0, -0.3], 2),  # nothing is brought back: the middle one
+        ([], 2),  # it cannot be asked: the middle one
+    ],
+)
+def test_it_is_the_last_layer_to_which_the_rest_listens(back, read, a_study, monkeypatch):
+    monkeypatch.setattr(causes, "saturated_layers", lambda *_: LAYERS)
+    told = dict(zip(LAYERS, back, strict=False))
+    monkeypatch.setattr(causes, "_brought_back", lambda study, pairs, sites: told)
+    assert causes.read_at(a_study, Pairs([])) == LAYERS[read]
+
+
+def test_one_layer_alone_is_not_asked_about(a_study, monkeypatch):
+    monkeypatch.setattr(causes, "saturated_layers", lambda *_: (LAYERS[1],))
+    monkeypatch.setattr(causes, "_brought_back", None)
+    assert causes.read_at(a_study, Pairs([])) == LAYERS[1]
+
+
+def test_a_layer_that_no_other_reads_is_not_taken_on_storyworld(tmp_path):
+    """Its last layer tells twins apart, and a patch there moves nothing."""
+    asked = study.Settings(
+        model="storyworld", stimuli="storyworld", out=tmp_path / "run", preset="quick"
+    )
+    seen = []
+
+    def noted(of, pairs):
+        seen.append((saturated_layers(of, pairs), read_at(of, pairs)))
+        return seen[-1][1]
+
+    saturated_layers, read_at = causes.saturated_layers, causes.read_at
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        patch.setattr(causes, "read_at", noted)
+        study.run(asked, stages=["contributions"])
+    assert {found[-1].layer for found, _ in seen} == {5}
+    assert {site.layer for _, site in seen} == {4}
 
 
 def first_neurons(out) -> dict[str, tuple[int, int]]:

@@ -4,6 +4,7 @@ Everything chosen (the layer, the components, the strength) is chosen on one hal
 what is reported was measured on the other.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from jaxtyping import Float
 from interp.causal.ablation import ablate
 from interp.causal.bench import Bench
 from interp.causal.contributions import KINDS, EmotionTwins, contribution_rows, ranked
-from interp.causal.patches import SWAP
+from interp.causal.patches import SWAP, Patches
 from interp.causal.patching import patch_pairs
 from interp.causal.pooled import ALL
 from interp.causal.steering import dose_response
@@ -35,6 +36,12 @@ from interp.study.presets import spaced
 from interp.study.representation import choose_site, fit_direction, saturated_layers
 from stimuli.battery import Pairs, Stimulus
 from stimuli.splits import balanced, whole_scenarios
+
+LISTENS = 0.5
+LISTENED_PAIRS = 4
+"""The share of the most that patching restores, and the pairs of each emotion in which it is asked,
+for a layer to be one to which the rest of the model listens.
+"""
 
 NEW_TOKENS = 12
 LISTED = 60
@@ -197,13 +204,49 @@ def asked_pairs(
 
 
 def read_at(study: Study, pairs: Pairs) -> Site:
-    """Where it is read what heads and neurons write: the middle one of the layers that tell the
-    twins of `pairs` apart as well as the best. What writes the emotion may stand behind the first
-    of them, and is not seen there; what stands before the last ones may write what no layer reads
-    any more.
+    """Where it is read what heads and neurons write: of the layers that tell the twins of `pairs`
+    apart as well as the best, the last one to which the rest of the model still listens. What
+    writes the emotion may stand behind the first of them, and is not seen there; what is written
+    later than this has no reader.
+
+    The rest listens where the last token's stream, put from the emotional text into its twin,
+    brings back at least `LISTENS` of the most that it does at any of them (`_brought_back`). Where
+    that cannot be asked it is the middle one of them.
     """
-    found = saturated_layers(study, pairs)
-    return found[len(found) // 2]
+    key = ("read at", *(item.id for item in pairs.affective))
+    if key not in study.chosen:
+        found = saturated_layers(study, pairs)
+        tried = [found[place] for place in spaced(len(found), study.settings.limits.patched_layers)]
+        back = _brought_back(study, pairs, tried) if len(found) > 1 else {}
+        most = max(back.values(), default=0.0)
+        heard = [site for site in tried if most > 0 and back[site] >= LISTENS * most]
+        study.chosen[key] = (heard[-1] if heard else found[len(found) // 2],)
+    return study.chosen[key][0]
+
+
+def _brought_back(study: Study, pairs: Pairs, sites: Sequence[Site]) -> dict[Site, float]:
+    """Of each site how much of the readout's difference patching restores at the last token, all
+    emotions together; empty where a patch does not act, or where the model's answer to these texts
+    does not surely differ from that to their twins.
+    """
+    asked = asked_pairs(study, pairs, each=LISTENED_PAIRS)
+    if not asked or usable(study.model, "patching", sites)[1]:
+        return {}
+    patches = Patches(
+        sites=[str(site) for site in sites], positions=("last",), modes=("denoise",), controls=(),
+        metrics=(),
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the stage of patching tells them
+        rows = patch_pairs(
+            study.model, asked, study.readout.readout, patches, seed=study.settings.seed
+        )
+    shares = {
+        Site(row["site"], row["layer"]): float(row["value"])
+        for row in rows
+        if row["metric"] == "restoration" and row["emotion"] == ALL
+    }
+    return {} if any(math.isnan(share) for share in shares.values()) else shares
 
 
 def _directions(study: Study, pairs: Pairs, site: Site) -> dict[str, Direction]:
