@@ -41,12 +41,10 @@ def check_dissection(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterat
         found = own.loc[own.groupby("emotion")["value"].idxmax()].set_index("emotion")["layer"]
         worst = max(abs(float(found[emotion]) - layer) for emotion in bed.truth.emotions)
         yield row("layer", KNOCKOUT, "error", worst, part)
-    own = _own_words(ablated).set_index(["emotion", "control"])
-    lower = [
-        own.loc[(emotion, ""), "value"]
-        < own.loc[[(emotion, one) for one in RIVALS], "draw_low"].min()
-        for emotion in bed.truth.emotions
-    ]
+    own = _own_words(ablated)
+    lowest = own[own["control"].isin(RIVALS)].groupby("emotion")["draw_low"].min()
+    value = own[own["control"] == ""].set_index("emotion")["value"]
+    lower = [bool(value[emotion] < lowest[emotion]) for emotion in bed.truth.emotions]
     yield row("needed", DIRECTION_ABLATION, "rate", float(np.mean(lower)), bed.final)
     knocked, ablated = _dissected(null, seed)
     least = knocked[knocked["metric"] == f"{WORDS_CHANGE}_above_random"]["p_corrected"].min()
