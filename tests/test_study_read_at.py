@@ -50,6 +50,12 @@ def test_one_layer_alone_is_not_asked_about(a_study, monkeypatch):
     assert causes.read_at(a_study, Pairs([])) == LAYERS[1]
 
 
+def test_a_model_without_words_for_the_emotions_is_not_asked(a_study, monkeypatch):
+    a_study.__dict__["conditions"] = SimpleNamespace(closed={"readout": "it has no words."})
+    monkeypatch.setattr(causes, "patch_pairs", None)
+    assert causes._brought_back(a_study, Pairs([]), LAYERS) == {}
+
+
 def test_a_layer_that_no_other_reads_is_not_taken_on_storyworld(tmp_path):
     """Its last layer tells twins apart, and a patch there moves nothing."""
     asked = study.Settings(

@@ -226,12 +226,12 @@ def read_at(study: Study, pairs: Pairs) -> Site:
 
 def _brought_back(study: Study, pairs: Pairs, sites: Sequence[Site]) -> dict[Site, float]:
     """Of each site how much of the readout's difference patching restores at the last token, all
-    emotions together; empty where a patch does not act, or where the model's answer to these texts
-    does not surely differ from that to their twins.
+    emotions together; empty where the model has no words for them, where a patch does not act, and
+    where its answer to these texts does not surely differ from that to their twins.
     """
-    asked = asked_pairs(study, pairs, each=LISTENED_PAIRS)
-    if not asked or usable(study.model, "patching", sites)[1]:
+    if "readout" in study.conditions.closed or usable(study.model, "patching", sites)[1]:
         return {}
+    asked = asked_pairs(study, pairs, each=LISTENED_PAIRS)
     patches = Patches(
         sites=[str(site) for site in sites], positions=("last",), modes=("denoise",), controls=(),
         metrics=(),
