@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from interp.models.texts.bounded import BeyondBounds, bounded
+from interp.models.texts.bounded import BeyondBounds, _Watch, bounded
 
 
 def compute(seconds: float) -> None:
@@ -86,6 +86,21 @@ def test_an_end_that_comes_just_then_harms_nothing():
         if met == 10:
             break
     assert met == 10
+    compute(1.2)  # as long as it takes until it would be said again
+
+
+def test_an_end_that_comes_before_the_block_begins_is_told_and_leaves_nothing(monkeypatch):
+    """The machine stalls between the start of the watch and the block."""
+    start, before = _Watch.start, threading.active_count()
+
+    def stalled(watch: _Watch) -> None:
+        start(watch)
+        compute(0.5)
+
+    monkeypatch.setattr(_Watch, "start", stalled)
+    with pytest.raises(BeyondBounds), bounded(seconds=0.0, megabytes=100):
+        pytest.fail("the block began")
+    assert threading.active_count() == before
     compute(1.2)  # as long as it takes until it would be said again
 
 
