@@ -62,6 +62,7 @@ def study(pairs):
         row_of={item.id: row for row, item in enumerate(items)},
         position="last_content",
         chosen={},
+        unheard=lambda sites: sites[0],
         beside={},
     )
 

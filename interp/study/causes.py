@@ -220,7 +220,7 @@ def read_at(study: Study, pairs: Pairs) -> Site:
         back = _brought_back(study, pairs, tried) if len(found) > 1 else {}
         most = max(back.values(), default=0.0)
         heard = [site for site in tried if most > 0 and back[site] >= LISTENS * most]
-        study.chosen[key] = (heard[-1] if heard else found[len(found) // 2],)
+        study.chosen[key] = (heard[-1] if heard else study.unheard(found),)
     return study.chosen[key][0]
 
 

@@ -221,6 +221,12 @@ class Study:
         kept = {emotion: words for emotion, words in known.words.items() if emotion not in lost}
         return Readout(kept, known.suffix).bind(self.model)
 
+    def unheard(self, sites: tuple[Site, ...]) -> Site:
+        """Where contributions are read if it cannot be asked which of `sites` the model listens to:
+        the middle one.
+        """
+        return sites[len(sites) // 2]
+
     @property
     def asked(self) -> dict[str, Any]:
         """What the record is to know of the words that were asked for; nothing where none were."""

@@ -3,7 +3,8 @@
 The causal stages are gone through by a `Rehearsal`, which counts the passes that they ask for; the
 smallest and the largest of these are really run. All else that they do is done, and timed. Probes,
 directions, cosines, geometry and contributions are done at one place and at two (of contributions:
-for one emotion and for two), on made-up activations; the rest is their number.
+for one emotion and for two, with the passes by which they choose where to read), on made-up
+activations; the rest is their number.
 """
 
 import io
@@ -121,7 +122,8 @@ class _Rehearsals:
             asked: dict[str, Any] = {units.few: few}
             small = Rehearsal(*self._asked, out=self._out, **asked)
             counts.append(units.count(small))
-            taken.append(self._gone_through(stage, small)[0])
+            seconds, passes = self._gone_through(stage, small)
+            taken.append(seconds + (seconds_of(self._model.real, passes) if passes else 0.0))
         number = units.count(self._whole)
         each = max(0.0, taken[2] - taken[1]) / max(counts[2] - counts[1], 1)
         return number, taken[1] + each * (number - counts[1])

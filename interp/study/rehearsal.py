@@ -68,6 +68,10 @@ class Rehearsal(Study):
         """The emotions of `pairs`, or the first few."""
         return super().emotions[: self._few["emotions"]]
 
+    def unheard(self, sites: tuple[Site, ...]) -> Site:
+        """The last one, behind every part: sites are sorted the last layer first."""
+        return sites[0]
+
     @cached_property
     def store(self) -> "MadeUp":  # type: ignore[override]
         """Made-up activations of every text."""
