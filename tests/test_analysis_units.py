@@ -10,7 +10,7 @@ import pytest
 
 from interp.analysis.directions import MEAN_OF_ALL, anchored, fit
 from interp.analysis.methods import LENGTH_FOLDS, cross_fit
-from interp.analysis.units import UNITS, length_shares, percentiles, probabilities
+from interp.analysis.units import READINGS, length_shares, percentiles, probabilities
 from interp.directions import Direction
 from interp.errors import ArtefactError
 from interp.sites import Site
@@ -86,7 +86,7 @@ def test_a_direction_without_a_length_gives_no_share():
     assert np.isnan(length_shares(np.array([1.0, 2.0]), direction)).all()
     assert np.isfinite(percentiles(np.array([1.0, 2.0]), direction)).all()
     unknown = replace(fitted(), neutral=np.empty(0))
-    for unit in UNITS.values():
+    for unit in READINGS.values():
         assert np.isnan(unit(np.array([1.0]), unknown)).all()
 
 

@@ -74,7 +74,7 @@ OWN = {
     "compare": {"out", "maps", "seed"},
     "read": {"given", "column", "emotion", "layer", "by", "too_long", "allow_special", "model"}
     | {"top", "out", "html"},
-    "figures": {"out", "pdf", "width", "no_titles"},
+    "figures": {"out", "pdf", "width", "no_titles", "published"},
     "features": {"sae", "out", "site", "position", "activation", "k", "seed"},
     "stories": {"out", "scenarios", "ratings", "position", "scenario_position", "neutral_share"}
     | {"seed"},

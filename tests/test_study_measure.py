@@ -24,6 +24,7 @@ from interp.study.runs import STAGE_FUNCTIONS
 from support.commands import outcome
 from test_causal_patching import SUFFIX, UNEQUAL, WORDS
 
+N_LAYERS = 4  # of planted
 CAUSAL = ("patching", "contributions", "ablation", "steering")
 LEFT_OUT = ("transfer", "geometry", "circuit")
 """By the planted battery, which has one arm and two emotions, and by the preset."""
@@ -165,11 +166,16 @@ def test_on_the_real_activations_every_pass_of_a_run_is_counted(asked, real, tmp
 
 
 @pytest.mark.slow
-def test_on_made_up_activations_the_count_is_a_bound(asked, real, tmp_path):
+def test_on_made_up_activations_the_work_is_a_bound(asked, real, tmp_path):
+    """Of ablation by tokens and blocks: which parts are knocked out says which share a pass."""
+
+    def work(passes):
+        return sum(one.rows * one.columns * (N_LAYERS - one.lowest) for one in passes)
+
     counted, steps = rehearsed(asked, tmp_path)
     assert counted["patching"] == real.passes["patching"]  # no earlier result decides there
-    for name in ("ablation", "steering"):
-        assert 1 <= len(counted[name]) / len(real.passes[name]) < 3, name
+    assert 1 <= work(counted["ablation"]) / work(real.passes["ablation"]) < 3
+    assert 1 <= len(counted["steering"]) / len(real.passes["steering"]) < 3
     assert steps >= real.steps["steering"]
 
 

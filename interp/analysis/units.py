@@ -94,5 +94,5 @@ def _logistic(affective: bytes, neutral: bytes) -> tuple[float, float]:
     return slope, float(reader.intercept_[0]) - slope * centre
 
 
-UNITS = {"share": length_shares, "percentile": percentiles, "probability": probabilities}
+READINGS = {"share": length_shares, "percentile": percentiles, "probability": probabilities}
 """Every unit by the name that its column has."""

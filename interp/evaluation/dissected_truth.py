@@ -22,7 +22,7 @@ from stimuli.splits import balanced
 KNOCKED_PAIRS = 4
 """Pairs of each emotion whose layers are knocked out and whose directions are ablated."""
 
-KNOCKOUT = "layer_knockout"
+LAYER_METHOD = "layer_knockout"
 READING = "read"
 RIVALS = ("random", "same_size")
 """The random directions beside an ablated one."""
@@ -40,7 +40,7 @@ def check_dissection(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterat
         own = above[above["component"] == part]
         found = own.loc[own.groupby("emotion")["value"].idxmax()].set_index("emotion")["layer"]
         worst = max(abs(float(found[emotion]) - layer) for emotion in bed.truth.emotions)
-        yield row("layer", KNOCKOUT, "error", worst, part)
+        yield row("layer", LAYER_METHOD, "error", worst, part)
     own = _own_words(ablated)
     lowest = own[own["control"].isin(RIVALS)].groupby("emotion")["draw_low"].min()
     value = own[own["control"] == ""].set_index("emotion")["value"]
@@ -48,7 +48,7 @@ def check_dissection(bed: PlantedBench, null: PlantedBench, seed: int) -> Iterat
     yield row("needed", DIRECTION_ABLATION, "rate", float(np.mean(lower)), bed.final)
     knocked, ablated = _dissected(null, seed)
     least = knocked[knocked["metric"] == f"{WORDS_CHANGE}_above_random"]["p_corrected"].min()
-    yield row("null", KNOCKOUT, "p", float(least), "planted_null")
+    yield row("null", LAYER_METHOD, "p", float(least), "planted_null")
     own = _own_words(ablated)
     (p,) = own[(own["emotion"] == ALL) & (own["control"] == "")]["p"]
     yield row("null", DIRECTION_ABLATION, "p", float(p), "planted_null")

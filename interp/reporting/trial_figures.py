@@ -47,7 +47,7 @@ _ALWAYS: Mapping[str, tuple[DrawFigure, ...]] = {
     "direction_ablation": (direction_ablation_dots,),
     "dynamics": (state_trajectories, adverse_stretch),
     "elicited": (elicited_curves,),
-    "features": (feature_selectivity,),
+    "sae_features": (feature_selectivity,),
     "framings": (framing_scores, stress_doses, framing_norms, framing_cosines),
     "introspection": (introspection_controls, introspection_map),
     "knockout": (knockout_map,),

@@ -97,7 +97,7 @@ def ablation(study: Study) -> TableRows:
     random k of the same layers.
     """
     chosen, reported = study.pairs.split(seed=study.settings.seed)
-    vectors = _directions(study, chosen, read_at(study, chosen))
+    vectors = _directions(study, chosen, listening_site(study, chosen))
     bench = Bench(study.model, asked_pairs(study, reported), vectors, study.readout.readout)
     listed = {
         emotion: _contributions(study, chosen, emotion, top=LISTED)
@@ -203,7 +203,7 @@ def asked_pairs(
     return draw(mine, n=most, seed=study.settings.seed)
 
 
-def read_at(study: Study, pairs: Pairs) -> Site:
+def listening_site(study: Study, pairs: Pairs) -> Site:
     """Where it is read what heads and neurons write: of the layers that tell the twins of `pairs`
     apart as well as the best, the last one to which the rest of the model still listens. What
     writes the emotion may stand behind the first of them, and is not seen there; what is written
@@ -213,7 +213,7 @@ def read_at(study: Study, pairs: Pairs) -> Site:
     brings back at least `LISTENS` of the most that it does at any of them (`_brought_back`). Where
     that cannot be asked it is the middle one of them.
     """
-    key = ("read at", *(item.id for item in pairs.affective))
+    key = ("listening site", *(item.id for item in pairs.affective))
     if key not in study.chosen:
         found = saturated_layers(study, pairs)
         tried = [found[place] for place in spaced(len(found), study.settings.limits.patched_layers)]
@@ -264,7 +264,7 @@ def _contributions(
     """Components as `pairs` rank them; what they do is told of the pairs `reported`, where
     given.
     """
-    direction = fit_direction(study, pairs, emotion, read_at(study, pairs))
+    direction = fit_direction(study, pairs, emotion, listening_site(study, pairs))
     sites = _contributing(study, range(direction.site.layer + 1))
     activations = {site: study.values(site, study.position) for site in sites}
     twins = _of_emotion(study, pairs, emotion)

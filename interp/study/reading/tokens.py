@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.analysis.units import UNITS
+from interp.analysis.units import READINGS
 from interp.capture.packing import budget_batches, longest_first
 from interp.errors import DataError
 from interp.models import LanguageModel
@@ -199,7 +199,7 @@ def read_columns(place: ReadAt, *, by: str) -> list[str]:
         "turn": ["id", "turn", "role", "tokens", "text"],
         "text": ["id", "tokens", "text"],
     }[by]
-    units = (*UNITS, *(() if by == "token" else ("mean_share", "peak_share")))
+    units = (*READINGS, *(() if by == "token" else ("mean_share", "peak_share")))
     return [*start, *(f"{unit}_{emotion}" for emotion in place.directions for unit in units)]
 
 
@@ -276,7 +276,7 @@ def _in_units(
     directions = list(enumerate(place.directions.values()))
     return {
         name: np.stack([read(projections[:, at], one) for at, one in directions], axis=1)
-        for name, read in UNITS.items()
+        for name, read in READINGS.items()
     }
 
 

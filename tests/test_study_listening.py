@@ -41,13 +41,13 @@ def test_it_is_the_last_layer_to_which_the_rest_listens(back, read, a_study, mon
     monkeypatch.setattr(causes, "saturated_layers", lambda *_: LAYERS)
     told = dict(zip(LAYERS, back, strict=False))
     monkeypatch.setattr(causes, "_brought_back", lambda study, pairs, sites: told)
-    assert causes.read_at(a_study, Pairs([])) == LAYERS[read]
+    assert causes.listening_site(a_study, Pairs([])) == LAYERS[read]
 
 
 def test_one_layer_alone_is_not_asked_about(a_study, monkeypatch):
     monkeypatch.setattr(causes, "saturated_layers", lambda *_: (LAYERS[1],))
     monkeypatch.setattr(causes, "_brought_back", None)
-    assert causes.read_at(a_study, Pairs([])) == LAYERS[1]
+    assert causes.listening_site(a_study, Pairs([])) == LAYERS[1]
 
 
 def test_a_model_without_words_for_the_emotions_is_not_asked(a_study, monkeypatch):
@@ -64,13 +64,13 @@ def test_a_layer_that_no_other_reads_is_not_taken_on_storyworld(tmp_path):
     seen = []
 
     def noted(of, pairs):
-        seen.append((saturated_layers(of, pairs), read_at(of, pairs)))
+        seen.append((saturated_layers(of, pairs), listening_site(of, pairs)))
         return seen[-1][1]
 
-    saturated_layers, read_at = causes.saturated_layers, causes.read_at
+    saturated_layers, listening_site = causes.saturated_layers, causes.listening_site
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        patch.setattr(causes, "read_at", noted)
+        patch.setattr(causes, "listening_site", noted)
         study.run(asked, stages=["contributions"])
     assert {found[-1].layer for found, _ in seen} == {5}
     assert {site.layer for _, site in seen} == {4}
@@ -92,6 +92,6 @@ def test_the_neurons_that_carry_the_emotion_are_seen_there_and_not_at_the_first(
 ):
     found = first_neurons(tmp_path / "middle")
     assert found == {one: TRUTH.neurons[one][0] for one in TRUTH.emotions}
-    monkeypatch.setattr(causes, "read_at", causes.choose_site)
+    monkeypatch.setattr(causes, "listening_site", causes.choose_site)
     before = first_neurons(tmp_path / "first")
     assert {layer for layer, _ in before.values()}.isdisjoint({TRUTH.neuron_layer})
