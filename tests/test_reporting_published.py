@@ -47,6 +47,13 @@ def test_the_marks_stand_at_the_published_values_and_the_caption_says_whose(name
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_legend_names_the_marks_where_no_caption_does(name):
+    figure = drawn(name, published=True, titles=False)
+    told = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert LABEL in told
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_marked_where_nobody_asked(name):
     figure = drawn(name)
     assert marked(figure, "x") == []

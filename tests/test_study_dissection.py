@@ -5,11 +5,24 @@ import json
 import pytest
 
 import interp
+from interp.analysis.elicited import ELICITED
 from interp.reporting.dissection import knockout_map
 from interp.reporting.dissection_told import dissection_sentences
 from interp.reporting.figures import FIGURES, as_bytes
 from interp.reporting.trial_figures import TRIAL_FIGURES
 from interp.results import read_table
+from interp.study.dissection import DISSECTIONS
+from interp.study.dynamics_trial import DYNAMICS
+from interp.study.features import FEATURES
+from interp.study.framing_trial import FRAMINGS
+from interp.study.introspection_trial import ANSWERS
+from interp.study.malleability_trial import MALLEABILITY
+from interp.study.path_trial import PATHS
+from interp.study.release_trial import RELEASE
+from interp.study.steering_trial import SCORES
+from interp.study.stories import STORIES
+from interp.study.trajectories import TRAJECTORIES
+from interp.study.zero_shot_trial import ZERO_SHOT
 from interp.testbeds import planted
 from support.commands import outcome
 
@@ -139,3 +152,11 @@ def test_a_name_stands_for_one_figure():
     for name, one in TRIAL_FIGURES.items():
         assert FIGURES.get(name, one).draw is one.draw
     assert {name for name in FIGURES if name in TRIAL_FIGURES} == {"steering_slopes"}
+
+
+def test_every_figure_belongs_to_a_table_that_a_command_writes():
+    tables = {one.table for one in DISSECTIONS.values()} | {
+        ANSWERS, DYNAMICS, ELICITED, FEATURES, FRAMINGS, MALLEABILITY, PATHS, RELEASE, SCORES,
+        STORIES, TRAJECTORIES, ZERO_SHOT,
+    }  # fmt: skip
+    assert {one.table for one in TRIAL_FIGURES.values()} == tables

@@ -167,7 +167,9 @@ def test_on_the_real_activations_every_pass_of_a_run_is_counted(asked, real, tmp
 
 @pytest.mark.slow
 def test_on_made_up_activations_the_work_is_a_bound(asked, real, tmp_path):
-    """Of ablation by tokens and blocks: which parts are knocked out says which share a pass."""
+    """Of ablation by tokens and blocks: which parts are knocked out says which share a pass. Where
+    all of them are behind the first layer, there is one pass more, of the texts as they are.
+    """
 
     def work(passes):
         return sum(one.rows * one.columns * (N_LAYERS - one.lowest) for one in passes)
@@ -175,6 +177,8 @@ def test_on_made_up_activations_the_work_is_a_bound(asked, real, tmp_path):
     counted, steps = rehearsed(asked, tmp_path)
     assert counted["patching"] == real.passes["patching"]  # no earlier result decides there
     assert 1 <= work(counted["ablation"]) / work(real.passes["ablation"]) < 3
+    assert len(counted["ablation"]) + 1 >= len(real.passes["ablation"])
+    assert len(counted["ablation"]) < 3 * len(real.passes["ablation"])
     assert 1 <= len(counted["steering"]) / len(real.passes["steering"]) < 3
     assert steps >= real.steps["steering"]
 

@@ -26,6 +26,7 @@ from interp.reporting.style import (
     GREY,
     explain,
     facets,
+    key,
     styled,
 )
 
@@ -64,6 +65,7 @@ def text_baselines(table: pd.DataFrame) -> Figure:
     tasks = groups(select(scores, control=""), ["task"])
     n_bars = max(column(text_baselines_of(scores), "control").nunique() + 1, 2)
     figure, axes = facets(len(tasks), columns=len(tasks), height=0.34 * n_bars + 0.7, share=False)
+    marked = False
     for panel, (name, rows) in zip(axes, tasks, strict=True):
         nested = holds(table, metric=NESTED, task=word(rows, "task"))
         top = best(select(table, metric=NESTED, task=word(rows, "task")) if nested else rows)
@@ -74,9 +76,11 @@ def text_baselines(table: pd.DataFrame) -> Figure:
             "control"
         )
         _bars(panel, pd.concat([top, baselines]), [_probe_name(top, nested), *baselines["control"]])
-        mark_published(panel, "text_baselines", task=word(rows, "task"), along="x")
+        marked |= mark_published(panel, "text_baselines", task=word(rows, "task"), along="x")
         panel.set_title(label(name))
         panel.set_xlabel("AUROC (macro, held out)")
+    if marked:
+        key(figure)
     explain(
         figure,
         title="What the words alone give away: text baselines beside the probe",
@@ -114,7 +118,7 @@ def _bars(panel: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     panel.axvline(0.5, color=GREY, linestyle=(0, (5, 3)), linewidth=1.1)
     panel.set_yticks(heights, [label(name) for name in names])
     panel.set_xlim(min(0.4, np.nanmin([*value, *low]) - 0.02), 1.1)
-    panel.set_xticks([0.5, 0.75, 1], ["0.5, chance", "0.75", "1"])
+    panel.set_xticks([0.5, 0.75, 1], ["0.5, chance", "", "1"])
     panel.invert_yaxis()
     panel.grid(visible=False, axis="y")
 

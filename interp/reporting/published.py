@@ -57,13 +57,15 @@ def mark_published(
     task: str = "",
     along: Literal["x", "y"] = "y",
     at: float | None = None,
-) -> None:
-    """Where the form asks for it, mark in `panel` what was published for this figure and task.
+) -> bool:
+    """Where the form asks for it, mark in `panel` what was published for this figure and task;
+    whether there was something.
 
     `along` is the axis on which the figure's values lie. Points are diamonds at the place `at` of
     the other axis. All else is a dotted line at a value, and a band between the lowest and the
     highest of several.
     """
+    found = False
     for _, mark in _marks(figure, task):
         if not mark.point:
             _lines(panel, mark, along)
@@ -71,6 +73,10 @@ def mark_published(
             places = [at] * len(mark.values)
             x, y = (mark.values, places) if along == "x" else (places, mark.values)
             panel.plot(x, y, "D", markerfacecolor="white", color=_COLOUR, label=_LABEL, zorder=3)
+        else:
+            continue
+        found = True
+    return found
 
 
 def told_published(figure: str, tasks: Iterable[str] = ("",)) -> str:
