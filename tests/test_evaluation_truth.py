@@ -10,7 +10,7 @@ import pytest
 
 from interp.analysis.methods import DIRECTIONS
 from interp.errors import InternalError
-from interp.evaluation import truth
+from interp.evaluation import dissected_truth, truth
 from interp.evaluation.planted_bench import open_bench
 from interp.sites import Site
 
@@ -249,3 +249,11 @@ def test_halves_share_no_scenario(beds):
 def test_no_direction_was_planted_before_the_head_layer(beds):
     with pytest.raises(InternalError, match="no direction of joy"):
         beds[0].true_direction("joy", Site("resid_post", 0))
+
+
+def test_where_random_changes_raise_the_words_a_layer_that_does_nothing_is_not_needed():
+    """In this battery they do: by the difference to them alone three layers would be needed."""
+    knocked, _ = dissected_truth._dissected(open_bench("planted_null", seed=12), 12)
+    tested = knocked[knocked["p"].notna() & knocked["metric"].str.startswith("label_logprob")]
+    assert (tested["ci_low"] > 0).sum() >= 3  # above random, and surely so
+    assert tested["p_corrected"].min() > 0.05

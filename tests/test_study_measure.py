@@ -18,6 +18,7 @@ from interp.models import LanguageModel, load
 from interp.models.counted import Counted, PassShape
 from interp.models.generation import Decoding
 from interp.results import read_table
+from interp.study import measure
 from interp.study.measure import STAGE_UNITS, measure_stages
 from interp.study.rehearsal import Rehearsal
 from interp.study.runs import STAGE_FUNCTIONS
@@ -294,3 +295,13 @@ def test_a_stage_that_a_run_would_leave_out_says_why(tiny_folder, tmp_path):
     told = {row["what"]: row["value"] for row in json.loads(output)}
     assert "do not add up to attn_out" in told["seconds: contributions"]
     assert told["seconds: patching"] > 0
+
+
+@pytest.mark.slow
+def test_the_passes_by_which_contributions_choose_their_place_are_in_their_seconds(
+    asked, monkeypatch
+):
+    monkeypatch.setattr(measure, "seconds_of", lambda model, passes: 1000.0 * len(passes))
+    stages = {"contributions": STAGE_FUNCTIONS["contributions"]}
+    told = measure_stages(asked, asked.read_battery(), load("planted"), stages=stages)
+    assert told["seconds: contributions"] > 1000
