@@ -309,6 +309,12 @@ def test_the_command_prints_and_writes(run, data, tmp_path):
     told = json.loads(printed)
     assert [row["piece"] for row in told["readings"]] == ["the", " dog", " ran", " home"]
     assert set(told["place"]["emotions"]) == {"joy"}
+    code, printed = command(run, "--text", TEXTS[0], "--by", "text")
+    head, _, *rows = [line.split() for line in printed.splitlines() if line.strip()]
+    units = ["share", "percentile", "probability", "mean_share", "peak_share"]
+    assert head == ["emotion", "id", "tokens", "text", *units]
+    assert "…" not in printed  # all of it has room, however many emotions there are
+    assert {row[0] for row in rows} == set(directions_at(run, 1))
     page = tmp_path / "page.html"
     code, printed = command(run, "--text", "<b>the dog</b> was happy", "--html", page)
     assert (code, str(page) in printed) == (0, True)

@@ -117,7 +117,7 @@ def _print(found: Any, said: Mapping[str, Any]) -> None:
         facts = {"place": found.place.facts(), "rows": found.n, "files": written}
         show_json({**facts, "told": found.told, "readings": found.rows()})
         return
-    rows = found.rows()
+    rows = found.by_emotion()
     show(rows[:_SHOWN], as_json=False)
     if len(rows) > _SHOWN:
         click.echo(f"interp: {len(rows) - _SHOWN} more rows: --json, or --out.", err=True)

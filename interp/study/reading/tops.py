@@ -40,8 +40,16 @@ class Tops:
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
     def _of(self, emotion: str, best: pd.DataFrame) -> pd.DataFrame:
-        units = {name: str(name).removesuffix(f"_{emotion}") for name in best}
-        own = best[[n for n in best if n in self._plain or units[n] != n]].rename(columns=units)
-        own.insert(0, "emotion", emotion)
+        own = of_emotion(best, emotion, self._plain)
         own.insert(1, "rank", range(1, len(own) + 1))
         return own
+
+
+def of_emotion(rows: pd.DataFrame, emotion: str, plain: Sequence[str]) -> pd.DataFrame:
+    """Rows of readings with `emotion`, the columns that are no unit, and the units of that emotion
+    alone, without its name.
+    """
+    units = {name: str(name).removesuffix(f"_{emotion}") for name in rows}
+    own = rows[[n for n in rows if n in plain or units[n] != n]].rename(columns=units)
+    own.insert(0, "emotion", emotion)
+    return own

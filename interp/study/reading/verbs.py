@@ -24,7 +24,7 @@ from interp.study.reading.outputs import Blocks, file_kind
 from interp.study.reading.place import ReadAt, check_model, find_place, open_model, open_record
 from interp.study.reading.texts import RowSource, TextRow, numbered_texts
 from interp.study.reading.tokens import BY, TOO_LONG, frame_of, read_columns, read_rows
-from interp.study.reading.tops import Tops
+from interp.study.reading.tops import Tops, of_emotion
 from stimuli.battery import Battery, Stimulus
 
 TEXTS_AT_ONCE = 256
@@ -65,8 +65,7 @@ class Job(NamedTuple):
 
     def tops(self) -> Tops | None:
         """What keeps the highest rows, where they are asked for."""
-        plain = [name for name in self.columns if file_kind(name) != "unit"]
-        return None if self.top is None else Tops(self.place, plain, self.top)
+        return None if self.top is None else Tops(self.place, _plain(self.columns), self.top)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +85,17 @@ class TextsRead:
 
     def rows(self) -> list[dict[Any, Any]]:
         """The frame as records; what there is none of is None."""
-        return self.frame.astype(object).where(self.frame.notna(), None).to_dict("records")
+        return _records(self.frame)
+
+    def by_emotion(self) -> list[dict[Any, Any]]:
+        """The same, a row for each emotion of a token, a turn or a text: side by side the units of
+        several emotions are wider than a terminal.
+        """
+        if self.frame.empty or "emotion" in self.frame:
+            return self.rows()
+        plain = _plain(self.frame)
+        parts = [of_emotion(self.frame, one, plain) for one in self.place.directions]
+        return _records(pd.concat(parts).sort_index(kind="stable"))
 
     def notes(self) -> list[str]:
         """Where it was read, in which units, and what is to be known of it."""
@@ -107,6 +116,15 @@ class TextsRead:
         if self.by == "token":
             return self.html(page=False)
         return str(self.frame.to_html(index=False, max_rows=30))
+
+
+def _plain(columns: Iterable[Any]) -> list[str]:
+    """Those of the columns of readings that are no unit."""
+    return [name for name in map(str, columns) if file_kind(name) != "unit"]
+
+
+def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
 def read(
