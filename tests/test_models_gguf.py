@@ -27,6 +27,7 @@ from interp.files import sha256_file
 from interp.models import load, outline
 from interp.models.checks.doctor import examine
 from interp.models.loading.gguf_header import read_header
+from interp.models.loading.gguf_model import fast_reader
 from interp.records import read_record
 from support import matched_pairs, tiny_gguf
 from support.capture_cases import battery, capture
@@ -56,6 +57,27 @@ def quiet_load(path, **settings):
 @pytest.fixture(scope="module")
 def models(files):
     return {name: quiet_load(path, chat_template="off") for name, path in files.items()}
+
+
+def test_the_fast_reader_reads_what_the_slow_one_reads(files, tmp_path):
+    many = tmp_path / "arrays.gguf"  # arrays of words, of numbers, of arrays, and an empty word
+    writer = gguf.GGUFWriter(many, "llama")
+    writer.add_array("words", ["joy", "", "caf\u00e9"])
+    writer.add_array("numbers", [3, -1, 4])
+    writer.add_array("floats", [0.5])
+    writer.add_array("nested", [[1, 2], [3, 4]])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    for path in (*files.values(), many):
+        fast, slow = fast_reader()(str(path)).fields, gguf.GGUFReader(str(path)).fields
+        assert list(fast) == list(slow)
+        for name, field in slow.items():
+            assert (fast[name].types, fast[name].data) == (field.types, field.data)
+            for ours, theirs in zip(fast[name].parts, field.parts, strict=True):
+                assert ours.dtype == theirs.dtype
+                np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("kind", KINDS)

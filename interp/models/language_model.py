@@ -77,7 +77,8 @@ class LanguageModel(Reader, Hooked):
         self.placement = placement
         self.known = known
         self.proofs: dict[tuple[str, Site | None], Any] = {}
-        """What each check found (a `probe.Gap`), by name and site; None: the whole model."""
+        """What each check found (a `probe.Gap`), by name and site (None: the whole model); and
+        what several checks compare with (`model_checks.ALONE`)."""
         self.passing: dict[Site, Tensor] | None = None
         """What passes each site on the probe, kept while the checks look at it; else None."""
         self.rounding: float | None = None

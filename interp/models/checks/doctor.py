@@ -99,15 +99,15 @@ def examine(model: LanguageModel, *, thorough: bool = True) -> list[TableRow]:
     if thorough and not model.quantised:
         for check, name in (("head sum", "z"), ("neuron sum", "post")):
             wanted[check] = [site for site in offered(model, everywhere) if site.name == name]
-    model.passing = {}  # one pass over the probe serves all checks of sites
+    model.passing = {}  # one pass over the probe serves all checks
     try:
         look_at(model, "shapes", wanted["shapes"])
         _require_stream(model)
         rows = [_site_row(model, check, sites) for check, sites in wanted.items() if sites]
+        whole = [name for name in MODEL_CHECKS if name != "plain Hugging Face" or model.known]
+        return rows + [_whole_row(model, check) for check in whole]
     finally:
         model.passing = None
-    whole = [name for name in MODEL_CHECKS if name != "plain Hugging Face" or model.known]
-    return rows + [_whole_row(model, check) for check in whole]
 
 
 def _require_stream(model: LanguageModel) -> None:

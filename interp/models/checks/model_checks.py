@@ -24,11 +24,10 @@ from interp.models.checks.probe import (
     gap,
     pass_bound,
     probe_tokens,
-    record_sites,
     rounding,
     widest,
 )
-from interp.models.checks.site_checks import spread_of
+from interp.models.checks.site_checks import passing_probe, spread_of
 from interp.models.editable import Hook
 from interp.models.language_model import LanguageModel, PlainLogits
 from interp.models.placement import home
@@ -40,6 +39,9 @@ STEPS = 2
 
 PLAIN_TOKENS = 4
 """Tokens on which a model with its bridge is held against itself before it had one."""
+
+ALONE = ("rows alone", None)
+"""Key of the last residual stream of each row of the probe by itself, in a model's proofs."""
 
 
 class ModelCheck(NamedTuple):
@@ -95,9 +97,9 @@ def measure_cache(model: LanguageModel) -> Gap:
     if rows is None:
         return Gap(float("inf"), f"nothing at {site}", "a tensor")
     cache, gaps = None, []
-    for end in rows.ends:
+    for end, whole in zip(rows.ends, rows.whole(), strict=True):
         cached, cache = rows.read(end, cache)
-        gaps.append(gap(cached, rows.whole(end)))
+        gaps.append(gap(cached, whole))
     if held(cache) != rows.ends[-1]:
         return Gap(float("inf"), f"a cache of {held(cache)} columns", f"{rows.ends[-1]}")
     return widest(gaps)
@@ -108,8 +110,8 @@ def cache_bound(model: LanguageModel) -> float:
     rows = _EditedRows.of(model)
     if rows is None:
         return pass_bound(model)
-    moved = [gap(rows.whole(end, [rounding(model)]), rows.whole(end)) for end in rows.ends]
-    return pass_bound(model, widest(moved).error)
+    moved = gap(rows.whole([rounding(model)]), rows.whole())
+    return pass_bound(model, moved.error)
 
 
 def measure_plain(model: LanguageModel) -> Gap:
@@ -157,19 +159,16 @@ def plain_logits(hf_model: PreTrainedModel, d_vocab: int) -> PlainLogits:
 
 
 def _batched(model: LanguageModel, side: str) -> Gap:
-    rows, depth = probe_tokens(model), model.dims.n_layers
-    alone = [_last_stream(model, model.pad([row]), depth)[0] for row in rows]
-    batch = model.pad(rows, side=side)
-    together = _last_stream(model, batch, depth)
+    rows = probe_tokens(model)
+    if ALONE not in model.proofs:
+        model.proofs[ALONE] = [_last_stream(model, model.pad([row]))[0] for row in rows]
+    alone, batch = model.proofs[ALONE], model.pad(rows, side=side)
+    together = _last_stream(model, batch)
     return widest([gap(together[i][batch.mask[i]], one) for i, one in enumerate(alone)])
 
 
-def _last_stream(
-    model: LanguageModel,
-    batch: Batch,
-    depth: int,
-) -> Float[Tensor, "batch pos d_model"]:
-    return model.forward(batch, stop_at_layer=depth)
+def _last_stream(model: LanguageModel, batch: Batch) -> Float[Tensor, "batch pos d_model"]:
+    return model.forward(batch, stop_at_layer=model.dims.n_layers)
 
 
 def _edited_site(model: LanguageModel) -> Site:
@@ -182,6 +181,7 @@ class _EditedRows:
     def __init__(self, model: LanguageModel, batch: Batch, vector: Tensor) -> None:
         self._model, self._batch = model, batch
         self._adder = _AddFrom(3, vector, batch)
+        self._edit: Hook = (_edited_site(model).hook, self._adder)
         width = batch.ids.shape[1]
         self.ends = range(max(width - STEPS, 1), width + 1)
         """How many columns are read, in the first pass and in those behind it."""
@@ -192,28 +192,27 @@ class _EditedRows:
         what passes there.
         """
         rows, site = probe_tokens(model), _edited_site(model)
-        stream = record_sites(model, model.pad(rows[:1]), [site])[0].get(site)
+        stream = passing_probe(model, [site]).get(site)
         if stream is None:
             return None
         draw = torch.Generator().manual_seed(2)
         vector = torch.randn(model.dims.d_model, generator=draw).to(stream) * spread_of(stream)
         return cls(model, model.pad(rows, side="left"), vector)
 
-    def whole(self, end: int, hooks: Sequence[Hook] = ()) -> Float[Tensor, "row d_vocab"]:
-        """Logits behind the first `end` columns, read at once."""
-        return self._step(end, None, 0, hooks, use_cache=False)[0]
+    def whole(self, hooks: Sequence[Hook] = ()) -> Float[Tensor, "end row d_vocab"]:
+        """Logits behind the first columns up to each of `ends`, all read at once."""
+        self._adder.start = 0
+        logits = self._model.forward(self._batch, hooks=[*hooks, self._edit])
+        return logits[:, [end - 1 for end in self.ends]].transpose(0, 1)
 
     def read(self, end: int, cache: Any) -> tuple[Float[Tensor, "row d_vocab"], Any]:
-        """The same behind what `cache` holds, and the cache of it all."""
-        return self._step(end, cache, 0 if cache is None else end - 1, (), use_cache=True)
-
-    def _step(
-        self, end: int, cache: Any, start: int, hooks: Sequence[Hook], *, use_cache: bool
-    ) -> tuple[Float[Tensor, "row d_vocab"], Any]:
-        self._adder.start = start
+        """Logits behind the first `end` columns, of which `cache` holds all but the last (None:
+        none), and the cache of them all.
+        """
+        self._adder.start = 0 if cache is None else end - 1
         ids, mask = self._batch.ids[:, :end], self._batch.mask[:, :end]
-        with self._model.hooked([*hooks, (_edited_site(self._model).hook, self._adder)]):
-            return self._model.step(ids, mask, cache, use_cache=use_cache)
+        with self._model.hooked([self._edit]):
+            return self._model.step(ids, mask, cache, use_cache=True)
 
 
 class _AddFrom:

@@ -44,7 +44,7 @@ class SiteCheck(NamedTuple):
 
 def measure_shapes(model: LanguageModel, sites: Sequence[Site]) -> Found:
     """Infinite where nothing passes, or a tensor of another shape than announced."""
-    seen = _passing(model, sites)
+    seen = passing_probe(model, sites)
     pos = len(probe_tokens(model)[0])
     sizes = {"batch": 1, "pos": pos, "query_pos": pos, "key_pos": pos}
     found = {}
@@ -62,14 +62,14 @@ def measure_identity(model: LanguageModel, sites: Sequence[Site]) -> Found:
     """How far the stream after a site's block is from what the block adds to the stream before."""
     layers = sorted({site.layer for site in sites})
     names = ("resid_pre", "attn_out", "mlp_out", "resid_post")
-    seen = _passing(model, [Site(name, layer) for layer in layers for name in names])
+    seen = passing_probe(model, [Site(name, layer) for layer in layers for name in names])
     found = {layer: _sum_of(seen, layer, names[:-1]) for layer in layers}
     return {site: found[site.layer] for site in sites}
 
 
 def measure_sums(model: LanguageModel, sites: Sequence[Site]) -> Found:
     """How far the parts at `z` and `post` sites are from adding up to what their sublayer adds."""
-    seen = _passing(model, [*sites, *(Site(_WHOLE[site.name], site.layer) for site in sites)])
+    seen = passing_probe(model, [*sites, *(Site(_WHOLE[site.name], site.layer) for site in sites)])
     return {site: _sum_gap(model, seen, site) for site in sites}
 
 
@@ -84,7 +84,7 @@ def measure_edits(model: LanguageModel, sites: Sequence[Site]) -> Found:
     One batch holds the shortest row once per site, and each site is disturbed in its own row alone.
     """
     tried = [site for site in sites if site.name not in model.read_only]
-    seen = _passing(model, tried)
+    seen = passing_probe(model, tried)
     silent = {site: Gap(float("inf"), "nothing", "a tensor") for site in tried if site not in seen}
     tried = [site for site in tried if site in seen]
     # In a quantised model a row may depend on what else is in its batch.
@@ -122,7 +122,7 @@ SITE_CHECKS: Mapping[str, SiteCheck] = {
 """The checks by name; `means` says of a site what a failure is."""
 
 
-def _passing(model: LanguageModel, sites: Sequence[Site]) -> Seen:
+def passing_probe(model: LanguageModel, sites: Sequence[Site]) -> Seen:
     """What passes the sites when the probe's longest row runs alone."""
     there = [site for site in sites if model.offers(site)]
     kept = {} if model.passing is None else model.passing

@@ -129,9 +129,10 @@ def reading(path: Path, reader: Callable[..., Any]) -> Iterator[tuple[str, dict[
 
 def fast_reader() -> Callable[..., Any]:
     """gguf's reader, made once per file, over a plain array: it takes hundreds of thousands of
-    small slices, and each slice of a memory map makes a memory map again.
+    small slices, and each slice of a memory map makes a memory map again. A vocabulary, which are
+    arrays of words and of numbers, is cut in one loop; gguf asks a function for each element.
     """
-    from gguf import GGUFReader
+    from gguf import GGUFReader, GGUFValueType
 
     class Fast(GGUFReader):
         @property
@@ -149,6 +150,32 @@ def fast_reader() -> Callable[..., Any]:
             order = override_order or self.byte_order
             part = self._data[offset : offset + kind.itemsize * int(count)]
             return part.view(kind if order == "I" else kind.newbyteorder(order))
+
+        def _get_field_parts(self, orig_offs: int, raw_type: Any) -> tuple[int, list, list, list]:
+            if raw_type != GGUFValueType.ARRAY:
+                return super()._get_field_parts(orig_offs, raw_type)
+            kind, count = self._get(orig_offs, np.uint32), self._get(orig_offs + 4, np.uint64)
+            start, element = orig_offs + 12, GGUFValueType(int(kind[0]))
+            if element == GGUFValueType.STRING:
+                parts = self._words(start, int(count[0]))
+                chosen = range(3, 2 + len(parts), 2)
+            elif element in self.gguf_scalar_to_np:
+                numbers = self._get(start, self.gguf_scalar_to_np[element], count[0])
+                parts = [numbers[i : i + 1] for i in range(len(numbers))]
+                chosen = range(2, 2 + len(parts))
+            else:
+                return super()._get_field_parts(orig_offs, raw_type)
+            size = 12 + sum(part.nbytes for part in parts)
+            types = [GGUFValueType.ARRAY, *[element] * (len(parts) > 0)]
+            return size, [kind, count, *parts], list(chosen), types
+
+        def _words(self, start: int, count: int) -> list[np.ndarray]:
+            """The length of each of `count` words, and its bytes."""
+            parts: list[np.ndarray] = []
+            for _ in range(count):
+                parts += self._get_str(start)
+                start += 8 + len(parts[-1])
+            return parts
 
     return cache(Fast)
 
