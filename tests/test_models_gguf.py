@@ -80,6 +80,10 @@ def test_the_fast_reader_reads_what_the_slow_one_reads(files, tmp_path):
                 np.testing.assert_array_equal(ours, theirs)
 
 
+def test_of_a_file_that_was_read_nothing_is_kept_beside_the_weights(models):
+    assert models["Q4_1"].plain.keywords["reader"].cache_info().currsize == 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_values_are_those_of_transformers_own_model(kind, files, models):
     path, model = files[kind], models[kind]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +38,17 @@ SmolLM parts digits as well; its vocabulary joins none, so that its tokens are t
 """
 
 
+@runtime_checkable
+class ReadsOnce(Protocol):
+    """A reader of files that keeps what it read until it is cleared."""
+
+    def __call__(self, path: str) -> Any:
+        """What the file at `path` says, read once."""
+
+    def cache_clear(self) -> None:
+        """Keep nothing of what was read."""
+
+
 @dataclass(frozen=True)
 class GGUFModel:
     """A checked GGUF file without its weights.
@@ -49,7 +60,7 @@ class GGUFModel:
     config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerBase
     cautions: tuple[str, ...]
-    reader: Callable[..., Any]
+    reader: ReadsOnce
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -97,7 +108,7 @@ def architectures(path: Path) -> list[str]:
 
 
 @contextmanager
-def reading(path: Path, reader: Callable[..., Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def reading(path: Path, reader: ReadsOnce) -> Iterator[tuple[str, dict[str, Any]]]:
     """What `from_pretrained` takes for the file at `path`: an empty folder, and its name.
 
     Inside, transformers reads faster and shows no bar. `reader` is what `fast_reader` gave: where
@@ -127,7 +138,7 @@ def reading(path: Path, reader: Callable[..., Any]) -> Iterator[tuple[str, dict[
             setattr(module, name, made)
 
 
-def fast_reader() -> Callable[..., Any]:
+def fast_reader() -> ReadsOnce:
     """gguf's reader, made once per file, over a plain array: it takes hundreds of thousands of
     small slices, and each slice of a memory map makes a memory map again. A vocabulary, which are
     arrays of words and of numbers, is cut in one loop; gguf asks a function for each element.

@@ -31,7 +31,7 @@ from interp.models.loading.belonging import (
     refuse_unexpected,
 )
 from interp.models.loading.folder import check_description, check_folder, unsupported, weight_files
-from interp.models.loading.gguf_model import open_gguf, reading
+from interp.models.loading.gguf_model import ReadsOnce, open_gguf, reading
 from interp.models.loading.headers import weight_shapes
 from interp.models.loading.hub import fetch
 from interp.models.loading.packaged import PACKAGED
@@ -192,7 +192,7 @@ def _weights(
     target: torch.device | None,
     *,
     settings: Mapping[str, Any] = MappingProxyType({}),
-    reader: Callable[..., Any] | None = None,
+    reader: ReadsOnce | None = None,
 ) -> PreTrainedModel:
     """The plain Hugging Face model of a folder or a GGUF file, where it is to run.
 
@@ -238,15 +238,14 @@ def _weights(
 
 
 @contextmanager
-def _address(
-    path: Path, reader: Callable[..., Any] | None
-) -> Iterator[tuple[Path | str, dict[str, Any]]]:
+def _address(path: Path, reader: ReadsOnce | None) -> Iterator[tuple[Path | str, dict[str, Any]]]:
     """What `from_pretrained` takes for a folder, or for the GGUF file that `reader` reads: a
-    folder, and settings.
+    folder, and settings. What was read of the file is not kept.
     """
     if reader is not None:
         with reading(path, reader) as told:
             yield told
+        reader.cache_clear()
     else:
         yield path, {"local_files_only": True}
 
