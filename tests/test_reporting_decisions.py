@@ -205,6 +205,9 @@ def test_a_head_that_ranks_first_is_told_where_its_p_allows_for_all_emotions():
     assert sentence("contributions", table).startswith(
         "For 8 of 8 emotions the head that writes most does so"
     )
+    assert "(along the direction at layer 5, residual units)" in sentence("contributions", table)
+    older = table.drop(columns="direction_layer")
+    assert "(along the direction, residual units)" in sentence("contributions", older)
     doubtful = table.assign(p=0.3)
     assert sentence("contributions", doubtful).startswith(
         "For no emotion the head that ranks first"

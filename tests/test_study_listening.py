@@ -71,9 +71,11 @@ def test_a_layer_that_no_other_reads_is_not_taken_on_storyworld(tmp_path):
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         patch.setattr(causes, "listening_site", noted)
-        study.run(asked, stages=["contributions"])
+        study.run(asked, stages=["contributions", "ablation"])
     assert {found[-1].layer for found, _ in seen} == {5}
     assert {site.layer for _, site in seen} == {4}
+    for table in read_tables(asked.out, ["contributions", "ablation"]).values():
+        assert set(table["direction_layer"]) == {4}
 
 
 def first_neurons(out) -> dict[str, tuple[int, int]]:

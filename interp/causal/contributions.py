@@ -167,15 +167,15 @@ def contribution_rows(
     contribution: affective minus neutral.
 
     `activations` maps `z` and `post` sites to values at the texts' last token; `twins` says which
-    items are compared. Only components that write before the direction's site count. Intervals are
-    over scenarios. What is ranked highest is so by chance too: `report` (other twins of the
-    emotion, which took no part) gives the value and its interval, and column `half` says "report",
-    else "choose". `rank` counts from 1 for the largest push towards the emotion; `component` is
-    head or neuron, `index` its number; `p` is that it does not push towards the emotion, by
-    flipping the signs of the scenarios that tell the value, `least_p` the smallest that so many
-    allow. Behind a post-norm each has a second row, metric `frozen_contribution`. Raises
-    `UsageError`, before anything is computed, where the parts at a site do not add up to what is
-    added to the stream.
+    items are compared. Only components that write before the direction's site count; column
+    `direction_layer` says at which layer it lies. Intervals are over scenarios. What is ranked
+    highest is so by chance too: `report` (other twins of the emotion, which took no part) gives the
+    value and its interval, and column `half` says "report", else "choose". `rank` counts from 1 for
+    the largest push towards the emotion; `component` is head or neuron, `index` its number; `p` is
+    that it does not push towards the emotion, by flipping the signs of the scenarios that tell the
+    value, `least_p` the smallest that so many allow. Behind a post-norm each has a second row,
+    metric `frozen_contribution`. Raises `UsageError`, before anything is computed, where the parts
+    at a site do not add up to what is added to the stream.
     """
     counted = _counted(model, activations, direction)
     told = twins if report is None else report
@@ -194,6 +194,7 @@ def contribution_rows(
             where = Site(name, component.layer, component.index if kind == "head" else None)
             common = {**site_columns(where), "emotion": twins.emotion, "component": kind}
             common |= {"half": half, "index": component.index, "rank": rank}
+            common |= {"direction_layer": direction.site.layer}
             values = paired[component][1]
             estimate = mean_interval(values, told.groups)._asdict()
             sums = group_sums(values, told.groups)

@@ -97,7 +97,8 @@ def ablation(study: Study) -> TableRows:
     random k of the same layers.
     """
     chosen, reported = study.pairs.split(seed=study.settings.seed)
-    vectors = _directions(study, chosen, listening_site(study, chosen))
+    site = listening_site(study, chosen)
+    vectors = _directions(study, chosen, site)
     bench = Bench(study.model, asked_pairs(study, reported), vectors, study.readout.readout)
     listed = {
         emotion: _contributions(study, chosen, emotion, top=LISTED)
@@ -110,7 +111,7 @@ def ablation(study: Study) -> TableRows:
         for kind in KINDS
     ]
     shown = [order for order in orders if any(order.values())]  # contributions warned of the others
-    return ablate(
+    rows = ablate(
         bench,
         *shown,
         ks=limits.ks,
@@ -118,6 +119,7 @@ def ablation(study: Study) -> TableRows:
         n_draws=n_draws,
         seed=study.settings.seed,
     )
+    return [{**row, "direction_layer": site.layer} for row in rows]
 
 
 def steering(study: Study) -> TableRows:

@@ -255,7 +255,7 @@ def contributions(emotions: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
                     "index": index,
                     "rank": int(ranks[layer, index]) + 1,
                 }
-                at |= {"half": "report", "p": 0.001}
+                at |= {"half": "report", "p": 0.001, "direction_layer": 5}
                 rows.append(
                     row(
                         value,

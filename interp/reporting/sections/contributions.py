@@ -67,8 +67,8 @@ def head_contributions(table: pd.DataFrame) -> Figure:
         title="What each head adds along each emotion's direction",
         caption="Affective minus neutral. Above each map its largest "
         "head. Red: the head pushes the residual stream along the emotion's direction; "
-        "blue: against it. Grey: not among the heads that the table lists. Layers behind the "
-        "direction's own add nothing to it and are not shown.",
+        "blue: against it. Grey: not among the heads that the table lists. The direction is read"
+        f"{_read_at(rows)}: layers behind it add nothing to it and are not shown.",
         rows=rows,
         unit="pairs",
     )
@@ -230,7 +230,14 @@ def frozen_norm(table: pd.DataFrame) -> Figure:
     return figure
 
 
-_HIGHEST = "the highest is {name}, for {emotion} (along the direction, residual units)"
+def _read_at(rows: pd.DataFrame) -> str:
+    """At which layer the directions lie along which it was measured; "" for older tables."""
+    if "direction_layer" not in rows:
+        return ""
+    return f" at layer {whole(numeral(rows, 'direction_layer'))}"
+
+
+_HIGHEST = "the highest is {name}, for {emotion} (along the direction{read}, residual units)"
 _OF_A_PART = {
     Verdict.FOUND: "For {held} of {n} emotions the {kind} that writes most does so{where}; "
     f"{_HIGHEST}.",
@@ -281,6 +288,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
             "where": where,
             "name": name,
             "emotion": word(top, "emotion"),
+            "read": _read_at(top),
             "about": kind,
         }
         what = _claimed(kind)
