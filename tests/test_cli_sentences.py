@@ -6,6 +6,7 @@ import io
 import json
 import sys
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -13,6 +14,7 @@ import interp
 import stimuli
 from interp.causal.steps import DOSE
 from interp.cli import cli, side_by_side
+from interp.evaluation import steering_arms
 from interp.models.texts.chat import ON
 from interp.records import read_record
 from interp.results import read_table
@@ -102,9 +104,11 @@ def test_a_direction_goes_to_a_control_vector_and_steers_the_same(tiny, tiny_mod
     assert "cannot act behind layer 0" in printed
 
 
+_FEW = ("--n-prompts", "6", "--draws", "2", "--max-new-tokens", "3", "--layers", "1,2")
+
+
 def evaluated(tiny, out, *more):
-    options = ("--n-prompts", 6, "--draws", 2, "--max-new-tokens", 3, "--layers", "1,2")
-    return outcome("evaluate-steering", *tiny, "--out", out, *options, *more)
+    return outcome("evaluate-steering", *tiny, "--out", out, *_FEW, *more)
 
 
 def test_an_evaluation_fills_a_folder_and_prints_arms_and_texts(tiny, tmp_path):
@@ -134,6 +138,38 @@ def test_an_evaluation_fills_a_folder_and_prints_arms_and_texts(tiny, tmp_path):
     code, printed = evaluated(tiny, out, *more)
     assert code == 4
     assert "is there already" in printed
+
+
+@pytest.mark.filterwarnings("ignore:the vocabulary of")
+def test_an_evaluation_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
+    tiny, tmp_path, monkeypatch
+):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    more = ("--judge", "lexicon", "--emotions", "joy,fear", "--scales", "0.5,1")
+    writes, write = [], steering_arms.write_tokens
+
+    def written(*given):
+        writes.append(given)
+        if stopped.parent.joinpath("stop").exists() and len(writes) == 4:
+            raise KeyboardInterrupt
+        return write(*given)
+
+    monkeypatch.setattr(steering_arms, "write_tokens", written)
+    assert evaluated(tiny, whole, *more)[0] == 0
+    of_a_whole_one = len(writes)
+    writes.clear()
+    (tmp_path / "stop").touch()
+    assert evaluated(tiny, stopped, *more)[0] == 1
+    assert {path.name for path in stopped.iterdir()} == {"unfinished"}
+    code, printed = evaluated(tiny, stopped, *more, "--seed", 5)
+    assert (code, "was begun with other settings" in printed) == (4, True)
+    (tmp_path / "stop").unlink()
+    assert evaluated(tiny, stopped, *more)[0] == 0
+    assert len(writes) == of_a_whole_one + 1  # the one that was stopped, twice
+    assert not (stopped / "unfinished").exists()
+    for name in ("steering_scores", "steered_texts"):
+        first, second = (read_table(one / "tables" / f"{name}.csv") for one in (whole, stopped))
+        pd.testing.assert_frame_equal(first, second)
 
 
 def test_an_evaluation_without_a_reader_or_with_a_wrong_option_is_refused(tiny, tmp_path):

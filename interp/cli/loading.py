@@ -19,13 +19,15 @@ def load_model(name: str, **how: Any) -> Any:
     return models.load(name, **how)
 
 
-def refuse_at_once(out: Path, model: str | None = None, battery: str | None = None) -> None:
+def refuse_at_once(
+    out: Path, model: str | None = None, battery: str | None = None, *, beside: str = ""
+) -> None:
     """Raise `UsageError` for a model or a battery that does not exist, `ArtefactError` for a folder
-    that holds something.
+    that holds something other than `beside`.
     """
     from interp.models.loading.names import resolve
 
-    check_new(out)
+    check_new(out, beside=beside)
     if battery is not None:
         stimuli.battery_path(battery)
     if model is not None:

@@ -15,6 +15,7 @@ from interp.options import options_of
 from interp.prompting_options import ElicitOptions
 from interp.sentence_options import IntrospectionOptions, SentenceOptions, TrialOptions
 from interp.settings import ModelOptions
+from interp.study.unfinished import UNFINISHED
 
 _OF_A_TRIAL = tuple(
     name
@@ -42,8 +43,9 @@ def trial(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
 
     \b
       interp evaluate-steering --model smollm2 --judge forced_choice,lexicon --out runs/steered
+    One that was stopped goes on by the same command.
     """
-    refuse_at_once(how.out, asked.model, asked.stimuli)
+    refuse_at_once(how.out, asked.model, asked.stimuli, beside=UNFINISHED)
     from interp.reporting.before_after import before_and_after
     from interp.study.sheets import STEERED_TEXTS
     from interp.study.steering_trial import SCORES, arm_rows, run_trial

@@ -31,7 +31,14 @@ from interp.causal.steering_sweep import prompt_scenarios, split_prompts
 from interp.causal.steps import check_direction, step
 from interp.errors import StatisticsError, UsageError
 from interp.evaluation.costs import losses
-from interp.evaluation.steering_arms import ArmWriter, Candidate, SteeringTrial, site_of
+from interp.evaluation.steering_arms import (
+    ArmWriter,
+    Candidate,
+    Keep,
+    SteeringTrial,
+    at_once,
+    site_of,
+)
 from interp.evaluation.steering_doses import slope_rows, tried_rows
 from interp.evaluation.steering_rows import Spoken, measured_rows, scored
 from interp.models import LanguageModel
@@ -61,13 +68,15 @@ def evaluate_steering(
     trial: SteeringTrial,
     *,
     neutral: Sequence[str | Stimulus] = (),
+    keep: Keep = at_once,
 ) -> SteeringScores:
     """Success, specificity and cost of steering all prompts to all emotions
     (`steering_rows.measured_rows`), and every text with what each judge says of it.
 
     `neutral` texts are not continued: what their loss gains (nats per token) when the direction is
     added to all their tokens says what steering does to what has nothing to do with it. Intervals
-    are over scenarios: a stimulus has its group, a text is one of its own. Raises
+    are over scenarios: a stimulus has its group, a text is one of its own. `keep` may keep what
+    each arm wrote and what was said of it, so that one that was stopped goes on. Raises
     `StatisticsError` for no candidate, no judge, candidates of different emotions, and fewer than
     two prompts or scenarios; and as `interp.steer`.
     """
@@ -87,18 +96,21 @@ def evaluate_steering(
     for direction in (one[emotion] for one in candidates for emotion in emotions):
         check_direction(model, direction)
     choose, report = split_prompts(model, prompts, trial.decoding.seed)
-    tried = ArmWriter(model, choose, judges, trial)
+    tried = ArmWriter(model, choose, judges, trial, part="choose", keep=keep)
     usual = tried.unsteered(site_of(candidates[0]))
     best, scale, chosen = _chosen(tried, candidates, usual)
     by_shifts, more = _chosen_of_circuits(tried, best, usual)
     again = replace(trial.decoding, seed=trial.decoding.seed + 1)
-    final = ArmWriter(model, report, judges, replace(trial, decoding=again), relevant=True)
+    final = ArmWriter(
+        model, report, judges, replace(trial, decoding=again), part="report", keep=keep,
+        relevant=True,
+    )  # fmt: skip
     spoken = [*final.arms(best, scale), *final.modulated(best, by_shifts)]
     measured = measured_rows(spoken, report.groups, emotions)
     rows = [*chosen, *more, *_told(measured, best, scale, trial, by_shifts=by_shifts)]
     rows += _told(_on_neutral(model, neutral, best, scale=scale, trial=trial), best, scale, trial)
     # the other strengths behind the same prompts, for the slopes alone
-    graded = ArmWriter(model, report, judges, final.trial)
+    graded = ArmWriter(model, report, judges, final.trial, part="dose", keep=keep)
     steered = [one for one in spoken if one.control == ""]
     if others := [float(other) for other in trial.scales if other != scale]:
         steered += graded.steered(best, others)

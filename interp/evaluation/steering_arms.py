@@ -1,7 +1,8 @@
 """The arms of an evaluation of steering, written, judged and priced."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -19,7 +20,7 @@ from interp.causal.steering_sweep import WRITTEN, Half
 from interp.causal.steps import random_like, step
 from interp.directions import Direction
 from interp.errors import UsageError
-from interp.evaluation.costs import costs
+from interp.evaluation.costs import Cost, costs
 from interp.evaluation.relevance import Relevance, other_prompts, relevances
 from interp.evaluation.steering_rows import Spoken
 from interp.models import LanguageModel
@@ -32,6 +33,16 @@ RANDOM_DRAWS = 20
 
 Candidate = Mapping[str, Direction]
 """A direction per emotion, all of one layer."""
+
+Keep = Callable[[str, Callable[[], Any]], Any]
+"""From the name of a part of the work, and what computes it, to its result: one that was kept may
+stand for it. Results are what JSON can hold.
+"""
+
+
+def at_once(name: str, compute: Callable[[], Any]) -> Any:
+    """Compute it, and keep nothing."""
+    return compute()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +74,7 @@ class SteeringTrial:
 class ArmWriter:
     """Writes, judges and prices the continuations of one half of the prompts, and collects the rows
     of all of them in `texts`. With `relevant`, each is held against prompts of other scenarios.
+    `part` names the half in what `keep` keeps.
     """
 
     def __init__(
@@ -72,8 +84,11 @@ class ArmWriter:
         judges: Judges,
         trial: SteeringTrial,
         *,
+        part: str = "",
+        keep: Keep = at_once,
         relevant: bool = False,
     ) -> None:
+        self._part, self._keep_done, self._number = part, keep, 0
         self._model, self._half, self._judges, self.trial = model, half, judges, trial
         self._draw = np.random.default_rng(trial.decoding.seed)
         self._others = other_prompts(half.groups, seed=trial.decoding.seed) if relevant else []
@@ -137,12 +152,20 @@ class ArmWriter:
         plain = [*self._half.rows] * len(meant)
         if added is not None:
             edits = [Intervention(site, add(np.repeat(added, n, axis=0)), trial.where)]
-        tokens = write_tokens(self._model, given or plain, edits, trial.decoding)
-        texts = [self._model.decode(new) for new in tokens]
-        verdicts, prices = judged(self._judges, texts), costs(self._model, plain, tokens)
-        relevant: list[Relevance] = []
-        if self._others:
-            relevant = relevances(self._model, plain, tokens, self._others * len(meant))
+
+        def compute() -> dict[str, Any]:
+            tokens = write_tokens(self._model, given or plain, edits, trial.decoding)
+            texts = [self._model.decode(new) for new in tokens]
+            verdicts, prices = judged(self._judges, texts), costs(self._model, plain, tokens)
+            others = self._others * len(meant)
+            fits = relevances(self._model, plain, tokens, others) if others else []
+            return {"texts": texts, "verdicts": verdicts, "costs": prices, "relevance": fits}
+
+        self._number += 1
+        found = self._keep_done(f"{self._part} {self._number}", compute)
+        texts, verdicts = found["texts"], found["verdicts"]
+        prices = [Cost(*one) for one in found["costs"]]
+        relevant = [Relevance(*one) for one in found["relevance"]]
         done = []
         for number, one in enumerate(meant):
             mine = slice(number * n, (number + 1) * n)

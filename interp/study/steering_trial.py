@@ -16,13 +16,15 @@ from interp.evaluation.judges import check_judges, judges_of
 from interp.evaluation.readouts import find_testbed, readout_for
 from interp.evaluation.steering import evaluate_steering
 from interp.evaluation.steering_arms import Candidate, SteeringTrial
-from interp.files import check_new, make_folder, read_regular
+from interp.files import check_new, make_folder, read_regular, sha256_file
 from interp.models import LanguageModel
 from interp.models.generation import Decoding
+from interp.records import software
 from interp.sentence_options import SentenceOptions, TrialOptions
 from interp.study.sheets import STEERED_TEXTS, check_sheet, write_sheet
 from interp.study.sources import Wanted, fitted
-from interp.study.trials import Tried, try_out
+from interp.study.trials import Tried, trial_config, try_out
+from interp.study.unfinished import UNFINISHED, Unfinished
 from stimuli.battery import NEUTRAL, Battery, Stimulus, in_content_order
 
 SCORES = "steering_scores"
@@ -38,12 +40,13 @@ _MOST = 1 << 24
 
 
 def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFrame]:
-    """Evaluate steering as asked, and fill the folder `how.out`; its tables, by name.
+    """Evaluate steering as asked, and fill the folder `how.out`; its tables, by name. One that was
+    stopped goes on from the arms that were written.
 
-    Raises `ArtefactError` where the folder holds something, `UsageError` for a judge, layer,
+    Raises `ArtefactError` where the folder holds something else, `UsageError` for a judge, layer,
     emotion or file that is not there; and as `evaluate_steering`.
     """
-    check_new(how.out)
+    check_new(how.out, beside=UNFINISHED)
     if how.sheet is not None:
         check_sheet(how.sheet)
     check_judges(how.judge, asked.model)
@@ -54,6 +57,7 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
     wanted.check(emotions)
     prompts = prompts_of(asked.model, wanted.battery, how.prompts, n=how.n_prompts)
     circuits = {} if how.circuit is None else load_circuits(how.circuit)
+    begun = Unfinished(how.out, **_question(asked, how, wanted.battery, prompts))
 
     def measure(model: LanguageModel) -> Tried:
         judges = judges_of(how.judge, model, readout_for(model, emotions))
@@ -69,12 +73,29 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
             judges,
             _trial(asked, how, circuits),
             neutral=_neutral(wanted.battery),
+            keep=begun.about(model=model.provenance["digest"]).keep,
         )
         if how.sheet is not None:
             write_sheet(how.sheet, make_folder(how.out), found.texts, seed=asked.seed)
         return {SCORES: found.rows, STEERED_TEXTS: found.texts}
 
-    return try_out((asked, how), wanted.battery, measure)
+    tables = try_out((asked, how), wanted.battery, measure, resumes=True)
+    begun.remove()
+    return tables
+
+
+def _question(
+    asked: SentenceOptions, how: TrialOptions, battery: Battery, prompts: Sequence[str | Stimulus]
+) -> dict[str, Any]:
+    """What decides the texts and their numbers, but the model's weights."""
+    read = [how.circuit] if how.circuit is not None else []
+    return {
+        "settings": trial_config((asked, how)),
+        "battery": battery.sha256,
+        "prompts": [one if isinstance(one, str) else one.id for one in prompts],
+        "circuits": [sha256_file(path) for path in read],
+        "software": software(),
+    }
 
 
 def prompts_of(model: str, battery: Battery, path: Path | None, *, n: int) -> list[str | Stimulus]:
