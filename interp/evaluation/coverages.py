@@ -288,12 +288,21 @@ INTERVALS: dict[str, Callable[[int], tuple[Estimate, float | None]]] = {
 
 _FEW = "wider than it must be: few scenarios, and what the folds share is not known well"
 _COUNTED = "wider than it must be near the ceiling, where scenarios are counted"
+_UNKNOWN = "wider than it must be; why is not known"
 
 NOTES: dict[str, str] = {
     "patching's gate": "rarer than its level: corrected for emotions that are tested apart, too",
     **{f"probe {m}, shift {s}, n 8": _FEW for m in ("auroc", "accuracy") for s in (0.0, 1.0, 3.0)},
+    "probe auroc, shift 3.0, n 16": _COUNTED,
+    f"{NESTED_AUROC}, any of 4 sites, shift 0.0, n 8": _FEW,
+    f"{ABOVE_TEXT}, any of 4 sites": _UNKNOWN,
     "probe accuracy, shift 0.0": "wider than it must be: twins are told apart or mistaken together",
     **{f"{m}, shift 2.0": _COUNTED for m in ("separation_auroc", "d_prime")},
+    "d_prime, shift 0.0, n 8": _FEW,
+    "persisting auroc, shift 2.0, n 8": _FEW,
+    "carried auroc, shift 2.0, n 64": "narrower than it says: near the ceiling, .92 of 3400 hold",
+    "held-out length, true 0.0, normal, n 64": _UNKNOWN,
+    "held-out length, true 3.0, normal, n 8": _FEW,
     "(RSA)": "wider than it must be: what two scenarios have of their own is counted for both",
     "norm, true 0.0": "wider than it must be: where there is no length, one end alone can miss",
 }
