@@ -119,7 +119,7 @@ def check_direction(
     length = float(np.linalg.norm(direction.vector)) * direction.length
     if not (math.isfinite(length) and length > 0):
         raise ArtefactError(
-            f"the direction at {direction.site} has length {length}, measured on held-out "
+            f"the direction at {direction.site} has length {length:.3g}, measured on held-out "
             "scenarios: there is no step to steer by. Fit it again, on finite activations that "
             "differ, on more scenarios or at another layer."
         )
