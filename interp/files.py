@@ -193,10 +193,12 @@ def check_out(out: Path) -> None:
         raise ResourceError(f"cannot use {str(out)[:80]!r} as --out: {reason}.") from error
 
 
-def check_new(out: Path, *, named: str = "--out", beside: str = "") -> None:
-    """Raise `ArtefactError` for a folder that holds something other than `beside`, `named` so where
-    it was asked for, and as `check_out`.
+def check_new(out: Path, *, named: str = "--out", begun: str | None = None) -> None:
+    """Raise `ArtefactError` for a folder that holds something, `named` so where it was asked for,
+    and as `check_out`. A folder `begun` in it says that it is not filled to its end.
     """
     check_out(out)
-    if out.exists() and (not out.is_dir() or any(one.name != beside for one in out.iterdir())):
+    if begun is not None and (out / begun).is_dir():
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ArtefactError(f"{out} is there already and holds something: choose another {named}.")

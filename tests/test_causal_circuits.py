@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import interp
-from interp.causal import rival_orders
+from interp.causal import influence, rival_orders
 from interp.causal.allocation import Budget, allocate, split_budget, usual_budget
 from interp.causal.bench import Knockout
 from interp.causal.circuit import Circuit, CircuitPart, load_circuits, save_circuits
@@ -124,6 +124,14 @@ def test_one_backward_pass_gives_the_slopes_that_finite_doses_have(tiny_folder, 
         np.testing.assert_allclose(found[:, at], slope, atol=1e-3 * max(1, abs(slope).max()))
     assert model.hooks_clean()
     assert not run_forward(model, rows, read=[final]).sites[final].requires_grad
+
+
+def test_influence_does_not_depend_on_how_many_texts_are_read_at_once(bed, searched, monkeypatch):
+    together = sublayer_influence(bed.model, TEXTS, searched.reading)
+    monkeypatch.setattr(influence, "TRACED_TOKENS", 1)
+    alone = sublayer_influence(bed.model, TEXTS, searched.reading)
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    assert not np.allclose(alone[0], alone[1], atol=1e-3)
 
 
 def test_influence_needs_texts(bed, searched):

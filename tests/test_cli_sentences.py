@@ -4,6 +4,7 @@ model's own text.
 
 import io
 import json
+import signal
 import sys
 
 import pandas as pd
@@ -18,7 +19,7 @@ from interp.evaluation import steering_arms
 from interp.models.texts.chat import ON
 from interp.records import read_record
 from interp.results import read_table
-from interp.study import sentence
+from interp.study import sentence, trials
 from interp.study.sources import kept_folder
 from interp.testbeds import storyworld
 from support import crossed_texts
@@ -151,7 +152,7 @@ def test_an_evaluation_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
     def written(*given):
         writes.append(given)
         if stopped.parent.joinpath("stop").exists() and len(writes) == 4:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
         return write(*given)
 
     monkeypatch.setattr(steering_arms, "write_tokens", written)
@@ -159,11 +160,15 @@ def test_an_evaluation_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
     of_a_whole_one = len(writes)
     writes.clear()
     (tmp_path / "stop").touch()
-    assert evaluated(tiny, stopped, *more)[0] == 1
+    code, printed = evaluated(tiny, stopped, *more)
+    assert (code, "3 parts are kept in" in printed) == (143, True)
     assert {path.name for path in stopped.iterdir()} == {"unfinished"}
     code, printed = evaluated(tiny, stopped, *more, "--seed", 5)
     assert (code, "was begun with other settings" in printed) == (4, True)
     (tmp_path / "stop").unlink()
+    with monkeypatch.context() as patch:  # stopped again, while the folder is filled
+        patch.setattr(trials, "draw_all", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+        assert evaluated(tiny, stopped, *more)[0] == 130
     assert evaluated(tiny, stopped, *more)[0] == 0
     assert len(writes) == of_a_whole_one + 1  # the one that was stopped, twice
     assert not (stopped / "unfinished").exists()

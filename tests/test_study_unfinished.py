@@ -1,5 +1,5 @@
-"""A trial that was stopped goes on from what it had done, and never from what another had; one that
-keeps nothing says so.
+"""A trial that was stopped goes on from what it had done, and never from what another had; a
+command that keeps nothing does not say that it does.
 """
 
 import json
@@ -10,7 +10,7 @@ import pytest
 
 from interp import cli
 from interp.errors import ArtefactError
-from interp.study.trials import noting_the_stop
+from interp.files import check_new
 from interp.study.unfinished import UNFINISHED, Unfinished
 
 
@@ -60,21 +60,39 @@ def test_the_question_can_be_read(tmp_path):
     assert question == {"seed": 1, "model": "a"}
 
 
-@pytest.mark.parametrize(
-    ("keeps", "told"),
-    [(True, cli.RESUMES), (False, "nothing is kept, and the same command begins anew.")],
-)
-def test_who_stops_a_command_is_told_what_is_left(keeps, told, monkeypatch, capsys):
+def test_where_only_the_folder_was_made_the_question_is_written_all_the_same(tmp_path):
+    (tmp_path / UNFINISHED).mkdir()
+    Unfinished(tmp_path, seed=1).keep("arm", lambda: 1)
+    with pytest.raises(ArtefactError, match="was begun with other settings"):
+        Unfinished(tmp_path, seed=2)
+
+
+def test_who_stops_it_is_told_what_is_kept(tmp_path):
+    begun = Unfinished(tmp_path, seed=1)
+    assert begun.how_to_go_on().startswith("nothing is kept yet")
+    for arm in "abc":
+        begun.keep(arm, lambda: 1)
+    assert begun.how_to_go_on().startswith(f"3 parts are kept in {begun.folder}")
+
+
+def test_a_folder_that_was_begun_may_be_filled_to_its_end(tmp_path):
+    (tmp_path / "tables").mkdir()
+    with pytest.raises(ArtefactError, match="is there already"):
+        check_new(tmp_path, begun=UNFINISHED)
+    (tmp_path / UNFINISHED).mkdir()
+    check_new(tmp_path, begun=UNFINISHED)
+    with pytest.raises(ArtefactError, match="is there already"):
+        check_new(tmp_path)
+
+
+def test_a_command_that_keeps_nothing_does_not_say_that_it_resumes(monkeypatch, capsys):
     @click.command()
     def command():
-        if keeps:
-            raise KeyboardInterrupt
-        with noting_the_stop():
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "cli", command)
     monkeypatch.setattr(sys, "argv", ["interp"])
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 130
-    assert capsys.readouterr().err.strip() == f"interp: stopped; {told}"
+    assert capsys.readouterr().err.strip() == "interp: stopped; what was not written yet is lost."

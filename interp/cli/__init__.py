@@ -74,9 +74,6 @@ def cli() -> None:
     """
 
 
-RESUMES = "what was finished is kept, and the same command resumes."
-"""What a command that is stopped says, where nothing else was noted on the way."""
-
 OBJECTS_BETWEEN_SEARCHES = 10_000
 """New objects between two searches for such as hold only each other. Python's own 700 are a few
 lines of an import, and what is imported is a million objects that stay: a command that opens a
@@ -108,10 +105,9 @@ def main() -> None:
         _leave_refused(error)
     except (ImportError, AttributeError, TypeError) as error:
         _leave_untried(error)
-    except (click.Abort, KeyboardInterrupt) as stop:
-        # click raises an Abort of its own, from the one that stopped us
-        notes = getattr(stop.__cause__ or stop, "__notes__", [RESUMES])
-        click.echo(f"interp: stopped; {' '.join(notes)}", err=True)
+    except (click.Abort, KeyboardInterrupt):
+        # work that keeps its parts says so itself (`Interrupted`)
+        click.echo("interp: stopped; what was not written yet is lost.", err=True)
         sys.exit(128 + signal.SIGINT)
 
 

@@ -20,14 +20,14 @@ def load_model(name: str, **how: Any) -> Any:
 
 
 def refuse_at_once(
-    out: Path, model: str | None = None, battery: str | None = None, *, beside: str = ""
+    out: Path, model: str | None = None, battery: str | None = None, *, begun: str | None = None
 ) -> None:
     """Raise `UsageError` for a model or a battery that does not exist, `ArtefactError` for a folder
-    that holds something other than `beside`.
+    that holds something and is not `begun` (`files.check_new`).
     """
     from interp.models.loading.names import resolve
 
-    check_new(out, beside=beside)
+    check_new(out, begun=begun)
     if battery is not None:
         stimuli.battery_path(battery)
     if model is not None:

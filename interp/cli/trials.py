@@ -45,7 +45,7 @@ def trial(asked: SentenceOptions, how: TrialOptions, as_json: bool) -> None:
       interp evaluate-steering --model smollm2 --judge forced_choice,lexicon --out runs/steered
     One that was stopped goes on by the same command.
     """
-    refuse_at_once(how.out, asked.model, asked.stimuli, beside=UNFINISHED)
+    refuse_at_once(how.out, asked.model, asked.stimuli, begun=UNFINISHED)
     from interp.reporting.before_after import before_and_after
     from interp.study.sheets import STEERED_TEXTS
     from interp.study.steering_trial import SCORES, arm_rows, run_trial

@@ -27,7 +27,7 @@ from interp.sites import LAST, RESIDUAL_WIDE, Site
 from interp.study.conditions import FEWEST, scenarios_of
 from interp.study.finished import OpenedRun, open_run, record_beside
 from interp.study.reading.tokens import EXCERPT
-from interp.study.trials import fill_folder, heard_once, noting_the_stop
+from interp.study.trials import fill_folder, heard_once
 from interp.study.twins import ordered_pairs
 from stimuli.battery import Pairs, Stimulus
 
@@ -67,7 +67,7 @@ def run_features(
     _check_position(position)
     pairs = _pairs(opened)
     start = time.monotonic()
-    with noting_the_stop(), heard_once() as heard:
+    with heard_once() as heard:
         rows, texts = _rows(opened, encoder, at, position, pairs, seed=seed)
     config = {
         "sae": str(sae), "site": str(at), "position": position, "activation": encoder.activation,

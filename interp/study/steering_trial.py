@@ -10,6 +10,7 @@ import pandas as pd
 
 import stimuli
 from interp.analysis.emotion_directions import usual_layer
+from interp.capture.workers.signals import ended_by_signals
 from interp.causal.circuit import Circuit, load_circuits
 from interp.errors import DataError, UsageError
 from interp.evaluation.judges import check_judges, judges_of
@@ -43,10 +44,10 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
     """Evaluate steering as asked, and fill the folder `how.out`; its tables, by name. One that was
     stopped goes on from the arms that were written.
 
-    Raises `ArtefactError` where the folder holds something else, `UsageError` for a judge, layer,
-    emotion or file that is not there; and as `evaluate_steering`.
+    Raises `ArtefactError` where the folder holds something else, `Interrupted` for a signal,
+    `UsageError` for a judge, layer, emotion or file that is not there; and as `evaluate_steering`.
     """
-    check_new(how.out, beside=UNFINISHED)
+    check_new(how.out, begun=UNFINISHED)
     if how.sheet is not None:
         check_sheet(how.sheet)
     check_judges(how.judge, asked.model)
@@ -79,8 +80,9 @@ def run_trial(asked: SentenceOptions, how: TrialOptions) -> dict[str, pd.DataFra
             write_sheet(how.sheet, make_folder(how.out), found.texts, seed=asked.seed)
         return {SCORES: found.rows, STEERED_TEXTS: found.texts}
 
-    tables = try_out((asked, how), wanted.battery, measure, resumes=True)
-    begun.remove()
+    with ended_by_signals(begun.how_to_go_on):
+        tables = try_out((asked, how), wanted.battery, measure)
+        begun.remove()
     return tables
 
 

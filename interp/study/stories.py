@@ -17,7 +17,7 @@ from interp.study.finished import open_run, record_beside
 from interp.study.rating_files import read_ratings
 from interp.study.story_inputs import StorySet, scenario_set, story_set
 from interp.study.story_measures import ChosenSite, Measurement
-from interp.study.trials import fill_folder, heard_once, noting_the_stop
+from interp.study.trials import fill_folder, heard_once
 
 STORIES = "stories"
 """The table."""
@@ -52,7 +52,7 @@ def run_stories(
     if not 0 <= how.neutral_share < 1:
         raise UsageError(f"--neutral-share is {how.neutral_share}: expected 0 or more, below 1.")
     ratings, start = read_ratings(how.ratings), time.monotonic()
-    with noting_the_stop(), heard_once() as heard, threadpool_limits(1):
+    with heard_once() as heard, threadpool_limits(1):
         stories = story_set(open_run(run), how.position)
         held = None
         if scenarios is not None:

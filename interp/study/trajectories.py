@@ -32,7 +32,7 @@ from interp.study.rating_files import read_ratings
 from interp.study.reading.place import open_model, open_record
 from interp.study.reading.tokens import SINK, project_texts
 from interp.study.stories import DIRECTIONS_FILE
-from interp.study.trials import fill_folder, heard_once, noting_the_stop
+from interp.study.trials import fill_folder, heard_once
 from stimuli.battery import Battery, Stimulus
 
 TRAJECTORIES = "trajectories"
@@ -74,7 +74,7 @@ def run_trajectories(
     battery = (reading or TextOptions()).read(source)
     check_turns(battery, saved.emotions)
     start = time.monotonic()
-    with noting_the_stop(), heard_once() as heard:
+    with heard_once() as heard:
         loaded = open_model(saved.record, model=model)
         rows = _rows(loaded, saved, battery, known, seed=seed)
     place = {"site": saved.site.name, "layer": saved.site.layer, "method": "story_mean"}

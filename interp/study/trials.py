@@ -7,7 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,32 +35,21 @@ def try_out(
     measure: Callable[[LanguageModel], Tried],
     *,
     template: str | None = OFF,
-    resumes: bool = False,
 ) -> dict[str, pd.DataFrame]:
     """Load the model that is asked for, `measure` it, and fill a folder; its tables, by name.
 
     The first of the `options` names the model and the seed, the last one the folder (`out`).
-    `template` is the chat template where none is asked for; `resumes` says that `measure` keeps
-    what it has done. Raises as `interp.models.load` and `measure`; nothing is written here then.
+    `template` is the chat template where none is asked for. Raises as `interp.models.load` and
+    `measure`; nothing is written here then.
     """
     asked, start = options[0], time.monotonic()
-    with heard_once() as heard, nullcontext() if resumes else noting_the_stop():
+    with heard_once() as heard:
         given = asked.loading.chat_template or template
         model = load(asked.model, **{**asdict(asked.loading), "chat_template": given})
         rows = measure(model)
     record = trial_record(options, model, battery, heard)
     n_layers = model.dims.n_layers
     return fill_folder(options[-1].out, record, rows, n_layers=n_layers, start=start)
-
-
-@contextmanager
-def noting_the_stop() -> Iterator[None]:
-    """Let whoever stops the block know that nothing of it is kept."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        stop.add_note("nothing is kept, and the same command begins anew.")
-        raise
 
 
 @contextmanager

@@ -31,14 +31,14 @@ class Unfinished:
 
     def __init__(self, out: Path, **question: Any) -> None:
         self.folder = out / UNFINISHED
+        self._asked = self.folder / "question.json"
         self._question: dict[str, Any] = {}
         self.about(**question)
 
     def about(self, **question: Any) -> "Unfinished":
         """Itself, where the question is this, too; raises as above."""
         self._question |= json.loads(json.dumps(question, default=str))
-        asked = self.folder / "question.json"
-        begun = _read(asked) if asked.exists() else self._question
+        begun = _read(self._asked) if self._asked.exists() else self._question
         if any(begun.get(name) != value for name, value in self._question.items()):
             raise ArtefactError(
                 f"{self.folder} holds what was begun with other settings, texts, model or versions:"
@@ -54,11 +54,17 @@ class Unfinished:
         path = self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
         if not path.exists():
             done = json.dumps({"name": name, "done": compute()}).encode()
-            if not self.folder.exists():
-                question = json.dumps(self._question, indent=1).encode()
-                write_atomic(make_folder(self.folder) / "question.json", question)
+            if not self._asked.exists():
+                make_folder(self.folder)
+                write_atomic(self._asked, json.dumps(self._question, indent=1).encode())
             write_atomic(path, done)
         return _read(path, "done")["done"]
+
+    def how_to_go_on(self) -> str:
+        """What is kept, for whoever stops the work."""
+        parts = {*self.folder.glob("*.json")} - {self._asked}
+        kept = f"{len(parts)} parts are kept in {self.folder}" if parts else "nothing is kept yet"
+        return f"{kept}; the same command goes on from there."
 
     def remove(self) -> None:
         """Delete it all: the work is finished."""
