@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from interp.causal import knockout
 from interp.causal.ablation import ablate, ablating
 from interp.causal.alignment import align
 from interp.causal.bench import Bench, Knockout
 from interp.causal.contributions import Component
-from interp.causal.knockout import measure
+from interp.causal.knockout import change_rows, measure
 from interp.causal.matching import matched_draws
 from interp.causal.ranked_parts import Counts, ranked_rows
 from interp.causal.readout import Readout
@@ -129,6 +130,25 @@ def test_both_kinds_together_are_each_by_itself_and_read_a_text_once(bench, monk
         for name in ("value", "p", "ci_low", "n"):
             if name in row:
                 assert same[name] == pytest.approx(row[name], abs=1e-4, nan_ok=True)
+
+
+def test_of_twins_only_what_may_be_put_in_is_held(bench, monkeypatch):
+    held = []
+
+    def kept(model, plans, stand_in, rows, may):
+        held.append((may, stand_in))
+        return change_rows(model, plans, stand_in, rows, may)
+
+    monkeypatch.setattr(knockout, "change_rows", kept)
+    plan = Knockout((component("z", TRUTH.heads["joy"][0]),), tuple(range(len(bench.pairs))))
+    for reach in ("last", "all"):
+        held.clear()
+        measure(bench, [plan], mode="resample", reach=reach)
+        assert held
+        for may, stand_in in held:
+            assert may.any()
+            assert all(len(x) <= may.sum() for x in stand_in.values.values())
+            assert stand_in.place.max() < min(map(len, stand_in.values.values()))
 
 
 def test_distractors_do_nothing_and_have_no_small_p(bench):

@@ -8,7 +8,7 @@ import torch
 from interp.causal.edits import add, zero
 from interp.causal.forward import Encoded, run_forward
 from interp.causal.interventions import Intervention
-from interp.causal.prefix import COPIED_BYTES, TOKENS_AT_ONCE, Prefix, rows_at_once
+from interp.causal.prefix import ELSEWHERE, ON_CPU, Prefix, portion_of, rows_at_once
 from interp.errors import InternalError
 from interp.models import load
 from interp.sites import Site
@@ -140,6 +140,13 @@ def test_rows_of_one_run_are_bounded_by_tokens_and_by_copies(model):
     dims = model.dims
     # keys and values of one column, float32
     a_row = 2 * dims.n_key_value_heads * dims.d_head * dims.n_layers * 4
-    assert rows_at_once(model, before=0, behind=8) == TOKENS_AT_ONCE // 8
-    assert rows_at_once(model, before=COPIED_BYTES // a_row // 3, behind=1) == 3
-    assert rows_at_once(model, before=COPIED_BYTES, behind=2 * TOKENS_AT_ONCE) == 1
+    assert rows_at_once(model, before=0, behind=8) == ON_CPU.tokens // 8
+    assert rows_at_once(model, before=ON_CPU.copied // a_row // 3, behind=1) == 3
+    assert rows_at_once(model, before=ON_CPU.copied, behind=2 * ON_CPU.tokens) == 1
+
+
+def test_a_run_does_less_at_once_on_a_cpu(model, monkeypatch):
+    assert portion_of(model) is ON_CPU
+    monkeypatch.setattr(model, "device", torch.device("cuda"))
+    assert portion_of(model) is ELSEWHERE
+    assert rows_at_once(model, before=0, behind=8) == ELSEWHERE.tokens // 8

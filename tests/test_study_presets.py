@@ -190,7 +190,7 @@ def test_a_dry_run_tells_what_the_preset_means(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("default::UserWarning")  # the study tells what it met
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the study tells what it met
 def test_a_quick_study_runs_and_its_report_tells_what_was_left_out(tmp_path):
     code, _ = outcome(
         "run",

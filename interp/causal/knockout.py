@@ -83,7 +83,9 @@ class StandInValues(NamedTuple):
 def _values(
     model: LanguageModel, chunk: ChunkTexts, touched: Sequence[Site], fixed: Constants | None
 ) -> StandInValues:
-    """The values `fixed` by class, or, without these, what the twins hold at the sites."""
+    """The values `fixed` by class, or, without these, what the twins hold at the sites, at the
+    tokens that a change may put in.
+    """
     if fixed is not None:
         return StandInValues(fixed, chunk.classes.clamp(min=0))
     captured = run_forward(model, chunk.twins, read=touched).sites
@@ -92,7 +94,11 @@ def _values(
     for row, (text, twin) in enumerate(zip(chunk.own, chunk.twins, strict=True)):
         source = align(twin.tokens, text.tokens).source_of
         place[row, : len(source)] = torch.from_numpy(source) + row * wide
-    return StandInValues({site: x.flatten(0, 1) for site, x in captured.items()}, place)
+    used, numbers = torch.unique(place[chunk.may], return_inverse=True)
+    place[chunk.may] = numbers
+    # one site at a time, or memory would hold what is never used, too
+    values = {site: captured.pop(site).flatten(0, 1)[used] for site in touched}
+    return StandInValues(values, place.where(chunk.may, 0))
 
 
 def change_rows(

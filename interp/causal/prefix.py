@@ -9,7 +9,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,24 +23,42 @@ from interp.models.cache import copy_rows, cropped, stacked
 from interp.models.editable import Hook
 from interp.sites import Site
 
-TOKENS_AT_ONCE = 4096
-COPIED_BYTES = 128 << 20
-
-PREFIX_TOKENS = 1024
+PREFIX_TOKENS = 512
 """Tokens of the texts that share a prefix. Few: the prefix ends where the first of them is edited,
-so the others' unedited tokens behind that are read again for each edit.
+so the others' unedited tokens behind that are read again for each edit. The same on every device,
+for random edits are drawn batch by batch.
 """
+
+
+class Portion(NamedTuple):
+    """The most that one run does: tokens that it reads, and bytes of the prefix's keys and values
+    that are copied for it.
+    """
+
+    tokens: int
+    copied: int
+
+
+ON_CPU = Portion(tokens=2048, copied=64 << 20)
+"""Twice as much is no faster on two cores (SmolLM2), and takes some hundreds of MB more."""
+
+ELSEWHERE = Portion(tokens=4096, copied=128 << 20)
+
+
+def portion_of(model: LanguageModel) -> Portion:
+    """The most that one run does on the model's device."""
+    return ON_CPU if model.device.type == "cpu" else ELSEWHERE
 
 
 def rows_at_once(model: LanguageModel, *, before: int, behind: int) -> int:
     """How many rows one run should have that reads `behind` columns each, after a prefix of
     `before`: their tokens are bounded, and their copies of the prefix's keys and values.
     """
-    dims = model.dims
+    dims, most = model.dims, portion_of(model)
     copied = (
         2 * dims.n_key_value_heads * dims.d_head * dims.n_layers * before * model.dtype.itemsize
     )
-    return max(1, min(TOKENS_AT_ONCE // behind, COPIED_BYTES // max(copied, 1)))
+    return max(1, min(most.tokens // behind, most.copied // max(copied, 1)))
 
 
 def begins_at(site: Site, *, n_layers: int) -> int:
