@@ -22,7 +22,8 @@ from interp.models.texts.tokens import Tokens
 from interp.sites import Site
 from stimuli.battery import Stimulus
 
-TOKEN_BUDGET = 4096
+TOKEN_BUDGET = 2048
+"""Tokens of one forward pass, with padding, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
