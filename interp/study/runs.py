@@ -88,6 +88,7 @@ def run(
             answered = sum_up(found, model=settings.model)
             texts = _steered_texts(tables)
             study.judge([finding.record() for finding in found], answered.record())
+            give_freed_memory_back()  # by the last stage: figures need some themselves
             path = report(study.out) if stages is None else None
     except InterpError:
         study.take_back()
