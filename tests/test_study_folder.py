@@ -18,7 +18,7 @@ from interp.errors import ArtefactError, InterpError
 from interp.records import read_record
 from interp.study.folder import Study
 from interp.study.locks import LOCKS, FolderLocks
-from interp.study.runs import STAGE_FUNCTIONS, _write
+from interp.study.runs import STAGE_FUNCTIONS, _run_or_leave_out, _write
 from support import matched_pairs
 from support.commands import outcome
 from support.tiny_models import edit_config
@@ -119,6 +119,28 @@ def test_the_model_is_written_once_the_store_is_open(settings):
     begun.store.close()
     assert read_record(settings.out / "run.json").provenance["model"]["weights"]
     begun.leave()
+
+
+def test_each_stage_begins_with_nothing_of_the_store_in_memory(settings, monkeypatch):
+    """Within a stage what was read stays; the next one reads it again, and alike."""
+    read = []
+
+    def stage(at_work: Study) -> list[dict]:
+        site = at_work.sites[0]
+        read.append(at_work.values(site, at_work.position))
+        assert at_work.values(site, at_work.position) is read[-1]
+        return []
+
+    for name in ("directions", "cosines"):
+        monkeypatch.setitem(STAGE_FUNCTIONS, name, stage)
+    begun = Study(settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for name in ("directions", "cosines"):
+            _run_or_leave_out(begun, name, asked=True)
+    begun.leave()
+    assert read[-1] is not read[-2]
+    assert (read[-1] == read[-2]).all()
 
 
 def test_commands_in_one_folder_lose_nothing_of_each_other(settings):

@@ -32,6 +32,7 @@ from interp.chance import draws_for
 from interp.errors import StatisticsError
 from interp.evaluation.readouts import readout_for
 from interp.files import make_folder
+from interp.memory import give_freed_memory_back
 from interp.models import LanguageModel
 from interp.progress import track
 from interp.results import TableRows
@@ -87,6 +88,8 @@ def circuit(study: Study) -> TableRows:
         seed,
     )
     searched = search_all(material, study.readout.emotions)
+    study.forget_read()  # what heads and neurons hold everywhere is asked for no more
+    give_freed_memory_back()
     save_circuits(
         make_folder(study.out / "circuits") / CIRCUITS, [one.circuit for one in searched.values()]
     )

@@ -241,13 +241,19 @@ class Study:
         return self._activations(site, self.position).twins(pairs)
 
     def _activations(self, site: Site, position: str) -> Activations:
-        """Those read last stay in memory, up to `KEPT_BYTES`, since stages read them again."""
+        """Those read last stay in memory, up to `KEPT_BYTES`, since a stage reads them again."""
         key = (site, position)
         found = self._read.pop(key) if key in self._read else self.store.read(site, position)
         self._read[key] = found  # the newest is last
         while len(self._read) > 1 and sum(one.x.nbytes for one in self._read.values()) > KEPT_BYTES:
             self._read.pop(next(iter(self._read)))
         return found
+
+    def forget_read(self) -> None:
+        """Keep nothing in memory of what was read of the store: it is read again where it is asked
+        for.
+        """
+        self._read.clear()
 
     def judge(self, verdict: Sequence[Mapping[str, Any]], answer: Mapping[str, Any]) -> None:
         """Write what may be said of the claims of all tables there are, and what they answer."""

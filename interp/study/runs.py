@@ -202,6 +202,7 @@ def _run_or_leave_out(study: Study, name: str, *, asked: bool) -> None:
     ):
         if name != "capture" and name in done_stages(study.out):
             return  # another command was quicker
+        study.forget_read()
         give_freed_memory_back()  # by the stage before
         try:
             rows = STAGE_FUNCTIONS[name](study)
