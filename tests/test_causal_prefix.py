@@ -2,13 +2,15 @@
 windows too.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from interp.causal.edits import add, zero
 from interp.causal.forward import Encoded, run_forward
 from interp.causal.interventions import Intervention
-from interp.causal.prefix import ELSEWHERE, ON_CPU, Prefix, portion_of, rows_at_once
+from interp.causal.prefix import ELSEWHERE, Prefix, portion_of, prefix_tokens, rows_at_once
 from interp.errors import InternalError
 from interp.models import load
 from interp.sites import Site
@@ -137,16 +139,19 @@ def test_an_edit_of_what_was_run_already_is_refused(model):
 
 
 def test_rows_of_one_run_are_bounded_by_tokens_and_by_copies(model):
-    dims = model.dims
+    dims, most = model.dims, portion_of(model)
     # keys and values of one column, float32
     a_row = 2 * dims.n_key_value_heads * dims.d_head * dims.n_layers * 4
-    assert rows_at_once(model, before=0, behind=8) == ON_CPU.tokens // 8
-    assert rows_at_once(model, before=ON_CPU.copied // a_row // 3, behind=1) == 3
-    assert rows_at_once(model, before=ON_CPU.copied, behind=2 * ON_CPU.tokens) == 1
+    assert rows_at_once(model, before=0, behind=8) == most.tokens // 8
+    assert rows_at_once(model, before=most.copied // a_row // 3, behind=1) == 3
+    assert rows_at_once(model, before=most.copied, behind=2 * most.tokens) == 1
 
 
-def test_a_run_does_less_at_once_on_a_cpu(model, monkeypatch):
-    assert portion_of(model) is ON_CPU
+def test_a_run_of_a_wide_model_does_less_at_once_on_a_cpu(model, monkeypatch):
+    assert (portion_of(model).tokens, prefix_tokens(model)) == (4096, 1024)
+    for width, tokens, shared in ((576, 1820, 512), (4096, 512, 512)):
+        monkeypatch.setattr(model, "dims", replace(model.dims, d_model=width))
+        assert (portion_of(model).tokens, prefix_tokens(model)) == (tokens, shared)
     monkeypatch.setattr(model, "device", torch.device("cuda"))
     assert portion_of(model) is ELSEWHERE
     assert rows_at_once(model, before=0, behind=8) == ELSEWHERE.tokens // 8

@@ -89,7 +89,7 @@ def test_patching_holds_no_more_late_than_early(llama, monkeypatch):
     """A pass in a batch of twins early on, and the same one of a batch far behind it, where there
     is no room to keep what was read of the sources.
     """
-    monkeypatch.setattr(patched_runs, "PREFIX_TOKENS", 60)
+    monkeypatch.setattr(patched_runs, "prefix_tokens", lambda model: 60)
     monkeypatch.setattr(sources, "SOURCE_BYTES", 0)
     twins = pairs(24)
     count = Looking(LanguageModel._run, ())

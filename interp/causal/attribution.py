@@ -22,7 +22,7 @@ from interp.causal.estimates import ESTIMATES, SlopesAsked, contrast_score, grap
 from interp.causal.forward import batches, encode_stimuli
 from interp.causal.gradients import Slopes
 from interp.causal.nodes import NODE_SITES, PARTS
-from interp.causal.prefix import PREFIX_TOKENS
+from interp.causal.prefix import prefix_tokens
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.restoration import OTHER_EMOTION, SAME_NORM
 from interp.causal.sources import Sources
@@ -159,7 +159,7 @@ def estimate_effects(
     found: Estimates = {}
     sources = sources or estimate_sources(model, given, bound, sites, asked)
     draw, n_cases = torch.Generator().manual_seed(seed), len(given.own["denoise"])
-    for index in track(_chunks(given.own, asked), "attribution", unit="batch"):
+    for index in track(_chunks(model, given.own, asked), "attribution", unit="batch"):
         for key, effects in _estimate_batch(
             model, given.of(index.tolist()), bound, sites, asked, sources, draw
         ):
@@ -178,7 +178,7 @@ def towards_emotion(
 
 
 def _chunks(
-    ways: Mapping[str, Sequence[Case]], asked: Attribution
+    model: LanguageModel, ways: Mapping[str, Sequence[Case]], asked: Attribution
 ) -> list[Int[np.ndarray, " case"]]:
     """The cases in batches of few tokens, at most `GRADIENT_TOKENS` of which are in the graph; or
     of one case.
@@ -191,7 +191,7 @@ def _chunks(
         own = [len(case.target.tokens) - start for case, start in zip(cases, starts, strict=True)]
         behind = np.maximum(behind, own)
     found = []
-    for index in batches(longest, budget=PREFIX_TOKENS, sizes=behind.tolist()):
+    for index in batches(longest, budget=prefix_tokens(model), sizes=behind.tolist()):
         most = max(1, GRADIENT_TOKENS // int(behind[index].max()))
         found += np.split(index, range(most, len(index), most))
     return found

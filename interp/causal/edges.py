@@ -32,7 +32,7 @@ from interp.causal.paths import (
     path_place,
 )
 from interp.causal.pooled import ALL
-from interp.causal.prefix import PREFIX_TOKENS
+from interp.causal.prefix import prefix_tokens
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.transplants import Case
 from interp.models import LanguageModel
@@ -127,7 +127,7 @@ def edge_estimates(
 ) -> EdgeEffects:
     """The estimated effect of each edge in each case; exact where the receiver is the logits."""
     found = {edge: np.full(len(cases), np.nan) for edge in edges}
-    chunks = batches([case.target for case in cases], budget=PREFIX_TOKENS)
+    chunks = batches([case.target for case in cases], budget=prefix_tokens(model))
     for index in track(chunks, "edges", unit="batch"):
         for edge, effect in _of_batch(model, [cases[i] for i in index], bound, edges, position):
             found[edge][index] = effect

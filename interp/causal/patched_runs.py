@@ -15,7 +15,7 @@ from torch import Tensor
 
 from interp.causal.forward import Pass, batches
 from interp.causal.nodes import Node
-from interp.causal.prefix import PREFIX_TOKENS, Prefix, begins_at
+from interp.causal.prefix import Prefix, begins_at, prefix_tokens
 from interp.causal.readout import TokenReadout
 from interp.causal.restoration import COPY, KL_TARGET, SAME_NORM
 from interp.causal.sources import Sources
@@ -105,7 +105,7 @@ def patched_cells(
         sources = patch_sources(model, cases, bound, nodes, beside)
     cells: dict[NodeKey, Cell] = {}
     behind = [len(case.target.tokens) - int(case.moves["edit", ""][1][0]) for case in cases]
-    chunks = batches([case.target for case in cases], budget=PREFIX_TOKENS, sizes=behind)
+    chunks = batches([case.target for case in cases], budget=prefix_tokens(model), sizes=behind)
     done = (
         (index, scored)
         for index in chunks

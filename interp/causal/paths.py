@@ -25,7 +25,7 @@ from interp.causal.forward import batches
 from interp.causal.interventions import Intervention
 from interp.causal.nodes import Node
 from interp.causal.pooled import ALL
-from interp.causal.prefix import PREFIX_TOKENS, Prefix
+from interp.causal.prefix import Prefix, prefix_tokens
 from interp.causal.readout import Readout, TokenReadout
 from interp.causal.transplants import Case, read_sources, transplant
 from interp.causal.words import word_scores
@@ -130,7 +130,7 @@ def path_effects(
 ) -> dict[Edge, Float[np.ndarray, " case"]]:
     """Of each path what it does to the logit difference in each case (nats)."""
     found = {path: np.full(len(cases), np.nan) for path in paths}
-    chunks = batches([case.target for case in cases], budget=PREFIX_TOKENS)
+    chunks = batches([case.target for case in cases], budget=prefix_tokens(model))
     for index in track(chunks, "paths", unit="batch"):
         batch = PathBatch(model, [cases[i] for i in index], bound, paths, position)
         for path, effect in batch.effects(paths):

@@ -19,7 +19,7 @@ from interp.causal.alignment import align
 from interp.causal.bench import Bench, Effects
 from interp.causal.forward import Encoded, Pass, batches, encode_stimuli
 from interp.causal.interventions import Intervention
-from interp.causal.prefix import PREFIX_TOKENS, Prefix, rows_at_once
+from interp.causal.prefix import Prefix, prefix_tokens, rows_at_once
 from interp.causal.readout import TokenReadout
 from interp.causal.stand_ins import LAST_TOKEN, position_classes
 from interp.causal.words import word_scores
@@ -145,7 +145,7 @@ def _work(
         for i in plan.pairs:
             plans_of[i].append(p)
     work: list[tuple[_Chunk, _Jobs]] = []
-    for indices in batches(texts.own, budget=PREFIX_TOKENS, sizes=behind):
+    for indices in batches(texts.own, budget=prefix_tokens(model), sizes=behind):
         chunk = tuple(int(i) for i in indices)
         jobs = [(i, p) for i in chunk for p in plans_of[i]]
         jobs.sort(key=lambda job: plans[job[1]].lowest)

@@ -23,12 +23,6 @@ from interp.models.cache import copy_rows, cropped, stacked
 from interp.models.editable import Hook
 from interp.sites import Site
 
-PREFIX_TOKENS = 512
-"""Tokens of the texts that share a prefix. Few: the prefix ends where the first of them is edited,
-so the others' unedited tokens behind that are read again for each edit. The same on every device,
-for random edits are drawn batch by batch.
-"""
-
 
 class Portion(NamedTuple):
     """The most that one run does: tokens that it reads, and bytes of the prefix's keys and values
@@ -39,15 +33,30 @@ class Portion(NamedTuple):
     copied: int
 
 
-ON_CPU = Portion(tokens=2048, copied=64 << 20)
-"""Twice as much is no faster on two cores (SmolLM2), and takes some hundreds of MB more."""
-
 ELSEWHERE = Portion(tokens=4096, copied=128 << 20)
+"""On every device but a CPU."""
 
 
 def portion_of(model: LanguageModel) -> Portion:
-    """The most that one run does on the model's device."""
-    return ON_CPU if model.device.type == "cpu" else ELSEWHERE
+    """The most that one run does. A CPU gains nothing by more tokens of a wide model (SmolLM2, two
+    cores: 2048 are as fast as 4096), and they take some hundreds of MB.
+    """
+    if model.device.type != "cpu":
+        return ELSEWHERE
+    return Portion(tokens=_by_width(model, 512, 4096, values=1 << 20), copied=64 << 20)
+
+
+def prefix_tokens(model: LanguageModel) -> int:
+    """Tokens of the texts that share a prefix. Few: the prefix ends where the first of them is
+    edited, so the others' unedited tokens behind that are read again for each edit. The same on
+    every device, for random edits are drawn batch by batch.
+    """
+    return _by_width(model, 512, 1024, values=1 << 18)
+
+
+def _by_width(model: LanguageModel, least: int, most: int, *, values: int) -> int:
+    """So many tokens that one layer's stream holds about so many `values`."""
+    return max(least, min(most, values // model.dims.d_model))
 
 
 def rows_at_once(model: LanguageModel, *, before: int, behind: int) -> int:
