@@ -22,7 +22,9 @@ from interp.models import load
 from interp.models.generation import Decoding
 from interp.results import read_table
 from interp.sites import Site
+from interp.study import circuits
 from interp.study.circuits import enough_draws, gather, influence_of, search_all
+from interp.study.folder import Study
 from interp.testbeds import planted
 from stimuli.battery import Battery, Stimulus
 from support.commands import outcome
@@ -33,7 +35,16 @@ TRUTH = planted.truth(planted.SPECS["planted"])
 FINAL = Site("resid_post", TRUTH.neuron_layer)
 
 
-def test_the_stage_finds_the_planted_circuits_and_says_so(tmp_path):
+def test_the_stage_finds_the_planted_circuits_and_says_so(tmp_path, monkeypatch):
+    """What they were found in is no longer in memory when they are measured."""
+    opened, forget = [], Study.forget_read
+
+    def measured(*material, **how):
+        assert not opened[-1]._read
+        return influence_of(*material, **how)
+
+    monkeypatch.setattr(Study, "forget_read", lambda one: (opened.append(one), forget(one))[1])
+    monkeypatch.setattr(circuits, "influence_of", measured)
     asked = study.Settings.of(
         model="planted", stimuli="planted", out=tmp_path / "run", emotions=EMOTIONS,
         preset="quick", optimal_circuits=True,

@@ -38,8 +38,8 @@ ELSEWHERE = Portion(tokens=4096, copied=128 << 20)
 
 
 def portion_of(model: LanguageModel) -> Portion:
-    """The most that one run does. A CPU gains nothing by more tokens of a wide model (SmolLM2, two
-    cores: 2048 are as fast as 4096), and they take some hundreds of MB.
+    """The most that one run does. A CPU gains little by more tokens of a wide model: on SmolLM2 and
+    two cores 2048 take as long as 4096 in ablation, 5 % longer in patching, and much less memory.
     """
     if model.device.type != "cpu":
         return ELSEWHERE
@@ -55,7 +55,7 @@ def prefix_tokens(model: LanguageModel) -> int:
 
 
 def _by_width(model: LanguageModel, least: int, most: int, *, values: int) -> int:
-    """So many tokens that one layer's stream holds about so many `values`."""
+    """So many tokens that one layer's stream holds `values` numbers, between `least` and `most`."""
     return max(least, min(most, values // model.dims.d_model))
 
 
